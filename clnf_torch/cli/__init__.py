@@ -1,0 +1,1 @@
+"""The command line: the one floor that reads pictures, draws and prints."""
