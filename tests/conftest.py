@@ -1,0 +1,62 @@
+"""Fixtures for every test: where the material lies, seeded randomness, devices and element types."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One share of the processor per pytest-xdist worker, and float32 products that are really float32."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+    torch.set_float32_matmul_precision("highest")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of OpenFace models, pictures and golden values that lies beside the repository."""
+    if not SHARED.is_dir():
+        pytest.skip("no ../shared: put the folder of OpenFace models and golden values beside the repository")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def openface_models(shared: Path) -> Path:
+    """OpenFace's model directory, whose licence keeps it out of the repository."""
+    folder = shared / "models" / "openface"
+    if not folder.is_dir():
+        pytest.skip("no ../shared/models/openface: copy an OpenFace 2.2 model directory there")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden_dir() -> Path:
+    """Golden values and the free model that belong to the repository; always there."""
+    return ROOT / "tests" / "golden"
+
+
+@pytest.fixture
+def rng() -> torch.Generator:
+    """Random numbers that are the same in every run; draw on the CPU, then move."""
+    return torch.Generator().manual_seed(68)
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Every device there is: the CPU always, CUDA where this machine has it."""
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device on this machine")
+    return torch.device(request.param)
+
+
+@pytest.fixture(params=[torch.float32, torch.float64], ids=["float32", "float64"])
+def dtype(request: pytest.FixtureRequest) -> torch.dtype:
+    """Both element types that the runtime computes in."""
+    return request.param

@@ -1,0 +1,117 @@
+"""Imports point down: every import of the house is read with ``ast``, and its floors are compared."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# One entry per floor, lowest first; wings that share one do not see each other. "door" is clnf_torch/__init__.py.
+FLOORS = (
+    {"geometry"}, {"models"}, {"fitting"}, {"detection", "measures"}, {"pipeline"}, {"tracking"},
+    {"door"}, {"export"}, {"training"}, {"cli"},
+)  # fmt: skip
+RUNTIME = {"torch", "clnf_torch"} | sys.stdlib_module_names  # all that the door and the floors below it may import
+
+
+def floor(wing: str) -> int:
+    """Number of the floor that a wing stands on."""
+    return next(number for number, wings in enumerate(FLOORS) if wing in wings)
+
+
+def wing_of(module: str) -> str:
+    """``clnf_torch.models.pdm`` -> ``models``; a public name of ``clnf_torch`` -> ``door``."""
+    word = [*module.split("."), "door"][1]
+    return word if word in {"converters", "weights"}.union(*FLOORS) else "door"
+
+
+def imports(file: Path) -> Iterator[str]:
+    """Dotted names that a file imports, wherever the statement stands; ``from a import b`` is ``a.b``."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ("." * node.level + f"{node.module or ''}.{alias.name}" for alias in node.names)
+
+
+def fault(file: Path, wing: str, name: str) -> str | None:
+    """What is wrong with one import of a file of a wing (or of ``converters``), or None."""
+    package, target = name.split(".")[0], wing_of(name)
+    if package in {"", "converters", "weights", "tests"}:
+        return "write absolute imports, by the name that is installed"
+    if wing == "converters":
+        return "converters look into the house below the command line" if target == "cli" else None
+    if package == "cv2" and file.name != "media.py":
+        return "only cli/media.py imports cv2"
+    if package != "clnf_torch":
+        return None if package in RUNTIME or floor(wing) > floor("door") else "the runtime imports torch alone"
+    if target in {"converters", "weights"}:
+        return None if wing == "cli" else "only the command line looks out of the house"
+    if floor(target) > floor(wing):
+        return "imports point down"
+    return "wings of one floor do not see each other" if floor(target) == floor(wing) and target != wing else None
+
+
+def faults(root: Path) -> list[str]:
+    """One line for each import below a repository root that breaks a rule of the house."""
+    found = []
+    for file in sorted([*(root / "clnf_torch").rglob("*.py"), *(root / "converters").rglob("*.py")]):
+        inside = file.relative_to(root).with_suffix("").parts
+        wing = inside[0] if inside[0] == "converters" else "door" if inside[1] == "__init__" else inside[1]
+        for name in imports(file):
+            if complaint := fault(file, wing, name):
+                found.append(f"{'/'.join(inside)} imports {name}: {complaint}")
+    return found
+
+
+def test_every_import_points_down():
+    assert faults(ROOT) == []
+
+
+def test_every_wing_has_a_floor():
+    wings = {path.stem for path in (ROOT / "clnf_torch").iterdir() if path.suffix in {"", ".py"}}
+    assert wings - {"__init__", "__pycache__"} <= set().union(*FLOORS)
+
+
+@pytest.mark.parametrize(
+    ("file", "statement", "complaint"),
+    [
+        ("geometry/a.py", "from clnf_torch.models.pdm import PDM", "imports point down"),
+        ("models/a.py", "import clnf_torch.pipeline", "imports point down"),
+        ("fitting/a.py", "def f():\n    from clnf_torch import load", "imports point down"),
+        ("__init__.py", "from clnf_torch.cli.main import app", "imports point down"),
+        ("measures/a.py", "from clnf_torch.detection import faces", "wings of one floor"),
+        ("pipeline.py", "import numpy as np", "torch alone"),
+        ("models/bundle.py", "from clnf_torch.converters import convert", "only the command line"),
+        ("geometry/a.py", "from . import rotation", "absolute imports"),
+        ("cli/fit.py", "import converters.openface", "absolute imports"),
+        ("cli/fit.py", "import cv2", "only cli/media.py"),
+    ],
+)
+def test_a_wrong_import_is_caught(tmp_path, file, statement, complaint):
+    path = tmp_path / "clnf_torch" / file
+    path.parent.mkdir(parents=True)
+    path.write_text(statement)
+    (found,) = faults(tmp_path)
+    assert complaint in found
+
+
+@pytest.mark.parametrize(
+    ("file", "statement"),
+    [
+        ("fitting/a.py", "import math\nimport torch\nfrom clnf_torch.geometry import rotation"),
+        ("fitting/a.py", "from clnf_torch.fitting.b import c"),
+        ("__init__.py", "from clnf_torch.pipeline import LandmarkDetector"),
+        ("cli/media.py", "import cv2\nimport clnf_torch\nfrom clnf_torch.converters import convert"),
+    ],
+)
+def test_a_right_import_passes(tmp_path, file, statement):
+    path = tmp_path / "clnf_torch" / file
+    path.parent.mkdir(parents=True)
+    path.write_text(statement)
+    assert faults(tmp_path) == []

@@ -1,0 +1,43 @@
+"""``import clnf_torch`` is silent and light, and offers the names it lists."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import clnf_torch
+
+HEAVY = {"cv2", "typer", "rich", "hypothesis", "pytest", "clnf_torch.cli", "clnf_torch.converters"}
+
+
+def python(code: str) -> str:
+    """Output of a fresh interpreter, warnings and standard error included."""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_import_is_silent():
+    assert python("import clnf_torch") == ""
+
+
+def test_import_is_light():
+    loaded = set(python("import sys, clnf_torch; print(*sys.modules)").split())
+    assert "torch" in loaded
+    assert loaded.isdisjoint(HEAVY)
+
+
+def test_import_brings_nothing_that_torch_does_not():
+    packages = "{name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names"
+    brought = python(f"import sys, torch; before = {packages}; import clnf_torch; print(*({packages}) - before)")
+    assert brought.split() == ["clnf_torch"]
+
+
+def test_public_names_are_there():
+    assert {"load", "load_bundle", "BundleError"} <= set(clnf_torch.__all__)
+    assert all(hasattr(clnf_torch, name) for name in clnf_torch.__all__)
+    assert len(set(clnf_torch.__all__)) == len(clnf_torch.__all__)
+
+
+def test_neighbours_are_imported_under_the_house():
+    assert python("import clnf_torch.converters, clnf_torch.weights; print('both')") == "both\n"
