@@ -1,0 +1,30 @@
+"""OpenFace 2.2's CE-CLM landmark detector in PyTorch: batched, differentiable, on CPU and CUDA."""
+
+from clnf_torch.fitting.config import PRESETS, FitConfig
+from clnf_torch.models.bundle import BundleError, build_model, load_bundle
+from clnf_torch.models.landmark_model import LandmarkModel
+from clnf_torch.models.numerics import EXACT, OPENFACE, Numerics
+from clnf_torch.models.patch_experts.cen import CENExperts
+from clnf_torch.models.pdm import PDM
+from clnf_torch.models.shape_params import ShapeParams
+from clnf_torch.pipeline import FitResult, LandmarkDetector, load
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "EXACT",
+    "OPENFACE",
+    "PRESETS",
+    "PDM",
+    "BundleError",
+    "CENExperts",
+    "FitConfig",
+    "FitResult",
+    "LandmarkDetector",
+    "LandmarkModel",
+    "Numerics",
+    "ShapeParams",
+    "build_model",
+    "load",
+    "load_bundle",
+]

@@ -1,0 +1,53 @@
+"""Areas of interest: what lies around each landmark, seen in the upright reference frame of the patch experts."""
+
+import torch
+from torch import Tensor
+
+from clnf_torch.geometry.sampling import affine_cells, affine_cells_32nds, pad_with_black, read_bilinear
+
+
+class Pictures:
+    """Grey pictures, made ready once for all areas that a fit will cut from them.
+
+    Args:
+        grey: Pictures, shape (F, H, W), uint8 or floating point in 0 to 255.
+        frame: Picture of each face, int64, shape (B,).
+    """
+
+    def __init__(self, grey: Tensor, frame: Tensor) -> None:
+        self._padded, self._frame = pad_with_black(grey), frame
+
+    def rows(self, index: Tensor) -> "Pictures":
+        """The same pictures for other faces: those of these rows."""
+        other = object.__new__(Pictures)
+        other._padded, other._frame = self._padded, self._frame[index]
+        return other
+
+    def cut_areas(self, landmarks: Tensor, to_image: Tensor, width: int, on_32nds: bool) -> Tensor:
+        """Areas around landmarks, turned and scaled to the reference frame.
+
+        Args:
+            landmarks: Centres (x, y), pixels, shape (B, N, 2).
+            to_image: The map from reference to picture, shape (B, 2, 2).
+            width: Side A of the areas, reference pixels.
+            on_32nds: Read at positions rounded to 1/32 pixel, as OpenCV 4 does; otherwise exactly, and differentiably.
+
+        Returns:
+            Grey levels, 0 outside the picture, shape (B, N, A, A).
+
+        Source:
+            OpenFace ``Patch_experts::Response``.
+        """
+        matrix = area_to_picture(landmarks, to_image, width)
+        cells = affine_cells_32nds(matrix, width) if on_32nds else affine_cells(matrix, width)
+        return read_bilinear(self._padded, self._frame, cells, landmarks.dtype)
+
+
+def area_to_picture(landmarks: Tensor, to_image: Tensor, width: int) -> Tensor:
+    """The affine map from each landmark's area to the picture, shape (B, N, 2, 3); arguments as in `Pictures.cut_areas`."""
+    a, b = to_image[:, 0, 0, None], -to_image[:, 0, 1, None]
+    half = (width - 1) / 2
+    x, y = landmarks.unbind(-1)
+    x, y = x - (a - b) * half, y - (a + b) * half
+    a, b = a.expand_as(x), b.expand_as(x)
+    return torch.stack((a, -b, x, b, a, y), dim=-1).unflatten(-1, (2, 3))

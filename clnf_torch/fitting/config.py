@@ -1,0 +1,111 @@
+"""The settings of a fit, OpenFace's presets, and how they change with the scale."""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaleConfig:
+    """What NU-RLMS is told at one scale."""
+
+    iterations: int
+    sigma: float
+    regularisation: Tensor | float  # one number, or one per face (B,)
+    weight_factor: float
+    tolerance: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig:
+    """Settings of a multi-scale fit; the defaults are those of OpenFace's ``FaceModelParameters`` for any model but CE-CLM."""
+
+    window_sizes: tuple[int, ...] = (11, 9, 7, 5)  # response window per scale, odd, 0 skips the scale
+    iterations: int = 5  # at most, rigid and non-rigid each
+    sigma: float = 1.5  # width of the mean-shift kernel, response cells
+    regularisation: float = 25.0  # weight of the shape prior
+    weight_factor: float = 0.0  # landmarks weigh this times their experts' confidence; 0: all weigh 1
+    adapt: bool = True  # OpenFace's ``refine_parameters``: sigma, regularisation and weight change with the scale
+    tolerance: float = (
+        0.01  # stop when the shape moves less, pixels over all coordinates; 0 for a fixed number of iterations
+    )
+    multi_view: bool = False  # try eleven rotation hypotheses instead of the frontal one
+
+    def __post_init__(self) -> None:
+        """Refuse settings that no fit can run with."""
+        odd = [window for window in self.window_sizes if window < 0 or (window and window % 2 == 0)]
+        if odd:
+            raise ValueError(f"window_sizes {self.window_sizes} hold {odd[0]}; give odd windows, or 0 to skip a scale")
+        if not any(self.window_sizes):
+            raise ValueError(f"window_sizes {self.window_sizes} skip every scale; give at least one odd window")
+        if (
+            self.iterations < 1
+            or self.sigma <= 0
+            or self.regularisation < 0
+            or self.weight_factor < 0
+            or self.tolerance < 0
+        ):
+            raise ValueError(f"{self} needs iterations >= 1, sigma > 0, and nothing negative")
+
+    def at_scale(
+        self, index: int, patch_scales: tuple[float, ...], regularisation: Tensor | None = None
+    ) -> ScaleConfig:
+        """The settings at one scale.
+
+        Args:
+            index: The scale, 0 being the coarsest.
+            patch_scales: Pixels per millimetre of every scale's reference frame.
+            regularisation: Weight of the shape prior for each face (B,), in place of the configured one.
+
+        Source:
+            OpenFace ``CLNF::Fit``. OpenFace: scales after the third are treated as the third, and a regularisation that falls to 0
+            or below becomes 0.001.
+        """
+        finer = math.log2(patch_scales[min(index, 2)] / 0.25) if self.adapt else 0.0
+        lowered = (self.regularisation if regularisation is None else regularisation) - 15 * finer
+        if isinstance(lowered, Tensor):
+            lowered = torch.where(lowered > 0, lowered, 0.001)
+        elif lowered <= 0:
+            lowered = 0.001
+        return ScaleConfig(
+            iterations=self.iterations,
+            sigma=self.sigma + 0.25 * finer,
+            regularisation=lowered,
+            weight_factor=self.weight_factor * (1 + 2 * finer),
+            tolerance=self.tolerance,
+        )
+
+    def for_family(self, family: str) -> "FitConfig":
+        """The settings as OpenFace changes them for a family of patch experts: a wider kernel and a weaker prior for CE-CLM."""
+        if family == "cen":
+            return replace(self, sigma=1.5 * self.sigma, regularisation=0.9 * self.regularisation)
+        return self
+
+
+PRESETS = {
+    "default": FitConfig(),
+    "tracking": FitConfig(window_sizes=(0, 9, 7, 0)),
+    "wild": FitConfig(
+        window_sizes=(15, 13, 11, 11),
+        iterations=10,
+        sigma=1.25,
+        regularisation=35.0,
+        weight_factor=2.5,
+        multi_view=True,
+    ),
+}
+
+
+def preset_named(name: str, family: str) -> FitConfig:
+    """OpenFace's settings of that name for a family of patch experts.
+
+    Raises:
+        ValueError: There is no such preset.
+    """
+    if name not in PRESETS:
+        raise ValueError(
+            f"preset {name!r} is not known; choose one of {', '.join(map(repr, PRESETS))}, or give a FitConfig"
+        )
+    return PRESETS[name].for_family(family)

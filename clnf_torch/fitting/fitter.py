@@ -1,0 +1,188 @@
+"""The multi-scale fit: responses, a rigid and a non-rigid search per scale, coarse to fine, for every face at once."""
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from clnf_torch.fitting.areas import Pictures
+from clnf_torch.fitting.config import FitConfig
+from clnf_torch.fitting.likelihood import UNSEEN, landmark_likelihoods, model_likelihood
+from clnf_torch.fitting.nu_rlms import ResponseField, nu_rlms
+from clnf_torch.geometry.similarity import invert_similarity, similarity_between
+from clnf_torch.models.landmark_model import LandmarkModel
+from clnf_torch.models.numerics import Numerics
+from clnf_torch.models.patch_experts.base import PatchExperts
+from clnf_torch.models.shape_params import ShapeParams
+
+SMALLEST = 0.25  # pixels per millimetre; OpenFace: smaller faces fail
+SMALL = 0.30  # OpenFace: faces smaller than this get their likelihood at every scale, since they may fail at the next
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceOptions:
+    """What is known about each face beforehand; everything may be left out."""
+
+    landmark_weight: Tensor | None = None  # (B, N) multiplies the weights of the landmarks
+    visible: Tensor | None = None  # (B, N) bool, hides landmarks that the view would show
+    regularisation: Tensor | None = None  # (B,) takes the place of the configured regularisation
+
+    def rows(self, index: Tensor) -> "FaceOptions":
+        """The options of these rows."""
+        return FaceOptions(
+            landmark_weight=None if self.landmark_weight is None else self.landmark_weight[index],
+            visible=None if self.visible is None else self.visible[index],
+            regularisation=None if self.regularisation is None else self.regularisation[index],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitState:
+    """How far the fit of B faces has come."""
+
+    params: ShapeParams
+    going: Tensor  # (B,) bool: neither too small nor unreadable so far
+    view: Tensor  # (B,) int64, of the last fitted scale
+    likelihood: Tensor  # (B,) mean log-likelihood
+    landmark_likelihoods: Tensor  # (B, N)
+    visible: Tensor  # (B, N) bool: landmarks that the last fitted scale saw
+
+    def __getitem__(self, rows: Tensor) -> "FitState":
+        """The state of these rows."""
+        return FitState(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+    @classmethod
+    def concatenate(cls, first: "FitState", second: "FitState") -> "FitState":
+        """The rows of two states, one after the other."""
+        both = {field.name: (getattr(first, field.name), getattr(second, field.name)) for field in fields(cls)}
+        params = ShapeParams.concatenate(list(both.pop("params")))
+        return cls(params=params, **{name: torch.cat(tensors) for name, tensors in both.items()})
+
+    @classmethod
+    def at(cls, params: ShapeParams, num_landmarks: int) -> "FitState":
+        """Before the first scale. Rows whose parameters are not finite have failed already."""
+        shape = (len(params), num_landmarks)
+        return cls(
+            params=params,
+            going=params.finite(),
+            view=torch.zeros(len(params), dtype=torch.int64, device=params.scale.device),
+            likelihood=params.scale.new_full((len(params),), -torch.inf),
+            landmark_likelihoods=params.scale.new_full(shape, UNSEEN),
+            visible=torch.zeros(shape, dtype=torch.bool, device=params.scale.device),
+        )
+
+
+class LandmarkFitter:
+    """Fits a landmark model to pictures.
+
+    Args:
+        model: The model.
+        config: Windows, iterations, kernel width, prior; adapted to the model's family already.
+        numerics: OpenFace's approximations or the exact forms.
+
+    Raises:
+        ValueError: There are fewer window sizes than the model has scales, or all of the model's are 0.
+    """
+
+    def __init__(self, model: LandmarkModel, config: FitConfig, numerics: Numerics) -> None:
+        windows = config.window_sizes[: model.num_scales]
+        if len(windows) < model.num_scales or not any(windows):
+            raise ValueError(
+                f"window_sizes {config.window_sizes} do not suit a model of {model.num_scales} scales; "
+                "give one window per scale, at least one of them not 0"
+            )
+        self.model, self.config, self.numerics = model, config, numerics
+        self._scales = [index for index, window in enumerate(windows) if window]
+        self._patch_scales = tuple(experts.scale for experts in model.experts)
+
+    def first_scale(self) -> "LandmarkFitter":
+        """The same fitter for the first fitted scale alone."""
+        return self._only(self._scales[:1])
+
+    def after_first_scale(self) -> "LandmarkFitter | None":
+        """The same fitter for the scales after it; None where there are none."""
+        return self._only(self._scales[1:]) if len(self._scales) > 1 else None
+
+    def fit(self, pictures: Pictures, state: FitState, options: FaceOptions) -> FitState:
+        """Fit scale after scale.
+
+        Args:
+            pictures: The pictures of the faces.
+            state: Where to start.
+            options: What is known about each face.
+
+        Returns:
+            The state after the last scale. Rows that failed keep the parameters they had then.
+
+        Source:
+            OpenFace ``CLNF::Fit``.
+        """
+        for index in self._scales:
+            state = self._fit_scale(pictures, state, options, index)
+        return state
+
+    def _fit_scale(self, pictures: Pictures, state: FitState, options: FaceOptions, index: int) -> FitState:
+        """Responses at the current parameters, then the rigid and the non-rigid search on them."""
+        experts, pdm, step = self.model.experts[index], self.model.pdm, self.numerics.kernel_step
+        config = self.config.at_scale(index, self._patch_scales, options.regularisation)
+        start = state.params.where(state.going, _stand_in(state.params))
+        view = experts.nearest_view(start.rotation)
+        visible = experts.visible[view] if options.visible is None else experts.visible[view] & options.visible
+        weight = _landmark_weights(experts, view, visible, config.weight_factor, options.landmark_weight)
+        field, readable = self._ask_experts(pictures, start, experts, view, weight, self.config.window_sizes[index])
+        rigid = nu_rlms(pdm, start, field, config, rigid=True, kernel_step=step).params
+        found = nu_rlms(pdm, rigid, field, config, rigid=False, kernel_step=step)
+
+        going = state.going & readable
+        likelihoods = landmark_likelihoods(field.responses, found.positions, visible, config.sigma)
+        judged = going if self._is_last(index) else going & (rigid.scale < SMALL)
+        return FitState(
+            params=found.params.where(going, state.params),
+            going=going & ~(found.params.scale < SMALLEST),
+            view=torch.where(going, view, state.view),
+            likelihood=torch.where(judged, model_likelihood(likelihoods, visible), state.likelihood),
+            landmark_likelihoods=torch.where(judged[:, None], likelihoods, state.landmark_likelihoods),
+            visible=torch.where(going[:, None], visible, state.visible),
+        )
+
+    def _ask_experts(
+        self, pictures: Pictures, params: ShapeParams, experts: PatchExperts, view: Tensor, weight: Tensor, window: int
+    ) -> tuple[ResponseField, Tensor]:
+        """Responses around the landmarks, and the rows (B,) whose pictures could be read."""
+        pdm = self.model.pdm
+        base = pdm.landmarks(params)
+        to_reference = similarity_between(base, pdm.reference_landmarks(params.local, experts.scale))
+        to_image = invert_similarity(to_reference)
+        areas = pictures.cut_areas(base, to_image, window + experts.support - 1, self.numerics.sample_on_32nds)
+        readable = areas.sum((-3, -2, -1)).isfinite()
+        responses = experts(torch.where(readable[:, None, None, None], areas, 0), view, self.numerics)
+        field = ResponseField(
+            responses=responses, base=base, to_reference=to_reference, to_image=to_image, weight=weight
+        )
+        return field, readable
+
+    def _is_last(self, index: int) -> bool:
+        """Whether this is the last scale, or the next one is skipped (OpenFace: even where a later one is not)."""
+        windows = self.config.window_sizes
+        return index + 1 >= self.model.num_scales or windows[index + 1] == 0
+
+    def _only(self, scales: list[int]) -> "LandmarkFitter":
+        """The same fitter with the windows of all other scales set to 0."""
+        windows = tuple(window if index in scales else 0 for index, window in enumerate(self.config.window_sizes))
+        return LandmarkFitter(self.model, replace(self.config, window_sizes=windows), self.numerics)
+
+
+def _stand_in(params: ShapeParams) -> ShapeParams:
+    """Parameters that any picture can be read at, in place of those of rows that have failed."""
+    pose = (torch.ones_like(params.scale), torch.zeros_like(params.rotation), torch.zeros_like(params.translation))
+    return ShapeParams(*pose, torch.zeros_like(params.local))
+
+
+def _landmark_weights(
+    experts: PatchExperts, view: Tensor, visible: Tensor, factor: float, given: Tensor | None
+) -> Tensor:
+    """Weight of each landmark (B, N): 1, or the factor times the expert's confidence; times what was given; 0 where unseen."""
+    weight = visible.to(experts.confidence.dtype)
+    if factor != 0:
+        weight = weight * factor * experts.confidence[view]
+    return weight if given is None else weight * given

@@ -1,0 +1,42 @@
+"""One weighted, regularised Gauss-Newton step for every face at once."""
+
+import torch
+from torch import Tensor
+
+
+def normal_equations(jacobian: Tensor, weight: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """The left and right sides of J' W J d = J' W v.
+
+    Args:
+        jacobian: Shape (B, 2, N, P).
+        weight: Weight of each landmark, 0 leaves it out, shape (B, N).
+        shift: Where each landmark should go, pixels, shape (B, N, 2).
+
+    Returns:
+        J' W J, shape (B, P, P), and J' W v, shape (B, P).
+    """
+    stacked = jacobian.flatten(1, 2)  # (B, 2N, P): all x, then all y
+    weighted = (jacobian * weight[:, None, :, None]).flatten(1, 2).mT
+    return weighted @ stacked, (weighted @ shift.mT.flatten(1)[..., None]).squeeze(-1)
+
+
+def solve(hessian: Tensor, right: Tensor) -> Tensor:
+    """Steps d with H d = r by Cholesky; rows whose H is not positive definite get a zero step.
+
+    Args:
+        hessian: Symmetric matrices H, shape (B, P, P).
+        right: Right sides r, shape (B, P).
+
+    Returns:
+        Steps, shape (B, P).
+
+    Source:
+        OpenFace ``CLNF::NU_RLMS``, where ``cv::solve`` leaves a zero step behind.
+    """
+    with torch.no_grad():
+        _, failed = torch.linalg.cholesky_ex(hessian)
+        sound = (failed == 0) & hessian.diagonal(dim1=-2, dim2=-1).sum(-1).isfinite()
+    identity = torch.eye(hessian.shape[-1], dtype=hessian.dtype, device=hessian.device)
+    factor, _ = torch.linalg.cholesky_ex(torch.where(sound[:, None, None], hessian, identity))
+    steps = torch.cholesky_solve(right[..., None], factor).squeeze(-1)
+    return torch.where(sound[:, None], steps, 0)

@@ -1,0 +1,38 @@
+"""Where response maps pull each landmark: the mean shift of a Gaussian kernel density."""
+
+import torch
+from torch import Tensor
+
+EDGE = 0.1  # OpenFace: a landmark that left its window is held inside, up to a tenth of a cell from the far edge's next cell
+
+
+def mean_shift(responses: Tensor, positions: Tensor, sigma: float, kernel_step: float | None = None) -> Tensor:
+    """Mean-shift vectors of landmarks in their response maps.
+
+    The kernel is a product of a row and a column factor, so the sums over the map are taken one direction after the other.
+
+    Args:
+        responses: Non-negative response maps, rows along y, shape (B, N, R, R).
+        positions: Landmarks (x, y) in cells of their maps, the middle being (R - 1) / 2, shape (B, N, 2).
+        sigma: Kernel width, cells.
+        kernel_step: Kernels are centred on multiples of this many cells (OpenFace: 0.1, its lookup table); None: on the landmark.
+
+    Returns:
+        Shift from each landmark to its kernel-weighted mean, cells (x, y), shape (B, N, 2); 0 where a map is empty.
+
+    Source:
+        OpenFace ``CLNF::NonVectorisedMeanShift_precalc_kde``.
+    """
+    window = responses.shape[-1]
+    positions = positions.clamp(0, window - EDGE)
+    centres = positions if kernel_step is None else (positions.detach() / kernel_step).round() * kernel_step
+    cells = torch.arange(window, dtype=positions.dtype, device=positions.device)
+    kernel = (-0.5 / sigma**2 * (centres[..., None] - cells).square()).exp()  # (B, N, 2, R)
+    across, down = kernel[..., 0, None, :], kernel[..., 1, :]
+    weighted = responses * across
+    per_row = weighted.sum(-1) * down  # (B, N, R)
+    total = per_row.sum(-1)
+    sums = torch.stack(((weighted @ cells * down).sum(-1), per_row @ cells), dim=-1)
+    empty = (total <= 0)[..., None]
+    mean = sums / torch.where(empty, 1, total[..., None])
+    return torch.where(empty, 0, mean - positions)

@@ -1,0 +1,92 @@
+"""Non-uniform regularised landmark mean shift: the inner loop of the fit, at one scale."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from clnf_torch.fitting.config import ScaleConfig
+from clnf_torch.fitting.gauss_newton import normal_equations, solve
+from clnf_torch.fitting.mean_shift import mean_shift
+from clnf_torch.models.pdm import PDM
+from clnf_torch.models.shape_params import ShapeParams
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResponseField:
+    """The patch experts' answers around B faces, and where they were asked for."""
+
+    responses: Tensor  # (B, N, R, R), rows along y
+    base: Tensor  # (B, N, 2) the landmarks at the maps' middles, pixels
+    to_reference: Tensor  # (B, 2, 2) picture to reference frame
+    to_image: Tensor  # (B, 2, 2) reference frame to picture
+    weight: Tensor  # (B, N) weight of each landmark, 0 where it is not visible
+
+    def positions(self, landmarks: Tensor) -> Tensor:
+        """Landmarks (B, N, 2) in cells of their response maps."""
+        middle = (self.responses.shape[-1] - 1) // 2
+        return (landmarks - self.base) @ self.to_reference.mT + middle
+
+
+@dataclass(frozen=True)
+class RlmsResult:
+    """Where NU-RLMS ended."""
+
+    params: ShapeParams
+    positions: Tensor  # (B, N, 2) the landmarks in their maps when the last step was computed
+
+
+def nu_rlms(
+    pdm: PDM,
+    start: ShapeParams,
+    field: ResponseField,
+    config: ScaleConfig,
+    *,
+    rigid: bool,
+    kernel_step: float | None,
+) -> RlmsResult:
+    """Move faces to where their response maps and the shape prior agree.
+
+    Rows stop by themselves: one whose landmarks moved less than the tolerance keeps its parameters while the others go on.
+
+    Args:
+        pdm: The shape model.
+        start: Parameters to begin with.
+        field: The response maps.
+        config: Iterations, kernel width, weight of the prior, and tolerance.
+        rigid: Change the pose alone, without prior.
+        kernel_step: See `mean_shift`.
+
+    Source:
+        OpenFace ``CLNF::NU_RLMS``.
+    """
+    precision = _prior_precision(pdm, config.regularisation)  # (1 or B, M)
+    params, positions, previous = start, None, None
+    moving = torch.ones_like(start.scale, dtype=torch.bool)
+    for _ in range(config.iterations):
+        landmarks, jacobian = pdm.landmarks_and_jacobian(params, rigid)
+        if previous is not None and config.tolerance > 0:
+            moving = moving & ~((landmarks - previous).square().sum((-2, -1)).sqrt() < config.tolerance)
+        current = field.positions(landmarks)
+        positions = current if positions is None else torch.where(moving[:, None, None], current, positions)
+        shift = mean_shift(field.responses, current, config.sigma, kernel_step) @ field.to_image.mT
+        hessian, right = normal_equations(jacobian, field.weight, shift)
+        if not rigid:
+            hessian, right = _add_prior(hessian, right, precision, params.local)
+        stepped = pdm.clamp(pdm.step(params, solve(hessian, right)))
+        params, previous = stepped.where(moving & stepped.finite(), params), landmarks
+    assert positions is not None
+    return RlmsResult(params, positions)
+
+
+def _prior_precision(pdm: PDM, regularisation: Tensor | float) -> Tensor:
+    """Weight of the prior on each shape coefficient, shape (1 or B, M)."""
+    strength = torch.as_tensor(regularisation, dtype=pdm.variances.dtype, device=pdm.variances.device)
+    return strength.reshape(-1, 1) / pdm.variances
+
+
+def _add_prior(hessian: Tensor, right: Tensor, precision: Tensor, local: Tensor) -> tuple[Tensor, Tensor]:
+    """The normal equations (B, P, P), (B, P) with the shape prior's diagonal and pull added to the last M parameters."""
+    free = precision.new_zeros(precision.shape[0], 6)
+    hessian = hessian + torch.cat((free, precision), dim=-1).diag_embed()
+    return hessian, torch.cat((right[:, :6], right[:, 6:] - precision * local), dim=-1)

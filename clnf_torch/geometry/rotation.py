@@ -1,0 +1,79 @@
+"""Rotations of the head: Euler angles, matrices and small turns, in OpenFace's convention R = Rx(rx) Ry(ry) Rz(rz)."""
+
+import torch
+from torch import Tensor
+
+
+def euler_to_matrix(euler: Tensor) -> Tensor:
+    """Rotation matrices of Euler angles.
+
+    Args:
+        euler: Angles (rx, ry, rz) in radians, shape (..., 3).
+
+    Returns:
+        Matrices, shape (..., 3, 3).
+
+    Source:
+        OpenFace ``Euler2RotationMatrix``.
+    """
+    (sx, sy, sz), (cx, cy, cz) = euler.sin().unbind(-1), euler.cos().unbind(-1)
+    cx_sy, sx_sy = cx * sy, sx * sy
+    rows = (cy * cz, -cy * sz, sy,
+            cx * sz + cz * sx_sy, cx * cz - sx_sy * sz, -cy * sx,
+            sx * sz - cz * cx_sy, cz * sx + cx_sy * sz, cx * cy)  # fmt: skip
+    return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
+
+
+def matrix_to_euler(matrix: Tensor) -> Tensor:
+    """Euler angles of rotation matrices, by way of the unit quaternion.
+
+    Args:
+        matrix: Rotations, shape (..., 3, 3).
+
+    Returns:
+        Angles (rx, ry, rz) in radians, shape (..., 3); not a number at a half turn, where the quaternion's first part is 0.
+
+    Source:
+        OpenFace ``RotationMatrix2Euler``.
+    """
+    trace = matrix.diagonal(dim1=-2, dim2=-1).sum(-1)
+    q0 = (1 + trace).sqrt() / 2
+    opposite = (matrix - matrix.mT) / (4 * q0[..., None, None])
+    q1, q2, q3 = opposite[..., 2, 1], opposite[..., 0, 2], opposite[..., 1, 0]
+    q00, q11, q22, q33 = q0 * q0, q1 * q1, q2 * q2, q3 * q3
+    return torch.stack(
+        (
+            torch.atan2(2 * (q0 * q1 - q2 * q3), q00 - q11 - q22 + q33),
+            (2 * (q0 * q2 + q1 * q3)).clamp(-1, 1).asin(),
+            torch.atan2(2 * (q0 * q3 - q1 * q2), q00 + q11 - q22 - q33),
+        ),
+        dim=-1,
+    )
+
+
+def cross_matrix(vector: Tensor) -> Tensor:
+    """The matrices [v]x of the cross product, [v]x u = v x u; vectors (..., 3) to matrices (..., 3, 3)."""
+    x, y, z = vector.unbind(-1)
+    zero = torch.zeros_like(x)
+    return torch.stack((zero, -z, y, z, zero, -x, -y, x, zero), dim=-1).unflatten(-1, (3, 3))
+
+
+def small_turn_to_matrix(turn: Tensor) -> Tensor:
+    """The rotations closest to I + [w]x.
+
+    They turn about w by atan(|w|). With c = cos atan|w| = 1 / sqrt(1 + |w|^2) Rodrigues' formula becomes
+    I + c [w]x + c^2 / (1 + c) [w]x^2, which is smooth at w = 0 and needs no singular value decomposition.
+
+    Args:
+        turn: Small turns w in radians, shape (..., 3).
+
+    Returns:
+        Rotations, shape (..., 3, 3).
+
+    Source:
+        OpenFace ``Orthonormalise`` as ``PDM::UpdateModelParameters`` uses it.
+    """
+    cosine = (1 + (turn * turn).sum(-1)).rsqrt()[..., None, None]
+    cross = cross_matrix(turn)
+    identity = torch.eye(3, dtype=turn.dtype, device=turn.device)
+    return identity + cosine * cross + cosine * cosine / (1 + cosine) * (cross @ cross)

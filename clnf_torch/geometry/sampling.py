@@ -1,0 +1,93 @@
+"""Reading pictures at fractional positions: affine grids, exact or on OpenCV's 1/32-pixel lattice, and the bilinear reading itself."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+MARGIN = 2  # black pixels around a padded picture: positions further out are moved there
+
+
+class Cells(NamedTuple):
+    """Fractional positions, split into the pixel up and to the left of them and the way from it to the next."""
+
+    column: Tensor  # int, shape (..., A, A)
+    row: Tensor  # int, shape (..., A, A)
+    right: Tensor  # fraction in [0, 1), broadcasts to (..., A, A)
+    down: Tensor  # fraction in [0, 1), broadcasts to (..., A, A)
+
+
+def affine_cells(matrix: Tensor, width: int) -> Cells:
+    """Where an affine map puts the pixels of a square window, exactly.
+
+    Args:
+        matrix: Maps from window to picture, shape (..., 2, 3): (x, y) = M (u, v, 1) at column u and row v.
+        width: Side A of the window, pixels.
+
+    Returns:
+        Positions of shape (..., A, A), differentiable in the matrix.
+    """
+    steps = torch.arange(width, dtype=matrix.dtype, device=matrix.device)
+    along_u = matrix[..., 0, None] * steps  # (..., 2, A)
+    along_v = matrix[..., 1, None] * steps + matrix[..., 2, None]
+    x, y = (along_u[..., None, :] + along_v[..., :, None]).unbind(-3)
+    column, row = x.floor(), y.floor()
+    return Cells(_to_int(column), _to_int(row), x - column, y - row)
+
+
+def affine_cells_32nds(matrix: Tensor, width: int) -> Cells:
+    """Where ``cv::warpAffine`` (OpenCV 4) puts the pixels of a square window: on multiples of 1/32 pixel, not differentiable.
+
+    Args:
+        matrix: Maps from window to picture, shape (..., 2, 3).
+        width: Side A of the window, pixels.
+
+    Returns:
+        Positions of shape (..., A, A).
+
+    Source:
+        OpenCV 4's fixed-point ``cv::warpAffine``, as OpenFace's ``Patch_experts::Response`` calls it.
+    """
+    matrix = matrix.detach().double()
+    steps = torch.arange(width, dtype=torch.float64, device=matrix.device)
+    along_u = _to_int((matrix[..., 0, None] * steps * 1024).round())
+    along_v = _to_int(((matrix[..., 1, None] * steps + matrix[..., 2, None]) * 1024).round()) + 16
+    x, y = ((along_u[..., None, :] + along_v[..., :, None]) >> 5).unbind(-3)
+    return Cells(x >> 5, y >> 5, (x & 31) / 32, (y & 31) / 32)
+
+
+def pad_with_black(images: Tensor) -> Tensor:
+    """Grey pictures (F, H, W) with the black margin that `read_bilinear` relies on, shape (F, H + 4, W + 4)."""
+    return pad(images, (MARGIN, MARGIN, MARGIN, MARGIN))
+
+
+def read_bilinear(padded: Tensor, frame: Tensor, cells: Cells, dtype: torch.dtype) -> Tensor:
+    """Grey levels between pixels; every pixel outside its picture counts 0.
+
+    Args:
+        padded: Pictures from `pad_with_black`, shape (F, H + 4, W + 4), uint8 or floating point.
+        frame: Picture of each row, int64, shape (B,).
+        cells: Positions, shape (B, ..., A, A).
+        dtype: Number type of the result.
+
+    Returns:
+        Grey levels, shape (B, ..., A, A).
+    """
+    _, rows, columns = padded.shape
+    column = cells.column.clamp(-MARGIN, columns - 2 * MARGIN) + MARGIN
+    row = cells.row.clamp(-MARGIN, rows - 2 * MARGIN) + MARGIN
+    first = (frame * (rows * columns)).reshape(-1, *[1] * (column.ndim - 1))
+    corner = first + row * columns + column
+    pixels = padded.reshape(-1)
+    right, down = cells.right.to(dtype), cells.down.to(dtype)
+    top = torch.lerp(pixels[corner].to(dtype), pixels[corner + 1].to(dtype), right)
+    corner = corner + columns
+    bottom = torch.lerp(pixels[corner].to(dtype), pixels[corner + 1].to(dtype), right)
+    return torch.lerp(top, bottom, down)
+
+
+def _to_int(whole: Tensor) -> Tensor:
+    """Whole numbers as int32, kept well inside its range; anything that is not a number becomes 0."""
+    limit = 2.0**29
+    return whole.detach().nan_to_num(0.0).clamp(-limit, limit).int()

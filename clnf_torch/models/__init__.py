@@ -1,0 +1,1 @@
+"""Floor 1: learned numbers. The shape model, the patch experts, the landmark model that joins them, and the file that holds them."""

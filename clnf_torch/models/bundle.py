@@ -1,0 +1,93 @@
+"""The weights file: one `.pt` of plain values and tensors, read without copying it into memory and built into a model."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clnf_torch.models.landmark_model import EarlyTermination, LandmarkModel
+from clnf_torch.models.patch_experts.base import PatchExperts
+from clnf_torch.models.patch_experts.cen import CENExperts
+from clnf_torch.models.patch_experts.expert_stack import ExpertStack
+from clnf_torch.models.pdm import PDM
+
+FORMAT, VERSION = "clnf_torch bundle", 1
+
+
+class BundleError(ValueError):
+    """A file is no weights bundle, or not one that this version can read."""
+
+
+def load_bundle(path: str | Path) -> dict[str, Any]:
+    """The contents of a bundle; its tensors stay in the file until they are used.
+
+    Args:
+        path: A `.pt` written by ``clnf-torch convert``.
+
+    Returns:
+        Its fields: format, version, sources, licence, numerics, model and more; `converters/README.md` describes them.
+
+    Raises:
+        BundleError: There is no such file, it is not a bundle, or it is of another version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise BundleError(f"{path}: there is no such file; make one with: clnf-torch convert MODEL_DIR -o {path.name}")
+    try:
+        bundle = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # torch.load names a dozen exceptions, depending on what the file turns out to be
+        raise BundleError(
+            f"{path}: expected a .pt bundle from clnf-torch convert, found another or a damaged file"
+        ) from error
+    if not isinstance(bundle, dict) or bundle.get("format") != FORMAT:
+        raise BundleError(f"{path}: expected a bundle from clnf-torch convert, found a .pt file with other contents")
+    if bundle.get("version") != VERSION:
+        raise BundleError(
+            f"{path}: is a bundle of version {bundle.get('version')}, this program reads version {VERSION}; convert the model again"
+        )
+    return bundle
+
+
+def build_model(bundle: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> LandmarkModel:
+    """The model in a bundle.
+
+    Args:
+        bundle: From `load_bundle`.
+        dtype: Number type of the shape model and of all arithmetic. Expert weights keep the type they are stored in and are
+            widened where they are used.
+
+    Raises:
+        BundleError: A field is missing or does not fit the others.
+    """
+    try:
+        model = bundle["model"]
+        pdm = PDM(*(model["pdm"][name].to(dtype) for name in ("mean", "modes", "variances")))
+        experts = [_build_experts(record, dtype) for record in model["experts"]]
+        rules = model["early_termination"]
+        early = EarlyTermination(*(rules[k].to(dtype) for k in ("weights", "biases", "cutoffs"))) if rules else None
+        return LandmarkModel(pdm, experts, model["experts"][0]["family"], early, model["triangulations"])
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        raise BundleError(f"the bundle's fields do not make a model ({error!r}); convert the model again") from error
+
+
+def _build_experts(record: Mapping[str, Any], dtype: torch.dtype) -> PatchExperts:
+    """The patch experts of one scale."""
+    if record["family"] != "cen":
+        raise BundleError(
+            f"the bundle holds {record['family']!r} patch experts, this program knows 'cen'; use a newer version"
+        )
+    stacks = [ExpertStack(stack["weights"], stack["biases"], stack["activations"]) for stack in record["stacks"]]
+    views: list[Tensor] = [record[name] for name in ("view_centers", "visible", "confidence", "expert", "flipped")]
+    centers, visible, confidence, expert, flipped = views
+    return CENExperts(
+        float(record["scale"]),
+        int(record["support"]),
+        centers.to(dtype),
+        visible,
+        confidence.to(dtype),
+        expert,
+        flipped,
+        stacks,
+    )

@@ -1,0 +1,71 @@
+"""A landmark model: a shape, and for each scale the patch experts that look for its landmarks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from clnf_torch.models.patch_experts.base import PatchExperts
+from clnf_torch.models.pdm import PDM
+
+
+@dataclass(frozen=True)
+class EarlyTermination:
+    """When a rotation hypothesis is good enough after the first scale: likelihood * weight + bias > cutoff, by view."""
+
+    weights: Tensor  # (V,)
+    biases: Tensor  # (V,)
+    cutoffs: Tensor  # (V,)
+
+
+class LandmarkModel(nn.Module):
+    """PDM and patch experts that belong together.
+
+    Args:
+        pdm: The shape model of N landmarks.
+        experts: Patch experts per scale, coarse to fine, each for the same N landmarks.
+        family: Which patch experts they are, e.g. "cen"; OpenFace chooses its settings by it.
+        early_termination: Numbers that let good rotation hypotheses end the search early.
+        triangulations: Triangles between landmarks for each view, for drawing, int64, each (T, 3).
+
+    Raises:
+        ValueError: There are no experts, or they are for another number of landmarks.
+
+    Source:
+        OpenFace ``CLNF``, the part that is read from files.
+    """
+
+    def __init__(
+        self,
+        pdm: PDM,
+        experts: Sequence[PatchExperts],
+        family: str,
+        early_termination: EarlyTermination | None = None,
+        triangulations: Sequence[Tensor] = (),
+    ) -> None:
+        super().__init__()
+        counts = [scale.visible.shape[1] for scale in experts]
+        if not counts or set(counts) != {pdm.num_landmarks}:
+            raise ValueError(
+                f"the PDM has {pdm.num_landmarks} landmarks, the patch experts of the scales are for {counts}"
+            )
+        self.pdm, self.family = pdm, family
+        self.experts = nn.ModuleList(experts)
+        self.triangulations = tuple(triangulations)
+        self.early_weights: Tensor | None
+        self.early_biases: Tensor | None
+        self.early_cutoffs: Tensor | None
+        for name in ("weights", "biases", "cutoffs"):
+            self.register_buffer(f"early_{name}", getattr(early_termination, name) if early_termination else None)
+
+    @property
+    def early_termination(self) -> EarlyTermination | None:
+        """The early-termination numbers, on the model's device."""
+        if self.early_weights is None or self.early_biases is None or self.early_cutoffs is None:
+            return None
+        return EarlyTermination(self.early_weights, self.early_biases, self.early_cutoffs)
+
+    @property
+    def num_scales(self) -> int:
+        """Number of scales."""
+        return len(self.experts)

@@ -1,0 +1,82 @@
+"""What every family of patch experts promises: views to choose from, and response maps for areas of a picture."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from clnf_torch.models.numerics import Numerics
+
+
+class PatchExperts(nn.Module, ABC):
+    """The experts of all landmarks in all views at one scale.
+
+    Args:
+        scale: Size of the reference frame that the experts look at, pixels per millimetre.
+        support: Side S of the patch that an expert looks at, reference pixels.
+        view_centers: Head rotation at the middle of each view, Euler angles in radians, shape (V, 3).
+        visible: Landmarks that can be seen in each view, bool, shape (V, N).
+        confidence: How far each expert is to be trusted, shape (V, N).
+    """
+
+    def __init__(self, scale: float, support: int, view_centers: Tensor, visible: Tensor, confidence: Tensor) -> None:
+        super().__init__()
+        self.scale, self.support = scale, support
+        self.view_centers: Tensor
+        self.visible: Tensor
+        self.confidence: Tensor
+        self.register_buffer("view_centers", view_centers)
+        self.register_buffer("visible", visible)
+        self.register_buffer("confidence", confidence)
+
+    @property
+    def num_views(self) -> int:
+        """V."""
+        return self.view_centers.shape[0]
+
+    def nearest_view(self, rotation: Tensor) -> Tensor:
+        """The view whose centre is closest to head rotations (B, 3), the first one on a tie; int64, shape (B,).
+
+        Source:
+            OpenFace ``Patch_experts::GetViewIdx``.
+        """
+        distance = (rotation.detach()[:, None] - self.view_centers).square().sum(-1)
+        return distance.argmin(-1)
+
+    def forward(self, areas: Tensor, view: Tensor, numerics: Numerics) -> Tensor:
+        """Response maps of the experts of each face's view.
+
+        Args:
+            areas: Areas of interest around the landmarks, grey levels 0 to 255, shape (B, N, A, A).
+            view: View of each face, int64, shape (B,).
+            numerics: OpenFace's approximations or the exact forms.
+
+        Returns:
+            Responses, non-negative, not normalised, zero where a landmark is not visible, shape (B, N, R, R) with R = A - S + 1,
+            rows along y.
+
+        Raises:
+            ValueError: The areas are smaller than the experts' support, or R is even.
+        """
+        window = areas.shape[-1] - self.support + 1
+        if window < 1 or window % 2 == 0:
+            raise ValueError(
+                f"areas are {areas.shape[-1]} px wide and the experts look at {self.support}, which leaves windows of {window}; "
+                "cut areas of window + support - 1 with an odd window"
+            )
+        if self.num_views == 1:
+            return self.respond(areas, 0, numerics)
+        counts = torch.bincount(view, minlength=self.num_views).tolist()  # the fit's one read to the host per scale
+        present = [(v, count) for v, count in enumerate(counts) if count]
+        if len(present) == 1:
+            return self.respond(areas, present[0][0], numerics)
+        order = view.argsort(stable=True)
+        groups = areas[order].split([count for _, count in present])
+        responses = [self.respond(group, v, numerics) for group, (v, _) in zip(groups, present, strict=True)]
+        return (
+            torch.cat(responses)[order.argsort()] if responses else areas.new_zeros(0, areas.shape[1], window, window)
+        )
+
+    @abstractmethod
+    def respond(self, areas: Tensor, view: int, numerics: Numerics) -> Tensor:
+        """Responses (B, N, R, R) of one view's experts to areas (B, N, A, A) of faces that are all in that view."""

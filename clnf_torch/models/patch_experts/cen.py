@@ -1,0 +1,128 @@
+"""Convolutional expert networks (CEN): the patch experts of CE-CLM, fully connected networks on contrast-normalised patches."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from clnf_torch.models.numerics import Numerics
+from clnf_torch.models.patch_experts.base import PatchExperts
+from clnf_torch.models.patch_experts.expert_stack import ExpertStack
+from clnf_torch.models.patch_experts.patches import cut_patches, lay_out
+
+CPU_EXPERTS, CPU_ROWS = 4, 480  # a block whose weights and activations stay in a core's cache; see benchmarks/README.md
+CUDA_NUMBERS = 1 << 28  # activations of one block on other devices: 1 GiB of float32
+
+
+class Run(NamedTuple):
+    """Neighbouring experts of a stack that serve equally many landmarks in a view."""
+
+    stack: int
+    start: int  # first expert, counted within the stack
+    landmarks: list[list[int]]  # the landmarks that each expert serves
+
+
+class CENExperts(PatchExperts):
+    """CEN experts of one scale; a landmark without an expert of its own borrows its mirror image's and sees its area mirrored.
+
+    Args:
+        scale: Pixels per millimetre.
+        support: Side S of the patches.
+        view_centers: Euler angles in radians, shape (V, 3).
+        visible: bool, shape (V, N).
+        confidence: Shape (V, N).
+        expert: Number of the expert that serves each landmark in each view, -1 for none, int64, shape (V, N).
+        flipped: Whether that expert is its mirror image's, bool, shape (V, N).
+        stacks: The experts, numbered through the stacks in their order; grouped by depth and activations.
+
+    Source:
+        OpenFace ``CEN_patch_expert``, ``Patch_experts::Response``.
+    """
+
+    def __init__(
+        self,
+        scale: float,
+        support: int,
+        view_centers: Tensor,
+        visible: Tensor,
+        confidence: Tensor,
+        expert: Tensor,
+        flipped: Tensor,
+        stacks: Sequence[ExpertStack],
+    ) -> None:
+        super().__init__(scale, support, view_centers, visible, confidence)
+        self.stacks = torch.nn.ModuleList(stacks)
+        self.flipped: Tensor
+        self.register_buffer("flipped", flipped)
+        self._mirrors = flipped.any(-1).tolist()  # per view, known without asking the device
+        sizes = [len(stack) for stack in stacks]
+        self._runs = [list(_runs(view_experts, sizes)) for view_experts in expert.tolist()]
+        for view, runs in enumerate(self._runs):
+            for k, run in enumerate(runs):
+                self.register_buffer(f"_landmarks_{view}_{k}", torch.tensor(run.landmarks), persistent=False)
+
+    def respond(self, areas: Tensor, view: int, numerics: Numerics) -> Tensor:
+        """Responses (B, N, R, R) of one view's experts to areas (B, N, A, A)."""
+        faces, num_landmarks, width, _ = areas.shape
+        window = width - self.support + 1
+        cells = window * window // 2 if numerics.checkerboard else window * window
+        if self._mirrors[view]:
+            flipped = self.flipped[view][:, None, None]
+            areas = torch.where(flipped, areas.flip(-1), areas)
+        answers = areas.new_zeros(num_landmarks, faces, cells)
+        for k, run in enumerate(self._runs[view]):
+            landmarks = self.get_buffer(f"_landmarks_{view}_{k}")  # (experts, uses)
+            answers[landmarks] = self._answer(run, areas[:, landmarks].permute(1, 2, 0, 3, 4), numerics.checkerboard)
+        responses = lay_out(answers.transpose(0, 1), numerics.checkerboard)
+        if self._mirrors[view]:
+            responses = torch.where(flipped, responses.flip(-1), responses)
+        return responses
+
+    def _answer(self, run: Run, areas: Tensor, checkerboard: bool) -> Tensor:
+        """Answers (experts, uses, B, cells) of a run of experts to areas (experts, uses, B, A, A), in blocks that fit the cache."""
+        stack = self.stacks[run.stack]
+        window = areas.shape[-1] - self.support + 1
+        rows = areas.shape[1] * (window * window // 2 if checkerboard else window * window)  # per expert and face
+        some_experts, some_faces = _block(areas, rows, stack.widest)
+        answers = []
+        for first in range(0, areas.shape[0], some_experts):
+            blocks = []
+            for block in areas[first : first + some_experts].split(some_faces, dim=2):
+                patches = cut_patches(block, self.support, checkerboard)
+                answer = stack(patches.flatten(1, 3), run.start + first)
+                blocks.append(answer.view(patches.shape[:-1]))
+            answers.append(torch.cat(blocks, dim=2))
+        return torch.cat(answers)
+
+
+def _block(areas: Tensor, rows: int, widest: int) -> tuple[int, int]:
+    """How many experts and how many faces to evaluate at once."""
+    if areas.device.type == "cpu":
+        return CPU_EXPERTS, max(1, CPU_ROWS // rows)
+    faces = max(1, min(areas.shape[2], CUDA_NUMBERS // (rows * widest)))
+    return max(1, CUDA_NUMBERS // (rows * widest * faces)), faces
+
+
+def _runs(experts: list[int], sizes: list[int]) -> Iterator[Run]:
+    """The runs of a view, given the expert of each landmark (-1: none) and the number of experts in each stack."""
+    served: dict[int, list[int]] = {}
+    for landmark, number in enumerate(experts):
+        if number >= 0:
+            served.setdefault(number, []).append(landmark)
+    numbers = sorted(served)
+    firsts = [sum(sizes[:stack]) for stack in range(len(sizes))]
+    stack_of = {number: max(s for s, first in enumerate(firsts) if first <= number) for number in numbers}
+    start = 0
+    for i, number in enumerate(numbers):
+        last = i + 1 == len(numbers)
+        follower = None if last else numbers[i + 1]
+        if (
+            follower is None
+            or follower != number + 1
+            or stack_of[follower] != stack_of[number]
+            or len(served[follower]) != len(served[number])
+        ):
+            run = numbers[start : i + 1]
+            yield Run(stack_of[number], run[0] - firsts[stack_of[number]], [served[e] for e in run])
+            start = i + 1

@@ -1,0 +1,85 @@
+"""Many small networks of one depth, evaluated side by side: a layer of all of them is one batched matrix product."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "sigmoid": torch.sigmoid_,
+    "relu": torch.relu_,
+    # OpenFace: ``CEN_patch_expert`` evaluates sigmoid and ReLU alone; layers marked tanh or linear pass through unchanged.
+    "tanh": lambda x: x,
+    "linear": lambda x: x,
+}
+
+
+class ExpertStack(nn.Module):
+    """E fully connected networks with the same activations; narrower ones are padded with zeros.
+
+    Args:
+        weights: Per layer, shape (E, in, out). The last layer has one output.
+        biases: Per layer, shape (E, out).
+        activations: Per layer, a name out of `ACTIVATIONS`.
+
+    Raises:
+        ValueError: The layers do not chain, or an activation is unknown.
+    """
+
+    def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor], activations: Sequence[str]) -> None:
+        super().__init__()
+        _check_layers(weights, biases, activations)
+        self.weights = nn.ParameterList(nn.Parameter(weight, requires_grad=False) for weight in weights)
+        self.biases = nn.ParameterList(nn.Parameter(bias, requires_grad=False) for bias in biases)
+        self.activations = tuple(activations)
+
+    def __len__(self) -> int:
+        """Number of networks E."""
+        return self.weights[0].shape[0]
+
+    @property
+    def widest(self) -> int:
+        """Width of the widest layer."""
+        return max(weight.shape[-1] for weight in self.weights)
+
+    def forward(self, inputs: Tensor, start: int) -> Tensor:
+        """Outputs of the networks start, start + 1, ... for their own rows of inputs.
+
+        Half-precision weights are widened to the inputs' number type on the way.
+
+        Args:
+            inputs: Shape (G, rows, in) for G networks.
+            start: The first network.
+
+        Returns:
+            Outputs, shape (G, rows).
+        """
+        chosen = slice(start, start + inputs.shape[0])
+        hidden = inputs
+        for weight, bias, activation in zip(self.weights, self.biases, self.activations, strict=True):
+            weight, bias = weight[chosen].to(hidden.dtype), bias[chosen, None].to(hidden.dtype)
+            if (
+                weight.shape[-1] == 1
+            ):  # a product and a sum: matrix routines are slow, and not the same for every number of rows
+                hidden = (hidden * weight.mT).sum(-1, keepdim=True) + bias
+            else:
+                hidden = torch.baddbmm(bias, hidden, weight)
+            hidden = ACTIVATIONS[activation](hidden)
+        return hidden.squeeze(-1)
+
+
+def _check_layers(weights: Sequence[Tensor], biases: Sequence[Tensor], activations: Sequence[str]) -> None:
+    """Refuse layers that do not chain to one output."""
+    unknown = set(activations) - set(ACTIVATIONS)
+    if unknown:
+        raise ValueError(f"activations {sorted(unknown)} are not known; the known ones are {sorted(ACTIVATIONS)}")
+    shapes = [tuple(weight.shape) for weight in weights]
+    outputs = [(shape[0], shape[-1]) for shape in shapes]
+    chained = all(before[-1] == after[1] for before, after in zip(shapes[:-1], shapes[1:], strict=True))
+    if (
+        not chained
+        or outputs != [tuple(bias.shape) for bias in biases]
+        or len(activations) != len(shapes)
+        or outputs[-1][1] != 1
+    ):
+        raise ValueError(f"layers {shapes} do not chain from pixels to one output with {len(activations)} activations")
