@@ -1,0 +1,140 @@
+"""Converts an OpenFace model directory into one bundle."""
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from clnf_torch.converters.locate import find_source
+from clnf_torch.converters.openface.errors import ConversionError
+from clnf_torch.converters.openface.landmark_model import (
+    ModelFiles,
+    Skipped,
+    convert_landmark_model,
+    read_model_files,
+)
+from clnf_torch.converters.openface.sources import PUBLISHED_CEN, SourceFile, describe_source
+from clnf_torch.models.archive import Progress, save_archive
+
+FORMAT = "clnf_torch bundle"
+VERSION = 1
+LICENCE = (
+    "Converted from model files of OpenFace 2.2, (c) Carnegie Mellon University and University of Cambridge. "
+    "Their licence allows academic and other non-commercial research alone and forbids passing the files on, converted "
+    "or not: keep this file to yourself, and cite OpenFace where you publish results. Commercial use needs a licence "
+    "from Carnegie Mellon University. Files that are not OpenFace's own keep the licence under which you received them."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversionReport:
+    """What a conversion did.
+
+    Attributes:
+        main: The description file that was converted.
+        others: Further ``main_*.txt`` of the directory that were not chosen.
+        out: The bundle.
+        bytes: The bundle's size.
+        scales: The patch scaling of each CEN file, coarse to fine.
+        half: Whether expert weights are float16.
+        sources: The files that went in.
+        skipped: The lines of the descriptions that were not converted, and why.
+    """
+
+    main: Path
+    others: tuple[Path, ...]
+    out: Path
+    bytes: int
+    scales: tuple[float, ...]
+    half: bool
+    sources: tuple[SourceFile, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def convert(
+    source: str | os.PathLike[str] | None,
+    out: str | os.PathLike[str],
+    *,
+    half: bool = False,
+    progress: Progress | None = None,
+) -> ConversionReport:
+    """Converts an OpenFace model into a bundle; nothing is left behind when it fails or is interrupted.
+
+    Args:
+        source: A model directory, a ``main_*.txt``, or None for the cache of other tools; see ``find_source``.
+        out: The bundle to write, replaced if it exists.
+        half: Whether to store expert weights as float16.
+        progress: Called with the bytes written so far and the bytes in all.
+
+    Returns:
+        What was converted, what was skipped and why.
+
+    Raises:
+        ConversionError: A source file is not what it should be, or the bundle cannot be written.
+    """
+    found, out = find_source(source), Path(out)
+    try:
+        files = read_model_files(found.main)
+        _require_place(out, files)
+        model = convert_landmark_model(files, half)
+        sources = _describe(files, found.main.parent)
+        save_archive(_bundle(model, sources, files.skipped), out, progress)
+    except OSError as error:
+        where = Path(error.filename) if error.filename else out
+        remedy = "check the disk's space and the permissions"
+        raise ConversionError(
+            where, expected="to read and write files", found=error.strerror or str(error), remedy=remedy
+        ) from error
+    return ConversionReport(
+        main=found.main,
+        others=found.others,
+        out=out,
+        bytes=out.stat().st_size,
+        scales=tuple(record["scale"] for record in model["experts"]),
+        half=half,
+        sources=sources,
+        skipped=files.skipped,
+    )
+
+
+def _require_place(out: Path, files: ModelFiles) -> None:
+    """Refuses an output that is a folder, lies in no folder, or is one of the sources."""
+    if out.is_dir() or not out.parent.is_dir():
+        found = "a folder" if out.is_dir() else f"no folder {out.parent}"
+        raise ConversionError(
+            out, expected="a file name for the bundle", found=found, remedy="name a file such as model.pt"
+        )
+    if out.exists() and any(path.exists() and out.samefile(path) for path in (*files.others, *files.experts)):
+        raise ConversionError(
+            out, expected="a new file", found="one of the files to convert", remedy="choose another name"
+        )
+
+
+def _describe(files: ModelFiles, folder: Path) -> tuple[SourceFile, ...]:
+    """Size and hash of every file that goes in."""
+    others = [describe_source(path, folder) for path in files.others]
+    return (*others, *(describe_source(path, folder, PUBLISHED_CEN) for path in files.experts))
+
+
+def _bundle(model: dict[str, Any], sources: tuple[SourceFile, ...], skipped: tuple[Skipped, ...]) -> dict[str, Any]:
+    """The bundle's plain values around a model."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "writer": f"clnf_torch {_version()}",
+        "licence": LICENCE,
+        "numerics": "openface",
+        "sources": [dataclasses.asdict(source) for source in sources],
+        "skipped": [dataclasses.asdict(line) for line in skipped],
+        "model": model,
+    }
+
+
+def _version() -> str:
+    """This package's version."""
+    try:
+        return metadata.version("clnf-torch")
+    except metadata.PackageNotFoundError:  # run from a checkout that was never installed
+        return "(not installed)"

@@ -1,0 +1,65 @@
+"""Writes the files of OpenFace back from a bundle."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from clnf_torch.converters.conversion import FORMAT
+from clnf_torch.converters.openface.cen_export import file_name, write_cen
+from clnf_torch.converters.openface.errors import ConversionError
+from clnf_torch.models.archive import write_atomically
+
+NOT_A_BUNDLE = "name a bundle that `clnf-torch convert` wrote"
+
+
+def export(bundle_path: str | os.PathLike[str], out_dir: str | os.PathLike[str]) -> tuple[Path, ...]:
+    """Writes a bundle's CEN experts as OpenFace's ``.dat`` files, one for each scale.
+
+    Files of a bundle that was converted without ``half`` are the source files byte for byte.
+
+    Args:
+        bundle_path: The bundle.
+        out_dir: The folder to write to; made if it does not exist.
+
+    Returns:
+        The files.
+
+    Raises:
+        ConversionError: The file is no bundle, holds no CEN experts, or the folder cannot be written.
+    """
+    bundle, out_dir = _load(Path(bundle_path)), Path(out_dir)
+    experts = bundle["model"]["experts"]
+    names = [file_name(record) for record in experts]
+    if not experts or len(set(names)) < len(names) or any(record["family"] != "cen" for record in experts):
+        found = ", ".join(names) or "none"
+        raise ConversionError(
+            Path(bundle_path), expected="CEN experts of different names", found=found, remedy=NOT_A_BUNDLE
+        )
+    remembered = all("openface" in record for record in experts)
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        for name, record in zip(names, experts, strict=True):
+            with write_atomically(out_dir / name) as stream:
+                write_cen(record, remembered, stream)
+    except OSError as error:
+        remedy = "check the disk's space and the permissions"
+        raise ConversionError(
+            out_dir, expected="a folder to write to", found=error.strerror or str(error), remedy=remedy
+        ) from error
+    return tuple(out_dir / name for name in names)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """The bundle's values, its tensors still in the file."""
+    if not os.path.isfile(path):
+        raise ConversionError(path, expected="a bundle", found="no such file", remedy=NOT_A_BUNDLE)
+    try:
+        bundle = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise ConversionError(path, expected="a bundle", found="another kind of file", remedy=NOT_A_BUNDLE) from error
+    if not isinstance(bundle, dict) or bundle.get("format") != FORMAT:
+        raise ConversionError(path, expected="a bundle", found="another kind of file", remedy=NOT_A_BUNDLE)
+    return bundle

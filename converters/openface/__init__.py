@@ -1,0 +1,1 @@
+"""Readers of OpenFace 2.2's model files, one kind of file each."""

@@ -1,0 +1,183 @@
+"""Writes a bundle's CEN experts back as OpenFace's ``cen_patches_*_of.dat``.
+
+A record that came from such a file carries what the runtime does not need (``openface``), and the file comes back byte
+for byte. A float16 record comes back as float32. A record of a model that was trained here has no such memory: its
+mirrored experts are written out, and its first layer's constant column is 0.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from clnf_torch.converters.openface.cen import ACTIVATIONS, MARKER
+from clnf_torch.converters.openface.matrix import DTYPES, FLOAT32, FLOAT64, HEADER, INT32
+
+Values = NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Slots:
+    """Which stored expert is written for each landmark of each view, and the header's tables.
+
+    Attributes:
+        own: Number of the stored expert, -1 for an empty one, (V, N).
+        flipped: Whether it is written mirrored, (V, N).
+        sizes: Width and height, (V, N, 2).
+        view_centers: Degrees, (V, 3).
+        mirror_inds: (N,).
+        mirror_views: (V,).
+        shapes: Rows and columns of the header's vectors.
+    """
+
+    own: Values
+    flipped: Values
+    sizes: Values
+    view_centers: Values
+    mirror_inds: Values
+    mirror_views: Values
+    shapes: dict[str, Any]
+
+
+def file_name(record: dict[str, Any]) -> str:
+    """The name of the file that a record came from, or OpenFace's name for its scale."""
+    name = PurePosixPath(str(record.get("openface", {}).get("file", "")).replace("\\", "/")).name
+    return name if name not in ("", "..") else f"cen_patches_{record['scale']:.2f}_of.dat"
+
+
+def write_cen(record: dict[str, Any], remembered: bool, stream: BinaryIO) -> None:
+    """Writes a CEN file.
+
+    Args:
+        record: A scale's experts, as in the bundle.
+        remembered: Whether to write mirrored experts as empty ones that point to their twins, as the source file did.
+            Only right when all scales' records have an ``openface`` part: the last file's mirror tables serve all.
+        stream: The file to write.
+    """
+    slots = _remembered_slots(record) if remembered else _explicit_slots(record)
+    visible, confidence = record["visible"].numpy(), record["confidence"].numpy()
+    _write_header(record["scale"], visible, slots, stream)
+    experts = _expert_table(record)
+    for view, landmark in np.ndindex(*slots.own.shape):
+        number = int(slots.own[view, landmark])
+        layers = [] if number < 0 else list(_layers(record, *experts[number], bool(slots.flipped[view, landmark])))
+        width, height = map(int, slots.sizes[view, landmark])
+        stream.write(struct.pack("<4i", MARKER, width, height, len(layers)))
+        for activation, bias, weight in layers:
+            stream.write(struct.pack("<i", activation))
+            _write_matrix(bias, stream)
+            _write_matrix(weight, stream)
+        stream.write(struct.pack("<d", confidence[view, landmark]))
+
+
+def _remembered_slots(record: dict[str, Any]) -> Slots:
+    """The slots of the source file."""
+    memory = record["openface"]
+    own = memory["own"].numpy()
+    tables = {name: memory[name].numpy() for name in ("sizes", "view_centers", "mirror_inds", "mirror_views")}
+    return Slots(own=own, flipped=np.zeros_like(own, bool), shapes=memory["shapes"], **tables)
+
+
+def _explicit_slots(record: dict[str, Any]) -> Slots:
+    """Every visible landmark with an expert of its own, and mirror tables that point nowhere else."""
+    own = record["expert"].numpy()
+    views, points = own.shape
+    return Slots(
+        own=own,
+        flipped=record["flipped"].numpy(),
+        sizes=np.full((views, points, 2), record["support"]),
+        view_centers=np.rad2deg(record["view_centers"].numpy()),
+        mirror_inds=np.arange(points),
+        mirror_views=np.arange(views),
+        shapes={
+            "view_centers": [[3, 1]] * views,
+            "visible": [[points, 1]] * views,
+            "mirror_inds": [1, points],
+            "mirror_views": [1, views],
+        },
+    )
+
+
+def _write_header(scale: float, visible: Values, slots: Slots, stream: BinaryIO) -> None:
+    """Everything before the experts."""
+    stream.write(struct.pack("<di", scale, len(visible)))
+    for center, shape in zip(slots.view_centers, slots.shapes["view_centers"], strict=True):
+        _write_matrix(center.reshape(shape), stream, FLOAT64)
+    for seen, shape in zip(visible, slots.shapes["visible"], strict=True):
+        _write_matrix(seen.reshape(shape), stream, INT32)
+    _write_matrix(slots.mirror_inds.reshape(slots.shapes["mirror_inds"]), stream, INT32)
+    _write_matrix(slots.mirror_views.reshape(slots.shapes["mirror_views"]), stream, INT32)
+
+
+def _write_matrix(values: Values, stream: BinaryIO, code: int | None = None) -> None:
+    """A binary matrix, float32 or float64 as it comes unless ``code`` says otherwise."""
+    if code is None:
+        code = FLOAT64 if values.dtype == np.float64 else FLOAT32
+    stream.write(HEADER.pack(*values.shape, code))
+    stream.write(np.ascontiguousarray(values, DTYPES[code]).data)
+
+
+def _expert_table(record: dict[str, Any]) -> list[tuple[int, int]]:
+    """Stack and row of each stored expert, by its number."""
+    counts = [len(stack["biases"][0]) for stack in record["stacks"]]
+    return [(s, row) for s, count in enumerate(counts) for row in range(count)]
+
+
+def _layers(record: dict[str, Any], s: int, row: int, flipped: bool) -> Iterator[tuple[int, Values, Values]]:
+    """The activation, bias and weights (out, in) of each layer of an expert, as the file has them."""
+    stack = record["stacks"][s]
+    memory = record["openface"]["stacks"][s] if "openface" in record else {}
+    inputs = record["support"] ** 2
+    for k, name in enumerate(stack["activations"]):
+        outputs = int(memory["widths"][row, k]) if memory else stack["biases"][k].shape[1]
+        weight = stack["weights"][k][row].float()[:inputs, :outputs]
+        bias = stack["biases"][k][row].float()[:outputs]
+        if k == 0:
+            bias, constant = _split_bias(bias, memory, row, outputs)
+            weight = torch.cat([constant[None], _column_major(weight, record["support"], flipped)])
+        matrices = bias.numpy(), weight.t().numpy()
+        if "doubles" in memory:
+            matrices = _exact(*matrices, memory, row, k)
+        as_row = bool(memory["bias_rows"][row, k]) if memory else False
+        yield ACTIVATIONS.index(name), matrices[0].reshape((1, -1) if as_row else (-1, 1)), matrices[1]
+        inputs = outputs
+
+
+def _split_bias(bias: Tensor, memory: dict[str, Any], row: int, outputs: int) -> tuple[Tensor, Tensor]:
+    """The first layer's bias and constant column (out,), of which the bundle holds the sum."""
+    if "constant" not in memory:
+        return bias, torch.zeros_like(bias)
+    return memory["bias"][row, :outputs], memory["constant"][row, :outputs]
+
+
+def _column_major(weight: Tensor, side: int, flipped: bool) -> Tensor:
+    """Rows from pixels row by row to pixels column by column, mirrored left to right if asked, (S * S, out)."""
+    pixels = weight.reshape(side, side, -1)
+    if flipped:
+        pixels = pixels.flip(1)
+    return pixels.transpose(0, 1).reshape(side * side, -1)
+
+
+def _exact(bias: Values, weight: Values, memory: dict[str, Any], row: int, k: int) -> tuple[Values, Values]:
+    """Puts the float64 originals, kept end to end for each layer, in the place of their float32 copies."""
+    exact = []
+    for which, (name, rounded) in enumerate((("bias", bias), ("weight", weight))):
+        is_double = memory["types"][:, k, which] == FLOAT64
+        if not is_double[row]:
+            exact.append(rounded)
+            continue
+        sizes = memory["widths"][:, k] if name == "bias" else memory["widths"][:, k] * _inputs(memory, k, weight)
+        start = int((sizes * is_double)[:row].sum())
+        exact.append(memory["doubles"][k][name][start : start + rounded.size].numpy().reshape(rounded.shape))
+    return exact[0], exact[1]
+
+
+def _inputs(memory: dict[str, Any], k: int, weight: Values) -> Tensor | int:
+    """Columns of layer ``k``'s weights, of each expert of the stack; the first layer's are the same for all."""
+    return weight.shape[1] if k == 0 else memory["widths"][:, k - 1]

@@ -1,0 +1,61 @@
+"""The one error of the converters: a line that says where, what was expected, what was found, and what to do."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+DOWNLOAD_AGAIN = "the file is damaged or incomplete; download it again"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """A place in a source file.
+
+    Attributes:
+        file: The file.
+        byte: Offset from its start, or None.
+        line: Line of a text file, from 1, or None.
+        view: The view whose record is being read, or None.
+        landmark: The landmark whose record is being read, or None.
+    """
+
+    file: Path
+    byte: int | None = None
+    line: int | None = None
+    view: int | None = None
+    landmark: int | None = None
+
+    def __str__(self) -> str:
+        """The place in words, such as ``cen.dat: byte 2576, view 0, landmark 3``."""
+        names = ("byte", "line", "view", "landmark")
+        parts = [f"{name} {getattr(self, name)}" for name in names if getattr(self, name) is not None]
+        return f"{self.file}: {', '.join(parts)}" if parts else str(self.file)
+
+
+class ConversionError(Exception):
+    """A file that cannot be converted; its text is one line.
+
+    Args:
+        place: Where it went wrong, or the file alone.
+        expected: What should have been there.
+        found: What was there.
+        remedy: What to do about it.
+
+    Attributes:
+        place: Where it went wrong.
+    """
+
+    def __init__(self, place: Place | Path, *, expected: str, found: str, remedy: str = DOWNLOAD_AGAIN) -> None:
+        self.place = place if isinstance(place, Place) else Place(file=place)
+        super().__init__(_one_line(f"{self.place}: expected {expected}, found {found}; {remedy}"))
+
+
+def quote(content: bytes, limit: int = 40) -> str:
+    """A short printable excerpt of a file, in quotes."""
+    cut = "..." if len(content) > limit else ""
+    return f'"{content[:limit].decode("ascii", "replace")}{cut}"'
+
+
+def _one_line(text: str) -> str:
+    """Control characters and lone surrogates (from odd file names) cannot break the line or the terminal."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", "?", text)

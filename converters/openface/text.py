@@ -1,0 +1,171 @@
+"""Numbers and matrices of OpenFace's text files."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clnf_torch.converters.openface.errors import ConversionError, Place, quote
+from clnf_torch.converters.openface.matrix import FLOAT32, FLOAT64, INT32, TYPE_NAMES, UINT8
+
+MAX_BYTES = 1 << 26  # a text file of a model is far smaller; anything larger is something else
+_TOKEN = re.compile(rb"\s*([^\s]+)")
+_NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_MAX_TOKEN = 64
+_INT32_MAX = 2**31 - 1
+
+
+def require_file(path: Path, what: str, remedy: str) -> None:
+    """Refuses a path that is not a plain file (missing, a folder, a device).
+
+    Raises:
+        ConversionError: It is not.
+    """
+    if not os.path.isfile(path):
+        found = "a folder" if os.path.isdir(path) else "no such file"
+        raise ConversionError(path, expected=what, found=found, remedy=remedy)
+
+
+def read_text(path: Path, what: str) -> bytes:
+    """Reads a whole text file.
+
+    Args:
+        path: The file.
+        what: What it should be, for messages.
+
+    Returns:
+        Its bytes, without a byte order mark.
+
+    Raises:
+        ConversionError: It is missing, empty, too large or not text.
+    """
+    require_file(path, what, "complete the model directory")
+    size = os.path.getsize(path)
+    if size == 0 or size > MAX_BYTES:
+        raise ConversionError(path, expected=what, found="an empty file" if size == 0 else f"a file of {size} bytes")
+    content = path.read_bytes()
+    if b"\0" in content:
+        place = Place(file=path, byte=content.index(b"\0"))
+        raise ConversionError(place, expected=f"{what}, a text file", found="binary data")
+    return content.removeprefix(b"\xef\xbb\xbf")
+
+
+@dataclass(kw_only=True)
+class TextReader:
+    """Reads whitespace-separated numbers from front to back.
+
+    Attributes:
+        file: The file, for messages.
+        content: Its bytes.
+        at: Offset of the next byte.
+    """
+
+    file: Path
+    content: bytes
+    at: int = 0
+
+    @classmethod
+    def open(cls, path: Path, what: str) -> "TextReader":
+        """A reader at the start of a file; see ``read_text``."""
+        return cls(file=path, content=read_text(path, what))
+
+    @property
+    def place(self) -> Place:
+        """The line that the next byte is on."""
+        return self.place_of(self.at)
+
+    def place_of(self, offset: int) -> Place:
+        """The line that a byte is on."""
+        return Place(file=self.file, line=self.content.count(b"\n", 0, offset) + 1)
+
+    def skip_comments(self) -> None:
+        """Skips lines that begin with ``#``, a space or nothing, as OpenFace ``SkipComments`` does."""
+        while self.content[self.at : self.at + 1] in (b"#", b" ", b"\t", b"\r", b"\n"):
+            end = self.content.find(b"\n", self.at)
+            self.at = len(self.content) if end < 0 else end + 1
+
+    def token(self, what: str) -> bytes:
+        """The next word.
+
+        Raises:
+            ConversionError: There is none.
+        """
+        match = _TOKEN.match(self.content, self.at)
+        if match is None:
+            raise ConversionError(self.place_of(len(self.content)), expected=what, found="the end of the file")
+        self.at = match.end()
+        return match[1]
+
+    def number(self, what: str) -> float:
+        """The next word as a finite number."""
+        token = self.token(what)
+        if len(token) <= _MAX_TOKEN and _NUMBER.fullmatch(token):
+            value = float(token)
+            if abs(value) != float("inf"):
+                return value
+        raise ConversionError(self.place_of(self.at), expected=f"{what}, a finite number", found=quote(token))
+
+    def integer(self, what: str, low: int) -> int:
+        """The next word as a whole number of at least ``low``."""
+        value = self.number(what)
+        if not low <= value <= _INT32_MAX or value != int(value):
+            expected = f"{what}, a whole number of at least {low}"
+            raise ConversionError(self.place_of(self.at), expected=expected, found=f"{value:g}")
+        return int(value)
+
+    def numbers(self, count: int, what: str) -> NDArray[np.float64]:
+        """The next ``count`` numbers, shape (count,); memory is asked for only when the file can hold them."""
+        remaining = len(self.content) - self.at
+        if 2 * count - 1 > remaining:  # a digit each, and something between them
+            found = f"{remaining} bytes before the end"
+            raise ConversionError(self.place, expected=f"{what}, {count} numbers", found=found)
+        values = np.empty(count)
+        for k in range(count):
+            values[k] = self.number(f"number {k + 1} of {count} of {what}")
+        return values
+
+    def matrix(self, what: str, codes: tuple[int, ...] = (FLOAT32, FLOAT64)) -> NDArray[np.float64]:
+        """Reads a matrix after its comment lines.
+
+        Args:
+            what: What it is, for messages.
+            codes: The element codes it may have.
+
+        Returns:
+            The matrix, shape (rows, cols), float64.
+
+        Raises:
+            ConversionError: It is not there, not allowed or incomplete.
+
+        Source:
+            OpenFace ``ReadMat``.
+        """
+        self.skip_comments()
+        place = self.place
+        rows, cols = self.integer(f"rows of {what}", 0), self.integer(f"columns of {what}", 0)
+        code = self.integer(f"element type of {what}", 0)
+        if rows < 1 or cols < 1:
+            raise ConversionError(place, expected=f"{what} with at least one row and column", found=f"{rows} x {cols}")
+        if code not in codes:
+            allowed = " or ".join(f"{code} ({TYPE_NAMES[code]})" for code in codes)
+            raise ConversionError(place, expected=f"{what} of element type {allowed}", found=f"type {code}")
+        values = self.numbers(rows * cols, what).reshape(rows, cols)
+        if code in (UINT8, INT32) and (values != np.rint(values)).any():
+            raise ConversionError(place, expected=f"{what} of whole numbers", found="fractions")
+        return values
+
+    def expect_end(self, what: str) -> None:
+        """Refuses anything but comments after the last number."""
+        self.skip_comments()
+        if self.at < len(self.content):
+            found = quote(self.content[self.at :])
+            raise ConversionError(self.place, expected=f"the end of the file after {what}", found=found)
+
+
+def shape_text(values: NDArray[Any]) -> str:
+    """A matrix's shape in words."""
+    return " x ".join(map(str, values.shape))
