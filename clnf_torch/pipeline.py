@@ -33,7 +33,7 @@ class FitResult:
 
 
 class LandmarkDetector(nn.Module):
-    """Fits the landmarks of many faces in many frames at once. Everything happens on the device that the detector is on.
+    """Fits the landmarks of many faces in many frames at once, on the device that the detector is on.
 
     Args:
         model: The landmark model.
@@ -60,12 +60,13 @@ class LandmarkDetector(nn.Module):
 
         Args:
             frames: Grey (F, H, W) or RGB (F, 3, H, W) pictures, uint8 or floating point in 0 to 255.
-            boxes: Extent of each face's landmarks, brows to chin and jaw to jaw: x, y, width, height in pixels, shape (B, 4).
+            boxes: Extent of each face's landmarks, brows to chin and jaw to jaw: x, y, width, height in pixels, shape
+                (B, 4).
             frame: Frame of each box, int64, shape (B,). May be left out for one frame, or for one box per frame.
             preset: "default", "tracking" or "wild", OpenFace's settings of that name; or a `FitConfig` of one's own.
             multi_view: Try eleven rotations of the head instead of the frontal one alone; None: as the preset says.
-            regularisation: Weight of the shape prior, a number or one per face (B,), in place of the preset's (22.5 for CE-CLM).
-                Smaller where faces are unlike those the model was made from, as in facial palsy.
+            regularisation: Weight of the shape prior, a number or one per face (B,), in place of the preset's (22.5 for
+                CE-CLM). Smaller where faces are unlike those the model was made from, as in facial palsy.
             landmark_weight: Multiplies the landmarks' weights, shape (N,) or (B, N).
             visible: False hides landmarks, e.g. covered ones, bool, shape (N,) or (B, N).
 
@@ -73,7 +74,7 @@ class LandmarkDetector(nn.Module):
             One row per box.
 
         Raises:
-            ValueError: The shapes or types of the arguments are wrong. (Unusable numbers in them make unsuccessful rows instead.)
+            ValueError: The shapes or types of the arguments are wrong. (Unusable numbers make unsuccessful rows.)
 
         Source:
             OpenFace ``DetectLandmarksInImage``, without its validation and parts.
@@ -103,7 +104,8 @@ class LandmarkDetector(nn.Module):
 
         Args:
             frames: As for `fit`.
-            landmarks: Where to start (x, y), pixels, shape (B, N, 2). Landmarks with a NaN are unknown; at least three must be known.
+            landmarks: Where to start (x, y), pixels, shape (B, N, 2). Landmarks with a NaN are unknown; at least three
+                must be known.
             frame: As for `fit`.
             preset: As for `fit`; "tracking" stays closer to the start.
             regularisation: As for `fit`.

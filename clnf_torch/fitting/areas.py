@@ -44,10 +44,13 @@ class Pictures:
 
 
 def area_to_picture(landmarks: Tensor, to_image: Tensor, width: int) -> Tensor:
-    """The affine map from each landmark's area to the picture, shape (B, N, 2, 3); arguments as in `Pictures.cut_areas`."""
+    """The affine map from each landmark's area to the picture, (B, N, 2, 3); arguments as in `Pictures.cut_areas`."""
     a, b = to_image[:, 0, 0, None], -to_image[:, 0, 1, None]
     half = (width - 1) / 2
     x, y = landmarks.unbind(-1)
-    x, y = x - (a - b) * half, y - (a + b) * half
+    x, y = (
+        x - a * half + b * half,
+        y - a * half - b * half,
+    )  # OpenFace: in this order, which decides ties of the 1/32-pixel lattice
     a, b = a.expand_as(x), b.expand_as(x)
     return torch.stack((a, -b, x, b, a, y), dim=-1).unflatten(-1, (2, 3))

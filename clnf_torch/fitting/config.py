@@ -20,7 +20,7 @@ class ScaleConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
-    """Settings of a multi-scale fit; the defaults are those of OpenFace's ``FaceModelParameters`` for any model but CE-CLM."""
+    """Settings of a multi-scale fit; defaults from OpenFace's ``FaceModelParameters`` for any model but CE-CLM."""
 
     window_sizes: tuple[int, ...] = (11, 9, 7, 5)  # response window per scale, odd, 0 skips the scale
     iterations: int = 5  # at most, rigid and non-rigid each
@@ -60,8 +60,8 @@ class FitConfig:
             regularisation: Weight of the shape prior for each face (B,), in place of the configured one.
 
         Source:
-            OpenFace ``CLNF::Fit``. OpenFace: scales after the third are treated as the third, and a regularisation that falls to 0
-            or below becomes 0.001.
+            OpenFace ``CLNF::Fit``. OpenFace: scales after the third are treated as the third, and a regularisation that
+            falls to 0 or below becomes 0.001.
         """
         finer = math.log2(patch_scales[min(index, 2)] / 0.25) if self.adapt else 0.0
         lowered = (self.regularisation if regularisation is None else regularisation) - 15 * finer
@@ -78,7 +78,7 @@ class FitConfig:
         )
 
     def for_family(self, family: str) -> "FitConfig":
-        """The settings as OpenFace changes them for a family of patch experts: a wider kernel and a weaker prior for CE-CLM."""
+        """The settings as OpenFace changes them for a family: a wider kernel and a weaker prior for CE-CLM."""
         if family == "cen":
             return replace(self, sigma=1.5 * self.sigma, regularisation=0.9 * self.regularisation)
         return self

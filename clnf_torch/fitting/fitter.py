@@ -181,7 +181,7 @@ def _stand_in(params: ShapeParams) -> ShapeParams:
 def _landmark_weights(
     experts: PatchExperts, view: Tensor, visible: Tensor, factor: float, given: Tensor | None
 ) -> Tensor:
-    """Weight of each landmark (B, N): 1, or the factor times the expert's confidence; times what was given; 0 where unseen."""
+    """Weight of each landmark (B, N): 1, or the factor times its confidence; times what was given; 0 where unseen."""
     weight = visible.to(experts.confidence.dtype)
     if factor != 0:
         weight = weight * factor * experts.confidence[view]

@@ -58,7 +58,9 @@ class Candidates:
 
 
 class HypothesisSearch:
-    """Fits faces from several rotations of the head and keeps the most likely result. Hypotheses are more rows of the batch.
+    """Fits faces from several rotations of the head and keeps the most likely result.
+
+    Hypotheses are more rows of the batch.
 
     Args:
         fitter: Fits the rows.
@@ -74,7 +76,8 @@ class HypothesisSearch:
     def fit(self, pictures: Pictures, boxes: Tensor, options: FaceOptions) -> Choice:
         """The best fit of each face.
 
-        With early-termination numbers only the first scale is fitted for every hypothesis, and one that is good enough goes on alone.
+        With early-termination numbers only the first scale is fitted for every hypothesis, and one that is good enough
+        goes on alone.
 
         Args:
             pictures: The pictures of the faces.
@@ -91,9 +94,10 @@ class HypothesisSearch:
     def _fit_with_early_termination(
         self, pictures: Pictures, boxes: Tensor, options: FaceOptions, rules: EarlyTermination, rest: LandmarkFitter
     ) -> Choice:
-        """The first scale for the first rotation of every face, then for the others of faces that want it; then the other scales.
+        """The first scale for every face's first rotation, then for the others where needed; then the other scales.
 
-        OpenFace tries one rotation after the other. Here the second wave tries all the others together, to the same result.
+        OpenFace tries one rotation after the other. Here the second wave tries all the others together, to the same
+        result.
         """
         faces, hypotheses, first = (
             _count(boxes.shape[0], boxes),
@@ -112,7 +116,7 @@ class HypothesisSearch:
         kept, ended, place = self._finalists(states, candidates, rules, boxes.shape[0])
         states, candidates, ended, place = states[kept], candidates[kept], ended[kept], place[kept]
         if self.fitter.numerics.quirks:
-            # OpenFace: shapes are zeroed when the next hypothesis begins, so only the last one tried goes on with its own.
+            # OpenFace: shapes are zeroed when the next hypothesis begins; only the last one tried goes on with its own.
             forgotten = ~ended & (candidates.hypothesis < len(hypotheses) - 1)
             params = states.params
             local = torch.where(forgotten[:, None], 0, params.local)
@@ -139,7 +143,7 @@ class HypothesisSearch:
     def _finalists(
         self, states: FitState, candidates: Candidates, rules: EarlyTermination, faces: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Which candidates go on, which are of a face whose search ended early, and their places by score; each of shape (C,).
+        """Which candidates go on, which are of a face whose search ended early, and their places by score; each (C,).
 
         Of a face whose search ended, the first good candidate goes on; of the others the three best.
         """

@@ -40,8 +40,8 @@ def params_from_landmarks(
 ) -> ShapeParams:
     """Parameters whose landmarks come closest to given ones, under the shape prior.
 
-    Damped Gauss-Newton steps, at most 1000, until three of them improved the error by less than a thousandth. OpenFace: that error
-    is measured with the new pose but the shape from before the step; and neither pose nor shape are clamped.
+    Damped Gauss-Newton steps, at most 1000, until three of them improved the error by less than a thousandth. OpenFace:
+    that error is measured with the new pose but the shape from before the step; neither pose nor shape are clamped.
 
     Args:
         pdm: The shape model.

@@ -3,19 +3,20 @@
 import torch
 from torch import Tensor
 
-EDGE = 0.1  # OpenFace: a landmark that left its window is held inside, up to a tenth of a cell from the far edge's next cell
+EDGE = 0.1  # OpenFace: landmarks that left their window are held inside, in [0, R - 0.1]
 
 
 def mean_shift(responses: Tensor, positions: Tensor, sigma: float, kernel_step: float | None = None) -> Tensor:
     """Mean-shift vectors of landmarks in their response maps.
 
-    The kernel is a product of a row and a column factor, so the sums over the map are taken one direction after the other.
+    The kernel is a product of a row and a column factor, so the sums over the map are taken one direction at a time.
 
     Args:
         responses: Non-negative response maps, rows along y, shape (B, N, R, R).
         positions: Landmarks (x, y) in cells of their maps, the middle being (R - 1) / 2, shape (B, N, 2).
         sigma: Kernel width, cells.
-        kernel_step: Kernels are centred on multiples of this many cells (OpenFace: 0.1, its lookup table); None: on the landmark.
+        kernel_step: Kernels are centred on multiples of this many cells (0.1 in OpenFace, whose kernels come from a
+            table); None: on the landmark.
 
     Returns:
         Shift from each landmark to its kernel-weighted mean, cells (x, y), shape (B, N, 2); 0 where a map is empty.

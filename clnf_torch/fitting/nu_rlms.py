@@ -47,7 +47,7 @@ def nu_rlms(
 ) -> RlmsResult:
     """Move faces to where their response maps and the shape prior agree.
 
-    Rows stop by themselves: one whose landmarks moved less than the tolerance keeps its parameters while the others go on.
+    Rows stop by themselves: one whose landmarks moved less than the tolerance keeps its parameters while others go on.
 
     Args:
         pdm: The shape model.
@@ -86,7 +86,7 @@ def _prior_precision(pdm: PDM, regularisation: Tensor | float) -> Tensor:
 
 
 def _add_prior(hessian: Tensor, right: Tensor, precision: Tensor, local: Tensor) -> tuple[Tensor, Tensor]:
-    """The normal equations (B, P, P), (B, P) with the shape prior's diagonal and pull added to the last M parameters."""
+    """The normal equations (B, P, P), (B, P) with the shape prior's diagonal and pull on the last M parameters."""
     free = precision.new_zeros(precision.shape[0], 6)
     hessian = hessian + torch.cat((free, precision), dim=-1).diag_embed()
     return hessian, torch.cat((right[:, :6], right[:, 6:] - precision * local), dim=-1)

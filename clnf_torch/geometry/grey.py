@@ -13,8 +13,8 @@ def to_grey(frames: Tensor) -> Tensor:
         frames: uint8, or floating point in the same range 0 to 255.
 
     Returns:
-        The frames themselves where they are grey already. Otherwise their greys: of uint8 frames uint8, rounded as OpenCV rounds;
-        of floating point frames the unrounded weighted sum, through which gradients flow.
+        The frames themselves where they are grey already. Otherwise their greys: of uint8 frames uint8, rounded as
+        OpenCV rounds; of floating point frames the unrounded weighted sum, through which gradients flow.
 
     Raises:
         ValueError: The frames have another shape or number type.

@@ -31,7 +31,7 @@ def matrix_to_euler(matrix: Tensor) -> Tensor:
         matrix: Rotations, shape (..., 3, 3).
 
     Returns:
-        Angles (rx, ry, rz) in radians, shape (..., 3); not a number at a half turn, where the quaternion's first part is 0.
+        Angles (rx, ry, rz) in radians, shape (..., 3); NaN at a half turn, where the quaternion's first part is 0.
 
     Source:
         OpenFace ``RotationMatrix2Euler``.

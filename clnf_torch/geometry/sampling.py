@@ -1,4 +1,4 @@
-"""Reading pictures at fractional positions: affine grids, exact or on OpenCV's 1/32-pixel lattice, and the bilinear reading itself."""
+"""Reading pictures at fractional positions: affine grids, exact or on OpenCV's 1/32-pixel lattice, read bilinearly."""
 
 from typing import NamedTuple
 
@@ -37,7 +37,9 @@ def affine_cells(matrix: Tensor, width: int) -> Cells:
 
 
 def affine_cells_32nds(matrix: Tensor, width: int) -> Cells:
-    """Where ``cv::warpAffine`` (OpenCV 4) puts the pixels of a square window: on multiples of 1/32 pixel, not differentiable.
+    """Where ``cv::warpAffine`` (OpenCV 4) puts the pixels of a square window: on multiples of 1/32 pixel.
+
+    Not differentiable.
 
     Args:
         matrix: Maps from window to picture, shape (..., 2, 3).

@@ -7,8 +7,8 @@ from torch import Tensor
 def similarity_between(source: Tensor, target: Tensor) -> Tensor:
     """The scaled rotation that takes centred source points to centred target points.
 
-    The scale is the ratio of the two sets' root mean square radii, the rotation the one of least squares (Kabsch, whose closed form
-    in the plane is the angle of the summed cross and dot products).
+    The scale is the ratio of the two sets' root mean square radii, the rotation the one of least squares (Kabsch, whose
+    closed form in the plane is the angle of the summed cross and dot products).
 
     Args:
         source: Points (x, y), shape (B, N, 2).

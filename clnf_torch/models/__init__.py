@@ -1,1 +1,1 @@
-"""Floor 1: learned numbers. The shape model, the patch experts, the landmark model that joins them, and the file that holds them."""
+"""Floor 1: learned numbers. The shape model, the patch experts, the landmark model that joins them, and their file."""

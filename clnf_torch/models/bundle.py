@@ -1,4 +1,4 @@
-"""The weights file: one `.pt` of plain values and tensors, read without copying it into memory and built into a model."""
+"""The weights file: one `.pt` of plain values and tensors, read without a copy in memory and built into a model."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,7 +45,8 @@ def load_bundle(path: str | Path) -> dict[str, Any]:
         raise BundleError(f"{path}: expected a bundle from clnf-torch convert, found a .pt file with other contents")
     if bundle.get("version") != VERSION:
         raise BundleError(
-            f"{path}: is a bundle of version {bundle.get('version')}, this program reads version {VERSION}; convert the model again"
+            f"{path}: is a bundle of version {bundle.get('version')}, this program reads version {VERSION}; "
+            "convert the model again"
         )
     return bundle
 
@@ -55,8 +56,8 @@ def build_model(bundle: Mapping[str, Any], dtype: torch.dtype = torch.float32) -
 
     Args:
         bundle: From `load_bundle`.
-        dtype: Number type of the shape model and of all arithmetic. Expert weights keep the type they are stored in and are
-            widened where they are used.
+        dtype: Number type of the shape model and of all arithmetic. Expert weights keep the type they are stored in and
+            are widened where they are used.
 
     Raises:
         BundleError: A field is missing or does not fit the others.

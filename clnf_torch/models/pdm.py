@@ -31,8 +31,8 @@ class PDM(nn.Module):
             or variances.shape != modes.shape[:1]
         ):
             raise ValueError(
-                f"mean {tuple(mean.shape)}, modes {tuple(modes.shape)} and variances {tuple(variances.shape)} do not belong "
-                "together; expected (N, 3), (M, N, 3) and (M,)"
+                f"mean {tuple(mean.shape)}, modes {tuple(modes.shape)} and variances {tuple(variances.shape)} "
+                "do not belong together; expected (N, 3), (M, N, 3) and (M,)"
             )
         self.mean = nn.Parameter(mean, requires_grad=False)
         self.modes = nn.Parameter(modes, requires_grad=False)
@@ -65,8 +65,8 @@ class PDM(nn.Module):
             rigid: Leave the modes' columns out.
 
         Returns:
-            Landmarks, pixels, shape (B, N, 2), and the Jacobian, shape (B, 2, N, P): coordinate, landmark and the P = 6 or 6 + M
-            parameters scale, three small turns (applied on the right of the rotation, see `step`), x, y, and the modes.
+            Landmarks, pixels, shape (B, N, 2), and the Jacobian, shape (B, 2, N, P): coordinate, landmark and the P = 6
+            or 6 + M parameters scale, three small turns (on the right of the rotation, see `step`), x, y, and modes.
 
         Source:
             OpenFace ``PDM::ComputeRigidJacobian``, ``PDM::ComputeJacobian``.
@@ -90,8 +90,8 @@ class PDM(nn.Module):
     def step(self, params: ShapeParams, delta: Tensor) -> ShapeParams:
         """Parameters after a step.
 
-        Scale, translation and modes add. The rotation is multiplied on the right by the rotation closest to I + [w]x, w being the
-        step's turns. OpenFace: angles that are not numbers (a half turn) become 0, all three of them.
+        Scale, translation and modes add. The rotation is multiplied on the right by the rotation closest to I + [w]x, w
+        being the step's turns. OpenFace: angles that are not numbers (a half turn) become 0, all three of them.
 
         Args:
             params: Before the step.

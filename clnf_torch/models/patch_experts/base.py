@@ -52,8 +52,8 @@ class PatchExperts(nn.Module, ABC):
             numerics: OpenFace's approximations or the exact forms.
 
         Returns:
-            Responses, non-negative, not normalised, zero where a landmark is not visible, shape (B, N, R, R) with R = A - S + 1,
-            rows along y.
+            Responses, non-negative, not normalised, zero where a landmark is not visible, shape (B, N, R, R) with
+            R = A - S + 1, rows along y.
 
         Raises:
             ValueError: The areas are smaller than the experts' support, or R is even.
@@ -61,8 +61,8 @@ class PatchExperts(nn.Module, ABC):
         window = areas.shape[-1] - self.support + 1
         if window < 1 or window % 2 == 0:
             raise ValueError(
-                f"areas are {areas.shape[-1]} px wide and the experts look at {self.support}, which leaves windows of {window}; "
-                "cut areas of window + support - 1 with an odd window"
+                f"areas are {areas.shape[-1]} px wide and the experts look at {self.support}, which leaves windows of "
+                f"{window}; cut areas of window + support - 1 with an odd window"
             )
         if self.num_views == 1:
             return self.respond(areas, 0, numerics)

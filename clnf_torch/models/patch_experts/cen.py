@@ -1,4 +1,4 @@
-"""Convolutional expert networks (CEN): the patch experts of CE-CLM, fully connected networks on contrast-normalised patches."""
+"""Convolutional expert networks (CEN), the patch experts of CE-CLM: small networks on contrast-normalised patches."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -24,7 +24,9 @@ class Run(NamedTuple):
 
 
 class CENExperts(PatchExperts):
-    """CEN experts of one scale; a landmark without an expert of its own borrows its mirror image's and sees its area mirrored.
+    """CEN experts of one scale.
+
+    A landmark without an expert of its own borrows its mirror image's, which is shown the area mirrored.
 
     Args:
         scale: Pixels per millimetre.
@@ -80,7 +82,7 @@ class CENExperts(PatchExperts):
         return responses
 
     def _answer(self, run: Run, areas: Tensor, checkerboard: bool) -> Tensor:
-        """Answers (experts, uses, B, cells) of a run of experts to areas (experts, uses, B, A, A), in blocks that fit the cache."""
+        """Answers (experts, uses, B, cells) of a run of experts to areas (experts, uses, B, A, A), block by block."""
         stack = self.stacks[run.stack]
         window = areas.shape[-1] - self.support + 1
         rows = areas.shape[1] * (window * window // 2 if checkerboard else window * window)  # per expert and face

@@ -1,6 +1,7 @@
 """Many small networks of one depth, evaluated side by side: a layer of all of them is one batched matrix product."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid_,
     "relu": torch.relu_,
-    # OpenFace: ``CEN_patch_expert`` evaluates sigmoid and ReLU alone; layers marked tanh or linear pass through unchanged.
+    # OpenFace: ``CEN_patch_expert`` evaluates sigmoid and ReLU alone; layers marked tanh or linear pass unchanged.
     "tanh": lambda x: x,
     "linear": lambda x: x,
 }
@@ -75,7 +76,7 @@ def _check_layers(weights: Sequence[Tensor], biases: Sequence[Tensor], activatio
         raise ValueError(f"activations {sorted(unknown)} are not known; the known ones are {sorted(ACTIVATIONS)}")
     shapes = [tuple(weight.shape) for weight in weights]
     outputs = [(shape[0], shape[-1]) for shape in shapes]
-    chained = all(before[-1] == after[1] for before, after in zip(shapes[:-1], shapes[1:], strict=True))
+    chained = all(before[-1] == after[1] for before, after in pairwise(shapes))
     if (
         not chained
         or outputs != [tuple(bias.shape) for bias in biases]

@@ -5,12 +5,15 @@ from torch import Tensor
 
 
 def cut_patches(areas: Tensor, support: int, checkerboard: bool) -> Tensor:
-    """The patches of each area that an expert looks at, minus their mean, divided by their length (a length of 0 counts as 1).
+    """The patches of each area that an expert looks at, minus their mean, divided by their length.
+
+    A length of 0 counts as 1.
 
     Args:
         areas: Grey levels, shape (..., A, A).
         support: Side S of a patch.
-        checkerboard: Only the cells with an odd column + row, in the order that `lay_out` expects; otherwise all, row by row.
+        checkerboard: Only the cells with an odd column + row, in the order that `lay_out` expects; otherwise all, row
+            by row.
 
     Returns:
         Patches, shape (..., cells, S * S), pixels row by row.
