@@ -3,10 +3,10 @@
 import dataclasses
 import os
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import clnf_torch
 from clnf_torch.converters.locate import find_source
 from clnf_torch.converters.openface.errors import ConversionError
 from clnf_torch.converters.openface.landmark_model import (
@@ -17,9 +17,8 @@ from clnf_torch.converters.openface.landmark_model import (
 )
 from clnf_torch.converters.openface.sources import PUBLISHED_CEN, SourceFile, describe_source
 from clnf_torch.models.archive import Progress, save_archive
+from clnf_torch.models.bundle import FORMAT, VERSION
 
-FORMAT = "clnf_torch bundle"
-VERSION = 1
 LICENCE = (
     "Converted from model files of OpenFace 2.2, (c) Carnegie Mellon University and University of Cambridge. "
     "Their licence allows academic and other non-commercial research alone and forbids passing the files on, converted "
@@ -123,18 +122,10 @@ def _bundle(model: dict[str, Any], sources: tuple[SourceFile, ...], skipped: tup
     return {
         "format": FORMAT,
         "version": VERSION,
-        "writer": f"clnf_torch {_version()}",
+        "writer": f"clnf_torch {clnf_torch.__version__}",
         "licence": LICENCE,
         "numerics": "openface",
         "sources": [dataclasses.asdict(source) for source in sources],
         "skipped": [dataclasses.asdict(line) for line in skipped],
         "model": model,
     }
-
-
-def _version() -> str:
-    """This package's version."""
-    try:
-        return metadata.version("clnf-torch")
-    except metadata.PackageNotFoundError:  # run from a checkout that was never installed
-        return "(not installed)"

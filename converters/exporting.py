@@ -1,16 +1,13 @@
 """Writes the files of OpenFace back from a bundle."""
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from clnf_torch.converters.conversion import FORMAT
 from clnf_torch.converters.openface.cen_export import file_name, write_cen
 from clnf_torch.converters.openface.errors import ConversionError
 from clnf_torch.models.archive import write_atomically
+from clnf_torch.models.bundle import BundleError, load_bundle
 
 NOT_A_BUNDLE = "name a bundle that `clnf-torch convert` wrote"
 
@@ -54,12 +51,8 @@ def export(bundle_path: str | os.PathLike[str], out_dir: str | os.PathLike[str])
 
 def _load(path: Path) -> dict[str, Any]:
     """The bundle's values, its tensors still in the file."""
-    if not os.path.isfile(path):
-        raise ConversionError(path, expected="a bundle", found="no such file", remedy=NOT_A_BUNDLE)
     try:
-        bundle = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise ConversionError(path, expected="a bundle", found="another kind of file", remedy=NOT_A_BUNDLE) from error
-    if not isinstance(bundle, dict) or bundle.get("format") != FORMAT:
-        raise ConversionError(path, expected="a bundle", found="another kind of file", remedy=NOT_A_BUNDLE)
-    return bundle
+        return load_bundle(path)
+    except BundleError as error:
+        found = "another kind of file" if path.is_file() else "no such file"
+        raise ConversionError(path, expected="a bundle", found=found, remedy=NOT_A_BUNDLE) from error

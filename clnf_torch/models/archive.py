@@ -93,7 +93,8 @@ class _Pickler(pickle.Pickler):
             )
         storage = _Storage(len(self.storages), tensor)
         self.storages.append(storage)
-        arguments = (storage, 0, tuple(tensor.shape), _row_major(tensor.shape), False, collections.OrderedDict())
+        hooks: collections.OrderedDict[str, Any] = collections.OrderedDict()
+        arguments = (storage, 0, tuple(tensor.shape), _row_major(tensor.shape), False, hooks)
         return torch._utils._rebuild_tensor_v2, arguments
 
     def persistent_id(self, value: Any) -> Any:

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clnf_torch.converters.openface.cen import ACTIVATIONS, MARKER
+from clnf_torch.converters.openface.cen_expert import ACTIVATIONS, MARKER
 from clnf_torch.converters.openface.matrix import DTYPES, FLOAT32, FLOAT64, HEADER, INT32
 
 Values = NDArray[Any]

@@ -2,18 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from clnf_torch.converters.openface.cen import ACTIVATIONS, CenFile, Expert, Layer
+from clnf_torch.converters.openface.cen import CenFile
+from clnf_torch.converters.openface.cen_expert import ACTIVATIONS, Expert
+from clnf_torch.converters.openface.cen_tensors import bias, constant, first_bias, lazy_doubles, lazy_part, weight
 from clnf_torch.converters.openface.errors import ConversionError, Place
-from clnf_torch.converters.openface.matrix import FLOAT64
-from clnf_torch.models.archive import LazyTensor
+
+MAX_PADDING = 2.0
+"""Experts of alike activations but too unlike widths are stacked by width: small files must not ask for much memory."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,22 +90,44 @@ def _stack(cen: CenFile, served: NDArray[np.int64]) -> list[list[Expert]]:
         expert = cen.experts[index]
         return expert.view, -int((served[expert.view] == index).sum()), expert.landmark
 
-    stacks: dict[tuple[int, ...], list[Expert]] = {}
-    for index in sorted(range(len(cen.experts)), key=order):
-        expert = cen.experts[index]
-        stacks.setdefault(tuple(layer.activation for layer in expert.layers), []).append(expert)
-    return list(stacks.values())
+    experts = [cen.experts[index] for index in sorted(range(len(cen.experts)), key=order)]
+    alike = _group(experts, lambda expert: tuple(layer.activation for layer in expert.layers))
+    return [
+        stack for group in alike for stack in ([group] if _padding(group) <= MAX_PADDING else _group(group, _sizes))
+    ]
+
+
+def _group(experts: list[Expert], key: Callable[[Expert], tuple[int, ...]]) -> list[list[Expert]]:
+    """Experts of the same key together, in order of first appearance."""
+    groups: dict[tuple[int, ...], list[Expert]] = {}
+    for expert in experts:
+        groups.setdefault(key(expert), []).append(expert)
+    return list(groups.values())
+
+
+def _sizes(expert: Expert) -> tuple[int, ...]:
+    """The number of outputs of each layer."""
+    return tuple(layer.weight.rows for layer in expert.layers)
+
+
+def _padding(stack: list[Expert]) -> float:
+    """How many times larger a stack's weights are when all experts are padded to the widest."""
+    own = sum(layer.weight.rows * layer.weight.cols for expert in stack for layer in expert.layers)
+    outputs = _widths(stack).max(0).tolist()
+    inputs = [stack[0].layers[0].weight.cols, *outputs[:-1]]
+    return len(stack) * sum(i * o for i, o in zip(inputs, outputs, strict=True)) / own
 
 
 def _stack_record(stack: list[Expert], support: int, half: bool) -> dict[str, Any]:
     """The weights of a stack as the runtime uses them, layer by layer."""
-    widths = _widths(stack)
-    outputs = widths.max(0).tolist()
+    outputs = _widths(stack).max(0).tolist()
     inputs = [support**2, *outputs[:-1]]
     dtype = torch.float16 if half else torch.float32
     record: dict[str, Any] = {"activations": [ACTIVATIONS[layer.activation] for layer in stack[0].layers]}
-    record["weights"] = [_lazy(stack, k, _weight, (inputs[k], outputs[k]), dtype) for k in range(len(outputs))]
-    record["biases"] = [_lazy(stack, k, _bias if k else _first_bias, (outputs[k],), dtype) for k in range(len(outputs))]
+    record["weights"] = [lazy_part(stack, k, weight, (inputs[k], outputs[k]), dtype) for k in range(len(outputs))]
+    record["biases"] = [
+        lazy_part(stack, k, bias if k else first_bias, (outputs[k],), dtype) for k in range(len(outputs))
+    ]
     return record
 
 
@@ -118,11 +141,11 @@ def _file_record(stack: list[Expert], half: bool) -> dict[str, Any]:
     codes = [[[layer.bias.code, layer.weight.code] for layer in expert.layers] for expert in stack]
     first = (int(widths[:, 0].max()),)
     record["types"] = torch.tensor(codes)
-    record["bias"] = _lazy(stack, 0, _bias, first, torch.float32)
-    record["constant"] = _lazy(stack, 0, _constant, first, torch.float32)
+    record["bias"] = lazy_part(stack, 0, bias, first, torch.float32)
+    record["constant"] = lazy_part(stack, 0, constant, first, torch.float32)
     record["doubles"] = [
-        {"bias": _doubles([expert.layers[k].bias for expert in stack]),
-         "weight": _doubles([expert.layers[k].weight for expert in stack])}
+        {"bias": lazy_doubles([expert.layers[k].bias for expert in stack]),
+         "weight": lazy_doubles([expert.layers[k].weight for expert in stack])}
         for k in range(widths.shape[1])
     ]  # fmt: skip
     return record
@@ -130,71 +153,4 @@ def _file_record(stack: list[Expert], half: bool) -> dict[str, Any]:
 
 def _widths(stack: list[Expert]) -> NDArray[np.int64]:
     """Outputs of each expert's layers, (E, L)."""
-    return np.array([[layer.weight.rows for layer in expert.layers] for expert in stack])
-
-
-Part = Callable[[Layer, int], Tensor]
-"""Reads a part of a layer, given the layer and its index, in the bundle's order."""
-
-
-def _weight(layer: Layer, k: int) -> Tensor:
-    """Weights (in, out); the first layer's pixels row by row, without the constant's column."""
-    weight = torch.from_numpy(layer.weight.read())
-    if k > 0:
-        return weight.t()
-    outputs, side = weight.shape[0], round((weight.shape[1] - 1) ** 0.5)
-    # OpenFace: column 1 + x * S + y holds pixel (row y, column x)
-    return weight[:, 1:].reshape(outputs, side, side).permute(2, 1, 0).reshape(side * side, outputs)
-
-
-def _bias(layer: Layer, k: int) -> Tensor:
-    """The file's biases (out,)."""
-    return torch.from_numpy(layer.bias.read()).reshape(-1)
-
-
-def _constant(layer: Layer, k: int) -> Tensor:
-    """The first layer's weights of the constant 1 (out,)."""
-    return torch.from_numpy(layer.weight.read())[:, 0]
-
-
-def _first_bias(layer: Layer, k: int) -> Tensor:
-    """The first layer's bias and its constant column (out,): OpenFace adds both."""
-    return _bias(layer, k).double() + _constant(layer, k).double()
-
-
-def _lazy(stack: list[Expert], k: int, part: Part, shape: tuple[int, ...], dtype: torch.dtype) -> LazyTensor:
-    """A part of layer ``k`` of all experts of a stack, zero-padded to ``shape``."""
-    shape = (len(stack), *shape)
-    return LazyTensor(shape, dtype, partial(_fill, stack, k, part, shape, dtype))
-
-
-def _fill(stack: list[Expert], k: int, part: Part, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Reads the experts of a stack one by one into a padded tensor."""
-    padded = torch.zeros(shape, dtype=dtype)
-    for expert, row in zip(stack, padded, strict=True):
-        values = part(expert.layers[k], k)
-        target = row[tuple(slice(size) for size in values.shape)]
-        target.copy_(values)
-        if not target.isfinite().all():
-            largest = f"{values.abs().max().item():g}"
-            place, name = expert.layers[k].weight.place, str(dtype).removeprefix("torch.")
-            remedy = "convert without --half" if dtype == torch.float16 else "the file is damaged; download it again"
-            raise ConversionError(place, expected=f"numbers that fit into {name}", found=largest, remedy=remedy)
-    return padded
-
-
-def _doubles(matrices: list[Any]) -> LazyTensor:
-    """The float64 matrices among these, end to end in the file's order: float32 would not hold them exactly."""
-    doubles = [matrix for matrix in matrices if matrix.code == FLOAT64]
-    size = sum(matrix.rows * matrix.cols for matrix in doubles)
-    return LazyTensor((size,), torch.float64, partial(_join, doubles))
-
-
-def _join(matrices: list[Any]) -> Tensor:
-    joined = np.empty(sum(matrix.rows * matrix.cols for matrix in matrices))
-    at = 0
-    for matrix in matrices:
-        values = matrix.read().reshape(-1)
-        joined[at : at + len(values)] = values
-        at += len(values)
-    return torch.from_numpy(joined)
+    return np.array([_sizes(expert) for expert in stack])

@@ -75,7 +75,8 @@ def read_model_files(main: Path) -> ModelFiles:
         OpenFace ``CLNF::Read`` and ``Read_CLNF``.
     """
     modules = read_description(main, "a description of a landmark detector")
-    detector, descriptions = only(modules, "LandmarkDetector"), (main,)
+    detector = only(modules, "LandmarkDetector")
+    descriptions: tuple[Path, ...] = (main,)
     if detector is not None:
         inner = read_description(detector.path, "a description of a landmark model")
         descriptions, modules = (main, detector.path), (*modules, *inner)

@@ -9,10 +9,15 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from clnf_torch.converters.openface.errors import DOWNLOAD_AGAIN, ConversionError, Place, quote
+from clnf_torch.converters.openface.errors import ConversionError, Place
 
 UINT8, INT32, FLOAT32, FLOAT64 = 0, 4, 5, 6
-DTYPES = {UINT8: np.dtype("u1"), INT32: np.dtype("<i4"), FLOAT32: np.dtype("<f4"), FLOAT64: np.dtype("<f8")}
+DTYPES: dict[int, np.dtype[Any]] = {
+    UINT8: np.dtype("u1"),
+    INT32: np.dtype("<i4"),
+    FLOAT32: np.dtype("<f4"),
+    FLOAT64: np.dtype("<f8"),
+}
 """OpenCV's element codes that OpenFace ``ReadMatBin`` knows."""
 
 HEADER = struct.Struct("<3i")  # rows, columns, element code
@@ -59,7 +64,7 @@ class BinaryMatrix:
         start = self.place.byte + HEADER.size
         with open(self.place.file, "rb", buffering=0) as file:
             file.seek(start)
-            got = _read_into(file, memoryview(values).cast("B") if values.size else memoryview(b""))
+            got = _read_into(file, values.data.cast("B"))
         if got != self.nbytes:
             found = f"{got}; it changed while it was read"
             raise ConversionError(self.place, expected=f"{self.nbytes} bytes of matrix", found=found)
@@ -186,27 +191,3 @@ class BinaryReader:
         if self.remaining:
             expected = f"the end of the file after {what}"
             raise ConversionError(self.place, expected=expected, found=f"{self.remaining} further bytes")
-
-
-def refuse_lookalikes(content: bytes, file: Path, size: int, what: str) -> None:
-    """Refuses an empty file, a download page and a text file where a binary one belongs.
-
-    Args:
-        content: The file's first bytes.
-        file: The file.
-        size: Its size in bytes.
-        what: What it should be.
-
-    Raises:
-        ConversionError: It is one of these.
-    """
-    place = Place(file=file, byte=0)
-    if size == 0:
-        raise ConversionError(place, expected=what, found="an empty file", remedy=DOWNLOAD_AGAIN)
-    start = content.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<script", b"<!--")):
-        remedy = "the download saved a page in the model's place; download the file itself"
-        raise ConversionError(place, expected=what, found=f"a web page, {quote(content)}", remedy=remedy)
-    if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in content):
-        remedy = "put the file that OpenFace's download gives in its place"
-        raise ConversionError(place, expected=what, found=f"text, {quote(content)}", remedy=remedy)
