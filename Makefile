@@ -40,7 +40,7 @@ demo: $(READY)
 	$(BIN)/clnf-torch convert "$(SOURCE)" -o $(DEMO)/model.pt
 	$(BIN)/clnf-torch fit "$(PICTURE)" --model $(DEMO)/model.pt --json $(DEMO)/landmarks.json --draw $(DEMO) \
 		$(if $(BOX),--box $(BOX),$(if $(OPENFACE),--box $$($(BIN)/python -c "$(MIDDLE)" "$(PICTURE)"),--boxes $(FREE)/boxes.json))
-	@echo "Landmarks: $(DEMO)/landmarks.json    Drawn: $(DEMO)/$(basename $(notdir $(PICTURE))).png"
+	@echo "landmarks: $(DEMO)/landmarks.json"
 
 # ---- checks ---------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,63 @@
+"""What the commands say: results on stdout, all else on stderr, and every error as one line."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+
+import typer
+
+from clnf_torch.converters import ConversionError
+from clnf_torch.models.bundle import BundleError
+
+INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
+
+
+def printable(text: object) -> str:
+    """Text on one line that any terminal can show, whatever a file is called."""
+    one_line = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", "?", str(text))
+    return one_line.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def say(text: object = "") -> None:
+    """Prints one line of a result on stdout."""
+    typer.echo(printable(text))
+
+
+def notice(text: object) -> None:
+    """Prints one line on stderr."""
+    typer.echo(printable(text), err=True)
+
+
+def complain(text: object) -> None:
+    """Prints one error line on stderr."""
+    notice(f"clnf-torch: error: {text}")
+
+
+@contextlib.contextmanager
+def failures_exit_with(code: int) -> Iterator[None]:
+    """Turns what can go wrong in a command into one line on stderr and an exit code.
+
+    Args:
+        code: The exit code of a failure; Ctrl-C has its own.
+
+    Raises:
+        typer.Exit: Something went wrong.
+    """
+    try:
+        yield
+    except (typer.Exit, typer.Abort):
+        raise
+    except (BundleError, ConversionError) as error:
+        complain(error)
+    except BrokenPipeError:
+        raise  # nobody reads on: typer ends quietly
+    except OSError as error:
+        complain(f"{error.filename}: {error.strerror}" if error.filename else error)
+    except (MemoryError, RuntimeError) as error:  # torch says so when a device is missing, or out of memory
+        complain(str(error).strip().partition("\n")[0] or "out of memory")
+    except KeyboardInterrupt:
+        notice("clnf-torch: interrupted")
+        raise typer.Exit(INTERRUPTED) from None
+    else:
+        return
+    raise typer.Exit(code)

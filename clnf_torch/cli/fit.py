@@ -1,0 +1,156 @@
+"""``clnf-torch fit``: landmarks of the faces in pictures, as JSON and drawn."""
+
+from collections.abc import Callable, Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from clnf_torch.cli.batches import Batch, Job, in_batches, read_jobs
+from clnf_torch.cli.boxes import BoxError, boxes_of, read_boxes_file
+from clnf_torch.cli.console import complain, failures_exit_with, notice
+from clnf_torch.cli.media import draw_landmarks, write_png
+from clnf_torch.cli.output import face_record, write_json
+from clnf_torch.pipeline import FitResult, LandmarkDetector, load
+
+STDOUT = Path("-")
+
+
+class Preset(str, Enum):
+    """OpenFace's settings that suit single pictures."""
+
+    default = "default"
+    wild = "wild"
+
+
+class NumericsName(str, Enum):
+    """How closely OpenFace's arithmetic is followed."""
+
+    openface = "openface"
+    exact = "exact"
+
+
+class Complaints:
+    """Prints errors and remembers that there were some."""
+
+    def __init__(self) -> None:
+        self.any = False
+
+    def __call__(self, line: str) -> None:
+        """Prints one error."""
+        self.any = True
+        complain(line)
+
+
+def fit(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Pictures with faces.")],
+    model: Annotated[Path, typer.Option(metavar="OUT.pt", help="A bundle from clnf-torch convert.")],
+    box: Annotated[
+        tuple[float, float, float, float] | None,
+        typer.Option(metavar="X Y W H", help="The face in every picture: brows to chin, jaw to jaw, pixels."),
+    ] = None,
+    boxes: Annotated[
+        Path | None, typer.Option(metavar="FILE.json", help='Boxes by file name: {"a.jpg": [[X, Y, W, H], ...]}.')
+    ] = None,
+    preset: Annotated[Preset, typer.Option(help="Settings; wild searches wider and longer.")] = Preset.default,
+    multi_view: Annotated[
+        bool | None, typer.Option("--multi-view/--no-multi-view", help="Try eleven head rotations; wild does.")
+    ] = None,
+    numerics: Annotated[NumericsName | None, typer.Option(help="Arithmetic; as the bundle says if left out.")] = None,
+    device: Annotated[str, typer.Option(metavar="D", help="cpu, cuda, cuda:1, ...")] = "cpu",
+    json: Annotated[
+        Path | None, typer.Option(metavar="FILE|-", help="Write JSON; - is stdout, as is neither --json nor --draw.")
+    ] = None,
+    draw: Annotated[Path | None, typer.Option(metavar="DIR", help="Draw the landmarks into DIR/NAME_landmarks.png.")] = None,
+) -> None:
+    """Fit landmarks to the faces in pictures. What cannot be used is named on stderr; all else is still done."""
+    if (box is None) == (boxes is None):
+        raise typer.BadParameter("give either --box X Y W H or --boxes FILE.json")
+    complaints = Complaints()
+    faces: list[dict[str, Any]] = []
+    with failures_exit_with(1):
+        given = _given_boxes(box, boxes)
+        detector = load(model, _device(device), numerics=numerics.value if numerics else None)
+        drawing = Drawing(draw) if draw else None
+        for batch in in_batches(read_jobs(images, given, complaints)):
+            result = _fit_batch(detector, batch, preset.value, multi_view)
+            faces += _records(batch, result)
+            if drawing:
+                drawing.draw(batch, result)
+        if json is not None or draw is None:
+            write_json(json or STDOUT, model, faces)
+    if complaints.any:
+        raise typer.Exit(1)
+
+
+def _fit_batch(detector: LandmarkDetector, batch: Batch, preset: str, multi_view: bool | None) -> FitResult:
+    """Fits a batch in one pass."""
+    frames, boxes, frame = batch.tensors()
+    with torch.inference_mode():
+        return detector.fit(frames, boxes, frame, preset=preset, multi_view=multi_view)
+
+
+class Drawing:
+    """Draws batches into a folder, each picture under a name of its own.
+
+    Args:
+        folder: Made if it does not exist.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.taken = folder, set[str]()
+
+    def draw(self, batch: Batch, result: FitResult) -> None:
+        """Writes every picture of a batch with its faces' landmarks."""
+        landmarks, visible = result.landmarks.cpu(), result.visible.cpu()
+        for job, rows in _rows(batch):
+            path = self.folder / f"{self._free_name(job.path.stem)}_landmarks.png"
+            write_png(path, draw_landmarks(job.picture, landmarks[rows], visible[rows]))
+            notice(f"drawn: {path}")
+
+    def _free_name(self, stem: str) -> str:
+        """The name, or with a number where two pictures share it."""
+        name, number = stem, 1
+        while name in self.taken:
+            number += 1
+            name = f"{stem}-{number}"
+        self.taken.add(name)
+        return name
+
+
+def _records(batch: Batch, result: FitResult) -> Iterator[dict[str, Any]]:
+    """Every face of a batch as plain values, in order."""
+    for job, rows in _rows(batch):
+        for box, row in zip(job.boxes, range(rows.start, rows.stop), strict=True):
+            yield face_record(job.path, box, result, row)
+
+
+def _rows(batch: Batch) -> Iterator[tuple[Job, slice]]:
+    """Every job of a batch with its rows in the result."""
+    start = 0
+    for job in batch.jobs:
+        yield job, slice(start, start + len(job.boxes))
+        start += len(job.boxes)
+
+
+def _given_boxes(box: tuple[float, float, float, float] | None, file: Path | None) -> Callable[[Path], list[Any]]:
+    """The boxes of a picture, from either option."""
+    if file is None:
+        return lambda _: [box]
+    try:
+        table = read_boxes_file(file)
+    except BoxError as error:
+        complain(error)
+        raise typer.Exit(1) from None
+    return lambda path: boxes_of(path, table)
+
+
+def _device(name: str) -> torch.device:
+    """The device of that name."""
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise typer.BadParameter(f"--device {name}: give cpu, cuda, cuda:1, ...") from None

@@ -1,0 +1,28 @@
+"""``clnf-torch``: the program and its commands."""
+
+import signal
+import sys
+
+import typer
+
+from clnf_torch.cli.convert import convert
+from clnf_torch.cli.export import export
+from clnf_torch.cli.fit import fit
+from clnf_torch.cli.info import info
+
+app = typer.Typer(
+    name="clnf-torch",
+    help="OpenFace's CE-CLM landmark detector in PyTorch: convert its model once, then fit landmarks to faces.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for command in (convert, export, info, fit):
+    app.command()(command)
+
+
+def main() -> None:
+    """Runs the program; a polite request to stop cleans up as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    app()

@@ -1,0 +1,87 @@
+"""Pictures in and out: the one file that imports OpenCV."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from clnf_torch.models.archive import write_atomically
+
+SEEN, HIDDEN = (80, 255, 80), (80, 160, 255)  # BGR: landmarks with experts in the face's view, and without
+SUBPIXEL = 4  # fractional bits of the positions that OpenCV draws at
+
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a picture that cannot be decoded is reported by us, once
+
+
+class PictureError(ValueError):
+    """A picture that cannot be read; its text is one line."""
+
+
+def read_picture(path: Path) -> Tensor:
+    """A picture as RGB, uint8, shape (3, H, W).
+
+    Grey pictures come with three equal channels, from which OpenFace's grey is the same again. Sixteen bits are cut to
+    the upper eight, transparency is dropped, and a photograph is turned upright as its EXIF orientation says, so boxes
+    and landmarks belong to the picture as it is shown.
+
+    Args:
+        path: Any format that OpenCV decodes.
+
+    Raises:
+        PictureError: It cannot be read or decoded.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise PictureError(f"{path}: cannot be read: {error.strerror or error}") from error
+    try:
+        picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
+    except cv2.error as error:
+        raise PictureError(f"{path}: cannot be decoded: {error.err}") from error
+    if picture is None:
+        raise PictureError(f"{path}: expected a picture, found {'an empty file' if not content else 'something else'}")
+    return torch.from_numpy(np.ascontiguousarray(picture[:, :, ::-1].transpose(2, 0, 1)))
+
+
+def draw_landmarks(picture: Tensor, landmarks: Tensor, visible: Tensor) -> np.ndarray:
+    """A picture with dots at the landmarks.
+
+    Args:
+        picture: RGB, uint8, shape (3, H, W).
+        landmarks: Pixels (x, y), shape (B, N, 2); those that are not finite or lie outside are left out.
+        visible: Which of them have experts in their face's view, bool, shape (B, N).
+
+    Returns:
+        BGR, uint8, shape (H, W, 3), as OpenCV writes it.
+    """
+    canvas = np.ascontiguousarray(picture.permute(1, 2, 0).numpy()[:, :, ::-1])
+    limit = torch.tensor([picture.shape[2], picture.shape[1]])
+    for points, seen in zip(landmarks, visible, strict=True):
+        inside = ((points >= 0) & (points < limit)).all(-1)  # also false for NaN
+        _draw_dots(canvas, points[inside & ~seen].tolist(), HIDDEN, _radius(points))
+        _draw_dots(canvas, points[inside & seen].tolist(), SEEN, _radius(points))
+    return canvas
+
+
+def write_png(path: Path, canvas: np.ndarray) -> None:
+    """Writes a BGR picture as PNG, under its name only when it is complete."""
+    _, content = cv2.imencode(".png", canvas)
+    with write_atomically(path) as file:
+        file.write(content.tobytes())
+
+
+def _draw_dots(canvas: np.ndarray, points: list[list[float]], colour: tuple[int, int, int], radius: float) -> None:
+    """Draws smooth dots of a radius in pixels."""
+    unit = 1 << SUBPIXEL
+    for x, y in points:
+        center = round(x * unit), round(y * unit)
+        cv2.circle(canvas, center, round(radius * unit), colour, cv2.FILLED, cv2.LINE_AA, SUBPIXEL)
+
+
+def _radius(points: Tensor) -> float:
+    """A dot's radius that suits the size of a face (N, 2), pixels."""
+    known = points[points.isfinite().all(-1)]
+    extent = float((known.amax(0) - known.amin(0)).amax()) if len(known) else 0.0
+    return min(max(1.0, 0.008 * extent), 12.0)

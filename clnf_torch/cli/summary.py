@@ -1,0 +1,65 @@
+"""A bundle in words, for ``convert`` and ``info``."""
+
+import math
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from clnf_torch.models.bundle import build_model
+
+PUBLISHED = {True: "published by OpenFace", False: "NOT the published file", None: "no published hash known"}
+
+
+def describe(bundle: Mapping[str, Any], path: Path) -> Iterator[str]:
+    """Lines that say what a bundle holds.
+
+    Args:
+        bundle: From ``load_bundle``.
+        path: Its file.
+
+    Yields:
+        One line at a time.
+
+    Raises:
+        BundleError: Its fields do not make a model.
+    """
+    build_model(bundle)  # what follows describes a model that works
+    model = bundle["model"]
+    yield f"{path}: {bundle['format']}, version {bundle['version']}, {path.stat().st_size / 1e6:,.1f} MB"
+    yield f"  written by         {bundle.get('writer', 'an unknown program')}"
+    yield f"  numerics           {bundle.get('numerics', 'openface')}"
+    yield f"  shape model        {len(model['pdm']['mean'])} landmarks, {len(model['pdm']['modes'])} modes"
+    yield f"  triangulations     {_or_none(len(model['triangulations']), 'views')}"
+    early = model["early_termination"]
+    yield f"  early termination  {_or_none(len(early['cutoffs']) if early else 0, 'views')}"
+    for record in model["experts"]:
+        yield from _describe_experts(record)
+    for skipped in bundle.get("skipped", ()):
+        yield f"  skipped            {skipped['entry']}: {skipped['reason']}"
+    for source in bundle.get("sources", ()):
+        yield f"  source             {source['name']}, {source['bytes']:,} bytes, {PUBLISHED[source['published']]}"
+        yield f"                     sha256 {source['sha256']}"
+    words = textwrap.wrap(bundle.get("licence", "not stated"), width=90)
+    yield f"  licence            {words[0]}"
+    yield from (f"                     {line}" for line in words[1:])
+
+
+def _describe_experts(record: Mapping[str, Any]) -> Iterator[str]:
+    """Lines on the patch experts of one scale."""
+    family, views, support = record["family"].upper(), len(record["visible"]), record["support"]
+    yaws = ", ".join(f"{math.degrees(center[1]):.0f}" for center in record["view_centers"].tolist())
+    yield f"  experts at {record['scale']:<8g}{family}, {support} x {support} px, {views} views at yaw {yaws}"
+    used, mirrored = int(record["visible"].sum()), int(record["flipped"].sum())
+    stored = sum(len(stack["weights"][0]) for stack in record["stacks"])
+    yield f"                     {stored} stored experts serve {used} landmarks over all views, {mirrored} mirrored"
+    for stack in record["stacks"]:
+        widths = [weights.shape[1] for weights in stack["weights"]] + [stack["weights"][-1].shape[2]]
+        kind = str(stack["weights"][0].dtype).removeprefix("torch.")
+        layers = "-".join(map(str, widths))
+        yield f"                     {len(stack['weights'][0])} x {layers}, {' '.join(stack['activations'])}, {kind}"
+
+
+def _or_none(count: int, unit: str) -> str:
+    """A count with its unit, or none."""
+    return f"{count} {unit}" if count else "none"
