@@ -33,10 +33,10 @@ def solve(hessian: Tensor, right: Tensor) -> Tensor:
     Source:
         OpenFace ``CLNF::NU_RLMS``, where ``cv::solve`` leaves a zero step behind.
     """
-    with torch.no_grad():
-        _, failed = torch.linalg.cholesky_ex(hessian)
-        sound = (failed == 0) & hessian.diagonal(dim1=-2, dim2=-1).sum(-1).isfinite()
-    identity = torch.eye(hessian.shape[-1], dtype=hessian.dtype, device=hessian.device)
-    factor, _ = torch.linalg.cholesky_ex(torch.where(sound[:, None, None], hessian, identity))
+    factor, failed = torch.linalg.cholesky_ex(hessian)
+    sound = (failed == 0)[:, None]
+    if hessian.requires_grad:  # a failed row must not send NaN back to what the rows share
+        identity = torch.eye(hessian.shape[-1], dtype=hessian.dtype, device=hessian.device)
+        factor, _ = torch.linalg.cholesky_ex(torch.where(sound[..., None], hessian, identity))
     steps = torch.cholesky_solve(right[..., None], factor).squeeze(-1)
-    return torch.where(sound[:, None], steps, 0)
+    return torch.where(sound & steps.isfinite().all(-1, keepdim=True), steps, 0)

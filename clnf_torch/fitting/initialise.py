@@ -1,11 +1,14 @@
 """Parameters to start a fit from: out of a face box, or out of landmarks that are already known."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from clnf_torch.fitting.gauss_newton import normal_equations, solve
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.models.pdm import PDM
+from clnf_torch.models.posed_shape import PosedShape
 from clnf_torch.models.shape_params import ShapeParams
 
 MAX_STEPS = 1000
@@ -54,24 +57,23 @@ def params_from_landmarks(
     """
     weight = landmarks.new_ones(landmarks.shape[:2]) if known is None else known.to(landmarks.dtype)
     landmarks = torch.where(weight[..., None] > 0, landmarks, 0)
-    params = _upright_start(pdm, landmarks, weight, rotation)
+    shape = PosedShape.of(_upright_start(pdm, landmarks, weight, rotation))
     precision = torch.cat((pdm.variances.new_zeros(6), 1 / pdm.variances))
-    error = _distance(pdm.landmarks(params), landmarks, weight)
+    error = _distance(pdm.landmarks(shape), landmarks, weight)
     slow = torch.zeros_like(error, dtype=torch.int64)
     for count in range(MAX_STEPS):
         going = slow < SLOW_STEPS
         if count % LOOK_EVERY == LOOK_EVERY - 1 and not going.any():
             break
-        current, jacobian = pdm.landmarks_and_jacobian(params, rigid=False)
+        current, jacobian = pdm.landmarks_and_jacobian(shape, rigid=False)
         hessian, right = normal_equations(jacobian, weight, landmarks - current)
-        pull = precision[6:] * params.local
+        pull = precision[6:] * shape.local
         right = torch.cat((right[:, :6], right[:, 6:] - pull), dim=-1)
-        stepped = pdm.step(params, DAMPING * solve(hessian + precision.diag(), right))
-        posed = ShapeParams(stepped.scale, stepped.rotation, stepped.translation, params.local)
-        next_error = _distance(pdm.landmarks(posed), landmarks, weight)
+        stepped = shape.step(torch.where(going[:, None], DAMPING * solve(hessian + precision.diag(), right), 0))
+        next_error = _distance(pdm.landmarks(replace(stepped, local=shape.local)), landmarks, weight)
         slow = slow + (going & ~(next_error < 0.999 * error))
-        params, error = stepped.where(going, params), torch.where(going, next_error, error)
-    return params
+        shape, error = stepped, torch.where(going, next_error, error)
+    return shape.params()
 
 
 def _upright_start(pdm: PDM, landmarks: Tensor, weight: Tensor, rotation: Tensor | None) -> ShapeParams:

@@ -1,6 +1,6 @@
 """Non-uniform regularised landmark mean shift: the inner loop of the fit, at one scale."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -9,6 +9,7 @@ from clnf_torch.fitting.config import ScaleConfig
 from clnf_torch.fitting.gauss_newton import normal_equations, solve
 from clnf_torch.fitting.mean_shift import mean_shift
 from clnf_torch.models.pdm import PDM
+from clnf_torch.models.posed_shape import PosedShape
 from clnf_torch.models.shape_params import ShapeParams
 
 
@@ -61,22 +62,22 @@ def nu_rlms(
         OpenFace ``CLNF::NU_RLMS``.
     """
     precision = _prior_precision(pdm, config.regularisation)  # (1 or B, M)
-    params, positions, previous = start, None, None
+    shape, positions, previous = PosedShape.of(start), None, None
     moving = torch.ones_like(start.scale, dtype=torch.bool)
     for _ in range(config.iterations):
-        landmarks, jacobian = pdm.landmarks_and_jacobian(params, rigid)
+        landmarks, jacobian = pdm.landmarks_and_jacobian(shape, rigid)
         if previous is not None and config.tolerance > 0:
-            moving = moving & ~((landmarks - previous).square().sum((-2, -1)).sqrt() < config.tolerance)
+            moving = moving & (torch.linalg.vector_norm(landmarks - previous, dim=(-2, -1)) >= config.tolerance)
         current = field.positions(landmarks)
         positions = current if positions is None else torch.where(moving[:, None, None], current, positions)
         shift = mean_shift(field.responses, current, config.sigma, kernel_step) @ field.to_image.mT
         hessian, right = normal_equations(jacobian, field.weight, shift)
         if not rigid:
-            hessian, right = _add_prior(hessian, right, precision, params.local)
-        stepped = pdm.clamp(pdm.step(params, solve(hessian, right)))
-        params, previous = stepped.where(moving & stepped.finite(), params), landmarks
+            hessian, right = _add_prior(hessian, right, precision, shape.local)
+        stepped = shape.step(torch.where(moving[:, None], solve(hessian, right), 0))
+        shape, previous = replace(stepped, local=pdm.clamp(stepped.local)), landmarks
     assert positions is not None
-    return RlmsResult(params, positions)
+    return RlmsResult(shape.params(), positions)
 
 
 def _prior_precision(pdm: PDM, regularisation: Tensor | float) -> Tensor:

@@ -51,29 +51,24 @@ def matrix_to_euler(matrix: Tensor) -> Tensor:
     )
 
 
-def cross_matrix(vector: Tensor) -> Tensor:
-    """The matrices [v]x of the cross product, [v]x u = v x u; vectors (..., 3) to matrices (..., 3, 3)."""
-    x, y, z = vector.unbind(-1)
-    zero = torch.zeros_like(x)
-    return torch.stack((zero, -z, y, z, zero, -x, -y, x, zero), dim=-1).unflatten(-1, (3, 3))
+def turn(rotation: Tensor, angles: Tensor) -> Tensor:
+    """Rotations, multiplied on the right by the rotations closest to I + [w]x.
 
-
-def small_turn_to_matrix(turn: Tensor) -> Tensor:
-    """The rotations closest to I + [w]x.
-
-    They turn about w by atan(|w|). With c = cos atan|w| = 1 / sqrt(1 + |w|^2) Rodrigues' formula becomes
-    I + c [w]x + c^2 / (1 + c) [w]x^2, which is smooth at w = 0 and needs no singular value decomposition.
+    The closest rotation turns about w by atan(|w|). With c = cos atan|w| = 1 / sqrt(1 + |w|^2), Rodrigues' formula makes it
+    I + c [w]x + c^2 / (1 + c) [w]x^2, which is smooth at w = 0 and needs no singular value decomposition. The rows of
+    R [w]x are those of R, crossed with w.
 
     Args:
-        turn: Small turns w in radians, shape (..., 3).
+        rotation: Rotations R, shape (..., 3, 3).
+        angles: Small turns w in radians, shape (..., 3).
 
     Returns:
-        Rotations, shape (..., 3, 3).
+        Rotations, shape (..., 3, 3); R itself, to the last bit, where w is 0.
 
     Source:
         OpenFace ``Orthonormalise`` as ``PDM::UpdateModelParameters`` uses it.
     """
-    cosine = (1 + (turn * turn).sum(-1)).rsqrt()[..., None, None]
-    cross = cross_matrix(turn)
-    identity = torch.eye(3, dtype=turn.dtype, device=turn.device)
-    return identity + cosine * cross + cosine * cosine / (1 + cosine) * (cross @ cross)
+    axis = angles[..., None, :]
+    cosine = (1 + axis.square().sum(-1, keepdim=True)).rsqrt()
+    crossed = torch.linalg.cross(rotation, axis) * cosine
+    return rotation + crossed + torch.linalg.cross(crossed, axis) * (cosine / (1 + cosine))

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from clnf_torch.geometry.rotation import euler_to_matrix, matrix_to_euler, small_turn_to_matrix
+from clnf_torch.models.posed_shape import PosedShape
 from clnf_torch.models.shape_params import ShapeParams
 
 
@@ -52,12 +52,12 @@ class PDM(nn.Module):
         """3D points of shape coefficients (B, M), millimetres, shape (B, N, 3)."""
         return self.mean + (local @ self.modes.flatten(1)).unflatten(-1, (-1, 3))
 
-    def landmarks(self, params: ShapeParams) -> Tensor:
+    def landmarks(self, params: ShapeParams | PosedShape) -> Tensor:
         """Landmarks in the picture, pixels, shape (B, N, 2). OpenFace ``PDM::CalcShape2D``."""
-        rotation = euler_to_matrix(params.rotation)
-        return self._project(self.points(params.local), rotation, params)
+        posed = _posed(params)
+        return _project(self.points(posed.local), posed)
 
-    def landmarks_and_jacobian(self, params: ShapeParams, rigid: bool) -> tuple[Tensor, Tensor]:
+    def landmarks_and_jacobian(self, params: ShapeParams | PosedShape, rigid: bool) -> tuple[Tensor, Tensor]:
         """Landmarks and how they move with the parameters.
 
         Args:
@@ -71,51 +71,47 @@ class PDM(nn.Module):
         Source:
             OpenFace ``PDM::ComputeRigidJacobian``, ``PDM::ComputeJacobian``.
         """
-        points, rotation = self.points(params.local), euler_to_matrix(params.rotation)
-        scale, seen = (
-            params.scale[:, None, None, None],
-            rotation[:, :2],
-        )  # the rows of the rotation that reach the picture
+        posed = _posed(params)
+        points, scale = self.points(posed.local), posed.scale[:, None, None, None]
+        seen = posed.rotation[:, :2]  # the rows of the rotation that reach the picture
         by_scale = (seen @ points.mT)[..., None]  # (B, 2, N, 1)
         by_turn = scale * torch.linalg.cross(points[:, None], seen[:, :, None])  # (B, 2, N, 3)
         by_shift = torch.eye(2, dtype=points.dtype, device=points.device)[None, :, None, :].expand(
-            *by_scale.shape[:3], 2
+            *by_turn.shape[:3], 2
         )
         columns = [by_scale, by_turn, by_shift]
         if not rigid:
             modes = self.modes.permute(2, 1, 0)  # (3, N, M)
-            columns.append(scale * (seen @ modes.flatten(1)).unflatten(-1, modes.shape[1:]))
-        return self._project(points, rotation, params), torch.cat(columns, dim=-1)
+            columns.append(((scale[..., 0] * seen) @ modes.flatten(1)).unflatten(-1, modes.shape[1:]))
+        landmarks = (scale * by_scale).squeeze(-1).mT + posed.translation[:, None]
+        return landmarks, torch.cat(columns, dim=-1)
 
     def step(self, params: ShapeParams, delta: Tensor) -> ShapeParams:
-        """Parameters after a step.
+        """Parameters after a step in the order of the Jacobian's columns, shape (B, 6) or (B, 6 + M).
 
         Scale, translation and modes add. The rotation is multiplied on the right by the rotation closest to I + [w]x, w
         being the step's turns. OpenFace: angles that are not numbers (a half turn) become 0, all three of them.
 
-        Args:
-            params: Before the step.
-            delta: Steps in the order of the Jacobian's columns, shape (B, 6) or (B, 6 + M).
-
         Source:
             OpenFace ``PDM::UpdateModelParameters``.
         """
-        rotation = euler_to_matrix(params.rotation) @ small_turn_to_matrix(delta[:, 1:4])
-        euler = matrix_to_euler(rotation)
-        euler = torch.where(euler.isnan().any(-1, keepdim=True), torch.zeros_like(euler), euler)
-        local = params.local if delta.shape[-1] == 6 else params.local + delta[:, 6:]
-        return ShapeParams(params.scale + delta[:, 0], euler, params.translation + delta[:, 4:6], local)
+        return PosedShape.of(params).step(delta).params()
 
-    def clamp(self, params: ShapeParams) -> ShapeParams:
-        """Shape coefficients held within three standard deviations; the pose stays. OpenFace ``PDM::Clamp``."""
+    def clamp(self, local: Tensor) -> Tensor:
+        """Shape coefficients (B, M) held within three standard deviations. OpenFace ``PDM::Clamp``."""
         limit = 3 * self.variances.sqrt()
-        return ShapeParams(params.scale, params.rotation, params.translation, torch.clamp(params.local, -limit, limit))
+        return torch.clamp(local, -limit, limit)
 
     def reference_landmarks(self, local: Tensor, scale: float) -> Tensor:
         """The shape seen from the front at `scale` pixels per millimetre, around the origin, shape (B, N, 2)."""
         return scale * self.points(local)[..., :2]
 
-    @staticmethod
-    def _project(points: Tensor, rotation: Tensor, params: ShapeParams) -> Tensor:
-        """Weak perspective of points (B, N, 3) under rotations (B, 3, 3), shape (B, N, 2)."""
-        return params.scale[:, None, None] * (points @ rotation[:, :2].mT) + params.translation[:, None]
+
+def _posed(params: ShapeParams | PosedShape) -> PosedShape:
+    """Either form of the parameters with the rotation as a matrix."""
+    return params if isinstance(params, PosedShape) else PosedShape.of(params)
+
+
+def _project(points: Tensor, posed: PosedShape) -> Tensor:
+    """Weak perspective of points (B, N, 3), shape (B, N, 2)."""
+    return posed.scale[:, None, None] * (points @ posed.rotation[:, :2].mT) + posed.translation[:, None]
