@@ -28,8 +28,9 @@ def to_grey(frames: Tensor) -> Tensor:
         return frames
     if frames.ndim != 4 or frames.shape[1] != 3:
         raise ValueError(f"frames have shape {tuple(frames.shape)}; expected grey (F, H, W) or RGB (F, 3, H, W)")
-    red, green, blue = frames.unbind(1)
     if frames.is_floating_point():
+        red, green, blue = frames.to(torch.promote_types(frames.dtype, torch.float32)).unbind(1)  # half would overflow
         return (RED * red + GREEN * green + BLUE * blue) / (RED + GREEN + BLUE)
+    red, green, blue = frames.unbind(1)
     total = red.int().mul_(RED).add_(green, alpha=GREEN).add_(blue, alpha=BLUE)
     return total.add_(1 << 14).bitwise_right_shift_(15).to(torch.uint8)
