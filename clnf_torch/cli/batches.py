@@ -44,7 +44,15 @@ class Batch:
         """Frames (F, 3, H, W), boxes (B, 4) and the frame of each box (B,)."""
         boxes = [box for job in self.jobs for box in job.boxes]
         frame = [number for number, job in enumerate(self.jobs) for _ in job.boxes]
-        return torch.stack([job.picture for job in self.jobs]), torch.tensor(boxes, dtype=torch.float64), torch.tensor(frame)
+        frames = torch.stack([job.picture for job in self.jobs])
+        return frames, torch.tensor(boxes, dtype=torch.float64), torch.tensor(frame)
+
+    def rows(self) -> Iterator[tuple[Job, slice]]:
+        """Every job with its rows among the boxes."""
+        start = 0
+        for job in self.jobs:
+            yield job, slice(start, start + len(job.boxes))
+            start += len(job.boxes)
 
 
 def read_jobs(

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from clnf_torch.cli.batches import Batch, Job, in_batches, read_jobs
+from clnf_torch.cli.batches import Batch, in_batches, read_jobs
 from clnf_torch.cli.boxes import BoxError, boxes_of, read_boxes_file
-from clnf_torch.cli.console import complain, failures_exit_with, notice
-from clnf_torch.cli.media import draw_landmarks, write_png
+from clnf_torch.cli.console import complain, failures_exit_with
+from clnf_torch.cli.drawing import Drawing
 from clnf_torch.cli.output import face_record, write_json
 from clnf_torch.pipeline import FitResult, LandmarkDetector, load
 
@@ -63,7 +63,7 @@ def fit(
     json: Annotated[
         Path | None, typer.Option(metavar="FILE|-", help="Write JSON; - is stdout, as is neither --json nor --draw.")
     ] = None,
-    draw: Annotated[Path | None, typer.Option(metavar="DIR", help="Draw the landmarks into DIR/NAME_landmarks.png.")] = None,
+    draw: Annotated[Path | None, typer.Option(metavar="DIR", help="Draw into DIR/NAME_landmarks.png.")] = None,
 ) -> None:
     """Fit landmarks to the faces in pictures. What cannot be used is named on stderr; all else is still done."""
     if (box is None) == (boxes is None):
@@ -92,48 +92,11 @@ def _fit_batch(detector: LandmarkDetector, batch: Batch, preset: str, multi_view
         return detector.fit(frames, boxes, frame, preset=preset, multi_view=multi_view)
 
 
-class Drawing:
-    """Draws batches into a folder, each picture under a name of its own.
-
-    Args:
-        folder: Made if it does not exist.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.taken = folder, set[str]()
-
-    def draw(self, batch: Batch, result: FitResult) -> None:
-        """Writes every picture of a batch with its faces' landmarks."""
-        landmarks, visible = result.landmarks.cpu(), result.visible.cpu()
-        for job, rows in _rows(batch):
-            path = self.folder / f"{self._free_name(job.path.stem)}_landmarks.png"
-            write_png(path, draw_landmarks(job.picture, landmarks[rows], visible[rows]))
-            notice(f"drawn: {path}")
-
-    def _free_name(self, stem: str) -> str:
-        """The name, or with a number where two pictures share it."""
-        name, number = stem, 1
-        while name in self.taken:
-            number += 1
-            name = f"{stem}-{number}"
-        self.taken.add(name)
-        return name
-
-
 def _records(batch: Batch, result: FitResult) -> Iterator[dict[str, Any]]:
     """Every face of a batch as plain values, in order."""
-    for job, rows in _rows(batch):
+    for job, rows in batch.rows():
         for box, row in zip(job.boxes, range(rows.start, rows.stop), strict=True):
             yield face_record(job.path, box, result, row)
-
-
-def _rows(batch: Batch) -> Iterator[tuple[Job, slice]]:
-    """Every job of a batch with its rows in the result."""
-    start = 0
-    for job in batch.jobs:
-        yield job, slice(start, start + len(job.boxes))
-        start += len(job.boxes)
 
 
 def _given_boxes(box: tuple[float, float, float, float] | None, file: Path | None) -> Callable[[Path], list[Any]]:
@@ -149,8 +112,14 @@ def _given_boxes(box: tuple[float, float, float, float] | None, file: Path | Non
 
 
 def _device(name: str) -> torch.device:
-    """The device of that name."""
+    """The device of that name; refuses one that is not there."""
     try:
-        return torch.device(name)
+        device = torch.device(name)
     except RuntimeError:
         raise typer.BadParameter(f"--device {name}: give cpu, cuda, cuda:1, ...") from None
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: this torch was built without it
+        complain(f"--device {name}: this machine or this torch has none: {str(error).partition(chr(10))[0]}")
+        raise typer.Exit(1) from None
+    return device

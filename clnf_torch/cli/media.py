@@ -12,7 +12,8 @@ from clnf_torch.models.archive import write_atomically
 SEEN, HIDDEN = (80, 255, 80), (80, 160, 255)  # BGR: landmarks with experts in the face's view, and without
 SUBPIXEL = 4  # fractional bits of the positions that OpenCV draws at
 
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a picture that cannot be decoded is reported by us, once
+# A picture that cannot be decoded is reported by us, once.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 class PictureError(ValueError):
