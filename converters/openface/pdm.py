@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from clnf_torch.converters.openface.errors import ConversionError
+from clnf_torch.converters.openface.errors import ConversionError, Place
 from clnf_torch.converters.openface.text import TextReader, shape_text
 
 
@@ -28,15 +29,15 @@ def convert_pdm(path: Path) -> dict[str, Any]:
         OpenFace ``Read`` of its ``PDM``.
     """
     reader = TextReader.open(path, "a point distribution model")
-    mean_place, mean = reader.place, reader.matrix("the mean shape")
+    mean_place, mean = _matrix(reader, "the mean shape")
     if mean.shape[1] != 1 or mean.shape[0] % 3:
         expected = "a mean shape of 3 x landmarks rows and 1 column"
         raise ConversionError(mean_place, expected=expected, found=shape_text(mean))
-    modes_place, modes = reader.place, reader.matrix("the principal components")
+    modes_place, modes = _matrix(reader, "the principal components")
     if len(modes) != len(mean):
         expected = f"principal components of {len(mean)} rows, as the mean shape has"
         raise ConversionError(modes_place, expected=expected, found=shape_text(modes))
-    variances_place, variances = reader.place, reader.matrix("the eigenvalues")
+    variances_place, variances = _matrix(reader, "the eigenvalues")
     if 1 not in variances.shape or variances.size != modes.shape[1]:
         expected = f"{modes.shape[1]} eigenvalues, one for each principal component"
         raise ConversionError(variances_place, expected=expected, found=shape_text(variances))
@@ -50,3 +51,9 @@ def convert_pdm(path: Path) -> dict[str, Any]:
         "modes": torch.from_numpy(np.ascontiguousarray(modes.reshape(3, points, -1).transpose(2, 1, 0))),
         "variances": torch.from_numpy(variances.reshape(-1)),
     }
+
+
+def _matrix(reader: TextReader, what: str) -> tuple[Place, NDArray[np.float64]]:
+    """The next matrix, and the line of its header."""
+    reader.skip_comments()
+    return reader.place, reader.matrix(what)

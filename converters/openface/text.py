@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from clnf_torch.converters.openface.errors import ConversionError, Place, quote
 from clnf_torch.converters.openface.matrix import FLOAT32, FLOAT64, INT32, TYPE_NAMES, UINT8
 
-MAX_BYTES = 1 << 26  # a text file of a model is far smaller; anything larger is something else
+MAX_BYTES = 1 << 24  # a text file of a model is far smaller; anything larger is something else
+_IGNORED = re.compile(rb"(?:\s+|#[^\n]*)*")
 _TOKEN = re.compile(rb"\s*([^\s]+)")
 _NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
-_MAX_TOKEN = 64
+_MAX_TOKEN = 64  # no number is longer; Python refuses to read some that are
 _INT32_MAX = 2**31 - 1
 
 
@@ -145,24 +146,39 @@ class TextReader:
             OpenFace ``ReadMat``.
         """
         self.skip_comments()
-        place = self.place
+        start = self.at
         rows, cols = self.integer(f"rows of {what}", 0), self.integer(f"columns of {what}", 0)
         code = self.integer(f"element type of {what}", 0)
         if rows < 1 or cols < 1:
-            raise ConversionError(place, expected=f"{what} with at least one row and column", found=f"{rows} x {cols}")
+            raise ConversionError(
+                self.place_of(start), expected=f"{what} with at least one row and column", found=f"{rows} x {cols}"
+            )
         if code not in codes:
             allowed = " or ".join(f"{code} ({TYPE_NAMES[code]})" for code in codes)
-            raise ConversionError(place, expected=f"{what} of element type {allowed}", found=f"type {code}")
+            raise ConversionError(
+                self.place_of(start), expected=f"{what} of element type {allowed}", found=f"type {code}"
+            )
         values = self.numbers(rows * cols, what).reshape(rows, cols)
+        self.end_line(what)
         if code in (UINT8, INT32) and (values != np.rint(values)).any():
-            raise ConversionError(place, expected=f"{what} of whole numbers", found="fractions")
+            raise ConversionError(self.place_of(start), expected=f"{what} of whole numbers", found="fractions")
         return values
 
+    def end_line(self, what: str) -> None:
+        """Refuses anything on the rest of a line."""
+        end = self.content.find(b"\n", self.at)
+        rest = self.content[self.at : end if end >= 0 else len(self.content)]
+        if rest.strip():
+            raise ConversionError(self.place, expected=f"the end of the line after {what}", found=quote(rest.strip()))
+        self.at += len(rest)
+
     def expect_end(self, what: str) -> None:
-        """Refuses anything but comments after the last number."""
-        self.skip_comments()
+        """Refuses anything but empty lines and comments after the last number."""
+        self.end_line(what)
+        ignored = _IGNORED.match(self.content, self.at)
+        self.at = ignored.end() if ignored else self.at
         if self.at < len(self.content):
-            found = quote(self.content[self.at :])
+            found = quote(self.content[self.at : self.at + 99])
             raise ConversionError(self.place, expected=f"the end of the file after {what}", found=found)
 
 

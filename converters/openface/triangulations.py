@@ -37,10 +37,12 @@ def convert_triangulations(path: Path, points: int) -> list[Tensor]:
 def _triangles(reader: TextReader, view: int, points: int) -> Tensor:
     """The triangles of one view, (T, 3) int64."""
     reader.skip_comments()
-    place, triangles = reader.place, reader.matrix(f"triangulation {view}", codes=(INT32,))
+    start, triangles = reader.at, reader.matrix(f"triangulation {view}", codes=(INT32,))
     if triangles.shape[1] != 3:
-        raise ConversionError(place, expected="triangles of 3 corners", found=f"a {shape_text(triangles)} matrix")
+        raise ConversionError(
+            reader.place_of(start), expected="triangles of 3 corners", found=f"a {shape_text(triangles)} matrix"
+        )
     if triangles.min() < 0 or triangles.max() >= points:
         found = f"{triangles.min():g} to {triangles.max():g}"
-        raise ConversionError(place, expected=f"corners from 0 to {points - 1}", found=found)
+        raise ConversionError(reader.place_of(start), expected=f"corners from 0 to {points - 1}", found=found)
     return torch.from_numpy(triangles).to(torch.int64)

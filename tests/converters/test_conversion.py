@@ -1,0 +1,173 @@
+"""From a model directory to a bundle: what is inside, what is said, and what a failure leaves."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+import torch
+
+from clnf_torch.converters import ConversionError, convert
+from clnf_torch.converters.__main__ import main as run
+from clnf_torch.converters.openface import sources
+from tests.converters.openface_files import SCALES
+
+
+def test_the_bundle_says_where_it_comes_from(model_main, tmp_path):
+    report = convert(model_main.parent, tmp_path / "m.pt")
+    bundle = torch.load(tmp_path / "m.pt", weights_only=True, mmap=True)
+    assert (bundle["format"], bundle["version"], bundle["numerics"]) == ("clnf_torch bundle", 1, "openface")
+    assert bundle["writer"].startswith("clnf_torch 0.") and "forbids passing" in bundle["licence"]
+    names = ["main_ceclm_general.txt", "cen.txt", "pdms/pdm.txt", "tris.txt", "early.txt"]
+    names += [f"cen_patches_{scale:.2f}_of.dat" for scale in SCALES]
+    assert [source["name"] for source in bundle["sources"]] == names
+    for source in bundle["sources"]:
+        content = (model_main.parent / source["name"]).read_bytes()
+        assert (source["bytes"], source["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
+        assert source["published"] is (False if source["name"].endswith(".dat") else None)
+    assert report.bytes == (tmp_path / "m.pt").stat().st_size and report.scales == SCALES
+    assert [source.sha256 for source in report.sources] == [source["sha256"] for source in bundle["sources"]]
+
+
+def test_published_files_are_known(model_main, tmp_path, monkeypatch):
+    path = model_main.parent / "cen_patches_0.25_of.dat"
+    published = frozenset({hashlib.sha256(path.read_bytes()).hexdigest()})
+    assert sources.describe_source(path, path.parent, published).published is True
+    assert len(sources.PUBLISHED_CEN) == 4 and all(len(digest) == 64 for digest in sources.PUBLISHED_CEN)
+
+
+def test_everything_else_in_the_model(model_main, tmp_path):
+    convert(model_main, tmp_path / "m.pt")
+    model = torch.load(tmp_path / "m.pt", weights_only=True)["model"]
+    assert model["pdm"]["modes"].shape == (2, 5, 3) and model["parts"] == []
+    assert len(model["triangulations"]) == 3 and model["early_termination"]["cutoffs"].tolist() == [-0.2, -0.3, -0.3]
+
+
+def test_optional_files_may_be_missing(model_main, tmp_path):
+    description = model_main.parent / "cen.txt"
+    lines = [line for line in description.read_text().splitlines() if not line.startswith(("Tri", "Early"))]
+    description.write_text("\n".join(lines))
+    convert(model_main, tmp_path / "m.pt")
+    model = torch.load(tmp_path / "m.pt", weights_only=True)["model"]
+    assert model["triangulations"] == [] and model["early_termination"] is None
+
+
+def test_each_line_that_is_left_out_is_reported(model_main, tmp_path):
+    with open(model_main, "a") as file:
+        file.write("\n# a comment\nHeadgear hat.txt\n")
+    with open(model_main.parent / "cen.txt", "ab") as file:
+        file.write(b"\r\nPatchesCCNF a.txt\r\nPatchesIntensity b.txt")
+    report = convert(model_main, tmp_path / "m.pt")
+    assert [(line.entry, line.reason.split(":")[0]) for line in report.skipped] == [
+        ("LandmarkDetector_part eye.txt left_eye", "parts of the face"),
+        ("FaceDetConversion haar.txt", "OpenFace ignores it too"),
+        ("DetectionValidator validator.txt", "validation"),
+        ("Headgear hat.txt", "unknown keyword"),
+        ("PatchesCCNF a.txt", "CEN experts win over CCNF experts where a model has both"),
+        ("PatchesIntensity b.txt", "CEN experts win over SVR experts where a model has both"),
+    ]
+    bundle = torch.load(tmp_path / "m.pt", weights_only=True)
+    assert bundle["skipped"] == [{"entry": line.entry, "reason": line.reason} for line in report.skipped]
+
+
+def test_openface_itself(openface_models, tmp_path):
+    report = convert(openface_models, tmp_path / "m.pt")
+    assert report.main.name == "main_ceclm_general.txt" and len(report.sources) == 9
+    assert {path.name for path in report.others} == {
+        f"main_{n}.txt" for n in ("clm_general", "clnf_general", "clnf_wild")
+    }
+    assert [line.entry.split()[0] for line in report.skipped] == [
+        "LandmarkDetector_part",
+        "LandmarkDetector_part",
+        "FaceDetConversion",
+        "DetectionValidator",
+    ]
+    model = torch.load(tmp_path / "m.pt", weights_only=True)["model"]
+    assert model["pdm"]["modes"].shape == (34, 68, 3) and len(model["triangulations"]) == 7
+
+
+@pytest.mark.parametrize("name", ["main_clnf_general.txt", "main_clm_general.txt"])
+def test_models_of_other_experts_come_later(openface_models, tmp_path, name):
+    with pytest.raises(ConversionError, match="come with a later release"):
+        convert(openface_models / name, tmp_path / "m.pt")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected"),
+    [
+        ("main_ceclm_general.txt", "LandmarkDetector cen.txt", "", "a line LandmarkDetector"),
+        ("main_ceclm_general.txt", "cen.txt", "", "a path after LandmarkDetector"),
+        ("main_ceclm_general.txt", "cen.txt", "missing.txt", "found no such file"),
+        ("main_ceclm_general.txt", "cen.txt", "cen.txt\nLandmarkDetector cen.txt", "one line LandmarkDetector"),
+        ("cen.txt", "PDM pdms/pdm.txt", "", "a line PDM"),
+        ("cen.txt", "PatchesCEN", "PatchesNEC", "a line PatchesCEN"),
+        ("cen.txt", "pdms/pdm.txt", "pdms", "found a folder"),
+        ("cen.txt", "pdms/pdm.txt", "cen_patches_0.25_of.dat", "a text file"),
+        ("cen.txt", "cen_patches_0.50_of.dat", "cen.txt", "found text"),
+        ("cen.txt", "tris.txt", "no.txt", "expected triangulations, found no such file"),
+    ],
+)
+def test_descriptions_that_lead_nowhere(model_main, tmp_path, file, old, new, expected):
+    path = model_main.parent / file
+    content = path.read_bytes()
+    assert old.encode() in content
+    path.write_bytes(content.replace(old.encode(), new.encode()))
+    with pytest.raises(ConversionError, match=expected):
+        convert(model_main, tmp_path / "m.pt")
+    assert not (tmp_path / "m.pt").exists()
+
+
+def test_a_download_page_as_description(model_main, tmp_path):
+    model_main.write_text("<!DOCTYPE html>\n<html>\n" + "<p>Too many requests</p>\n" * 50)
+    with pytest.raises(ConversionError, match="a line LandmarkDetector") as caught:
+        convert(model_main, tmp_path / "m.pt")
+    assert len(str(caught.value)) < 400
+
+
+def test_a_landmark_models_own_description_will_do(model_main, tmp_path):
+    report = convert(model_main.parent / "cen.txt", tmp_path / "m.pt")
+    assert report.scales == SCALES and report.skipped == ()
+
+
+def test_outputs_that_cannot_be(model_main, tmp_path):
+    before = (model_main.parent / "cen_patches_0.25_of.dat").read_bytes()
+    for out, expected in (
+        (tmp_path, "found a folder"),
+        (tmp_path / "no" / "m.pt", "found no folder"),
+        (model_main.parent / "cen_patches_0.25_of.dat", "one of the files to convert"),
+    ):
+        with pytest.raises(ConversionError, match=expected):
+            convert(model_main, out)
+    assert (model_main.parent / "cen_patches_0.25_of.dat").read_bytes() == before
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_an_interruption_leaves_nothing_behind(model_main, tmp_path, error):
+    out = tmp_path / "out" / "m.pt"
+    out.parent.mkdir()
+    calls = []
+
+    def interrupt(done: int, total: int) -> None:
+        calls.append(done)
+        if len(calls) == 20:
+            assert [path.suffix for path in out.parent.iterdir()] == [".part"]
+            raise error
+
+    with pytest.raises((KeyboardInterrupt, ConversionError)) as caught:
+        convert(model_main, out, progress=interrupt)
+    assert len(calls) == 20 and not list(out.parent.iterdir())
+    assert caught.type is KeyboardInterrupt or "No space left" in str(caught.value)
+
+
+def test_progress_counts_the_bytes(model_main, tmp_path):
+    calls = []
+    convert(model_main, tmp_path / "m.pt", progress=lambda done, total: calls.append((done, total)))
+    done, totals = zip(*calls, strict=True)
+    assert list(done) == sorted(done) and set(totals) == {done[-1]}
+
+
+def test_run_as_a_module(model_main, tmp_path, capsys):
+    assert run([str(model_main), str(tmp_path / "m.pt")]) == 0
+    assert "skipped DetectionValidator validator.txt: validation" in capsys.readouterr().out
+    assert run([str(tmp_path / "nowhere"), str(tmp_path / "n.pt")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

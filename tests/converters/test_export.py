@@ -1,0 +1,114 @@
+"""Exported files are the source files byte for byte; without that memory they are valid files that compute the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from clnf_torch.converters import ConversionError, convert, export
+from clnf_torch.converters.openface.cen import read_cen
+from clnf_torch.models.archive import save_archive
+from tests.converters.evaluate import from_bundle, from_file, visible_slots
+from tests.converters.openface_files import POINTS, write_model
+
+
+def export_all(folder, out_dir, count):
+    files = export(folder / "m.pt", out_dir / "back")
+    assert len(files) == count and sorted(files) == sorted((out_dir / "back").iterdir())
+    return files
+
+
+@pytest.mark.parametrize("mixed", [True, False])
+def test_small_files_come_back(tmp_path, mixed):
+    main = write_model(tmp_path / "model", mixed=mixed)
+    convert(main, tmp_path / "m.pt")
+    for path in export_all(tmp_path, tmp_path, 2):
+        assert path.read_bytes() == (main.parent / path.name).read_bytes()
+
+
+def test_free_files_come_back(free_model, tmp_path):
+    convert(free_model, tmp_path / "m.pt")
+    for path in export_all(tmp_path, tmp_path, 4):
+        assert path.read_bytes() == (free_model / path.name).read_bytes()
+
+
+def test_openface_files_come_back(openface_models, tmp_path):
+    convert(openface_models, tmp_path / "m.pt")
+    for path in export_all(tmp_path, tmp_path, 4):
+        assert path.read_bytes() == (openface_models / "patch_experts" / path.name).read_bytes()
+
+
+def forget(path, out):
+    """The same model as if it had been trained here: no memory of any file."""
+    bundle = torch.load(path, weights_only=True)
+    for record in bundle["model"]["experts"]:
+        del record["openface"]
+    save_archive(bundle, out)
+
+
+def test_half_comes_back_as_a_valid_file(model_main, tmp_path):
+    convert(model_main, tmp_path / "m.pt", half=True)
+    records = torch.load(tmp_path / "m.pt", weights_only=True)["model"]["experts"]
+    for path, record in zip(export_all(tmp_path, tmp_path, 2), records, strict=True):
+        source, back = (read_cen(p, POINTS) for p in (model_main.parent / path.name, path))
+        assert np.array_equal(source.own, back.own) and source.shapes == back.shapes
+        check_file_against_record(path, record)
+        for a, b in zip(source.experts, back.experts, strict=True):
+            assert [layer.bias.shape for layer in a.layers] == [layer.bias.shape for layer in b.layers]
+            assert all((layer.weight.code, layer.bias.code) == (5, 5) for layer in b.layers)
+            assert not b.layers[0].weight.read()[:, 0].any()
+
+
+def test_a_trained_model_comes_out_as_valid_files(model_main, tmp_path):
+    convert(model_main, tmp_path / "known.pt")
+    forget(tmp_path / "known.pt", tmp_path / "m.pt")
+    records = torch.load(tmp_path / "m.pt", weights_only=True)["model"]["experts"]
+    files = export_all(tmp_path, tmp_path, 2)
+    assert [path.name for path in files] == ["cen_patches_0.25_of.dat", "cen_patches_0.50_of.dat"]
+    for path, record in zip(files, records, strict=True):
+        check_file_against_record(path, record)
+        cen = read_cen(path, POINTS)
+        assert np.array_equal(cen.own >= 0, cen.visible)  # mirrored experts are written out
+        np.testing.assert_allclose(np.deg2rad(cen.view_centers), record["view_centers"], rtol=1e-15)
+
+
+def test_an_exported_trained_model_converts_again(model_main, tmp_path):
+    convert(model_main, tmp_path / "known.pt")
+    forget(tmp_path / "known.pt", tmp_path / "m.pt")
+    export(tmp_path / "m.pt", model_main.parent)
+    convert(model_main, tmp_path / "again.pt")
+    records = torch.load(tmp_path / "again.pt", weights_only=True)["model"]["experts"]
+    for record in records:
+        check_file_against_record(model_main.parent / record["openface"]["file"], record)
+
+
+def check_file_against_record(path, record):
+    cen, rng = read_cen(path, POINTS), np.random.default_rng(3)
+    for view, landmark in visible_slots(record):
+        patch = rng.normal(size=(cen.support, cen.support))
+        assert from_file(cen, view, landmark, patch) == pytest.approx(
+            from_bundle(record, view, landmark, patch), rel=1e-6
+        )
+
+
+@pytest.mark.parametrize("name", ["../../evil.dat", "..", "", "a\\..\\evil.dat"])
+def test_file_names_in_a_bundle_cannot_leave_the_folder(model_main, tmp_path, name):
+    convert(model_main, tmp_path / "m.pt")
+    bundle = torch.load(tmp_path / "m.pt", weights_only=True)
+    bundle["model"]["experts"][0]["openface"]["file"] = name
+    save_archive(bundle, tmp_path / "m.pt")
+    export_all(tmp_path, tmp_path / "deep" / "er", 2)
+
+
+def test_other_files_are_refused(tmp_path, model_main):
+    torch.save({"format": "another"}, tmp_path / "other.pt")
+    for path in (tmp_path / "none.pt", tmp_path / "other.pt", model_main):
+        with pytest.raises(ConversionError, match="expected a bundle"):
+            export(path, tmp_path / "back")
+
+
+def test_a_folder_that_cannot_be_made(tmp_path, model_main):
+    convert(model_main, tmp_path / "m.pt")
+    with pytest.raises(ConversionError, match="expected a folder to write to"):
+        export(tmp_path / "m.pt", model_main)
