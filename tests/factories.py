@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -15,8 +17,8 @@ from clnf_torch.models.shape_params import ShapeParams
 N, M, V = 5, 2, 3
 MIRROR = (1, 0, 2, 4, 3)  # the landmark on the other side of the face
 
-# Which stored expert serves each landmark in each view, -1 where it is not visible. View 2 is view 1 seen in a mirror, and in the
-# frontal view landmarks 1 and 4 borrow the experts of 0 and 3. Experts 0 to 3 are in the first stack, 4 to 6 in the second.
+# Which stored expert serves each landmark in each view, -1 where it is not visible. View 2 is view 1 seen in a mirror,
+# and in the frontal view landmarks 1 and 4 borrow the experts of 0 and 3. Experts 0 to 3 are in the first stack.
 EXPERT = ((0, 0, 1, 4, 4), (2, -1, 3, 5, 6), (-1, 2, 3, 6, 5))
 FLIPPED = ((0, 1, 0, 0, 1), (0, 0, 0, 0, 0), (0, 1, 1, 1, 1))
 YAWS = (0.0, -0.6, 0.6)
@@ -56,7 +58,7 @@ def make_stack(
 ) -> ExpertStack:
     """Random networks whose answers vary; ``widths`` begins with the number of pixels and ends with 1."""
     rng, weights, biases = seeded(seed), [], []
-    for before, after in zip(widths[:-1], widths[1:], strict=True):
+    for before, after in pairwise(widths):
         weights.append((2.5 * torch.randn(experts, before, after, generator=rng)).to(dtype))
         biases.append((0.5 * torch.randn(experts, after, generator=rng)).to(dtype))
     return ExpertStack(weights, biases, activations)
@@ -88,7 +90,7 @@ def make_rules(dtype: torch.dtype = torch.float64, cutoff: float = 0.0, views: i
 def make_model(
     dtype: torch.dtype = torch.float64, views: int = V, rules: EarlyTermination | None = None, seed: int = 3
 ) -> LandmarkModel:
-    """Two scales with different supports. Not a CE-CLM by name, so that presets keep their numbers."""
+    """Two scales with different supports."""
     experts = [make_experts(0.25, 3, views, dtype, seed), make_experts(0.5, 5, views, dtype, seed + 10)]
     return LandmarkModel(make_pdm(dtype), experts, "cen", rules)
 

@@ -40,13 +40,8 @@ class FitConfig:
             raise ValueError(f"window_sizes {self.window_sizes} hold {odd[0]}; give odd windows, or 0 to skip a scale")
         if not any(self.window_sizes):
             raise ValueError(f"window_sizes {self.window_sizes} skip every scale; give at least one odd window")
-        if (
-            self.iterations < 1
-            or self.sigma <= 0
-            or self.regularisation < 0
-            or self.weight_factor < 0
-            or self.tolerance < 0
-        ):
+        others = (self.regularisation, self.weight_factor, self.tolerance)
+        if not (self.iterations >= 1 and self.sigma > 0 and all(value >= 0 for value in others)):  # NaN is refused too
             raise ValueError(f"{self} needs iterations >= 1, sigma > 0, and nothing negative")
 
     def at_scale(

@@ -35,7 +35,7 @@ def solve(hessian: Tensor, right: Tensor) -> Tensor:
     """
     factor, failed = torch.linalg.cholesky_ex(hessian)
     sound = (failed == 0)[:, None]
-    if hessian.requires_grad:  # a failed row must not send NaN back to what the rows share
+    if hessian.requires_grad or right.requires_grad:  # a failed row must not send NaN back to what the rows share
         identity = torch.eye(hessian.shape[-1], dtype=hessian.dtype, device=hessian.device)
         factor, _ = torch.linalg.cholesky_ex(torch.where(sound[..., None], hessian, identity))
     steps = torch.cholesky_solve(right[..., None], factor).squeeze(-1)

@@ -1,4 +1,4 @@
-"""`clnf_torch.geometry.rotation`: conventions, round trips, and the closest rotation against a singular value decomposition."""
+"""`clnf_torch.geometry.rotation`: conventions, round trips, and small turns against a singular value decomposition."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from clnf_torch.geometry.rotation import cross_matrix, euler_to_matrix, matrix_to_euler, small_turn_to_matrix
+from clnf_torch.geometry.rotation import euler_to_matrix, matrix_to_euler, turn
 
 SHAPES = [(3,), (0, 3), (1, 3), (5, 3), (2, 4, 3)]
 
@@ -49,41 +49,40 @@ def test_a_half_turn_is_not_a_number():
     assert matrix_to_euler(torch.diag(torch.tensor([1.0, -1.0, -1.0]))).isnan().any()
 
 
-def test_cross_matrix(rng):
-    v, u = torch.randn(2, 7, 3, generator=rng, dtype=torch.float64)
-    torch.testing.assert_close((cross_matrix(v) @ u[..., None]).squeeze(-1), torch.linalg.cross(v, u))
-
-
 @pytest.mark.parametrize("size", [0.0, 1e-9, 1e-3, 0.3, 2.0])
-def test_small_turn_is_the_rotation_closest_to_identity_plus_cross(rng, size):
-    turn = size * torch.randn(20, 3, generator=rng, dtype=torch.float64)
-    u, _, vh = torch.linalg.svd(torch.eye(3, dtype=torch.float64) + cross_matrix(turn))
-    torch.testing.assert_close(small_turn_to_matrix(turn), u @ vh)
+def test_turns_by_the_rotation_closest_to_identity_plus_cross(rng, size):
+    rotation = euler_to_matrix(angles(rng, 20))
+    angle = size * torch.randn(20, 3, generator=rng, dtype=torch.float64)
+    cross = torch.linalg.cross(angle[:, None], torch.eye(3, dtype=torch.float64)[None]).mT  # columns w x e_i
+    u, _, vh = torch.linalg.svd(torch.eye(3, dtype=torch.float64) + cross)
+    torch.testing.assert_close(turn(rotation, angle), rotation @ u @ vh)
 
 
-def test_small_turn_is_a_rotation(rng):
-    matrix = small_turn_to_matrix(3 * torch.randn(20, 3, generator=rng, dtype=torch.float64))
+def test_turned_rotations_are_rotations(rng):
+    matrix = turn(euler_to_matrix(angles(rng, 20)), 3 * torch.randn(20, 3, generator=rng, dtype=torch.float64))
     torch.testing.assert_close(matrix @ matrix.mT, torch.eye(3, dtype=torch.float64).expand(20, 3, 3))
     torch.testing.assert_close(torch.linalg.det(matrix), torch.ones(20, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("function", [euler_to_matrix, small_turn_to_matrix, cross_matrix])
-@pytest.mark.parametrize("shape", SHAPES)
-def test_shape_device_and_dtype(function, shape, device, dtype):
-    matrix = function(torch.zeros(shape, device=device, dtype=dtype))
-    assert matrix.shape == (*shape, 3) and matrix.dtype == dtype and matrix.device.type == device.type
+def test_no_turn_stays(rng):
+    rotation = euler_to_matrix(angles(rng, 5))
+    torch.testing.assert_close(turn(rotation, torch.zeros(5, 3, dtype=torch.float64)), rotation)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_shape_of_euler_angles(shape, device, dtype):
-    euler = matrix_to_euler(torch.eye(3, device=device, dtype=dtype).expand(*shape, 3))
-    assert euler.shape == shape and euler.dtype == dtype and euler.device.type == device.type
+def test_shape_device_and_dtype(shape, device, dtype):
+    euler = torch.zeros(shape, device=device, dtype=dtype)
+    matrix = turn(euler_to_matrix(euler), euler)
+    assert matrix.shape == (*shape, 3) and matrix_to_euler(matrix).shape == shape
+    for result in (matrix, matrix_to_euler(matrix)):
+        assert result.dtype == dtype and result.device.type == device.type
 
 
 def test_gradients(rng):
     euler = angles(rng, 3).requires_grad_()
-    turn = torch.cat((torch.zeros(1, 3), torch.randn(2, 3, generator=rng))).double().requires_grad_()
+    angle = torch.cat((torch.zeros(1, 3), torch.randn(2, 3, generator=rng))).double().requires_grad_()
+    rotation = euler_to_matrix(euler).detach().requires_grad_()
     assert torch.autograd.gradcheck(euler_to_matrix, (euler,))
+    assert torch.autograd.gradcheck(matrix_to_euler, (rotation,))
     assert torch.autograd.gradcheck(lambda e: matrix_to_euler(euler_to_matrix(e)), (euler,))
-    assert torch.autograd.gradcheck(matrix_to_euler, (euler_to_matrix(euler).detach().requires_grad_(),))
-    assert torch.autograd.gradcheck(small_turn_to_matrix, (turn,))
+    assert torch.autograd.gradcheck(turn, (rotation, angle))

@@ -66,7 +66,8 @@ class PatchExperts(nn.Module, ABC):
             )
         if self.num_views == 1:
             return self.respond(areas, 0, numerics)
-        counts = torch.bincount(view, minlength=self.num_views).tolist()  # the fit's one read to the host per scale
+        views = torch.arange(self.num_views, device=view.device)
+        counts = (view[:, None] == views).sum(0).tolist()  # the fit's one read to the host per scale
         present = [(v, count) for v, count in enumerate(counts) if count]
         if len(present) == 1:
             return self.respond(areas, present[0][0], numerics)

@@ -76,9 +76,10 @@ def _check_layers(weights: Sequence[Tensor], biases: Sequence[Tensor], activatio
         raise ValueError(f"activations {sorted(unknown)} are not known; the known ones are {sorted(ACTIVATIONS)}")
     shapes = [tuple(weight.shape) for weight in weights]
     outputs = [(shape[0], shape[-1]) for shape in shapes]
-    chained = all(before[-1] == after[1] for before, after in pairwise(shapes))
+    chained = all((before[0], before[-1]) == after[:2] for before, after in pairwise(shapes))
     if (
-        not chained
+        not shapes
+        or not chained
         or outputs != [tuple(bias.shape) for bias in biases]
         or len(activations) != len(shapes)
         or outputs[-1][1] != 1
