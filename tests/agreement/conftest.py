@@ -1,0 +1,103 @@
+"""Golden files, converted models and pictures for the agreement tests, and the table of what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+from torch import Tensor
+
+import clnf_torch
+from clnf_torch import LandmarkDetector
+from clnf_torch.converters import convert
+from tests.agreement.golden import Golden
+from tests.agreement.measure import PROPERTY, Agreement, Measurement, table
+
+FREE = {"pdm", "responses", "fit", "fit_weighted"}  # golden files that are the repository's own
+
+
+@pytest.fixture
+def agree(record_property: Callable[[str, object], None]) -> Agreement:
+    """Asserts agreement with OpenFace."""
+    return Agreement(record_property)
+
+
+@pytest.fixture(scope="session")
+def golden(golden_dir: Path, request: pytest.FixtureRequest) -> Callable[[str], Golden]:
+    """Golden files by name."""
+
+    @cache
+    def read(name: str) -> Golden:
+        folder = golden_dir if name in FREE else request.getfixturevalue("shared") / "golden"
+        return Golden.read(folder / f"{name}.npz")
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def picture(golden_dir: Path, request: pytest.FixtureRequest) -> Callable[[str], Tensor]:
+    """Pictures by name, grey, uint8, shape (1, H, W)."""
+
+    @cache
+    def read(name: str) -> Tensor:
+        folder = golden_dir / "free_model" if name == "image" else request.getfixturevalue("shared") / "images"
+        grey = cv2.cvtColor(cv2.imread(str(folder / f"{name}.png")), cv2.COLOR_BGR2GRAY)
+        return torch.from_numpy(grey)[None]
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def detector(
+    golden_dir: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., LandmarkDetector]:
+    """Detectors by model ("free", "standin", "tiny"), number type and numerics, converted here and now."""
+    folder = tmp_path_factory.mktemp("models")
+
+    def source(model: str) -> Path:
+        if model == "free":
+            return golden_dir / "free_model" / "main_ceclm_free.txt"
+        openface: Path = request.getfixturevalue("openface_models")
+        return openface if model == "standin" else _describe_tiny(openface, folder)
+
+    @cache
+    def bundle(model: str) -> Path:
+        convert(source(model), folder / f"{model}.pt")
+        return folder / f"{model}.pt"
+
+    @cache
+    def load(model: str, dtype: torch.dtype = torch.float32, numerics: str = "openface") -> LandmarkDetector:
+        return clnf_torch.load(bundle(model), dtype=dtype, numerics=numerics)
+
+    return load
+
+
+def _describe_tiny(openface: Path, folder: Path) -> Path:
+    """A description of the random CEN files together with OpenFace's PDM."""
+    experts = sorted((openface.parent / "cen_tiny").glob("cen_patches_*.dat"))
+    lines = [f"PDM {openface / 'pdms' / 'In-the-wild_aligned_PDM_68.txt'}", *(f"PatchesCEN {file}" for file in experts)]
+    (folder / "cen_tiny.txt").write_text("\n".join(lines))
+    main = folder / "main_ceclm_tiny.txt"
+    main.write_text("LandmarkDetector cen_tiny.txt\n")
+    return main
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Lists the largest difference of each stage after ``pytest tests/agreement``."""
+    lines = table(_measurements(terminalreporter))
+    if lines:
+        terminalreporter.section("agreement with OpenFace: largest difference of each stage")
+        terminalreporter.write_line("\n".join(lines))
+
+
+def _measurements(reporter: pytest.TerminalReporter) -> Iterator[Measurement]:
+    """What the tests have measured, from their reports."""
+    for reports in reporter.stats.values():
+        for report in reports:
+            for name, value in getattr(report, "user_properties", ()):
+                if name == PROPERTY:
+                    yield Measurement(*value)

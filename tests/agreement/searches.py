@@ -1,0 +1,102 @@
+"""The searches of NU-RLMS that OpenFace wrote down: their inputs, and which kernel cells flip between ours and its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from clnf_torch import PDM, LandmarkModel, ShapeParams
+from clnf_torch.fitting.config import ScaleConfig
+from clnf_torch.fitting.mean_shift import EDGE
+from clnf_torch.fitting.nu_rlms import ResponseField
+from tests.agreement.golden import Golden, responses_of, scale_index, traces
+
+KERNEL_STEP = 0.1  # cells: OpenFace centres its kernels on multiples of it
+
+
+class Search(NamedTuple):
+    """One search at one scale: over the pose alone (rigid), or over pose and shape."""
+
+    trace: Golden  # of the scale
+    steps: Golden  # of the search
+    pdm: PDM
+    rigid: bool
+    start: ShapeParams
+    visible: Tensor  # (1, N) bool
+    weight: Tensor  # (1, N), 0 where not visible
+
+    @property
+    def name(self) -> str:
+        """Which search it is, for messages."""
+        return self.steps.prefix.rstrip("/")
+
+    @property
+    def window(self) -> int:
+        """R."""
+        return int(self.trace.number("window"))
+
+    @property
+    def regularisation(self) -> float:
+        """Weight of the shape prior."""
+        return self.trace.number("reg_factor")
+
+    @property
+    def sigma(self) -> float:
+        """Width of the kernel, cells."""
+        return self.trace.number("sigma")
+
+    def positions(self, when: str) -> Tensor:
+        """OpenFace's positions of the landmarks in their maps at its first ("0") or last ("_last") iteration, (1, N, 2)."""
+        return torch.stack((self.steps[f"dxs{when}"], self.steps[f"dys{when}"]), dim=-1)
+
+    def reached(self) -> ShapeParams:
+        """OpenFace's parameters after each iteration, one row each."""
+        return self.steps.params("iter_global", "iter_local")
+
+    def field(self) -> ResponseField:
+        """The response maps, blank where they are not stored, and where they lie."""
+        return ResponseField(
+            responses=responses_of(self.trace, self.pdm.num_landmarks),
+            base=self.trace.points("base_shape"),
+            to_reference=self.trace["sim_img_to_ref"],
+            to_image=self.trace["sim_ref_to_img"],
+            weight=self.weight,
+        )
+
+    def config(self, iterations: int) -> ScaleConfig:
+        """The settings of the search, for so many iterations."""
+        return ScaleConfig(
+            iterations=iterations,
+            sigma=self.sigma,
+            regularisation=self.regularisation,
+            weight_factor=self.trace.number("weight_factor"),  # which is in the weights already
+            tolerance=0.01,
+        )
+
+
+def searches(golden: Golden, model: LandmarkModel) -> Iterator[Search]:
+    """The searches of a fit: rigid, then non-rigid, at each scale of each hypothesis."""
+    for trace in traces(golden):
+        visible = model.experts[scale_index(trace)].visible[int(trace.number("view_id"))][None]
+        for kind, before in (("rigid", ("global_in", "local_in")), ("nonrigid", ("global_rigid", "local_rigid"))):
+            steps = trace.below(kind)
+            weight = steps["weights0"][:, : model.pdm.num_landmarks] * visible
+            yield Search(trace, steps, model.pdm, kind == "rigid", trace.params(*before), visible, weight)
+
+
+def kernel_centres(positions: Tensor, window: int) -> Tensor:
+    """The multiples of 0.1 cells that kernels are centred on, counted in tenths."""
+    return (positions.clamp(0, window - EDGE) / KERNEL_STEP).round().int()
+
+
+def flipped_cells(search: Search, iteration: int, ours: Tensor, theirs: Tensor) -> list[str]:
+    """Names each kernel whose centre is rounded differently at two positions (1, N, 2) of a landmark in its map."""
+    cells, others = (kernel_centres(positions, search.window) for positions in (ours, theirs))
+    flipped = ((cells != others) & search.visible[..., None])[0].nonzero().tolist()
+    return [
+        f"{search.name} iteration {iteration} landmark {i} {'xy'[c]}: {ours[0, i, c]:.5f} | {theirs[0, i, c]:.5f}"
+        for i, c in flipped
+    ]
