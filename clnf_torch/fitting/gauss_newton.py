@@ -17,7 +17,7 @@ def normal_equations(jacobian: Tensor, weight: Tensor, shift: Tensor) -> tuple[T
     """
     stacked = jacobian.flatten(1, 2)  # (B, 2N, P): all x, then all y
     weighted = (jacobian * weight[:, None, :, None]).flatten(1, 2).mT
-    return weighted @ stacked, (weighted @ shift.mT.flatten(1)[..., None]).squeeze(-1)
+    return torch.bmm(weighted, stacked), torch.bmm(weighted, shift.mT.reshape(len(shift), -1, 1)).squeeze(-1)
 
 
 def solve(hessian: Tensor, right: Tensor) -> Tensor:
@@ -34,9 +34,9 @@ def solve(hessian: Tensor, right: Tensor) -> Tensor:
         OpenFace ``CLNF::NU_RLMS``, where ``cv::solve`` leaves a zero step behind.
     """
     factor, failed = torch.linalg.cholesky_ex(hessian)
-    sound = (failed == 0)[:, None]
+    unsound = (failed != 0)[:, None]
     if hessian.requires_grad or right.requires_grad:  # a failed row must not send NaN back to what the rows share
         identity = torch.eye(hessian.shape[-1], dtype=hessian.dtype, device=hessian.device)
-        factor, _ = torch.linalg.cholesky_ex(torch.where(sound[..., None], hessian, identity))
+        factor, _ = torch.linalg.cholesky_ex(torch.where(unsound[..., None], identity, hessian))
     steps = torch.cholesky_solve(right[..., None], factor).squeeze(-1)
-    return torch.where(sound & steps.isfinite().all(-1, keepdim=True), steps, 0)
+    return steps.masked_fill(unsound | ~steps.sum(-1, keepdim=True).isfinite(), 0)

@@ -28,12 +28,11 @@ def mean_shift(responses: Tensor, positions: Tensor, sigma: float, kernel_step: 
     positions = positions.clamp(0, window - EDGE)
     centres = positions if kernel_step is None else (positions.detach() / kernel_step).round() * kernel_step
     cells = torch.arange(window, dtype=positions.dtype, device=positions.device)
-    kernel = (-0.5 / sigma**2 * (centres[..., None] - cells).square()).exp()  # (B, N, 2, R)
-    across, down = kernel[..., 0, None, :], kernel[..., 1, :]
+    kernel = ((centres[..., None] - cells).square() * (-0.5 / sigma**2)).exp()  # (B, N, 2, R)
+    across, down = kernel[..., :1, :], kernel[..., 1, :]
     weighted = responses * across
     per_row = weighted.sum(-1) * down  # (B, N, R)
-    total = per_row.sum(-1)
+    total = per_row.sum(-1, keepdim=True)
     sums = torch.stack(((weighted @ cells * down).sum(-1), per_row @ cells), dim=-1)
-    empty = (total <= 0)[..., None]
-    mean = sums / torch.where(empty, 1, total[..., None])
-    return torch.where(empty, 0, mean - positions)
+    empty = total <= 0
+    return (sums / total.masked_fill(empty, 1) - positions).masked_fill(empty, 0)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from clnf_torch.fitting.config import ScaleConfig
 from clnf_torch.fitting.gauss_newton import normal_equations, solve
@@ -11,6 +12,8 @@ from clnf_torch.fitting.mean_shift import mean_shift
 from clnf_torch.models.pdm import PDM
 from clnf_torch.models.posed_shape import PosedShape
 from clnf_torch.models.shape_params import ShapeParams
+
+POSE = 6  # parameters before the shape coefficients: scale, three turns, x, y
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +29,7 @@ class ResponseField:
     def positions(self, landmarks: Tensor) -> Tensor:
         """Landmarks (B, N, 2) in cells of their response maps."""
         middle = (self.responses.shape[-1] - 1) // 2
-        return (landmarks - self.base) @ self.to_reference.mT + middle
+        return torch.bmm(landmarks - self.base, self.to_reference.mT) + middle
 
 
 @dataclass(frozen=True)
@@ -61,33 +64,27 @@ def nu_rlms(
     Source:
         OpenFace ``CLNF::NU_RLMS``.
     """
-    precision = _prior_precision(pdm, config.regularisation)  # (1 or B, M)
     shape, positions, previous = PosedShape.of(start), None, None
     moving = torch.ones_like(start.scale, dtype=torch.bool)
+    prior, limit = _prior(pdm, config.regularisation), pdm.local_limit
+    prior_matrix = prior.diag_embed()
     for _ in range(config.iterations):
         landmarks, jacobian = pdm.landmarks_and_jacobian(shape, rigid)
         if previous is not None and config.tolerance > 0:
             moving = moving & (torch.linalg.vector_norm(landmarks - previous, dim=(-2, -1)) >= config.tolerance)
         current = field.positions(landmarks)
         positions = current if positions is None else torch.where(moving[:, None, None], current, positions)
-        shift = mean_shift(field.responses, current, config.sigma, kernel_step) @ field.to_image.mT
+        shift = torch.bmm(mean_shift(field.responses, current, config.sigma, kernel_step), field.to_image.mT)
         hessian, right = normal_equations(jacobian, field.weight, shift)
         if not rigid:
-            hessian, right = _add_prior(hessian, right, precision, shape.local)
-        stepped = shape.step(torch.where(moving[:, None], solve(hessian, right), 0))
-        shape, previous = replace(stepped, local=pdm.clamp(stepped.local)), landmarks
+            hessian, right = hessian + prior_matrix, right - prior * pad(shape.local, (POSE, 0))
+        stepped = shape.step(solve(hessian, right).masked_fill(~moving[:, None], 0))
+        shape, previous = replace(stepped, local=stepped.local.clamp(-limit, limit)), landmarks
     assert positions is not None
     return RlmsResult(shape.params(), positions)
 
 
-def _prior_precision(pdm: PDM, regularisation: Tensor | float) -> Tensor:
-    """Weight of the prior on each shape coefficient, shape (1 or B, M)."""
+def _prior(pdm: PDM, regularisation: Tensor | float) -> Tensor:
+    """Weight of the shape prior on each parameter, shape (1 or B, P): none on the pose, less on modes that vary much."""
     strength = torch.as_tensor(regularisation, dtype=pdm.variances.dtype, device=pdm.variances.device)
-    return strength.reshape(-1, 1) / pdm.variances
-
-
-def _add_prior(hessian: Tensor, right: Tensor, precision: Tensor, local: Tensor) -> tuple[Tensor, Tensor]:
-    """The normal equations (B, P, P), (B, P) with the shape prior's diagonal and pull on the last M parameters."""
-    free = precision.new_zeros(precision.shape[0], 6)
-    hessian = hessian + torch.cat((free, precision), dim=-1).diag_embed()
-    return hessian, torch.cat((right[:, :6], right[:, 6:] - precision * local), dim=-1)
+    return pad(strength.reshape(-1, 1) / pdm.variances, (POSE, 0))

@@ -77,16 +77,20 @@ def read_bilinear(padded: Tensor, frame: Tensor, cells: Cells, dtype: torch.dtyp
         Grey levels, shape (B, ..., A, A).
     """
     _, rows, columns = padded.shape
-    column = cells.column.clamp(-MARGIN, columns - 2 * MARGIN) + MARGIN
-    row = cells.row.clamp(-MARGIN, rows - 2 * MARGIN) + MARGIN
-    first = (frame * (rows * columns)).reshape(-1, *[1] * (column.ndim - 1))
-    corner = first + row * columns + column
-    pixels = padded.reshape(-1)
-    right, down = cells.right.to(dtype), cells.down.to(dtype)
-    top = torch.lerp(pixels[corner].to(dtype), pixels[corner + 1].to(dtype), right)
-    corner = corner + columns
-    bottom = torch.lerp(pixels[corner].to(dtype), pixels[corner + 1].to(dtype), right)
+    column = cells.column.clamp(-MARGIN, columns - 2 * MARGIN)
+    row = cells.row.clamp(-MARGIN, rows - 2 * MARGIN)
+    origin = frame * (rows * columns) + MARGIN * (columns + 1)  # of each row's picture in the flat pixels
+    corner = origin.reshape(-1, *[1] * (row.ndim - 1)) + torch.add(column, row, alpha=columns)
+    pixels, right, down = padded.reshape(-1), cells.right.to(dtype), cells.down.to(dtype)
+    top = torch.lerp(_take(pixels, corner, dtype), _take(pixels[1:], corner, dtype), right)
+    below = pixels[columns:]
+    bottom = torch.lerp(_take(below, corner, dtype), _take(below[1:], corner, dtype), right)
     return torch.lerp(top, bottom, down)
+
+
+def _take(pixels: Tensor, index: Tensor, dtype: torch.dtype) -> Tensor:
+    """Pixels of a flat picture at whole positions; ``index_select`` is four times as fast as indexing."""
+    return pixels.index_select(0, index.reshape(-1)).to(dtype).view(index.shape)
 
 
 def _to_int(whole: Tensor) -> Tensor:

@@ -37,6 +37,8 @@ class PDM(nn.Module):
         self.mean = nn.Parameter(mean, requires_grad=False)
         self.modes = nn.Parameter(modes, requires_grad=False)
         self.variances = nn.Parameter(variances, requires_grad=False)
+        self.shift_columns: Tensor
+        self.register_buffer("shift_columns", torch.eye(2, dtype=mean.dtype)[:, None], persistent=False)  # (2, 1, 2)
 
     @property
     def num_landmarks(self) -> int:
@@ -72,19 +74,16 @@ class PDM(nn.Module):
             OpenFace ``PDM::ComputeRigidJacobian``, ``PDM::ComputeJacobian``.
         """
         posed = _posed(params)
-        points, scale = self.points(posed.local), posed.scale[:, None, None, None]
+        points, scale = self.points(posed.local), posed.scale[:, None, None]
         seen = posed.rotation[:, :2]  # the rows of the rotation that reach the picture
-        by_scale = (seen @ points.mT)[..., None]  # (B, 2, N, 1)
-        by_turn = scale * torch.linalg.cross(points[:, None], seen[:, :, None])  # (B, 2, N, 3)
-        by_shift = torch.eye(2, dtype=points.dtype, device=points.device)[None, :, None, :].expand(
-            *by_turn.shape[:3], 2
-        )
-        columns = [by_scale, by_turn, by_shift]
+        by_scale = torch.bmm(seen, points.mT)  # (B, 2, N)
+        by_turn = torch.linalg.cross(points[:, None], (scale * seen)[:, :, None])  # (B, 2, N, 3)
+        by_shift = self.shift_columns.expand(*by_turn.shape[:3], 2)
+        columns = [by_scale[..., None], by_turn, by_shift]
         if not rigid:
             modes = self.modes.permute(2, 1, 0)  # (3, N, M)
-            columns.append(((scale[..., 0] * seen) @ modes.flatten(1)).unflatten(-1, modes.shape[1:]))
-        landmarks = (scale * by_scale).squeeze(-1).mT + posed.translation[:, None]
-        return landmarks, torch.cat(columns, dim=-1)
+            columns.append(((scale * seen) @ modes.flatten(1)).unflatten(-1, modes.shape[1:]))
+        return (scale * by_scale).mT + posed.translation[:, None], torch.cat(columns, dim=-1)
 
     def step(self, params: ShapeParams, delta: Tensor) -> ShapeParams:
         """Parameters after a step in the order of the Jacobian's columns, shape (B, 6) or (B, 6 + M).
@@ -97,10 +96,14 @@ class PDM(nn.Module):
         """
         return PosedShape.of(params).step(delta).params()
 
+    @property
+    def local_limit(self) -> Tensor:
+        """Three standard deviations of each shape coefficient, shape (M,). OpenFace ``PDM::Clamp`` holds them within."""
+        return 3 * self.variances.sqrt()
+
     def clamp(self, local: Tensor) -> Tensor:
-        """Shape coefficients (B, M) held within three standard deviations. OpenFace ``PDM::Clamp``."""
-        limit = 3 * self.variances.sqrt()
-        return torch.clamp(local, -limit, limit)
+        """Shape coefficients (B, M) held within `local_limit`. OpenFace ``PDM::Clamp``."""
+        return local.clamp(-self.local_limit, self.local_limit)
 
     def reference_landmarks(self, local: Tensor, scale: float) -> Tensor:
         """The shape seen from the front at `scale` pixels per millimetre, around the origin, shape (B, N, 2)."""

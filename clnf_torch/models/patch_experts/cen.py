@@ -99,10 +99,12 @@ class CENExperts(PatchExperts):
 
 
 def _block(areas: Tensor, rows: int, widest: int) -> tuple[int, int]:
-    """How many experts and how many faces to evaluate at once."""
+    """How many experts, and how many faces of `rows` rows each, to evaluate at once."""
+    faces, rows = areas.shape[2], max(1, rows)  # a window of 1 has a checkerboard without cells
     if areas.device.type == "cpu":
-        return CPU_EXPERTS, max(1, CPU_ROWS // rows)
-    faces = max(1, min(areas.shape[2], CUDA_NUMBERS // (rows * widest)))
+        faces = max(1, min(faces, CPU_ROWS // rows))
+        return max(CPU_EXPERTS, CPU_EXPERTS * CPU_ROWS // (rows * faces)), faces
+    faces = max(1, min(faces, CUDA_NUMBERS // (rows * widest)))
     return max(1, CUDA_NUMBERS // (rows * widest * faces)), faces
 
 

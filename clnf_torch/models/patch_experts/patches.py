@@ -20,13 +20,16 @@ def cut_patches(areas: Tensor, support: int, checkerboard: bool) -> Tensor:
     """
     cells = areas.unfold(-2, support, 1).unfold(-2, support, 1)  # (..., R, R, S, S), a view
     if checkerboard:
-        even_rows, odd_rows = cells[..., 0::2, 1::2, :, :], cells[..., 1::2, 0::2, :, :]
-        patches = torch.cat([rows.flatten(-4, -3).flatten(-2) for rows in (even_rows, odd_rows)], dim=-2)
+        many, few = cells.shape[-3] - cells.shape[-3] // 2, cells.shape[-3] // 2
+        patches = areas.new_empty(*areas.shape[:-2], 2 * many * few, support, support)
+        patches[..., : many * few, :, :].unflatten(-3, (many, few)).copy_(cells[..., 0::2, 1::2, :, :])
+        patches[..., many * few :, :, :].unflatten(-3, (few, many)).copy_(cells[..., 1::2, 0::2, :, :])
+        patches = patches.flatten(-2)
     else:
         patches = cells.flatten(-4, -3).flatten(-2)
     patches = patches - patches.mean(-1, keepdim=True)
-    squared = patches.square().sum(-1, keepdim=True)
-    return patches * torch.where(squared > 0, squared, 1).rsqrt()
+    length = torch.linalg.vector_norm(patches, dim=-1, keepdim=True)
+    return patches / torch.where(length > 0, length, 1)
 
 
 def lay_out(answers: Tensor, checkerboard: bool) -> Tensor:
