@@ -17,7 +17,7 @@ def normal_equations(jacobian: Tensor, weight: Tensor, shift: Tensor) -> tuple[T
     """
     stacked = jacobian.flatten(1, 2)  # (B, 2N, P): all x, then all y
     weighted = (jacobian * weight[:, None, :, None]).flatten(1, 2).mT
-    return torch.bmm(weighted, stacked), torch.bmm(weighted, shift.mT.reshape(len(shift), -1, 1)).squeeze(-1)
+    return torch.bmm(weighted, stacked), torch.bmm(weighted, shift.mT.flatten(1)[..., None]).squeeze(-1)
 
 
 def solve(hessian: Tensor, right: Tensor) -> Tensor:

@@ -26,16 +26,22 @@ def params_from_box(pdm: PDM, boxes: Tensor, rotation: Tensor, local: Tensor | N
         rotation: Euler angles, radians, shape (B, 3).
         local: Shape coefficients, shape (B, M); default those of the mean face.
 
+    Returns:
+        Parameters, not a number in the rows of boxes that are not finite.
+
     Source:
         OpenFace ``PDM::CalcParams`` for a bounding box.
     """
+    usable = boxes.isfinite().all(-1)
+    boxes = torch.where(usable[:, None], boxes, 0)  # unusable rows must not send NaN back to what the rows share
     local = boxes.new_zeros(boxes.shape[0], pdm.num_modes) if local is None else local
     turned = pdm.points(local) @ euler_to_matrix(rotation)[:, :2].mT  # (B, N, 2)
     lowest, highest = turned.amin(-2), turned.amax(-2)
     extent = highest - lowest
     scale = (boxes[:, 2:] / extent).mean(-1)
     centre = boxes[:, :2] + boxes[:, 2:] / 2 - scale[:, None] * (lowest + highest) / 2
-    return ShapeParams(scale, rotation, centre, local)
+    params = ShapeParams(scale, rotation, centre, local)
+    return params.where(usable, params.filled(torch.nan))
 
 
 def params_from_landmarks(

@@ -33,6 +33,10 @@ class ShapeParams:
             torch.where(column, self.local, other.local),
         )
 
+    def filled(self, value: float) -> "ShapeParams":
+        """As many faces, every number of theirs being `value`."""
+        return ShapeParams(*(torch.full_like(getattr(self, field.name), value) for field in fields(self)))
+
     def finite(self) -> Tensor:
         """Rows without infinities and NaNs, shape (B,) bool."""
         total = self.scale + self.rotation.sum(-1) + self.translation.sum(-1) + self.local.sum(-1)

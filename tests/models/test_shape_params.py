@@ -55,3 +55,8 @@ def test_infinities_that_cancel_are_not_finite():
     params = make_params(2)
     params.translation[0] = torch.tensor([math.inf, -math.inf])
     assert params.finite().tolist() == [False, True]
+
+
+def test_filled():
+    filled = make_params(3).filled(2.5)
+    assert len(filled) == 3 and (filled.globals == 2.5).all() and (filled.local == 2.5).all()
