@@ -3,7 +3,6 @@
 The weights stay in the file until they are needed.
 """
 
-import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from clnf_torch.converters.openface.matrix import (
 )
 from clnf_torch.converters.openface.text import require_file
 
+MIN_SCALE, MAX_SCALE = 1e-3, 1e3  # pixels per model unit; OpenFace's are 0.25 to 1
 WHAT = "CEN patch experts"
 OLDER_LAYOUT = "these are experts of the older CE-CLM layout; use the files that OpenFace 2.2 downloads"
 
@@ -91,8 +91,9 @@ def _read_header(reader: BinaryReader, points: int) -> dict[str, Any]:
     """Everything before the experts, as fields of ``CenFile``."""
     place = reader.place
     scale = reader.take("d", "the patch scaling (float64)")
-    if not (math.isfinite(scale) and scale > 0):
-        raise ConversionError(place, expected="a patch scaling greater than 0", found=f"{scale:g}")
+    if not MIN_SCALE <= scale <= MAX_SCALE:
+        expected = f"a patch scaling from {MIN_SCALE:g} to {MAX_SCALE:g}"
+        raise ConversionError(place, expected=expected, found=f"{scale:g}")
     place = reader.place
     views = reader.take("i", "the number of views (int32)")
     if views < 1 or 48 * views > reader.remaining:  # a view has a centre (36 bytes) and a matrix header (12) at least
@@ -100,7 +101,7 @@ def _read_header(reader: BinaryReader, points: int) -> dict[str, Any]:
         raise ConversionError(place, expected="a number of views that the file can hold", found=found)
     centers, visible = [], []
     for reader.view in range(views):
-        centers.append(reader.vector("a view centre", FLOAT64, 3))
+        centers.append(_read_center(reader))
     for reader.view in range(views):
         visible.append(_read_visibility(reader, points))
     reader.view = None
@@ -120,6 +121,16 @@ def _read_header(reader: BinaryReader, points: int) -> dict[str, Any]:
             "mirror_views": list(mirror_views[1]),
         },
     }
+
+
+def _read_center(reader: BinaryReader) -> tuple[NDArray[np.float64], tuple[int, int]]:
+    """A view's Euler angles in degrees, (3,), and the shape in the file."""
+    place = reader.place
+    angles, shape = reader.vector("a view centre", FLOAT64, 3)
+    if abs(angles).max() > 360:
+        found = f"{abs(angles).max():g}"
+        raise ConversionError(place, expected="a view centre of at most 360 degrees", found=found)
+    return angles, shape
 
 
 def _read_visibility(reader: BinaryReader, points: int) -> tuple[NDArray[np.bool_], tuple[int, int]]:

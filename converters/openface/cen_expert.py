@@ -1,10 +1,9 @@
 """One CEN expert in a file: a small network, layer after layer."""
 
-import math
 from dataclasses import dataclass, replace
 
 from clnf_torch.converters.openface.errors import ConversionError
-from clnf_torch.converters.openface.matrix import FLOAT32, FLOAT64, TYPE_NAMES, BinaryMatrix, BinaryReader
+from clnf_torch.converters.openface.matrix import FLOAT32, FLOAT32_MAX, FLOAT64, TYPE_NAMES, BinaryMatrix, BinaryReader
 
 MARKER = 6  # begins every CEN expert
 ACTIVATIONS = ("sigmoid", "tanh", "relu", "linear")  # by the file's number
@@ -114,6 +113,6 @@ def _read_confidence(reader: BinaryReader) -> float:
     """The confidence that ends an expert."""
     place = reader.place
     confidence = reader.take("d", "an expert's confidence (float64)")
-    if not math.isfinite(confidence):
+    if not abs(confidence) <= FLOAT32_MAX:  # not a number is not, either
         raise ConversionError(place, expected="a finite confidence", found=str(confidence))
     return float(confidence)

@@ -53,7 +53,7 @@ class ConversionError(Exception):
 def quote(content: bytes, limit: int = 40) -> str:
     """A short printable excerpt of a file, in quotes."""
     cut = "..." if len(content) > limit else ""
-    return f'"{content[:limit].decode("ascii", "replace")}{cut}"'
+    return f'"{content[:limit].decode("ascii", "backslashreplace")}{cut}"'
 
 
 def _one_line(text: str) -> str:

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from clnf_torch.converters.openface.errors import ConversionError, Place
+from clnf_torch.converters.openface.matrix import FLOAT32_MIN
 from clnf_torch.converters.openface.text import TextReader, shape_text
 
 
@@ -41,7 +42,7 @@ def convert_pdm(path: Path) -> dict[str, Any]:
     if 1 not in variances.shape or variances.size != modes.shape[1]:
         expected = f"{modes.shape[1]} eigenvalues, one for each principal component"
         raise ConversionError(variances_place, expected=expected, found=shape_text(variances))
-    if (variances <= 0).any():
+    if (variances < FLOAT32_MIN).any():
         expected = "eigenvalues greater than 0"
         raise ConversionError(variances_place, expected=expected, found=f"{variances.min():g}")
     reader.expect_end("the eigenvalues")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clnf_torch.converters.openface.errors import ConversionError, Place, quote
-from clnf_torch.converters.openface.matrix import FLOAT32, FLOAT64, INT32, TYPE_NAMES, UINT8
+from clnf_torch.converters.openface.matrix import FLOAT32, FLOAT32_MAX, FLOAT64, INT32, TYPE_NAMES, UINT8
 
 MAX_BYTES = 1 << 24  # a text file of a model is far smaller; anything larger is something else
 _IGNORED = re.compile(rb"(?:\s+|#[^\n]*)*")
@@ -106,7 +106,7 @@ class TextReader:
         token = self.token(what)
         if len(token) <= _MAX_TOKEN and _NUMBER.fullmatch(token):
             value = float(token)
-            if abs(value) != float("inf"):
+            if abs(value) <= FLOAT32_MAX:
                 return value
         raise ConversionError(self.place_of(self.at), expected=f"{what}, a finite number", found=quote(token))
 

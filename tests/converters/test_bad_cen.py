@@ -41,14 +41,15 @@ def floats(*shape: int, value: float = 0.5, dtype: str = "<f4") -> bytes:
 INT = struct.Struct("<i").pack
 DOUBLE = struct.Struct("<d").pack
 DAMAGE = {
-    "scale is not a number": ("scale", DOUBLE(float("nan")), "patch scaling greater than 0"),
-    "scale is negative": ("scale", DOUBLE(-0.25), "patch scaling greater than 0"),
+    "scale is not a number": ("scale", DOUBLE(float("nan")), "patch scaling from 0.001 to 1000"),
+    "scale is negative": ("scale", DOUBLE(-0.25), "patch scaling from 0.001 to 1000"),
     "no views": ("views", INT(0), "number of views"),
     "negative views": ("views", INT(-7), "number of views"),
     "absurd views": ("views", INT(2**31 - 1), "number of views"),
     "centre of two angles": ("center 1", floats(2, 1, dtype="<f8"), "3 values of float64"),
     "centre of floats": ("center 1", floats(3, 1), "3 values of float64"),
     "centre is infinite": ("center 1", floats(3, 1, value=np.inf, dtype="<f8"), "a finite number"),
+    "centre beyond a turn": ("center 1", floats(3, 1, value=1e9, dtype="<f8"), "at most 360 degrees"),
     "visibility of too few": ("visible 2", matrix(np.ones((4, 1), "<i4")), "5 values of int32"),
     "visibility of 2": ("visible 2", matrix(np.full((5, 1), 2, "<i4")), "visibilities of 0 or 1"),
     "mirrored landmark beyond the last": ("mirror_inds", matrix(np.full((1, 5), 5, "<i4")), "from 0 to 4"),

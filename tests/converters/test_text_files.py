@@ -86,6 +86,8 @@ def test_early_termination(tmp_path):
         (read_point_pdm, POINT_PDM, "# modes\n3\n2", "# modes\n2\n3", 9, "components of 3 rows"),
         (read_point_pdm, POINT_PDM, "1\n2\n6\n9 4", "1\n1\n6\n9", 16, "2 eigenvalues"),
         (read_point_pdm, POINT_PDM, "9 4", "9 0", 16, "greater than 0"),
+        (read_point_pdm, POINT_PDM, "9 4", "9 1e-300", 16, "greater than 0"),
+        (read_point_pdm, POINT_PDM, "9 4", "9 1e39", 19, "a finite number"),
         (read_point_pdm, POINT_PDM, "9 4", "9 nan", 19, "a finite number"),
         (read_point_pdm, POINT_PDM, "9 4", "9", 18, "the eigenvalues, 2 numbers"),
         (read_point_pdm, POINT_PDM, "9 4", "9 4 1", 19, "the end of the line after the eigenvalues"),
