@@ -1,0 +1,235 @@
+"""`clnf_torch.fitting.fitter`: the scales of a fit, against one face and one scale after the other."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+
+from clnf_torch.fitting.areas import Pictures
+from clnf_torch.fitting.config import FitConfig
+from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
+from clnf_torch.fitting.initialise import params_from_box
+from clnf_torch.fitting.likelihood import UNSEEN
+from clnf_torch.fitting.nu_rlms import ResponseField
+from clnf_torch.geometry.similarity import invert_similarity, similarity_between
+from clnf_torch.models.landmark_model import LandmarkModel
+from clnf_torch.models.numerics import EXACT, OPENFACE, Numerics
+from clnf_torch.models.shape_params import ShapeParams
+from tests.factories import CONFIG, N, V, make_boxes, make_experts, make_model, make_pdm, make_pictures
+from tests.fitting.test_nu_rlms import naive_nu_rlms, same
+
+
+@dataclass(frozen=True)
+class NaiveFit:
+    """What `CLNF::Fit` leaves behind for one face."""
+
+    params: ShapeParams
+    success: bool
+    likelihood: float
+    landmark_likelihoods: torch.Tensor
+    view: int
+
+
+def naive_fit(
+    model: LandmarkModel, picture: torch.Tensor, params: ShapeParams, config: FitConfig, numerics: Numerics
+) -> NaiveFit:
+    """One face, scale after scale, as section 6 of OpenFace's description has it."""
+    scales = [experts.scale for experts in model.experts]
+    likelihood, lhoods, view = -math.inf, torch.full((N,), UNSEEN, dtype=torch.float64), 0
+    for k, experts in enumerate(model.experts):
+        window = config.window_sizes[k]
+        if not window:
+            continue
+        finer = math.log2(scales[min(k, 2)] / 0.25)
+        settings = replace(
+            config.at_scale(k, tuple(scales)),
+            sigma=config.sigma + 0.25 * finer,
+            regularisation=config.regularisation - 15 * finer if config.regularisation - 15 * finer > 0 else 0.001,
+        )
+        view = min(
+            range(V), key=lambda v, e=experts, p=params: (p.rotation[0] - e.view_centers[v]).square().sum().item()
+        )
+        base = model.pdm.landmarks(params)
+        to_reference = similarity_between(base, model.pdm.reference_landmarks(params.local, experts.scale))
+        to_image = invert_similarity(to_reference)
+        pictures = Pictures(picture[None], torch.zeros(1, dtype=torch.int64))
+        areas = pictures.cut_areas(base, to_image, window + experts.support - 1, numerics.sample_on_32nds)
+        responses, visible = experts.respond(areas, view, numerics), experts.visible[view]
+        factor = config.weight_factor * (1 + 2 * finer)
+        weight = visible * (factor * experts.confidence[view] if config.weight_factor else 1.0)
+        field = ResponseField(
+            responses=responses, base=base, to_reference=to_reference, to_image=to_image, weight=weight[None].double()
+        )
+        params, _, _ = naive_nu_rlms(model.pdm, params, field, settings, True, numerics.kernel_step)
+        small = params.scale.item() < 0.30
+        params, offsets, _ = naive_nu_rlms(model.pdm, params, field, settings, False, numerics.kernel_step)
+        if k + 1 == len(scales) or config.window_sizes[k + 1] == 0 or small:
+            lhoods = torch.full((N,), UNSEEN, dtype=torch.float64)
+            cells = torch.arange(window, dtype=torch.float64)
+            for n in visible.nonzero().flatten().tolist():
+                squared = (offsets[n, 1] - cells)[:, None].square() + (offsets[n, 0] - cells).square()
+                lhoods[n] = (responses[0, n] * (-0.5 * squared / settings.sigma**2).exp()).sum()
+            likelihood = (lhoods[visible] + 1e-8).log().mean().item()
+        if params.scale.item() < 0.25:
+            return NaiveFit(params, False, likelihood, lhoods, view)
+    return NaiveFit(params, True, likelihood, lhoods, view)
+
+
+def start_at(boxes: torch.Tensor, yaws: torch.Tensor | None = None) -> ShapeParams:
+    """Faces in boxes, turned sideways."""
+    rotation = torch.zeros(boxes.shape[0], 3, dtype=torch.float64)
+    rotation[:, 1] = torch.linspace(-0.8, 0.8, boxes.shape[0], dtype=torch.float64) if yaws is None else yaws
+    return params_from_box(make_pdm(), boxes, rotation)
+
+
+def fit(model, pictures, frame, start, config=CONFIG, numerics=EXACT, options=None) -> FitState:
+    fitter = LandmarkFitter(model, config, numerics)
+    return fitter.fit(Pictures(pictures, frame), FitState.at(start, N), options or FaceOptions())
+
+
+CONFIGS = {
+    "default": CONFIG,
+    "weighted": replace(CONFIG, weight_factor=2.5),
+    "first scale": replace(CONFIG, window_sizes=(5, 0)),
+    "second scale": replace(CONFIG, window_sizes=(0, 5)),
+    "one cell": replace(CONFIG, window_sizes=(3, 1)),
+}
+
+
+@pytest.mark.parametrize("numerics", [OPENFACE, EXACT], ids=lambda numerics: numerics.name)
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_faces_one_at_a_time(numerics, config):
+    model, pictures, start = make_model(), make_pictures(2), start_at(make_boxes(7))
+    frame = torch.tensor([0, 1, 1, 0, 1, 0, 0])
+    state = fit(model, pictures, frame, start, config, numerics)
+    for i in range(7):
+        expected = naive_fit(model, pictures[frame[i]], start[i : i + 1], config, numerics)
+        same(state.params[i : i + 1], expected.params, atol=1e-7, rtol=1e-6)
+        assert state.going[i].item() == expected.success and state.view[i].item() == expected.view
+        assert state.likelihood[i].item() == pytest.approx(expected.likelihood, abs=1e-6)
+        torch.testing.assert_close(state.landmark_likelihoods[i], expected.landmark_likelihoods, atol=1e-7, rtol=1e-6)
+    assert len(state.view.unique()) == V  # all views took part
+
+
+def test_small_faces_fail_at_the_scale_where_they_are_too_small():
+    """Faces from 0.2 to 0.5 pixels per millimetre: too small, small enough to be judged early, and large enough."""
+    model, picture = make_model(), make_pictures()
+    sizes = torch.linspace(13, 32, 20, dtype=torch.float64)
+    boxes = torch.stack((30 + 0 * sizes, 25 + 0 * sizes, sizes, sizes), -1)
+    start = start_at(boxes, torch.zeros(20, dtype=torch.float64))
+    state = fit(model, picture, torch.zeros(20).long(), start)
+    successes = set()
+    for i in range(20):
+        expected = naive_fit(model, picture[0], start[i : i + 1], CONFIG, EXACT)
+        successes.add(expected.success)
+        same(state.params[i : i + 1], expected.params, atol=1e-7, rtol=1e-6)
+        assert state.going[i].item() == expected.success
+        assert state.likelihood[i].item() == pytest.approx(expected.likelihood, abs=1e-6)
+    assert successes == {True, False}
+
+
+def test_a_face_that_failed_keeps_how_far_it_came():
+    model, picture = make_model(), make_pictures()
+    boxes = torch.tensor([[30.0, 25.0, 12.0, 12.0]], dtype=torch.float64)
+    start = start_at(boxes, torch.zeros(1, dtype=torch.float64))
+    whole = fit(model, picture, torch.zeros(1).long(), start)
+    first = fit(model, picture, torch.zeros(1).long(), start, replace(CONFIG, window_sizes=(5, 0)))
+    assert not whole.going.any()
+    same(whole.params, first.params)
+    torch.testing.assert_close(whole.likelihood, first.likelihood)
+
+
+def test_the_first_scale_and_the_rest_make_the_whole():
+    model, pictures, start = make_model(), make_pictures(), start_at(make_boxes(5))
+    fitter, frame = LandmarkFitter(model, CONFIG, OPENFACE), torch.zeros(5, dtype=torch.int64)
+    whole = fitter.fit(Pictures(pictures, frame), FitState.at(start, N), FaceOptions())
+    first = fitter.first_scale().fit(Pictures(pictures, frame), FitState.at(start, N), FaceOptions())
+    assert first.likelihood.isfinite().all()
+    found = fitter.after_first_scale().fit(Pictures(pictures, frame), first, FaceOptions())
+    same(found.params, whole.params)
+    torch.testing.assert_close(found.likelihood, whole.likelihood)
+
+
+def test_one_scale_alone_has_no_rest():
+    model = make_model()
+    assert LandmarkFitter(model, replace(CONFIG, window_sizes=(0, 3)), EXACT).after_first_scale() is None
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_pictures_that_are_no_numbers_fail_their_own_faces_alone(value):
+    model, pictures, start = make_model(), make_pictures(2), start_at(make_boxes(4))
+    frame = torch.tensor([0, 1, 0, 1])
+    expected = fit(model, pictures, frame, start)
+    pictures[1] = value
+    state = fit(model, pictures, frame, start)
+    assert state.going.tolist() == [True, False, True, False]
+    same(state.params[::2], expected.params[::2])
+    same(state.params[1::2], start[1::2])
+    assert (state.likelihood[1::2] == -math.inf).all() and (state.landmark_likelihoods[1::2] == UNSEEN).all()
+
+
+def test_starts_that_are_no_numbers_spare_the_others():
+    model, pictures, start = make_model(), make_pictures(), start_at(make_boxes(4))
+    frame = torch.zeros(4, dtype=torch.int64)
+    expected = fit(model, pictures, frame, start)
+    start.rotation[1], start.local[2] = math.nan, math.inf
+    state = fit(model, pictures, frame, start)
+    assert state.going.tolist() == [True, False, False, True]
+    same(state.params[::3], expected.params[::3])
+    assert state.params.rotation[1].isnan().all()
+
+
+def test_options_are_those_of_their_rows():
+    options = FaceOptions(
+        landmark_weight=torch.arange(15.0).reshape(3, 5),
+        visible=torch.eye(3, 5).bool(),
+        regularisation=torch.arange(3.0),
+    )
+    rows = options.rows(torch.tensor([2, 0, 2]))
+    assert rows.landmark_weight[:, 0].tolist() == [10, 0, 10] and rows.regularisation.tolist() == [2, 0, 2]
+    assert rows.visible[0].tolist() == [False, False, True, False, False]
+    assert vars(FaceOptions().rows(torch.tensor([0]))) == vars(FaceOptions())
+
+
+def test_hidden_landmarks_do_not_matter():
+    """Hiding a landmark is the same as experts that cannot see it."""
+    model, pictures, start = make_model(), make_pictures(), start_at(make_boxes(3), torch.zeros(3, dtype=torch.float64))
+    visible = torch.ones(3, N, dtype=torch.bool)
+    visible[:, 4] = False
+    state = fit(model, pictures, torch.zeros(3).long(), start, options=FaceOptions(visible=visible))
+    for experts in model.experts:
+        experts.visible[:, 4] = False
+    expected = fit(model, pictures, torch.zeros(3).long(), start)
+    same(state.params, expected.params)
+    torch.testing.assert_close(state.likelihood, expected.likelihood)
+    assert (state.landmark_likelihoods[:, 4] == UNSEEN).all() and not state.visible[:, 4].any()
+
+
+@pytest.mark.parametrize("windows", [(5,), (0, 0, 5)])
+def test_windows_that_do_not_suit_the_model_are_refused(windows):
+    with pytest.raises(ValueError, match="do not suit a model of 2 scales; give one window per scale"):
+        LandmarkFitter(make_model(), replace(CONFIG, window_sizes=windows), EXACT)
+
+
+def test_more_windows_than_scales_are_left_over():
+    model, pictures, start = make_model(), make_pictures(), start_at(make_boxes(2))
+    expected = fit(model, pictures, torch.zeros(2).long(), start)
+    more = fit(model, pictures, torch.zeros(2).long(), start, replace(CONFIG, window_sizes=(5, 3, 11)))
+    same(more.params, expected.params)
+    torch.testing.assert_close(more.likelihood, expected.likelihood)
+
+
+def test_concatenate_and_rows():
+    state = fit(make_model(), make_pictures(), torch.zeros(4).long(), start_at(make_boxes(4)))
+    both = FitState.concatenate(state[torch.tensor([3, 1])], state[torch.tensor([0])])
+    torch.testing.assert_close(both.likelihood, state.likelihood[torch.tensor([3, 1, 0])])
+    same(both.params, state.params[torch.tensor([3, 1, 0])])
+
+
+def test_a_model_of_one_scale():
+    model = LandmarkModel(make_pdm(), [make_experts()], "cen")
+    state = fit(model, make_pictures(), torch.zeros(2).long(), start_at(make_boxes(2)), FitConfig(window_sizes=(5,)))
+    assert state.likelihood.isfinite().all()
