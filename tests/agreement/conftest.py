@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -15,7 +16,7 @@ import clnf_torch
 from clnf_torch import LandmarkDetector
 from clnf_torch.converters import convert
 from tests.agreement.golden import Golden
-from tests.agreement.measure import PROPERTY, Agreement, Measurement, table
+from tests.agreement.measure import FLIP, PROPERTY, Agreement, Measurement, table
 
 FREE = {"pdm", "responses", "fit", "fit_weighted"}  # golden files that are the repository's own
 
@@ -87,17 +88,17 @@ def _describe_tiny(openface: Path, folder: Path) -> Path:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Lists the largest difference of each stage after ``pytest tests/agreement``."""
-    lines = table(_measurements(terminalreporter))
+    """Lists the largest difference of each stage after ``pytest tests/agreement``, and the kernels that flipped."""
+    lines = table(Measurement(*value) for value in _recorded(terminalreporter, PROPERTY))
     if lines:
         terminalreporter.section("agreement with OpenFace: largest difference of each stage")
-        terminalreporter.write_line("\n".join(lines))
+        flips = [f"kernel flipped: {name}" for name in _recorded(terminalreporter, FLIP)]
+        terminalreporter.write_line("\n".join([*lines, *flips]))
 
 
-def _measurements(reporter: pytest.TerminalReporter) -> Iterator[Measurement]:
-    """What the tests have measured, from their reports."""
-    for reports in reporter.stats.values():
-        for report in reports:
-            for name, value in getattr(report, "user_properties", ()):
-                if name == PROPERTY:
-                    yield Measurement(*value)
+def _recorded(reporter: pytest.TerminalReporter, name: str) -> Iterator[Any]:
+    """What the tests have recorded under a name."""
+    reports = (report for outcome in reporter.stats.values() for report in outcome)
+    calls = (report for report in reports if getattr(report, "when", None) == "call")
+    properties = (recorded for report in calls for recorded in report.user_properties)
+    yield from (value for key, value in properties if key == name)

@@ -1,4 +1,4 @@
-"""The searches of NU-RLMS that OpenFace wrote down: their inputs, and which kernel cells flip between ours and its own."""
+"""The searches of NU-RLMS that OpenFace wrote down: their inputs, and which kernel cells flip between it and us."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Search(NamedTuple):
         return self.trace.number("sigma")
 
     def positions(self, when: str) -> Tensor:
-        """OpenFace's positions of the landmarks in their maps at its first ("0") or last ("_last") iteration, (1, N, 2)."""
+        """OpenFace's landmarks in their maps at its first ("0") or last ("_last") iteration, cells, shape (1, N, 2)."""
         return torch.stack((self.steps[f"dxs{when}"], self.steps[f"dys{when}"]), dim=-1)
 
     def reached(self) -> ShapeParams:

@@ -14,7 +14,7 @@ from clnf_torch.fitting.likelihood import landmark_likelihoods, model_likelihood
 from clnf_torch.fitting.mean_shift import mean_shift
 from clnf_torch.fitting.nu_rlms import nu_rlms
 from tests.agreement.golden import scale_index
-from tests.agreement.measure import Agreement
+from tests.agreement.measure import FLIP, Agreement
 from tests.agreement.searches import KERNEL_STEP, Search, flipped_cells, searches
 
 # Fits with the model they were made by: those whose response maps are stored, and all.
@@ -23,6 +23,13 @@ MAPPED = [
     ("fit_cen_derived_plain_lenna", "standin"),
     ("fit_cen_derived_plain_obama", "standin"),
 ]
+# Bounds are three to ten times what was found, and no looser than what was asked for: right sides 1e-3, Hessians and
+# updates 1e-4, mean shifts 1e-3 cells, parameters 1e-3. What is left is OpenFace's own float32 rounding: of positions
+# (3e-5 px at 500 px), and of right sides, which are small sums of large terms where a search starts near its end.
+UNFLIPPED, FLIPPED = (
+    2e-5,
+    1e-3,
+)  # parameters after any number of iterations, until a kernel's centre is rounded elsewhere
 EVERY = [
     *MAPPED,
     ("fit_weighted", "free"),
@@ -80,8 +87,8 @@ def test_weights(every_search, detector, agree: Agreement):
 
 def test_first_positions(every_search, agree: Agreement):
     for search in every_search:
-        ours = search.field().positions(search.pdm.landmarks(search.start))
-        agree.absolute("first step: positions, cells", ours, search.positions("0"), within=1e-3, note=search.name)
+        ours = positions_at(search, search.start)
+        agree.absolute("first step: positions, cells", ours, search.positions("0"), within=2e-4, note=search.name)
 
 
 def test_first_mean_shift(mapped_searches, agree: Agreement):
@@ -90,15 +97,15 @@ def test_first_mean_shift(mapped_searches, agree: Agreement):
         shift = mean_shift(search.field().responses, positions, search.sigma, KERNEL_STEP)
         shift = shift * search.visible[..., None]
         theirs = search.steps.points("ms0_ref")
-        flips = flipped_cells(search, 0, search.field().positions(search.pdm.landmarks(search.start)), positions)
-        agree.absolute("first step: mean shift, cells", shift, theirs, within=1e-3, note=f"{search.name} {flips}")
+        flips = flipped_cells(search, 0, positions_at(search, search.start), positions)
+        agree.absolute("first step: mean shift, cells", shift, theirs, within=5e-5, note=f"{search.name} {flips}")
 
 
 def test_first_jacobian(every_search, agree: Agreement):
     for search in every_search:
         _, jacobian = search.pdm.landmarks_and_jacobian(search.start, search.rigid)
         ours = (jacobian * search.visible[:, None, :, None]).flatten(1, 2)
-        agree.relative("first step: Jacobian", ours, search.steps["J0"], within=1e-5, note=search.name)
+        agree.relative("first step: Jacobian", ours, search.steps["J0"], within=2e-6, note=search.name)
 
 
 def test_first_system_and_update(every_search, agree: Agreement):
@@ -106,10 +113,10 @@ def test_first_system_and_update(every_search, agree: Agreement):
         hessian, right = system(search, search.steps.points("ms0_img"))
         expected = search.steps["hessian0"]
         ours, theirs = scaled(hessian, expected), scaled(expected, expected)
-        agree.absolute("first step: Hessian", ours, theirs, within=1e-4, note=search.name)
-        agree.relative("first step: right side", right, search.steps["rhs0"], within=1e-3, note=search.name)
+        agree.absolute("first step: Hessian", ours, theirs, within=5e-6, note=search.name)
+        agree.relative("first step: right side", right, search.steps["rhs0"], within=5e-4, note=search.name)
         stored = solve(expected, search.steps["rhs0"])
-        agree.relative("first step: update", stored, search.steps["update0"], within=1e-4, note=search.name)
+        agree.relative("first step: update", stored, search.steps["update0"], within=5e-5, note=search.name)
 
 
 def test_first_update_from_responses(mapped_searches, agree: Agreement):
@@ -119,7 +126,7 @@ def test_first_update_from_responses(mapped_searches, agree: Agreement):
         hessian, right = system(search, shift)
         agree.relative("first step, whole: right side", right, search.steps["rhs0"], within=1e-3, note=search.name)
         update = solve(hessian, right)
-        agree.relative("first step, whole: update", update, search.steps["update0"], within=1e-4, note=search.name)
+        agree.relative("first step, whole: update", update, search.steps["update0"], within=5e-5, note=search.name)
 
 
 def test_every_iteration(mapped_searches, agree: Agreement, record_property):
@@ -129,13 +136,19 @@ def test_every_iteration(mapped_searches, agree: Agreement, record_property):
             ours = nu_rlms(
                 search.pdm, search.start, field, search.config(count), rigid=search.rigid, kernel_step=KERNEL_STEP
             )
-            before = field.positions(search.pdm.landmarks(reached[count - 2 : count - 1])) if count > 1 else None
-            theirs = search.positions("0") if before is None else before
-            flips += flipped_cells(search, count, ours.positions, theirs)
-            note = f"{search.name} iteration {count}; kernel cells that flipped: {flips or 'none'}"
-            agree.params("every iteration: parameters", ours.params, reached[count - 1 : count], within=1e-3, note=note)
-        agree.absolute("last iteration: positions, cells", ours.positions, search.positions("_last"), within=1e-2)
-        record_property("flipped kernel cells", flips)
+            before = search.positions("0") if count == 1 else positions_at(search, reached[count - 2 : count - 1])
+            flips += flipped_cells(search, count, ours.positions, before)
+            stage = "every iteration: parameters" + (", after a kernel flipped" if flips else "")
+            note = f"{search.name} iteration {count}; kernels that flipped: {flips or 'none'}"
+            within = FLIPPED if flips else UNFLIPPED
+            agree.params(stage, ours.params, reached[count - 1 : count], within=within, note=note)
+        for name in flips:
+            record_property(FLIP, name)
+
+
+def positions_at(search: Search, params: ShapeParams) -> Tensor:
+    """The landmarks of some parameters in their maps, cells, shape (1, N, 2)."""
+    return search.field().positions(search.pdm.landmarks(params))
 
 
 def test_likelihoods(mapped_searches, agree: Agreement):

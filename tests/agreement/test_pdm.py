@@ -19,7 +19,7 @@ REFERENCE_SCALE = 0.35  # pixels per millimetre; the golden similarities were ma
 STEP = (0.05, 0.02, -0.03, 0.01, 1.5, -2.0)  # the pose's part of the step that the golden updates took
 # Both sides compute in float32, whose rounding leaves a few times 1e-7.
 WITHIN = 2e-6
-# Gauss-Newton over up to 1000 float32 steps: the shapes come to rest 2.7e-6 apart, and the float64 one 9.2e-6 from OpenFace's.
+# Gauss-Newton over up to 1000 float32 steps: shapes come to rest 2.7e-6 apart, those in float64 9.2e-6 from OpenFace's.
 WITHIN_OF_LANDMARKS = 1e-5
 
 
