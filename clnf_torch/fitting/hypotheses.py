@@ -114,6 +114,7 @@ class HypothesisSearch:
         )
 
         kept, ended, place = self._finalists(states, candidates, rules, boxes.shape[0])
+        kept = kept.nonzero().squeeze(-1)
         states, candidates, ended, place = states[kept], candidates[kept], ended[kept], place[kept]
         if self.fitter.numerics.quirks:
             # OpenFace: shapes are zeroed when the next hypothesis begins; only the last one tried goes on with its own.
@@ -175,7 +176,8 @@ def _count(number: int, like: Tensor) -> Tensor:
 
 def _score(states: FitState, rules: EarlyTermination) -> Tensor:
     """The first scale's likelihoods made comparable between views, shape (C,)."""
-    return states.likelihood * rules.weights[states.view] + rules.biases[states.view]
+    score = states.likelihood * rules.weights[states.view] + rules.biases[states.view]
+    return torch.where(states.likelihood.isfinite(), score, -torch.inf)  # whatever the sign of the weight
 
 
 def _good_enough(states: FitState, rules: EarlyTermination) -> Tensor:
