@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -14,6 +15,8 @@ SHARED = ROOT.parent / "shared"
 
 def pytest_configure(config: pytest.Config) -> None:
     """One share of the processor per pytest-xdist worker, and float32 products that are really float32."""
+    if importlib.util.find_spec("clnf_torch.converters") is None:
+        raise pytest.UsageError("clnf_torch.converters is not installed: run make test, or pip install --editable .")
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
     torch.set_float32_matmul_precision("highest")

@@ -8,7 +8,7 @@ from typing import Any
 
 from clnf_torch.models.bundle import build_model
 
-PUBLISHED = {True: "published by OpenFace", False: "NOT the published file", None: "no published hash known"}
+PUBLISHED = {True: "published by OpenFace", False: "not a published file", None: "no published hash known"}
 
 
 def describe(bundle: Mapping[str, Any], path: Path) -> Iterator[str]:
