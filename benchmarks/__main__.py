@@ -1,0 +1,37 @@
+"""``python -m benchmarks``: measure speed, memory and conversion, and print the tables."""
+
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+
+from benchmarks import conversion, machine, memory, speed
+
+
+def main(
+    what: Annotated[list[str] | None, typer.Argument(help="speed, memory, conversion; all of them by default")] = None,
+    device: Annotated[str, typer.Option(help="Where to measure the speed")] = "cpu",
+    threads: Annotated[int, typer.Option(help="Threads; 0 for torch's default")] = 0,
+    repeats: Annotated[int, typer.Option(help="Runs, of which the median counts")] = 7,
+) -> None:
+    """Measure on this machine; needs the stand-in models of the shared folder beside the project."""
+    if threads:
+        torch.set_num_threads(threads)
+    benchmarks = {
+        "speed": lambda: speed.report(device, repeats),
+        "memory": memory.report,
+        "conversion": conversion.report,
+    }
+    unknown = set(what or ()) - set(benchmarks)
+    if unknown:
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: expected {', '.join(benchmarks)}")
+    console = Console(width=120)
+    console.print(machine.describe(device))
+    for name in what or benchmarks:
+        for made in benchmarks[name]():
+            console.print()
+            console.print(made)
+
+
+typer.run(main)

@@ -1,0 +1,56 @@
+"""What is measured: a model of the published size, a photograph, and boxes around its face."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import torch
+from torch import Tensor
+
+from clnf_torch.converters import convert
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+BUILD = ROOT / "build" / "bench"
+PICTURE, BOX = "obama2.png", (197.0, 319.0, 283.0, 330.0)
+
+
+def real_size_source() -> Path:
+    """A model directory of the published size (430 MB); made on first use from the stand-in experts beside the project.
+
+    Raises:
+        SystemExit: The folder with the stand-in experts is not there.
+    """
+    model, target = SHARED / "models" / "openface", BUILD / "openface"
+    if not model.is_dir():
+        sys.exit(
+            f"benchmarks: expected OpenFace stand-in models in {model}, found nothing; put the shared folder there"
+        )
+    if not (target / "main_ceclm_general.txt").exists():
+        shutil.copytree(model, target, dirs_exist_ok=True, copy_function=shutil.copyfile)
+        tool = SHARED / "tools" / "real_size_cen.py"
+        experts = "patch_experts"
+        subprocess.run([sys.executable, tool, model / experts, target / experts], check=True, stdout=sys.stderr)
+    return target
+
+
+def real_size_bundle(half: bool = False) -> Path:
+    """The bundle of `real_size_source`, converted on first use."""
+    path = BUILD / ("real_half.pt" if half else "real.pt")
+    if not path.exists():
+        convert(real_size_source(), path, half=half)
+    return path
+
+
+def photograph() -> Tensor:
+    """One colour picture with one large face, uint8, shape (1, 3, H, W)."""
+    picture = cv2.imread(str(SHARED / "images" / PICTURE))
+    return torch.from_numpy(picture[..., ::-1].copy()).permute(2, 0, 1)[None]
+
+
+def boxes(count: int) -> Tensor:
+    """Boxes around its face, each moved and scaled by some hundredths, shape (count, 4)."""
+    noise = torch.randn(count, 4, generator=torch.Generator().manual_seed(0))
+    return torch.tensor(BOX) * (1 + 0.02 * noise)

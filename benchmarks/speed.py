@@ -1,0 +1,79 @@
+"""Time per face: how it falls with the batch, where it goes, and how it grows with frames and hypotheses."""
+
+import time
+
+import torch
+from rich.table import Table
+
+import clnf_torch
+from benchmarks.machine import gemm_peak, seconds
+from benchmarks.material import boxes, photograph, real_size_bundle
+from benchmarks.stages import STAGES, stopwatch
+from benchmarks.tables import table
+
+MULTIPLY_ADDS = 0.93e9  # of the experts, per face and fit from one hypothesis with default windows
+OPENFACE_MS = {1: 82.0, 2: 47.0}  # OpenFace's C++ on this kind of machine (2 cores), by threads
+
+
+def report(device: str, repeats: int) -> list[Table]:
+    """The tables of this benchmark."""
+    detector = clnf_torch.load(real_size_bundle(), device)
+    frames = photograph().to(device)
+    peak = gemm_peak(device)
+    with torch.inference_mode():
+        tables = [_by_batch(detector, frames, device, repeats, peak), _by_work(detector, frames, device, repeats)]
+        return tables if device != "cpu" else [*tables, _by_stage(detector, frames)]
+
+
+def _by_batch(
+    detector: clnf_torch.LandmarkDetector, frames: torch.Tensor, device: str, repeats: int, peak: float
+) -> Table:
+    """Faces of one picture in one call."""
+    threads = torch.get_num_threads()
+    rows = []
+    for count in (1, 8, 32, 64, 128):
+        each = seconds(lambda count=count: detector.fit(frames, boxes(count)), repeats, device) / count
+        share = 2 * MULTIPLY_ADDS / each / peak
+        cpp = f"{OPENFACE_MS[threads] / 1e3 / each:.1f}" if device == "cpu" and threads in OPENFACE_MS else "-"
+        rows.append((str(count), f"{1e3 * each:.1f}", f"{2e-9 * MULTIPLY_ADDS / each:.0f}", f"{share:.0%}", cpp))
+    title = f"Faces in one picture, one call (GEMM peak measured beside: {peak / 1e9:.0f} GFLOP/s)"
+    return table(title, ("faces", "ms per face", "GFLOP/s", "of GEMM peak", "times as fast as the C++"), rows)
+
+
+def _by_work(detector: clnf_torch.LandmarkDetector, frames: torch.Tensor, device: str, repeats: int) -> Table:
+    """Sixteen faces, spread over more frames, or fitted from more hypotheses and with larger windows."""
+    many, count = frames.expand(16, -1, -1, -1), 16
+    cases = {
+        "16 faces in 1 frame": lambda: detector.fit(frames, boxes(count)),
+        "16 faces in 16 frames": lambda: detector.fit(many, boxes(count)),
+        "16 faces, tracking windows": lambda: detector.fit(frames, boxes(count), preset="tracking"),
+        "16 faces, multi-view": lambda: detector.fit(frames, boxes(count), multi_view=True),
+        "16 faces, exact numerics (dense)": lambda: _exact(detector).fit(frames, boxes(count)),
+        "4 faces, wild preset": lambda: detector.fit(frames, boxes(4), preset="wild"),
+    }
+    rows = []
+    for name, run in cases.items():
+        faces = int(name.split()[0])
+        rows.append((name, f"{1e3 * seconds(run, repeats, device) / faces:.1f}"))
+    return table("Growth with frames, windows and hypotheses", ("what", "ms per face"), rows)
+
+
+def _by_stage(detector: clnf_torch.LandmarkDetector, frames: torch.Tensor) -> Table:
+    """Share of each stage, for one face and for many."""
+    columns = {}
+    for count, runs in ((1, 20), (64, 3)):
+        detector.fit(frames, boxes(count))
+        with stopwatch() as spent:
+            begin = time.perf_counter()
+            for _ in range(runs):
+                detector.fit(frames, boxes(count))
+            total = time.perf_counter() - begin
+        each = {stage: spent[stage] for stage in STAGES} | {"everything else": total - sum(spent.values())}
+        columns[count] = {stage: 1e3 * value / runs / count for stage, value in each.items()}
+    rows = [(stage, *(f"{columns[count][stage]:.2f}" for count in columns)) for stage in columns[1]]
+    return table("Where the time goes, ms per face", ("stage", *(f"{count} faces" for count in columns)), rows)
+
+
+def _exact(detector: clnf_torch.LandmarkDetector) -> clnf_torch.LandmarkDetector:
+    """The same model with exact numerics."""
+    return clnf_torch.LandmarkDetector(detector.model, clnf_torch.EXACT)
