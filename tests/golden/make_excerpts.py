@@ -18,7 +18,7 @@ FIT = (
 )
 EXCERPTS = {
     "pdm": r"case\d+/(?!.*_w_t|axis_angle)",
-    "responses": r"scale\d_w\d+_yaw-?\d+/(?!r/)",
+    "responses": r"scale\d_w\d+_yaw-?\d+/(?!r/(reference_shape|interp_mat))",
     "fit": FIT,
     "fit_weighted": FIT,
 }  # file: how the keys begin that are kept
