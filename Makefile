@@ -36,6 +36,7 @@ MIDDLE := import cv2, sys; h, w = cv2.imread(sys.argv[1]).shape[:2]; print(0.25 
 demo: $(READY)
 	@test -z "$(OPENFACE)" || test "$(PICTURE)" != "$(FREE)/image.png" || \
 		{ echo "make demo: OPENFACE needs PICTURE=file as well" >&2; exit 2; }
+	@test -f "$(PICTURE)" || { echo "make demo: there is no picture $(PICTURE)" >&2; exit 2; }
 	@mkdir -p $(DEMO)
 	$(BIN)/clnf-torch convert "$(SOURCE)" -o $(DEMO)/model.pt
 	$(BIN)/clnf-torch fit "$(PICTURE)" --model $(DEMO)/model.pt --json $(DEMO)/landmarks.json --draw $(DEMO) \

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from clnf_torch.cli.console import failures_exit_with, say
-from clnf_torch.cli.summary import describe
+from clnf_torch.cli.summary import describe, describe_sources
 from clnf_torch.models.bundle import load_bundle
 
 
@@ -15,5 +15,6 @@ def info(
 ) -> None:
     """Print what is inside a bundle. That is its shape model, experts, sources with their hashes, and licence."""
     with failures_exit_with(1):
-        for line in describe(load_bundle(bundle), bundle):
+        contents = load_bundle(bundle)
+        for line in (*describe(contents, bundle), *describe_sources(contents)):
             say(line)

@@ -35,14 +35,25 @@ def describe(bundle: Mapping[str, Any], path: Path) -> Iterator[str]:
     yield f"  early termination  {_or_none(len(early['cutoffs']) if early else 0, 'views')}"
     for record in model["experts"]:
         yield from _describe_experts(record)
+    words = textwrap.wrap(bundle.get("licence", "not stated"), width=90)
+    yield f"  licence            {words[0]}"
+    yield from (f"                     {line}" for line in words[1:])
+
+
+def describe_sources(bundle: Mapping[str, Any]) -> Iterator[str]:
+    """Lines that say which files a bundle was made from, and what of them is not in it.
+
+    Args:
+        bundle: From ``load_bundle``.
+
+    Yields:
+        One line at a time.
+    """
     for skipped in bundle.get("skipped", ()):
         yield f"  skipped            {skipped['entry']}: {skipped['reason']}"
     for source in bundle.get("sources", ()):
         yield f"  source             {source['name']}, {source['bytes']:,} bytes, {PUBLISHED[source['published']]}"
         yield f"                     sha256 {source['sha256']}"
-    words = textwrap.wrap(bundle.get("licence", "not stated"), width=90)
-    yield f"  licence            {words[0]}"
-    yield from (f"                     {line}" for line in words[1:])
 
 
 def _describe_experts(record: Mapping[str, Any]) -> Iterator[str]:
