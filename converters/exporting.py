@@ -1,6 +1,7 @@
 """Writes the files of OpenFace back from a bundle."""
 
 import os
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -28,24 +29,28 @@ def export(bundle_path: str | os.PathLike[str], out_dir: str | os.PathLike[str])
         ConversionError: The file is no bundle, holds no CEN experts, or the folder cannot be written.
     """
     bundle, out_dir = _load(Path(bundle_path)), Path(out_dir)
+    try:
+        return _write(bundle, Path(bundle_path), out_dir)
+    except OSError as error:
+        found, remedy = error.strerror or str(error), "check the disk's space and the permissions"
+        raise ConversionError(out_dir, expected="a folder to write to", found=found, remedy=remedy) from error
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, struct.error) as error:
+        expected, remedy = "fields that make CEN files", "convert the model again"
+        raise ConversionError(Path(bundle_path), expected=expected, found=repr(error), remedy=remedy) from error
+
+
+def _write(bundle: dict[str, Any], path: Path, out_dir: Path) -> tuple[Path, ...]:
+    """Writes a file for each scale."""
     experts = bundle["model"]["experts"]
     names = [file_name(record) for record in experts]
     if not experts or len(set(names)) < len(names) or any(record["family"] != "cen" for record in experts):
         found = ", ".join(names) or "none"
-        raise ConversionError(
-            Path(bundle_path), expected="CEN experts of different names", found=found, remedy=NOT_A_BUNDLE
-        )
+        raise ConversionError(path, expected="CEN experts of different names", found=found, remedy=NOT_A_BUNDLE)
     remembered = all("openface" in record for record in experts)
-    try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-        for name, record in zip(names, experts, strict=True):
-            with write_atomically(out_dir / name) as stream:
-                write_cen(record, remembered, stream)
-    except OSError as error:
-        remedy = "check the disk's space and the permissions"
-        raise ConversionError(
-            out_dir, expected="a folder to write to", found=error.strerror or str(error), remedy=remedy
-        ) from error
+    out_dir.mkdir(parents=True, exist_ok=True)
+    for name, record in zip(names, experts, strict=True):
+        with write_atomically(out_dir / name) as stream:
+            write_cen(record, remembered, stream)
     return tuple(out_dir / name for name in names)
 
 
@@ -54,5 +59,6 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         return load_bundle(path)
     except BundleError as error:
-        found = "another kind of file" if path.is_file() else "no such file"
-        raise ConversionError(path, expected="a bundle", found=found, remedy=NOT_A_BUNDLE) from error
+        found = "a file that is none" if path.is_file() else "no such file"
+        remedy = str(error).removeprefix(f"{path}: ")
+        raise ConversionError(path, expected="a bundle", found=found, remedy=remedy) from error

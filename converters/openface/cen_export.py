@@ -12,9 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from clnf_torch.converters.openface.cen_expert import ACTIVATIONS, MARKER
 from clnf_torch.converters.openface.matrix import DTYPES, FLOAT32, FLOAT64, HEADER, INT32
@@ -136,48 +134,48 @@ def _layers(record: dict[str, Any], s: int, row: int, flipped: bool) -> Iterator
     inputs = record["support"] ** 2
     for k, name in enumerate(stack["activations"]):
         outputs = int(memory["widths"][row, k]) if memory else stack["biases"][k].shape[1]
-        weight = stack["weights"][k][row].float()[:inputs, :outputs]
-        bias = stack["biases"][k][row].float()[:outputs]
+        weight = stack["weights"][k].numpy()[row, :inputs, :outputs].astype(np.float32)
+        bias = stack["biases"][k].numpy()[row, :outputs].astype(np.float32)
         if k == 0:
             bias, constant = _split_bias(bias, memory, row, outputs)
-            weight = torch.cat([constant[None], _column_major(weight, record["support"], flipped)])
-        matrices = bias.numpy(), weight.t().numpy()
-        if "doubles" in memory:
-            matrices = _exact(*matrices, memory, row, k)
+            weight = np.concatenate([constant[None], _column_major(weight, record["support"], flipped)])
+        bias, weight = _exact(bias, weight.T, memory, row, k)
         as_row = bool(memory["bias_rows"][row, k]) if memory else False
-        yield ACTIVATIONS.index(name), matrices[0].reshape((1, -1) if as_row else (-1, 1)), matrices[1]
+        yield ACTIVATIONS.index(name), bias.reshape((1, -1) if as_row else (-1, 1)), weight
         inputs = outputs
 
 
-def _split_bias(bias: Tensor, memory: dict[str, Any], row: int, outputs: int) -> tuple[Tensor, Tensor]:
+def _split_bias(bias: Values, memory: dict[str, Any], row: int, outputs: int) -> tuple[Values, Values]:
     """The first layer's bias and constant column (out,), of which the bundle holds the sum."""
     if "constant" not in memory:
-        return bias, torch.zeros_like(bias)
-    return memory["bias"][row, :outputs], memory["constant"][row, :outputs]
+        return bias, np.zeros_like(bias)
+    return memory["bias"].numpy()[row, :outputs], memory["constant"].numpy()[row, :outputs]
 
 
-def _column_major(weight: Tensor, side: int, flipped: bool) -> Tensor:
+def _column_major(weight: Values, side: int, flipped: bool) -> Values:
     """Rows from pixels row by row to pixels column by column, mirrored left to right if asked, (S * S, out)."""
     pixels = weight.reshape(side, side, -1)
     if flipped:
-        pixels = pixels.flip(1)
-    return pixels.transpose(0, 1).reshape(side * side, -1)
+        pixels = pixels[:, ::-1]
+    return pixels.swapaxes(0, 1).reshape(side * side, -1)
 
 
 def _exact(bias: Values, weight: Values, memory: dict[str, Any], row: int, k: int) -> tuple[Values, Values]:
     """Puts the float64 originals, kept end to end for each layer, in the place of their float32 copies."""
+    if "doubles" not in memory:
+        return bias, weight
     exact = []
     for which, (name, rounded) in enumerate((("bias", bias), ("weight", weight))):
-        is_double = memory["types"][:, k, which] == FLOAT64
+        is_double = memory["types"].numpy()[:, k, which] == FLOAT64
         if not is_double[row]:
             exact.append(rounded)
             continue
-        sizes = memory["widths"][:, k] if name == "bias" else memory["widths"][:, k] * _inputs(memory, k, weight)
+        sizes = memory["widths"].numpy()[:, k] * (1 if name == "bias" else _inputs(memory, k, weight))
         start = int((sizes * is_double)[:row].sum())
         exact.append(memory["doubles"][k][name][start : start + rounded.size].numpy().reshape(rounded.shape))
     return exact[0], exact[1]
 
 
-def _inputs(memory: dict[str, Any], k: int, weight: Values) -> Tensor | int:
+def _inputs(memory: dict[str, Any], k: int, weight: Values) -> Values | int:
     """Columns of layer ``k``'s weights, of each expert of the stack; the first layer's are the same for all."""
-    return weight.shape[1] if k == 0 else memory["widths"][:, k - 1]
+    return weight.shape[1] if k == 0 else memory["widths"].numpy()[:, k - 1]

@@ -1,10 +1,13 @@
 """The tensors of a stack of CEN experts, read from the file when they are written."""
 
+import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from clnf_torch.converters.openface.cen_expert import Expert, Layer
@@ -12,33 +15,34 @@ from clnf_torch.converters.openface.errors import DOWNLOAD_AGAIN, ConversionErro
 from clnf_torch.converters.openface.matrix import FLOAT64, BinaryMatrix
 from clnf_torch.models.archive import LazyTensor
 
-Part = Callable[[Layer, int], Tensor]
+Values = NDArray[Any]
+Part = Callable[[Layer, int], Values]
 """Reads a part of a layer, given the layer and its index, in the bundle's order."""
 
 
-def weight(layer: Layer, k: int) -> Tensor:
+def weight(layer: Layer, k: int) -> Values:
     """Weights (in, out); those of the first layer (y, x, out), without the constant's column."""
-    values = torch.from_numpy(layer.weight.read())
+    values = layer.weight.read()
     if k > 0:
-        return values.t()
-    outputs, side = values.shape[0], round((values.shape[1] - 1) ** 0.5)
+        return values.T
+    outputs, side = values.shape[0], math.isqrt(values.shape[1] - 1)
     # OpenFace: column 1 + x * S + y holds pixel (row y, column x)
-    return values[:, 1:].reshape(outputs, side, side).permute(2, 1, 0)
+    return values[:, 1:].reshape(outputs, side, side).transpose(2, 1, 0)
 
 
-def bias(layer: Layer, k: int) -> Tensor:
+def bias(layer: Layer, k: int) -> Values:
     """The file's biases (out,)."""
-    return torch.from_numpy(layer.bias.read()).reshape(-1)
+    return layer.bias.read().reshape(-1)
 
 
-def constant(layer: Layer, k: int) -> Tensor:
+def constant(layer: Layer, k: int) -> Values:
     """The first layer's weights of the constant 1 (out,)."""
-    return torch.from_numpy(layer.weight.read())[:, 0]
+    return layer.weight.read()[:, 0]
 
 
-def first_bias(layer: Layer, k: int) -> Tensor:
+def first_bias(layer: Layer, k: int) -> Values:
     """The first layer's bias and its constant column (out,): OpenFace adds both."""
-    return bias(layer, k).double() + constant(layer, k).double()
+    return bias(layer, k).astype(np.float64) + constant(layer, k)
 
 
 def lazy_part(stack: list[Expert], k: int, part: Part, shape: tuple[int, ...], dtype: torch.dtype) -> LazyTensor:
@@ -48,25 +52,28 @@ def lazy_part(stack: list[Expert], k: int, part: Part, shape: tuple[int, ...], d
 
 
 def _fill(stack: list[Expert], k: int, part: Part, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Reads the experts of a stack one by one into a padded tensor."""
+    """Reads the experts of a stack one by one into a padded tensor.
+
+    With numpy, on one thread: torch's threads cost more than they give on pieces this small.
+    """
     padded = torch.zeros(shape, dtype=dtype)
-    for expert, row in zip(stack, padded, strict=True):
+    for expert, row in zip(stack, padded.numpy(), strict=True):
         layer = expert.layers[k]
         values = part(layer, k)
         _require_range(values, dtype, layer.weight.place)
         inputs, outputs = layer.weight.cols - (k == 0), layer.weight.rows
-        target = row[:inputs, :outputs] if row.dim() == 2 else row[:outputs]
-        target.view(values.shape).copy_(values)
+        target = row[:inputs, :outputs] if row.ndim == 2 else row[:outputs]
+        target.reshape(values.shape)[...] = values  # splitting pixels into rows and columns makes a view, not a copy
     return padded
 
 
-def _require_range(values: Tensor, dtype: torch.dtype, place: Place) -> None:
+def _require_range(values: Values, dtype: torch.dtype, place: Place) -> None:
     """Refuses numbers that would become infinite in a narrower type."""
-    low, high = (float(value) for value in torch.aminmax(values))
-    if max(-low, high) > torch.finfo(dtype).max:
-        name, found = str(dtype).removeprefix("torch."), f"{max(-low, high):g}"
+    largest = max(-float(values.min()), float(values.max()))
+    if largest > torch.finfo(dtype).max:
         remedy = "convert without --half" if dtype == torch.float16 else DOWNLOAD_AGAIN
-        raise ConversionError(place, expected=f"numbers that fit into {name}", found=found, remedy=remedy)
+        expected = f"numbers that fit into {str(dtype).removeprefix('torch.')}"
+        raise ConversionError(place, expected=expected, found=f"{largest:g}", remedy=remedy)
 
 
 def lazy_doubles(matrices: list[BinaryMatrix]) -> LazyTensor:

@@ -108,6 +108,25 @@ def test_other_files_are_refused(tmp_path, model_main):
             export(path, tmp_path / "back")
 
 
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        (lambda record: record.pop("visible"), "KeyError"),
+        (lambda record: record.update(scale="coarse"), "error"),
+        (lambda record: record.update(stacks=record["stacks"][:1]), "IndexError"),
+        (lambda record: record.update(family="ccnf"), "CEN experts of different names"),
+        (lambda record: record["openface"].update(file="cen_patches_0.50_of.dat"), "CEN experts of different names"),
+    ],
+)
+def test_bundles_with_damaged_fields(model_main, tmp_path, damage, found):
+    convert(model_main, tmp_path / "m.pt")
+    bundle = torch.load(tmp_path / "m.pt", weights_only=True)
+    damage(bundle["model"]["experts"][0])
+    save_archive(bundle, tmp_path / "m.pt")
+    with pytest.raises(ConversionError, match=found):
+        export(tmp_path / "m.pt", tmp_path / "back")
+
+
 def test_a_folder_that_cannot_be_made(tmp_path, model_main):
     convert(model_main, tmp_path / "m.pt")
     with pytest.raises(ConversionError, match="expected a folder to write to"):
