@@ -22,10 +22,11 @@ def describe(device: str) -> str:
         processor = f"{names[0]}, {len(names)} cores" if names else processor
     if device != "cpu":
         processor = f"{torch.cuda.get_device_name(device)} ({processor})"
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     return (
         f"{processor}; {torch.get_num_threads()} threads; python {platform.python_version()}, torch {torch.__version__}, "
-        f"clnf_torch {clnf_torch.__version__} at {commit.strip() or 'no commit'}; {time.strftime('%Y-%m-%d')}"
+        f"clnf_torch {clnf_torch.__version__} at {commit or 'no commit'}; {time.strftime('%Y-%m-%d')}"
     )
 
 

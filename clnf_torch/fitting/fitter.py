@@ -93,7 +93,7 @@ class LandmarkFitter:
             )
         self.model, self.config, self.numerics = model, config, numerics
         self._scales = [index for index, window in enumerate(windows) if window]
-        self._patch_scales = tuple(experts.scale for experts in model.experts)
+        self._patch_scales = model.patch_scales
 
     def first_scale(self) -> "LandmarkFitter":
         """The same fitter for the first fitted scale alone."""
@@ -123,7 +123,7 @@ class LandmarkFitter:
 
     def _fit_scale(self, pictures: Pictures, state: FitState, options: FaceOptions, index: int) -> FitState:
         """Responses at the current parameters, then the rigid and the non-rigid search on them."""
-        experts, pdm, step = self.model.experts[index], self.model.pdm, self.numerics.kernel_step
+        experts, pdm, step = self.model.experts_at(index), self.model.pdm, self.numerics.kernel_step
         config = self.config.at_scale(index, self._patch_scales, options.regularisation)
         start = state.params.where(state.going, _stand_in(state.params))
         view = experts.nearest_view(start.rotation)

@@ -54,9 +54,9 @@ def matrix_to_euler(matrix: Tensor) -> Tensor:
 def turn(rotation: Tensor, angles: Tensor) -> Tensor:
     """Rotations, multiplied on the right by the rotations closest to I + [w]x.
 
-    The closest rotation turns about w by atan(|w|). With c = cos atan|w| = 1 / sqrt(1 + |w|^2), Rodrigues' formula makes
-    it I + c [w]x + c^2 / (1 + c) [w]x^2, which is smooth at w = 0 and needs no singular value decomposition. The rows
-    of R [w]x are those of R, crossed with w.
+    The closest rotation turns about w by atan(|w|). With c = cos atan|w| = 1 / sqrt(1 + |w|^2), Rodrigues' formula
+    makes it I + c [w]x + c^2 / (1 + c) [w]x^2, which is smooth at w = 0 and needs no singular value decomposition. The
+    rows of R [w]x are those of R, crossed with w.
 
     Args:
         rotation: Rotations R, shape (..., 3, 3).

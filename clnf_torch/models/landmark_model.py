@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -64,6 +65,15 @@ class LandmarkModel(nn.Module):
         if self.early_weights is None or self.early_biases is None or self.early_cutoffs is None:
             return None
         return EarlyTermination(self.early_weights, self.early_biases, self.early_cutoffs)
+
+    def experts_at(self, index: int) -> PatchExperts:
+        """The patch experts of a scale, 0 being the coarsest."""
+        return cast(PatchExperts, self.experts[index])
+
+    @property
+    def patch_scales(self) -> tuple[float, ...]:
+        """Pixels per millimetre of every scale's reference frame."""
+        return tuple(self.experts_at(index).scale for index in range(self.num_scales))
 
     @property
     def num_scales(self) -> int:

@@ -1,7 +1,7 @@
 """Convolutional expert networks (CEN), the patch experts of CE-CLM: small networks on contrast-normalised patches."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -83,7 +83,7 @@ class CENExperts(PatchExperts):
 
     def _answer(self, run: Run, areas: Tensor, checkerboard: bool) -> Tensor:
         """Answers (experts, uses, B, cells) of a run of experts to areas (experts, uses, B, A, A), block by block."""
-        stack = self.stacks[run.stack]
+        stack = cast(ExpertStack, self.stacks[run.stack])
         window = areas.shape[-1] - self.support + 1
         rows = areas.shape[1] * (window * window // 2 if checkerboard else window * window)  # per expert and face
         some_experts, some_faces = _block(areas, rows, stack.widest)
