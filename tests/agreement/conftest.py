@@ -17,6 +17,8 @@ from clnf_torch import LandmarkDetector
 from clnf_torch.converters import convert
 from tests.agreement.golden import Golden
 from tests.agreement.measure import FLIP, PROPERTY, Agreement, Measurement, table
+from tests.agreement.photographs import Fit
+from tests.agreement.searches import Search, searches
 
 FREE = {"pdm", "responses", "fit", "fit_weighted"}  # golden files that are the repository's own
 
@@ -37,6 +39,12 @@ def golden(golden_dir: Path, request: pytest.FixtureRequest) -> Callable[[str], 
         return Golden.read(folder / f"{name}.npz")
 
     return read
+
+
+@pytest.fixture
+def found(fit: Fit, golden: Callable, detector: Callable, dtype: torch.dtype) -> list[Search]:
+    """The searches of a fit of OpenFace."""
+    return list(searches(golden(fit.file).to(dtype), detector(fit.model, dtype).model))
 
 
 @pytest.fixture(scope="session")

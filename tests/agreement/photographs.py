@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -39,6 +40,14 @@ MULTI_VIEW = [
 ]
 WILD = Fit("fit_cen_derived_wild_obama2", "standin", "obama2", "wild", True)
 CHAOTIC = Fit("fit_cen_derived_wild_breakingbad", "standin", "breakingbad", "wild", True)  # see test_chaos.py
+
+EVERY = [*FREE, *FRONTAL, *MULTI_VIEW, WILD, CHAOTIC]
+MAPPED = [FREE[0], *(fit for fit in FRONTAL if "plain" in fit.file)]  # their response maps are stored
+
+
+def each(fits: list[Fit]) -> pytest.MarkDecorator:
+    """Runs a test for each of these fits."""
+    return pytest.mark.parametrize("fit", fits, ids=[fit.file for fit in fits])
 
 
 def config_of(golden: Golden) -> FitConfig:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from clnf_torch import PDM, LandmarkModel, ShapeParams
+from clnf_torch import OPENFACE, PDM, LandmarkModel, ShapeParams
+from clnf_torch.fitting.areas import Pictures
 from clnf_torch.fitting.config import ScaleConfig
 from clnf_torch.fitting.mean_shift import EDGE
 from clnf_torch.fitting.nu_rlms import ResponseField
+from clnf_torch.models.patch_experts.base import PatchExperts
 from tests.agreement.golden import Golden, responses_of, scale_index, traces
 
 KERNEL_STEP = 0.1  # cells: OpenFace centres its kernels on multiples of it
@@ -22,7 +25,7 @@ class Search(NamedTuple):
 
     trace: Golden  # of the scale
     steps: Golden  # of the search
-    pdm: PDM
+    model: LandmarkModel
     rigid: bool
     start: ShapeParams
     visible: Tensor  # (1, N) bool
@@ -32,6 +35,21 @@ class Search(NamedTuple):
     def name(self) -> str:
         """Which search it is, for messages."""
         return self.steps.prefix.rstrip("/")
+
+    @property
+    def pdm(self) -> PDM:
+        """The shape model."""
+        return self.model.pdm
+
+    @property
+    def experts(self) -> PatchExperts:
+        """The patch experts of the scale."""
+        return self.model.experts[scale_index(self.trace)]
+
+    @property
+    def view(self) -> Tensor:
+        """The view, shape (1,)."""
+        return self.trace["view_id"].long()
 
     @property
     def window(self) -> int:
@@ -80,11 +98,11 @@ class Search(NamedTuple):
 def searches(golden: Golden, model: LandmarkModel) -> Iterator[Search]:
     """The searches of a fit: rigid, then non-rigid, at each scale of each hypothesis."""
     for trace in traces(golden):
-        visible = model.experts[scale_index(trace)].visible[int(trace.number("view_id"))][None]
+        visible = model.experts[scale_index(trace)].visible[trace["view_id"].long()]
         for kind, before in (("rigid", ("global_in", "local_in")), ("nonrigid", ("global_rigid", "local_rigid"))):
             steps = trace.below(kind)
             weight = steps["weights0"][:, : model.pdm.num_landmarks] * visible
-            yield Search(trace, steps, model.pdm, kind == "rigid", trace.params(*before), visible, weight)
+            yield Search(trace, steps, model, kind == "rigid", trace.params(*before), visible, weight)
 
 
 def kernel_centres(positions: Tensor, window: int) -> Tensor:
@@ -100,3 +118,16 @@ def flipped_cells(search: Search, iteration: int, ours: Tensor, theirs: Tensor) 
         f"{search.name} iteration {iteration} landmark {i} {'xy'[c]}: {ours[0, i, c]:.5f} | {theirs[0, i, c]:.5f}"
         for i, c in flipped
     ]
+
+
+def positions_at(search: Search, params: ShapeParams) -> Tensor:
+    """The landmarks of some parameters in their maps, cells, shape (1, N, 2)."""
+    return search.field().positions(search.pdm.landmarks(params))
+
+
+def answer(search: Search, picture: Tensor) -> ResponseField:
+    """Our experts' responses around OpenFace's landmarks."""
+    field, width = search.field(), search.window + search.experts.support - 1
+    pictures = Pictures(picture, torch.zeros(1, dtype=torch.int64))
+    areas = pictures.cut_areas(field.base, field.to_image, width, on_32nds=True)
+    return replace(field, responses=search.experts(areas, search.view, OPENFACE))

@@ -23,6 +23,7 @@ from tests.agreement.photographs import (
     WILD,
     config_of,
     distances,
+    each,
     last_view,
     preset_of,
     run,
@@ -36,11 +37,7 @@ FITS = [*FREE, *FRONTAL, *MULTI_VIEW, WILD]
 MEAN, LARGEST = 0.1, 0.6
 
 
-def ids(fits):
-    return [fit.file.removeprefix("fit_cen_derived_") for fit in fits]
-
-
-@pytest.mark.parametrize("fit", [*FRONTAL, *MULTI_VIEW, WILD, CHAOTIC], ids=ids([*FRONTAL, *MULTI_VIEW, WILD, CHAOTIC]))
+@each([*FRONTAL, *MULTI_VIEW, WILD, CHAOTIC])
 def test_presets_are_openfaces(fit, golden):
     theirs, ours = config_of(golden(fit.file)), preset_of(fit)
     assert theirs.sigma == pytest.approx(ours.sigma) and theirs.regularisation == pytest.approx(ours.regularisation)
@@ -48,7 +45,7 @@ def test_presets_are_openfaces(fit, golden):
     assert theirs == same
 
 
-@pytest.mark.parametrize("fit", [*FITS, CHAOTIC], ids=ids([*FITS, CHAOTIC]))
+@each([*FITS, CHAOTIC])
 def test_starts(fit, golden, detector, agree: Agreement):
     values = golden(fit.file)
     starts = list(values.groups(r"hyp\d+(?:/first)?(?=/init_global)"))
@@ -59,7 +56,7 @@ def test_starts(fit, golden, detector, agree: Agreement):
     agree.params("start from the box", ours, ShapeParams.from_globals(theirs, ours.local), within=2e-6)
 
 
-@pytest.mark.parametrize("fit", FITS, ids=ids(FITS))
+@each(FITS)
 def test_each_scale_from_openfaces_state(fit, golden, detector, picture, agree: Agreement):
     values, model = golden(fit.file), detector(fit.model).model
     found = defaultdict(list)
@@ -83,7 +80,7 @@ def fit_scale(model: LandmarkModel, config: FitConfig, scale: int, picture, star
     return fitter.fit(pictures, FitState.at(start, model.pdm.num_landmarks), FaceOptions())
 
 
-@pytest.mark.parametrize("fit", FITS, ids=ids(FITS))
+@each(FITS)
 def test_from_picture_to_landmarks(fit, golden, detector, picture, agree: Agreement):
     values = golden(fit.file)
     result, kept = run(detector(fit.model), values, picture(fit.picture)), winner(values)
