@@ -34,7 +34,7 @@ class Agreement:
 
     def holds(self, stage: str, found: float, within: float, note: str = "") -> None:
         """Asserts that a measured difference is within its bound."""
-        self._record(PROPERTY, Measurement(stage, found, within))
+        self._record(PROPERTY, (stage, found, within))  # plain values, which pytest-xdist can send
         assert found <= within, f"{stage}: {found:.3g}, more than {within:.3g}. {note}"
 
     def absolute(self, stage: str, ours: Tensor, theirs: Tensor, *, within: float, note: str = "") -> None:

@@ -1,4 +1,4 @@
-"""The searches of NU-RLMS that OpenFace wrote down: their inputs, and which kernel cells flip between it and us."""
+"""The searches of NU-RLMS that OpenFace wrote down: their inputs, and which kernels may be centred elsewhere by us."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from clnf_torch.models.patch_experts.base import PatchExperts
 from tests.agreement.golden import Golden, responses_of, scale_index, traces
 
 KERNEL_STEP = 0.1  # cells: OpenFace centres its kernels on multiples of it
+HALF_WAY = 2e-5  # cells: a float32 may round either way this close to the middle between two multiples
 
 
 class Search(NamedTuple):
@@ -110,13 +111,23 @@ def kernel_centres(positions: Tensor, window: int) -> Tensor:
     return (positions.clamp(0, window - EDGE) / KERNEL_STEP).round().int()
 
 
-def flipped_cells(search: Search, iteration: int, ours: Tensor, theirs: Tensor) -> list[str]:
-    """Names each kernel whose centre is rounded differently at two positions (1, N, 2) of a landmark in its map."""
-    cells, others = (kernel_centres(positions, search.window) for positions in (ours, theirs))
-    flipped = ((cells != others) & search.visible[..., None])[0].nonzero().tolist()
+class Doubt(NamedTuple):
+    """A kernel that one arithmetic may centre on another cell than the other does."""
+
+    name: str
+    flipped: bool  # the two positions at hand are rounded differently; otherwise they only lie close to half-way
+
+
+def doubtful_kernels(search: Search, iteration: int, ours: Tensor, theirs: Tensor) -> list[Doubt]:
+    """The kernels whose centre is in doubt at two positions (1, N, 2) of the same landmarks in their maps."""
+    cells = [kernel_centres(where + by, search.window) for where in (ours, theirs) for by in (-HALF_WAY, HALF_WAY)]
+    lowest, highest = torch.stack(cells).amin(0), torch.stack(cells).amax(0)
+    flipped = kernel_centres(ours, search.window) != kernel_centres(theirs, search.window)
+    doubtful = ((lowest != highest) & search.visible[..., None])[0].nonzero().tolist()
+    where = f"{search.name} iteration {iteration}"
     return [
-        f"{search.name} iteration {iteration} landmark {i} {'xy'[c]}: {ours[0, i, c]:.5f} | {theirs[0, i, c]:.5f}"
-        for i, c in flipped
+        Doubt(f"{where} landmark {i} {'xy'[c]}: {ours[0, i, c]:.5f} | {theirs[0, i, c]:.5f}", bool(flipped[0, i, c]))
+        for i, c in doubtful
     ]
 
 

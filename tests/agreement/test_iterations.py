@@ -12,11 +12,11 @@ from clnf_torch.fitting.likelihood import landmark_likelihoods, model_likelihood
 from clnf_torch.fitting.nu_rlms import ResponseField, nu_rlms
 from tests.agreement.measure import FLIP, Agreement
 from tests.agreement.photographs import CHAOTIC, EVERY, MAPPED, each
-from tests.agreement.searches import KERNEL_STEP, Search, answer, flipped_cells, positions_at
+from tests.agreement.searches import KERNEL_STEP, Doubt, Search, answer, doubtful_kernels, positions_at
 
-# Parameters after any number of iterations: 9e-6 was found, and 1.6e-4 once a kernel was centred on the next 0.1 cell,
-# as one is in float32; 1e-3 was asked for.
-UNFLIPPED, FLIPPED = 2e-5, 1e-3
+# Parameters after any number of iterations: 1e-5 was found. Where a kernel may be centred on the next 0.1 cell, 1.6e-4
+# was found, and 1e-3 was asked for.
+CERTAIN, DOUBTFUL = 5e-5, 1e-3
 WITHIN_LIKELIHOOD = 1e-5  # 4.5e-7 was found
 mapped_fits, unmapped_fits = each(MAPPED), each([fit for fit in EVERY if fit not in (*MAPPED, CHAOTIC)])
 # Float32 alone: ties of the 1/32-pixel lattice fall as they do in OpenFace's float32.
@@ -26,41 +26,45 @@ in_float32 = pytest.mark.parametrize("dtype", [torch.float32], ids=["float32"])
 @mapped_fits
 def test_every_iteration(found, fit, agree: Agreement, record_property):
     for search in found:
-        flips: list[str] = []
-        for count, ours, theirs in follow(search, search.field(), flips):
-            stage = "every iteration: parameters" + (", after a kernel flipped" if flips else "")
-            note = f"{search.name} iteration {count}; kernels that flipped: {flips or 'none'}"
-            agree.params(stage, ours, theirs, within=FLIPPED if flips else UNFLIPPED, note=note)
-        for name in flips:
+        for count, ours, theirs, doubts in follow(search, search.field()):
+            stage = "every iteration: parameters" + (", kernels in doubt" if doubts else "")
+            note = f"{search.name} iteration {count}; kernels in doubt: {doubts or 'none'}"
+            agree.params(stage, ours, theirs, within=DOUBTFUL if doubts else CERTAIN, note=note)
+        for name in flipped(doubts):
             record_property(FLIP, f"{fit.file} {name}")
 
 
 @unmapped_fits
 @in_float32
-def test_every_iteration_until_a_kernel_flips(found, fit, picture, agree: Agreement, record_property):
+def test_every_iteration_until_a_kernel_is_in_doubt(found, fit, picture, agree: Agreement, record_property):
     """On our own responses: weighted fits, ten iterations, early ends and profile views are among them."""
     compared = 0
     for search in found:
-        flips: list[str] = []
-        for count, ours, theirs in follow(search, answer(search, picture(fit.picture)), flips):
-            if flips:
-                record_property(FLIP, f"{fit.file} {flips[0]}")
+        for count, ours, theirs, doubts in follow(search, answer(search, picture(fit.picture))):
+            if doubts:
                 break
             note = f"{search.name} iteration {count}"
-            agree.params("every iteration: parameters, our responses", ours, theirs, within=UNFLIPPED, note=note)
+            agree.params("every iteration: parameters, our responses", ours, theirs, within=CERTAIN, note=note)
             compared += 1
-    assert compared > 0.8 * sum(len(search.reached()) for search in found)
+        for name in flipped(doubts):
+            record_property(FLIP, f"{fit.file} {name}")
+    assert compared > 0.5 * sum(len(search.reached()) for search in found)
 
 
-def follow(search: Search, field: ResponseField, flips: list[str]) -> Iterator[tuple[int, ShapeParams, ShapeParams]]:
-    """Our and OpenFace's parameters after each number of iterations; `flips` gathers the kernels that went apart."""
-    reached = search.reached()
+def follow(search: Search, field: ResponseField) -> Iterator[tuple[int, ShapeParams, ShapeParams, list[Doubt]]]:
+    """Our and OpenFace's parameters after each number of iterations, and the kernels that were in doubt until then."""
+    reached, doubts = search.reached(), []
     for count in range(1, len(reached) + 1):
         config = search.config(count)
         ours = nu_rlms(search.pdm, search.start, field, config, rigid=search.rigid, kernel_step=KERNEL_STEP)
         before = search.positions("0") if count == 1 else positions_at(search, reached[count - 2 : count - 1])
-        flips += flipped_cells(search, count, ours.positions, before)
-        yield count, ours.params, reached[count - 1 : count]
+        doubts += doubtful_kernels(search, count, ours.positions, before)
+        yield count, ours.params, reached[count - 1 : count], doubts
+
+
+def flipped(doubts: list[Doubt]) -> list[str]:
+    """The names of the kernels that are centred elsewhere."""
+    return [doubt.name for doubt in doubts if doubt.flipped]
 
 
 @mapped_fits
