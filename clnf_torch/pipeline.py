@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from clnf_torch.fitting.areas import Pictures
+from clnf_torch.fitting.candidates import SearchInput
 from clnf_torch.fitting.config import FitConfig, preset_named
 from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
-from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, HypothesisSearch
+from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, search_hypotheses
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.geometry.grey import to_grey
 from clnf_torch.models.bundle import build_model, load_bundle
@@ -85,8 +86,9 @@ class LandmarkDetector(nn.Module):
         pictures, framed = self._pictures(frames, frame, boxes.shape[0])
         options = self._options(boxes.shape[0], regularisation, landmark_weight, visible)
         usable = framed & boxes.isfinite().all(-1) & (boxes[:, 2:] > 0).all(-1)
-        search = HypothesisSearch(LandmarkFitter(self.model, config, self.numerics), rotations)
-        choice = search.fit(pictures, torch.where(usable[:, None], boxes, torch.nan), options)
+        fitter = LandmarkFitter(self.model, config, self.numerics)
+        boxes = torch.where(usable[:, None], boxes, torch.nan)
+        choice = search_hypotheses(fitter, rotations, SearchInput(pictures=pictures, boxes=boxes, options=options))
         return self._result(choice.state, choice.hypothesis, choice.success & usable)
 
     def refine(
@@ -124,8 +126,10 @@ class LandmarkDetector(nn.Module):
         options = self._options(landmarks.shape[0], regularisation, landmark_weight, visible)
         known = landmarks.isfinite().all(-1)
         usable = framed & (known.sum(-1) >= 3)
-        start = params_from_landmarks(self.model.pdm, landmarks, known)
-        start = start.where(usable, ShapeParams(*(torch.full_like(value, torch.nan) for value in vars(start).values())))
+        # Unusable rows look for the mean face, so that they end at once and send no NaN back to what the rows share.
+        landmarks = torch.where(usable[:, None, None], landmarks, self.model.pdm.mean[:, :2])
+        start = params_from_landmarks(self.model.pdm, landmarks, known | ~usable[:, None])
+        start = start.where(usable, start.filled(torch.nan))
         fitter = LandmarkFitter(self.model, self._config(preset), self.numerics)
         state = fitter.fit(pictures, FitState.at(start, num_landmarks), options)
         return self._result(state, torch.zeros_like(state.view), state.going)
@@ -154,7 +158,7 @@ class LandmarkDetector(nn.Module):
             raise ValueError(
                 f"frame is {frame.dtype} of shape {tuple(frame.shape)}; expected one whole number per face, ({faces},)"
             )
-        frame = frame.to(device)
+        frame = frame.to(device, torch.int64)
         exists = (frame >= 0) & (frame < grey.shape[0])
         return Pictures(grey, torch.where(exists, frame, 0)), exists
 
@@ -175,8 +179,10 @@ class LandmarkDetector(nn.Module):
 
     def _result(self, state: FitState, hypothesis: Tensor, success: Tensor) -> FitResult:
         """The result of a fit that has ended."""
+        sound = state.params.finite()
+        landmarks = self.model.pdm.landmarks(state.params.where(sound, state.params.filled(0)))
         return FitResult(
-            landmarks=self.model.pdm.landmarks(state.params),
+            landmarks=torch.where(sound[:, None, None], landmarks, torch.nan),
             params=state.params,
             likelihood=state.likelihood,
             landmark_likelihoods=state.landmark_likelihoods,

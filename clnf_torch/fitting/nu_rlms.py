@@ -85,6 +85,6 @@ def nu_rlms(
 
 
 def _prior(pdm: PDM, regularisation: Tensor | float) -> Tensor:
-    """Weight of the shape prior on each parameter, shape (1 or B, P): none on the pose, less on modes that vary much."""
+    """Weight of the shape prior on each parameter, shape (1 or B, P): 0 on the pose, less on modes that vary much."""
     strength = torch.as_tensor(regularisation, dtype=pdm.variances.dtype, device=pdm.variances.device)
     return pad(strength.reshape(-1, 1) / pdm.variances, (POSE, 0))

@@ -43,12 +43,17 @@ def matrix_to_euler(matrix: Tensor) -> Tensor:
     q00, q11, q22, q33 = q0 * q0, q1 * q1, q2 * q2, q3 * q3
     return torch.stack(
         (
-            torch.atan2(2 * (q0 * q1 - q2 * q3), q00 - q11 - q22 + q33),
+            _angle(2 * (q0 * q1 - q2 * q3), q00 - q11 - q22 + q33),
             (2 * (q0 * q2 + q1 * q3)).clamp(-1, 1).asin(),
-            torch.atan2(2 * (q0 * q3 - q1 * q2), q00 + q11 - q22 - q33),
+            _angle(2 * (q0 * q3 - q1 * q2), q00 + q11 - q22 - q33),
         ),
         dim=-1,
     )
+
+
+def _angle(y: Tensor, x: Tensor) -> Tensor:
+    """``torch.atan2``, in float64 so that it rounds the same wherever in its tensor a number stands."""
+    return torch.atan2(y.double(), x.double()).to(y.dtype)
 
 
 def turn(rotation: Tensor, angles: Tensor) -> Tensor:

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from clnf_torch.fitting.areas import Pictures
+from clnf_torch.fitting.candidates import Candidates, Choice, SearchInput
 from clnf_torch.fitting.fitter import FaceOptions, LandmarkFitter
-from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, Candidates, Choice, HypothesisSearch
+from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, search_hypotheses
 from clnf_torch.fitting.initialise import params_from_box
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import EXACT, OPENFACE, Numerics
@@ -62,8 +63,8 @@ def go_on(model: LandmarkModel, picture: torch.Tensor, first: NaiveFit, numerics
 
 def search(model, pictures, boxes, numerics, rotations=ROTATIONS, frame=None, options=None) -> Choice:
     frame = torch.zeros(len(boxes), dtype=torch.int64) if frame is None else frame
-    search = HypothesisSearch(LandmarkFitter(model, CONFIG, numerics), rotations)
-    return search.fit(Pictures(pictures, frame), boxes, options or FaceOptions())
+    given = SearchInput(pictures=Pictures(pictures, frame), boxes=boxes, options=options or FaceOptions())
+    return search_hypotheses(LandmarkFitter(model, CONFIG, numerics), rotations, given)
 
 
 def mixed_boxes(faces: int) -> torch.Tensor:
