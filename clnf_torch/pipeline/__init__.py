@@ -1,0 +1,6 @@
+"""Floor 4: the landmark detector, which joins hypotheses, fit, parts and validation in one call."""
+
+from clnf_torch.pipeline.detector import LandmarkDetector, load
+from clnf_torch.pipeline.result import FitResult
+
+__all__ = ["FitResult", "LandmarkDetector", "load"]

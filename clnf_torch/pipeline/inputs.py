@@ -1,0 +1,85 @@
+"""What callers give, checked at the door and brought to the model's device and number type."""
+
+import torch
+from torch import Tensor
+
+from clnf_torch.fitting.areas import Pictures
+from clnf_torch.fitting.fitter import FaceOptions
+from clnf_torch.geometry.grey import to_grey
+
+
+def check_points(name: str, values: Tensor, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Coordinates (B, *shape) in the number type and on the device of `like`.
+
+    Raises:
+        ValueError: They have another shape.
+    """
+    if values.ndim != 1 + len(shape) or values.shape[1:] != shape:
+        expected = ", ".join(("B", *map(str, shape)))
+        raise ValueError(f"{name} have shape {tuple(values.shape)}; expected ({expected})")
+    return values.to(like)
+
+
+def read_pictures(frames: Tensor, frame: Tensor | None, faces: int, device: torch.device) -> tuple[Pictures, Tensor]:
+    """The grey frames on a device, and the faces (B,) whose frame exists.
+
+    Args:
+        frames: Grey (F, H, W) or RGB (F, 3, H, W).
+        frame: Frame of each face, shape (B,); may be left out for one frame, or for one face per frame.
+        faces: Number of faces B.
+        device: Where to.
+
+    Raises:
+        ValueError: Shapes or types are wrong.
+    """
+    grey = to_grey(frames.to(device))
+    if frame is None and grey.shape[0] not in (1, faces):
+        raise ValueError(f"{faces} faces in {grey.shape[0]} frames: say with frame (B,) which frame each is in")
+    if frame is None:
+        frame = torch.arange(faces) if grey.shape[0] == faces else torch.zeros(faces, dtype=torch.int64)
+    if frame.shape != (faces,) or frame.is_floating_point():
+        raise ValueError(
+            f"frame is {frame.dtype} of shape {tuple(frame.shape)}; expected one whole number per face, ({faces},)"
+        )
+    frame = frame.to(device, torch.int64)
+    exists = (frame >= 0) & (frame < grey.shape[0])
+    return Pictures(grey, torch.where(exists, frame, 0)), exists
+
+
+def face_options(
+    shape: tuple[int, int],
+    like: Tensor,
+    regularisation: Tensor | float | None,
+    landmark_weight: Tensor | None,
+    visible: Tensor | None,
+) -> FaceOptions:
+    """What is known about each face, one row per face.
+
+    Args:
+        shape: Number of faces and of landmarks (B, N).
+        like: Gives number type and device.
+        regularisation: A number, or one per face (B,).
+        landmark_weight: Shape (N,) or (B, N).
+        visible: Shape (N,) or (B, N).
+
+    Raises:
+        ValueError: Something belongs to another number of faces or landmarks.
+    """
+    if regularisation is not None:
+        regularisation = torch.as_tensor(regularisation, dtype=like.dtype, device=like.device)
+        regularisation = _expanded("regularisation", regularisation, shape[:1])
+    if landmark_weight is not None:
+        landmark_weight = _expanded("landmark_weight", landmark_weight.to(like), shape)
+    if visible is not None:
+        visible = _expanded("visible", visible.to(device=like.device, dtype=torch.bool), shape)
+    return FaceOptions(landmark_weight=landmark_weight, visible=visible, regularisation=regularisation)
+
+
+def _expanded(name: str, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Values for every face; refuses those that do not belong to so many."""
+    try:
+        return values.expand(shape)
+    except RuntimeError:
+        raise ValueError(
+            f"{name} has shape {tuple(values.shape)}; expected {shape} or one that broadcasts to it"
+        ) from None
