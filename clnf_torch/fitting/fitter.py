@@ -16,6 +16,7 @@ from clnf_torch.models.patch_experts.base import PatchExperts
 from clnf_torch.models.shape_params import ShapeParams
 
 SMALLEST = 0.25  # pixels per millimetre; OpenFace: smaller faces fail
+BESIDE = -1e6  # pixels; a position that is black in every picture
 SMALL = 0.30  # OpenFace: faces smaller than this get their likelihood at every scale, since they may fail at the next
 
 
@@ -153,8 +154,11 @@ class LandmarkFitter:
         base = pdm.landmarks(params)
         to_reference = similarity_between(base, pdm.reference_landmarks(params.local, experts.scale))
         to_image = invert_similarity(to_reference)
-        areas = pictures.cut_areas(base, to_image, window + experts.support - 1, self.numerics.sample_on_32nds)
+        width, on_32nds = window + experts.support - 1, self.numerics.sample_on_32nds
+        areas = pictures.cut_areas(base, to_image, width, on_32nds)
         readable = areas.sum((-3, -2, -1)).isfinite()
+        if areas.requires_grad:  # rows that cannot be read look beside the picture, and send no NaN back
+            areas = pictures.cut_areas(base.where(readable[:, None, None], BESIDE), to_image, width, on_32nds)
         responses = experts(torch.where(readable[:, None, None, None], areas, 0), view, self.numerics)
         field = ResponseField(
             responses=responses, base=base, to_reference=to_reference, to_image=to_image, weight=weight

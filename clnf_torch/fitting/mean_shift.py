@@ -33,6 +33,7 @@ def mean_shift(responses: Tensor, positions: Tensor, sigma: float, kernel_step: 
     weighted = responses * across
     per_row = weighted.sum(-1) * down  # (B, N, R)
     total = per_row.sum(-1, keepdim=True)
-    sums = torch.stack(((weighted @ cells * down).sum(-1), per_row @ cells), dim=-1)
+    # Products and sums: a matrix routine would round a face differently by its place in the batch.
+    sums = torch.stack((((weighted * cells).sum(-1) * down).sum(-1), (per_row * cells).sum(-1)), dim=-1)
     empty = total <= 0
     return (sums / total.masked_fill(empty, 1) - positions).masked_fill(empty, 0)

@@ -52,7 +52,8 @@ class PDM(nn.Module):
 
     def points(self, local: Tensor) -> Tensor:
         """3D points of shape coefficients (B, M), millimetres, shape (B, N, 3)."""
-        return self.mean + (local @ self.modes.flatten(1)).unflatten(-1, (-1, 3))
+        modes = self.modes.flatten(1).expand(len(local), -1, -1)  # one product per face rounds the same in any batch
+        return self.mean + torch.bmm(local[:, None], modes).view(-1, *self.mean.shape)
 
     def landmarks(self, params: ShapeParams | PosedShape) -> Tensor:
         """Landmarks in the picture, pixels, shape (B, N, 2). OpenFace ``PDM::CalcShape2D``."""
@@ -82,7 +83,8 @@ class PDM(nn.Module):
         columns = [by_scale[..., None], by_turn, by_shift]
         if not rigid:
             modes = self.modes.permute(2, 1, 0)  # (3, N, M)
-            columns.append(((scale * seen) @ modes.flatten(1)).unflatten(-1, modes.shape[1:]))
+            alike = modes.flatten(1).expand(len(points), -1, -1)
+            columns.append(torch.bmm(scale * seen, alike).unflatten(-1, modes.shape[1:]))
         return (scale * by_scale).mT + posed.translation[:, None], torch.cat(columns, dim=-1)
 
     def step(self, params: ShapeParams, delta: Tensor) -> ShapeParams:
@@ -98,7 +100,7 @@ class PDM(nn.Module):
 
     @property
     def local_limit(self) -> Tensor:
-        """Three standard deviations of each shape coefficient, shape (M,). OpenFace ``PDM::Clamp`` holds them within."""
+        """Three standard deviations of each shape coefficient, shape (M,): OpenFace ``PDM::Clamp``."""
         return 3 * self.variances.sqrt()
 
     def clamp(self, local: Tensor) -> Tensor:

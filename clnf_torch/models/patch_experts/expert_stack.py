@@ -6,8 +6,14 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+
+def _sigmoid(x: Tensor) -> Tensor:
+    """``torch.sigmoid``, but the same to the last bit wherever in its tensor a number stands, which torch's is not."""
+    return (1 + x.neg().clamp_(max=80).exp_()).reciprocal_()  # the clamp keeps the gradient finite
+
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "sigmoid": torch.sigmoid_,
+    "sigmoid": _sigmoid,
     "relu": torch.relu_,
     # OpenFace: ``CEN_patch_expert`` evaluates sigmoid and ReLU alone; layers marked tanh or linear pass unchanged.
     "tanh": lambda x: x,
