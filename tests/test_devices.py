@@ -1,0 +1,144 @@
+"""Where the fit happens: everything on one device, and how often the host asks it something; shown without a GPU."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
+
+from clnf_torch.pipeline import LandmarkDetector
+from tests.factories import CONFIG, N, make_boxes, make_model, make_pictures, make_rules
+
+READS = {"_local_scalar_dense", "nonzero", "is_nonzero", "equal", "bincount", "unique_dim", "_unique2", "masked_select"}
+
+
+class CountDispatched(TorchDispatchMode):
+    """Counts the operations that would make the host wait for another device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        by_mask = name in {"index", "index_put", "index_put_"} and any(
+            index is not None and index.dtype in {torch.bool, torch.uint8} for index in args[1]
+        )
+        self.reads[name] += name in READS or by_mask
+        return func(*args, **(kwargs or {}))
+
+
+class CountLists(TorchFunctionMode):
+    """Counts `Tensor.tolist`, which reads a tensor on the CPU without any operation, and copies to the CPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads: Counter[str] = Counter()
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        name = getattr(func, "__name__", "")
+        self.reads[name] += name in {"tolist", "numpy", "cpu"}
+        return func(*args, **(kwargs or {}))
+
+
+def count_reads(run) -> Counter[str]:
+    """What the host reads during a call."""
+    run()  # whatever happens once happens now
+    with CountDispatched() as dispatched, CountLists() as lists:
+        run()
+    return +(dispatched.reads + lists.reads)
+
+
+def test_the_counters_count():
+    values = torch.arange(3.0)
+    assert count_reads(lambda: values[0].item()) == {"_local_scalar_dense": 1}
+    assert count_reads(lambda: bool(values.any())).total() >= 1
+    assert count_reads(lambda: values[values > 1]).total() >= 1
+    assert count_reads(lambda: values.tolist()) == {"tolist": 1}
+    assert count_reads(lambda: values.nonzero()) == {"nonzero": 1}
+    assert count_reads(lambda: values.long().bincount()) == {"bincount": 1}
+    assert count_reads(lambda: values[torch.tensor([1])]).total() == 0
+
+
+@pytest.mark.parametrize("numerics", ["openface", "exact"])
+@pytest.mark.parametrize("multi_view", [False, True])
+def test_one_read_per_scale(numerics, multi_view):
+    """Grouping by view asks how many faces are in each; nothing else asks."""
+    detector = LandmarkDetector(make_model(), numerics)
+    reads = count_reads(lambda: detector.fit(make_pictures(), make_boxes(4), preset=CONFIG, multi_view=multi_view))
+    assert reads == {"tolist": 2}
+
+
+def test_models_of_one_view_are_never_read():
+    detector = LandmarkDetector(make_model(views=1))
+    assert count_reads(lambda: detector.fit(make_pictures(), make_boxes(4), preset=CONFIG)).total() == 0
+
+
+@pytest.mark.parametrize(("cutoff", "waves"), [(-9.0, 1), (9.0, 2)])
+def test_early_termination_reads_twice_more(cutoff, waves):
+    """The first scale is fitted in up to two waves, grouped by view; besides, who joins the second, and who goes on."""
+    detector = LandmarkDetector(make_model(rules=make_rules(cutoff=cutoff)))
+    reads = count_reads(lambda: detector.fit(make_pictures(), make_boxes(4), preset=CONFIG, multi_view=True))
+    assert reads["tolist"] == waves + 1
+    assert reads.total() == waves + 1 + 2
+
+
+class OneDevice(TorchDispatchMode):
+    """Refuses operations on tensors of two devices, copies between them and single numbers apart."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name, given = func.overloadpacket.__name__, tree_flatten((args, kwargs or {}))[0]
+        tensors = [value for value in given if isinstance(value, torch.Tensor) and value.ndim > 0]
+        if name not in {"_to_copy", "copy_"} and len({tensor.device for tensor in tensors}) > 1:
+            raise AssertionError(f"{name} mixes {[tensor.device for tensor in tensors]}")
+        return func(*args, **(kwargs or {}))
+
+
+def test_mixed_devices_are_noticed():
+    with OneDevice(), pytest.raises(AssertionError, match="index mixes"):
+        torch.zeros(3, device="meta")[torch.tensor([1])]
+
+
+@pytest.mark.parametrize("numerics", ["openface", "exact"])
+@pytest.mark.parametrize("kind", ["uint8", "float", "rgb"])
+@pytest.mark.parametrize("where", ["cpu", "meta"])
+def test_everything_happens_on_the_detectors_device(numerics, kind, where):
+    """The meta device stands for a GPU: its tensors know their device and cannot be read; arguments come from either.
+
+    (Torch's fake CUDA tensors cannot be indexed by builds of torch for the CPU alone.)
+    """
+    detector = LandmarkDetector(make_model(views=1, dtype=torch.float32), numerics).to("meta")
+    frames = torch.zeros((2, 3, 72, 80) if kind == "rgb" else (2, 72, 80), device=where)
+    frames = frames if kind == "float" else frames.to(torch.uint8)
+    boxes, frame = torch.ones(3, 4, device=where), torch.zeros(3, dtype=torch.int64, device=where)
+    for multi_view in (False, True):
+        with OneDevice():
+            result = detector.fit(
+                frames, boxes, frame, preset=replace(CONFIG, weight_factor=2.5), multi_view=multi_view,
+                regularisation=torch.ones(3), landmark_weight=torch.ones(N), visible=torch.ones(3, N, dtype=torch.bool),
+            )  # fmt: skip
+        values = [value for name, value in vars(result).items() if name != "params"] + [*vars(result.params).values()]
+        assert {value.device.type for value in values} == {"meta"}
+        assert result.landmarks.shape == (3, N, 2) and result.landmarks.dtype == torch.float32
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+@pytest.mark.parametrize("numerics", ["openface", "exact"])
+@pytest.mark.parametrize("rules", [None, make_rules(cutoff=-0.3)], ids=["all", "early"])
+def test_cuda_agrees_with_the_cpu(numerics, rules):
+    """In float64, so that no rounding tips a face over; the real models are compared by the benchmarks."""
+    boxes, results = make_boxes(9), []
+    for device in ("cpu", "cuda"):
+        detector = LandmarkDetector(make_model(rules=rules), numerics).to(device)
+        results.append(detector.fit(make_pictures(), boxes, preset=CONFIG, multi_view=True))
+        refined = detector.refine(make_pictures(), results[-1].landmarks + 0.2, preset=CONFIG)
+        assert refined.landmarks.device.type == device
+    torch.testing.assert_close(results[1].landmarks.cpu(), results[0].landmarks, atol=1e-6, rtol=0)
+    assert results[1].hypothesis.tolist() == results[0].hypothesis.tolist()
+    assert results[1].success.tolist() == results[0].success.tolist()
