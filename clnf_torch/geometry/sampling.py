@@ -1,4 +1,4 @@
-"""Reading pictures at fractional positions: affine grids, exact or on OpenCV's 1/32-pixel lattice, read bilinearly."""
+"""Reading pictures at fractional positions, exact or on OpenCV's 1/32-pixel lattice, in affine grids or anywhere."""
 
 from typing import NamedTuple
 
@@ -18,6 +18,22 @@ class Cells(NamedTuple):
     down: Tensor  # fraction in [0, 1), broadcasts to (..., A, A)
 
 
+def cells_at(positions: Tensor) -> Cells:
+    """Where any positions (x, y) lie, exactly and differentiably; shape (..., 2) gives cells of shape (...)."""
+    x, y = positions.unbind(-1)
+    column, row = x.floor(), y.floor()
+    return Cells(_to_int(column), _to_int(row), x - column, y - row)
+
+
+def cells_at_32nds(positions: Tensor) -> Cells:
+    """Where ``cv::remap`` (OpenCV 4) reads positions (x, y), shape (..., 2): at the nearest multiples of 1/32 pixel.
+
+    Half a 32nd goes to the even one. Not differentiable.
+    """
+    x, y = _to_int((positions.detach() * 32).round()).unbind(-1)
+    return _lattice_cells(x, y)
+
+
 def affine_cells(matrix: Tensor, width: int) -> Cells:
     """Where an affine map puts the pixels of a square window, exactly.
 
@@ -31,9 +47,7 @@ def affine_cells(matrix: Tensor, width: int) -> Cells:
     steps = torch.arange(width, dtype=matrix.dtype, device=matrix.device)
     along_u = matrix[..., 0, None] * steps  # (..., 2, A)
     along_v = matrix[..., 1, None] * steps + matrix[..., 2, None]
-    x, y = (along_u[..., None, :] + along_v[..., :, None]).unbind(-3)
-    column, row = x.floor(), y.floor()
-    return Cells(_to_int(column), _to_int(row), x - column, y - row)
+    return cells_at((along_u[..., None, :] + along_v[..., :, None]).movedim(-3, -1))
 
 
 def affine_cells_32nds(matrix: Tensor, width: int) -> Cells:
@@ -56,7 +70,7 @@ def affine_cells_32nds(matrix: Tensor, width: int) -> Cells:
     along_u = _to_int((matrix[..., 0, None] * steps * 1024).round())
     along_v = _to_int(((matrix[..., 1, None] * steps + matrix[..., 2, None]) * 1024).round()) + 16
     x, y = ((along_u[..., None, :] + along_v[..., :, None]) >> 5).unbind(-3)
-    return Cells(x >> 5, y >> 5, (x & 31) / 32, (y & 31) / 32)
+    return _lattice_cells(x, y)
 
 
 def pad_with_black(images: Tensor) -> Tensor:
@@ -70,11 +84,11 @@ def read_bilinear(padded: Tensor, frame: Tensor, cells: Cells, dtype: torch.dtyp
     Args:
         padded: Pictures from `pad_with_black`, shape (F, H + 4, W + 4), uint8 or floating point.
         frame: Picture of each row, int64, shape (B,).
-        cells: Positions, shape (B, ..., A, A).
+        cells: Positions, shape (B, ...).
         dtype: Number type of the result.
 
     Returns:
-        Grey levels, shape (B, ..., A, A).
+        Grey levels, shape (B, ...).
     """
     _, rows, columns = padded.shape
     column = cells.column.clamp(-MARGIN, columns - 2 * MARGIN)
@@ -91,6 +105,11 @@ def read_bilinear(padded: Tensor, frame: Tensor, cells: Cells, dtype: torch.dtyp
 def _take(pixels: Tensor, index: Tensor, dtype: torch.dtype) -> Tensor:
     """Pixels of a flat picture at whole positions; ``index_select`` is four times as fast as indexing."""
     return pixels.index_select(0, index.reshape(-1)).to(dtype).view(index.shape)
+
+
+def _lattice_cells(x: Tensor, y: Tensor) -> Cells:
+    """Cells of positions that are counted in 32nds of a pixel."""
+    return Cells(x >> 5, y >> 5, (x & 31) / 32, (y & 31) / 32)
 
 
 def _to_int(whole: Tensor) -> Tensor:

@@ -8,7 +8,14 @@ import pytest
 import torch
 from torch.nn.functional import grid_sample
 
-from clnf_torch.geometry.sampling import affine_cells, affine_cells_32nds, pad_with_black, read_bilinear
+from clnf_torch.geometry.sampling import (
+    affine_cells,
+    affine_cells_32nds,
+    cells_at,
+    cells_at_32nds,
+    pad_with_black,
+    read_bilinear,
+)
 
 HEIGHT, WIDTH, SIDE = 13, 17, 6
 
@@ -70,6 +77,16 @@ def test_lattice_positions_are_within_a_64th_of_the_exact_ones(rng):
     for whole, fraction in (("column", "right"), ("row", "down")):
         a, b = (getattr(cells, whole) + getattr(cells, fraction) for cells in (exact, rounded))
         assert (a - b).abs().max() <= 1 / 64 + 2 / 1024
+
+
+def test_any_positions_are_split_or_rounded_half_to_even(rng, dtype):
+    positions = (20 * torch.randn(2, 30, 2, generator=rng, dtype=torch.float64)).to(dtype)
+    positions[0, 0] = torch.tensor([3 + 1 / 64, -(3 + 1 / 64)])  # half way between two 32nds
+    exact, rounded = cells_at(positions), cells_at_32nds(positions)
+    torch.testing.assert_close(torch.stack((exact.column + exact.right, exact.row + exact.down), -1), positions)
+    expected = torch.tensor([round(32 * value) for value in positions.flatten().tolist()]).reshape(positions.shape)
+    ours = torch.stack((32 * rounded.column + 32 * rounded.right, 32 * rounded.row + 32 * rounded.down), -1)
+    assert torch.equal(ours.long(), expected) and expected[0, 0].tolist() == [96, -96]
 
 
 @pytest.mark.parametrize("cells_of", [affine_cells, affine_cells_32nds])

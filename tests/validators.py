@@ -1,0 +1,40 @@
+"""A small validator: five landmarks, a square of four triangles on 8 x 7 pixels, and a random network."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from clnf_torch.geometry.warp import WarpTable
+
+WIDTH, HEIGHT = 8, 7
+ORIGIN = (-3.5, -2.5)  # of the pixel at column 0 and row 0 in the frame of reference
+CORNERS = ((-3.5, -2.5), (3.2, -2.3), (0.1, 0.4), (-3.3, 3.1), (3.4, 3.3))
+TRIANGLES = ((0, 1, 2), (1, 4, 2), (4, 3, 2), (3, 0, 2))
+
+
+def make_warp_frame() -> tuple[Tensor, WarpTable]:
+    """The corners in the frame of reference, (N, 2), and the table of the pixels inside, float64."""
+    corners = torch.tensor(CORNERS, dtype=torch.float64)
+    triangles = torch.tensor(TRIANGLES)
+    alpha, beta = barycentric_weights(corners, triangles)
+    triangle = triangle_map(alpha, beta)
+    rows, columns = (triangle >= 0).nonzero(as_tuple=True)
+    pixels = torch.stack((columns, rows), -1) + torch.tensor(ORIGIN, dtype=torch.float64)
+    return corners, WarpTable(triangles, alpha, beta, pixels, triangle[rows, columns])
+
+
+def barycentric_weights(corners: Tensor, triangles: Tensor) -> tuple[Tensor, Tensor]:
+    """The weights of the corners j and k as functions of (1, X, Y), (T, 3) each, by solving for them."""
+    at_corners = torch.cat((torch.ones(*triangles.shape, 1, dtype=corners.dtype), corners[triangles]), -1)  # (T, 3, 3)
+    weights = torch.linalg.inv(at_corners)  # column c: the weight that is 1 at corner c and 0 at the others
+    return weights[:, :, 1].contiguous(), weights[:, :, 2].contiguous()
+
+
+def triangle_map(alpha: Tensor, beta: Tensor) -> Tensor:
+    """The triangle that each pixel lies in, -1 for none, int64, (HEIGHT, WIDTH)."""
+    y, x = torch.meshgrid(torch.arange(HEIGHT) + ORIGIN[1], torch.arange(WIDTH) + ORIGIN[0], indexing="ij")
+    place = torch.stack((torch.ones_like(x), x, y), -1).double()
+    u, v = place @ alpha.mT, place @ beta.mT  # (HEIGHT, WIDTH, T)
+    inside = (u >= 0) & (v >= 0) & (u + v <= 1)
+    return torch.where(inside.any(-1), inside.int().argmax(-1), -1)
