@@ -1,0 +1,78 @@
+"""Small convolutional networks, built from the list of plain layers that a bundle holds."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Layer = Mapping[str, Any]
+"""A layer of a bundle: its `kind`, a key of `BUILDERS`, and what that kind needs."""
+
+
+def build_network(layers: Sequence[Layer], dtype: torch.dtype = torch.float32) -> nn.Sequential:
+    """A network of layers.
+
+    Args:
+        layers: In order; `converters/openface/network.py` describes their fields.
+        dtype: Number type of the weights and of the arithmetic.
+
+    Returns:
+        Maps pictures (B, C, H, W) to maps (B, C', H', W') or, with a `linear` layer, to vectors (B, C').
+
+    Raises:
+        ValueError: A layer's kind is unknown.
+        KeyError: A field is missing.
+    """
+    unknown = sorted({str(layer["kind"]) for layer in layers} - set(BUILDERS))
+    if unknown:
+        raise ValueError(f"layers {unknown} are not known; the known ones are {sorted(BUILDERS)}")
+    return nn.Sequential(*(BUILDERS[layer["kind"]](layer, dtype) for layer in layers))
+
+
+def _convolution(layer: Layer, dtype: torch.dtype) -> nn.Module:
+    """A valid cross-correlation of stride 1: weight (C', C, h, w), bias (C',)."""
+    outputs, inputs, *kernel = layer["weight"].shape
+    module = nn.Conv2d(inputs, outputs, tuple(kernel), device="meta")
+    return _with_weights(module, dtype, weight=layer["weight"], bias=layer["bias"])
+
+
+def _max_pooling(layer: Layer, dtype: torch.dtype) -> nn.Module:
+    """Maxima of windows `kernel` (h, w), `stride` (h, w) apart; those at the right and lower border may be cut off.
+
+    OpenFace: the number of windows is rounded half up, which for strides of 1 and 2 is the ceiling.
+    """
+    kernel, stride = tuple(layer["kernel"]), tuple(layer["stride"])
+    if any(step not in (1, 2) or size < step for size, step in zip(kernel, stride, strict=True)):
+        raise ValueError(f"pooling {kernel} with stride {stride}: expected strides of 1 or 2, and windows as large")
+    return nn.MaxPool2d(kernel, stride, ceil_mode=True)
+
+
+def _linear(layer: Layer, dtype: torch.dtype) -> nn.Module:
+    """A fully connected layer: weight (C', C * H * W) over maps in the order of memory, bias (C',)."""
+    outputs, inputs = layer["weight"].shape
+    module = nn.Linear(inputs, outputs, device="meta")
+    return nn.Sequential(nn.Flatten(), _with_weights(module, dtype, weight=layer["weight"], bias=layer["bias"]))
+
+
+def _prelu(layer: Layer, dtype: torch.dtype) -> nn.Module:
+    """A rectifier with a slope (C,) for the negative numbers of each channel."""
+    module = nn.PReLU(layer["slope"].shape[0], device="meta")
+    return _with_weights(module, dtype, weight=layer["slope"])
+
+
+def _with_weights(module: nn.Module, dtype: torch.dtype, **weights: Tensor) -> nn.Module:
+    """A module with these weights in place of its own, which were never made."""
+    for name, values in weights.items():
+        setattr(module, name, nn.Parameter(values.to(dtype), requires_grad=False))
+    return module
+
+
+BUILDERS = {
+    "conv": _convolution,
+    "max_pool": _max_pooling,
+    "linear": _linear,
+    "prelu": _prelu,
+    "relu": lambda layer, dtype: nn.ReLU(),
+    "sigmoid": lambda layer, dtype: nn.Sigmoid(),
+}
