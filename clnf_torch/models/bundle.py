@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clnf_torch.models.landmark_model import EarlyTermination, LandmarkModel
+from clnf_torch.models.landmark_model import EarlyTermination, LandmarkModel, Part
 from clnf_torch.models.patch_experts.base import PatchExperts
 from clnf_torch.models.patch_experts.cen import CENExperts
 from clnf_torch.models.patch_experts.expert_stack import ExpertStack
@@ -63,14 +63,24 @@ def build_model(bundle: Mapping[str, Any], dtype: torch.dtype = torch.float32) -
         BundleError: A field is missing or does not fit the others.
     """
     try:
-        model = bundle["model"]
-        pdm = PDM(*(model["pdm"][name].to(dtype) for name in ("mean", "modes", "variances")))
-        experts = [_build_experts(record, dtype) for record in model["experts"]]
-        rules = model["early_termination"]
-        early = EarlyTermination(*(rules[k].to(dtype) for k in ("weights", "biases", "cutoffs"))) if rules else None
-        return LandmarkModel(pdm, experts, model["experts"][0]["family"], early, model["triangulations"])
+        return _build_landmark_model(bundle["model"], dtype)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise BundleError(f"the bundle's fields do not make a model ({error!r}); convert the model again") from error
+
+
+def _build_landmark_model(model: Mapping[str, Any], dtype: torch.dtype) -> LandmarkModel:
+    """A shape with its patch experts, and its parts likewise."""
+    pdm = PDM(*(model["pdm"][name].to(dtype) for name in ("mean", "modes", "variances")))
+    experts = [_build_experts(record, dtype) for record in model["experts"]]
+    rules = model["early_termination"]
+    early = EarlyTermination(*(rules[k].to(dtype) for k in ("weights", "biases", "cutoffs"))) if rules else None
+    parts = [_build_part(record, dtype) for record in model.get("parts", ())]
+    return LandmarkModel(pdm, experts, model["experts"][0]["family"], early, model["triangulations"], parts)
+
+
+def _build_part(record: Mapping[str, Any], dtype: torch.dtype) -> Part:
+    """A part of a landmark model."""
+    return Part(record["name"], _build_landmark_model(record["model"], dtype), record["in_parent"], record["in_part"])
 
 
 def _build_experts(record: Mapping[str, Any], dtype: torch.dtype) -> PatchExperts:

@@ -28,6 +28,7 @@ class LandmarkModel(nn.Module):
         family: Which patch experts they are, e.g. "cen"; OpenFace chooses its settings by it.
         early_termination: Numbers that let good rotation hypotheses end the search early.
         triangulations: Triangles between landmarks for each view, for drawing, int64, each (T, 3).
+        parts: Finer models of regions of the face, in the order in which they are folded back.
 
     Raises:
         ValueError: There are no experts, or they are for another number of landmarks.
@@ -43,6 +44,7 @@ class LandmarkModel(nn.Module):
         family: str,
         early_termination: EarlyTermination | None = None,
         triangulations: Sequence[Tensor] = (),
+        parts: Sequence["Part"] = (),
     ) -> None:
         super().__init__()
         counts = [scale.visible.shape[1] for scale in experts]
@@ -53,6 +55,7 @@ class LandmarkModel(nn.Module):
         self.pdm, self.family = pdm, family
         self.experts = nn.ModuleList(experts)
         self.triangulations = tuple(triangulations)
+        self._parts = nn.ModuleList(parts)
         self.early_weights: Tensor | None
         self.early_biases: Tensor | None
         self.early_cutoffs: Tensor | None
@@ -76,6 +79,41 @@ class LandmarkModel(nn.Module):
         return tuple(self.experts_at(index).scale for index in range(self.num_scales))
 
     @property
+    def parts(self) -> tuple["Part", ...]:
+        """The finer models of regions of the face."""
+        return tuple(cast(Part, part) for part in self._parts)
+
+    @property
     def num_scales(self) -> int:
         """Number of scales."""
         return len(self.experts)
+
+
+class Part(nn.Module):
+    """A finer model of a region of the face, and which of its landmarks the whole face has too.
+
+    Args:
+        name: OpenFace's name of it, e.g. "left_eye_28"; settings are chosen by it.
+        model: Shape and patch experts of the region.
+        in_parent: Landmarks of the face that it shares, int64, shape (K,).
+        in_part: Which of its own landmarks they are, int64, shape (K,).
+
+    Raises:
+        ValueError: A shared landmark does not exist in the part, or the lists differ in length.
+
+    Source:
+        OpenFace ``CLNF::hierarchical_models`` and ``hierarchical_mapping``.
+    """
+
+    def __init__(self, name: str, model: LandmarkModel, in_parent: Tensor, in_part: Tensor) -> None:
+        super().__init__()
+        if in_parent.shape != in_part.shape or not in_part.numel() or int(in_part.max()) >= model.pdm.num_landmarks:
+            raise ValueError(
+                f"part {name!r} of {model.pdm.num_landmarks} landmarks shares {in_part.tolist()} with "
+                f"{in_parent.tolist()} of the face; give pairs of landmarks that exist"
+            )
+        self.name, self.model = name, model
+        self.in_parent: Tensor
+        self.in_part: Tensor
+        self.register_buffer("in_parent", in_parent)
+        self.register_buffer("in_part", in_part)

@@ -1,0 +1,91 @@
+"""Finer models of regions of the face: fitted where the whole face was found, and folded back into it."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from clnf_torch.fitting.areas import Pictures
+from clnf_torch.fitting.config import part_preset
+from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
+from clnf_torch.fitting.initialise import params_from_landmarks
+from clnf_torch.models.landmark_model import LandmarkModel, Part
+from clnf_torch.models.numerics import Numerics
+from clnf_torch.models.shape_params import ShapeParams
+
+REFINE_ABOVE = 0.9  # OpenFace: parts are refined on faces larger than this times the scale of their first patch experts
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartFit:
+    """One part of B faces."""
+
+    landmarks: Tensor  # (B, K, 2) pixels
+    params: ShapeParams
+    landmark_likelihoods: Tensor  # (B, K), -1e8 where the part was not refined
+    likelihood: Tensor  # (B,), minus infinity where the part was not refined
+    refined: Tensor  # (B,) bool: fitted to the picture; otherwise read off the whole face
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceWithParts:
+    """The whole face after its parts were folded back, and the parts."""
+
+    params: ShapeParams
+    landmarks: Tensor  # (B, N, 2) pixels
+    parts: dict[str, PartFit]
+
+
+def fit_parts(
+    model: LandmarkModel, numerics: Numerics, pictures: Pictures, params: ShapeParams, going: Tensor
+) -> FaceWithParts:
+    """Fit the parts of faces and fold them back.
+
+    Args:
+        model: The model of the whole face.
+        numerics: OpenFace's approximations or the exact forms.
+        pictures: The pictures of the faces.
+        params: The fitted faces, finite in every row.
+        going: Faces whose fit did not fail, bool, shape (B,); the others keep their parameters.
+
+    Source:
+        OpenFace ``CLNF::DetectLandmarks``, its hierarchical part.
+    """
+    landmarks = model.pdm.landmarks(params)
+    parts = {
+        part.name: _fit_part(part, numerics, pictures, landmarks, going & (params.scale > _least_scale(part)))
+        for part in model.parts
+    }
+    folded = landmarks
+    for part in model.parts:  # in the file's order: later parts overwrite earlier ones
+        folded = folded.index_copy(1, part.in_parent, parts[part.name].landmarks[:, part.in_part])
+    again = torch.stack([fit.refined for fit in parts.values()]).any(0)
+    # OpenFace: the face's own fit is discarded, the new one is not clamped, and landmarks at x = 0 are left out.
+    refolded = params_from_landmarks(model.pdm, folded, folded[..., 0] != 0).where(again, params)
+    return FaceWithParts(params=refolded, landmarks=model.pdm.landmarks(refolded), parts=parts)
+
+
+def _fit_part(part: Part, numerics: Numerics, pictures: Pictures, landmarks: Tensor, refine: Tensor) -> PartFit:
+    """One part of every face, refined in the rows of `refine` (B,)."""
+    pdm = part.model.pdm
+    shared = landmarks[:, part.in_parent]
+    known = torch.zeros(len(landmarks), pdm.num_landmarks, dtype=torch.bool, device=landmarks.device)
+    known = known.index_copy(1, part.in_part, shared[..., 0] != 0)  # OpenFace: x = 0 means missing
+    given = landmarks.new_zeros(len(landmarks), pdm.num_landmarks, 2).index_copy(1, part.in_part, shared)
+    start = params_from_landmarks(pdm, given, known)
+    fitter = LandmarkFitter(part.model, part_preset(part.name), numerics)
+    state = fitter.fit(pictures, FitState.at(start, pdm.num_landmarks), FaceOptions())
+    none = FitState.at(start, pdm.num_landmarks)
+    params = state.params.where(refine, start)
+    return PartFit(
+        landmarks=pdm.landmarks(params),
+        params=params,
+        landmark_likelihoods=torch.where(refine[:, None], state.landmark_likelihoods, none.landmark_likelihoods),
+        likelihood=torch.where(refine, state.likelihood, none.likelihood),
+        refined=refine,
+    )
+
+
+def _least_scale(part: Part) -> float:
+    """Pixels per millimetre of the whole face above which the part is refined."""
+    return REFINE_ABOVE * part.model.patch_scales[0]
