@@ -1,0 +1,73 @@
+"""Tables as comma-separated text, row by row as they come."""
+
+import contextlib
+import csv
+import io
+import os
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from clnf_torch.export.columns import Block, columns
+from clnf_torch.export.files import growing_file
+from clnf_torch.export.rows import FaceTable
+
+
+class CSVRows:
+    """Appends rows to a file; the first table brings the header.
+
+    Args:
+        file: Open for writing bytes.
+        image_mode: See `columns`.
+        openface_precision: Print as few digits as OpenFace does, instead of as many as tell any two numbers apart.
+    """
+
+    def __init__(self, file: BinaryIO, *, image_mode: bool = False, openface_precision: bool = False) -> None:
+        self._file, self._image_mode, self._rounded = file, image_mode, openface_precision
+        self._names: list[str] = []
+
+    def append(self, table: FaceTable) -> None:
+        """Writes the rows of a table; whole lines only.
+
+        Raises:
+            ValueError: It has other columns than the first one.
+        """
+        blocks = columns(table, image_mode=self._image_mode)
+        names = [name for block in blocks for name in block.names]
+        if self._names and names != self._names:
+            raise ValueError(f"these rows have {len(names)} columns that are not the {len(self._names)} of the first")
+        text = io.StringIO()
+        lines = csv.writer(text, lineterminator="\n")
+        if not self._names:
+            lines.writerow(names)
+        cells = [_cells(block, self._rounded) for block in blocks]
+        lines.writerows([cell for block in cells for cell in block[row]] for row in range(len(table)))
+        self._file.write(text.getvalue().encode("utf-8"))
+        self._names = names
+
+
+@contextlib.contextmanager
+def csv_file(
+    path: str | os.PathLike[str], *, image_mode: bool = False, openface_precision: bool = False
+) -> Iterator[CSVRows]:
+    """A CSV file in OpenFace's columns that grows with the rows appended to it.
+
+    It appears under its name when the block ends, with all rows so far, also when an error or Ctrl-C ends it.
+
+    Args:
+        path: The file, replaced if it exists.
+        image_mode: See `columns`.
+        openface_precision: See `CSVRows`.
+    """
+    with growing_file(path) as file:
+        yield CSVRows(file, image_mode=image_mode, openface_precision=openface_precision)
+
+
+def _cells(block: Block, rounded: bool) -> list[list[str]]:
+    """The cells of R rows of a block: numbers with fixed decimals, or the shortest text that reads back the same."""
+    if isinstance(block.values, tuple):
+        return [[text] for text in block.values]
+    values = block.values.detach().cpu()
+    if rounded:
+        decimals = block.decimals
+        return [[f"{value:.{decimals}f}" for value in row] for row in values.tolist()]
+    return [[str(value) for value in row] for row in values.numpy()]

@@ -1,0 +1,119 @@
+"""Pinhole cameras: what they see of points in front of them, and where what they see may lie."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """A pinhole camera without lens distortion, one for all faces or one per face.
+
+    Camera space has its origin at the pinhole, x to the right, y down and z away from the camera, in millimetres.
+    """
+
+    focal: Tensor  # (2,) or (B, 2): focal lengths along x and y, pixels
+    center: Tensor  # (2,) or (B, 2): principal point (x, y), pixels
+
+    @classmethod
+    def of(cls, fx: float, fy: float, cx: float, cy: float) -> "Intrinsics":
+        """The camera with these focal lengths and this principal point, pixels.
+
+        Raises:
+            ValueError: A focal length is not a positive number.
+        """
+        if not (0 < fx < float("inf") and 0 < fy < float("inf")):
+            raise ValueError(f"focal lengths are {fx} and {fy} px; expected two positive numbers")
+        return cls(torch.tensor((fx, fy), dtype=torch.float64), torch.tensor((cx, cy), dtype=torch.float64))
+
+    @classmethod
+    def for_picture(cls, width: int, height: int) -> "Intrinsics":
+        """The camera that OpenFace assumes behind a picture of unknown origin.
+
+        Its principal point is the middle, its focal length that of a common webcam: 500 pixels at 640 x 480, and the
+        mean of what width and height say of others.
+
+        Args:
+            width: Pixels.
+            height: Pixels.
+
+        Source:
+            The capture code of OpenFace's executables, as ``spec/pose_gaze.md`` describes it.
+        """
+        focal = (500 * width / 640 + 500 * height / 480) / 2
+        return cls.of(focal, focal, width / 2, height / 2)
+
+    def to(self, other: Tensor) -> "Intrinsics":
+        """The same camera in the number type of another tensor, and on its device."""
+        return Intrinsics(self.focal.to(other), self.center.to(other))
+
+
+def project(points: Tensor, camera: Intrinsics) -> Tensor:
+    """Where a camera sees points.
+
+    Args:
+        points: Camera space, millimetres, shape (B, N, 3).
+        camera: The camera, or one per row.
+
+    Returns:
+        Pixels (x, y), shape (B, N, 2). OpenFace: a point at depth 0 is returned as its (X, Y).
+
+    Source:
+        OpenFace ``Project``.
+    """
+    across, depth = points[..., :2], points[..., 2:]
+    flat = depth == 0
+    seen = camera.focal[..., None, :] * across / torch.where(flat, 1, depth) + camera.center[..., None, :]
+    return torch.where(flat, across, seen)
+
+
+def projection_slopes(points: Tensor, camera: Intrinsics) -> Tensor:
+    """How what a camera sees moves with the points.
+
+    Args:
+        points: Camera space, millimetres, shape (B, N, 3), none at depth 0.
+        camera: The camera, or one per row.
+
+    Returns:
+        Derivatives of `project`, pixels per millimetre, shape (B, 2, N, 3): picture coordinate, point, its coordinate.
+    """
+    depth = points[..., 2:]
+    eye = torch.eye(2, dtype=points.dtype, device=points.device)[:, None].expand(
+        *points.shape[:-2], 2, points.shape[-2], 2
+    )
+    away = -(points[..., :2] / depth).mT[..., None]
+    return torch.cat((eye, away), dim=-1) * (camera.focal[..., None, :] / depth).mT[..., None]
+
+
+def back_project(pixels: Tensor, depth: Tensor, camera: Intrinsics) -> Tensor:
+    """The points at given depths that a camera sees at given pixels.
+
+    Args:
+        pixels: Picture positions (x, y), shape (B, N, 2).
+        depth: Distance along the camera's axis, millimetres, shape (B, N).
+        camera: The camera, or one per row.
+
+    Returns:
+        Points in camera space, millimetres, shape (B, N, 3).
+    """
+    rays = (pixels - camera.center[..., None, :]) / camera.focal[..., None, :]
+    return torch.cat((rays * depth[..., None], depth[..., None]), dim=-1)
+
+
+def weak_perspective_origin(scale: Tensor, translation: Tensor, camera: Intrinsics) -> Tensor:
+    """Where the origin of a shape seen under weak perspective lies in camera space.
+
+    Args:
+        scale: Pixels per millimetre, shape (B,).
+        translation: Picture position of the shape's origin, pixels, shape (B, 2).
+        camera: The camera, or one per row.
+
+    Returns:
+        Points, millimetres, shape (B, 3). OpenFace: their depth follows from the focal length along x alone.
+
+    Source:
+        OpenFace ``GetShape``, ``GetPose``.
+    """
+    depth = camera.focal[..., 0] / scale
+    return back_project(translation[:, None], depth[:, None], camera)[:, 0]

@@ -1,0 +1,96 @@
+"""Gaze: from the centre of each eyeball, which the face gives, to the pupil, which the eye's landmarks give."""
+
+import torch
+from torch import Tensor
+
+from clnf_torch.geometry.rotation import euler_to_matrix
+from clnf_torch.models.numerics import Numerics, numerics_named
+
+EYE_PARTS = ("left_eye_28", "right_eye_28")  # the eye further left in the picture comes first
+EYE_CORNERS = ((36, 39), (42, 45))  # of the same eyes, among the 68 landmarks of a face
+IRIS = 8  # the first landmarks of an eye: a ring around the iris
+EYEBALL_OFFSET = (0.0, -3.5, 7.0)  # from the middle of the corners to the eyeball's centre in the head's axes, mm
+EYEBALL_RADIUS = 12.0  # millimetres
+
+
+def gaze_directions(
+    points: Tensor, eye_points: Tensor, head_rotation: Tensor, numerics: str | Numerics = "openface"
+) -> Tensor:
+    """Directions in which the eyes look.
+
+    The pupil lies where the ray from the camera through the middle of the iris meets the eyeball. OpenFace: that middle
+    is of the ring around the iris, not of the pupil's own landmarks. Where the ray misses the eyeball, "exact" looks at
+    the point of the ray that is nearest to its centre.
+
+    Args:
+        points: The faces' 68 landmarks in camera space, millimetres, shape (B, 68, 3).
+        eye_points: Those of the parts in `EYE_PARTS`, shape (B, 2, 28, 3). Only their directions matter.
+        head_rotation: Euler angles of `head_pose`, radians, shape (B, 3).
+        numerics: "openface" or "exact", which differ where the ray misses.
+
+    Returns:
+        Unit vectors from eyeball to pupil in camera space, left eye of the picture first, shape (B, 2, 3). An eye that
+        looks at a camera straight ahead has (0, 0, -1).
+
+    Raises:
+        ValueError: The shapes are wrong.
+
+    Source:
+        OpenFace ``EstimateGaze``.
+    """
+    if points.shape[1:] != (68, 3) or eye_points.shape[1:] != (2, 28, 3):
+        raise ValueError(
+            f"points have shape {tuple(points.shape)} and eye_points {tuple(eye_points.shape)}; "
+            "expected (B, 68, 3) and (B, 2, 28, 3): gaze needs a face of 68 landmarks and both 28-point eyes"
+        )
+    center = eyeball_centers(points.double(), head_rotation.double())
+    pupil = eye_points[:, :, :IRIS].double().mean(-2)
+    ray = pupil / torch.linalg.vector_norm(pupil, dim=-1, keepdim=True)
+    direction = _meeting(ray, center, numerics_named(numerics).quirks) - center
+    return (direction / torch.linalg.vector_norm(direction, dim=-1, keepdim=True)).to(points.dtype)
+
+
+def eyeball_centers(points: Tensor, head_rotation: Tensor) -> Tensor:
+    """Centres of the eyeballs: behind and above the middle of the eyes' corners.
+
+    Args:
+        points: Landmarks of the faces in camera space, millimetres, shape (B, 68, 3).
+        head_rotation: Euler angles, radians, shape (B, 3).
+
+    Returns:
+        Points, millimetres, shape (B, 2, 3).
+    """
+    middle = torch.stack([(points[:, a] + points[:, b]) / 2 for a, b in EYE_CORNERS], dim=1)
+    return middle + (euler_to_matrix(head_rotation) @ points.new_tensor(EYEBALL_OFFSET))[:, None]
+
+
+def gaze_angles(directions: Tensor) -> Tensor:
+    """Angles of both eyes' mean direction: 0 along the camera's axis towards it, positive to the right and down.
+
+    Args:
+        directions: From `gaze_directions`, shape (B, 2, 3).
+
+    Returns:
+        Angles (x, y), radians, shape (B, 2). OpenFace: both are measured against the component towards the camera, and
+        the mean is not made a unit vector again, which does not matter to them.
+
+    Source:
+        OpenFace ``GetGazeAngle``.
+    """
+    mean = directions.mean(1)
+    return torch.atan2(mean[:, :2], -mean[:, 2:])
+
+
+def _meeting(ray: Tensor, center: Tensor, quirks: bool) -> Tensor:
+    """The nearer points where unit rays (B, 2, 3) from the origin meet the eyeballs, shape (B, 2, 3).
+
+    OpenFace: it multiplies by the squared length of the ray where it should divide; that length is 1 but for rounding.
+    """
+    along = (ray * center).sum(-1, keepdim=True)
+    room = along.square() - center.square().sum(-1, keepdim=True) + EYEBALL_RADIUS**2  # a quarter of the discriminant
+    hit = ~(room < 0)  # not a number is no miss: it stays what it is
+    met = ray * (along - torch.where(room > 0, room, 1).sqrt() * (room > 0))
+    if quirks:
+        # OpenFace: a ray that misses has met the point (0, 0, -1), so that the eye looks into the camera.
+        return torch.where(hit, met, ray.new_tensor((0.0, 0.0, -1.0)))
+    return met

@@ -1,0 +1,59 @@
+"""All that is measured of fitted faces, in one call."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from clnf_torch.geometry.camera import Intrinsics
+from clnf_torch.measures.gaze import EYE_PARTS, gaze_angles, gaze_directions
+from clnf_torch.measures.head_pose import HeadPose, head_pose
+from clnf_torch.measures.landmarks_3d import FittedShape, landmarks_3d
+from clnf_torch.models.numerics import Numerics
+
+
+@dataclass(frozen=True)
+class Eyes:
+    """Both eyes of B faces, the one further left in the picture first."""
+
+    landmarks: Tensor  # (B, 2, 28, 2) pixels
+    points: Tensor  # (B, 2, 28, 3) camera space, millimetres
+    gaze: Tensor  # (B, 2, 3) unit vectors in camera space
+    gaze_angle: Tensor  # (B, 2) radians, of both eyes together
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What fitted landmarks say about B faces in front of the camera."""
+
+    points: Tensor  # (B, N, 3) landmarks in camera space, millimetres
+    pose: HeadPose
+    eyes: Eyes | None  # None where the model has no 28-point eyes
+
+
+def measure(
+    face: FittedShape,
+    parts: Mapping[str, FittedShape],
+    camera: Intrinsics,
+    numerics: str | Numerics = "openface",
+) -> Measures:
+    """3D landmarks, head pose and gaze.
+
+    Args:
+        face: The faces.
+        parts: Their parts by name, of which both eyes are measured.
+        camera: The camera, or one per face.
+        numerics: "openface" or "exact"; see `head_pose` and `gaze_directions`.
+
+    Returns:
+        One row per face; NaN where a row has no scale or numbers that are not finite (pose: 0 without a scale).
+    """
+    points, pose = landmarks_3d(face, camera), head_pose(face, camera, numerics)
+    if any(name not in parts for name in EYE_PARTS):
+        return Measures(points, pose, None)
+    eyes = [parts[name] for name in EYE_PARTS]
+    eye_points = torch.stack([landmarks_3d(eye, camera) for eye in eyes], dim=1)
+    gaze = gaze_directions(points, eye_points, pose.rotation, numerics)
+    landmarks = torch.stack([eye.landmarks for eye in eyes], dim=1)
+    return Measures(points, pose, Eyes(landmarks, eye_points, gaze, gaze_angles(gaze)))
