@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from clnf_torch.fitting.areas import Pictures
-from clnf_torch.fitting.candidates import Candidates, Choice, SearchInput
+from clnf_torch.fitting.candidates import Choice, SearchInput
 from clnf_torch.fitting.fitter import FaceOptions, LandmarkFitter
 from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, search_hypotheses
 from clnf_torch.fitting.initialise import params_from_box
@@ -176,9 +176,3 @@ def test_options_follow_their_faces():
 
 def test_openfaces_rotations():
     assert FRONTAL == ((0.0, 0.0, 0.0),) and len(MULTI_VIEW) == 11 and MULTI_VIEW[:1] == FRONTAL
-
-
-def test_candidates_are_laid_out_by_face_and_hypothesis():
-    candidates = Candidates.cross(torch.tensor([0, 2]), torch.tensor([1, 3]))
-    table = candidates.table(torch.tensor([1.0, 2.0, 3.0, 4.0]), (3, 4), -1)
-    assert table.tolist() == [[-1, 1, -1, 2], [-1, -1, -1, -1], [-1, 3, -1, 4]]
