@@ -1,6 +1,6 @@
 """Finer models of regions of the face: fitted where the whole face was found, and folded back into it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -25,6 +25,10 @@ class PartFit:
     landmark_likelihoods: Tensor  # (B, K), -1e8 where the part was not refined
     likelihood: Tensor  # (B,), minus infinity where the part was not refined
     refined: Tensor  # (B,) bool: fitted to the picture; otherwise read off the whole face
+
+    def __getitem__(self, rows: Tensor | slice) -> "PartFit":
+        """The faces of these rows."""
+        return PartFit(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,20 +1,28 @@
 """The landmark detector: from frame tensors and face boxes, or from other landmarks, to landmarks in one call."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from clnf_torch.fitting.areas import Pictures
 from clnf_torch.fitting.candidates import SearchInput
 from clnf_torch.fitting.config import FitConfig, preset_named
-from clnf_torch.fitting.fitter import FitState, LandmarkFitter
+from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
 from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, search_hypotheses
 from clnf_torch.fitting.initialise import params_from_landmarks
+from clnf_torch.fitting.parts import FaceWithParts, fit_parts
 from clnf_torch.models.bundle import build_model, load_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import Numerics, numerics_named
+from clnf_torch.models.shape_params import ShapeParams
 from clnf_torch.pipeline.inputs import check_points, face_options, read_pictures
 from clnf_torch.pipeline.result import FitResult
+
+CERTAIN_ABOVE = 0.725  # OpenFace's ``validation_boundary``
+Validator = Callable[[Pictures, Tensor, Tensor], Tensor]  # pictures, rotation (B, 3), landmarks (B, N, 2) to certainty
 
 
 class LandmarkDetector(nn.Module):
@@ -23,11 +31,14 @@ class LandmarkDetector(nn.Module):
     Args:
         model: The landmark model.
         numerics: "openface", "exact", or a `Numerics`.
+        validator: Tells how certain a fit is; None: every fit that did not fail succeeds.
     """
 
-    def __init__(self, model: LandmarkModel, numerics: str | Numerics = "openface") -> None:
+    def __init__(
+        self, model: LandmarkModel, numerics: str | Numerics = "openface", validator: Validator | None = None
+    ) -> None:
         super().__init__()
-        self.model, self.numerics = model, numerics_named(numerics)
+        self.model, self.numerics, self.validator = model, numerics_named(numerics), validator
 
     def fit(
         self,
@@ -40,6 +51,8 @@ class LandmarkDetector(nn.Module):
         regularisation: Tensor | float | None = None,
         landmark_weight: Tensor | None = None,
         visible: Tensor | None = None,
+        parts: bool = True,
+        validate: bool = True,
     ) -> FitResult:
         """Landmarks of the faces in boxes.
 
@@ -54,6 +67,8 @@ class LandmarkDetector(nn.Module):
                 CE-CLM). Smaller where faces are unlike those the model was made from, as in facial palsy.
             landmark_weight: Multiplies the landmarks' weights, shape (N,) or (B, N).
             visible: False hides landmarks, e.g. covered ones, bool, shape (N,) or (B, N).
+            parts: Fit the model's parts too, and fold them back into the face.
+            validate: Ask the validator, where there is one.
 
         Returns:
             One row per box.
@@ -62,7 +77,7 @@ class LandmarkDetector(nn.Module):
             ValueError: The shapes or types of the arguments are wrong. (Unusable numbers make unsuccessful rows.)
 
         Source:
-            OpenFace ``DetectLandmarksInImage``, without its validation and parts.
+            OpenFace ``DetectLandmarksInImage``.
         """
         boxes = check_points("boxes", boxes, (4,), like=self.model.pdm.mean)
         config = self._config(preset)
@@ -73,7 +88,11 @@ class LandmarkDetector(nn.Module):
         fitter = LandmarkFitter(self.model, config, self.numerics)
         boxes = torch.where(usable[:, None], boxes, torch.nan)
         choice = search_hypotheses(fitter, rotations, SearchInput(pictures=pictures, boxes=boxes, options=options))
-        return self._result(choice.state, choice.hypothesis, choice.success & usable)
+        result = self._finish(pictures, choice.state, choice.hypothesis, parts, validate)
+        if choice.judged is choice.state:
+            return result
+        judged = self._finish(pictures, choice.judged, choice.hypothesis, parts, validate)
+        return replace(result, certainty=judged.certainty, success=judged.success)
 
     def refine(
         self,
@@ -85,6 +104,8 @@ class LandmarkDetector(nn.Module):
         regularisation: Tensor | float | None = None,
         landmark_weight: Tensor | None = None,
         visible: Tensor | None = None,
+        parts: bool = True,
+        validate: bool = True,
     ) -> FitResult:
         """Landmarks found again, from where another method thinks they are.
 
@@ -97,6 +118,8 @@ class LandmarkDetector(nn.Module):
             regularisation: As for `fit`.
             landmark_weight: As for `fit`.
             visible: As for `fit`.
+            parts: As for `fit`.
+            validate: As for `fit`.
 
         Returns:
             One row per face.
@@ -104,8 +127,7 @@ class LandmarkDetector(nn.Module):
         Raises:
             ValueError: The shapes or types of the arguments are wrong.
         """
-        num_landmarks = self.model.pdm.num_landmarks
-        landmarks = check_points("landmarks", landmarks, (num_landmarks, 2), like=self.model.pdm.mean)
+        landmarks = check_points("landmarks", landmarks, (self.model.pdm.num_landmarks, 2), like=self.model.pdm.mean)
         pictures, framed = read_pictures(frames, frame, landmarks.shape[0], landmarks.device)
         options = face_options(self._shape(landmarks), landmarks, regularisation, landmark_weight, visible)
         known = landmarks.isfinite().all(-1)
@@ -114,9 +136,85 @@ class LandmarkDetector(nn.Module):
         landmarks = torch.where(usable[:, None, None], landmarks, self.model.pdm.mean[:, :2])
         start = params_from_landmarks(self.model.pdm, landmarks, known | ~usable[:, None])
         start = start.where(usable, start.filled(torch.nan))
-        fitter = LandmarkFitter(self.model, self._config(preset), self.numerics)
-        state = fitter.fit(pictures, FitState.at(start, num_landmarks), options)
-        return self._result(state, torch.zeros_like(state.view), state.going)
+        return self._fit_from(pictures, start, self._config(preset), options, parts, validate)
+
+    def track(
+        self,
+        frames: Tensor,
+        params: ShapeParams,
+        frame: Tensor | None = None,
+        *,
+        preset: str | FitConfig = "tracking",
+        parts: bool = True,
+        validate: bool = True,
+    ) -> FitResult:
+        """Landmarks of faces that were somewhere else a moment ago.
+
+        Args:
+            frames: As for `fit`.
+            params: Where each face was, B rows. Rows that are not finite are unsuccessful.
+            frame: As for `fit`.
+            preset: As for `fit`.
+            parts: As for `fit`.
+            validate: As for `fit`.
+
+        Returns:
+            One row per face.
+
+        Raises:
+            ValueError: The shapes or types of the arguments are wrong.
+
+        Source:
+            OpenFace ``CLNF::DetectLandmarks``, as ``DetectLandmarksInVideo`` calls it.
+        """
+        pictures, framed = read_pictures(frames, frame, len(params), params.scale.device)
+        params = params.where(framed, params.filled(torch.nan))
+        return self._fit_from(pictures, params, self._config(preset), FaceOptions(), parts, validate)
+
+    def _fit_from(
+        self,
+        pictures: Pictures,
+        start: ShapeParams,
+        config: FitConfig,
+        options: FaceOptions,
+        parts: bool,
+        validate: bool,
+    ) -> FitResult:
+        """Fit faces from parameters, without hypotheses."""
+        fitter = LandmarkFitter(self.model, config, self.numerics)
+        state = fitter.fit(pictures, FitState.at(start, self.model.pdm.num_landmarks), options)
+        return self._finish(pictures, state, torch.zeros_like(state.view), parts, validate)
+
+    def _finish(
+        self, pictures: Pictures, state: FitState, hypothesis: Tensor, parts: bool, validate: bool
+    ) -> FitResult:
+        """The result of a fit that has ended, with its parts folded back, and judged."""
+        sound = state.params.finite()
+        params = state.params.where(sound, state.params.filled(1))
+        if parts and self.model.parts:
+            face = fit_parts(self.model, self.numerics, pictures, params, state.going & sound)
+        else:
+            face = FaceWithParts(params=params, landmarks=self.model.pdm.landmarks(params), parts={})
+        certainty, success = self._judge(pictures, face, state.going, validate)
+        return FitResult(
+            landmarks=torch.where(sound[:, None, None], face.landmarks, torch.nan),
+            params=face.params.where(sound, state.params),
+            likelihood=state.likelihood,
+            landmark_likelihoods=state.landmark_likelihoods,
+            view=state.view,
+            visible=state.visible,
+            hypothesis=hypothesis,
+            certainty=certainty,
+            success=success,
+            parts=face.parts,
+        )
+
+    def _judge(self, pictures: Pictures, face: FaceWithParts, going: Tensor, validate: bool) -> tuple[Tensor, Tensor]:
+        """Certainty (B,) and success (B,). OpenFace: a fit that failed is not validated and has certainty 0."""
+        if not validate or self.validator is None:
+            return going.to(face.landmarks.dtype), going
+        certainty = self.validator(pictures, face.params.rotation, face.landmarks)
+        return torch.where(going, certainty, 0), going & (certainty > CERTAIN_ABOVE)
 
     def _shape(self, faces: Tensor) -> tuple[int, int]:
         """Number of faces and of landmarks (B, N)."""
@@ -125,21 +223,6 @@ class LandmarkDetector(nn.Module):
     def _config(self, preset: str | FitConfig) -> FitConfig:
         """Settings by name, or the caller's own."""
         return preset_named(preset, self.model.family) if isinstance(preset, str) else preset
-
-    def _result(self, state: FitState, hypothesis: Tensor, success: Tensor) -> FitResult:
-        """The result of a fit that has ended."""
-        sound = state.params.finite()
-        landmarks = self.model.pdm.landmarks(state.params.where(sound, state.params.filled(0)))
-        return FitResult(
-            landmarks=torch.where(sound[:, None, None], landmarks, torch.nan),
-            params=state.params,
-            likelihood=state.likelihood,
-            landmark_likelihoods=state.landmark_likelihoods,
-            view=state.view,
-            visible=state.visible,
-            hypothesis=hypothesis,
-            success=success,
-        )
 
 
 def load(

@@ -1,10 +1,14 @@
 """What a fit gives back."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+import torch
 from torch import Tensor
 
+from clnf_torch.fitting.parts import PartFit
 from clnf_torch.models.shape_params import ShapeParams
+
+EYES = ("left_eye_28", "right_eye_28")  # by their place in the picture: "left" are landmarks 36 to 41
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,4 +22,19 @@ class FitResult:
     view: Tensor  # (B,) int64: the view of the patch experts at the last scale
     visible: Tensor  # (B, N) bool: landmarks that have experts in that view
     hypothesis: Tensor  # (B,) int64: the rotation hypothesis that was kept
+    certainty: Tensor  # (B,) of the validation, 0 to 1; without one 1 where the fit succeeded
     success: Tensor  # (B,) bool
+    parts: dict[str, PartFit]  # by name; empty where the model has none or they were not asked for
+
+    def __getitem__(self, rows: Tensor | slice) -> "FitResult":
+        """The faces of these rows."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        parts = {name: part[rows] for name, part in values.pop("parts").items()}
+        return FitResult(parts=parts, **{name: value[rows] for name, value in values.items()})
+
+    @property
+    def eye_landmarks(self) -> Tensor | None:
+        """Both eyes' landmarks, left then right, pixels, shape (B, 56, 2); None without eye parts."""
+        if not all(name in self.parts for name in EYES):
+            return None
+        return torch.cat([self.parts[name].landmarks for name in EYES], dim=1)
