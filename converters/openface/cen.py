@@ -14,15 +14,10 @@ from numpy.typing import NDArray
 from clnf_torch.converters.openface.cen_expert import MARKER, Expert, read_expert
 from clnf_torch.converters.openface.errors import ConversionError
 from clnf_torch.converters.openface.lookalikes import refuse_lookalikes
-from clnf_torch.converters.openface.matrix import (
-    DTYPES,
-    FLOAT64,
-    INT32,
-    BinaryReader,
-)
+from clnf_torch.converters.openface.matrix import DTYPES, INT32, BinaryReader
 from clnf_torch.converters.openface.text import require_file
+from clnf_torch.converters.openface.views import read_views
 
-MIN_SCALE, MAX_SCALE = 1e-3, 1e3  # pixels per model unit; OpenFace's are 0.25 to 1
 WHAT = "CEN patch experts"
 OLDER_LAYOUT = "these are experts of the older CE-CLM layout; use the files that OpenFace 2.2 downloads"
 
@@ -89,58 +84,23 @@ def read_cen(path: Path, points: int) -> CenFile:
 
 def _read_header(reader: BinaryReader, points: int) -> dict[str, Any]:
     """Everything before the experts, as fields of ``CenFile``."""
-    place = reader.place
-    scale = reader.take("d", "the patch scaling (float64)")
-    if not MIN_SCALE <= scale <= MAX_SCALE:
-        expected = f"a patch scaling from {MIN_SCALE:g} to {MAX_SCALE:g}"
-        raise ConversionError(place, expected=expected, found=f"{scale:g}")
-    place = reader.place
-    views = reader.take("i", "the number of views (int32)")
-    if views < 1 or 48 * views > reader.remaining:  # a view has a centre (36 bytes) and a matrix header (12) at least
-        found = f"{views} with {reader.remaining} bytes left"
-        raise ConversionError(place, expected="a number of views that the file can hold", found=found)
-    centers, visible = [], []
-    for reader.view in range(views):
-        centers.append(_read_center(reader))
-    for reader.view in range(views):
-        visible.append(_read_visibility(reader, points))
-    reader.view = None
+    views = read_views(reader, points)
     _refuse_older_layout(reader)
     mirror_inds = _read_mirror(reader, "the mirrored landmarks", points)
-    mirror_views = _read_mirror(reader, "the mirrored views", views)
+    mirror_views = _read_mirror(reader, "the mirrored views", len(views.centers))
     return {
-        "scale": scale,
-        "view_centers": np.stack([values for values, _ in centers]),
-        "visible": np.stack([values for values, _ in visible]),
+        "scale": views.scale,
+        "view_centers": views.centers,
+        "visible": views.visible,
         "mirror_inds": mirror_inds[0],
         "mirror_views": mirror_views[0],
         "shapes": {
-            "view_centers": [list(shape) for _, shape in centers],
-            "visible": [list(shape) for _, shape in visible],
+            "view_centers": [list(shape) for shape in views.center_shapes],
+            "visible": [list(shape) for shape in views.visible_shapes],
             "mirror_inds": list(mirror_inds[1]),
             "mirror_views": list(mirror_views[1]),
         },
     }
-
-
-def _read_center(reader: BinaryReader) -> tuple[NDArray[np.float64], tuple[int, int]]:
-    """A view's Euler angles in degrees, (3,), and the shape in the file."""
-    place = reader.place
-    angles, shape = reader.vector("a view centre", FLOAT64, 3)
-    if abs(angles).max() > 360:
-        found = f"{abs(angles).max():g}"
-        raise ConversionError(place, expected="a view centre of at most 360 degrees", found=found)
-    return angles, shape
-
-
-def _read_visibility(reader: BinaryReader, points: int) -> tuple[NDArray[np.bool_], tuple[int, int]]:
-    """Which landmarks a view shows, (N,), and the shape in the file."""
-    place = reader.place
-    values, shape = reader.vector("the landmarks' visibility", INT32, points)
-    if ((values != 0) & (values != 1)).any():
-        found = f"values from {values.min()} to {values.max()}"
-        raise ConversionError(place, expected="visibilities of 0 or 1", found=found)
-    return values.astype(bool), shape
 
 
 def _read_mirror(reader: BinaryReader, what: str, count: int) -> tuple[NDArray[np.int64], tuple[int, int]]:

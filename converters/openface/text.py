@@ -63,11 +63,15 @@ class TextReader:
         file: The file, for messages.
         content: Its bytes.
         at: Offset of the next byte.
+        view: The view being read, for messages.
+        landmark: The landmark being read, for messages.
     """
 
     file: Path
     content: bytes
     at: int = 0
+    view: int | None = None
+    landmark: int | None = None
 
     @classmethod
     def open(cls, path: Path, what: str) -> "TextReader":
@@ -81,7 +85,8 @@ class TextReader:
 
     def place_of(self, offset: int) -> Place:
         """The line that a byte is on."""
-        return Place(file=self.file, line=self.content.count(b"\n", 0, offset) + 1)
+        line = self.content.count(b"\n", 0, offset) + 1
+        return Place(file=self.file, line=line, view=self.view, landmark=self.landmark)
 
     def skip_comments(self) -> None:
         """Skips lines that begin with ``#``, a space or nothing, as OpenFace ``SkipComments`` does."""
@@ -120,14 +125,18 @@ class TextReader:
 
     def numbers(self, count: int, what: str) -> NDArray[np.float64]:
         """The next ``count`` numbers, shape (count,); memory is asked for only when the file can hold them."""
-        remaining = len(self.content) - self.at
-        if 2 * count - 1 > remaining:  # a digit each, and something between them
-            found = f"{remaining} bytes before the end"
-            raise ConversionError(self.place, expected=f"{what}, {count} numbers", found=found)
+        self.require_numbers(count, what)
         values = np.empty(count)
         for k in range(count):
             values[k] = self.number(f"number {k + 1} of {count} of {what}")
         return values
+
+    def require_numbers(self, count: int, what: str) -> None:
+        """Refuses more numbers than the rest of the file can hold, before memory is asked for."""
+        remaining = len(self.content) - self.at
+        if 2 * count - 1 > remaining:  # a digit each, and something between them
+            found = f"{remaining} bytes before the end"
+            raise ConversionError(self.place, expected=f"{what}, {count} numbers", found=found)
 
     def matrix(self, what: str, codes: tuple[int, ...] = (FLOAT32, FLOAT64)) -> NDArray[np.float64]:
         """Reads a matrix after its comment lines.
@@ -146,6 +155,12 @@ class TextReader:
             OpenFace ``ReadMat``.
         """
         self.skip_comments()
+        values = self.matrix_here(what, codes)
+        self.end_line(what)
+        return values
+
+    def matrix_here(self, what: str, codes: tuple[int, ...] = (FLOAT32, FLOAT64)) -> NDArray[np.float64]:
+        """Reads a matrix that begins with the next word; arguments, value and errors as for ``matrix``."""
         start = self.at
         rows, cols = self.integer(f"rows of {what}", 0), self.integer(f"columns of {what}", 0)
         code = self.integer(f"element type of {what}", 0)
@@ -159,7 +174,6 @@ class TextReader:
                 self.place_of(start), expected=f"{what} of element type {allowed}", found=f"type {code}"
             )
         values = self.numbers(rows * cols, what).reshape(rows, cols)
-        self.end_line(what)
         if code in (UINT8, INT32) and (values != np.rint(values)).any():
             raise ConversionError(self.place_of(start), expected=f"{what} of whole numbers", found="fractions")
         return values

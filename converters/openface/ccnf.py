@@ -1,0 +1,181 @@
+"""CCNF patch experts (``ccnf_patches_*.txt``, binary for all that): what a file holds, and its record in a bundle."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from clnf_torch.converters.openface.ccnf_expert import CcnfExpert, read_expert
+from clnf_torch.converters.openface.errors import ConversionError, Place
+from clnf_torch.converters.openface.expert_tensors import fit_into, require_little_padding
+from clnf_torch.converters.openface.lookalikes import refuse_lookalikes
+from clnf_torch.converters.openface.matrix import FLOAT32, BinaryReader
+from clnf_torch.converters.openface.text import require_file
+from clnf_torch.converters.openface.views import Views, read_views
+
+WHAT = "CCNF patch experts"
+
+Components = dict[int, tuple[NDArray[np.float32], ...]]
+"""Sigma's components by window size, each (R * R, R * R)."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CcnfFile:
+    """What a CCNF file holds.
+
+    Attributes:
+        path: The file.
+        views: Scale, view centres and visibilities.
+        components: Sigma's components by window size, for those sizes that have any.
+        betas: Number of betas of each expert.
+        support: Side S of the square that an expert looks at, pixels.
+        experts: By view and landmark; landmarks without neurons have none.
+    """
+
+    path: Path
+    views: Views
+    components: Components
+    betas: int
+    support: int
+    experts: dict[tuple[int, int], CcnfExpert]
+
+
+def read_ccnf(path: Path, points: int) -> CcnfFile:
+    """Reads a CCNF file.
+
+    Args:
+        path: The file.
+        points: Number of landmarks N of the PDM.
+
+    Returns:
+        The file's contents.
+
+    Raises:
+        ConversionError: The file is anything but a complete CCNF file for N landmarks.
+
+    Source:
+        The layout that ``spec/ccnf.md`` section 2 gives for OpenFace's reader.
+    """
+    require_file(path, WHAT, "complete the model directory")
+    with open(path, "rb") as stream:
+        reader = BinaryReader(stream, path)
+        refuse_lookalikes(reader.peek(64), path, reader.size, WHAT)
+        views = read_views(reader, points)
+        components, betas = _read_components(reader)
+        experts = _read_experts(reader, views.visible, betas)
+        reader.expect_end("the last expert")
+    support = next(iter(experts.values())).weights.shape[-1]
+    return CcnfFile(path=path, views=views, components=components, betas=betas, support=support, experts=experts)
+
+
+def _read_components(reader: BinaryReader) -> tuple[Components, int]:
+    """Sigma's components by window size, and the number of betas of every expert.
+
+    OpenFace: of several entries for one window size the last one counts; the first window size listed, whichever it is,
+    has as many components as each expert has betas.
+    """
+    place = reader.place
+    count = reader.take("i", "the number of window sizes (int32)")
+    if count < 0 or 8 * count > reader.remaining:  # a size and a number of components at least
+        raise ConversionError(place, expected="a number of window sizes that the file can hold", found=str(count))
+    components: Components = {}
+    betas = 0
+    for k in range(count):
+        place = reader.place
+        window, number = reader.take("2i", "a window size and its number of components")
+        if window < 1 or number < 0 or 16 * number > reader.remaining:
+            found = f"{number} for window {window}"
+            raise ConversionError(place, expected="a number of components that the file can hold", found=found)
+        betas = number if k == 0 else betas
+        components[window] = tuple(_read_component(reader, window) for _ in range(number))
+    return {window: matrices for window, matrices in components.items() if matrices}, betas
+
+
+def _read_component(reader: BinaryReader, window: int) -> NDArray[np.float32]:
+    """A relation between the cells of a window, (R * R, R * R)."""
+    matrix = reader.matrix(f"a component of window {window}")
+    if matrix.code != FLOAT32 or matrix.shape != (window**2, window**2):
+        expected = f"a component of window {window}, {window**2} x {window**2} of float32"
+        found = f"{matrix.rows} x {matrix.cols} of type {matrix.code}"
+        raise ConversionError(matrix.place, expected=expected, found=found)
+    return matrix.read()
+
+
+def _read_experts(reader: BinaryReader, visible: NDArray[np.bool_], betas: int) -> dict[tuple[int, int], CcnfExpert]:
+    """The experts of all V x N slots that have neurons, by view and landmark."""
+    reader.require(20 * visible.size, f"{' x '.join(map(str, visible.shape))} experts of at least 20 bytes")
+    experts: dict[tuple[int, int], CcnfExpert] = {}
+    support = 0
+    for view, landmark in np.ndindex(visible.shape):
+        reader.view, reader.landmark = view, landmark
+        place = reader.place
+        expert = read_expert(reader, support, betas)
+        if expert is not None:
+            support = expert.weights.shape[-1]
+            experts[view, landmark] = expert
+        elif visible[view, landmark]:
+            raise ConversionError(place, expected="neurons for a landmark that the view shows", found="none")
+    reader.view = reader.landmark = None
+    if not experts:
+        raise ConversionError(reader.file, expected="at least one expert with neurons", found="none")
+    return experts
+
+
+def convert_ccnf(files: list[CcnfFile], half: bool) -> list[dict[str, Any]]:
+    """The scales' experts as records of the bundle.
+
+    Args:
+        files: What the files hold, coarse to fine.
+        half: Whether to store the experts' weights as float16.
+
+    Returns:
+        A record for each file.
+
+    Raises:
+        ConversionError: A file does not go with the last one, or cannot be stored.
+    """
+    # OpenFace: the table of components of the last file read serves all scales.
+    matrices = {window: torch.from_numpy(np.stack(own)) for window, own in files[-1].components.items()}
+    most = max(map(len, matrices.values()), default=0)
+    for file in files:
+        if file.betas < most:
+            expected = f"{most} betas for the components that {files[-1].path.name} has"
+            raise ConversionError(file.path, expected=expected, found=str(file.betas), remedy="use files of one model")
+    return [_record(file, matrices, half) for file in files]
+
+
+def _record(file: CcnfFile, components: dict[int, Tensor], half: bool) -> dict[str, Any]:
+    """One scale's experts as a record of the bundle."""
+    views = file.views
+    experts = [file.experts[int(view), int(landmark)] for view, landmark in np.argwhere(views.visible)]
+    counts = [len(expert.numbers) for expert in experts]
+    require_little_padding(counts, file.path, "neurons")
+    confidence = np.zeros(views.visible.shape)
+    numbers = np.zeros((2, len(experts), max(counts, default=0)))  # biases, alphas
+    weights = torch.zeros(
+        len(experts), file.support**2, numbers.shape[-1], dtype=torch.float16 if half else torch.float32
+    )
+    for (view, landmark), expert, row, target in zip(
+        np.argwhere(views.visible), experts, numbers.swapaxes(0, 1), weights.numpy(), strict=True
+    ):
+        confidence[view, landmark] = expert.confidence
+        row[:, : len(expert.numbers)] = expert.numbers[:, 1:].T
+        place = Place(file=file.path, view=int(view), landmark=int(landmark))
+        target[:, : len(expert.numbers)] = fit_into(weights.dtype, expert.gained_weights().T, place)
+    return {
+        "family": "ccnf",
+        "scale": views.scale,
+        "support": file.support,
+        "view_centers": torch.from_numpy(np.deg2rad(views.centers)),
+        "visible": torch.from_numpy(views.visible),
+        "confidence": torch.from_numpy(confidence),
+        "weights": weights,
+        "biases": torch.from_numpy(numbers[0]),
+        "alphas": torch.from_numpy(numbers[1]),
+        "betas": torch.from_numpy(np.array([expert.betas for expert in experts]).reshape(len(experts), file.betas)),
+        "components": components,
+    }

@@ -1,0 +1,159 @@
+"""SVR patch experts (``svr_patches_*.txt``): what a file holds, and its record in a bundle."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from clnf_torch.converters.openface.errors import ConversionError, Place
+from clnf_torch.converters.openface.expert_tensors import fit_into
+from clnf_torch.converters.openface.matrix import FLOAT64, INT32
+from clnf_torch.converters.openface.svr_expert import MODALITIES, Match, read_expert
+from clnf_torch.converters.openface.text import TextReader, shape_text
+from clnf_torch.converters.openface.views import Views, check_center, check_scale, check_visibility
+
+FLAT = float(np.finfo(np.float64).eps)  # OpenFace: a template of less variance correlates perfectly with everything
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SvrFile:
+    """What an SVR file holds.
+
+    Attributes:
+        path: The file.
+        views: Scale, view centres and visibilities.
+        support: Side S of the square that an expert looks at, pixels.
+        modalities: Names of the modalities of every expert, in order.
+        experts: The experts of visible landmarks, by view and landmark.
+    """
+
+    path: Path
+    views: Views
+    support: int
+    modalities: tuple[str, ...]
+    experts: dict[tuple[int, int], tuple[Match, ...]]
+
+
+def read_svr(path: Path, points: int) -> SvrFile:
+    """Reads an SVR file.
+
+    Args:
+        path: The file.
+        points: Number of landmarks N of the PDM.
+
+    Returns:
+        The file's contents.
+
+    Raises:
+        ConversionError: The file is anything but a complete SVR file for N landmarks.
+
+    Source:
+        OpenFace ``Patch_experts::Read_SVR_patch_experts``.
+    """
+    reader = TextReader.open(path, "SVR patch experts")
+    views = _read_views(reader, points)
+    reader.skip_comments()
+    experts: dict[tuple[int, int], tuple[Match, ...]] = {}
+    first: tuple[Match, ...] | None = None
+    for view, landmark in np.ndindex(views.visible.shape):
+        reader.view, reader.landmark = view, landmark
+        matches = read_expert(reader, first)
+        first = first or matches
+        if views.visible[view, landmark]:
+            experts[view, landmark] = matches
+    reader.view = reader.landmark = None
+    reader.expect_end("the last expert")
+    assert first is not None
+    names = tuple(MODALITIES[match.modality] for match in first)
+    return SvrFile(path=path, views=views, support=len(first[0].weights), modalities=names, experts=experts)
+
+
+def _read_views(reader: TextReader, points: int) -> Views:
+    """Scale, view centres and visibilities, each after its comment lines."""
+    reader.skip_comments()
+    place = reader.place
+    scale = check_scale(reader.number("the patch scaling"), place)
+    reader.end_line("the patch scaling")
+    reader.skip_comments()
+    place = reader.place
+    count = reader.integer("the number of views", 1)
+    if 16 * count > len(reader.content) - reader.at:  # a view has two matrices of at least four numbers
+        raise ConversionError(place, expected="a number of views that the file can hold", found=str(count))
+    reader.end_line("the number of views")
+    centers, visible = [], []
+    for reader.view in range(count):
+        place, values = _read_vector(reader, "a view centre", FLOAT64, 3)
+        centers.append(check_center(values, place))
+    for reader.view in range(count):
+        place, values = _read_vector(reader, "the landmarks' visibility", INT32, points)
+        visible.append(check_visibility(values, place))
+    reader.view = None
+    return Views(scale=scale, centers=np.stack(centers), visible=np.stack(visible))
+
+
+def _read_vector(reader: TextReader, what: str, code: int, length: int) -> tuple[Place, NDArray[np.float64]]:
+    """A matrix of one row or column (length,), and the line of its header."""
+    reader.skip_comments()
+    place, values = reader.place, reader.matrix(what, codes=(code,))
+    if 1 not in values.shape or values.size != length:
+        raise ConversionError(place, expected=f"{what}, {length} values", found=f"a {shape_text(values)} matrix")
+    return place, values.reshape(-1)
+
+
+def convert_svr(files: list[SvrFile], half: bool) -> list[dict[str, Any]]:
+    """The scales' experts as records of the bundle.
+
+    Args:
+        files: What the files hold, coarse to fine.
+        half: Whether to store the experts' weights as float16.
+
+    Returns:
+        A record for each file.
+
+    Raises:
+        ConversionError: A number cannot be stored.
+    """
+    return [_record(file, half) for file in files]
+
+
+def _record(file: SvrFile, half: bool) -> dict[str, Any]:
+    """One scale's experts as a record of the bundle."""
+    views, many = file.views, len(file.modalities)
+    confidence = np.zeros(views.visible.shape)
+    scalings, biases = np.zeros((2, len(file.experts), many))
+    kind = torch.float16 if half else torch.float32
+    weights = torch.zeros(len(file.experts), file.support**2, many, dtype=kind)
+    for row, ((view, landmark), matches) in enumerate(file.experts.items()):
+        place = Place(file=file.path, view=view, landmark=landmark)
+        confidence[view, landmark] = fit_into(torch.float32, np.array(sum(m.confidence for m in matches)), place)
+        for k, match in enumerate(matches):
+            template, bias = _normalise(match)
+            weights.numpy()[row, :, k] = template
+            scalings[row, k], biases[row, k] = match.scaling, fit_into(torch.float32, np.array(bias), place)
+    return {
+        "family": "svr",
+        "scale": views.scale,
+        "support": file.support,
+        "view_centers": torch.from_numpy(np.deg2rad(views.centers)),
+        "visible": torch.from_numpy(views.visible),
+        "confidence": torch.from_numpy(confidence),
+        "weights": weights,
+        "scalings": torch.from_numpy(scalings),
+        "biases": torch.from_numpy(biases),
+        "modalities": list(file.modalities),
+    }
+
+
+def _normalise(match: Match) -> tuple[NDArray[np.float64], float]:
+    """The template (S * S,), pixels row by row, minus its mean, divided by its length; and the bias.
+
+    OpenFace: the file's matrices are transposed, their rows are columns of the picture.
+    """
+    template = match.weights.astype(np.float64).T.reshape(-1)
+    template = template - template.mean()
+    if np.square(template).mean() < FLAT:
+        return np.zeros_like(template), match.bias + match.scaling
+    return template / np.linalg.norm(template), match.bias
