@@ -1,0 +1,226 @@
+"""Detection validation: how certain it is that landmarks lie on a face, from what is seen between them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from clnf_torch.detection.network import build_network
+from clnf_torch.geometry.sampling import cells_at, cells_at_32nds, pad_with_black, read_bilinear
+from clnf_torch.geometry.warp import WarpTable, warp_positions
+from clnf_torch.models.numerics import Numerics
+
+BOUNDARY = 0.725  # OpenFace's ``validation_boundary``
+BORDER = 3  # pixels around the landmarks that OpenFace cuts out with them
+FACES = 64  # faces that a network looks at together, so that its activations stay small
+
+
+def is_face(certainty: Tensor, boundary: float = BOUNDARY) -> Tensor:
+    """Whether certainties (B,) exceed the boundary, bool, shape (B,).
+
+    OpenFace: both are float32. Of 20 scores the sixth is 0.725 to the last bit, and fails.
+    """
+    return certainty.float() > boundary
+
+
+class ViewValidator(nn.Module):
+    """The validator of faces that are turned one way.
+
+    Args:
+        table: The warp from the frame of reference, with its P pixels.
+        places: Where these pixels are in the picture that the network looks at, row by row, int64, shape (P,).
+        size: Height H and width W of that picture.
+        mean: Mean of each normalised pixel, shape (P,).
+        deviation: Its standard deviation, shape (P,).
+        network: Maps pictures (B, 1, H, W) to scores (B, C), best first.
+    """
+
+    def __init__(
+        self,
+        table: WarpTable,
+        places: Tensor,
+        size: tuple[int, int],
+        mean: Tensor,
+        deviation: Tensor,
+        network: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.size, self.network = size, network
+        self.places: Tensor
+        self.mean: Tensor
+        self.deviation: Tensor
+        for name, values in (("places", places), ("mean", mean), ("deviation", deviation)):
+            self.register_buffer(name, values)
+        for name, values in table._asdict().items():
+            self.register_buffer(f"_{name}", values)
+
+    @property
+    def table(self) -> WarpTable:
+        """The warp, on the module's device."""
+        return WarpTable(*(self.get_buffer(f"_{name}") for name in WarpTable._fields))
+
+    def warp(self, padded: Tensor, frame: Tensor, landmarks: Tensor, corner: Tensor, numerics: Numerics) -> Tensor:
+        """The grey levels between the landmarks.
+
+        Args:
+            padded: Pictures from `pad_with_black`.
+            frame: Picture of each face, int64, shape (B,).
+            landmarks: Places (x, y) relative to the corner, pixels, shape (B, N, 2).
+            corner: Whole pixels (x, y), shape (B, 2).
+            numerics: OpenFace's approximations or the exact forms.
+
+        Returns:
+            Grey levels, shape (B, P).
+        """
+        positions = warp_positions(landmarks, self.table)
+        cells = (cells_at_32nds if numerics.sample_on_32nds else cells_at)(positions)
+        column, row = corner.to(cells.column.dtype)[..., None].unbind(1)
+        cells = cells._replace(column=cells.column + column, row=cells.row + row)
+        return read_bilinear(padded, frame, cells, landmarks.dtype)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Grey levels (B, P) as the network expects them, (B, P): first each face by itself, then each pixel.
+
+        Source:
+            OpenFace ``DetectionValidator::NormaliseWarpedToVector``.
+        """
+        exact = pixels.double()
+        centred = exact - exact.mean(-1, keepdim=True)
+        variance = centred.square().mean(-1, keepdim=True)
+        own = centred / torch.where(variance > 0, variance, 1).sqrt()
+        return (own.to(pixels.dtype) - self.mean) / self.deviation
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Scores (B, C) of grey levels (B, P) between landmarks."""
+        pictures = pixels.new_zeros(len(pixels), self.size[0] * self.size[1])
+        pictures = pictures.index_copy(1, self.places, self.normalise(pixels))
+        scores: Tensor = self.network(pictures.view(-1, 1, *self.size))
+        return scores
+
+
+class DetectionValidator(nn.Module):
+    """How certain it is that landmarks lie on a face.
+
+    Args:
+        orientations: Rotations of the head (rx, ry, rz) that there are validators for, radians, shape (V, 3).
+        views: The validator of each.
+
+    Source:
+        OpenFace ``DetectionValidator``.
+    """
+
+    def __init__(self, orientations: Tensor, views: Sequence[ViewValidator]) -> None:
+        super().__init__()
+        self.orientations: Tensor
+        self.register_buffer("orientations", orientations)
+        self.views = nn.ModuleList(views)
+
+    def forward(self, grey: Tensor, frame: Tensor, rotation: Tensor, landmarks: Tensor, numerics: Numerics) -> Tensor:
+        """Certainties of faces.
+
+        Args:
+            grey: Pictures, shape (F, H, W), uint8 or floating point in 0 to 255.
+            frame: Picture of each face, int64, shape (B,).
+            rotation: Rotation of each head (rx, ry, rz), radians, shape (B, 3).
+            landmarks: Landmarks (x, y), pixels, shape (B, N, 2).
+            numerics: OpenFace's approximations or the exact forms.
+
+        Returns:
+            One of C evenly spaced certainties between 0 and 1; 0 where there is nothing to look at: landmarks in a heap
+            or outside their picture, or numbers that are not finite. In the landmarks' number type, shape (B,).
+
+        Source:
+            OpenFace ``DetectionValidator::Check``.
+        """
+        corner, usable = face_region(landmarks, grey.shape[1], grey.shape[2])
+        usable = usable & landmarks.isfinite().all(-1).all(-1) & rotation.isfinite().all(-1)
+        # OpenFace: what it cuts out ends before its last column and row, so the picture's own are never seen.
+        padded = pad_with_black(grey[:, :-1, :-1] if numerics.quirks else grey)
+        certainty = landmarks.new_zeros(len(landmarks))
+        for view, rows in self._rows_by_view(rotation, usable):
+            here = corner[rows]
+            pixels = view.warp(padded, frame[rows], landmarks[rows] - here[:, None], here, numerics)
+            certainty = certainty.index_copy(0, rows, certainty_of(view(pixels)))
+        return certainty
+
+    def nearest_view(self, rotation: Tensor) -> Tensor:
+        """The orientation closest to rotations (B, 3), the first one on a tie; int64, shape (B,)."""
+        distance = (rotation.detach().double()[:, None] - self.orientations.double()).square().sum(-1)
+        return distance.argmin(-1)
+
+    def _rows_by_view(self, rotation: Tensor, usable: Tensor) -> Iterator[tuple[ViewValidator, Tensor]]:
+        """The usable rows of each view, int64, at most `FACES` at a time; one read to the host."""
+        numbers = torch.arange(len(self.views), device=rotation.device)
+        nearest = torch.where(usable, self.nearest_view(rotation), len(self.views))
+        counts = (nearest[:, None] == numbers).sum(0).tolist()
+        groups = nearest.argsort(stable=True)[: sum(counts)].split(counts)
+        for view, group in zip(self.views, groups, strict=True):
+            for rows in group.split(FACES) if len(group) else ():
+                yield cast(ViewValidator, view), rows
+
+
+def face_region(landmarks: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """What of the picture is cut out around landmarks.
+
+    Args:
+        landmarks: Landmarks (x, y), pixels, shape (B, N, 2).
+        height: Of the picture.
+        width: Of the picture.
+
+    Returns:
+        Its upper left corner (x, y), whole numbers in the landmarks' type, shape (B, 2), and whether more than one
+        pixel of it is left each way, bool, shape (B,).
+
+    Source:
+        OpenFace ``DetectionValidator::CheckCNN``.
+    """
+    landmarks = landmarks.detach()
+    last = landmarks.new_tensor([width - 1, height - 1])
+    low = (landmarks.amin(1) - BORDER).trunc().clamp(min=0)
+    high = torch.minimum((landmarks.amax(1) + BORDER).trunc(), last)
+    return low, (high - low > 1).all(-1)
+
+
+def certainty_of(scores: Tensor) -> Tensor:
+    """Certainties (B,) of scores (B, C): 1 - (k + 1/2) / C for the greatest score k, 0 where one is no number.
+
+    Source:
+        OpenFace ``DetectionValidator::CheckCNN``.
+    """
+    bins = scores.shape[-1]
+    certainty = 1 - (scores.argmax(-1).double() + 0.5) / bins
+    return torch.where(scores.isfinite().all(-1), certainty, 0).float().to(scores.dtype)  # OpenFace: rounded to float32
+
+
+def build_validator(record: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> DetectionValidator:
+    """The validator of a bundle.
+
+    Args:
+        record: The bundle's ``validator``.
+        dtype: Number type of the arithmetic.
+
+    Raises:
+        ValueError: It is of a kind that is not known.
+        KeyError: A field is missing.
+    """
+    if record["kind"] != "cnn":
+        raise ValueError(f"the bundle's validator is of kind {record['kind']!r}, this program knows 'cnn'")
+    height, width = record["size"]
+    views = [_build_view(view, (int(height), int(width)), dtype) for view in record["views"]]
+    return DetectionValidator(record["orientations"], views)
+
+
+def _build_view(record: Mapping[str, Any], size: tuple[int, int], dtype: torch.dtype) -> ViewValidator:
+    """The validator of one orientation."""
+    places = record["pixels"]
+    column_row = torch.stack((places % size[1], places // size[1]), -1)
+    table = WarpTable(
+        triangles=record["triangles"],
+        alpha=record["alpha"].to(dtype),
+        beta=record["beta"].to(dtype),
+        pixels=column_row.to(dtype) + record["origin"].to(dtype),
+        triangle=record["triangle"],
+    )
+    mean, deviation = record["mean"].to(dtype), record["deviation"].to(dtype)
+    return ViewValidator(table, places, size, mean, deviation, build_network(record["layers"], dtype))
