@@ -122,7 +122,8 @@ def test_everything_happens_on_the_detectors_device(numerics, kind, where):
                 frames, boxes, frame, preset=replace(CONFIG, weight_factor=2.5), multi_view=multi_view,
                 regularisation=torch.ones(3), landmark_weight=torch.ones(N), visible=torch.ones(3, N, dtype=torch.bool),
             )  # fmt: skip
-        values = [value for name, value in vars(result).items() if name != "params"] + [*vars(result.params).values()]
+        fields = [*vars(result).values(), *vars(result.params).values()]
+        values = [value for value in fields if isinstance(value, torch.Tensor)]
         assert {value.device.type for value in values} == {"meta"}
         assert result.landmarks.shape == (3, N, 2) and result.landmarks.dtype == torch.float32
 
