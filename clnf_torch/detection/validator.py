@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from clnf_torch.detection.network import build_network
-from clnf_torch.geometry.sampling import cells_at, cells_at_32nds, pad_with_black, read_bilinear
+from clnf_torch.fitting.areas import Pictures
+from clnf_torch.geometry.sampling import cells_at, cells_at_32nds
 from clnf_torch.geometry.warp import WarpTable, warp_positions
 from clnf_torch.models.numerics import Numerics
 
@@ -60,12 +61,11 @@ class ViewValidator(nn.Module):
         """The warp, on the module's device."""
         return WarpTable(*(self.get_buffer(f"_{name}") for name in WarpTable._fields))
 
-    def warp(self, padded: Tensor, frame: Tensor, landmarks: Tensor, corner: Tensor, numerics: Numerics) -> Tensor:
+    def warp(self, pictures: Pictures, landmarks: Tensor, corner: Tensor, numerics: Numerics) -> Tensor:
         """The grey levels between the landmarks.
 
         Args:
-            padded: Pictures from `pad_with_black`.
-            frame: Picture of each face, int64, shape (B,).
+            pictures: The pictures of the faces.
             landmarks: Places (x, y) relative to the corner, pixels, shape (B, N, 2).
             corner: Whole pixels (x, y), shape (B, 2).
             numerics: OpenFace's approximations or the exact forms.
@@ -77,7 +77,7 @@ class ViewValidator(nn.Module):
         cells = (cells_at_32nds if numerics.sample_on_32nds else cells_at)(positions)
         column, row = corner.to(cells.column.dtype)[..., None].unbind(1)
         cells = cells._replace(column=cells.column + column, row=cells.row + row)
-        return read_bilinear(padded, frame, cells, landmarks.dtype)
+        return pictures.read(cells, landmarks.dtype)
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Grey levels (B, P) as the network expects them, (B, P): first each face by itself, then each pixel.
@@ -116,12 +116,11 @@ class DetectionValidator(nn.Module):
         self.register_buffer("orientations", orientations)
         self.views = nn.ModuleList(views)
 
-    def forward(self, grey: Tensor, frame: Tensor, rotation: Tensor, landmarks: Tensor, numerics: Numerics) -> Tensor:
+    def forward(self, pictures: Pictures, rotation: Tensor, landmarks: Tensor, numerics: Numerics) -> Tensor:
         """Certainties of faces.
 
         Args:
-            grey: Pictures, shape (F, H, W), uint8 or floating point in 0 to 255.
-            frame: Picture of each face, int64, shape (B,).
+            pictures: The pictures of the faces.
             rotation: Rotation of each head (rx, ry, rz), radians, shape (B, 3).
             landmarks: Landmarks (x, y), pixels, shape (B, N, 2).
             numerics: OpenFace's approximations or the exact forms.
@@ -133,14 +132,14 @@ class DetectionValidator(nn.Module):
         Source:
             OpenFace ``DetectionValidator::Check``.
         """
-        corner, usable = face_region(landmarks, grey.shape[1], grey.shape[2])
+        corner, usable = face_region(landmarks, *pictures.size)
         usable = usable & landmarks.isfinite().all(-1).all(-1) & rotation.isfinite().all(-1)
         # OpenFace: what it cuts out ends before its last column and row, so the picture's own are never seen.
-        padded = pad_with_black(grey[:, :-1, :-1] if numerics.quirks else grey)
+        pictures = pictures.without_last_pixels() if numerics.quirks else pictures
         certainty = landmarks.new_zeros(len(landmarks))
         for view, rows in self._rows_by_view(rotation, usable):
             here = corner[rows]
-            pixels = view.warp(padded, frame[rows], landmarks[rows] - here[:, None], here, numerics)
+            pixels = view.warp(pictures.rows(rows), landmarks[rows] - here[:, None], here, numerics)
             certainty = certainty.index_copy(0, rows, certainty_of(view(pixels)))
         return certainty
 

@@ -3,7 +3,14 @@
 import torch
 from torch import Tensor
 
-from clnf_torch.geometry.sampling import affine_cells, affine_cells_32nds, pad_with_black, read_bilinear
+from clnf_torch.geometry.sampling import (
+    MARGIN,
+    Cells,
+    affine_cells,
+    affine_cells_32nds,
+    pad_with_black,
+    read_bilinear,
+)
 
 CPU_NUMBERS = 1 << 18  # grey levels to read at once, so that what is worked on stays in the cache
 
@@ -24,6 +31,22 @@ class Pictures:
         other = object.__new__(Pictures)
         other._padded, other._frame = self._padded, self._frame[index]
         return other
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the pictures."""
+        _, rows, columns = self._padded.shape
+        return rows - 2 * MARGIN, columns - 2 * MARGIN
+
+    def without_last_pixels(self) -> "Pictures":
+        """The same pictures, black in their last row and column."""
+        height, width = self.size
+        grey = self._padded[:, MARGIN : MARGIN + height, MARGIN : MARGIN + width]
+        return Pictures(grey[:, :-1, :-1], self._frame)
+
+    def read(self, cells: Cells, dtype: torch.dtype) -> Tensor:
+        """Grey levels of faces between pixels, shape (B, ...), the shape of the cells; 0 outside the picture."""
+        return read_bilinear(self._padded, self._frame, cells, dtype)
 
     def cut_areas(self, landmarks: Tensor, to_image: Tensor, width: int, on_32nds: bool) -> Tensor:
         """Areas around landmarks, turned and scaled to the reference frame.

@@ -53,8 +53,8 @@ def convert_validator(path: Path, points: int, size: tuple[int, int] = SIZE) -> 
             views.append(_read_view(reader, points, size))
         reader.view = None
         reader.expect_end("the last view")
-    orientations = torch.from_numpy(np.radians(orientations))
-    return {"kind": "cnn", "size": list(size), "orientations": orientations, "views": views}
+    radians = torch.from_numpy(np.radians(orientations))
+    return {"kind": "cnn", "size": list(size), "orientations": radians, "views": views}
 
 
 def _read_orientations(reader: BinaryReader) -> NDArray[np.float64]:
@@ -91,8 +91,8 @@ def _read_view(reader: BinaryReader, points: int, size: tuple[int, int]) -> dict
         found = " x ".join(map(str, shape))
         raise ConversionError(place, expected="a network that ends in a list of scores", found=f"maps of {found}")
     table, order = read_warp_table(reader, points, size, len(mean))
-    mean, deviation = (torch.from_numpy(values[order]) for values in (mean, deviation))
-    return {**table, "mean": mean, "deviation": deviation, "layers": layers}
+    pictures = {"mean": torch.from_numpy(mean[order]), "deviation": torch.from_numpy(deviation[order])}
+    return {**table, **pictures, "layers": layers}
 
 
 def _read_pixels(reader: BinaryReader, what: str, least: float, count: int | None = None) -> NDArray[np.float32]:
