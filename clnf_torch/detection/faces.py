@@ -1,0 +1,84 @@
+"""What a face detector gives, and the choice of one face per frame."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+NO_FACE = -2.0  # OpenFace: the confidence of a frame without a face
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceBoxes:
+    """Faces found in frames, by frame, the surest first."""
+
+    boxes: Tensor  # (K, 4) x, y, width, height in pixels: the extent of 68 landmarks, brows to chin and jaw to jaw
+    confidence: Tensor  # (K,) probability of a face
+    frame: Tensor  # (K,) int64: the frame of each box
+
+
+class FaceDetector(Protocol):
+    """Anything that finds faces."""
+
+    def detect(self, frames: Tensor) -> FaceBoxes:
+        """Faces in frames.
+
+        Args:
+            frames: Grey (F, H, W) or RGB (F, 3, H, W) pictures, uint8 or floating point in 0 to 255.
+
+        Returns:
+            The faces of all frames; none for a frame that shows none.
+        """
+        ...
+
+
+def widest(faces: FaceBoxes, frames: int) -> FaceBoxes:
+    """The widest face of each frame.
+
+    Args:
+        faces: All faces.
+        frames: Number of frames F.
+
+    Returns:
+        F rows, one per frame; without a face the box is 0, 0, 0, 0 and the confidence -2.
+
+    Source:
+        OpenFace ``DetectSingleFaceMTCNN`` without a preferred point.
+    """
+    return _first(faces, -faces.boxes[:, 2], frames)
+
+
+def nearest(faces: FaceBoxes, points: Tensor) -> FaceBoxes:
+    """The face of each frame whose centre is nearest to a point.
+
+    Args:
+        faces: All faces.
+        points: x, y in pixels, shape (F, 2).
+
+    Returns:
+        F rows; see `widest`.
+
+    Source:
+        OpenFace ``DetectSingleFaceMTCNN`` with a preferred point.
+    """
+    centres = faces.boxes[:, :2] + faces.boxes[:, 2:] / 2
+    return _first(faces, (centres - points.to(centres)[faces.frame]).norm(dim=-1), points.shape[0])
+
+
+def _first(faces: FaceBoxes, cost: Tensor, frames: int) -> FaceBoxes:
+    """The face of least cost (K,) of each frame; the first of several."""
+    frame = torch.arange(frames, device=faces.frame.device)
+    order = cost.sort(stable=True).indices
+    order = order[faces.frame[order].sort(stable=True).indices]
+    # One row more, so that a frame without faces has something to look at
+    sorted_frames = torch.cat((faces.frame[order], faces.frame.new_full((1,), frames)))
+    start = torch.searchsorted(sorted_frames, frame)
+    found = sorted_frames[start] == frame
+    boxes = torch.cat((faces.boxes[order], faces.boxes.new_zeros(1, 4)))[start]
+    confidence = torch.cat((faces.confidence[order], faces.confidence.new_zeros(1)))[start]
+    return FaceBoxes(
+        boxes=torch.where(found[:, None], boxes, 0.0),
+        confidence=torch.where(found, confidence, NO_FACE),
+        frame=frame,
+    )

@@ -1,0 +1,159 @@
+"""MTCNN, OpenFace's face detector: three networks, each more careful than the one before and shown fewer boxes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clnf_torch.detection.candidates import Candidates
+from clnf_torch.detection.faces import FaceBoxes
+from clnf_torch.detection.network import build_network
+from clnf_torch.detection.proposals import SUPPORT, Pictures, face_probability, propose, pyramid_scales
+from clnf_torch.geometry.boxes import LARGEST
+
+REFINE, OUTPUT = 24, 48  # sides of what the second and the third network are shown, pixels
+OVERLAP = 0.7  # of two faces
+CROPS = 256  # boxes shown to a network at once
+TO_LANDMARKS = (-0.0075, 0.2459, 1.0323, 0.7751)  # from MTCNN's boxes to the extent of 68 landmarks
+
+
+@dataclass(frozen=True, kw_only=True)
+class MTCNNConfig:
+    """Settings of the detector; the defaults are OpenFace's, which never changes them."""
+
+    min_face: float = 60.0  # smallest face to be found, pixels
+    thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7)  # least probability after each network
+    factor: float = 0.709  # from one size of faces to the next larger one
+
+    def __post_init__(self) -> None:
+        """Refuses settings without sense."""
+        if not self.min_face >= SUPPORT:
+            raise ValueError(f"min_face is {self.min_face}; the networks see faces of at least {SUPPORT} pixels")
+        if not 0 < self.factor < 1:
+            raise ValueError(f"factor is {self.factor}; expected a ratio between 0 and 1, such as 0.709")
+
+
+class MTCNN(nn.Module):
+    """Finds faces in all frames of a batch at once, on the device that the detector is on.
+
+    Args:
+        proposer: Slides over the pyramid; see `propose`.
+        refiner: Maps (K, 3, 24, 24) to (K, 6): two logits and four corrections.
+        output: Maps (K, 3, 48, 48) to at least as many; the rest, five landmarks, is not used.
+        config: Settings.
+
+    Source:
+        OpenFace ``FaceDetectorMTCNN::DetectFaces``.
+    """
+
+    def __init__(
+        self, proposer: nn.Module, refiner: nn.Module, output: nn.Module, config: MTCNNConfig | None = None
+    ) -> None:
+        super().__init__()
+        self.proposer, self.refiner, self.output = proposer, refiner, output
+        self.config = config or MTCNNConfig()
+
+    @torch.no_grad()
+    def detect(self, frames: Tensor) -> FaceBoxes:
+        """Faces in frames, their boxes corrected to the extent of 68 landmarks.
+
+        Args:
+            frames: Grey (F, H, W) or RGB (F, 3, H, W) pictures, uint8 or floating point in 0 to 255. A frame with
+                numbers that are not finite has no faces.
+
+        Returns:
+            The faces, by frame, the surest first.
+
+        Raises:
+            ValueError: The frames have another shape or number type.
+        """
+        weight = next(self.parameters())
+        frames, sound = _checked(frames.to(weight.device))
+        pictures = Pictures.of(frames)
+        scales = pyramid_scales(pictures.height, pictures.width, self.config.min_face, self.config.factor)
+        if not scales or not frames.shape[0]:
+            return _no_faces(weight)
+        found = self.search(pictures, scales, weight.dtype)
+        found = found.take(sound[found.frame])
+        x, y, width, height = found.boxes.unbind(-1)
+        right, down, wider, higher = TO_LANDMARKS
+        boxes = torch.stack((x + right * width, y + down * height, wider * width, higher * height), dim=-1)
+        return FaceBoxes(boxes=boxes, confidence=found.score, frame=found.frame)
+
+    def search(self, pictures: Pictures, scales: list[float], dtype: torch.dtype) -> Candidates:
+        """Faces in the boxes of MTCNN's own, from forehead to chin, by frame, the surest first."""
+        first, second, third = self.config.thresholds
+        found = propose(self.proposer, pictures, scales, first, dtype).thinned(OVERLAP).corrected().squared()
+        found = _judged(self.refiner, REFINE, pictures, found, second).thinned(OVERLAP).corrected().squared()
+        found = _judged(self.output, OUTPUT, pictures, found, third)
+        return found.corrected(grown=1).thinned(OVERLAP, of_smaller=True)
+
+
+def _judged(network: nn.Module, side: int, pictures: Pictures, found: Candidates, threshold: float) -> Candidates:
+    """The candidates that a network takes for faces, with its scores and corrections."""
+    patches = _patches(found.boxes)
+    inside = _inside(patches, pictures)
+    found, patches = found.take(inside), patches[inside]
+    answers = [found.boxes.new_zeros(0, 6)]
+    for rows in torch.arange(patches.shape[0], device=patches.device).split(CROPS):
+        crops = pictures.patches(found.frame[rows], patches[rows], (side, side), found.boxes.dtype)
+        answers.append(network(crops)[:, :6])
+    answer = torch.cat(answers)
+    found = Candidates(found.boxes, face_probability(answer), answer[:, 2:], found.frame)
+    return found.take(found.score >= threshold)
+
+
+def _patches(boxes: Tensor) -> Tensor:
+    """What the networks are shown of square boxes (K, 4), int64.
+
+    OpenFace: counts pixels from 1, so that a patch begins a pixel before its box and is a pixel larger.
+    """
+    whole = boxes.nan_to_num(0.0).clamp(-LARGEST, LARGEST).long()
+    return torch.cat((whole[:, :2] - 1, whole[:, 2:] + 1), dim=-1)
+
+
+def _inside(patches: Tensor, pictures: Pictures) -> Tensor:
+    """Patches (K,) that show anything of their frame; OpenFace fails over the others."""
+    x, y, width, height = patches.unbind(-1)
+    across = (x + width).clamp_max(pictures.width) > x.clamp_min(0)
+    down = (y + height).clamp_max(pictures.height) > y.clamp_min(0)
+    return across & down
+
+
+def _checked(frames: Tensor) -> tuple[Tensor, Tensor]:
+    """Frames with channels, (F, 1 or 3, H, W), and which of them (F,) are finite; the others become black."""
+    if frames.dtype != torch.uint8 and not frames.is_floating_point():
+        raise ValueError(f"frames are {frames.dtype}; give uint8, or floating point numbers from 0 to 255")
+    if frames.ndim not in (3, 4) or (frames.ndim == 4 and frames.shape[1] != 3):
+        raise ValueError(f"frames have shape {tuple(frames.shape)}; expected grey (F, H, W) or RGB (F, 3, H, W)")
+    frames = frames[:, None] if frames.ndim == 3 else frames
+    if not frames.is_floating_point():
+        return frames, torch.ones(frames.shape[0], dtype=torch.bool, device=frames.device)
+    sound = frames.isfinite().flatten(1).all(1)
+    return torch.where(sound[:, None, None, None], frames, 0.0), sound
+
+
+def _no_faces(like: Tensor) -> FaceBoxes:
+    """Nothing found."""
+    frame = torch.zeros(0, dtype=torch.int64, device=like.device)
+    return FaceBoxes(boxes=like.new_zeros(0, 4), confidence=like.new_zeros(0), frame=frame)
+
+
+def build_mtcnn(
+    record: Mapping[str, Any], dtype: torch.dtype = torch.float32, config: MTCNNConfig | None = None
+) -> MTCNN:
+    """The detector in a bundle.
+
+    Args:
+        record: The bundle's ``face_detector``.
+        dtype: Number type of the arithmetic.
+        config: Settings.
+
+    Raises:
+        KeyError: A field is missing.
+        ValueError: A layer is unknown.
+    """
+    networks = (build_network(record[name]["layers"], dtype) for name in ("pnet", "rnet", "onet"))
+    return MTCNN(*networks, config).eval()

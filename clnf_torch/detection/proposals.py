@@ -1,0 +1,104 @@
+"""The first stage of MTCNN: a small network slides over a pyramid of resized pictures."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from clnf_torch.detection.candidates import Candidates
+from clnf_torch.geometry.resizing import resize_patches
+from clnf_torch.geometry.sampling import pad_with_black
+
+SUPPORT, STRIDE = 12, 2  # pixels that the first network looks at, and those between two looks
+OVERLAP = 0.5  # of two faces found at one level
+MEAN, SPREAD = 127.5, 0.0078125
+
+
+class Pictures(NamedTuple):
+    """Frames that the networks look at."""
+
+    padded: Tensor  # (F, 1 or 3, H + 4, W + 4)
+    height: int
+    width: int
+
+    @classmethod
+    def of(cls, frames: Tensor) -> "Pictures":
+        """Grey (F, 1, H, W) or RGB (F, 3, H, W) frames."""
+        return cls(pad_with_black(frames), *frames.shape[2:])
+
+    def patches(self, frame: Tensor, boxes: Tensor, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
+        """What the networks are shown of rectangles (K, 4): (K, 3, h, w), from -1 to 1, black outside the frame."""
+        patches = resize_patches(self.padded, frame, boxes, size, dtype)
+        return ((patches - MEAN) * SPREAD).expand(-1, 3, -1, -1)
+
+
+def pyramid_scales(height: int, width: int, min_face: float, factor: float) -> list[float]:
+    """Scales at which pictures are searched, large to small; none where the picture is smaller than a face.
+
+    Args:
+        height: Of the picture, pixels.
+        width: Of the picture, pixels.
+        min_face: Size of the smallest face to be found, pixels.
+        factor: Ratio of one scale to the one before.
+
+    Source:
+        OpenFace ``FaceDetectorMTCNN::DetectFaces``.
+    """
+    smaller = min(height, width)
+    count = math.floor(math.log(min_face / smaller) / math.log(factor)) + 1 if smaller else 0
+    return [SUPPORT / min_face * factor**k for k in range(max(0, count))]
+
+
+def propose(
+    network: nn.Module, pictures: Pictures, scales: list[float], threshold: float, dtype: torch.dtype
+) -> Candidates:
+    """Where the first network sees a face, at each scale the best of those that overlap.
+
+    Args:
+        network: Maps (F, 3, h, w) to (F, 6, (h - 10) / 2, (w - 10) / 2): two logits and four corrections.
+        pictures: The frames.
+        scales: From `pyramid_scales`, at least one.
+        threshold: Least probability of a face.
+        dtype: Number type of the arithmetic.
+
+    Returns:
+        By frame, then by scale, then from the best to the worst.
+    """
+    answers, boxes, level = [], [], []
+    for k, scale in enumerate(scales):
+        maps = network(_level(pictures, scale, dtype)).mT  # OpenFace: column by column
+        answers.append(maps.flatten(2))
+        boxes.append(_cell_boxes(maps, scale))
+        level.append(torch.full((maps.shape[2] * maps.shape[3],), k, device=maps.device))
+    maps, all_boxes, all_levels = torch.cat(answers, 2).mT, torch.cat(boxes), torch.cat(level)
+    score = face_probability(maps)
+    frame, cell = (score >= threshold).nonzero(as_tuple=True)
+    found = Candidates(all_boxes[cell].to(dtype), score[frame, cell], maps[frame, cell, 2:6], frame)
+    return found.thinned(OVERLAP, frame * len(scales) + all_levels[cell])
+
+
+def face_probability(answers: Tensor) -> Tensor:
+    """Probability (...) of a face, given answers (..., 2 or more) that begin with the logits of none and of one."""
+    return 1 / (1 + (answers[..., 0] - answers[..., 1]).exp())
+
+
+def _level(pictures: Pictures, scale: float, dtype: torch.dtype) -> Tensor:
+    """All frames (F, 3, h, w) at a scale."""
+    height, width = pictures.height, pictures.width
+    frame = torch.arange(pictures.padded.shape[0], device=pictures.padded.device)
+    whole = torch.tensor([[0, 0, width, height]], device=frame.device).expand(frame.shape[0], 4)
+    return pictures.patches(frame, whole, (math.ceil(height * scale), math.ceil(width * scale)), dtype)
+
+
+def _cell_boxes(maps: Tensor, scale: float) -> Tensor:
+    """The pixels (columns * rows, 4) that the cells of maps (..., columns, rows) look at, in the frame."""
+    corners = []
+    for count in maps.shape[-2:]:
+        first = STRIDE * torch.arange(count, dtype=torch.float32, device=maps.device) + 1
+        divisor = torch.full_like(first, scale)  # OpenFace: divides in float32
+        corners.append(((first / divisor).trunc(), ((first + (SUPPORT - 1)) / divisor).trunc()))
+    (x1, x2), (y1, y2) = corners
+    x, y = torch.meshgrid(x1, y1, indexing="ij")
+    width, height = torch.meshgrid(x2 - x1, y2 - y1, indexing="ij")
+    return torch.stack((x, y, width, height), dim=-1).flatten(0, 1)
