@@ -15,7 +15,7 @@ from clnf_torch.converters.openface.landmark_model import (
     convert_landmark_model,
     read_model_files,
 )
-from clnf_torch.converters.openface.sources import PUBLISHED_CEN, SourceFile, describe_source
+from clnf_torch.converters.openface.sources import SourceFile, describe_source
 from clnf_torch.models.archive import Progress, save_archive
 from clnf_torch.models.bundle import FORMAT, VERSION
 
@@ -36,7 +36,7 @@ class ConversionReport:
         others: Further ``main_*.txt`` of the directory that were not chosen.
         out: The bundle.
         bytes: The bundle's size.
-        scales: The patch scaling of each CEN file, coarse to fine.
+        scales: The patch scaling of each patch expert file, coarse to fine.
         half: Whether expert weights are float16.
         sources: The files that went in.
         skipped: The lines of the descriptions that were not converted, and why.
@@ -105,7 +105,7 @@ def _require_place(out: Path, files: ModelFiles) -> None:
         raise ConversionError(
             out, expected="a file name for the bundle", found=found, remedy="name a file such as model.pt"
         )
-    if out.exists() and any(path.exists() and out.samefile(path) for path in (*files.others, *files.experts)):
+    if out.exists() and any(path.exists() and out.samefile(path) for path in (*files.others, *files.experts.paths)):
         raise ConversionError(
             out, expected="a new file", found="one of the files to convert", remedy="choose another name"
         )
@@ -114,7 +114,8 @@ def _require_place(out: Path, files: ModelFiles) -> None:
 def _describe(files: ModelFiles, folder: Path) -> tuple[SourceFile, ...]:
     """Size and hash of every file that goes in."""
     others = [describe_source(path, folder) for path in files.others]
-    return (*others, *(describe_source(path, folder, PUBLISHED_CEN) for path in files.experts))
+    known = files.experts.family.published
+    return (*others, *(describe_source(path, folder, known) for path in files.experts.paths))
 
 
 def _bundle(model: dict[str, Any], sources: tuple[SourceFile, ...], skipped: tuple[Skipped, ...]) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from clnf_torch.models.bundle import build_model
 
 PUBLISHED = {True: "published by OpenFace", False: "not a published file", None: "no published hash known"}
@@ -61,14 +63,39 @@ def _describe_experts(record: Mapping[str, Any]) -> Iterator[str]:
     family, views, support = record["family"].upper(), len(record["visible"]), record["support"]
     yaws = ", ".join(f"{math.degrees(center[1]):.0f}" for center in record["view_centers"].tolist())
     yield f"  experts at {record['scale']:<8g}{family}, {support} x {support} px, {views} views at yaw {yaws}"
+    yield from (f"                     {line}" for line in _DETAILS[record["family"]](record))
+
+
+def _describe_cen(record: Mapping[str, Any]) -> Iterator[str]:
+    """What CEN experts are made of."""
     used, mirrored = int(record["visible"].sum()), int(record["flipped"].sum())
     stored = sum(len(stack["weights"][0]) for stack in record["stacks"])
-    yield f"                     {stored} stored experts serve {used} landmarks over all views, {mirrored} mirrored"
+    yield f"{stored} stored experts serve {used} landmarks over all views, {mirrored} mirrored"
     for stack in record["stacks"]:
         widths = [weights.shape[1] for weights in stack["weights"]] + [stack["weights"][-1].shape[2]]
-        kind = str(stack["weights"][0].dtype).removeprefix("torch.")
         layers = "-".join(map(str, widths))
-        yield f"                     {len(stack['weights'][0])} x {layers}, {' '.join(stack['activations'])}, {kind}"
+        yield f"{len(stack['weights'][0])} x {layers}, {' '.join(stack['activations'])}, {_type(stack['weights'][0])}"
+
+
+def _describe_ccnf(record: Mapping[str, Any]) -> Iterator[str]:
+    """What CCNF experts are made of."""
+    experts, _, neurons = record["weights"].shape
+    yield f"{experts} experts over all views, {neurons} neurons each, {_type(record['weights'])}"
+    yield f"smoothed windows: {', '.join(map(str, sorted(record['components']))) or 'none'}"
+
+
+def _describe_svr(record: Mapping[str, Any]) -> Iterator[str]:
+    """What SVR experts are made of."""
+    experts, kind = len(record["weights"]), _type(record["weights"])
+    yield f"{experts} experts over all views, modalities {' and '.join(record['modalities'])}, {kind}"
+
+
+_DETAILS = {"cen": _describe_cen, "ccnf": _describe_ccnf, "svr": _describe_svr}
+
+
+def _type(weights: Tensor) -> str:
+    """The number type of weights."""
+    return str(weights.dtype).removeprefix("torch.")
 
 
 def _or_none(count: int, unit: str) -> str:

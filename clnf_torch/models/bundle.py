@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from clnf_torch.models.landmark_model import EarlyTermination, LandmarkModel, Part
 from clnf_torch.models.patch_experts.base import PatchExperts
+from clnf_torch.models.patch_experts.ccnf import CCNFExperts
 from clnf_torch.models.patch_experts.cen import CENExperts
 from clnf_torch.models.patch_experts.expert_stack import ExpertStack
+from clnf_torch.models.patch_experts.svr import SVRExperts
 from clnf_torch.models.pdm import PDM
 
 FORMAT, VERSION = "clnf_torch bundle", 1
@@ -85,20 +86,31 @@ def _build_part(record: Mapping[str, Any], dtype: torch.dtype) -> Part:
 
 def _build_experts(record: Mapping[str, Any], dtype: torch.dtype) -> PatchExperts:
     """The patch experts of one scale."""
-    if record["family"] != "cen":
-        raise BundleError(
-            f"the bundle holds {record['family']!r} patch experts, this program knows 'cen'; use a newer version"
-        )
+    family = record["family"]
+    if family not in _FAMILIES:
+        known = ", ".join(map(repr, _FAMILIES))
+        raise BundleError(f"the bundle holds {family!r} patch experts, this program knows {known}; use a newer version")
+    centers, confidence = record["view_centers"].to(dtype), record["confidence"].to(dtype)
+    common = (float(record["scale"]), int(record["support"]), centers, record["visible"], confidence)
+    return _FAMILIES[family](common, record, dtype)
+
+
+def _build_cen(common: tuple[Any, ...], record: Mapping[str, Any], dtype: torch.dtype) -> PatchExperts:
+    """CEN experts."""
     stacks = [ExpertStack(stack["weights"], stack["biases"], stack["activations"]) for stack in record["stacks"]]
-    views: list[Tensor] = [record[name] for name in ("view_centers", "visible", "confidence", "expert", "flipped")]
-    centers, visible, confidence, expert, flipped = views
-    return CENExperts(
-        float(record["scale"]),
-        int(record["support"]),
-        centers.to(dtype),
-        visible,
-        confidence.to(dtype),
-        expert,
-        flipped,
-        stacks,
-    )
+    return CENExperts(*common, record["expert"], record["flipped"], stacks)
+
+
+def _build_ccnf(common: tuple[Any, ...], record: Mapping[str, Any], dtype: torch.dtype) -> PatchExperts:
+    """CCNF experts."""
+    numbers = (record[name].to(dtype) for name in ("biases", "alphas", "betas"))
+    return CCNFExperts(*common, record["weights"], *numbers, record["components"])
+
+
+def _build_svr(common: tuple[Any, ...], record: Mapping[str, Any], dtype: torch.dtype) -> PatchExperts:
+    """SVR experts."""
+    numbers = (record[name].to(dtype) for name in ("scalings", "biases"))
+    return SVRExperts(*common, record["weights"], *numbers, record["modalities"])
+
+
+_FAMILIES = {"cen": _build_cen, "ccnf": _build_ccnf, "svr": _build_svr}

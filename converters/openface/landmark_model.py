@@ -4,21 +4,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clnf_torch.converters.openface.cen import CenFile, read_cen
-from clnf_torch.converters.openface.cen_stacks import Mirror, convert_cen
 from clnf_torch.converters.openface.description import REMEDY, Module, only, read_description
 from clnf_torch.converters.openface.early_termination import convert_early_termination
-from clnf_torch.converters.openface.errors import ConversionError, Place
+from clnf_torch.converters.openface.errors import ConversionError
+from clnf_torch.converters.openface.expert_files import FAMILIES, ExpertFiles, choose_experts, convert_experts
 from clnf_torch.converters.openface.pdm import convert_pdm
 from clnf_torch.converters.openface.triangulations import convert_triangulations
 
-CONVERTED = ("LandmarkDetector", "PDM", "Triangulations", "PatchesCEN", "EarlyTermination")
+CONVERTED = ("LandmarkDetector", "PDM", "Triangulations", "EarlyTermination")
 NOT_YET = "a later release converts it"
 REASONS = {
     "LandmarkDetector_part": f"parts of the face: {NOT_YET}",
     "DetectionValidator": f"validation: {NOT_YET}",
-    "PatchesCCNF": "CEN experts win over CCNF experts where a model has both",
-    "PatchesIntensity": "CEN experts win over SVR experts where a model has both",
     "FaceDetConversion": "OpenFace ignores it too",
 }
 UNKNOWN = "unknown keyword"
@@ -39,7 +36,7 @@ class ModelFiles:
     Attributes:
         descriptions: The description files that were read.
         pdm: The point distribution model.
-        experts: CEN files, coarse to fine.
+        experts: The patch expert files.
         triangulations: The triangulations, or None.
         early_termination: The numbers of early termination, or None.
         skipped: What the descriptions name besides.
@@ -47,7 +44,7 @@ class ModelFiles:
 
     descriptions: tuple[Path, ...]
     pdm: Path
-    experts: tuple[Path, ...]
+    experts: ExpertFiles
     triangulations: Path | None
     early_termination: Path | None
     skipped: tuple[Skipped, ...]
@@ -69,7 +66,7 @@ def read_model_files(main: Path) -> ModelFiles:
         The files, not yet looked at.
 
     Raises:
-        ConversionError: There is no model with a PDM and CEN experts in it.
+        ConversionError: There is no model with a PDM and patch experts in it.
 
     Source:
         OpenFace ``CLNF::Read`` and ``Read_CLNF``.
@@ -81,8 +78,8 @@ def read_model_files(main: Path) -> ModelFiles:
         inner = read_description(detector.path, "a description of a landmark model")
         descriptions, modules = (main, detector.path), (*modules, *inner)
     pdm = only(modules, "PDM")
-    experts = tuple(module.path for module in modules if module.keyword == "PatchesCEN")
-    if pdm is None or not experts:
+    experts = choose_experts(modules)
+    if pdm is None or experts is None:
         raise _no_model(modules, descriptions[-1], pdm)
     triangulations, early = only(modules, "Triangulations"), only(modules, "EarlyTermination")
     return ModelFiles(
@@ -92,22 +89,27 @@ def read_model_files(main: Path) -> ModelFiles:
         triangulations=triangulations.path if triangulations else None,
         early_termination=early.path if early else None,
         skipped=tuple(
-            Skipped(entry=module.entry, reason=REASONS.get(module.keyword, UNKNOWN))
+            Skipped(entry=module.entry, reason=_reason(module, experts))
             for module in modules
-            if module.keyword not in CONVERTED
+            if module.keyword not in (*CONVERTED, experts.family.keyword)
         ),
     )
+
+
+def _reason(module: Module, experts: ExpertFiles) -> str:
+    """Why a line is not converted."""
+    if module.keyword in FAMILIES:
+        kept, other = experts.family.title, FAMILIES[module.keyword].title
+        return f"{kept} experts win over {other} experts where a model has both"
+    return REASONS.get(module.keyword, UNKNOWN)
 
 
 def _no_model(modules: tuple[Module, ...], file: Path, pdm: Module | None) -> ConversionError:
     """Why these modules make no model."""
     keywords = sorted({module.keyword for module in modules})
     found = ", ".join(keywords[:6]) or "no modules"
-    if {"PatchesCCNF", "PatchesIntensity"} & set(keywords):
-        remedy = "models with CCNF or SVR experts alone come with a later release; use main_ceclm_general.txt"
-        return ConversionError(file, expected="a model with CEN experts (PatchesCEN)", found=found, remedy=remedy)
-    if any(keyword in CONVERTED for keyword in keywords):
-        missing = "PatchesCEN" if pdm else "PDM"
+    if any(keyword in (*CONVERTED, *FAMILIES) for keyword in keywords):
+        missing = " or ".join(FAMILIES) if pdm else "PDM"
         return ConversionError(file, expected=f"a line {missing}", found=found, remedy="add the missing line")
     found = found if len(found) <= 60 else found[:57] + "..."
     return ConversionError(file, expected="a line LandmarkDetector", found=found, remedy=REMEDY)
@@ -128,27 +130,13 @@ def convert_landmark_model(files: ModelFiles, half: bool) -> dict[str, Any]:
     """
     pdm = convert_pdm(files.pdm)
     points = len(pdm["mean"])
-    cens = [read_cen(path, points) for path in files.experts]
-    _require_same_views(cens)
-    views, last = len(cens[-1].mirror_views), cens[-1]
-    # OpenFace: the mirror tables of the last file read serve all scales
-    mirror = Mirror(landmarks=last.mirror_inds, views=last.mirror_views)
+    experts = convert_experts(files.experts, points, half)
+    views = len(experts[0]["view_centers"])
     early, triangulations = files.early_termination, files.triangulations
     return {
         "pdm": pdm,
         "triangulations": convert_triangulations(triangulations, points) if triangulations else [],
         "early_termination": convert_early_termination(early, views) if early else None,
-        "experts": [convert_cen(cen, mirror, half) for cen in cens],
+        "experts": experts,
         "parts": [],
     }
-
-
-def _require_same_views(cens: list[CenFile]) -> None:
-    """All scales share one mirror table, so they must have the same number of views."""
-    views = len(cens[0].view_centers)
-    for cen in cens[1:]:
-        if len(cen.view_centers) != views:
-            expected = f"{views} views, as {cens[0].path.name} has"
-            remedy = "use files of one model"
-            found = str(len(cen.view_centers))
-            raise ConversionError(Place(file=cen.path, byte=8), expected=expected, found=found, remedy=remedy)

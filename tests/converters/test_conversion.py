@@ -10,6 +10,7 @@ import torch
 from clnf_torch.converters import ConversionError, convert
 from clnf_torch.converters.__main__ import main as run
 from clnf_torch.converters.openface import sources
+from clnf_torch.models.bundle import build_model, load_bundle
 from tests.converters.openface_files import SCALES
 
 
@@ -86,10 +87,24 @@ def test_openface_itself(openface_models, tmp_path):
     assert model["pdm"]["modes"].shape == (34, 68, 3) and len(model["triangulations"]) == 7
 
 
-@pytest.mark.parametrize("name", ["main_clnf_general.txt", "main_clm_general.txt"])
-def test_models_of_other_experts_come_later(openface_models, tmp_path, name):
-    with pytest.raises(ConversionError, match="come with a later release"):
-        convert(openface_models / name, tmp_path / "m.pt")
+@pytest.mark.parametrize(
+    ("name", "family", "points", "views", "scales"),
+    [
+        ("main_clnf_general.txt", "ccnf", 68, 7, (0.25, 0.35, 0.5)),
+        ("main_clnf_wild.txt", "ccnf", 68, 3, (0.25, 0.35, 0.5, 1.0)),
+        ("main_clm_general.txt", "svr", 68, 7, (0.25, 0.35, 0.5)),
+        ("model_inner/main_clnf_inner.txt", "ccnf", 51, 7, (1.0,)),
+        ("model_eye/main_clnf_synth_left.txt", "ccnf", 28, 1, (1.0, 1.5)),
+        ("model_eye/main_clnf_synth_right.txt", "ccnf", 28, 1, (1.0, 1.5)),
+    ],
+)
+def test_models_of_other_families(openface_models, tmp_path, name, family, points, views, scales):
+    report = convert(openface_models / name, tmp_path / "m.pt")
+    assert report.scales == scales
+    assert all(source.published is None for source in report.sources if "patches" in source.name)
+    model = build_model(load_bundle(tmp_path / "m.pt"))
+    assert model.family == family and model.patch_scales == scales
+    assert {experts.visible.shape for experts in model.experts} == {(views, points)}
 
 
 @pytest.mark.parametrize(
@@ -100,7 +115,7 @@ def test_models_of_other_experts_come_later(openface_models, tmp_path, name):
         ("main_ceclm_general.txt", "cen.txt", "missing.txt", "found no such file"),
         ("main_ceclm_general.txt", "cen.txt", "cen.txt\nLandmarkDetector cen.txt", "one line LandmarkDetector"),
         ("cen.txt", "PDM pdms/pdm.txt", "", "a line PDM"),
-        ("cen.txt", "PatchesCEN", "PatchesNEC", "a line PatchesCEN"),
+        ("cen.txt", "PatchesCEN", "PatchesNEC", "a line PatchesCEN or PatchesCCNF or PatchesIntensity"),
         ("cen.txt", "pdms/pdm.txt", "pdms", "found a folder"),
         ("cen.txt", "pdms/pdm.txt", "cen_patches_0.25_of.dat", "a text file"),
         ("cen.txt", "cen_patches_0.50_of.dat", "cen.txt", "found text"),

@@ -131,6 +131,6 @@ def test_fields_that_do_not_fit():
 
 def test_an_unknown_family():
     bundle = make_bundle()
-    bundle["model"]["experts"][0]["family"] = "ccnf"
-    with pytest.raises(BundleError, match="'ccnf' patch experts, this program knows 'cen'"):
+    bundle["model"]["experts"][0]["family"] = "forest"
+    with pytest.raises(BundleError, match="'forest' patch experts, this program knows 'cen', 'ccnf', 'svr'"):
         build_model(bundle)

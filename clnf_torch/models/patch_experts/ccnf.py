@@ -1,0 +1,111 @@
+"""Continuous conditional neural fields (CCNF), the patch experts of CLNF: a few neurons, then one linear smoothing."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from clnf_torch.models.patch_experts.sigma import lone_sigma, sigma_matrices
+from clnf_torch.models.patch_experts.template_experts import TemplateExperts
+
+LEAST_ALPHA = 1e-4  # OpenFace: neurons of no more weight do not respond, yet count in Sigma
+
+
+class CCNFExperts(TemplateExperts):
+    """CCNF experts of one scale. OpenFace's form of them is exact: ``numerics`` changes nothing here.
+
+    Args:
+        scale: Pixels per millimetre.
+        support: Side S of the patches.
+        view_centers: Euler angles in radians, shape (V, 3).
+        visible: bool, shape (V, N), with E entries that are true.
+        confidence: Shape (V, N).
+        weights: Of each visible landmark's neurons, times their gain, pixels row by row, shape (E, S * S, K).
+        biases: Of the neurons, shape (E, K).
+        alphas: Weights of the neurons in the response, 0 for those an expert does not have, shape (E, K).
+        betas: Weights of the components of Sigma, shape (E, C).
+        components: By window size R, relations between the cells of a window, shape (at most C, R * R, R * R).
+
+    Raises:
+        ValueError: The tensors do not fit together.
+
+    Source:
+        OpenFace ``CCNF_patch_expert::ResponseOpenBlas``.
+    """
+
+    biases: nn.Parameter
+    alphas: nn.Parameter
+    betas: nn.Parameter
+
+    def __init__(
+        self,
+        scale: float,
+        support: int,
+        view_centers: Tensor,
+        visible: Tensor,
+        confidence: Tensor,
+        weights: Tensor,
+        biases: Tensor,
+        alphas: Tensor,
+        betas: Tensor,
+        components: Mapping[int, Tensor],
+    ) -> None:
+        numbers = {"biases": biases, "alphas": alphas, "betas": betas}
+        super().__init__(scale, support, view_centers, visible, confidence, weights, **numbers)
+        self._windows = frozenset(components)
+        for window, matrices in components.items():
+            if matrices.shape[0] > betas.shape[1] or matrices.shape[1:] != (window**2, window**2):
+                raise ValueError(
+                    f"components of window {window} have shape {tuple(matrices.shape)}; expected at most "
+                    f"{betas.shape[1]} of {window**2} x {window**2}"
+                )
+            self.register_buffer(f"components_{window}", matrices)
+        self._sigmas: dict[tuple[int, int], _Sigma] = {}
+
+    def _answer(self, areas: Tensor, view: int) -> Tensor:
+        """Responses (E, B, R * R) of a view's E experts to areas (E, B, A, A)."""
+        experts, window = self._experts[view], areas.shape[-1] - self.support + 1
+        alphas = torch.where(self.alphas[experts] > LEAST_ALPHA, 2 * self.alphas[experts], 0)[:, None, None]
+        neurons = torch.sigmoid(self._correlate(areas, view, slice(None)) + self.biases[experts][:, None, None])
+        answers = (alphas * neurons).sum(-1)
+        if window in self._windows:
+            answers = torch.bmm(answers, self.sigma(view, window))  # Sigma is symmetric
+        else:
+            answers = answers * lone_sigma(self.alphas[experts])[:, None, None]
+        return answers - answers.amin(-1, keepdim=True).clamp(max=0)  # OpenFace: only where a response fell below 0
+
+    def sigma(self, view: int, window: int) -> Tensor:
+        """Sigma of a view's experts for a window size with components, (E, R * R, R * R); kept once it is computed.
+
+        What is kept is always what would be computed: it goes when the model moves or its numbers change, and numbers
+        that are being learned, or stand in for the model's own, are never served from it.
+        """
+        sources = (self.alphas, self.betas)
+        if any(source.requires_grad or not isinstance(source, nn.Parameter) for source in sources):
+            return self._compute_sigma(view, window)
+        stamp = tuple((id(source), 0 if source.is_inference() else source._version) for source in sources)
+        kept = self._sigmas.get((view, window))
+        if kept is None or kept.stamp != stamp:
+            with torch.inference_mode(False), torch.no_grad():  # of use in any later call, one with gradients too
+                kept = _Sigma(sources, stamp, self._compute_sigma(view, window))
+            self._sigmas[view, window] = kept
+        return kept.values
+
+    def _compute_sigma(self, view: int, window: int) -> Tensor:
+        """Sigma (E, R * R, R * R) from the alphas and betas of a view's experts."""
+        experts, components = self._experts[view], self.get_buffer(f"components_{window}")
+        return sigma_matrices(self.alphas[experts], self.betas[experts, : len(components)], components)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        """Moves or casts the experts, as ``nn.Module.to`` does; what was computed on the old device goes."""
+        self._sigmas.clear()
+        return super()._apply(fn, recurse)
+
+
+class _Sigma(NamedTuple):
+    """Sigma of a view and window, and the numbers that it was computed from."""
+
+    sources: tuple[nn.Parameter, ...]  # held, so that no other tensor gets their identity
+    stamp: tuple[tuple[int, int], ...]  # identity and version of each
+    values: Tensor

@@ -1,0 +1,78 @@
+"""Support vector regression (SVR), the patch experts of the classic CLM: a logistic template match per modality."""
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from clnf_torch.models.patch_experts.template_experts import TemplateExperts
+
+
+def squared_gradient(areas: Tensor) -> Tensor:
+    """Squared length of the grey-level gradient, from differences over two pixels, of areas (..., A, A).
+
+    OpenFace: there is neither a root nor a factor, and the outermost pixels of an area are 0.
+    """
+    across = areas[..., 1:-1, 2:] - areas[..., 1:-1, :-2]
+    down = areas[..., 2:, 1:-1] - areas[..., :-2, 1:-1]
+    return pad(across.square() + down.square(), (1, 1, 1, 1))
+
+
+MODALITIES: dict[str, Callable[[Tensor], Tensor]] = {
+    "raw": lambda areas: areas,  # OpenFace standardises areas first, which normalised patches do not notice
+    "gradient": squared_gradient,
+}
+
+
+class SVRExperts(TemplateExperts):
+    """SVR experts of one scale. OpenFace's form of them is exact: ``numerics`` changes nothing here.
+
+    Args:
+        scale: Pixels per millimetre.
+        support: Side S of the patches.
+        view_centers: Euler angles in radians, shape (V, 3).
+        visible: bool, shape (V, N), with E entries that are true.
+        confidence: Sum over the modalities, shape (V, N).
+        weights: Each visible landmark's template in each modality, of mean 0 and length 1, shape (E, S * S, K).
+        scalings: Of the correlation in each modality, shape (E, K).
+        biases: Of each modality, shape (E, K).
+        modalities: K names out of `MODALITIES`.
+
+    Raises:
+        ValueError: The tensors do not fit together, or a modality is unknown.
+
+    Source:
+        OpenFace ``SVR_patch_expert::Response``, ``Multi_SVR_patch_expert::Response``.
+    """
+
+    scalings: nn.Parameter
+    biases: nn.Parameter
+
+    def __init__(
+        self,
+        scale: float,
+        support: int,
+        view_centers: Tensor,
+        visible: Tensor,
+        confidence: Tensor,
+        weights: Tensor,
+        scalings: Tensor,
+        biases: Tensor,
+        modalities: Sequence[str],
+    ) -> None:
+        numbers = {"scalings": scalings, "biases": biases}
+        super().__init__(scale, support, view_centers, visible, confidence, weights, **numbers)
+        if not set(modalities) <= set(MODALITIES) or weights.shape[-1] != len(modalities):
+            raise ValueError(f"{weights.shape[-1]} templates for modalities {list(modalities)} of {list(MODALITIES)}")
+        self.modalities = tuple(modalities)
+
+    def _answer(self, areas: Tensor, view: int) -> Tensor:
+        """Responses (E, B, R * R) of a view's E experts to areas (E, B, A, A): the product over the modalities."""
+        experts, answers = self._experts[view], []
+        for k, modality in enumerate(self.modalities):
+            match = self._correlate(MODALITIES[modality](areas), view, slice(k, k + 1)).squeeze(-1).clamp(-1, 1)
+            scaling, bias = (numbers[experts, k, None, None] for numbers in (self.scalings, self.biases))
+            answers.append(torch.sigmoid(scaling * match + bias))
+        return reduce(torch.mul, answers)

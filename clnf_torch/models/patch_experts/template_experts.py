@@ -1,0 +1,97 @@
+"""Patch experts that compare patches with templates, one set of templates per landmark and view: CCNF and SVR."""
+
+from abc import abstractmethod
+from itertools import accumulate
+
+import torch
+from torch import Tensor, nn
+
+from clnf_torch.models.numerics import Numerics
+from clnf_torch.models.patch_experts.base import PatchExperts
+from clnf_torch.models.patch_experts.patches import cut_patches
+
+CPU_EXPERTS, CPU_ROWS = 4, 2000  # a block whose patches stay in a core's cache
+CUDA_NUMBERS = 1 << 26  # pixels of one block's patches on other devices: 256 MiB of float32
+
+
+class TemplateExperts(PatchExperts):
+    """One expert for every landmark that a view shows; experts are stored view by view, landmark by landmark.
+
+    Args:
+        scale: Pixels per millimetre.
+        support: Side S of the patches.
+        view_centers: Euler angles in radians, shape (V, 3).
+        visible: bool, shape (V, N), with E entries that are true.
+        confidence: Shape (V, N).
+        weights: The templates of each expert, pixels row by row, shape (E, S * S, K).
+        **numbers: What else the family has for each expert, shape (E, ...), kept as parameters of these names.
+
+    Raises:
+        ValueError: There is not one expert for each visible landmark, or its templates are of another size.
+    """
+
+    weights: nn.Parameter
+
+    def __init__(
+        self,
+        scale: float,
+        support: int,
+        view_centers: Tensor,
+        visible: Tensor,
+        confidence: Tensor,
+        weights: Tensor,
+        **numbers: Tensor,
+    ) -> None:
+        super().__init__(scale, support, view_centers, visible, confidence)
+        seen = [[landmark for landmark, shown in enumerate(view) if shown] for view in visible.tolist()]
+        ends = list(accumulate(map(len, seen), initial=0))
+        counts = {len(values) for values in (weights, *numbers.values())}
+        if counts != {ends[-1]} or weights.shape[1] != support * support:
+            raise ValueError(
+                f"{ends[-1]} visible landmarks need as many experts with templates of {support * support} pixels; "
+                f"there are {sorted(counts)} with {weights.shape[1]}"
+            )
+        self._experts = [slice(*ends[view : view + 2]) for view in range(len(seen))]
+        for view, landmarks in enumerate(seen):
+            self.register_buffer(f"_landmarks_{view}", torch.tensor(landmarks, dtype=torch.int64), persistent=False)
+        for name, values in {"weights": weights, **numbers}.items():
+            self.register_parameter(name, nn.Parameter(values, requires_grad=False))
+
+    def respond(self, areas: Tensor, view: int, numerics: Numerics) -> Tensor:
+        """Responses (B, N, R, R) of one view's experts to areas (B, N, A, A); the same under any numerics."""
+        window = areas.shape[-1] - self.support + 1
+        landmarks = self.get_buffer(f"_landmarks_{view}")
+        responses = areas.new_zeros(areas.shape[1], areas.shape[0], window * window)
+        responses[landmarks] = self._answer(areas.transpose(0, 1)[landmarks], view)
+        return responses.transpose(0, 1).unflatten(-1, (window, window))
+
+    @abstractmethod
+    def _answer(self, areas: Tensor, view: int) -> Tensor:
+        """Responses (E, B, R * R) of a view's E experts to areas (E, B, A, A) around their landmarks."""
+
+    def _correlate(self, areas: Tensor, view: int, templates: slice) -> Tensor:
+        """Correlation of normalised patches with some templates of a view's experts, (E, B, R * R, K), in blocks.
+
+        Half-precision templates are widened to the areas' number type.
+        """
+        weights = self.weights[self._experts[view], :, templates].to(areas.dtype)
+        some_experts, some_faces = _block(areas, self.support)
+        answers = []
+        for some, own in zip(areas.split(some_experts), weights.split(some_experts), strict=True):
+            blocks = []
+            for block in some.split(some_faces, dim=1):
+                patches = cut_patches(block, self.support, checkerboard=False)
+                blocks.append(torch.bmm(patches.flatten(1, 2), own).unflatten(1, patches.shape[1:3]))
+            answers.append(torch.cat(blocks, dim=1))
+        return torch.cat(answers) if answers else areas.new_zeros(0)
+
+
+def _block(areas: Tensor, support: int) -> tuple[int, int]:
+    """How many experts and how many faces of areas (E, B, A, A) to look at together."""
+    rows = (areas.shape[-1] - support + 1) ** 2
+    if areas.device.type == "cpu":
+        experts, most = CPU_EXPERTS, CPU_ROWS
+    else:
+        experts, most = areas.shape[0], CUDA_NUMBERS // support**2
+    faces = max(1, min(areas.shape[1], most // (experts * rows)))
+    return max(1, most // (rows * faces)), faces
