@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from clnf_torch.geometry.warp import WarpTable
 
-WIDTH, HEIGHT = 8, 7
+WIDTH, HEIGHT, BINS = 8, 7, 4
 ORIGIN = (-3.5, -2.5)  # of the pixel at column 0 and row 0 in the frame of reference
 CORNERS = ((-3.5, -2.5), (3.2, -2.3), (0.1, 0.4), (-3.3, 3.1), (3.4, 3.3))
 TRIANGLES = ((0, 1, 2), (1, 4, 2), (4, 3, 2), (3, 0, 2))
@@ -38,3 +40,42 @@ def triangle_map(alpha: Tensor, beta: Tensor) -> Tensor:
     u, v = place @ alpha.mT, place @ beta.mT  # (HEIGHT, WIDTH, T)
     inside = (u >= 0) & (v >= 0) & (u + v <= 1)
     return torch.where(inside.any(-1), inside.int().argmax(-1), -1)
+
+
+def make_validator_record(seed: int = 11) -> dict[str, Any]:
+    """A bundle's validator: the frontal view, and one for faces turned aside that looks at half of the triangles."""
+    return {
+        "kind": "cnn",
+        "size": [HEIGHT, WIDTH],
+        "orientations": torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.7, 0.0]], dtype=torch.float64),
+        "views": [make_view_record(seed, triangles=4), make_view_record(seed + 1, triangles=2)],
+    }
+
+
+def make_view_record(seed: int, triangles: int) -> dict[str, Any]:
+    """One orientation: the first so many triangles, and a network whose scores vary."""
+    rng = torch.Generator().manual_seed(seed)
+    _, table = make_warp_frame()
+    seen = table.triangle < triangles
+    column, row = (table.pixels[seen] - torch.tensor(ORIGIN)).round().long().unbind(-1)
+    count = int(seen.sum())
+    return {
+        "triangles": table.triangles[:triangles],
+        "alpha": table.alpha[:triangles],
+        "beta": table.beta[:triangles],
+        "origin": torch.tensor(ORIGIN, dtype=torch.float64),
+        "pixels": row * WIDTH + column,
+        "triangle": table.triangle[seen],
+        "mean": torch.randn(count, generator=rng),
+        "deviation": 0.5 + torch.rand(count, generator=rng),
+        "layers": [
+            {"kind": "conv", "weight": torch.randn(3, 1, 3, 2, generator=rng), "bias": torch.randn(3, generator=rng)},
+            {"kind": "relu"},
+            {"kind": "max_pool", "kernel": [2, 2], "stride": [2, 2]},
+            {
+                "kind": "linear",
+                "weight": torch.randn(BINS, 36, generator=rng),
+                "bias": torch.randn(BINS, generator=rng),
+            },
+        ],
+    }
