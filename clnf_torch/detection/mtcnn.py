@@ -15,7 +15,7 @@ from clnf_torch.geometry.boxes import LARGEST
 
 REFINE, OUTPUT = 24, 48  # sides of what the second and the third network are shown, pixels
 OVERLAP = 0.7  # of two faces
-CROPS = 256  # boxes shown to a network at once
+CPU_CROPS, CUDA_CROPS = 32, 1024  # boxes shown to a network at once: what a core's cache holds, or a GPU keeps busy with
 TO_LANDMARKS = (-0.0075, 0.2459, 1.0323, 0.7751)  # from MTCNN's boxes to the extent of 68 landmarks
 
 
@@ -54,6 +54,7 @@ class MTCNN(nn.Module):
         super().__init__()
         self.proposer, self.refiner, self.output = proposer, refiner, output
         self.config = config or MTCNNConfig()
+        self.to(memory_format=torch.channels_last)  # twice as fast on the CPU
 
     @torch.no_grad()
     def detect(self, frames: Tensor) -> FaceBoxes:
@@ -97,7 +98,8 @@ def _judged(network: nn.Module, side: int, pictures: Pictures, found: Candidates
     inside = _inside(patches, pictures)
     found, patches = found.take(inside), patches[inside]
     answers = [found.boxes.new_zeros(0, 6)]
-    for rows in torch.arange(patches.shape[0], device=patches.device).split(CROPS):
+    at_once = CPU_CROPS if patches.device.type == "cpu" else CUDA_CROPS
+    for rows in torch.arange(patches.shape[0], device=patches.device).split(at_once):
         crops = pictures.patches(found.frame[rows], patches[rows], (side, side), found.boxes.dtype)
         answers.append(network(crops)[:, :6])
     answer = torch.cat(answers)

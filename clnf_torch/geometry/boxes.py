@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-PAIRS = 1 << 22  # boxes compared with each other at once: a few 32 MiB of numbers, whatever the frames show
+PAIRS = 1 << 20  # boxes compared with each other at once: some 100 MiB of numbers, whatever the frames show
 LARGEST = 2.0**29  # pixels; coordinates stay below, so that sums and products of them are whole numbers too
 
 
@@ -52,15 +52,13 @@ def suppress(boxes: Tensor, score: Tensor, group: Tensor, threshold: float, of_s
         OpenFace ``non_maximum_supression``.
     """
     order = _ranked(score, group)
-    if order.numel() == 0:
-        return order
-    _, row, counts = torch.unique_consecutive(group[order], return_inverse=True, return_counts=True)
-    place = torch.arange(order.shape[0], device=order.device) - (counts.cumsum(0) - counts)[row]
-    table = boxes.new_zeros((counts.shape[0], int(counts.max()), 4), dtype=torch.int64)
-    table[row, place] = whole_boxes(boxes[order])
-    real = torch.zeros(table.shape[:2], dtype=torch.bool, device=table.device)
-    real[row, place] = True
-    return order[_kept(table, real, threshold, of_smaller)[row, place]]
+    better, worse = _rivals(whole_boxes(boxes[order]), group[order], threshold, of_smaller)
+    kept = torch.ones_like(order, dtype=torch.bool)
+    previous = ~kept
+    while not torch.equal(kept, previous):  # each pass decides at least one more box for good, mostly nearly all
+        beaten = torch.zeros_like(order).index_add_(0, worse, kept[better].long())
+        kept, previous = beaten == 0, kept
+    return order[kept]
 
 
 def _ranked(score: Tensor, group: Tensor) -> Tensor:
@@ -70,25 +68,17 @@ def _ranked(score: Tensor, group: Tensor) -> Tensor:
     return order[group[order].sort(stable=True).indices]
 
 
-def _kept(boxes: Tensor, real: Tensor, threshold: float, of_smaller: bool) -> Tensor:
-    """Which of the sorted boxes (G, K, 4) are kept, (G, K); a block of columns at a time."""
-    groups, count, _ = boxes.shape
-    kept, step = real, max(1, PAIRS // (groups * count))
-    for start in range(0, count, step):
-        before, block = boxes[:, :start, None], boxes[:, None, start : start + step]
-        beaten = (overlap(before, block, of_smaller) > threshold) & kept[:, :start, None]
-        among = overlap(block.transpose(1, 2), block, of_smaller) > threshold
-        found = _settled(real[:, start : start + step] & ~beaten.any(1), among.triu(1))
-        kept = torch.cat((kept[:, :start], found, real[:, start + step :]), dim=1)
-    return kept
-
-
-def _settled(candidates: Tensor, beats: Tensor) -> Tensor:
-    """Which candidates (G, K) no kept candidate before them beats (G, K, K).
-
-    Each pass decides at least the next one of every row for good; mostly, all of them in a few passes.
-    """
-    kept, previous = candidates, ~candidates
-    while not torch.equal(kept, previous):
-        kept, previous = candidates & ~(kept[:, :, None] & beats).any(1), kept
-    return kept
+def _rivals(boxes: Tensor, group: Tensor, threshold: float, of_smaller: bool) -> tuple[Tensor, Tensor]:
+    """Indices (better, worse) of the pairs of sorted boxes (K, 4) of one group that overlap too much."""
+    rank = torch.arange(group.shape[0], device=group.device)
+    followers = torch.searchsorted(group, group, right=True) - rank - 1  # worse boxes of the same group
+    found = [rank.new_zeros(2, 0)]
+    for block in rank.split(max(1, PAIRS // max(1, group.shape[0]))):
+        count = followers[block]
+        better = block.repeat_interleave(count)
+        step = torch.arange(better.shape[0], device=rank.device) - (count.cumsum(0) - count).repeat_interleave(count)
+        worse = better + 1 + step
+        rivals = overlap(boxes[better], boxes[worse], of_smaller) > threshold
+        found.append(torch.stack((better[rivals], worse[rivals])))
+    better, worse = torch.cat(found, dim=1)
+    return better, worse
