@@ -77,10 +77,27 @@ class Fits:
 
 
 @pytest.fixture(scope="module")
+def free_fits(golden_dir: Path, golden: Callable[[str], Golden]) -> Fits:
+    """Fits of the free model, which is always there."""
+    pdms = {"face": PDM(**convert_pdm(golden_dir / "free_model" / "pdm.txt")).float()}
+    return Fits([golden("fit"), golden("fit_weighted")], pdms)
+
+
+@pytest.fixture(scope="module")
 def fits(shared: Path, openface_models: Path, golden: Callable[[str], Golden]) -> Fits:
     """Every fit of OpenFace."""
     pdms = {name: PDM(**convert_pdm(openface_models / path)).float() for name, path in PDMS.items()}
     return Fits([golden(path.stem) for path in sorted((shared / "golden").glob("fit_*.npz"))], pdms)
+
+
+def test_the_free_model(free_fits: Fits, agree: Agreement):
+    face, camera, theirs = free_fits.shape("face"), free_fits.camera, free_fits["pose"]
+    pose = head_pose(face, camera)
+    turned = pose_to_line_of_sight(pose).rotation
+    agree.absolute("measures: 3D landmarks, mm", landmarks_3d(face, camera), free_fits.points("face"), within=WITHIN_MM)
+    agree.absolute("measures: head position, mm", pose.translation, theirs[:, :3], within=WITHIN_MM)
+    agree.absolute("measures: pose, rad", pose.rotation, theirs[:, 3:], within=WITHIN_RAD)
+    agree.absolute("measures: pose_wrt_camera, rad", turned, free_fits["pose_wrt_camera"][:, 3:], within=WITHIN_RAD)
 
 
 @pytest.mark.parametrize("part", ["face", *EYE_PARTS])

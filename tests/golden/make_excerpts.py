@@ -1,6 +1,6 @@
 """Copies the free model's golden values that tests read from the shared folder: ``python make_excerpts.py ../shared``.
 
-Left out: the picture itself (it is ``free_model/image.png``), what the free model has not got (pose, gaze, parts), and
+Left out: the picture itself (it is ``free_model/image.png``), what the free model has not got (gaze, parts), and
 values that no test asks for.
 """
 
@@ -15,6 +15,7 @@ HERE = Path(__file__).resolve().parent
 FIT = (
     r"hyp0/(?!.*(interp_mat|reference_shape|landmark_locations))|params/"
     r"|(bbox|success|chosen_hypothesis|model_likelihood)$"
+    r"|(params_global|params_local|landmarks|camera|shape3d|pose|pose_wrt_camera)$"
 )
 EXCERPTS = {
     "pdm": r"case\d+/(?!.*_w_t|axis_angle)",
