@@ -57,7 +57,7 @@ class CENExperts(PatchExperts):
         self.stacks = torch.nn.ModuleList(stacks)
         self.flipped: Tensor
         self.register_buffer("flipped", flipped)
-        self._mirrors = flipped.any(-1).tolist()  # per view, known without asking the device
+        self._mirrors = [_extent(flipped[view][visible[view]]) for view in range(len(flipped))]  # known to the host
         sizes = [len(stack) for stack in stacks]
         self._runs = [list(_runs(view_experts, sizes)) for view_experts in expert.tolist()]
         for view, runs in enumerate(self._runs):
@@ -69,17 +69,21 @@ class CENExperts(PatchExperts):
         faces, num_landmarks, width, _ = areas.shape
         window = width - self.support + 1
         cells = window * window // 2 if numerics.checkerboard else window * window
-        if self._mirrors[view]:
-            flipped = self.flipped[view][:, None, None]
-            areas = torch.where(flipped, areas.flip(-1), areas)
+        areas = self._mirror(areas, view)
         answers = areas.new_zeros(num_landmarks, faces, cells)
         for k, run in enumerate(self._runs[view]):
             landmarks = self.get_buffer(f"_landmarks_{view}_{k}")  # (experts, uses)
             answers[landmarks] = self._answer(run, areas[:, landmarks].permute(1, 2, 0, 3, 4), numerics.checkerboard)
-        responses = lay_out(answers.transpose(0, 1), numerics.checkerboard)
-        if self._mirrors[view]:
-            responses = torch.where(flipped, responses.flip(-1), responses)
-        return responses
+        return self._mirror(lay_out(answers.transpose(0, 1), numerics.checkerboard), view)
+
+    def _mirror(self, maps: Tensor, view: int) -> Tensor:
+        """Maps (B, N, A, A) of landmarks with borrowed experts mirrored left to right; the others as they are."""
+        if self._mirrors[view] == "none":
+            return maps
+        mirrored = maps.flip(-1)
+        return (
+            mirrored if self._mirrors[view] == "all" else torch.where(self.flipped[view, :, None, None], mirrored, maps)
+        )
 
     def _answer(self, run: Run, areas: Tensor, checkerboard: bool) -> Tensor:
         """Answers (experts, uses, B, cells) of a run of experts to areas (experts, uses, B, A, A), block by block."""
@@ -106,6 +110,11 @@ def _block(areas: Tensor, rows: int, widest: int) -> tuple[int, int]:
         return max(CPU_EXPERTS, CPU_EXPERTS * CPU_ROWS // (rows * faces)), faces
     faces = max(1, min(faces, CUDA_NUMBERS // (rows * widest)))
     return max(1, CUDA_NUMBERS // (rows * widest * faces)), faces
+
+
+def _extent(flags: Tensor) -> str:
+    """Whether all, some or none of some flags are set."""
+    return "none" if not flags.any() else "all" if flags.all() else "some"
 
 
 def _runs(experts: list[int], sizes: list[int]) -> Iterator[Run]:

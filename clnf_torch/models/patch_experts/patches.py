@@ -2,6 +2,9 @@
 
 import torch
 from torch import Tensor
+from torch.nn.functional import layer_norm
+
+TINY = 1e-20  # a variance of grey levels that no patch has, unless it is constant
 
 
 def cut_patches(areas: Tensor, support: int, checkerboard: bool) -> Tensor:
@@ -27,6 +30,18 @@ def cut_patches(areas: Tensor, support: int, checkerboard: bool) -> Tensor:
         patches = patches.flatten(-2)
     else:
         patches = cells.flatten(-4, -3).flatten(-2)
+    return _normalise(patches)
+
+
+def _normalise(patches: Tensor) -> Tensor:
+    """Patches (..., P) minus their mean, divided by their length.
+
+    Without gradients one fused pass does it: a layer norm, whose standard deviation is the length over sqrt(P).
+    Constant patches become 0 there too, but the gradient through them would not be finite.
+    """
+    size = patches.shape[-1]
+    if not patches.requires_grad:
+        return layer_norm(patches, (size,), patches.new_full((size,), size**-0.5), eps=TINY)
     patches = patches - patches.mean(-1, keepdim=True)
     length = torch.linalg.vector_norm(patches, dim=-1, keepdim=True)
     return patches / torch.where(length > 0, length, 1)
