@@ -135,15 +135,15 @@ def test_the_last_row_and_column_are_black_in_openface_alone():
     mean = torch.zeros(len(table.pixels), dtype=torch.float64)
     places = torch.arange(len(mean))
     view = ViewValidator(table, places, (1, len(mean)), mean, mean + 1, Darkest())
-    landmarks = 3 * corners[None] + torch.tensor([31.5, 31.5])  # as far as the last pixels
+    landmarks = 3 * corners[None] + torch.tensor([31.4, 31.4])  # as far as the last pixels
     corner, _ = face_region(landmarks, 40, 40)
     pictures = Pictures(grey, torch.tensor([0]))
     whole = view.warp(pictures, landmarks - corner[:, None], corner, EXACT)
     cut = view.warp(pictures.without_last_pixels(), landmarks - corner[:, None], corner, EXACT)
     inside = (warp_positions(landmarks, table) <= 38).all(-1)
-    last = (warp_positions(landmarks, table) >= 39).any(-1)
+    last = (warp_positions(landmarks, table) > 38).any(-1)
     assert inside.any() and last.any()
-    assert (whole == 200).all() and (cut[inside] == 200).all() and (cut[last] == 0).all()
+    assert (whole == 200).all() and (cut[inside] == 200).all() and (cut[last] < 200).all()
     judge = DetectionValidator(torch.zeros(1, 3), [view])
     rotation = torch.zeros(1, 3, dtype=torch.float64)
     expected = {numerics: certainty_of(view(seen)) for numerics, seen in ((EXACT, whole), (OPENFACE, cut))}
