@@ -108,8 +108,8 @@ def _matters(delta: Tensor, motion: RigidMotion) -> Tensor:
 
 def _follow(sight: Sight, settled: RigidMotion) -> RigidMotion:
     """One Newton step from the minimum: hardly a step, but its derivatives are those of the minimum."""
-    still = settled.translation.new_zeros(6)
-    fixed = sight.detached()
-    slope = torch.func.jacfwd(lambda step: fixed.equations(settled.step(step.expand(len(fixed.points), -1)))[1])
-    curvature = -slope(still)  # (B, 6, 6): the whole second derivative, not its Gauss-Newton part
-    return settled.step(solve((curvature + curvature.mT).detach() / 2, sight.equations(settled)[1]))
+    fixed, still = sight.detached(), sight.points.new_zeros(len(sight.points), 6)
+    # Rows do not see each other: the derivative of their sum holds the one of each.
+    slope = torch.func.jacrev(lambda step: fixed.equations(settled.step(step))[1].sum(0))(still)
+    curvature = -slope.movedim(0, 1)  # (B, 6, 6): the whole second derivative, not its Gauss-Newton part
+    return settled.step(solve((curvature + curvature.mT) / 2, sight.equations(settled)[1]))
