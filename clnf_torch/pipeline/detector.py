@@ -1,12 +1,12 @@
 """The landmark detector: from frame tensors and face boxes, or from other landmarks, to landmarks in one call."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from clnf_torch.detection.validator import DetectionValidator, build_validator, is_face
 from clnf_torch.fitting.areas import Pictures
 from clnf_torch.fitting.candidates import SearchInput
 from clnf_torch.fitting.config import FitConfig, preset_named
@@ -21,9 +21,6 @@ from clnf_torch.models.shape_params import ShapeParams
 from clnf_torch.pipeline.inputs import check_points, face_options, read_pictures
 from clnf_torch.pipeline.result import FitResult
 
-CERTAIN_ABOVE = 0.725  # OpenFace's ``validation_boundary``
-Validator = Callable[[Pictures, Tensor, Tensor], Tensor]  # pictures, rotation (B, 3), landmarks (B, N, 2) to certainty
-
 
 class LandmarkDetector(nn.Module):
     """Fits the landmarks of many faces in many frames at once, on the device that the detector is on.
@@ -35,7 +32,7 @@ class LandmarkDetector(nn.Module):
     """
 
     def __init__(
-        self, model: LandmarkModel, numerics: str | Numerics = "openface", validator: Validator | None = None
+        self, model: LandmarkModel, numerics: str | Numerics = "openface", validator: DetectionValidator | None = None
     ) -> None:
         super().__init__()
         self.model, self.numerics, self.validator = model, numerics_named(numerics), validator
@@ -213,8 +210,8 @@ class LandmarkDetector(nn.Module):
         """Certainty (B,) and success (B,). OpenFace: a fit that failed is not validated and has certainty 0."""
         if not validate or self.validator is None:
             return going.to(face.landmarks.dtype), going
-        certainty = self.validator(pictures, face.params.rotation, face.landmarks)
-        return torch.where(going, certainty, 0), going & (certainty > CERTAIN_ABOVE)
+        certainty = self.validator(pictures, face.params.rotation, face.landmarks, self.numerics)
+        return torch.where(going, certainty, 0), going & is_face(certainty)
 
     def _shape(self, faces: Tensor) -> tuple[int, int]:
         """Number of faces and of landmarks (B, N)."""
@@ -244,7 +241,10 @@ def load(
         BundleError: The file is no bundle.
     """
     bundle = load_bundle(path)
+    record = bundle.get("validator")
     detector = LandmarkDetector(
-        build_model(bundle, dtype), bundle.get("numerics", "openface") if numerics is None else numerics
+        build_model(bundle, dtype),
+        numerics or bundle.get("numerics", "openface"),
+        build_validator(record, dtype) if record else None,
     )
     return detector.to(device).eval()
