@@ -1,0 +1,73 @@
+"""`clnf_torch.export.parquet`: the same columns and numbers, in groups of rows."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+pytest.importorskip("pyarrow", reason="Parquet needs pyarrow: pip install --editable '.[tables]'")
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from clnf_torch.export.parquet import ROW_GROUP, parquet_file
+from tests.export.tables import by_name, make_table, names_of, part_of
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "faces.parquet"
+
+
+@pytest.mark.parametrize("image_mode", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_reads_back_the_same_numbers(target, dtype, image_mode):
+    table = make_table(6, dtype=dtype, likelihoods=torch.rand(6, 68, dtype=dtype), image=tuple("abcdef"))
+    with parquet_file(target, image_mode=image_mode) as rows:
+        rows.append(part_of(table, slice(0, 2)))
+        rows.append(part_of(table, slice(2, 6)))
+    found = parquet.read_table(target)
+    assert found.column_names == names_of(table, image_mode=image_mode)
+    assert found.to_pydict() == by_name(table, image_mode=image_mode)
+
+
+def test_numbers_keep_their_types(target):
+    with parquet_file(target) as rows:
+        rows.append(make_table(1))
+    schema = parquet.read_schema(target)
+    types = {"frame": pa.int64(), "success": pa.int64(), "timestamp": pa.float64(), "confidence": pa.float32()}
+    assert {name: schema.field(name).type for name in types} == types
+
+
+def test_rows_are_written_in_groups(target):
+    table = make_table(1).without("eye_landmarks", "eye_points", "landmarks", "points", "params_local")
+    with parquet_file(target) as rows:
+        for _ in range(2 * ROW_GROUP + 5):
+            rows.append(table)
+        assert len(list(target.parent.iterdir())) == 1 and not target.exists()
+    file = parquet.ParquetFile(target)
+    groups = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
+    assert groups == [ROW_GROUP, ROW_GROUP, 5]
+
+
+def test_what_was_done_stays(target):
+    with pytest.raises(KeyboardInterrupt), parquet_file(target) as rows:
+        rows.append(make_table(3))
+        raise KeyboardInterrupt
+    assert parquet.read_table(target).num_rows == 3 and list(target.parent.iterdir()) == [target]
+
+
+def test_no_rows(target):
+    with parquet_file(target):
+        pass
+    assert not list(target.parent.iterdir())
+    with parquet_file(target) as rows:
+        rows.append(make_table(0))
+    assert parquet.read_table(target).shape == (0, 679)
+
+
+def test_other_columns_are_refused_and_what_was_written_stays(target):
+    with pytest.raises(ValueError, match="these rows have other columns"), parquet_file(target) as rows:
+        rows.append(make_table(2))
+        rows.append(make_table(1, dtype=torch.float64))
+    assert parquet.read_table(target).num_rows == 2
