@@ -15,6 +15,7 @@ from clnf_torch.converters.openface.landmark_model import (
     convert_landmark_model,
     read_model_files,
 )
+from clnf_torch.converters.openface.mtcnn import convert_mtcnn, find_mtcnn, mtcnn_files
 from clnf_torch.converters.openface.sources import SourceFile, describe_source
 from clnf_torch.models.archive import Progress, save_archive
 from clnf_torch.models.bundle import FORMAT, VERSION
@@ -40,6 +41,7 @@ class ConversionReport:
         half: Whether expert weights are float16.
         sources: The files that went in.
         skipped: The lines of the descriptions that were not converted, and why.
+        face_detector: The description of the face detector that lies beside the model, or None.
     """
 
     main: Path
@@ -50,6 +52,7 @@ class ConversionReport:
     half: bool
     sources: tuple[SourceFile, ...]
     skipped: tuple[Skipped, ...]
+    face_detector: Path | None
 
 
 def convert(
@@ -74,12 +77,15 @@ def convert(
         ConversionError: A source file is not what it should be, or the bundle cannot be written.
     """
     found, out = find_source(source), Path(out)
+    folder = found.main.parent
     try:
-        files = read_model_files(found.main)
-        _require_place(out, files)
+        files, detector = read_model_files(found.main), find_mtcnn(folder)
+        faces = mtcnn_files(detector) if detector else ()
+        _require_place(out, (*files.others, *faces, *files.experts.paths))
         model = convert_landmark_model(files, half)
-        sources = _describe(files, found.main.parent)
-        save_archive(_bundle(model, sources, files.skipped), out, progress)
+        face_detector = convert_mtcnn(detector) if detector else None
+        sources = _describe(files, faces, folder)
+        save_archive(_bundle(model, face_detector, sources, files.skipped), out, progress)
     except OSError as error:
         where = Path(error.filename) if error.filename else out
         remedy = "check the disk's space and the permissions"
@@ -95,30 +101,36 @@ def convert(
         half=half,
         sources=sources,
         skipped=files.skipped,
+        face_detector=detector,
     )
 
 
-def _require_place(out: Path, files: ModelFiles) -> None:
+def _require_place(out: Path, sources: tuple[Path, ...]) -> None:
     """Refuses an output that is a folder, lies in no folder, or is one of the sources."""
     if out.is_dir() or not out.parent.is_dir():
         found = "a folder" if out.is_dir() else f"no folder {out.parent}"
         raise ConversionError(
             out, expected="a file name for the bundle", found=found, remedy="name a file such as model.pt"
         )
-    if out.exists() and any(path.exists() and out.samefile(path) for path in (*files.others, *files.experts.paths)):
+    if out.exists() and any(path.exists() and out.samefile(path) for path in sources):
         raise ConversionError(
             out, expected="a new file", found="one of the files to convert", remedy="choose another name"
         )
 
 
-def _describe(files: ModelFiles, folder: Path) -> tuple[SourceFile, ...]:
+def _describe(files: ModelFiles, faces: tuple[Path, ...], folder: Path) -> tuple[SourceFile, ...]:
     """Size and hash of every file that goes in."""
-    others = [describe_source(path, folder) for path in files.others]
+    others = [describe_source(path, folder) for path in (*files.others, *faces)]
     known = files.experts.family.published
     return (*others, *(describe_source(path, folder, known) for path in files.experts.paths))
 
 
-def _bundle(model: dict[str, Any], sources: tuple[SourceFile, ...], skipped: tuple[Skipped, ...]) -> dict[str, Any]:
+def _bundle(
+    model: dict[str, Any],
+    face_detector: dict[str, Any] | None,
+    sources: tuple[SourceFile, ...],
+    skipped: tuple[Skipped, ...],
+) -> dict[str, Any]:
     """The bundle's plain values around a model."""
     return {
         "format": FORMAT,
@@ -129,4 +141,5 @@ def _bundle(model: dict[str, Any], sources: tuple[SourceFile, ...], skipped: tup
         "sources": [dataclasses.asdict(source) for source in sources],
         "skipped": [dataclasses.asdict(line) for line in skipped],
         "model": model,
+        "face_detector": face_detector,
     }

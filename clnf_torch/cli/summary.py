@@ -37,6 +37,8 @@ def describe(bundle: Mapping[str, Any], path: Path) -> Iterator[str]:
     yield f"  early termination  {_or_none(len(early['cutoffs']) if early else 0, 'views')}"
     for record in model["experts"]:
         yield from _describe_experts(record)
+    face_detector = bundle.get("face_detector")
+    yield f"  face detector      {face_detector['kind'].upper() if face_detector else 'none: give boxes'}"
     words = textwrap.wrap(bundle.get("licence", "not stated"), width=90)
     yield f"  licence            {words[0]}"
     yield from (f"                     {line}" for line in words[1:])

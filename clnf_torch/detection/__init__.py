@@ -1,1 +1,7 @@
 """Floor 3: finding faces in frames, and judging whether landmarks lie on a face."""
+
+from clnf_torch.detection.faces import FaceBoxes, FaceDetector, nearest, widest
+from clnf_torch.detection.loading import load_face_detector
+from clnf_torch.detection.mtcnn import MTCNN, MTCNNConfig
+
+__all__ = ["MTCNN", "FaceBoxes", "FaceDetector", "MTCNNConfig", "load_face_detector", "nearest", "widest"]

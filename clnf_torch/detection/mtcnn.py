@@ -15,7 +15,10 @@ from clnf_torch.geometry.boxes import LARGEST
 
 REFINE, OUTPUT = 24, 48  # sides of what the second and the third network are shown, pixels
 OVERLAP = 0.7  # of two faces
-CPU_CROPS, CUDA_CROPS = 32, 1024  # boxes shown to a network at once: what a core's cache holds, or a GPU keeps busy with
+CPU_CROPS, CUDA_CROPS = (
+    32,
+    1024,
+)  # boxes shown to a network at once: what a core's cache holds, or a GPU keeps busy with
 TO_LANDMARKS = (-0.0075, 0.2459, 1.0323, 0.7751)  # from MTCNN's boxes to the extent of 68 landmarks
 
 
@@ -54,7 +57,6 @@ class MTCNN(nn.Module):
         super().__init__()
         self.proposer, self.refiner, self.output = proposer, refiner, output
         self.config = config or MTCNNConfig()
-        self.to(memory_format=torch.channels_last)  # twice as fast on the CPU
 
     @torch.no_grad()
     def detect(self, frames: Tensor) -> FaceBoxes:
@@ -155,7 +157,9 @@ def build_mtcnn(
 
     Raises:
         KeyError: A field is missing.
-        ValueError: A layer is unknown.
+        ValueError: The detector or one of its layers is of another kind.
     """
-    networks = (build_network(record[name]["layers"], dtype) for name in ("pnet", "rnet", "onet"))
-    return MTCNN(*networks, config).eval()
+    if record["kind"] != "mtcnn":
+        raise ValueError(f"the face detector is {record['kind']!r}, this program knows 'mtcnn'; use a newer version")
+    proposer, refiner, output = (build_network(record[name]["layers"], dtype) for name in ("pnet", "rnet", "onet"))
+    return MTCNN(proposer, refiner, output, config).eval()

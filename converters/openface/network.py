@@ -66,7 +66,8 @@ def read_network(reader: BinaryReader, dialect: Dialect, inputs: tuple[int, int,
     count = reader.take("i", "the number of layers (int32)")
     if not 1 <= count <= MAX_LAYERS:
         raise ConversionError(place, expected=f"a number of layers from 1 to {MAX_LAYERS}", found=str(count))
-    layers, shape = [], inputs
+    layers: list[Layer] = []
+    shape: Shape = inputs
     for k in range(count):
         layer, shape = _read_layer(reader, f"layer {k + 1} of {count}", dialect, shape)
         layers.append(layer)

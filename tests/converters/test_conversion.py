@@ -73,7 +73,7 @@ def test_each_line_that_is_left_out_is_reported(model_main, tmp_path):
 
 def test_openface_itself(openface_models, tmp_path):
     report = convert(openface_models, tmp_path / "m.pt")
-    assert report.main.name == "main_ceclm_general.txt" and len(report.sources) == 9
+    assert report.main.name == "main_ceclm_general.txt" and len(report.sources) == 13
     assert {path.name for path in report.others} == {
         f"main_{n}.txt" for n in ("clm_general", "clnf_general", "clnf_wild")
     }

@@ -1,0 +1,86 @@
+"""OpenFace's face detector: ``MTCNN_detector.txt`` and the three networks that it names."""
+
+from pathlib import Path
+from typing import Any
+
+from clnf_torch.converters.openface.description import only, read_description
+from clnf_torch.converters.openface.errors import ConversionError
+from clnf_torch.converters.openface.lookalikes import refuse_lookalikes
+from clnf_torch.converters.openface.matrix import BinaryReader
+from clnf_torch.converters.openface.network import MTCNN, Layer, Shape, read_network
+from clnf_torch.converters.openface.text import require_file
+
+PLACE = Path("mtcnn_detector", "MTCNN_detector.txt")
+"""Where the detector lies beside a landmark model."""
+SIDES = {"PNet": 12, "RNet": 24, "ONet": 48}
+"""The networks, and what they look at, pixels."""
+ANSWERS = 6  # two logits and four corrections, whatever comes after them
+
+
+def find_mtcnn(folder: Path) -> Path | None:
+    """The description of the face detector in a model directory, or None."""
+    path = folder / PLACE
+    return path if path.is_file() else None
+
+
+def mtcnn_files(path: Path) -> tuple[Path, ...]:
+    """The files of a face detector.
+
+    Args:
+        path: ``MTCNN_detector.txt``.
+
+    Returns:
+        The description and the networks, in the order of ``SIDES``.
+
+    Raises:
+        ConversionError: It is no description, or names a network twice or not at all.
+    """
+    modules = read_description(path, "a description of a face detector")
+    found = [only(modules, name) for name in SIDES]
+    for name, module in zip(SIDES, found, strict=True):
+        if module is None:
+            others = ", ".join(sorted({module.keyword for module in modules})[:3]) or "no modules"
+            raise ConversionError(path, expected=f"a line {name}", found=others[:60], remedy="add the missing line")
+    return (path, *(module.path for module in found if module is not None))
+
+
+def convert_mtcnn(path: Path) -> dict[str, Any]:
+    """Reads a face detector.
+
+    Args:
+        path: ``MTCNN_detector.txt``.
+
+    Returns:
+        The ``face_detector`` of a bundle: ``kind`` and, for each of ``pnet``, ``rnet`` and ``onet``, its ``layers``.
+
+    Raises:
+        ConversionError: A file is missing, damaged, or not the network that it should be.
+
+    Source:
+        The layout that ``spec/mtcnn.md`` section 1 gives for OpenFace's reader.
+    """
+    _, *files = mtcnn_files(path)
+    networks = {name: _read_file(file, name) for name, file in zip(SIDES, files, strict=True)}
+    return {"kind": "mtcnn", **{name.lower(): {"layers": layers} for name, layers in networks.items()}}
+
+
+def _read_file(path: Path, name: str) -> list[Layer]:
+    """The layers of one network file."""
+    what, side = f"MTCNN's network {name}", SIDES[name]
+    require_file(path, what, "complete the model directory")
+    with open(path, "rb") as stream:
+        reader = BinaryReader(stream, path)
+        refuse_lookalikes(reader.peek(64), path, reader.size, what)
+        layers, shape = read_network(reader, MTCNN, (3, side, side))
+        reader.expect_end("the last layer")
+    if not (_slides(layers, shape) if name == "PNet" else len(shape) == 1 and shape[0] >= ANSWERS):
+        wanted = "maps, one cell for 12 x 12 pixels and one for each further 2" if name == "PNet" else "one vector"
+        found = f"an answer of {' x '.join(map(str, shape))}"
+        raise ConversionError(path, expected=f"{what} to answer with {wanted}, {ANSWERS} numbers at least", found=found)
+    return layers
+
+
+def _slides(layers: list[Layer], shape: Shape) -> bool:
+    """Whether a network can slide over a picture two pixels at a time, and sees ``SIDES["PNet"]`` of them at once."""
+    strides = [stride for layer in layers if layer["kind"] == "max_pool" for stride in layer["stride"]]
+    return len(shape) == 3 and shape[0] >= ANSWERS and shape[1:] == (1, 1) and [s for s in strides if s > 1] == [2, 2]
