@@ -5,6 +5,9 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
+
+FEW = 8  # columns
 
 
 def _sigmoid(x: Tensor) -> Tensor:
@@ -64,15 +67,24 @@ class ExpertStack(nn.Module):
         chosen = slice(start, start + inputs.shape[0])
         hidden = inputs
         for weight, bias, activation in zip(self.weights, self.biases, self.activations, strict=True):
-            weight, bias = weight[chosen].to(hidden.dtype), bias[chosen, None].to(hidden.dtype)
-            if (
-                weight.shape[-1] == 1
-            ):  # a product and a sum: matrix routines are slow, and not the same for every number of rows
-                hidden = (hidden * weight.mT).sum(-1, keepdim=True) + bias
-            else:
-                hidden = torch.baddbmm(bias, hidden, weight)
-            hidden = ACTIVATIONS[activation](hidden)
+            answer = _multiply(hidden, weight[chosen].to(hidden.dtype), bias[chosen, None].to(hidden.dtype))
+            hidden = ACTIVATIONS[activation](answer)
         return hidden.squeeze(-1)
+
+
+def _multiply(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The products of rows (G, rows, in) with weights (G, in, out), plus biases (G, 1, out).
+
+    Matrix routines round products of few columns differently with the number of rows. One column is therefore a product
+    and a sum, and a few are filled up to `FEW`, so that a face's numbers do not depend on the faces beside it.
+    """
+    outputs = weight.shape[-1]
+    if outputs == 1:
+        return (hidden * weight.mT).sum(-1, keepdim=True) + bias
+    if outputs >= FEW:
+        return torch.baddbmm(bias, hidden, weight)
+    lacking = (0, FEW - outputs)
+    return torch.baddbmm(pad(bias, lacking), hidden, pad(weight, lacking))[..., :outputs]
 
 
 def _check_layers(weights: Sequence[Tensor], biases: Sequence[Tensor], activations: Sequence[str]) -> None:
