@@ -78,20 +78,29 @@ class MTCNN(nn.Module):
         scales = pyramid_scales(pictures.height, pictures.width, self.config.min_face, self.config.factor)
         if not scales or not frames.shape[0]:
             return _no_faces(weight)
-        found = self.search(pictures, scales, weight.dtype)
-        found = found.take(sound[found.frame])
+        proposed = propose(self.proposer, pictures, scales, self.config.thresholds[0], weight.dtype)
+        *_, found = self.stages(proposed.take(sound[proposed.frame]), pictures)
         x, y, width, height = found.boxes.unbind(-1)
         right, down, wider, higher = TO_LANDMARKS
         boxes = torch.stack((x + right * width, y + down * height, wider * width, higher * height), dim=-1)
         return FaceBoxes(boxes=boxes, confidence=found.score, frame=found.frame)
 
-    def search(self, pictures: Pictures, scales: list[float], dtype: torch.dtype) -> Candidates:
-        """Faces in the boxes of MTCNN's own, from forehead to chin, by frame, the surest first."""
-        first, second, third = self.config.thresholds
-        found = propose(self.proposer, pictures, scales, first, dtype).thinned(OVERLAP).corrected().squared()
-        found = _judged(self.refiner, REFINE, pictures, found, second).thinned(OVERLAP).corrected().squared()
-        found = _judged(self.output, OUTPUT, pictures, found, third)
-        return found.corrected(grown=1).thinned(OVERLAP, of_smaller=True)
+    def stages(self, proposed: Candidates, pictures: Pictures) -> tuple[Candidates, Candidates, Candidates]:
+        """From proposals to faces.
+
+        Args:
+            proposed: From `propose`.
+            pictures: The frames.
+
+        Returns:
+            What the second network is shown, what the third is shown, and the faces: boxes of MTCNN's own kind, from
+            forehead to chin, by frame, the surest first.
+        """
+        _, second, third = self.config.thresholds
+        refine = proposed.thinned(OVERLAP).corrected().squared()
+        output = _judged(self.refiner, REFINE, pictures, refine, second).thinned(OVERLAP).corrected().squared()
+        faces = _judged(self.output, OUTPUT, pictures, output, third)
+        return refine, output, faces.corrected(grown=1).thinned(OVERLAP, of_smaller=True)
 
 
 def _judged(network: nn.Module, side: int, pictures: Pictures, found: Candidates, threshold: float) -> Candidates:
