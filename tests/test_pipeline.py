@@ -112,11 +112,11 @@ def free(tmp_path_factory, golden_dir):
     return load(path), picture, torch.tensor(boxes[:1], dtype=torch.float32)
 
 
-@pytest.mark.parametrize(("numerics", "tolerance"), [("openface", 1e-4), ("exact", 2e-4)])
-def test_a_face_alone_and_among_64(free, numerics, tolerance):
+@pytest.mark.parametrize("numerics", ["openface", "exact"])
+def test_a_face_alone_and_among_64(free, numerics):
     """The free model is random, so it answers the smallest difference: one last bit can flip a 1/32-pixel tie.
 
-    Measured, px: openface 0 in another order and 4e-5 alone; exact 9e-5 and 5e-5, as odd layer widths round by place.
+    Measured: every row is the same to the last bit. 1e-4 px is for machines whose matrix routines round otherwise.
     """
     model, picture, box = free
     model = LandmarkDetector(model.model, numerics)
@@ -127,8 +127,13 @@ def test_a_face_alone_and_among_64(free, numerics, tolerance):
     cases = [order, *(torch.tensor([i]) for i in range(0, 64, 9))]
     for rows in cases:
         found, expected = model.fit(picture, boxes[rows]), rows_of(together, rows)
-        torch.testing.assert_close(found.landmarks, expected.landmarks, atol=tolerance, rtol=0)
+        torch.testing.assert_close(found.landmarks, expected.landmarks, atol=1e-4, rtol=0)
         assert_same(found, expected, atol=1e-3, rtol=1e-4)
+
+
+def test_faces_without_frames_fail():
+    result = detector().fit(torch.zeros(0, 48, 48), make_boxes(2), torch.tensor([0, 3]), preset=CONFIG)
+    assert not result.success.any() and result.landmarks.isnan().all()
 
 
 @pytest.mark.parametrize("numerics", ["openface", "exact"])

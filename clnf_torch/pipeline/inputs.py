@@ -43,6 +43,7 @@ def read_pictures(frames: Tensor, frame: Tensor | None, faces: int, device: torc
         )
     frame = frame.to(device, torch.int64)
     exists = (frame >= 0) & (frame < grey.shape[0])
+    grey = grey if len(grey) else grey.new_zeros(1, *grey.shape[1:])  # something to look at for faces without a frame
     return Pictures(grey, torch.where(exists, frame, 0)), exists
 
 
