@@ -2,8 +2,12 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import BinaryIO
+
+import torch
+from torch import Tensor
 
 from clnf_torch.export.columns import Block, columns
 from clnf_torch.export.files import growing_file
@@ -15,6 +19,7 @@ try:
 except ImportError as error:
     raise ImportError("Parquet files need pyarrow; install it with: pip install 'clnf-torch[tables]'") from error
 
+Kind = tuple[tuple[str, ...], torch.dtype | None]
 ROW_GROUP = 1024  # rows that are gathered before they are written: 2.8 MB with all of OpenFace's columns
 
 
@@ -29,7 +34,9 @@ class ParquetRows:
     def __init__(self, file: BinaryIO, *, image_mode: bool = False) -> None:
         self._file, self._image_mode = file, image_mode
         self._writer: parquet.ParquetWriter | None = None
-        self._waiting: list[pa.RecordBatch] = []
+        self._kinds: list[Kind] = []
+        self._waiting: list[list[Block]] = []
+        self._rows = 0
 
     def append(self, table: FaceTable) -> None:
         """Takes the rows of a table; they are written when there are enough for a group.
@@ -37,27 +44,33 @@ class ParquetRows:
         Raises:
             ValueError: It has other columns than the first one.
         """
-        batch = _record_batch(columns(table, image_mode=self._image_mode))
-        if self._writer is None:
-            self._writer = parquet.ParquetWriter(self._file, batch.schema)
-        if batch.schema != self._writer.schema:
+        blocks = [_at_rest(block) for block in columns(table, image_mode=self._image_mode)]
+        kinds = [_kind(block) for block in blocks]
+        if self._kinds and kinds != self._kinds:
             raise ValueError("these rows have other columns, or of other types, than the first ones")
-        self._waiting.append(batch)
-        if sum(map(len, self._waiting)) >= ROW_GROUP:
+        self._kinds = kinds
+        self._waiting.append(blocks)
+        self._rows += len(table)
+        if self._rows >= ROW_GROUP:
             self._write()
 
     def close(self) -> None:
         """Writes the rows that wait, and the end of the file."""
-        if self._writer is not None:
+        if self._waiting:
             self._write()
+        if self._writer is not None:
             self._writer.close()
 
     def _write(self) -> None:
         """Writes the rows that wait as one group."""
-        assert self._writer is not None
-        waiting, self._waiting = self._waiting, []
-        if waiting:
-            self._writer.write_table(pa.Table.from_batches(waiting))
+        waiting, self._waiting, self._rows = self._waiting, [], 0
+        arrays: dict[str, pa.Array] = {}
+        for blocks in zip(*waiting, strict=True):
+            arrays |= _arrays(blocks)
+        group = pa.Table.from_pydict(arrays)
+        if self._writer is None:
+            self._writer = parquet.ParquetWriter(self._file, group.schema)
+        self._writer.write_table(group)
 
 
 @contextlib.contextmanager
@@ -78,12 +91,21 @@ def parquet_file(path: str | os.PathLike[str], *, image_mode: bool = False) -> I
             rows.close()
 
 
-def _record_batch(blocks: list[Block]) -> pa.RecordBatch:
-    """The columns of a table, each an array."""
-    arrays: dict[str, pa.Array] = {}
-    for block in blocks:
-        if isinstance(block.values, tuple):
-            arrays[block.names[0]] = pa.array(block.values, pa.string())
-        else:
-            arrays |= zip(block.names, map(pa.array, block.values.detach().cpu().mT.contiguous().numpy()), strict=True)
-    return pa.RecordBatch.from_pydict(arrays)
+def _at_rest(block: Block) -> Block:
+    """The block on the CPU, without its gradient."""
+    return block if isinstance(block.values, tuple) else replace(block, values=block.values.detach().cpu())
+
+
+def _kind(block: Block) -> Kind:
+    """What blocks must have in common to stand below one another."""
+    return block.names, None if isinstance(block.values, tuple) else block.values.dtype
+
+
+def _arrays(blocks: Sequence[Block]) -> dict[str, pa.Array]:
+    """The columns of blocks that stand below one another."""
+    texts = [text for block in blocks if isinstance(block.values, tuple) for text in block.values]
+    values = [block.values for block in blocks if isinstance(block.values, Tensor)]
+    names = blocks[0].names
+    if not values:
+        return {names[0]: pa.array(texts, pa.string())}
+    return dict(zip(names, map(pa.array, torch.cat(values).mT.contiguous().numpy()), strict=True))

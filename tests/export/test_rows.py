@@ -18,9 +18,16 @@ def table_of(faces: int, parts: bool = True, **other: object) -> FaceTable:
     eyes = {name: make_shape(EYE, make_params(faces, 0.9, seed)) for seed, name in enumerate(EYE_PARTS)}
     number = torch.arange(faces)
     return FaceTable.of(
-        frame=number + 1, face_id=0 * number, timestamp=number / 25, confidence=0.9 + 0 * number,
-        success=number % 2 == 0, landmarks=face.landmarks, params=face.params, measures=measure(face, eyes if parts else {}, CAMERA), **other,
-    )  # fmt: skip
+        frame=number + 1,
+        face_id=0 * number,
+        timestamp=number / 25,
+        confidence=0.9 + 0 * number,
+        success=number % 2 == 0,
+        landmarks=face.landmarks,
+        params=face.params,
+        measures=measure(face, eyes if parts else {}, CAMERA),
+        **other,
+    )
 
 
 def test_everything_measured_is_in_it():
