@@ -20,6 +20,12 @@ from tests.agreement.measure import FLIP, PROPERTY, Agreement, Measurement, tabl
 from tests.agreement.photographs import Fit
 from tests.agreement.searches import Search, searches
 
+OPENFACE = {
+    "standin": "main_ceclm_general.txt",
+    "ccnf": "clnf_general.txt",  # of these the landmark model alone, without parts and validation
+    "ccnf_wild": "clnf_wild.txt",
+    "svr": "clm_general.txt",
+}  # descriptions in OpenFace's model directory
 FREE = {"pdm", "responses", "fit", "fit_weighted"}  # golden files that are the repository's own
 
 
@@ -64,14 +70,14 @@ def picture(golden_dir: Path, request: pytest.FixtureRequest) -> Callable[[str],
 def detector(
     golden_dir: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., LandmarkDetector]:
-    """Detectors by model ("free", "standin", "tiny"), number type and numerics, converted here and now."""
+    """Detectors by model ("free", "tiny" or one of `OPENFACE`), number type and numerics, converted here and now."""
     folder = tmp_path_factory.mktemp("models")
 
     def source(model: str) -> Path:
         if model == "free":
             return golden_dir / "free_model" / "main_ceclm_free.txt"
         openface: Path = request.getfixturevalue("openface_models")
-        return openface if model == "standin" else _describe_tiny(openface, folder)
+        return openface / OPENFACE[model] if model in OPENFACE else _describe_tiny(openface, folder)
 
     @cache
     def bundle(model: str) -> Path:
