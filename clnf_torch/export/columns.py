@@ -28,7 +28,7 @@ def columns(table: FaceTable, *, image_mode: bool = False) -> list[Block]:
             confidence and success, as FeatureExtraction does.
 
     Source:
-        The CSV files of OpenFace's FeatureExtraction and FaceLandmarkImg, as ``spec/openface_csv.md`` lists them.
+        The CSV files of OpenFace's FeatureExtraction and FaceLandmarkImg, in version 2.2.
     """
     head = _picture_head(table) if image_mode else _frame_head(table)
     return [*head, *_gaze(table), *_pose(table), *_landmarks(table), *_parameters(table), *_extras(table)]

@@ -39,7 +39,7 @@ class Intrinsics:
             height: Pixels.
 
         Source:
-            The capture code of OpenFace's executables, as ``spec/pose_gaze.md`` describes it.
+            The capture code of OpenFace's executables.
         """
         focal = (500 * width / 640 + 500 * height / 480) / 2
         return cls.of(focal, focal, width / 2, height / 2)
