@@ -1,0 +1,49 @@
+"""Rows of records: dataclasses and dictionaries of tensors, each tensor with one row per face."""
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+Record = TypeVar("Record")
+
+
+def map_tensors(function: Callable[..., Tensor], record: Record, *others: Record) -> Record:
+    """A record of what a function makes of the tensors that have the same place in several records."""
+    mapped: Any
+    if isinstance(record, Tensor):
+        mapped = function(record, *others)
+    elif isinstance(record, dict):
+        mapped = {key: map_tensors(function, value, *(o[key] for o in _any(others))) for key, value in record.items()}
+    else:
+        names = [field.name for field in fields(_any(record))]
+        values = {name: [getattr(each, name) for each in (record, *others)] for name in names}
+        mapped = replace(_any(record), **{name: map_tensors(function, *value) for name, value in values.items()})
+    return mapped
+
+
+def take_rows(record: Record, rows: Tensor) -> Record:
+    """The rows of these numbers, or those where a mask is true."""
+    return map_tensors(lambda values: values[rows], record)
+
+
+def put_rows(record: Record, rows: Tensor, update: Record) -> Record:
+    """The record, with other contents in the rows of these numbers (K,)."""
+    return map_tensors(lambda values, new: values.index_copy(0, rows, new.to(values)), record, update)
+
+
+def where_rows(keep: Tensor, record: Record, other: Record) -> Record:
+    """The record in the rows where `keep` is true, and another one in the rest."""
+    return map_tensors(lambda a, b: torch.where(keep.view(-1, *[1] * (a.ndim - 1)), a, b.to(a)), record, other)
+
+
+def join_rows(record: Record, *others: Record) -> Record:
+    """The rows of several records, one after the other."""
+    return map_tensors(lambda *values: torch.cat(values), record, *others)
+
+
+def _any(value: object) -> Any:
+    """A value of whatever type."""
+    return value

@@ -1,0 +1,186 @@
+"""Template tracking: each face is looked for by its picture of the frame before, ahead of the fit."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+SIZE = 0.3  # pixels per millimetre at which pictures are compared; OpenFace ``face_template_scale``
+
+
+@dataclass(frozen=True)
+class Templates:
+    """Pictures of R faces, none where the size is 0."""
+
+    pixels: Tensor  # (R, h, w) uint8, each in the upper left corner
+    size: Tensor  # (R, 2) int64: width and height of each
+
+    def __len__(self) -> int:
+        """Number of faces R."""
+        return self.size.shape[0]
+
+    @classmethod
+    def none(cls, rows: int, device: torch.device) -> "Templates":
+        """No pictures of so many faces."""
+        pixels = torch.zeros(rows, 0, 0, dtype=torch.uint8, device=device)
+        return cls(pixels, torch.zeros(rows, 2, dtype=torch.int64, device=device))
+
+    @classmethod
+    def join(cls, first: "Templates", second: "Templates") -> "Templates":
+        """The faces of two, one after the other."""
+        pixels = [first.pixels, second.pixels]
+        height, width = max(each.shape[1] for each in pixels), max(each.shape[2] for each in pixels)
+        padded = [functional.pad(each, (0, width - each.shape[2], 0, height - each.shape[1])) for each in pixels]
+        return cls(torch.cat(padded), torch.cat((first.size, second.size)))
+
+    def where(self, keep: Tensor, other: "Templates") -> "Templates":
+        """These pictures in the rows where `keep` (R,) is true, those of `other` in the rest."""
+        both = Templates.join(self, other)
+        rows = torch.arange(len(self), device=keep.device)
+        rows = torch.where(keep, rows, rows + len(self))
+        return Templates(both.pixels[rows], both.size[rows])
+
+
+def cut_templates(grey: Tensor, picture: Tensor, boxes: Tensor) -> Templates:
+    """Pictures of faces.
+
+    Args:
+        grey: Shape (F, H, W), uint8.
+        picture: Picture of each face, int64, shape (R,).
+        boxes: Boxes around the landmarks, pixels, shape (R, 4).
+
+    Returns:
+        What the pictures show in the boxes. OpenFace: x, y, width and height are each cut off to whole numbers.
+
+    Source:
+        OpenFace ``UpdateTemplate``.
+    """
+    patches = _inside(boxes, grey)
+    unchanged = boxes.new_ones(boxes.shape[0], dtype=torch.float64)
+    pixels, size = _resized(grey, picture, patches, unchanged)
+    return Templates(pixels.to(torch.uint8), size)
+
+
+def template_shift(templates: Templates, grey: Tensor, picture: Tensor, boxes: Tensor, scale: Tensor) -> Tensor:
+    """How far faces have moved since their pictures were taken.
+
+    OpenFace: the shift is a multiple of s / 0.3 pixels; it is not 0 for unchanged pictures, since boxes are cut off to
+    whole pixels; and it is wrong by what a border cuts off, since it is measured from the uncut box. (OpenFace keeps
+    the reduced template; the next success replaces it before it is used again, so we keep the original.)
+
+    Args:
+        templates: Pictures of R faces.
+        grey: Shape (F, H, W), uint8.
+        picture: Picture of each face, int64, shape (R,).
+        boxes: Boxes around the landmarks where the faces were, pixels, shape (R, 4).
+        scale: Of the faces, pixels per millimetre, shape (R,).
+
+    Returns:
+        Pixels, shape (R, 2). 0 for faces without a picture, and where the search region is smaller than the picture:
+        OpenFace fails there.
+
+    Source:
+        OpenFace ``CorrectGlobalParametersVideo``; ``cv::matchTemplate`` with ``TM_CCOEFF_NORMED``.
+    """
+    region = _inside(torch.cat((boxes[:, :2] - boxes[:, 2:] / 2, 2 * boxes[:, 2:]), dim=-1), grey)
+    factor = (SIZE / scale.double()).clamp_max(1.0)
+    own = torch.arange(len(templates), device=picture.device)
+    whole = torch.cat((torch.zeros_like(templates.size), templates.size), dim=-1)
+    template, size = _resized(templates.pixels, own, whole, factor)
+    searched, searched_size = _resized(grey, picture, region, factor)
+    possible = ((size > 0) & (searched_size >= size)).all(-1)
+    if not possible.any():
+        return torch.zeros_like(boxes[:, :2])
+    place = _best_place(searched, searched_size, template, size)
+    shift = place / factor[:, None] + region[:, :2] - boxes[:, :2]
+    return torch.where(possible[:, None], shift.to(boxes), 0)
+
+
+def _inside(boxes: Tensor, grey: Tensor) -> Tensor:
+    """What lies in pictures of boxes (R, 4) whose numbers are cut off to whole ones, int64; without area: nothing."""
+    whole = boxes.nan_to_num(0.0).clamp(-1e6, 1e6).long()
+    limit = torch.tensor([grey.shape[2], grey.shape[1]], device=boxes.device)
+    first = whole[:, :2].clamp_min(0)
+    last = torch.minimum(whole[:, :2] + whole[:, 2:], limit)
+    size = (last - first).clamp_min(0)
+    empty = (size == 0).any(-1, keepdim=True)
+    return torch.where(empty, 0, torch.cat((first, size), dim=-1))
+
+
+def _resized(source: Tensor, picture: Tensor, patches: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
+    """Patches (R, 4) of pictures (F, H, W) resized bilinearly by factors (R,), as ``cv::resize`` does.
+
+    Returns:
+        Whole grey levels, float64, shape (R, h, w), 0 beyond each one's own size; and the sizes (R, 2), width and
+        height. (OpenCV rounds the weights to 1/2048, so that some levels differ by 1.)
+    """
+    size = (patches[:, 2:] * factor[:, None]).round().long()
+    width, height = (size.amax(0) if len(size) else size.new_zeros(2)).tolist()
+    if not (width and height):
+        return torch.zeros(len(size), height, width, dtype=torch.float64, device=source.device), size
+    left, right, across = _neighbours(patches[:, 0], patches[:, 2], factor, width)
+    top, bottom, down = _neighbours(patches[:, 1], patches[:, 3], factor, height)
+    upper = torch.lerp(_read(source, picture, left, top), _read(source, picture, right, top), across[:, None, :])
+    lower = torch.lerp(_read(source, picture, left, bottom), _read(source, picture, right, bottom), across[:, None, :])
+    levels = torch.lerp(upper, lower, down[:, :, None]).round()
+    return levels * _mask(size, height, width), size
+
+
+def _neighbours(first: Tensor, length: Tensor, factor: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Pixels on both sides of evenly spaced samples (R, count) of ranges, and the way from one to the other."""
+    position = (torch.arange(count, dtype=torch.float64, device=factor.device) + 0.5) / factor[:, None] - 0.5
+    last = (length[:, None] - 1).clamp_min(0)
+    position = torch.minimum(position.clamp_min(0), last.double())
+    pixel = position.floor().long()
+    return first[:, None] + pixel, first[:, None] + torch.minimum(pixel + 1, last), position - pixel
+
+
+def _read(source: Tensor, picture: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
+    """Pixels at columns (R, w) and rows (R, h), float64, shape (R, h, w)."""
+    return source[picture[:, None, None], rows[:, :, None], columns[:, None, :]].double()
+
+
+def _mask(size: Tensor, height: int, width: int) -> Tensor:
+    """1 where a patch of its own size (R, 2) has pixels, float64, shape (R, height, width)."""
+    across = torch.arange(width, device=size.device) < size[:, :1]
+    down = torch.arange(height, device=size.device) < size[:, 1:]
+    return (down[:, :, None] & across[:, None, :]).double()
+
+
+def _best_place(searched: Tensor, searched_size: Tensor, template: Tensor, size: Tensor) -> Tensor:
+    """Column and row (R, 2) where templates (R, h, w) fit best into larger patches (R, H, W); the first of equals."""
+    height, width = searched.shape[1:]
+    area = size.prod(-1).clamp_min(1)[:, None, None]
+    mask = _mask(size, *template.shape[1:])
+    centred = (template - template.sum((1, 2), keepdim=True) / area) * mask
+    product = _correlate(searched, centred)
+    total, squares = (_window_sums(values, size) for values in (searched, searched.square()))
+    norm = centred.square().sum((1, 2), keepdim=True)
+    largest = ((squares - total.square() / area).clamp_min(0) * norm).sqrt()
+    score = torch.where(product.abs() < largest, product / largest, product.sign())
+    score = torch.where(product.abs() < 1.125 * largest, score, 0.0)  # cv::matchTemplate: beyond, it is rounding
+    score = torch.where(norm < torch.finfo(norm.dtype).eps, 1.0, score)
+    free = (searched_size - size).clamp_min(0) + 1
+    best = torch.where(_mask(free, height, width) > 0, score, -torch.inf).flatten(1).argmax(-1)
+    return torch.stack((best % width, best // width), dim=-1)
+
+
+def _correlate(searched: Tensor, template: Tensor) -> Tensor:
+    """Sum of products with templates (R, h, w) at every place of patches (R, H, W), shape (R, H, W)."""
+    height, width = searched.shape[1:]
+    shape = (height + template.shape[1], width + template.shape[2])
+    spectrum = torch.fft.rfft2(searched, s=shape) * torch.fft.rfft2(template, s=shape).conj()
+    return torch.fft.irfft2(spectrum, s=shape)[:, :height, :width]
+
+
+def _window_sums(values: Tensor, size: Tensor) -> Tensor:
+    """Sums of windows of each row's own size (R, 2) at every place of (R, H, W); beyond the border there are zeros."""
+    height, width = values.shape[1:]
+    sums = functional.pad(values.cumsum(1).cumsum(2), (1, 0, 1, 0))
+    rows = torch.arange(height, device=values.device).expand(len(size), -1)
+    columns = torch.arange(width, device=values.device).expand(len(size), -1)
+    below, beyond = (rows + size[:, 1:]).clamp_max(height), (columns + size[:, :1]).clamp_max(width)
+    own = torch.arange(len(size), device=values.device)
+    corners = [_read(sums, own, c, r) for r, c in ((below, beyond), (below, columns), (rows, beyond), (rows, columns))]
+    return corners[0] - corners[1] - corners[2] + corners[3]

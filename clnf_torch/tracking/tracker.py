@@ -1,0 +1,158 @@
+"""The video tracker: a pure function from a state and the next frames to the next state and the faces."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from clnf_torch.detection.faces import FaceDetector
+from clnf_torch.fitting.initialise import params_from_box
+from clnf_torch.models.shape_params import ShapeParams
+from clnf_torch.pipeline.detector import LandmarkDetector
+from clnf_torch.tracking.config import VideoConfig
+from clnf_torch.tracking.follower import Follower, Scene
+from clnf_torch.tracking.many_faces import step_many_faces
+from clnf_torch.tracking.result import VideoResult
+from clnf_torch.tracking.rows import join_rows, put_rows, take_rows
+from clnf_torch.tracking.single_face import step_single_face
+from clnf_torch.tracking.state import Tracks, TrackState
+from clnf_torch.tracking.template import Templates
+
+
+class VideoTracker:
+    """Follows faces through many videos at once; it remembers nothing itself.
+
+    Whether a face was lost is for the detector's validator to say: without one hardly any fit fails, and faces that
+    leave go unnoticed.
+
+    Args:
+        detector: Fits landmarks, with its parts and its validator.
+        face_detector: Finds faces; None: only boxes given to `place` are followed.
+        config: Settings; default: many faces per video.
+
+    Raises:
+        ValueError: There is no preset of the configured name.
+
+    Source:
+        OpenFace ``DetectLandmarksInVideo`` with one face per video; with many, its rules for one face at a time.
+    """
+
+    def __init__(
+        self, detector: LandmarkDetector, face_detector: FaceDetector | None = None, config: VideoConfig | None = None
+    ) -> None:
+        self.detector, self.config = detector, config or VideoConfig()
+        self._follower = Follower(detector, face_detector, self.config)
+
+    def begin(self, videos: int = 1) -> TrackState:
+        """The state before the first frame of so many videos."""
+        pdm, device = self.detector.model.pdm, self.detector.model.pdm.mean.device
+        frame = torch.zeros(videos, dtype=torch.int64, device=device)
+        rows = torch.arange(videos if self.config.single_face else 0, device=device)
+        return TrackState(
+            frame=frame,
+            next_identity=frame + int(self.config.single_face),
+            preferred=torch.full((videos, 2), torch.nan, dtype=pdm.mean.dtype, device=device),
+            tracks=Tracks.unseen(pdm, rows, torch.zeros_like(rows)),
+            templates=Templates.none(len(rows), device),
+        )
+
+    def place(self, state: TrackState, boxes: Tensor, video: Tensor | None = None) -> TrackState:
+        """The state with faces in given boxes, to be fitted in the next frame from there.
+
+        With one face per video the box takes the place of the face, with many it is that of a new one.
+
+        Args:
+            state: The state.
+            boxes: Extent of the landmarks (x, y, width, height), pixels, shape (K, 4). OpenFace: a box that has no
+                width changes nothing; here no unusable one does.
+            video: Video of each box, int64, shape (K,); may be left out for one video, or for one box per video.
+
+        Raises:
+            ValueError: Shapes or videos are wrong.
+
+        Source:
+            OpenFace ``DetectLandmarksInVideo`` with a bounding box.
+        """
+        pdm = self.detector.model.pdm
+        if boxes.ndim != 2 or boxes.shape[1] != 4:
+            raise ValueError(f"boxes have shape {tuple(boxes.shape)}; expected (K, 4)")
+        video = _videos(video, len(boxes), state)
+        usable = boxes.isfinite().all(-1) & (boxes[:, 2:] > 0).all(-1)
+        boxes, video = boxes.to(pdm.mean)[usable.to(pdm.mean.device)], video[usable.to(video.device)]
+        params = params_from_box(pdm, boxes, boxes.new_zeros(len(boxes), 3))
+        if self.config.single_face:
+            return replace(state, tracks=_moved(state.tracks, video, params))
+        order = (video[:, None] == video).tril(-1).sum(1)
+        tracks = Tracks.unseen(pdm, video, state.next_identity[video] + order)
+        tracks = _moved(tracks, torch.arange(len(video), device=video.device), params)
+        return replace(
+            state,
+            next_identity=state.next_identity.index_add(0, video, torch.ones_like(video)),
+            tracks=join_rows(state.tracks, replace(tracks, landmarks=pdm.landmarks(params))),
+            templates=Templates.join(state.templates, Templates.none(len(video), video.device)),
+        )
+
+    def prefer(self, state: TrackState, places: Tensor) -> TrackState:
+        """The state in which, with one face per video, the next detection takes the face nearest to a place.
+
+        Args:
+            state: The state.
+            places: x and y as shares of the frames' width and height, shape (V, 2); NaN: the widest face.
+
+        Raises:
+            ValueError: There are not as many places as videos.
+
+        Source:
+            OpenFace ``CLNF::Reset`` with a point.
+        """
+        return replace(state, preferred=places.to(state.preferred))
+
+    @torch.no_grad()
+    def step(self, state: TrackState, frames: Tensor, damaged: Tensor | None = None) -> tuple[TrackState, VideoResult]:
+        """The next frame of every video.
+
+        Args:
+            state: From `begin` or the step before; it is not changed.
+            frames: Grey (V, H, W) or RGB (V, 3, H, W), uint8 or floating point in 0 to 255.
+            damaged: Frames that could not be read, bool, shape (V,): their faces are lost for this frame.
+
+        Returns:
+            The next state, and the faces.
+
+        Raises:
+            ValueError: Shapes or types are wrong. (Unusable numbers make unsuccessful rows.)
+        """
+        device = self.detector.model.pdm.mean.device
+        if frames.shape[:1] != (state.videos,) or frames.ndim not in (3, 4):
+            raise ValueError(
+                f"frames have shape {tuple(frames.shape)}; expected one frame for each of the {state.videos} videos, "
+                "grey (V, H, W) or RGB (V, 3, H, W)"
+            )
+        if damaged is not None and damaged.shape != (state.videos,):
+            raise ValueError(f"damaged has shape {tuple(damaged.shape)}; expected ({state.videos},)")
+        if damaged is None:
+            damaged = torch.zeros(state.videos, dtype=torch.bool)
+        scene = Scene(frames.to(device), damaged.to(device, torch.bool))
+        step = step_single_face if self.config.single_face else step_many_faces
+        return step(self._follower, state, scene)
+
+
+def _moved(tracks: Tracks, rows: Tensor, params: ShapeParams) -> Tracks:
+    """Tracks with faces to be followed from these parameters in some rows (K,)."""
+    update = replace(take_rows(tracks, rows), params=params, initialised=torch.ones_like(rows, dtype=torch.bool))
+    return put_rows(tracks, rows, update)
+
+
+def _videos(video: Tensor | None, boxes: int, state: TrackState) -> Tensor:
+    """The video of each box, on the state's device.
+
+    Raises:
+        ValueError: It is not said, or there is no such video.
+    """
+    if video is None and state.videos not in (1, boxes):
+        raise ValueError(f"{boxes} boxes for {state.videos} videos: say with video (K,) which video each is in")
+    if video is None:
+        video = torch.arange(boxes) if state.videos == boxes else torch.zeros(boxes, dtype=torch.int64)
+    if video.shape != (boxes,) or video.is_floating_point() or ((video < 0) | (video >= state.videos)).any():
+        raise ValueError(f"video is {video.tolist()}; expected for each of {boxes} boxes a number below {state.videos}")
+    return video.to(state.frame.device, torch.int64)

@@ -1,0 +1,151 @@
+"""The tracker as a pure function: videos beside one another, states that are saved, bad arguments."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from clnf_torch.tracking import TrackState, VideoConfig, VideoTracker
+from tests.tracking.world import HEIGHT, MANY, SINGLE, WIDTH, Fitter, Rectangles, frame
+
+WALK = [frame((40 + 3 * t, 60, 80), (170 - 2 * t, 60, 90)) for t in range(8)]
+WALK = WALK + [frame()] * 3 + [frame((60 + 3 * t, 60, 80)) for t in range(8)]
+OTHER = [frame()] * 2 + [frame((100, 40 + 2 * t, 70)) for t in range(15)] + [frame()] * 2
+MODES = pytest.mark.parametrize("config", [SINGLE, MANY], ids=["single", "many"])
+
+
+def make(config: VideoConfig) -> VideoTracker:
+    return VideoTracker(Fitter(), Rectangles(), config)
+
+
+def rows_of(result, video: int):
+    rows = (result.video == video).nonzero().squeeze(1)
+    values = (result.identity, result.success, result.detected, result.age, result.frame)
+    return [value[rows].tolist() for value in values], result.faces.landmarks[rows]
+
+
+def assert_same_rows(found, expected):
+    assert found[0] == expected[0]
+    torch.testing.assert_close(found[1], expected[1], equal_nan=True)
+
+
+@MODES
+def test_videos_side_by_side_do_not_see_each_other(config):
+    both, alone = make(config), [make(config), make(config)]
+    state, states = both.begin(2), [tracker.begin() for tracker in alone]
+    for pictures in zip(WALK, OTHER, strict=True):
+        state, result = both.step(state, torch.stack(pictures))
+        for video, tracker in enumerate(alone):
+            states[video], lone = tracker.step(states[video], pictures[video][None])
+            assert_same_rows(rows_of(result, video), rows_of(lone, 0))
+
+
+@MODES
+def test_videos_share_their_calls(config):
+    tracker = make(config)
+    state = tracker.begin(2)
+    for pictures in zip(WALK[:3], WALK[:3], strict=True):
+        state, _ = tracker.step(state, torch.stack(pictures))
+    assert [call.kind for call in tracker.detector.calls] == ["fit", "track", "track"]
+
+
+@MODES
+@pytest.mark.parametrize("split", [4, 9, 13])
+def test_a_saved_state_goes_on_the_same(config, split, tmp_path):
+    tracker = make(config)
+    state = tracker.begin()
+    for t, picture in enumerate(WALK):
+        if t == split:
+            torch.save(state.to_dict(), tmp_path / "state.pt")
+        state, result = tracker.step(state, picture[None])
+    again = TrackState.from_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    restarted = make(config)
+    for picture in WALK[split:]:
+        again, repeated = restarted.step(again, picture[None])
+    assert_same_rows(rows_of(repeated, 0), rows_of(result, 0))
+    assert again.to_dict().keys() == state.to_dict().keys()
+    for name, value in state.to_dict().items():
+        if isinstance(value, torch.Tensor):
+            torch.testing.assert_close(again.to_dict()[name], value, equal_nan=True)
+
+
+@MODES
+def test_a_step_leaves_its_state_as_it_was(config):
+    tracker = make(config)
+    state, _ = tracker.step(tracker.begin(), WALK[0][None])
+    before = {k: v.clone() for k, v in state.to_dict().items() if isinstance(v, torch.Tensor)}
+    first, second = (tracker.step(state, WALK[1][None])[1] for _ in range(2))
+    assert_same_rows(rows_of(first, 0), rows_of(second, 0))
+    for name, value in before.items():
+        torch.testing.assert_close(state.to_dict()[name], value, equal_nan=True)
+
+
+@MODES
+def test_colour_and_floating_point_frames(config):
+    tracker = make(config)
+    tracker.detector.fit = lambda frames, *args, **kwargs: Fitter().fit(frames[:, 0], *args, **kwargs)
+    tracker._follower.face_detector.detect = lambda frames: Rectangles().detect(frames[:, 0])
+    colour = WALK[0][None, None].expand(1, 3, -1, -1).double()
+    assert tracker.step(tracker.begin(), colour)[1].success.any()
+
+
+@MODES
+@pytest.mark.parametrize(
+    ("frames", "damaged", "message"),
+    [
+        (torch.zeros(3, HEIGHT, WIDTH), None, "one frame for each of the 2 videos"),
+        (torch.zeros(2, WIDTH), None, "one frame for each"),
+        (torch.zeros(2, HEIGHT, WIDTH), torch.zeros(3), "damaged has shape"),
+    ],
+)
+def test_wrong_frames_are_refused(config, frames, damaged, message):
+    tracker = make(config)
+    with pytest.raises(ValueError, match=message):
+        tracker.step(tracker.begin(2), frames, damaged)
+
+
+@MODES
+@pytest.mark.parametrize(
+    ("boxes", "video", "message"),
+    [
+        (torch.ones(3, 4), None, "say with video"),
+        (torch.ones(3, 5), None, r"expected \(K, 4\)"),
+        (torch.ones(2, 4), torch.tensor([0, 2]), "a number below 2"),
+        (torch.ones(2, 4), torch.tensor([0.0, 1.0]), "a number below 2"),
+    ],
+)
+def test_wrong_boxes_are_refused(config, boxes, video, message):
+    tracker = make(config)
+    with pytest.raises(ValueError, match=message):
+        tracker.place(tracker.begin(2), boxes, video)
+
+
+def test_no_videos():
+    for config in (SINGLE, MANY):
+        tracker = make(config)
+        state, result = tracker.step(tracker.begin(0), torch.zeros(0, HEIGHT, WIDTH, dtype=torch.uint8))
+        assert len(result.identity) == 0 and state.videos == 0
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"redetect_every": 0},
+        {"detect_every": 0},
+        {"forget_after": 0},
+        {"same_face": 0.0},
+        {"merge_above": 1.0},
+        {"reach": -1.0},
+    ],
+)
+def test_settings_without_sense_are_refused(settings):
+    with pytest.raises(ValueError):
+        VideoConfig(**settings)
+
+
+def test_presets_by_name():
+    first, small = VideoConfig(preset="wild").fit_configs("cen")
+    assert first.window_sizes == (15, 13, 11, 11) and small.window_sizes == (0, 9, 7, 0)
+    assert small.iterations == first.iterations == 10 and small.sigma == first.sigma == 1.5 * 1.25
+    with pytest.raises(ValueError, match="not known"):
+        VideoConfig(preset="fast").fit_configs("cen")

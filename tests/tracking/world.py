@@ -1,0 +1,123 @@
+"""A world of grey rectangles: its pictures, a detector that sees each as a face, and one that fits and follows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from clnf_torch import FitConfig, FitResult, LandmarkDetector, ShapeParams
+from clnf_torch.detection.faces import FaceBoxes
+from clnf_torch.fitting.initialise import params_from_box
+from clnf_torch.fitting.likelihood import UNSEEN
+from clnf_torch.tracking import VideoConfig
+from tests.factories import make_model
+
+HEIGHT, WIDTH = 120, 200
+FACE = (40.0, 40.0)  # width and height of a face whose landmarks fill the rectangle
+FIRST = FitConfig(window_sizes=(11, 9))
+SINGLE = VideoConfig(preset=FIRST, small_windows=(0, 9), single_face=True)
+MANY = VideoConfig(preset=FIRST, small_windows=(0, 9), detect_every=5, forget_after=20)
+
+
+def frame(*faces: tuple[float, float, int]) -> Tensor:
+    """A picture with a rectangle around each centre x, y of its own grey level; the first one is in front."""
+    grey = torch.zeros(HEIGHT, WIDTH, dtype=torch.uint8)
+    for x, y, level in reversed(faces):
+        left, top = round(x - FACE[0] / 2), round(y - FACE[1] / 2)
+        grey[max(top, 0) : max(top + 41, 0), max(left, 0) : max(left + 41, 0)] = level
+    return grey
+
+
+def boxes_of(grey: Tensor) -> list[tuple[int, list[float]]]:
+    """Grey level and box of every face of a picture."""
+    found = []
+    for level in grey.unique().tolist():
+        rows, columns = (grey == level).nonzero(as_tuple=True)
+        if level and len(rows) > 200:
+            left, top = columns.min().item(), rows.min().item()
+            found.append((level, [left, top, columns.max().item() - left, rows.max().item() - top]))
+    return found
+
+
+@dataclass
+class Rectangles:
+    """Finds all faces, and counts the frames that it was shown."""
+
+    shown: int = 0
+
+    def detect(self, frames: Tensor) -> FaceBoxes:
+        self.shown += len(frames)
+        found = [(n, box) for n, grey in enumerate(frames) for _, box in boxes_of(grey)]
+        boxes = torch.tensor([box for _, box in found], dtype=torch.float32).view(-1, 4)
+        number = torch.tensor([n for n, _ in found], dtype=torch.int64)
+        return FaceBoxes(boxes=boxes, confidence=torch.full((len(found),), 0.9), frame=number)
+
+
+@dataclass
+class Call:
+    """One call of the landmark detector."""
+
+    kind: str
+    windows: tuple[int, ...]
+    frame: list[int]
+
+
+class Fitter(LandmarkDetector):
+    """Fits the rectangle that covers most of where it looks; those of the `doubted` grey levels are not believed."""
+
+    def __init__(self, doubted: frozenset[int] = frozenset()) -> None:
+        super().__init__(make_model())
+        self.doubted = doubted
+        self.calls: list[Call] = []
+
+    def fit(self, frames, boxes, frame=None, *, preset="default", multi_view=None, **_) -> FitResult:
+        assert multi_view
+        self.calls.append(Call("fit", preset.window_sizes, frame.tolist()))
+        boxes = boxes.double()
+        params = params_from_box(self.model.pdm, boxes, torch.zeros(len(boxes), 3, dtype=torch.float64))
+        return self._look(frames, params, boxes, frame, margin=0.0)
+
+    def track(self, frames, params, frame=None, *, preset="tracking", **_) -> FitResult:
+        self.calls.append(Call("track", preset.window_sizes, frame.tolist()))
+        landmarks = self.model.pdm.landmarks(params)
+        corner = landmarks.amin(1)
+        boxes = torch.cat((corner, landmarks.amax(1) - corner), -1)
+        margin = 10.0 if preset.window_sizes[0] else 5.0
+        return self._look(frames, params, boxes, frame, margin)
+
+    def _look(self, frames, params: ShapeParams, boxes, frame, margin: float) -> FitResult:
+        """The rectangle that shows most of itself in each box."""
+        seen, found = [], []
+        for n, box in zip(frame.tolist(), boxes.tolist(), strict=True):
+            best = self._best(frames[n], box, margin) if n >= 0 else None
+            seen.append(best is not None and best[0] not in self.doubted)
+            found.append(best[1] if best else [torch.nan] * 4)
+        upright = torch.zeros(len(found), 3, dtype=torch.float64)
+        there = params_from_box(self.model.pdm, torch.tensor(found, dtype=torch.float64).view(-1, 4), upright)
+        unreadable = torch.tensor([n < 0 for n in frame.tolist()], dtype=torch.bool)
+        params = there.where(there.finite(), params.where(~unreadable, params.filled(torch.nan)))
+        rows, success = len(found), torch.tensor(seen, dtype=torch.bool)
+        return FitResult(
+            landmarks=self.model.pdm.landmarks(params),
+            params=params,
+            likelihood=success.double(),
+            landmark_likelihoods=torch.full((rows, 5), UNSEEN, dtype=torch.float64),
+            view=torch.zeros(rows, dtype=torch.int64),
+            visible=torch.ones(rows, 5, dtype=torch.bool),
+            hypothesis=torch.zeros(rows, dtype=torch.int64),
+            certainty=0.1 + 0.8 * success.double(),
+            success=success,
+            parts={},
+        )
+
+    @staticmethod
+    def _best(grey: Tensor, box: list[float], margin: float) -> tuple[int, list[float]] | None:
+        x, y, width, height = box
+        rows = slice(max(round(y - margin), 0), max(round(y + height + margin), 0))
+        columns = slice(max(round(x - margin), 0), max(round(x + width + margin), 0))
+        counts = grey[rows, columns].flatten().long().bincount(minlength=256)
+        counts[0] = 0
+        level = int(counts.argmax())
+        return next((each for each in boxes_of(grey) if each[0] == level), None) if counts[level] > 200 else None
