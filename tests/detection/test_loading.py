@@ -1,0 +1,39 @@
+"""`clnf_torch.detection.loading`: the face detector of a bundle, and bundles without one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from clnf_torch.detection import MTCNNConfig, load_face_detector
+from clnf_torch.models.archive import save_archive
+from clnf_torch.models.bundle import FORMAT, VERSION, BundleError
+from tests.mtcnns import CONFIG, make_mtcnn, make_mtcnn_record
+
+
+def write(path, **fields):
+    save_archive({"format": FORMAT, "version": VERSION, **fields}, path)
+    return path
+
+
+def test_round_trip(tmp_path):
+    path = write(tmp_path / "m.pt", face_detector=make_mtcnn_record())
+    frames = 255 * torch.rand(1, 3, 60, 60, generator=torch.Generator().manual_seed(2))
+    found = load_face_detector(path, dtype=torch.float64, config=CONFIG).detect(frames)
+    expected = make_mtcnn().detect(frames)
+    assert torch.equal(found.boxes, expected.boxes) and len(found.boxes) > 0
+    assert load_face_detector(path).config == MTCNNConfig()
+
+
+@pytest.mark.parametrize("fields", [{}, {"face_detector": None}])
+def test_a_bundle_without_face_detector(tmp_path, fields):
+    with pytest.raises(BundleError, match=r"m\.pt: holds no face detector; convert"):
+        load_face_detector(write(tmp_path / "m.pt", **fields))
+
+
+@pytest.mark.parametrize(
+    "record", [{"kind": "haar"}, {"kind": "mtcnn"}, {"kind": "mtcnn", "pnet": {"layers": [{}]}}, 7]
+)
+def test_fields_that_make_no_detector(tmp_path, record):
+    with pytest.raises(BundleError, match=r"m\.pt: its fields do not make a face detector"):
+        load_face_detector(write(tmp_path / "m.pt", face_detector=record))
