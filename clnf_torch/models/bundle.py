@@ -90,27 +90,32 @@ def _build_experts(record: Mapping[str, Any], dtype: torch.dtype) -> PatchExpert
     if family not in _FAMILIES:
         known = ", ".join(map(repr, _FAMILIES))
         raise BundleError(f"the bundle holds {family!r} patch experts, this program knows {known}; use a newer version")
-    centers, confidence = record["view_centers"].to(dtype), record["confidence"].to(dtype)
-    common = (float(record["scale"]), int(record["support"]), centers, record["visible"], confidence)
+    common = {
+        "scale": float(record["scale"]),
+        "support": int(record["support"]),
+        "view_centers": record["view_centers"].to(dtype),
+        "visible": record["visible"],
+        "confidence": record["confidence"].to(dtype),
+    }
     return _FAMILIES[family](common, record, dtype)
 
 
-def _build_cen(common: tuple[Any, ...], record: Mapping[str, Any], dtype: torch.dtype) -> PatchExperts:
+def _build_cen(common: dict[str, Any], record: Mapping[str, Any], dtype: torch.dtype) -> PatchExperts:
     """CEN experts."""
     stacks = [ExpertStack(stack["weights"], stack["biases"], stack["activations"]) for stack in record["stacks"]]
-    return CENExperts(*common, record["expert"], record["flipped"], stacks)
+    return CENExperts(**common, expert=record["expert"], flipped=record["flipped"], stacks=stacks)
 
 
-def _build_ccnf(common: tuple[Any, ...], record: Mapping[str, Any], dtype: torch.dtype) -> PatchExperts:
+def _build_ccnf(common: dict[str, Any], record: Mapping[str, Any], dtype: torch.dtype) -> PatchExperts:
     """CCNF experts."""
-    numbers = (record[name].to(dtype) for name in ("biases", "alphas", "betas"))
-    return CCNFExperts(*common, record["weights"], *numbers, record["components"])
+    numbers = {name: record[name].to(dtype) for name in ("biases", "alphas", "betas")}
+    return CCNFExperts(**common, weights=record["weights"], **numbers, components=record["components"])
 
 
-def _build_svr(common: tuple[Any, ...], record: Mapping[str, Any], dtype: torch.dtype) -> PatchExperts:
+def _build_svr(common: dict[str, Any], record: Mapping[str, Any], dtype: torch.dtype) -> PatchExperts:
     """SVR experts."""
-    numbers = (record[name].to(dtype) for name in ("scalings", "biases"))
-    return SVRExperts(*common, record["weights"], *numbers, record["modalities"])
+    numbers = {name: record[name].to(dtype) for name in ("scalings", "biases")}
+    return SVRExperts(**common, weights=record["weights"], **numbers, modalities=record["modalities"])
 
 
 _FAMILIES = {"cen": _build_cen, "ccnf": _build_ccnf, "svr": _build_svr}

@@ -10,6 +10,7 @@ import torch
 from clnf_torch.models.bundle import BundleError, build_model, load_bundle
 from clnf_torch.models.numerics import OPENFACE
 from tests.factories import EXPERT, FLIPPED, make_experts, make_model, make_pdm, make_rules
+from tests.models.patch_experts.template_factories import WINDOW, make_ccnf, make_svr, relations
 
 
 def make_bundle(half: bool = False) -> dict[str, Any]:
@@ -133,4 +134,29 @@ def test_an_unknown_family():
     bundle = make_bundle()
     bundle["model"]["experts"][0]["family"] = "forest"
     with pytest.raises(BundleError, match="'forest' patch experts, this program knows 'cen', 'ccnf', 'svr'"):
+        build_model(bundle)
+
+
+@pytest.mark.parametrize(("make", "family"), [(make_ccnf, "ccnf"), (make_svr, "svr")])
+def test_experts_of_other_families(make, family, dtype):
+    experts, bundle = make(), make_bundle()
+    record = {name: getattr(experts, name) for name in ("scale", "support", "view_centers", "visible", "confidence")}
+    record |= {name: values.data for name, values in experts.named_parameters()}
+    record |= {"family": family, "modalities": ["raw", "gradient"], "components": {WINDOW: relations()}}
+    bundle["model"]["experts"] = [record, record]
+    model = build_model(bundle, dtype)
+    assert model.family == family
+    areas = 255 * torch.rand(3, 5, 7, 7, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    found = model.experts[1](areas, torch.tensor([0, 2, 1]), OPENFACE)
+    assert found.dtype == dtype
+    expected = experts(areas.double(), torch.tensor([0, 2, 1]), OPENFACE)
+    torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_experts_that_do_not_fit():
+    bundle, experts = make_bundle(), make_svr()
+    record = {name: getattr(experts, name) for name in ("scale", "support", "view_centers", "visible", "confidence")}
+    record |= {name: values.data[:-1] for name, values in experts.named_parameters()}
+    bundle["model"]["experts"] = [record | {"family": "svr", "modalities": ["raw", "gradient"]}]
+    with pytest.raises(BundleError, match="13 visible landmarks need as many experts"):
         build_model(bundle)
