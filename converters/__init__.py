@@ -4,7 +4,7 @@ from clnf_torch.converters.conversion import ConversionReport, convert
 from clnf_torch.converters.exporting import export
 from clnf_torch.converters.locate import Source, find_source
 from clnf_torch.converters.openface.errors import ConversionError, Place
-from clnf_torch.converters.openface.landmark_model import Skipped
+from clnf_torch.converters.openface.model_files import Skipped
 from clnf_torch.converters.openface.sources import SourceFile
 
 __all__ = [

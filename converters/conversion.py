@@ -9,14 +9,11 @@ from typing import Any
 import clnf_torch
 from clnf_torch.converters.locate import find_source
 from clnf_torch.converters.openface.errors import ConversionError
-from clnf_torch.converters.openface.landmark_model import (
-    ModelFiles,
-    Skipped,
-    convert_landmark_model,
-    read_model_files,
-)
+from clnf_torch.converters.openface.landmark_model import convert_landmark_model
+from clnf_torch.converters.openface.model_files import ModelFiles, Skipped, read_model_files
 from clnf_torch.converters.openface.mtcnn import convert_mtcnn, find_mtcnn, mtcnn_files
 from clnf_torch.converters.openface.sources import SourceFile, describe_source
+from clnf_torch.converters.openface.validator import convert_validator
 from clnf_torch.models.archive import Progress, save_archive
 from clnf_torch.models.bundle import FORMAT, VERSION
 
@@ -81,11 +78,12 @@ def convert(
     try:
         files, detector = read_model_files(found.main), find_mtcnn(folder)
         faces = mtcnn_files(detector) if detector else ()
-        _require_place(out, (*files.others, *faces, *files.experts.paths))
+        _require_place(out, (*faces, *files.paths))
         model = convert_landmark_model(files, half)
+        validator = convert_validator(files.validator, len(model["pdm"]["mean"])) if files.validator else None
         face_detector = convert_mtcnn(detector) if detector else None
         sources = _describe(files, faces, folder)
-        save_archive(_bundle(model, face_detector, sources, files.skipped), out, progress)
+        save_archive(_bundle(model, validator, face_detector, sources, files.skipped), out, progress)
     except OSError as error:
         where = Path(error.filename) if error.filename else out
         remedy = "check the disk's space and the permissions"
@@ -120,13 +118,17 @@ def _require_place(out: Path, sources: tuple[Path, ...]) -> None:
 
 def _describe(files: ModelFiles, faces: tuple[Path, ...], folder: Path) -> tuple[SourceFile, ...]:
     """Size and hash of every file that goes in."""
-    others = [describe_source(path, folder) for path in (*files.others, *faces)]
-    known = files.experts.family.published
-    return (*others, *(describe_source(path, folder, known) for path in files.experts.paths))
+    models = list(files.models())
+    others = [path for model in models for path in model.others]
+    hashes = dict.fromkeys((*others, *faces)) | {
+        path: model.experts.family.published for model in models for path in model.experts.paths
+    }
+    return tuple(describe_source(path, folder, known) for path, known in hashes.items())
 
 
 def _bundle(
     model: dict[str, Any],
+    validator: dict[str, Any] | None,
     face_detector: dict[str, Any] | None,
     sources: tuple[SourceFile, ...],
     skipped: tuple[Skipped, ...],
@@ -141,5 +143,6 @@ def _bundle(
         "sources": [dataclasses.asdict(source) for source in sources],
         "skipped": [dataclasses.asdict(line) for line in skipped],
         "model": model,
+        "validator": validator,
         "face_detector": face_detector,
     }

@@ -15,15 +15,18 @@ CORNERS = ((-3.5, -2.5), (3.2, -2.3), (0.1, 0.4), (-3.3, 3.1), (3.4, 3.3))
 TRIANGLES = ((0, 1, 2), (1, 4, 2), (4, 3, 2), (3, 0, 2))
 
 
-def make_warp_frame() -> tuple[Tensor, WarpTable]:
-    """The corners in the frame of reference, (N, 2), and the table of the pixels inside, float64."""
-    corners = torch.tensor(CORNERS, dtype=torch.float64)
+def make_warp_frame(size: tuple[int, int] = (HEIGHT, WIDTH), zoom: float = 1) -> tuple[Tensor, WarpTable]:
+    """The corners in the frame of reference, (N, 2), and the table of a picture's pixels inside, float64."""
+    corners = zoom * torch.tensor(CORNERS, dtype=torch.float64)
     triangles = torch.tensor(TRIANGLES)
     alpha, beta = barycentric_weights(corners, triangles)
-    triangle = triangle_map(alpha, beta)
-    rows, columns = (triangle >= 0).nonzero(as_tuple=True)
-    pixels = torch.stack((columns, rows), -1) + torch.tensor(ORIGIN, dtype=torch.float64)
-    return corners, WarpTable(triangles, alpha, beta, pixels, triangle[rows, columns])
+    rows, columns = (torch.arange(side) for side in size)
+    y, x = torch.meshgrid(rows + zoom * ORIGIN[1], columns + zoom * ORIGIN[0], indexing="ij")
+    place = torch.stack((torch.ones_like(x), x, y), -1).double()
+    u, v = place @ alpha.mT, place @ beta.mT  # (height, width, T)
+    inside = (u >= 0) & (v >= 0) & (u + v <= 1)
+    seen = inside.any(-1)
+    return corners, WarpTable(triangles, alpha, beta, place[seen][:, 1:], inside[seen].int().argmax(-1))
 
 
 def barycentric_weights(corners: Tensor, triangles: Tensor) -> tuple[Tensor, Tensor]:
@@ -33,13 +36,9 @@ def barycentric_weights(corners: Tensor, triangles: Tensor) -> tuple[Tensor, Ten
     return weights[:, :, 1].contiguous(), weights[:, :, 2].contiguous()
 
 
-def triangle_map(alpha: Tensor, beta: Tensor) -> Tensor:
-    """The triangle that each pixel lies in, -1 for none, int64, (HEIGHT, WIDTH)."""
-    y, x = torch.meshgrid(torch.arange(HEIGHT) + ORIGIN[1], torch.arange(WIDTH) + ORIGIN[0], indexing="ij")
-    place = torch.stack((torch.ones_like(x), x, y), -1).double()
-    u, v = place @ alpha.mT, place @ beta.mT  # (HEIGHT, WIDTH, T)
-    inside = (u >= 0) & (v >= 0) & (u + v <= 1)
-    return torch.where(inside.any(-1), inside.int().argmax(-1), -1)
+def places_of(pixels: Tensor, zoom: float = 1) -> Tensor:
+    """Columns and rows (P, 2) of the places in the frame of reference that pixels are at."""
+    return (pixels - zoom * torch.tensor(ORIGIN)).round().long()
 
 
 def make_validator_record(seed: int = 11) -> dict[str, Any]:
@@ -57,7 +56,7 @@ def make_view_record(seed: int, triangles: int) -> dict[str, Any]:
     rng = torch.Generator().manual_seed(seed)
     _, table = make_warp_frame()
     seen = table.triangle < triangles
-    column, row = (table.pixels[seen] - torch.tensor(ORIGIN)).round().long().unbind(-1)
+    column, row = places_of(table.pixels[seen]).unbind(-1)
     count = int(seen.sum())
     return {
         "triangles": table.triangles[:triangles],

@@ -50,8 +50,8 @@ def test_every_skipped_module_gets_a_line(clnf_torch_cli, writable_model, tmp_pa
     skipped = [line for line in done.stderr.splitlines() if line.startswith("skipped: ")]
     assert done.exit_code == 0, done.stderr
     assert len(skipped) == 2
-    assert "validator.txt" in skipped[0]
-    assert "left_eye" in skipped[1]
+    assert "DetectionValidator validator.txt: there is no such file" in skipped[0]
+    assert "left_eye: there is no such file" in skipped[1]
 
 
 def test_a_damaged_file_is_one_line_exit_code_2_and_no_bundle(clnf_torch_cli, writable_model, tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.converters.openface_files import write_model
+from tests.converters.model_directory import write_model
 
 
 @pytest.fixture

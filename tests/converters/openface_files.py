@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from pathlib import Path
 
 import numpy as np
 
@@ -81,32 +80,3 @@ def pdm_text(points: int = POINTS, modes: int = 2) -> str:
         rows = "\n".join(" ".join(f"{value:.6f}" for value in row) + " " for row in block)
         text += f"# {name}\n{len(block)}\n{block.shape[1]}\n6\n{rows}\n"
     return text
-
-
-TRIANGULATIONS = "# views\n3\n" + "# triangles\n2\n3\n4\n0 1 2 \n2 3 4 \n" * 3
-EARLY_TERMINATION = "1.0 1.1 1.1 0.0 0.1 0.1 -0.2 -0.3 -0.3 "
-SCALES = (0.25, 0.5)
-
-
-def write_model(folder: Path, *, mixed: bool = True) -> Path:
-    """A complete model directory of two scales.
-
-    Returns:
-        Its ``main_ceclm_general.txt``.
-    """
-    (folder / "pdms").mkdir(parents=True)
-    (folder / "pdms" / "pdm.txt").write_text(pdm_text())
-    (folder / "tris.txt").write_text(TRIANGULATIONS)
-    (folder / "early.txt").write_text(EARLY_TERMINATION)
-    lines = ["PDM pdms/pdm.txt", "Triangulations tris.txt"]
-    for seed, scale in enumerate(SCALES):
-        name = f"cen_patches_{scale:.2f}_of.dat"
-        (folder / name).write_bytes(b"".join(cen_pieces(scale=scale, seed=seed, mixed=mixed).values()))
-        lines.append(f"PatchesCEN {name}")
-    (folder / "cen.txt").write_bytes(
-        "\r\n".join([*lines, "EarlyTermination early.txt"]).encode()
-    )  # CR, no last newline
-    main = folder / "main_ceclm_general.txt"
-    parts = "LandmarkDetector_part eye.txt left_eye 0 1 2 3"
-    main.write_text(f"LandmarkDetector cen.txt\n{parts}\nFaceDetConversion haar.txt\nDetectionValidator validator.txt")
-    return main

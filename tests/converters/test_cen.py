@@ -13,7 +13,8 @@ from clnf_torch.converters import convert
 from clnf_torch.converters.openface.cen import read_cen
 from clnf_torch.converters.openface.cen_stacks import MAX_PADDING
 from tests.converters.evaluate import from_bundle, from_file, visible_slots
-from tests.converters.openface_files import OWN_IN_FRONT, POINTS, UNSEEN, cen_pieces, matrix, write_model
+from tests.converters.model_directory import write_model
+from tests.converters.openface_files import OWN_IN_FRONT, POINTS, UNSEEN, cen_pieces, matrix
 
 
 def load(source: Path, out: Path, half: bool = False) -> dict:

@@ -11,7 +11,7 @@ from clnf_torch.converters import ConversionError, convert
 from clnf_torch.converters.__main__ import main as run
 from clnf_torch.converters.openface import sources
 from clnf_torch.models.bundle import build_model, load_bundle
-from tests.converters.openface_files import SCALES
+from tests.converters.model_directory import SCALES
 
 
 def test_the_bundle_says_where_it_comes_from(model_main, tmp_path):
@@ -19,8 +19,9 @@ def test_the_bundle_says_where_it_comes_from(model_main, tmp_path):
     bundle = torch.load(tmp_path / "m.pt", weights_only=True, mmap=True)
     assert (bundle["format"], bundle["version"], bundle["numerics"]) == ("clnf_torch bundle", 1, "openface")
     assert bundle["writer"].startswith("clnf_torch 0.") and "forbids passing" in bundle["licence"]
-    names = ["main_ceclm_general.txt", "cen.txt", "pdms/pdm.txt", "tris.txt", "early.txt"]
-    names += [f"cen_patches_{scale:.2f}_of.dat" for scale in SCALES]
+    names = ["main_ceclm_general.txt", "cen.txt", "pdms/pdm.txt", "tris.txt", "early.txt", "validator.txt"]
+    names += ["eye/main.txt", "eye/eye.txt", "eye/pdm.txt"]
+    names += [*(f"cen_patches_{scale:.2f}_of.dat" for scale in SCALES), "eye/cen_patches_1.00_of.dat"]
     assert [source["name"] for source in bundle["sources"]] == names
     for source in bundle["sources"]:
         content = (model_main.parent / source["name"]).read_bytes()
@@ -39,8 +40,12 @@ def test_published_files_are_known(model_main, tmp_path, monkeypatch):
 
 def test_everything_else_in_the_model(model_main, tmp_path):
     convert(model_main, tmp_path / "m.pt")
-    model = torch.load(tmp_path / "m.pt", weights_only=True)["model"]
-    assert model["pdm"]["modes"].shape == (2, 5, 3) and model["parts"] == []
+    bundle = torch.load(tmp_path / "m.pt", weights_only=True)
+    model, validator = bundle["model"], bundle["validator"]
+    assert model["pdm"]["modes"].shape == (2, 5, 3)
+    assert [part["name"] for part in model["parts"]] == ["left_eye_28"]
+    assert validator["kind"] == "cnn" and validator["size"] == [60, 60] and len(validator["views"]) == 2
+    assert bundle["face_detector"] is None
     assert len(model["triangulations"]) == 3 and model["early_termination"]["cutoffs"].tolist() == [-0.2, -0.3, -0.3]
 
 
@@ -60,9 +65,7 @@ def test_each_line_that_is_left_out_is_reported(model_main, tmp_path):
         file.write(b"\r\nPatchesCCNF a.txt\r\nPatchesIntensity b.txt")
     report = convert(model_main, tmp_path / "m.pt")
     assert [(line.entry, line.reason.split(":")[0]) for line in report.skipped] == [
-        ("LandmarkDetector_part eye.txt left_eye", "parts of the face"),
         ("FaceDetConversion haar.txt", "OpenFace ignores it too"),
-        ("DetectionValidator validator.txt", "validation"),
         ("Headgear hat.txt", "unknown keyword"),
         ("PatchesCCNF a.txt", "CEN experts win over CCNF experts where a model has both"),
         ("PatchesIntensity b.txt", "CEN experts win over SVR experts where a model has both"),
@@ -73,18 +76,15 @@ def test_each_line_that_is_left_out_is_reported(model_main, tmp_path):
 
 def test_openface_itself(openface_models, tmp_path):
     report = convert(openface_models, tmp_path / "m.pt")
-    assert report.main.name == "main_ceclm_general.txt" and len(report.sources) == 13
+    assert report.main.name == "main_ceclm_general.txt" and len(report.sources) == 24
     assert {path.name for path in report.others} == {
         f"main_{n}.txt" for n in ("clm_general", "clnf_general", "clnf_wild")
     }
-    assert [line.entry.split()[0] for line in report.skipped] == [
-        "LandmarkDetector_part",
-        "LandmarkDetector_part",
-        "FaceDetConversion",
-        "DetectionValidator",
-    ]
-    model = torch.load(tmp_path / "m.pt", weights_only=True)["model"]
+    assert [line.entry.split()[0] for line in report.skipped] == ["FaceDetConversion"]
+    bundle = torch.load(tmp_path / "m.pt", weights_only=True)
+    model = bundle["model"]
     assert model["pdm"]["modes"].shape == (34, 68, 3) and len(model["triangulations"]) == 7
+    assert len(bundle["validator"]["views"]) == 7
 
 
 @pytest.mark.parametrize(
@@ -183,6 +183,6 @@ def test_progress_counts_the_bytes(model_main, tmp_path):
 
 def test_run_as_a_module(model_main, tmp_path, capsys):
     assert run([str(model_main), str(tmp_path / "m.pt")]) == 0
-    assert "skipped DetectionValidator validator.txt: validation" in capsys.readouterr().out
+    assert "skipped FaceDetConversion haar.txt: OpenFace ignores" in capsys.readouterr().out
     assert run([str(tmp_path / "nowhere"), str(tmp_path / "n.pt")]) == 2
     assert capsys.readouterr().err.count("\n") == 1

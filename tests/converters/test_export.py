@@ -10,7 +10,8 @@ from clnf_torch.converters import ConversionError, convert, export
 from clnf_torch.converters.openface.cen import read_cen
 from clnf_torch.models.archive import save_archive
 from tests.converters.evaluate import from_bundle, from_file, visible_slots
-from tests.converters.openface_files import POINTS, write_model
+from tests.converters.model_directory import write_model
+from tests.converters.openface_files import POINTS
 
 
 def export_all(folder, out_dir, count):

@@ -22,7 +22,8 @@ from clnf_torch.converters.openface.early_termination import convert_early_termi
 from clnf_torch.converters.openface.pdm import convert_pdm
 from clnf_torch.converters.openface.triangulations import convert_triangulations
 from clnf_torch.models.archive import LazyTensor
-from tests.converters.openface_files import EARLY_TERMINATION, POINTS, TRIANGULATIONS, cen_pieces, write_model
+from tests.converters.model_directory import EARLY_TERMINATION, TRIANGULATIONS, write_model
+from tests.converters.openface_files import POINTS, cen_pieces
 
 FLOOR = 256 << 10  # bytes that Python itself may take, whatever the file's size
 FACTOR = 4  # the most that a converter may take, in sizes of the file

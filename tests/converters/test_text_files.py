@@ -14,7 +14,8 @@ from clnf_torch.converters.openface.early_termination import convert_early_termi
 from clnf_torch.converters.openface.pdm import convert_pdm
 from clnf_torch.converters.openface.text import MAX_BYTES
 from clnf_torch.converters.openface.triangulations import convert_triangulations
-from tests.converters.openface_files import EARLY_TERMINATION, TRIANGULATIONS, pdm_text
+from tests.converters.model_directory import EARLY_TERMINATION, TRIANGULATIONS
+from tests.converters.openface_files import pdm_text
 
 POINT_PDM = "# mean\n3\n1\n6\n1 \n2 \n3 \n# modes\n3\n2\n6\n.1 1e-1\n-2. +4\n5 6\n# variances\n1\n2\n6\n9 4"
 
