@@ -2,7 +2,10 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
 
 import typer
 
@@ -33,6 +36,18 @@ def complain(text: object) -> None:
     notice(f"clnf-torch: error: {text}")
 
 
+class Complaints:
+    """Prints errors and remembers that there were some."""
+
+    def __init__(self) -> None:
+        self.any = False
+
+    def __call__(self, line: str) -> None:
+        """Prints one error."""
+        self.any = True
+        complain(line)
+
+
 @contextlib.contextmanager
 def failures_exit_with(code: int) -> Iterator[None]:
     """Turns what can go wrong in a command into one line on stderr and an exit code.
@@ -61,3 +76,32 @@ def failures_exit_with(code: int) -> Iterator[None]:
     else:
         return
     raise typer.Exit(code)
+
+
+@contextlib.contextmanager
+def finishing_first() -> Iterator[Callable[[], None]]:
+    """Lets Ctrl-C wait until the work in hand is done, so that files stay whole; a second one does not wait.
+
+    Yields:
+        To be called where the program may stop: raises KeyboardInterrupt after Ctrl-C.
+    """
+    asked = False
+
+    def ask(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    def stop_if_asked() -> None:
+        if asked:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread alone
+        yield stop_if_asked
+        return
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield stop_if_asked
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,7 +1,6 @@
 """``clnf-torch fit``: landmarks of the faces in pictures, as JSON and drawn."""
 
-from collections.abc import Callable, Iterator
-from enum import Enum
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,44 +8,16 @@ import torch
 import typer
 
 from clnf_torch.cli.batches import Batch, in_batches, read_jobs
-from clnf_torch.cli.boxes import BoxError, boxes_of, read_boxes_file
-from clnf_torch.cli.console import complain, failures_exit_with
+from clnf_torch.cli.console import Complaints, failures_exit_with
 from clnf_torch.cli.drawing import Drawing
+from clnf_torch.cli.options import STDOUT, Device, Model, NumericsChoice, Preset, PresetName, boxes_from, device_named
 from clnf_torch.cli.output import face_record, write_json
 from clnf_torch.pipeline import FitResult, LandmarkDetector, load
-
-STDOUT = Path("-")
-
-
-class Preset(str, Enum):
-    """OpenFace's settings that suit single pictures."""
-
-    default = "default"
-    wild = "wild"
-
-
-class NumericsName(str, Enum):
-    """How closely OpenFace's arithmetic is followed."""
-
-    openface = "openface"
-    exact = "exact"
-
-
-class Complaints:
-    """Prints errors and remembers that there were some."""
-
-    def __init__(self) -> None:
-        self.any = False
-
-    def __call__(self, line: str) -> None:
-        """Prints one error."""
-        self.any = True
-        complain(line)
 
 
 def fit(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Pictures with faces.")],
-    model: Annotated[Path, typer.Option(metavar="OUT.pt", help="A bundle from clnf-torch convert.")],
+    model: Model,
     box: Annotated[
         tuple[float, float, float, float] | None,
         typer.Option(metavar="X Y W H", help="The face in every picture: brows to chin, jaw to jaw, pixels."),
@@ -54,12 +25,12 @@ def fit(
     boxes: Annotated[
         Path | None, typer.Option(metavar="FILE.json", help='Boxes by file name: {"a.jpg": [[X, Y, W, H], ...]}.')
     ] = None,
-    preset: Annotated[Preset, typer.Option(help="Settings; wild searches wider and longer.")] = Preset.default,
+    preset: PresetName = Preset.default,
     multi_view: Annotated[
         bool | None, typer.Option("--multi-view/--no-multi-view", help="Try eleven head rotations; wild does.")
     ] = None,
-    numerics: Annotated[NumericsName | None, typer.Option(help="Arithmetic; as the bundle says if left out.")] = None,
-    device: Annotated[str, typer.Option(metavar="D", help="cpu, cuda, cuda:1, ...")] = "cpu",
+    numerics: NumericsChoice = None,
+    device: Device = "cpu",
     json: Annotated[
         Path | None, typer.Option(metavar="FILE|-", help="Write JSON; - is stdout, as is neither --json nor --draw.")
     ] = None,
@@ -71,8 +42,8 @@ def fit(
     complaints = Complaints()
     faces: list[dict[str, Any]] = []
     with failures_exit_with(1):
-        given = _given_boxes(box, boxes)
-        detector = load(model, _device(device), numerics=numerics.value if numerics else None)
+        given = boxes_from(box, boxes)
+        detector = load(model, device_named(device), numerics=numerics.value if numerics else None)
         drawing = Drawing(draw) if draw else None
         for batch in in_batches(read_jobs(images, given, complaints)):
             result = _fit_batch(detector, batch, preset.value, multi_view)
@@ -97,29 +68,3 @@ def _records(batch: Batch, result: FitResult) -> Iterator[dict[str, Any]]:
     for job, rows in batch.rows():
         for box, row in zip(job.boxes, range(rows.start, rows.stop), strict=True):
             yield face_record(job.path, box, result, row)
-
-
-def _given_boxes(box: tuple[float, float, float, float] | None, file: Path | None) -> Callable[[Path], list[Any]]:
-    """The boxes of a picture, from either option."""
-    if file is None:
-        return lambda _: [box]
-    try:
-        table = read_boxes_file(file)
-    except BoxError as error:
-        complain(error)
-        raise typer.Exit(1) from None
-    return lambda path: boxes_of(path, table)
-
-
-def _device(name: str) -> torch.device:
-    """The device of that name; refuses one that is not there."""
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise typer.BadParameter(f"--device {name}: give cpu, cuda, cuda:1, ...") from None
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # AssertionError: this torch was built without it
-        complain(f"--device {name}: this machine or this torch has none: {str(error).partition(chr(10))[0]}")
-        raise typer.Exit(1) from None
-    return device

@@ -1,0 +1,96 @@
+"""Options that several commands share: how they read, and what is made of them."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from clnf_torch.cli.boxes import Box, BoxError, boxes_of, read_boxes_file
+from clnf_torch.cli.console import complain
+from clnf_torch.geometry.camera import Intrinsics
+
+STDOUT = Path("-")
+
+
+class Preset(str, Enum):
+    """OpenFace's settings that suit pictures and videos."""
+
+    default = "default"
+    wild = "wild"
+
+
+class NumericsName(str, Enum):
+    """How closely OpenFace's arithmetic is followed."""
+
+    openface = "openface"
+    exact = "exact"
+
+
+Model = Annotated[Path, typer.Option(metavar="OUT.pt", help="A bundle from clnf-torch convert.")]
+PresetName = Annotated[Preset, typer.Option(help="Settings; wild searches wider and longer.")]
+NumericsChoice = Annotated[NumericsName | None, typer.Option(help="Arithmetic; as the bundle says if left out.")]
+Device = Annotated[str, typer.Option(metavar="D", help="cpu, cuda, cuda:1, ...")]
+Likelihoods = Annotated[bool, typer.Option("--likelihoods", help="Add columns with each landmark's likelihood.")]
+Rounded = Annotated[bool, typer.Option("--openface-precision", help="Print as few digits in CSV as OpenFace does.")]
+FocalX = Annotated[float | None, typer.Option(metavar="PX", help="Focal length; OpenFace's guess if left out.")]
+FocalY = Annotated[float | None, typer.Option(metavar="PX", help="Focal length down the picture; if left out --fx.")]
+CenterX = Annotated[float | None, typer.Option(metavar="PX", help="Principal point; the middle if left out.")]
+CenterY = Annotated[float | None, typer.Option(metavar="PX", help="Principal point; the middle if left out.")]
+
+
+@dataclass(frozen=True)
+class CameraOptions:
+    """What is known of the camera; the rest is what OpenFace assumes."""
+
+    fx: float | None
+    fy: float | None
+    cx: float | None
+    cy: float | None
+
+    def __post_init__(self) -> None:
+        """Refuses what no camera has."""
+        for name, value in (("--fx", self.fx), ("--fy", self.fy)):
+            if value is not None and not 0 < value < math.inf:
+                raise typer.BadParameter(f"{name} {value}: give a focal length in pixels, above 0")
+        for name, value in (("--cx", self.cx), ("--cy", self.cy)):
+            if value is not None and not math.isfinite(value):
+                raise typer.BadParameter(f"{name} {value}: give a place in pixels")
+
+    def camera(self, width: int, height: int) -> Intrinsics:
+        """The camera behind pictures of a size, pixels."""
+        guess = Intrinsics.for_picture(width, height)
+        (fx, fy), (cx, cy) = guess.focal.tolist(), guess.center.tolist()
+        fx = fx if self.fx is None else self.fx
+        fy = (fy if self.fx is None else fx) if self.fy is None else self.fy
+        return Intrinsics.of(fx, fy, cx if self.cx is None else self.cx, cy if self.cy is None else self.cy)
+
+
+def device_named(name: str) -> torch.device:
+    """The device of that name; refuses one that is not there."""
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise typer.BadParameter(f"--device {name}: give cpu, cuda, cuda:1, ...") from None
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: this torch was built without it
+        complain(f"--device {name}: this machine or this torch has none: {str(error).partition(chr(10))[0]}")
+        raise typer.Exit(1) from None
+    return device
+
+
+def boxes_from(box: Box | None, file: Path | None) -> Callable[[Path], list[Any]]:
+    """The boxes of a picture, from either option."""
+    if file is None:
+        return lambda _: [box]
+    try:
+        table = read_boxes_file(file)
+    except BoxError as error:
+        complain(error)
+        raise typer.Exit(1) from None
+    return lambda path: boxes_of(path, table)

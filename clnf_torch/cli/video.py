@@ -1,0 +1,231 @@
+"""Videos in and out, frame by frame: the one file that imports PyAV."""
+
+import contextlib
+import heapq
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+import numpy as np
+import torch
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from torch import Tensor
+
+from clnf_torch.cli.frames import Frame, VideoError
+from clnf_torch.export.files import growing_file
+
+FORMATS = {".avi": "avi", ".m4v": "mp4", ".mkv": "matroska", ".mov": "mov", ".mp4": "mp4"}  # that are written
+UNREADABLE = 100  # places in a row that cannot be read until the file is taken to end there
+USUAL_RATE = Fraction(30)  # frames per second where a file does not say
+
+# What is wrong with a file is reported by us, once.
+av.logging.set_level(av.logging.PANIC)
+
+Timed = tuple[float, VideoFrame | None]
+"""Seconds, and the frame; None where it is damaged."""
+
+
+class VideoFile:
+    """A video file, read from the first frame to the last in memory that does not grow with its length.
+
+    Frames are turned upright as the file says, and brought to the size of the first one.
+
+    Args:
+        path: Any file that FFmpeg reads.
+
+    Raises:
+        VideoError: It is no video, or none of its frames can be decoded.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.problem = path, None
+        with _opened(path) as (container, stream):
+            self.rate = _sensible(stream.average_rate or stream.guessed_rate)
+            self.count = stream.frames or _count_by_duration(container, stream, self.rate)
+            first = next((frame for _, frame in _decoded(container, stream, Tally()) if frame is not None), None)
+        if first is None:
+            raise VideoError(f"{path}: expected a video, found no frame that can be decoded")
+        self._stored = first.width, first.height
+        self.height, self.width = _upright(first, self._stored).shape[1:]
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The frames by time; those that cannot be decoded are damaged ones."""
+        tally, start = Tally(), None
+        with _opened(self.path) as (container, stream):
+            for time, frame in _by_time(_decoded(container, stream, tally)):
+                start = time if start is None else start
+                yield Frame(time - start, None if frame is None else _upright(frame, self._stored))
+            self.problem = tally.problem(self.path, stream.frames)
+
+
+class Tally:
+    """Counts what was read of a file."""
+
+    def __init__(self) -> None:
+        self.packets = self.damaged = 0
+
+    def problem(self, path: Path, expected: int) -> str | None:
+        """What was wrong with the file, in a line.
+
+        Args:
+            path: The file.
+            expected: Number of frames that its index promises, 0 where it has none.
+        """
+        complaints = [f"{self.damaged} of {self.packets} frames are damaged"] if self.damaged else []
+        if self.packets < expected:
+            complaints.append(f"it holds {self.packets} of the {expected} frames that it promises; it may be cut off")
+        return f"{path}: {'; '.join(complaints)}" if complaints else None
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """A file and its best video stream.
+
+    Raises:
+        VideoError: There is none.
+    """
+    try:
+        path.open("rb").close()  # says better than FFmpeg why a file cannot be opened
+        # "file:" and the list of protocols: names with colons are names, and no playlist reaches out to the network.
+        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
+    except av.FFmpegError as error:
+        raise VideoError(f"{path}: expected a video, found something else ({error.strerror})") from error
+    except OSError as error:
+        raise VideoError(f"{path}: cannot be read: {error.strerror or error}") from error
+    with container:
+        stream = container.streams.best("video")
+        if not isinstance(stream, VideoStream):
+            raise VideoError(f"{path}: expected a video, found a file without pictures")
+        stream.thread_type = "SLICE"  # an error then belongs to the packet that was just given
+        yield container, stream
+
+
+def _decoded(container: InputContainer, stream: VideoStream, tally: Tally) -> Iterator[Timed]:
+    """Frames as the decoder gives them; where it gives none for a packet, the time of that packet."""
+    last = 0.0
+    for packet in _packets(container, stream, tally):
+        try:
+            frames = stream.decode(packet)
+        except av.FFmpegError:
+            tally.damaged += 1
+            yield _time(packet, last), None
+            continue
+        for frame in frames:
+            last = _time(frame, last)
+            tally.damaged += frame.is_corrupt
+            yield last, None if frame.is_corrupt else frame
+
+
+def _time(timed: Packet | VideoFrame | None, last: float) -> float:
+    """The time of something, seconds; where it has none, that of the one before."""
+    if timed is None or timed.pts is None or timed.time_base is None:
+        return last
+    return float(timed.pts * timed.time_base)
+
+
+def _packets(container: InputContainer, stream: VideoStream, tally: Tally) -> Iterator[Packet | None]:
+    """The packets of a file, and None at its end: what the decoder still holds is wanted then.
+
+    Reading goes on behind places that cannot be read, unless there are too many of them.
+    """
+    unreadable = 0
+    while unreadable < UNREADABLE:
+        try:
+            for packet in container.demux(stream):
+                if packet.size:
+                    unreadable, tally.packets = 0, tally.packets + 1
+                    yield packet
+            break
+        except av.FFmpegError:
+            unreadable += 1
+    yield None
+
+
+def _by_time(decoded: Iterator[Timed]) -> Iterator[Timed]:
+    """Frames by time. Decoders give good frames in this order, but say at once, and so too early, what is damaged."""
+    damaged: list[float] = []
+    for time, frame in decoded:
+        if frame is None:
+            heapq.heappush(damaged, time)
+            continue
+        while damaged and damaged[0] < time:
+            yield heapq.heappop(damaged), None
+        yield time, frame
+    yield from ((time, None) for time in sorted(damaged))
+
+
+def _upright(frame: VideoFrame, size: tuple[int, int]) -> Tensor:
+    """A frame, scaled to a size (width, height) as it is stored and then turned, RGB, uint8, shape (3, H, W)."""
+    pixels = torch.from_numpy(frame.to_ndarray(width=size[0], height=size[1], format="rgb24"))
+    return pixels.rot90(round(frame.rotation / 90), (0, 1)).permute(2, 0, 1)
+
+
+def _count_by_duration(container: InputContainer, stream: VideoStream, rate: Fraction) -> int | None:
+    """About how many frames there are, None where the file does not say how long it lasts."""
+    if container.duration is None:
+        return None
+    return round(container.duration / av.time_base * rate)
+
+
+def _sensible(rate: Fraction | None) -> Fraction:
+    """A frame rate that encoders take."""
+    return Fraction(rate).limit_denominator(1000) if rate and 1 <= rate <= 1000 else USUAL_RATE
+
+
+class DrawnVideo:
+    """Appends pictures to a video.
+
+    Args:
+        file: Open for writing bytes.
+        kind: FFmpeg's name of the file format.
+        rate: Frames per second.
+    """
+
+    def __init__(self, file: BinaryIO, kind: str, rate: Fraction) -> None:
+        self._file, self._kind, self._rate = file, kind, rate
+        self._container: OutputContainer | None = None
+
+    def append(self, canvas: np.ndarray) -> None:
+        """Writes a BGR picture, uint8, shape (H, W, 3); the first one says how large all are."""
+        if self._container is None:
+            self._container = av.open(self._file, "w", format=self._kind)
+            self._stream = _drawn_stream(self._container, canvas.shape[0], canvas.shape[1], self._rate)
+        frame = VideoFrame.from_ndarray(canvas[: self._stream.height, : self._stream.width], format="bgr24")
+        self._container.mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        """Writes what the encoder still holds, and the end of the file."""
+        if self._container is not None:
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
+
+
+def _drawn_stream(container: OutputContainer, height: int, width: int, rate: Fraction) -> VideoStream:
+    """A stream that any player shows. Its sides are even, as the sparser colours ask for."""
+    stream = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "20"})
+    stream.height, stream.width, stream.pix_fmt = height - height % 2, width - width % 2, "yuv420p"
+    return stream
+
+
+@contextlib.contextmanager
+def video_file(path: str | os.PathLike[str], rate: Fraction) -> Iterator[DrawnVideo]:
+    """A video that grows with the pictures appended to it.
+
+    It appears under its name when the block ends, with all pictures so far, also when an error or Ctrl-C ends it.
+
+    Args:
+        path: The file, replaced if it exists; its suffix is one of `FORMATS`.
+        rate: Frames per second.
+    """
+    with growing_file(path) as file:
+        pictures = DrawnVideo(file, FORMATS[Path(path).suffix.lower()], rate)
+        try:
+            yield pictures
+        finally:
+            pictures.close()
