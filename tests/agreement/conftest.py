@@ -25,6 +25,8 @@ OPENFACE = {
     "ccnf": "clnf_general.txt",  # of these the landmark model alone, without parts and validation
     "ccnf_wild": "clnf_wild.txt",
     "svr": "clm_general.txt",
+    "ccnf_parts": "main_clnf_general.txt",
+    "svr_parts": "main_clm_general.txt",
 }  # descriptions in OpenFace's model directory
 FREE = {"pdm", "responses", "fit", "fit_weighted"}  # golden files that are the repository's own
 

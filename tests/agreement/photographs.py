@@ -83,10 +83,10 @@ def last_view(golden: Golden) -> int:
 
 
 def run(detector: LandmarkDetector, golden: Golden, picture: Tensor) -> FitResult:
-    """Our fit from OpenFace's box with OpenFace's settings."""
+    """Our fit of the whole face alone from OpenFace's box with OpenFace's settings."""
     config = config_of(golden)
     with torch.inference_mode():
-        return detector.fit(picture, golden["bbox"], preset=config)
+        return detector.fit(picture, golden["bbox"], preset=config, parts=False, validate=False)
 
 
 def distances(ours: Tensor, theirs: Tensor) -> Tensor:
