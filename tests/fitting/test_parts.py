@@ -1,0 +1,108 @@
+"""`clnf_torch.fitting.parts`: finer models of regions, fitted where the face was found, and folded back."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from clnf_torch import EXACT, OPENFACE
+from clnf_torch.fitting.areas import Pictures
+from clnf_torch.fitting.config import PART_PRESETS, part_preset
+from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
+from clnf_torch.fitting.initialise import params_from_landmarks
+from clnf_torch.fitting.parts import fit_parts
+from clnf_torch.models.landmark_model import LandmarkModel, Part
+from tests.factories import N, make_experts, make_model, make_params, make_pdm, make_pictures
+
+IN_PARENT, IN_PART = [0, 1, 2, 3], [1, 0, 2, 4]
+
+
+def make_part(name: str, in_parent: list[int], in_part: list[int], scale: float = 0.5, seed: int = 40) -> Part:
+    experts = [make_experts(scale, 3, seed=seed), make_experts(2 * scale, 3, seed=seed + 1)]
+    model = LandmarkModel(make_pdm(), experts, "cen")
+    return Part(name, model, torch.tensor(in_parent), torch.tensor(in_part))
+
+
+def make_face(*parts: Part) -> LandmarkModel:
+    model = make_model()
+    return LandmarkModel(model.pdm, list(model.experts), "cen", parts=parts)
+
+
+def run(model, params, going=None, numerics=OPENFACE, frames=1):
+    frame = torch.arange(len(params)) % frames
+    going = torch.ones(len(params), dtype=torch.bool) if going is None else going
+    return fit_parts(model, numerics, Pictures(make_pictures(frames), frame), params, going)
+
+
+@pytest.mark.parametrize("numerics", [OPENFACE, EXACT], ids=lambda numerics: numerics.name)
+def test_a_part_step_by_step(numerics):
+    part = make_part("left_eye_28", IN_PARENT, IN_PART)
+    model, params = make_face(part), make_params(3)
+    found = run(model, params, numerics=numerics)
+
+    given = torch.zeros(3, N, 2, dtype=torch.float64)
+    known = torch.zeros(3, N, dtype=torch.bool)
+    for parent, own in zip(IN_PARENT, IN_PART, strict=True):
+        given[:, own], known[:, own] = model.pdm.landmarks(params)[:, parent], True
+    start = params_from_landmarks(part.model.pdm, given, known)
+    pictures = Pictures(make_pictures(), torch.zeros(3, dtype=torch.int64))
+    fitter = LandmarkFitter(part.model, part_preset("left_eye_28"), numerics)
+    state = fitter.fit(pictures, FitState.at(start, N), FaceOptions())
+    refined = params.scale > 0.9 * 0.5
+    assert refined.any() and not refined.all()
+    expected = part.model.pdm.landmarks(state.params.where(refined, start))
+    torch.testing.assert_close(found.parts["left_eye_28"].landmarks, expected)
+    assert found.parts["left_eye_28"].refined.tolist() == refined.tolist()
+
+    folded = model.pdm.landmarks(params).clone()
+    folded[:, IN_PARENT] = expected[:, IN_PART]
+    again = params_from_landmarks(model.pdm, folded)
+    torch.testing.assert_close(found.params.local[refined], again.local[refined])
+    torch.testing.assert_close(found.params.local[~refined], params.local[~refined])
+    torch.testing.assert_close(found.landmarks, model.pdm.landmarks(found.params))
+
+
+def test_later_parts_overwrite_earlier_ones():
+    first, second = make_part("mouth", IN_PARENT, IN_PART), make_part("brow", [0, 1, 2], [0, 1, 2], seed=60)
+    params = make_params(4)
+    both = run(make_face(first, second), params).params.local
+    turned = run(make_face(second, first), params).params.local
+    refined = params.scale > 0.45
+    assert (both[refined] - turned[refined]).abs().min() > 0
+    without = make_part("brow", [0, 1, 2, 3], [0, 1, 2, 3], seed=60)  # covers all that the first one shares
+    torch.testing.assert_close(
+        run(make_face(first, without), params).params.local, run(make_face(without), params).params.local
+    )
+
+
+def test_small_and_failed_faces_keep_their_parameters():
+    part = make_part("left_eye_28", IN_PARENT, IN_PART)
+    params = make_params(5)
+    found = run(make_face(part), params, going=torch.tensor([True, True, False, False, True]))
+    kept = ~found.parts["left_eye_28"].refined
+    assert kept[2:4].all() and not kept.all()
+    torch.testing.assert_close(found.params.globals[kept], params.globals[kept])
+    assert (found.parts["left_eye_28"].landmark_likelihoods[kept] == -1e8).all()
+
+
+@pytest.mark.parametrize("faces", [0, 1, 5])
+def test_faces_one_by_one(faces):
+    model, params = make_face(make_part("left_eye_28", IN_PARENT, IN_PART)), make_params(faces)
+    together = run(model, params)
+    for i in range(faces):
+        alone = run(model, params[i : i + 1])
+        torch.testing.assert_close(alone.landmarks, together.landmarks[i : i + 1])
+        part = together.parts["left_eye_28"][i : i + 1]
+        torch.testing.assert_close(alone.parts["left_eye_28"].landmarks, part.landmarks)
+
+
+def test_settings_are_chosen_by_name_and_do_not_change_with_the_scale():
+    assert part_preset("inner").weight_factor == 2.5 and part_preset("left_eye_28").window_sizes[:2] == (3, 5)
+    other = part_preset("ear")
+    assert (other.sigma, other.regularisation, other.window_sizes) == (2.25, 22.5, (11, 9, 7, 5))
+    assert not any(config.adapt for config in [*PART_PRESETS.values(), other])
+
+
+def test_a_part_with_landmarks_that_do_not_exist_is_refused():
+    with pytest.raises(ValueError, match="give pairs of landmarks that exist"):
+        make_part("left_eye_28", [0], [N])
