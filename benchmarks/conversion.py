@@ -12,11 +12,12 @@ from benchmarks.material import ROOT, real_size_source
 from benchmarks.tables import table
 
 PROBE = """
-import json, resource, sys, time
+import json, sys, time
+from benchmarks.peak import peak
 begin = time.perf_counter()
 from clnf_torch.converters import convert
 convert(sys.argv[1], sys.argv[2], half=sys.argv[3] == "half")
-print(json.dumps([time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+print(json.dumps([time.perf_counter() - begin, peak()]))
 """
 
 

@@ -24,10 +24,9 @@ def describe(device: str) -> str:
         processor = f"{torch.cuda.get_device_name(device)} ({processor})"
     command = ["git", "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    return (
-        f"{processor}; {torch.get_num_threads()} threads; python {platform.python_version()}, torch {torch.__version__}, "
-        f"clnf_torch {clnf_torch.__version__} at {commit or 'no commit'}; {time.strftime('%Y-%m-%d')}"
-    )
+    versions = f"python {platform.python_version()}, torch {torch.__version__}, clnf_torch {clnf_torch.__version__}"
+    day = time.strftime("%Y-%m-%d")
+    return f"{processor}; {torch.get_num_threads()} threads; {versions} at {commit or 'no commit'}; {day}"
 
 
 def seconds(run: Callable[[], object], repeats: int, device: str = "cpu") -> float:

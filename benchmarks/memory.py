@@ -10,9 +10,9 @@ from benchmarks.material import ROOT, real_size_bundle
 from benchmarks.tables import table
 
 PROBE = """
-import json, resource, sys, time
+import json, sys, time
 import torch
-def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+from benchmarks.peak import peak
 bare = peak()
 import clnf_torch
 from benchmarks.material import boxes, photograph
