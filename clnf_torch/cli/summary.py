@@ -37,6 +37,9 @@ def describe(bundle: Mapping[str, Any], path: Path) -> Iterator[str]:
     yield f"  early termination  {_or_none(len(early['cutoffs']) if early else 0, 'views')}"
     for record in model["experts"]:
         yield from _describe_experts(record)
+    for part in model.get("parts", ()):
+        yield from _describe_part(part)
+    yield f"  validation         {_describe_validator(bundle.get('validator'))}"
     face_detector = bundle.get("face_detector")
     yield f"  face detector      {face_detector['kind'].upper() if face_detector else 'none: give boxes'}"
     words = textwrap.wrap(bundle.get("licence", "not stated"), width=90)
@@ -66,6 +69,22 @@ def _describe_experts(record: Mapping[str, Any]) -> Iterator[str]:
     yaws = ", ".join(f"{math.degrees(center[1]):.0f}" for center in record["view_centers"].tolist())
     yield f"  experts at {record['scale']:<8g}{family}, {support} x {support} px, {views} views at yaw {yaws}"
     yield from (f"                     {line}" for line in _DETAILS[record["family"]](record))
+
+
+def _describe_part(part: Mapping[str, Any]) -> Iterator[str]:
+    """A line on a part of the face."""
+    model = part["model"]
+    landmarks, family = len(model["pdm"]["mean"]), model["experts"][0]["family"].upper()
+    scales = ", ".join(f"{record['scale']:g}" for record in model["experts"])
+    yield f"  part               {part['name']}: {landmarks} landmarks, {family} at {scales}"
+
+
+def _describe_validator(record: Mapping[str, Any] | None) -> str:
+    """What judges the landmarks."""
+    if record is None:
+        return "none: every fit that does not fail succeeds"
+    yaws = ", ".join(f"{math.degrees(orientation[1]):.0f}" for orientation in record["orientations"].tolist())
+    return f"{record['kind'].upper()}, {len(record['views'])} views at yaw {yaws}"
 
 
 def _describe_cen(record: Mapping[str, Any]) -> Iterator[str]:

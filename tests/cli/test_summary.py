@@ -1,0 +1,24 @@
+"""A bundle in words: every part of the model has its line."""
+
+from __future__ import annotations
+
+from clnf_torch.cli.summary import describe
+from clnf_torch.converters import convert
+from clnf_torch.models.bundle import load_bundle
+
+
+def lines_of(source, out) -> dict[str, str]:
+    """What is said of a model, by its first word."""
+    convert(source, out)
+    return {line[2:19].strip(): line[21:] for line in describe(load_bundle(out), out)}
+
+
+def test_a_model_without_parts_and_validator(golden_dir, tmp_path):
+    said = lines_of(golden_dir / "free_model", tmp_path / "m.pt")
+    assert said["validation"] == "none: every fit that does not fail succeeds" and "part" not in said
+
+
+def test_a_model_with_everything(openface_models, tmp_path):
+    said = lines_of(openface_models / "main_clnf_general.txt", tmp_path / "m.pt")
+    assert said["part"] == "right_eye_28: 28 landmarks, CCNF at 1, 1.5"  # the last of them
+    assert said["validation"] == "CNN, 7 views at yaw 0, -20, -45, -70, 20, 45, 70"
