@@ -6,11 +6,13 @@ import torch
 import typer
 from rich.console import Console
 
-from benchmarks import conversion, machine, memory, speed
+from benchmarks import conversion, detection, machine, memory, speed
 
 
 def main(
-    what: Annotated[list[str] | None, typer.Argument(help="speed, memory, conversion; all of them by default")] = None,
+    what: Annotated[
+        list[str] | None, typer.Argument(help="speed, detection, memory, conversion; all by default")
+    ] = None,
     device: Annotated[str, typer.Option(help="Where to measure the speed")] = "cpu",
     threads: Annotated[int, typer.Option(help="Threads; 0 for torch's default")] = 0,
     repeats: Annotated[int, typer.Option(help="Runs, of which the median counts")] = 7,
@@ -20,6 +22,7 @@ def main(
         torch.set_num_threads(threads)
     benchmarks = {
         "speed": lambda: speed.report(device, repeats),
+        "detection": lambda: detection.report(device, repeats),
         "memory": memory.report,
         "conversion": conversion.report,
     }

@@ -44,6 +44,14 @@ def real_size_bundle(half: bool = False) -> Path:
     return path
 
 
+def clnf_bundle() -> Path:
+    """The bundle of OpenFace's CLNF model, converted on first use."""
+    path = BUILD / "clnf.pt"
+    if not path.exists():
+        convert(real_size_source() / "main_clnf_general.txt", path)
+    return path
+
+
 def photograph() -> Tensor:
     """One colour picture with one large face, uint8, shape (1, 3, H, W)."""
     picture = cv2.imread(str(SHARED / "images" / PICTURE))

@@ -21,7 +21,7 @@ begin = time.perf_counter()
 detector = clnf_torch.load(sys.argv[1])
 loading = time.perf_counter() - begin
 with torch.inference_mode():
-    detector.fit(frames, boxes(int(sys.argv[2])), multi_view=sys.argv[3] == "multi-view")
+    detector.fit(frames, boxes(int(sys.argv[2])), multi_view=sys.argv[3] == "multi-view", parts=False, validate=False)
 print(json.dumps([bare, peak() - bare, loading]))
 """
 

@@ -1,4 +1,4 @@
-"""Time per face: how it falls with the batch, where it goes, and how it grows with frames and hypotheses."""
+"""Time per face of the main fit: how it falls with the batch, where it goes, how it grows with the work."""
 
 import time
 
@@ -13,6 +13,7 @@ from benchmarks.tables import table
 
 MULTIPLY_ADDS = 0.93e9  # of the experts, per face and fit from one hypothesis with default windows
 OPENFACE_MS = {1: 82.0, 2: 47.0}  # OpenFace's C++ on this kind of machine (2 cores), by threads
+MAIN_FIT = {"parts": False, "validate": False}
 
 
 def report(device: str, repeats: int) -> list[Table]:
@@ -30,7 +31,7 @@ def _by_batch(detector: clnf_torch.LandmarkDetector, frames: torch.Tensor, devic
     rows = []
     for count in (1, 8, 32, 64, 128):
         before = gemm_peak(device)
-        each = seconds(lambda count=count: detector.fit(frames, boxes(count)), repeats, device) / count
+        each = seconds(lambda count=count: detector.fit(frames, boxes(count), **MAIN_FIT), repeats, device) / count
         peak = (before + gemm_peak(device)) / 2  # measured beside each row: a shared machine is not always equally fast
         share = 2 * MULTIPLY_ADDS / each / peak
         cpp = f"{OPENFACE_MS[threads] / 1e3 / each:.1f}" if device == "cpu" and threads in OPENFACE_MS else "-"
@@ -44,12 +45,12 @@ def _by_work(detector: clnf_torch.LandmarkDetector, frames: torch.Tensor, device
     """Sixteen faces, spread over more frames, or fitted from more hypotheses and with larger windows."""
     many, count = frames.expand(16, -1, -1, -1), 16
     cases = {
-        "16 faces in 1 frame": lambda: detector.fit(frames, boxes(count)),
-        "16 faces in 16 frames": lambda: detector.fit(many, boxes(count)),
-        "16 faces, tracking windows": lambda: detector.fit(frames, boxes(count), preset="tracking"),
-        "16 faces, multi-view": lambda: detector.fit(frames, boxes(count), multi_view=True),
-        "16 faces, exact numerics (dense)": lambda: _exact(detector).fit(frames, boxes(count)),
-        "4 faces, wild preset": lambda: detector.fit(frames, boxes(4), preset="wild"),
+        "16 faces in 1 frame": lambda: detector.fit(frames, boxes(count), **MAIN_FIT),
+        "16 faces in 16 frames": lambda: detector.fit(many, boxes(count), **MAIN_FIT),
+        "16 faces, tracking windows": lambda: detector.fit(frames, boxes(count), preset="tracking", **MAIN_FIT),
+        "16 faces, multi-view": lambda: detector.fit(frames, boxes(count), multi_view=True, **MAIN_FIT),
+        "16 faces, exact numerics (dense)": lambda: _exact(detector).fit(frames, boxes(count), **MAIN_FIT),
+        "4 faces, wild preset": lambda: detector.fit(frames, boxes(4), preset="wild", **MAIN_FIT),
     }
     rows = []
     for name, run in cases.items():
@@ -62,11 +63,11 @@ def _by_stage(detector: clnf_torch.LandmarkDetector, frames: torch.Tensor) -> Ta
     """Share of each stage, for one face and for many."""
     columns = {}
     for count, runs in ((1, 20), (64, 3)):
-        detector.fit(frames, boxes(count))
+        detector.fit(frames, boxes(count), **MAIN_FIT)
         with stopwatch() as spent:
             begin = time.perf_counter()
             for _ in range(runs):
-                detector.fit(frames, boxes(count))
+                detector.fit(frames, boxes(count), **MAIN_FIT)
             total = time.perf_counter() - begin
         each = {stage: spent[stage] for stage in STAGES} | {"everything else": total - sum(spent.values())}
         columns[count] = {stage: 1e3 * value / runs / count for stage, value in each.items()}
