@@ -1,7 +1,7 @@
 """Pictures with their boxes, read one after the other and fitted together where they have one size."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from clnf_torch.cli.boxes import Box, BoxError, check_box
 from clnf_torch.cli.media import PictureError, read_picture
+from clnf_torch.detection import FaceDetector
 
 MAX_FRAMES = 16  # pictures of a batch; beyond this a batch only takes memory
 MAX_FACES = 64  # faces of a batch, unless one picture alone has more
@@ -35,17 +36,26 @@ class Batch:
         """Number of boxes in all."""
         return sum(len(job.boxes) for job in self.jobs)
 
-    def takes(self, job: Job) -> bool:
-        """Whether another job may join."""
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the pictures."""
+        return self.jobs[0].picture.shape[2], self.jobs[0].picture.shape[1]
+
+    def takes(self, job: Job, most: int) -> bool:
+        """Whether another job may join, where a batch has at most so many pictures."""
         same_size = self.jobs[0].picture.shape == job.picture.shape
-        return same_size and len(self.jobs) < MAX_FRAMES and self.faces + len(job.boxes) <= MAX_FACES
+        return same_size and len(self.jobs) < most and self.faces + len(job.boxes) <= MAX_FACES
+
+    def frames(self) -> Tensor:
+        """The pictures, (F, 3, H, W)."""
+        return torch.stack([job.picture for job in self.jobs])
 
     def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
         """Frames (F, 3, H, W), boxes (B, 4) and the frame of each box (B,)."""
         boxes = [box for job in self.jobs for box in job.boxes]
         frame = [number for number, job in enumerate(self.jobs) for _ in job.boxes]
-        frames = torch.stack([job.picture for job in self.jobs])
-        return frames, torch.tensor(boxes, dtype=torch.float64), torch.tensor(frame)
+        frame_of_box = torch.tensor(frame, dtype=torch.int64)
+        return self.frames(), torch.tensor(boxes, dtype=torch.float64).view(-1, 4), frame_of_box
 
     def rows(self) -> Iterator[tuple[Job, slice]]:
         """Every job with its rows among the boxes."""
@@ -53,6 +63,38 @@ class Batch:
         for job in self.jobs:
             yield job, slice(start, start + len(job.boxes))
             start += len(job.boxes)
+
+
+def read_all(paths: Iterable[Path], complain: Callable[[str], None]) -> Iterator[Job]:
+    """Reads pictures whose faces nobody knows yet.
+
+    Args:
+        paths: The pictures.
+        complain: Told in a line about each picture that is left out.
+
+    Yields:
+        Every picture that can be read, without boxes.
+    """
+    for path in paths:
+        try:
+            yield Job(path, read_picture(path), [])
+        except PictureError as error:
+            complain(str(error))
+
+
+def find_faces(finder: FaceDetector, batches: Iterable[Batch]) -> Iterator[Job]:
+    """Finds the faces of pictures, which keep their order; those without faces too have a job."""
+    for batch in batches:
+        with torch.inference_mode():
+            faces = finder.detect(batch.frames())
+        boxes, frame = faces.boxes.cpu(), faces.frame.cpu()
+        for number, job in enumerate(batch.jobs):
+            yield replace(job, boxes=[_box(row) for row in boxes[frame == number].tolist()])
+
+
+def _box(row: list[float]) -> Box:
+    x, y, width, height = row
+    return x, y, width, height
 
 
 def read_jobs(
@@ -84,11 +126,11 @@ def read_jobs(
             yield Job(path, picture, boxes)
 
 
-def in_batches(jobs: Iterable[Job]) -> Iterator[Batch]:
-    """Groups neighbours of one size, keeping their order."""
+def in_batches(jobs: Iterable[Job], most: int = MAX_FRAMES) -> Iterator[Batch]:
+    """Groups neighbours of one size, at most so many pictures together, keeping their order."""
     batch: Batch | None = None
     for job in jobs:
-        if batch is not None and batch.takes(job):
+        if batch is not None and batch.takes(job, most):
             batch.jobs.append(job)
             continue
         if batch is not None:

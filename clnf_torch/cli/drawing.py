@@ -1,10 +1,14 @@
-"""Drawn landmarks: a folder of pictures, one for each picture that was fitted."""
+"""Drawn landmarks: on a picture, and as a folder of pictures, one for each that was fitted."""
 
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
+from torch import Tensor
 
 from clnf_torch.cli.batches import Batch
 from clnf_torch.cli.console import notice
-from clnf_torch.cli.media import draw_landmarks, write_png
+from clnf_torch.cli.media import draw_landmarks, write_names, write_png
 from clnf_torch.pipeline import FitResult
 
 
@@ -17,21 +21,45 @@ class Drawing:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.taken = folder, set[str]()
+        self.folder, self.names = folder, FreeNames()
 
     def draw(self, batch: Batch, result: FitResult) -> None:
         """Writes every picture of a batch with its faces' landmarks."""
-        landmarks, visible = result.landmarks.cpu(), result.visible.cpu()
         for job, rows in batch.rows():
-            path = self.folder / f"{self._free_name(job.path.stem)}_landmarks.png"
-            write_png(path, draw_landmarks(job.picture, landmarks[rows], visible[rows]))
+            path = self.folder / f"{self.names(job.path.stem)}_landmarks.png"
+            write_png(path, draw_result(job.picture, result[rows]))
             notice(f"drawn: {path}")
 
-    def _free_name(self, stem: str) -> str:
-        """The name, or with a number where two pictures share it."""
+
+class FreeNames:
+    """Gives every file a name that no other has."""
+
+    def __init__(self) -> None:
+        self._taken = set[str]()
+
+    def __call__(self, stem: str) -> str:
+        """The name, or with a number where two share it."""
         name, number = stem, 1
-        while name in self.taken:
+        while name in self._taken:
             number += 1
             name = f"{stem}-{number}"
-        self.taken.add(name)
+        self._taken.add(name)
         return name
+
+
+def draw_result(picture: Tensor, result: FitResult, names: Sequence[str] = ()) -> np.ndarray:
+    """A picture with the landmarks of faces and their eyes.
+
+    Args:
+        picture: RGB, uint8, shape (3, H, W).
+        result: The faces.
+        names: What to write at each face, if anything.
+
+    Returns:
+        BGR, uint8, shape (H, W, 3).
+    """
+    landmarks, eyes = result.landmarks.cpu(), result.eye_landmarks
+    canvas = draw_landmarks(picture, landmarks, result.visible.cpu(), None if eyes is None else eyes.cpu())
+    if names:
+        write_names(canvas, landmarks, names)
+    return canvas

@@ -10,7 +10,18 @@ import typer
 from clnf_torch.cli.batches import Batch, in_batches, read_jobs
 from clnf_torch.cli.console import Complaints, failures_exit_with
 from clnf_torch.cli.drawing import Drawing
-from clnf_torch.cli.options import STDOUT, Device, Model, NumericsChoice, Preset, PresetName, boxes_from, device_named
+from clnf_torch.cli.options import (
+    STDOUT,
+    Device,
+    GivenBox,
+    GivenBoxes,
+    Model,
+    NumericsChoice,
+    Preset,
+    PresetName,
+    boxes_from,
+    device_named,
+)
 from clnf_torch.cli.output import face_record, write_json
 from clnf_torch.pipeline import FitResult, LandmarkDetector, load
 
@@ -18,13 +29,8 @@ from clnf_torch.pipeline import FitResult, LandmarkDetector, load
 def fit(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Pictures with faces.")],
     model: Model,
-    box: Annotated[
-        tuple[float, float, float, float] | None,
-        typer.Option(metavar="X Y W H", help="The face in every picture: brows to chin, jaw to jaw, pixels."),
-    ] = None,
-    boxes: Annotated[
-        Path | None, typer.Option(metavar="FILE.json", help='Boxes by file name: {"a.jpg": [[X, Y, W, H], ...]}.')
-    ] = None,
+    box: GivenBox = None,
+    boxes: GivenBoxes = None,
     preset: PresetName = Preset.default,
     multi_view: Annotated[
         bool | None, typer.Option("--multi-view/--no-multi-view", help="Try eleven head rotations; wild does.")

@@ -5,7 +5,7 @@ import functools
 import queue
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -37,12 +37,32 @@ class Frame:
 class FrameSource(Protocol):
     """A video: what is known of it beforehand, and its frames, read once from the first to the last."""
 
-    path: Path
-    width: int
-    height: int
-    rate: Fraction  # frames per second, on average
-    count: int | None  # number of frames, as far as it is known
     problem: str | None  # what was wrong with it, in a line, when it has been read
+
+    @property
+    def path(self) -> Path:
+        """The file or folder."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        ...
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        ...
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames per second, on average."""
+        ...
+
+    @property
+    def count(self) -> int | None:
+        """Number of frames, as far as it is known."""
+        ...
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames in order of time, all of one size."""
@@ -62,7 +82,8 @@ class FrameFolder:
     def __init__(self, path: Path) -> None:
         files = [file for file in path.iterdir() if file.suffix.lower() in PICTURES and not file.name.startswith(".")]
         self.path, self.files = path, sorted(files, key=natural_order)
-        self.rate, self.count, self.problem = FOLDER_RATE, len(self.files), None
+        self.rate, self.count = FOLDER_RATE, len(self.files)
+        self.problem: str | None = None
         self.height, self.width = self._size()
 
     def __iter__(self) -> Iterator[Frame]:
@@ -104,7 +125,7 @@ def natural_order(path: Path) -> tuple[list[tuple[int, str]], str]:
     return [(int(word), "") if word[0] in "0123456789" else (-1, word) for word in words], path.name
 
 
-def ahead(items: Iterable[Item], depth: int = READ_AHEAD) -> Iterator[Item]:
+def ahead(items: Iterable[Item], depth: int = READ_AHEAD) -> Generator[Item, None, None]:
     """The same items, made in a thread of their own while the caller is busy with earlier ones.
 
     Args:

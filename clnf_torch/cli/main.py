@@ -6,19 +6,21 @@ import sys
 import typer
 
 from clnf_torch.cli.convert import convert
+from clnf_torch.cli.detect import detect
 from clnf_torch.cli.export import export
 from clnf_torch.cli.fit import fit
 from clnf_torch.cli.info import info
+from clnf_torch.cli.track import track
 
 app = typer.Typer(
     name="clnf-torch",
-    help="OpenFace's CE-CLM landmark detector in PyTorch: convert its model once, then fit landmarks to faces.",
+    help="OpenFace's CE-CLM landmark detector in PyTorch: convert its model once, then find faces and their landmarks.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (convert, export, info, fit):
+for command in (convert, export, info, fit, detect, track):
     app.command()(command)
 
 

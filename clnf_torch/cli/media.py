@@ -1,5 +1,6 @@
 """Pictures in and out: the one file that imports OpenCV."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ from torch import Tensor
 from clnf_torch.models.archive import write_atomically
 
 SEEN, HIDDEN = (80, 255, 80), (80, 160, 255)  # BGR: landmarks with experts in the face's view, and without
+EYE, NAME = (255, 200, 60), (255, 255, 255)  # BGR
 SUBPIXEL = 4  # fractional bits of the positions that OpenCV draws at
 
 # A picture that cannot be decoded is reported by us, once.
@@ -46,24 +48,42 @@ def read_picture(path: Path) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(picture[:, :, ::-1].transpose(2, 0, 1)))
 
 
-def draw_landmarks(picture: Tensor, landmarks: Tensor, visible: Tensor) -> np.ndarray:
+def draw_landmarks(picture: Tensor, landmarks: Tensor, visible: Tensor, eyes: Tensor | None = None) -> np.ndarray:
     """A picture with dots at the landmarks.
 
     Args:
         picture: RGB, uint8, shape (3, H, W).
         landmarks: Pixels (x, y), shape (B, N, 2); those that are not finite or lie outside are left out.
         visible: Which of them have experts in their face's view, bool, shape (B, N).
+        eyes: Landmarks of the eyes, pixels, shape (B, E, 2); drawn with smaller dots.
 
     Returns:
         BGR, uint8, shape (H, W, 3), as OpenCV writes it.
     """
     canvas = np.ascontiguousarray(picture.permute(1, 2, 0).numpy()[:, :, ::-1])
-    limit = torch.tensor([picture.shape[2], picture.shape[1]])
+    for face, points in enumerate(eyes if eyes is not None else ()):
+        _draw_dots(canvas, points[_inside(points, canvas)].tolist(), EYE, 0.4 * _radius(landmarks[face]))
     for points, seen in zip(landmarks, visible, strict=True):
-        inside = ((points >= 0) & (points < limit)).all(-1)  # also false for NaN
+        inside = _inside(points, canvas)
         _draw_dots(canvas, points[inside & ~seen].tolist(), HIDDEN, _radius(points))
         _draw_dots(canvas, points[inside & seen].tolist(), SEEN, _radius(points))
     return canvas
+
+
+def write_names(canvas: np.ndarray, landmarks: Tensor, names: Sequence[str]) -> None:
+    """Writes names above faces, into the canvas.
+
+    Args:
+        canvas: BGR, uint8, shape (H, W, 3).
+        landmarks: Pixels (x, y), shape (B, N, 2).
+        names: One for each face.
+    """
+    for points, name in zip(landmarks, names, strict=True):
+        known = points[points.isfinite().all(-1)].clamp(-1e4, 1e4)
+        if len(known):
+            x, y = known.amin(0).round().int().tolist()
+            size = max(0.4, 0.15 * _radius(points))
+            cv2.putText(canvas, name, (x, y - 6), cv2.FONT_HERSHEY_SIMPLEX, size, NAME, 1, cv2.LINE_AA)
 
 
 def write_png(path: Path, canvas: np.ndarray) -> None:
@@ -79,6 +99,11 @@ def _draw_dots(canvas: np.ndarray, points: list[list[float]], colour: tuple[int,
     for x, y in points:
         center = round(x * unit), round(y * unit)
         cv2.circle(canvas, center, round(radius * unit), colour, cv2.FILLED, cv2.LINE_AA, SUBPIXEL)
+
+
+def _inside(points: Tensor, canvas: np.ndarray) -> Tensor:
+    """Points (N, 2) that lie on a canvas (H, W, 3); those that are not finite do not."""
+    return ((points >= 0) & (points < torch.tensor([canvas.shape[1], canvas.shape[0]]))).all(-1)
 
 
 def _radius(points: Tensor) -> float:

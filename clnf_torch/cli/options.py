@@ -32,6 +32,13 @@ class NumericsName(str, Enum):
 
 
 Model = Annotated[Path, typer.Option(metavar="OUT.pt", help="A bundle from clnf-torch convert.")]
+GivenBox = Annotated[
+    tuple[float, float, float, float] | None,
+    typer.Option(metavar="X Y W H", help="The face in every picture: brows to chin, jaw to jaw, pixels."),
+]
+GivenBoxes = Annotated[
+    Path | None, typer.Option(metavar="FILE.json", help='Boxes by file name: {"a.jpg": [[X, Y, W, H], ...]}.')
+]
 PresetName = Annotated[Preset, typer.Option(help="Settings; wild searches wider and longer.")]
 NumericsChoice = Annotated[NumericsName | None, typer.Option(help="Arithmetic; as the bundle says if left out.")]
 Device = Annotated[str, typer.Option(metavar="D", help="cpu, cuda, cuda:1, ...")]
@@ -61,7 +68,7 @@ class CameraOptions:
             if value is not None and not math.isfinite(value):
                 raise typer.BadParameter(f"{name} {value}: give a place in pixels")
 
-    def camera(self, width: int, height: int) -> Intrinsics:
+    def behind(self, width: int, height: int) -> Intrinsics:
         """The camera behind pictures of a size, pixels."""
         guess = Intrinsics.for_picture(width, height)
         (fx, fy), (cx, cy) = guess.focal.tolist(), guess.center.tolist()

@@ -1,18 +1,31 @@
-"""Fitted faces as JSON: valid whatever happened, complete or not there at all."""
+"""Faces as JSON: valid whatever happened."""
 
+import contextlib
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-import torch
 from torch import Tensor
 
 from clnf_torch.cli.boxes import Box
+from clnf_torch.cli.options import STDOUT
+from clnf_torch.export.files import growing_file
+from clnf_torch.export.rows import FaceTable
 from clnf_torch.models.archive import write_atomically
 from clnf_torch.pipeline import FitResult
+
+# Fields of a table, as they are called in JSON
+MEASURED = {
+    "landmarks_3d": "points",
+    "pose": "pose",
+    "gaze": "gaze",
+    "gaze_angle": "gaze_angle",
+    "eye_landmarks": "eye_landmarks",
+    "eye_landmarks_3d": "eye_points",
+}
 
 
 def face_record(image: Path, box: Box, result: FitResult, row: int) -> dict[str, Any]:
@@ -24,19 +37,67 @@ def face_record(image: Path, box: Box, result: FitResult, row: int) -> dict[str,
         result: The batch it was fitted in.
         row: Its row there.
     """
-    params = result.params
-    pose = torch.cat((params.scale[row, None], params.rotation[row], params.translation[row]))
-    return {
-        "image": str(image),
-        "box": list(box),
-        "success": bool(result.success[row]),
-        "likelihood": _plain(result.likelihood[row]),
-        "view": int(result.view[row]),
-        "params_global": _plain(pose),
-        "params_local": _plain(params.local[row]),
-        "landmarks": _plain(result.landmarks[row]),
-        "landmark_likelihoods": _plain(result.landmark_likelihoods[row]),
-    }
+    return {"image": str(image), "box": list(box), "success": bool(result.success[row]), **_fitted(result, row)}
+
+
+def measured_records(
+    heads: Sequence[Mapping[str, Any]], result: FitResult, table: FaceTable
+) -> Iterator[dict[str, Any]]:
+    """Fitted and measured faces as plain values.
+
+    Args:
+        heads: What each of R records begins with.
+        result: The fits, R rows.
+        table: What was measured of them, R rows.
+
+    Yields:
+        One record per row.
+    """
+    for row, head in enumerate(heads):
+        judged = {"success": bool(table.success[row]), "confidence": _plain(table.confidence[row])}
+        measured = {name: getattr(table, field) for name, field in MEASURED.items()}
+        known = {name: _plain(values[row]) for name, values in measured.items() if values is not None}
+        yield {**head, **judged, **_fitted(result, row), **known}
+
+
+class JSONRows:
+    """Appends faces, one on each line, to a document that is valid once it is closed.
+
+    Args:
+        file: Open for writing bytes.
+        head: What the document begins with.
+    """
+
+    def __init__(self, file: BinaryIO, head: Mapping[str, Any]) -> None:
+        self._file, self._first = file, True
+        file.write(json.dumps(dict(head)).encode("ascii")[:-1] + b', "faces": [')
+
+    def append(self, faces: Iterable[Mapping[str, Any]]) -> None:
+        """Writes faces."""
+        for face in faces:
+            self._file.write((b"\n" if self._first else b",\n") + json.dumps(face, allow_nan=False).encode("ascii"))
+            self._first = False
+
+    def close(self) -> None:
+        """Writes the end of the document."""
+        self._file.write(b"]}\n")
+        self._file.flush()
+
+
+@contextlib.contextmanager
+def json_file(target: Path, head: Mapping[str, Any]) -> Iterator[JSONRows]:
+    """A JSON document that grows with the faces appended to it, and ends well however the block ends.
+
+    Args:
+        target: The file, replaced when the block ends; ``-`` for stdout.
+        head: What the document begins with.
+    """
+    with contextlib.nullcontext(sys.stdout.buffer) if target == STDOUT else growing_file(target) as file:
+        rows = JSONRows(file, head)
+        try:
+            yield rows
+        finally:
+            rows.close()
 
 
 def write_json(target: Path, model: Path, faces: Sequence[dict[str, Any]]) -> None:
@@ -47,14 +108,22 @@ def write_json(target: Path, model: Path, faces: Sequence[dict[str, Any]]) -> No
         model: The bundle that they were fitted with.
         faces: From `face_record`.
     """
-    lines = ",".join(f"\n{json.dumps(face, allow_nan=False)}" for face in faces)
-    text = f'{{"model": {json.dumps(str(model))}, "faces": [{lines}]}}\n'
-    if str(target) == "-":
-        sys.stdout.write(text)
-        sys.stdout.flush()
-        return
-    with write_atomically(target) as file:
-        file.write(text.encode("ascii"))
+    with contextlib.nullcontext(sys.stdout.buffer) if target == STDOUT else write_atomically(target) as file:
+        rows = JSONRows(file, {"model": str(model)})
+        rows.append(faces)
+        rows.close()
+
+
+def _fitted(result: FitResult, row: int) -> dict[str, Any]:
+    """What a fit says about a face."""
+    return {
+        "likelihood": _plain(result.likelihood[row]),
+        "view": int(result.view[row]),
+        "params_global": _plain(result.params.globals[row]),
+        "params_local": _plain(result.params.local[row]),
+        "landmarks": _plain(result.landmarks[row]),
+        "landmark_likelihoods": _plain(result.landmark_likelihoods[row]),
+    }
 
 
 def _plain(values: Tensor) -> Any:

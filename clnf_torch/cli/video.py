@@ -44,7 +44,8 @@ class VideoFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.problem = path, None
+        self.path = path
+        self.problem: str | None = None
         with _opened(path) as (container, stream):
             self.rate = _sensible(stream.average_rate or stream.guessed_rate)
             self.count = stream.frames or _count_by_duration(container, stream, self.rate)

@@ -1,0 +1,44 @@
+"""A bar on stderr: how many frames are done, how fast, and how long the rest takes."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+
+class _Speed(ProgressColumn):
+    """Frames per second."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self.unit = unit
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f} {self.unit}/s")
+
+
+@contextlib.contextmanager
+def counting_bar(total: int | None, unit: str, stop_if_asked: Callable[[], None]) -> Iterator[Callable[[int], None]]:
+    """A bar that goes away when the block ends; none where stderr is no terminal.
+
+    Args:
+        total: How many there are, None where nobody knows.
+        unit: What is counted, such as "frames".
+        stop_if_asked: From `finishing_first`.
+
+    Yields:
+        To be called with how many more are done; raises KeyboardInterrupt after Ctrl-C.
+    """
+    screen = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Speed(unit), TimeRemainingColumn()
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
+        task = bar.add_task(unit.capitalize(), total=total)
+
+        def done(count: int) -> None:
+            bar.advance(task, count)
+            stop_if_asked()
+
+        yield done

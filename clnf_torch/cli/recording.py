@@ -1,0 +1,110 @@
+"""The record of one video: its rows in files, its frames drawn, and a line that sums it up."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from clnf_torch.cli.drawing import draw_result
+from clnf_torch.cli.frames import FrameSource
+from clnf_torch.cli.lanes import Seen
+from clnf_torch.cli.rows import FaceRows, face_table
+from clnf_torch.cli.tables import FaceFiles, face_files
+from clnf_torch.cli.video import DrawnVideo, video_file
+from clnf_torch.cli.video_outputs import VideoFiles
+from clnf_torch.geometry.camera import Intrinsics
+from clnf_torch.pipeline import LandmarkDetector
+from clnf_torch.tracking.result import at_rest
+from clnf_torch.tracking.rows import join_rows
+from clnf_torch.tracking.state import Tracks
+
+AT_ONCE = 64  # rows that are measured together
+NOBODY = -1  # the face of a row that stands for a frame without faces
+
+
+@dataclass(frozen=True)
+class RecordOptions:
+    """What is recorded of a video."""
+
+    outputs: VideoFiles
+    camera: Intrinsics
+    likelihoods: bool
+    model: Path
+
+
+@dataclass
+class Recording:
+    """Takes the frames of one video."""
+
+    files: FaceFiles
+    drawing: DrawnVideo | None
+    detector: LandmarkDetector
+    options: RecordOptions
+    frames: int = 0
+    found: int = 0  # frames with at least one face
+    faces: set[int] = field(default_factory=set)  # identities that were found
+    waiting: list[FaceRows] = field(default_factory=list)
+
+    def __call__(self, seen: Seen) -> None:
+        """Takes the next frame."""
+        names = seen.result.identity[seen.result.success].tolist()
+        self.frames += 1
+        self.found += bool(names)
+        self.faces.update(names)
+        self.waiting.append(self._rows(seen))
+        if self.drawing is not None:
+            found = seen.result.faces[seen.result.success]
+            self.drawing.append(draw_result(seen.picture, found, [str(name) for name in names]))
+        if sum(map(len, self.waiting)) >= AT_ONCE:
+            self.flush()
+
+    @torch.inference_mode()
+    def flush(self) -> None:
+        """Measures and writes the rows that wait."""
+        if not self.waiting:
+            return
+        rows, self.waiting = join_rows(*self.waiting), []
+        table = face_table(rows, self.detector, self.options.camera, self.options.likelihoods)
+        self.files.append(table, rows.faces, _heads(rows))
+
+    def summary(self) -> str:
+        """The video in a line."""
+        share, faces = self.found / max(self.frames, 1), len(self.faces)
+        return f"{self.frames} frames, {share:.1%} with a face, {faces} face{'' if faces == 1 else 's'}"
+
+    def _rows(self, seen: Seen) -> FaceRows:
+        """The faces of a frame, or one row that says that there are none."""
+        faces, face_id, success = seen.result.faces, seen.result.identity, seen.result.success
+        if not len(face_id):
+            model, video = self.detector.model, seen.result.video.new_zeros(1)
+            tracks = Tracks.unseen(model.pdm, video, video + NOBODY)
+            faces, face_id, success = at_rest(model, tracks), tracks.identity, tracks.success
+        return FaceRows(
+            faces=faces,
+            success=success,
+            frame=torch.full_like(face_id, seen.number),
+            face_id=face_id,
+            timestamp=torch.full_like(face_id, seen.time, dtype=torch.float64),
+        )
+
+
+def _heads(rows: FaceRows) -> list[dict[str, Any]]:
+    """What the JSON record of every row begins with."""
+    columns = rows.frame.tolist(), rows.timestamp.tolist(), rows.face_id.tolist()
+    return [{"frame": frame, "timestamp": time, "face_id": face} for frame, time, face in zip(*columns, strict=True)]
+
+
+@contextlib.contextmanager
+def recording(source: FrameSource, detector: LandmarkDetector, options: RecordOptions) -> Iterator[Recording]:
+    """Records a video. Its files appear when the block ends, with all that was taken so far, whatever ends it."""
+    head = {"model": str(options.model), "video": str(source.path), "frames_per_second": float(source.rate)}
+    with contextlib.ExitStack() as stack:
+        draw = options.outputs.draw
+        files = stack.enter_context(face_files(options.outputs.targets, head))
+        drawing = stack.enter_context(video_file(draw, source.rate)) if draw else None
+        record = Recording(files, drawing, detector, options)
+        stack.callback(record.flush)
+        yield record
