@@ -9,7 +9,7 @@ PYTEST_ARGS ?= -n 2
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench docs clean
 
 help:
 	@echo "make demo    convert the free model of tests/golden and fit its picture"
@@ -17,6 +17,7 @@ help:
 	@echo "make test    run the tests (PYTEST_ARGS='-k fit' narrows them)"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   time the fit and print a table"
+	@echo "make docs    build the handbook into build/site"
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -58,6 +59,14 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+
+# ---- the handbook ---------------------------------------------------------------------------------------------------
+
+docs: $(READY)
+	@$(BIN)/python -c "import material, mkdocstrings" 2>/dev/null || \
+		$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "open build/site/index.html"
 
 clean:
 	rm -rf build .mypy_cache .pytest_cache .ruff_cache .hypothesis

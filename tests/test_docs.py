@@ -1,0 +1,121 @@
+"""The handbook says what is so: examples run, tables are complete, every name is there, and no link is broken."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+
+import clnf_torch
+from clnf_torch.converters import convert
+from clnf_torch.models.archive import save_archive
+from clnf_torch.models.bundle import load_bundle
+from tests.export.tables import make_table, names_of
+from tests.mtcnns import make_mtcnn_record
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+CODE = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+WINGS = ("geometry", "models", "fitting", "detection", "measures", "pipeline", "tracking", "export")
+
+
+def chapter(name: str) -> str:
+    """A chapter of the guide."""
+    return (DOCS / "guide" / f"{name}.md").read_text(encoding="utf-8")
+
+
+def chapters_with_code() -> list[str]:
+    """Names of the chapters that have examples in Python."""
+    names = sorted(path.stem for path in (DOCS / "guide").glob("*.md"))
+    return [name for name in names if CODE.search(chapter(name))]
+
+
+@pytest.fixture(scope="module")
+def desk(golden_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the examples ask for: a bundle with a face detector, and a picture."""
+    folder = tmp_path_factory.mktemp("desk")
+    convert(golden_dir / "free_model", folder / "free.pt")
+    save_archive({**load_bundle(folder / "free.pt"), "face_detector": make_mtcnn_record()}, folder / "openface.pt")
+    cv2.imwrite(str(folder / "face.jpg"), cv2.imread(str(golden_dir / "free_model" / "image.png")))
+    return folder
+
+
+@pytest.mark.parametrize("name", chapters_with_code())
+def test_examples_run_one_after_the_other(name, desk, monkeypatch):
+    text = chapter(name)
+    monkeypatch.chdir(desk)
+    names: dict[str, object] = {}
+    with torch.random.fork_rng():
+        for block in CODE.finditer(text):
+            lines_before = "\n" * text[: block.start(1)].count("\n")  # errors name the line of the chapter
+            exec(compile(lines_before + block.group(1), f"{name}.md", "exec"), names)
+    assert isinstance(names["detector"], clnf_torch.LandmarkDetector)
+
+
+def test_every_oddity_of_openface_is_listed():
+    files = [*(ROOT / "clnf_torch").rglob("*.py"), *(ROOT / "converters").rglob("*.py")]
+    odd = {str(file.relative_to(ROOT)) for file in files if "OpenFace:" in file.read_text(encoding="utf-8")}
+    named = set(re.findall(r"`((?:clnf_torch|converters)/\S+\.py)`", chapter("differences")))
+    assert odd - named == set(), "add their oddities to docs/guide/differences.md"
+    assert {name for name in named if not (ROOT / name).is_file()} == set()
+
+
+def listed_columns(text: str) -> Iterator[str]:
+    """Column names in the first cells of a chapter's tables: single ones, and ranges such as `x_0` to `x_67`."""
+    for cell in re.findall(r"^\| (`[^|]+) \|", text, re.MULTILINE):
+        for stem, first, last in re.findall(r"`(\w+?)(\d*)`(?: to `\w+?(\d+)`)?", cell):
+            yield from (f"{stem}{number}" for number in range(int(first), int(last) + 1)) if last else [stem + first]
+
+
+def test_every_column_is_listed_in_order():
+    table = make_table(2, likelihoods=torch.zeros(2, 68))
+    rows = chapter("columns").partition("## Which row is valid")[0]
+    assert list(listed_columns(rows)) == names_of(table)
+
+
+def test_the_door_is_described_in_full():
+    text = (DOCS / "reference" / "index.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"\]\[clnf_torch\.(\w+)\]", text)) == set(clnf_torch.__all__)
+
+
+def public_names() -> Iterator[str]:
+    """Public functions, classes and their methods, by the names they are imported by."""
+    roots = {f"clnf_torch.{wing}": ROOT / "clnf_torch" / wing for wing in WINGS}
+    for package, folder in {**roots, "clnf_torch.converters": ROOT / "converters"}.items():
+        for file in folder.rglob("*.py"):
+            if not file.name.startswith("_"):
+                module = ".".join([package, *file.relative_to(folder).with_suffix("").parts])
+                yield from defined_in(ast.parse(file.read_text(encoding="utf-8")), module)
+
+
+def defined_in(node: ast.AST, name: str) -> Iterator[str]:
+    """Public names that a module or a class defines."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.FunctionDef, ast.ClassDef)) and not child.name.startswith("_"):
+            yield f"{name}.{child.name}"
+            if isinstance(child, ast.ClassDef):
+                yield from defined_in(child, f"{name}.{child.name}")
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_holds_every_name(tmp_path):
+    if not all(map(importlib.util.find_spec, ("mkdocs", "material", "mkdocstrings"))):
+        pytest.skip("mkdocs is not installed: pip install -e '.[docs]'")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    quiet = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    built = subprocess.run(command, cwd=ROOT, env=quiet, capture_output=True, text=True, timeout=300)
+    assert built.returncode == 0, built.stderr[-2000:]
+    entries = zlib.decompress((tmp_path / "objects.inv").read_bytes().split(b"zlib.\n", 1)[1]).decode().splitlines()
+    described = {entry.split()[0] for entry in entries}
+    assert set(public_names()) - described == set()
+    assert "tests/golden" in (tmp_path / "guide" / "accuracy.html").read_text(encoding="utf-8")
