@@ -15,8 +15,10 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
+import typer
 
 import clnf_torch
+from clnf_torch.cli.main import app
 from clnf_torch.converters import convert
 from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import load_bundle
@@ -78,9 +80,27 @@ def listed_columns(text: str) -> Iterator[str]:
 
 
 def test_every_column_is_listed_in_order():
-    table = make_table(2, likelihoods=torch.zeros(2, 68))
+    table = make_table(2, likelihoods=torch.zeros(2, 68), image=("a.png", "b.png"))
     rows = chapter("columns").partition("## Which row is valid")[0]
     assert list(listed_columns(rows)) == names_of(table)
+
+
+COMMANDS = {"convert": ("convert", "export", "info"), "detect": ("detect", "fit"), "track": ("track",)}
+
+
+def options_of(command: str) -> set[str]:
+    """The options of a command, by their long names."""
+    group = typer.main.get_command(app)
+    params = group.commands[command].params
+    return {name for param in params for name in (*param.opts, *param.secondary_opts) if name.startswith("--")}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_options_are_explained_and_exist(name):
+    named = set(re.findall(r"--[a-z][a-z-]+", chapter(name)))
+    known = set().union(*map(options_of, COMMANDS[name]))
+    assert named - known == set(), "there are no such options"
+    assert known - named - {"--help", "--output"} == set(), "say what these options do"  # --output is shown as -o
 
 
 def test_the_door_is_described_in_full():
