@@ -210,7 +210,7 @@ def test_the_first_of_two_equally_close_orientations():
 
 def test_gradient_of_scores():
     view = build_validator(make_validator_record(), torch.float64).views[0]
-    grey, landmarks = make_pictures(1)[:, 20:45, 20:45].clone(), 2.5 * make_warp_frame()[0][None] + 12.3
+    grey, landmarks = make_pictures(1)[:, 20:31, 20:31].clone(), make_warp_frame()[0][None] + 5.3
     corner, frame = torch.zeros(1, 2, dtype=torch.float64), torch.tensor([0])
 
     def scores(grey, landmarks):
