@@ -5,10 +5,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
+from clnf_torch.models.patch_experts.expert_stack import ACTIVATIONS
 from clnf_torch.models.patch_experts.sigma import lone_sigma, sigma_matrices
-from clnf_torch.models.patch_experts.template_experts import TemplateExperts
+from clnf_torch.models.patch_experts.template_experts import FEW, TemplateExperts
 
+sigmoid = ACTIVATIONS["sigmoid"]  # the same to the last bit wherever in a batch a face stands
 LEAST_ALPHA = 1e-4  # OpenFace: neurons of no more weight do not respond, yet count in Sigma
 
 
@@ -67,10 +70,11 @@ class CCNFExperts(TemplateExperts):
         """Responses (E, B, R * R) of a view's E experts to areas (E, B, A, A)."""
         experts, window = self._experts[view], areas.shape[-1] - self.support + 1
         alphas = torch.where(self.alphas[experts] > LEAST_ALPHA, 2 * self.alphas[experts], 0)[:, None, None]
-        neurons = torch.sigmoid(self._correlate(areas, view, slice(None)) + self.biases[experts][:, None, None])
+        neurons = sigmoid(self._correlate(areas, view, slice(None)) + self.biases[experts][:, None, None])
         answers = (alphas * neurons).sum(-1)
         if window in self._windows:
-            answers = torch.bmm(answers, self.sigma(view, window))  # Sigma is symmetric
+            rows = pad(answers, (0, 0, 0, -answers.shape[1] % FEW))
+            answers = torch.bmm(rows, self.sigma(view, window))[:, : answers.shape[1]]  # Sigma is symmetric
         else:
             answers = answers * lone_sigma(self.alphas[experts])[:, None, None]
         return answers - answers.amin(-1, keepdim=True).clamp(max=0)  # OpenFace: only where a response fell below 0

@@ -7,7 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from clnf_torch.models.patch_experts.expert_stack import ACTIVATIONS
 from clnf_torch.models.patch_experts.template_experts import TemplateExperts
+
+sigmoid = ACTIVATIONS["sigmoid"]  # the same to the last bit wherever in a batch a face stands
 
 
 def squared_gradient(areas: Tensor) -> Tensor:
@@ -74,5 +77,5 @@ class SVRExperts(TemplateExperts):
         for k, modality in enumerate(self.modalities):
             match = self._correlate(MODALITIES[modality](areas), view, slice(k, k + 1)).squeeze(-1).clamp(-1, 1)
             scaling, bias = (numbers[experts, k, None, None] for numbers in (self.scalings, self.biases))
-            answers.append(torch.sigmoid(scaling * match + bias))
+            answers.append(sigmoid(scaling * match + bias))
         return reduce(torch.mul, answers)

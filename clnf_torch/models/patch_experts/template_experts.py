@@ -5,12 +5,14 @@ from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.patch_experts.base import PatchExperts
 from clnf_torch.models.patch_experts.patches import cut_patches
 
 CPU_EXPERTS, CPU_ROWS = 4, 2000  # a block whose patches stay in a core's cache
+FEW = 8  # matrix routines round a row or column differently by its place where there are not a multiple of these
 CUDA_NUMBERS = 1 << 26  # pixels of one block's patches on other devices: 256 MiB of float32
 
 
@@ -75,6 +77,8 @@ class TemplateExperts(PatchExperts):
         Half-precision templates are widened to the areas' number type.
         """
         weights = self.weights[self._experts[view], :, templates].to(areas.dtype)
+        count = weights.shape[-1]
+        weights = pad(weights, (0, -count % FEW))
         some_experts, some_faces = _block(areas, self.support)
         answers = []
         for some, own in zip(areas.split(some_experts), weights.split(some_experts), strict=True):
@@ -83,7 +87,7 @@ class TemplateExperts(PatchExperts):
                 patches = cut_patches(block, self.support, checkerboard=False)
                 blocks.append(torch.bmm(patches.flatten(1, 2), own).unflatten(1, patches.shape[1:3]))
             answers.append(torch.cat(blocks, dim=1))
-        return torch.cat(answers) if answers else areas.new_zeros(0)
+        return torch.cat(answers)[..., :count]
 
 
 def _block(areas: Tensor, support: int) -> tuple[int, int]:

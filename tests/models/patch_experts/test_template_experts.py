@@ -102,3 +102,14 @@ def test_numbers_for_another_count_of_experts_are_refused(make):
     record[1], record[3] = 3, torch.ones_like(VISIBLE)
     with pytest.raises(ValueError, match="15 visible landmarks need as many experts"):
         type(experts)(*record, experts.weights, *rest)
+
+
+@BOTH
+@pytest.mark.parametrize("support", [3, 11])
+def test_a_face_answers_to_the_last_bit_alike_wherever_it_stands(rng, make, support):
+    """A bit more or less tips a kernel of the mean shift over, and moves landmarks by hundredths of a pixel."""
+    experts = make(support, torch.float32)
+    areas = 255 * torch.rand(11, N, support + 4, support + 4, generator=rng)
+    together = experts.respond(areas, 0, OPENFACE)
+    for i in range(len(areas)):
+        assert torch.equal(experts.respond(areas[i : i + 1], 0, OPENFACE)[0], together[i])
