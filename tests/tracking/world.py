@@ -67,9 +67,9 @@ class Call:
 class Fitter(LandmarkDetector):
     """Fits the rectangle that covers most of where it looks; those of the `doubted` grey levels are not believed."""
 
-    def __init__(self, doubted: frozenset[int] = frozenset()) -> None:
+    def __init__(self, doubted: frozenset[int] = frozenset(), least: int = 200) -> None:
         super().__init__(make_model())
-        self.doubted = doubted
+        self.doubted, self.least = doubted, least  # pixels of a face that must be seen
         self.calls: list[Call] = []
 
     def fit(self, frames, boxes, frame=None, *, preset="default", multi_view=None, **_) -> FitResult:
@@ -112,12 +112,11 @@ class Fitter(LandmarkDetector):
             parts={},
         )
 
-    @staticmethod
-    def _best(grey: Tensor, box: list[float], margin: float) -> tuple[int, list[float]] | None:
+    def _best(self, grey: Tensor, box: list[float], margin: float) -> tuple[int, list[float]] | None:
         x, y, width, height = box
         rows = slice(max(round(y - margin), 0), max(round(y + height + margin), 0))
         columns = slice(max(round(x - margin), 0), max(round(x + width + margin), 0))
         counts = grey[rows, columns].flatten().long().bincount(minlength=256)
         counts[0] = 0
         level = int(counts.argmax())
-        return next((each for each in boxes_of(grey) if each[0] == level), None) if counts[level] > 200 else None
+        return next((each for each in boxes_of(grey) if each[0] == level), None) if counts[level] > self.least else None

@@ -1,0 +1,82 @@
+"""Partners by overlap and distance, against the plain greedy loop; leaders of overlapping tracks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from clnf_torch.tracking.association import associate, distance_scores, landmark_boxes, leaders, overlap_scores
+
+NEVER = -torch.inf
+
+
+def greedy(score: torch.Tensor) -> list[int]:
+    """The greatest score is taken first, then the greatest of the rest; of equals the first."""
+    score, partner = score.clone(), [-1] * score.shape[1]
+    while score.max() > NEVER:
+        row, column = divmod(int(score.argmax()), score.shape[1])
+        partner[column] = row
+        score[row], score[:, column] = NEVER, NEVER
+    return partner
+
+
+def boxes(*corners: tuple[float, float]) -> torch.Tensor:
+    return torch.tensor([[x, y, 10.0, 10.0] for x, y in corners])
+
+
+def test_boxes_around_landmarks():
+    landmarks = torch.tensor([[[3.0, 8.0], [1.0, 2.0], [2.0, 9.0]]])
+    assert landmark_boxes(landmarks).tolist() == [[1, 2, 2, 7]]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (4, 7), (7, 4), (9, 9)])
+@pytest.mark.parametrize("levels", [3, 1000])
+def test_as_the_plain_loop(rng, shape, levels):
+    for _ in range(20):
+        score = torch.randint(0, levels, shape, generator=rng).double()
+        score = score.masked_fill(torch.rand(shape, generator=rng) < 0.4, NEVER)
+        assert associate([score]).tolist() == greedy(score)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0)])
+def test_nobody(shape):
+    assert associate([torch.zeros(shape)] * 2).tolist() == [-1] * shape[1]
+
+
+def test_what_is_not_a_number_is_no_pair():
+    assert associate([torch.tensor([[torch.nan, 1.0], [NEVER, NEVER]])]).tolist() == [-1, 0]
+
+
+def test_one_criterion_after_the_other():
+    first = torch.tensor([[0.9, NEVER, NEVER], [NEVER, NEVER, NEVER], [NEVER, NEVER, NEVER]])
+    second = torch.tensor([[5.0, 5.0, 5.0], [4.0, 3.0, NEVER], [NEVER, NEVER, NEVER]])
+    assert associate([first, second]).tolist() == [0, 1, -1]
+
+
+def test_overlaps():
+    together = torch.tensor([[True, True, True, False]])
+    score = overlap_scores(boxes((0, 0)), boxes((0, 0), (5, 0), (6, 0), (0, 0)), together, least=0.3)
+    torch.testing.assert_close(score, torch.tensor([[1.0, 1 / 3, NEVER, NEVER]]))
+
+
+def test_distances_are_in_widths():
+    together = torch.ones(1, 3, dtype=torch.bool)
+    found = torch.tensor([[6.0, 8, 10, 10], [9, 0, 10, 10], [0, 0, 21, 10]])  # a width away, less, and too wide
+    score = distance_scores(boxes((0, 0)), found, together, reach=1.0)
+    torch.testing.assert_close(score, torch.tensor([[-1.0, -0.9, NEVER]]))
+    assert (distance_scores(boxes((0, 0)), found, ~together, reach=1.0) == NEVER).all()
+
+
+def test_leaders():
+    corners = boxes((0, 0), (2, 0), (4, 0), (2, 0), (50, 0))
+    rank, group = torch.tensor([5, 3, 1 << 61, 9, 2]), torch.tensor([0, 0, 0, 1, 0])
+    # 1 leads 0 and 2; 3 is in another group; 4 is alone
+    assert leaders(corners, rank, group, 0.5).tolist() == [False, True, False, True, True]
+    # 0 leads 1, so that nobody leads 2
+    rank = torch.tensor([1, 3, 5, 9, 2])
+    assert leaders(corners, rank, group, 0.5).tolist() == [True, False, True, True, True]
+
+
+def test_ranks_beyond_floating_point_are_told_apart():
+    rank = torch.tensor([(1 << 60) + 1, 1 << 60])
+    assert leaders(boxes((0, 0), (0, 0)), rank, torch.zeros(2, dtype=torch.int64), 0.5).tolist() == [False, True]
