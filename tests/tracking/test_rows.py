@@ -22,7 +22,7 @@ class Record:
 
 
 def record(*numbers: float) -> Record:
-    values = torch.tensor(numbers)
+    values = torch.tensor(numbers, dtype=torch.float32)
     return Record(torch.stack((values, -values), dim=-1), {"part": Inner(values > 2)})
 
 
