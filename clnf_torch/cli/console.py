@@ -80,28 +80,32 @@ def failures_exit_with(code: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def finishing_first() -> Iterator[Callable[[], None]]:
-    """Lets Ctrl-C wait until the work in hand is done, so that files stay whole; a second one does not wait.
+    """Lets Ctrl-C and polite requests to stop wait until the work in hand is done, so that files stay whole.
+
+    The second one does not wait.
 
     Yields:
-        To be called where the program may stop: raises KeyboardInterrupt after Ctrl-C.
+        To be called where the program may stop: raises KeyboardInterrupt, or SystemExit, once it was asked to.
     """
-    asked = False
+    asked: list[int] = []
 
-    def ask(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
+    def ask(number: int, _frame: FrameType | None) -> None:
+        asked.append(number)
+        if len(asked) > 1:
+            stop_if_asked()
 
     def stop_if_asked() -> None:
+        if signal.SIGTERM in asked:
+            raise SystemExit(128 + signal.SIGTERM)
         if asked:
             raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():  # signals reach the main thread alone
         yield stop_if_asked
         return
-    before = signal.signal(signal.SIGINT, ask)
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop_if_asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -2,6 +2,7 @@
 
 import contextlib
 import heapq
+import math
 import os
 from collections.abc import Iterator
 from fractions import Fraction
@@ -59,7 +60,7 @@ class VideoFile:
         """The frames by time; those that cannot be decoded are damaged ones."""
         tally, start = Tally(), None
         with _opened(self.path) as (container, stream):
-            for time, frame in _by_time(_decoded(container, stream, tally)):
+            for time, frame in _increasing(_by_time(_decoded(container, stream, tally)), float(1 / self.rate)):
                 start = time if start is None else start
                 yield Frame(time - start, None if frame is None else _upright(frame, self._stored))
             self.problem = tally.problem(self.path, stream.frames)
@@ -115,19 +116,19 @@ def _decoded(container: InputContainer, stream: VideoStream, tally: Tally) -> It
             frames = stream.decode(packet)
         except av.FFmpegError:
             tally.damaged += 1
-            yield _time(packet, last), None
+            yield _time(packet, stream, last), None
             continue
         for frame in frames:
-            last = _time(frame, last)
+            last = _time(frame, stream, last)
             tally.damaged += frame.is_corrupt
             yield last, None if frame.is_corrupt else frame
 
 
-def _time(timed: Packet | VideoFrame | None, last: float) -> float:
-    """The time of something, seconds; where it has none, that of the one before."""
-    if timed is None or timed.pts is None or timed.time_base is None:
+def _time(timed: Packet | VideoFrame | None, stream: VideoStream, last: float) -> float:
+    """The time of something in a stream, seconds; where it has none, that of the one before."""
+    if timed is None or timed.pts is None or stream.time_base is None:
         return last
-    return float(timed.pts * timed.time_base)
+    return float(timed.pts * stream.time_base)
 
 
 def _packets(container: InputContainer, stream: VideoStream, tally: Tally) -> Iterator[Packet | None]:
@@ -159,6 +160,14 @@ def _by_time(decoded: Iterator[Timed]) -> Iterator[Timed]:
             yield heapq.heappop(damaged), None
         yield time, frame
     yield from ((time, None) for time in sorted(damaged))
+
+
+def _increasing(timed: Iterator[Timed], step: float) -> Iterator[Timed]:
+    """Frames whose times increase: where those of a file do not, as in AVI files with B-frames, by a usual step."""
+    last = -math.inf
+    for time, frame in timed:
+        last = time if time > last else last + step
+        yield last, frame
 
 
 def _upright(frame: VideoFrame, size: tuple[int, int]) -> Tensor:
@@ -209,7 +218,7 @@ class DrawnVideo:
 
 def _drawn_stream(container: OutputContainer, height: int, width: int, rate: Fraction) -> VideoStream:
     """A stream that any player shows. Its sides are even, as the sparser colours ask for."""
-    stream = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "20"})
+    stream = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "20", "bf": "0"})
     stream.height, stream.width, stream.pix_fmt = height - height % 2, width - width % 2, "yuv420p"
     return stream
 

@@ -1,0 +1,169 @@
+"""``clnf-torch track``: rows for every frame, whatever a video holds and whatever ends it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from clnf_torch.cli import track as command
+from clnf_torch.cli.video import VideoFile
+from clnf_torch.converters import convert
+from tests.cli.videos import FixedBox, damage_frame, moving, shades, write_folder, write_key_frames, write_video
+
+
+def rows_of(path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def found(monkeypatch, box):
+    """Makes the program find the free model's face wherever a frame is not dark."""
+    monkeypatch.setattr(command, "load_face_detector", lambda *_: FixedBox(box))
+
+
+def test_every_frame_has_a_row(clnf_torch_cli, bundle, picture, found, tmp_path):
+    video = write_video(tmp_path / "video.mp4", moving(picture, 5))
+    words = "--csv", tmp_path / "t.csv", "--json", tmp_path / "t.json", "--draw", tmp_path / "drawn.mp4"
+    done = clnf_torch_cli("track", video, "--model", bundle, *words, "--no-multi-view")
+    rows, text = rows_of(tmp_path / "t.csv"), json.loads((tmp_path / "t.json").read_text())
+    assert done.exit_code == 0, done.stderr
+    assert done.stderr == f"{video}: 5 frames, 100.0% with a face, 1 face\n"
+    assert list(rows[0])[:6] == ["frame", "face_id", "timestamp", "confidence", "success", "pose_Tx"]
+    assert [row["frame"] for row in rows] == ["1", "2", "3", "4", "5"]
+    assert {(row["face_id"], row["success"]) for row in rows} == {("0", "1")}
+    assert [float(row["timestamp"]) for row in rows] == pytest.approx([0, 0.04, 0.08, 0.12, 0.16])
+    assert (text["video"], text["frames_per_second"]) == (str(video), 25)
+    assert [float(row["y_30"]) for row in rows] == pytest.approx([face["landmarks"][30][1] for face in text["faces"]])
+    assert len(list(VideoFile(tmp_path / "drawn.mp4"))) == 5
+
+
+@pytest.mark.parametrize("words", [[], ["--single-face"]], ids=["many", "single"])
+def test_a_video_without_faces_has_rows_of_nobody(clnf_torch_cli, bundle, found, tmp_path, words):
+    folder = write_folder(tmp_path / "dark", shades(1) * 4)
+    done = clnf_torch_cli("track", folder, "--model", bundle, "--csv", tmp_path / "t.csv", *words)
+    rows = rows_of(tmp_path / "t.csv")
+    assert done.exit_code == 0, done.stderr
+    assert "0.0% with a face, 0 faces" in done.stderr
+    assert len(rows) == 4
+    assert {row.pop("face_id") for row in rows} == ({"0"} if words else {"-1"})
+    for row in rows:
+        assert {float(value) for name, value in row.items() if name not in {"frame", "timestamp"}} == {0}
+
+
+def test_a_damaged_frame_is_a_row_without_success(clnf_torch_cli, bundle, picture, found, tmp_path):
+    video = damage_frame(write_key_frames(tmp_path / "video.avi", moving(picture, 5)), number=2)
+    words = "--csv", tmp_path / "t.csv", "--draw", tmp_path / "t.mp4", "--no-multi-view"
+    done = clnf_torch_cli("track", video, "--model", bundle, *words)
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[0] == f"clnf-torch: error: {video}: 1 of 5 frames are damaged"
+    assert [row["success"] for row in rows_of(tmp_path / "t.csv")] == ["1", "1", "0", "1", "1"]
+    assert len(list(VideoFile(tmp_path / "t.mp4"))) == 5
+
+
+def test_videos_side_by_side_are_those_alone(clnf_torch_cli, bundle, picture, box, tmp_path):
+    frames = moving(picture, 3)
+    first = write_folder(tmp_path / "first", frames)
+    second = write_folder(tmp_path / "second", frames[::-1][:2])
+    (tmp_path / "third").mkdir()
+    third = write_folder(tmp_path / "third" / "first", frames[1:])
+    other = write_folder(tmp_path / "other", shades(2))
+    words = "--model", bundle, "--box", *box, "--csv"
+    done = clnf_torch_cli("track", first, second, third, other, *words, tmp_path / "together", "--batch", 2)
+    assert done.exit_code == 0, done.stderr
+    names = {"first": first, "second": second, "first-2": third, "other": other}
+    assert sorted(path.stem for path in (tmp_path / "together").iterdir()) == sorted(names)
+    for name, folder in names.items():
+        clnf_torch_cli("track", folder, *words, tmp_path / "alone.csv")
+        together, alone = rows_of(tmp_path / "together" / f"{name}.csv"), rows_of(tmp_path / "alone.csv")
+        assert len(together) == len(alone)
+        for one, same in zip(together, alone, strict=True):
+            for column in ("frame", "success", "x_8", "y_45"):
+                assert float(one[column]) == pytest.approx(float(same[column]), abs=1e-3)
+
+
+def test_a_bad_video_is_named_and_the_others_are_done(clnf_torch_cli, bundle, picture, found, tmp_path):
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    good = write_folder(tmp_path / "good", moving(picture, 2))
+    words = "--model", bundle, "--csv", tmp_path / "out", "--no-multi-view"
+    done = clnf_torch_cli("track", tmp_path / "bad.mp4", good, tmp_path / "missing.avi", *words)
+    bad, missing, _ = done.stderr.splitlines()
+    assert done.exit_code == 1
+    assert bad.startswith(f"clnf-torch: error: {tmp_path / 'bad.mp4'}: expected a video")
+    assert missing.startswith(f"clnf-torch: error: {tmp_path / 'missing.avi'}: cannot be read")
+    assert len(rows_of(tmp_path / "out" / "good.csv")) == 2
+
+
+def test_a_bundle_without_face_detector_is_one_line(clnf_torch_cli, bundle, picture, tmp_path):
+    folder = write_folder(tmp_path / "frames", moving(picture, 1))
+    done = clnf_torch_cli("track", folder, "--model", bundle, "--csv", tmp_path / "t.csv")
+    (line,) = done.stderr.splitlines()
+    assert done.exit_code == 1
+    assert "holds no face detector" in line
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["a.mp4"],
+        ["a.mp4", "--draw", "drawn.gif"],
+        ["a.mp4", "b.mp4", "--csv", "t.csv"],
+        ["a.mp4", "b.mp4", "--json", "-"],
+        ["a.mp4", "--csv", "t.csv", "--fx", "0"],
+    ],
+)
+def test_wrong_words_are_usage_errors(clnf_torch_cli, bundle, words):
+    done = clnf_torch_cli("track", *words, "--model", bundle)
+    assert done.exit_code == 2
+    assert "Error: " in done.stderr
+
+
+def test_ctrl_c_keeps_what_was_done(bundle, picture, box, tmp_path):
+    folder, out = tmp_path / "frames", tmp_path / "out"
+    write_folder(folder, moving(picture, 1))
+    for number in range(1, 3000):
+        os.link(folder / "0.png", folder / f"{number}.png")
+    out.mkdir()
+    words = ["--csv", out / "t.csv", "--json", out / "t.json", "--draw", out / "t.mp4", "--model", bundle]
+    words = [sys.executable, "-m", "clnf_torch.cli", "track", folder, *words, "--box", *box]
+    with subprocess.Popen(list(map(str, words)), stderr=subprocess.PIPE, text=True) as program:
+        deadline = time.monotonic() + 60
+        while not any(path.stat().st_size for path in out.glob(".t.csv*")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        program.send_signal(signal.SIGINT)
+        _, complaints = program.communicate(timeout=60)
+    assert program.returncode == 130
+    assert complaints == "clnf-torch: interrupted\n"
+    assert sorted(path.name for path in out.iterdir()) == ["t.csv", "t.json", "t.mp4"]
+    rows = rows_of(out / "t.csv")
+    assert 64 <= len(rows) < 3000
+    assert len(json.loads((out / "t.json").read_text())["faces"]) == len(rows)
+    assert len(list(VideoFile(out / "t.mp4"))) == len(rows)
+
+
+def test_a_real_clip(clnf_torch_cli, shared, openface_models, tmp_path):
+    clip = shared / "videos" / "0686_02_003_gloria_estefan.avi"
+    if not clip.is_file():
+        pytest.skip(f"no {clip}: put OpenFace's sample clips there")
+    convert(openface_models / "main_ceclm_general.txt", tmp_path / "model.pt")
+    pictures = [
+        frame.picture.permute(1, 2, 0).numpy()[..., ::-1] for _, frame in zip(range(20), VideoFile(clip), strict=False)
+    ]
+    folder = write_folder(tmp_path / "frames", pictures)
+    done = clnf_torch_cli("track", folder, "--model", tmp_path / "model.pt", "--csv", tmp_path / "t.csv")
+    rows = rows_of(tmp_path / "t.csv")
+    assert done.exit_code == 0, done.stderr
+    assert len(rows) == 20
+    assert len(rows[0]) == 679
+    assert {row["face_id"] for row in rows} == {"0"}
+    assert sum(row["success"] == "1" for row in rows) >= 19
+    for row in rows:
+        assert -1 < float(row["gaze_0_z"]) <= 0
+        assert 100 < float(row["pose_Tz"]) < 1000

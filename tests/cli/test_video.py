@@ -1,0 +1,196 @@
+"""Videos and folders as they are read, whole or not, and drawn videos as they are written."""
+
+from __future__ import annotations
+
+import threading
+import time
+import wave
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from clnf_torch.cli.frames import FrameFolder, VideoError, ahead
+from clnf_torch.cli.video import FORMATS, VideoFile, video_file
+from tests.cli.videos import damage_frame, shades, write_folder, write_key_frames, write_video
+
+
+def levels(source) -> list[int | None]:
+    """The mean grey level of every frame, None where it is damaged."""
+    return [None if frame.picture is None else round(float(frame.picture.float().mean())) for frame in source]
+
+
+def assert_shades(found, damaged=()):
+    """Frames of 0, 10, 20, ...; encoders change levels a little."""
+    for number, level in enumerate(found):
+        assert (level is None) == (number in damaged)
+        assert level is None or abs(level - 10 * number) <= 4
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_what_is_written_is_read(tmp_path, suffix):
+    source = VideoFile(write_video(tmp_path / f"video{suffix}", shades(20)))
+    frames = list(source)
+    assert (source.width, source.height, source.rate) == (64, 48, 25)
+    assert abs(source.count - 20) <= 1  # some formats say how long they last only
+    assert_shades(levels(frames))
+    assert len(frames) == 20
+    np.testing.assert_allclose([frame.time for frame in frames], np.arange(20) / 25, atol=2e-3)
+    assert source.problem is None
+
+
+def test_colours_come_as_rgb(tmp_path):
+    red = np.zeros((48, 64, 3), np.uint8)
+    red[..., 2] = 200
+    (frame,) = VideoFile(write_video(tmp_path / "red.mp4", [red]))
+    assert frame.picture.shape == (3, 48, 64)
+    assert frame.picture.dtype == torch.uint8
+    torch.testing.assert_close(frame.picture.float().mean((1, 2)), torch.tensor([200.0, 0, 0]), atol=6, rtol=0)
+
+
+def test_odd_sides_lose_a_line(tmp_path):
+    source = VideoFile(write_video(tmp_path / "odd.mp4", shades(3, width=65, height=49)))
+    assert (source.width, source.height) == (64, 48)
+
+
+def test_a_telephones_video_is_turned_upright(tmp_path):
+    path, turned = tmp_path / "flat.mp4", tmp_path / "turned.mp4"
+    half = np.zeros((48, 64, 3), np.uint8)
+    half[:, :32] = 200  # left half bright
+    write_video(path, [half] * 3)
+    content = path.read_bytes()
+    one, matrix = (1 << 16).to_bytes(4, "big"), b"\0" * 4
+    straight = one + matrix * 3 + one + matrix * 3 + (1 << 30).to_bytes(4, "big")
+    clockwise = matrix + one + matrix + (-(1 << 16)).to_bytes(4, "big", signed=True) + matrix * 4
+    clockwise += (1 << 30).to_bytes(4, "big")  # "turn clockwise to see it", in the track's header
+    header = content.index(b"tkhd")
+    place = content.index(straight, header)
+    turned.write_bytes(content[:place] + clockwise + content[place + len(clockwise) :])
+    source = VideoFile(turned)
+    assert (source.width, source.height) == (48, 64)
+    picture = next(iter(source)).picture.float().mean(0)
+    assert picture[:28].mean() > 150  # now the upper half
+    assert picture[36:].mean() < 40
+
+
+def test_a_damaged_frame_is_named_and_the_others_are_read(tmp_path):
+    path = damage_frame(write_key_frames(tmp_path / "video.avi", shades(10)), number=4)
+    source = VideoFile(path)
+    frames = list(source)
+    assert_shades(levels(frames), damaged=[4])
+    np.testing.assert_allclose([frame.time for frame in frames], np.arange(10) / 25, atol=1e-9)
+    assert source.problem == f"{path}: 1 of 10 frames are damaged"
+
+
+def test_a_damaged_first_frame_does_not_hide_the_others(tmp_path):
+    source = VideoFile(damage_frame(write_key_frames(tmp_path / "video.avi", shades(10)), number=0))
+    assert_shades(levels(source), damaged=[0])
+
+
+def test_a_cut_video_is_read_as_far_as_it_goes(tmp_path):
+    path = write_key_frames(tmp_path / "video.avi", shades(10))
+    path.write_bytes(path.read_bytes()[:-3000])
+    source = VideoFile(path)
+    assert 2 <= len(list(source)) < 10
+    assert "of the 10 frames that it promises" in source.problem
+
+
+@pytest.mark.parametrize(
+    ("contents", "why"),
+    [(None, "cannot be read"), (b"", "expected a video"), (b"no video at all", "expected a video"), ("cut", "video")],
+    ids=["missing", "empty", "text", "cut"],
+)
+def test_what_is_no_video_is_an_error(tmp_path, contents, why):
+    path = tmp_path / "wrong.mp4"
+    if contents == "cut":  # without the index at its end, an MP4 file cannot be read
+        write_video(path, shades(20))
+        contents = path.read_bytes()[:-900]
+    if contents is not None:
+        path.write_bytes(contents)
+    with pytest.raises(VideoError, match=why) as caught:
+        VideoFile(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_name_with_a_colon_is_a_name(tmp_path):
+    assert len(list(VideoFile(write_video(tmp_path / "http:a.mp4", shades(3))))) == 3
+
+
+def test_a_file_with_sound_alone_is_an_error(tmp_path):
+    path = tmp_path / "sound.wav"
+    with wave.open(str(path), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(1600))
+    with pytest.raises(VideoError, match="without pictures"):
+        VideoFile(path)
+
+
+def test_a_folder_is_read_by_number(tmp_path):
+    source = FrameFolder(write_folder(tmp_path / "frames", shades(12)))
+    (source.path / "notes.txt").write_text("not a frame")
+    assert (source.width, source.height, source.count) == (64, 48, 12)
+    frames = list(source)
+    assert levels(frames) == [10 * number for number in range(12)]
+    assert frames[-1].time == pytest.approx(11 / 30)
+
+
+def test_pictures_of_a_folder_that_cannot_be_used_are_damaged_frames(tmp_path):
+    folder = write_folder(tmp_path / "frames", shades(6))
+    (folder / "0.png").write_bytes(b"no picture")
+    cv2.imwrite(str(folder / "3.png"), np.zeros((10, 10, 3), np.uint8))
+    source = FrameFolder(folder)
+    assert (source.width, source.height) == (64, 48)
+    assert_shades(levels(source), damaged=[0, 3])
+    assert source.problem.startswith(f"{folder}: 2 of 6 pictures cannot be used, the first: ")
+    assert "0.png" in source.problem
+
+
+def test_a_folder_without_pictures_is_an_error(tmp_path):
+    with pytest.raises(VideoError, match="found no pictures"):
+        FrameFolder(tmp_path)
+
+
+def test_a_drawn_video_is_kept_whatever_ends_it(tmp_path):
+    path = tmp_path / "drawn.mp4"
+    with pytest.raises(KeyboardInterrupt), video_file(path, Fraction(25)) as video:
+        for picture in shades(5):
+            video.append(picture)
+        assert not path.exists()
+        raise KeyboardInterrupt
+    assert_shades(levels(VideoFile(path)))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_video_without_pictures_leaves_nothing(tmp_path):
+    with video_file(tmp_path / "none.mp4", Fraction(25)):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reading_ahead_changes_nothing():
+    assert list(ahead(range(50), depth=3)) == list(range(50))
+
+
+def test_reading_ahead_waits_and_stops(tmp_path):
+    made = []
+    items = ahead((made.append(number) or number for number in range(1000)), depth=3)
+    assert next(items) == 0
+    time.sleep(0.3)
+    assert len(made) <= 6
+    threads = threading.active_count()
+    items.close()
+    assert threading.active_count() == threads - 1
+
+
+def test_errors_of_the_other_thread_come_after_the_items_before_it():
+    def broken():
+        yield 1
+        raise VideoError("no more")
+
+    items = ahead(broken())
+    assert next(items) == 1
+    with pytest.raises(VideoError, match="no more"):
+        next(items)

@@ -1,0 +1,80 @@
+"""Small videos, made on the spot."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import torch
+
+from clnf_torch.cli.video import video_file
+from clnf_torch.detection import FaceBoxes
+
+
+def shades(count: int, width: int = 64, height: int = 48) -> list[np.ndarray]:
+    """Pictures (H, W, 3), each of one grey level: 0, 10, 20, ..."""
+    return [np.full((height, width, 3), 10 * number, np.uint8) for number in range(count)]
+
+
+def moving(picture: Path, count: int) -> list[np.ndarray]:
+    """A picture that moves to the right by a pixel per frame, BGR."""
+    still = cv2.imread(str(picture))
+    return [np.roll(still, number, axis=1) for number in range(count)]
+
+
+def write_video(path: Path, pictures: list[np.ndarray], rate: int = 25) -> Path:
+    """The path, with a video of BGR pictures."""
+    with video_file(path, Fraction(rate)) as video:
+        for picture in pictures:
+            video.append(picture)
+    return path
+
+
+def write_folder(path: Path, pictures: list[np.ndarray]) -> Path:
+    """The path, with pictures 0.png, 1.png, ... in it."""
+    path.mkdir()
+    for number, picture in enumerate(pictures):
+        assert cv2.imwrite(str(path / f"{number}.png"), picture)
+    return path
+
+
+def write_key_frames(path: Path, pictures: list[np.ndarray]) -> Path:
+    """The path, with a video in which no picture refers to another."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.height, stream.width, stream.pix_fmt = *pictures[0].shape[:2], "yuvj420p"
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def damage_frame(path: Path, number: int) -> Path:
+    """A copy next to a video of key frames, in which one frame cannot be read."""
+    damaged = path.with_name(f"damaged{path.suffix}")
+    with av.open(str(path)) as source, av.open(str(damaged), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for index, packet in enumerate(p for p in source.demux(video=0) if p.size):
+            if index == number:
+                broken = av.Packet(b"\xff" * packet.size)
+                broken.pts, broken.dts, broken.time_base = packet.pts, packet.dts, packet.time_base
+                packet = broken
+            packet.stream = stream
+            target.mux(packet)
+    return damaged
+
+
+class FixedBox:
+    """A face detector that finds the same box in every frame that is not dark."""
+
+    def __init__(self, box: list[float]) -> None:
+        self.box = box
+
+    def detect(self, frames: torch.Tensor) -> FaceBoxes:
+        """The box of every frame."""
+        frame = (frames.float().flatten(1).mean(1) > 5).nonzero().squeeze(1)
+        boxes = torch.tensor([self.box]).expand(len(frame), 4)
+        return FaceBoxes(boxes=boxes, confidence=torch.ones(len(frame)), frame=frame)
