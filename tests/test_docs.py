@@ -42,6 +42,15 @@ def chapters_with_code() -> list[str]:
     return [name for name in names if CODE.search(chapter(name))]
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other take longer over small examples than one alone."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def desk(golden_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the examples ask for: a bundle with a face detector, and a picture."""
@@ -53,7 +62,7 @@ def desk(golden_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", chapters_with_code())
-def test_examples_run_one_after_the_other(name, desk, monkeypatch):
+def test_examples_run_one_after_the_other(name, desk, one_thread, monkeypatch):
     text = chapter(name)
     monkeypatch.chdir(desk)
     names: dict[str, object] = {}
