@@ -3,6 +3,7 @@
 import contextlib
 import re
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -28,7 +29,7 @@ def say(text: object = "") -> None:
 
 def notice(text: object) -> None:
     """Prints one line on stderr."""
-    typer.echo(printable(text), err=True)
+    typer.echo(printable(text), file=sys.stderr)  # what stderr is now: above a progress bar, not in it
 
 
 def complain(text: object) -> None:

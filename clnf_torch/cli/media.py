@@ -82,7 +82,7 @@ def write_names(canvas: np.ndarray, landmarks: Tensor, names: Sequence[str]) -> 
         known = points[points.isfinite().all(-1)].clamp(-1e4, 1e4)
         if len(known):
             x, y = known.amin(0).round().int().tolist()
-            size = max(0.4, 0.15 * _radius(points))
+            size = max(0.4, 0.3 * _radius(points))
             cv2.putText(canvas, name, (x, y - 6), cv2.FONT_HERSHEY_SIMPLEX, size, NAME, 1, cv2.LINE_AA)
 
 
