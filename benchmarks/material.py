@@ -53,7 +53,7 @@ def clnf_bundle() -> Path:
 
 
 def photograph() -> Tensor:
-    """One colour picture with one large face, uint8, shape (1, 3, H, W)."""
+    """One colour picture with one large face, RGB, uint8, shape (1, 3, H, W)."""
     picture = cv2.imread(str(SHARED / "images" / PICTURE))
     return torch.from_numpy(picture[..., ::-1].copy()).permute(2, 0, 1)[None]
 

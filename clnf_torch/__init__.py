@@ -1,5 +1,6 @@
-"""OpenFace 2.2's CE-CLM landmark detector in PyTorch: batched, differentiable, on CPU and CUDA."""
+"""OpenFace 2.2's landmark detector in PyTorch: batched, differentiable, on CPU and CUDA."""
 
+from clnf_torch.detection import FaceBoxes, FaceDetector, load_face_detector
 from clnf_torch.fitting.config import PRESETS, FitConfig
 from clnf_torch.models.bundle import BundleError, build_model, load_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
@@ -8,6 +9,7 @@ from clnf_torch.models.patch_experts.cen import CENExperts
 from clnf_torch.models.pdm import PDM
 from clnf_torch.models.shape_params import ShapeParams
 from clnf_torch.pipeline import FitResult, LandmarkDetector, load
+from clnf_torch.tracking import TrackState, VideoConfig, VideoResult, VideoTracker
 
 __version__ = "0.1.0"
 
@@ -18,13 +20,20 @@ __all__ = [
     "PRESETS",
     "BundleError",
     "CENExperts",
+    "FaceBoxes",
+    "FaceDetector",
     "FitConfig",
     "FitResult",
     "LandmarkDetector",
     "LandmarkModel",
     "Numerics",
     "ShapeParams",
+    "TrackState",
+    "VideoConfig",
+    "VideoResult",
+    "VideoTracker",
     "build_model",
     "load",
     "load_bundle",
+    "load_face_detector",
 ]

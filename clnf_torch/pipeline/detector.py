@@ -203,6 +203,7 @@ class LandmarkDetector(nn.Module):
             hypothesis=hypothesis,
             certainty=certainty,
             success=success,
+            kept_success=success,
             parts=face.parts,
         )
 

@@ -23,7 +23,8 @@ class FitResult:
     visible: Tensor  # (B, N) bool: landmarks that have experts in that view
     hypothesis: Tensor  # (B,) int64: the rotation hypothesis that was kept
     certainty: Tensor  # (B,) of the validation, 0 to 1; without one 1 where the fit succeeded
-    success: Tensor  # (B,) bool
+    success: Tensor  # (B,) bool. OpenFace: of the rotation hypotheses, that of the one continued last
+    kept_success: Tensor  # (B,) bool: that of the kept hypothesis, which OpenFace stores in its model
     parts: dict[str, PartFit]  # by name; empty where the model has none or they were not asked for
 
     def __getitem__(self, rows: Tensor | slice) -> "FitResult":

@@ -46,6 +46,7 @@ def at_rest(model: LandmarkModel, tracks: Tracks) -> FitResult:
         hypothesis=zeros,
         certainty=tracks.certainty,
         success=never,
+        kept_success=never,
         parts={part.name: _part_at_rest(part.model, rows) for part in model.parts},
     )
 

@@ -121,7 +121,7 @@ def _after_detection(tracks: Tracks, faces: FitResult, found: Tensor, accepted: 
         params=faces.params,
         landmarks=faces.landmarks,
         certainty=faces.certainty,
-        success=torch.where(found, faces.success, tracks.success),
+        success=torch.where(found, faces.kept_success, tracks.success),
         initialised=found | (tracks.initialised & (failures <= GIVE_UP)),
         failures=failures,
     )

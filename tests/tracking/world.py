@@ -109,6 +109,7 @@ class Fitter(LandmarkDetector):
             hypothesis=torch.zeros(rows, dtype=torch.int64),
             certainty=0.1 + 0.8 * success.double(),
             success=success,
+            kept_success=success,
             parts={},
         )
 

@@ -12,7 +12,9 @@ FEW = 8  # columns
 
 def _sigmoid(x: Tensor) -> Tensor:
     """``torch.sigmoid``, but the same to the last bit wherever in its tensor a number stands, which torch's is not."""
-    return (1 + x.neg().clamp_(max=80).exp_()).reciprocal_()  # the clamp keeps the gradient finite
+    if x.requires_grad:
+        return (1 + x.neg().clamp_(max=80).exp_()).reciprocal_()  # the clamp keeps the gradient finite
+    return x.neg_().exp_().add_(1).reciprocal_()
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
