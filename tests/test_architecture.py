@@ -48,6 +48,8 @@ def fault(file: Path, wing: str, name: str) -> str | None:
         return "converters look into the house below the command line" if target == "cli" else None
     if package == "cv2" and file.name != "media.py":
         return "only cli/media.py imports cv2"
+    if package == "av" and file.name != "video.py":
+        return "only cli/video.py imports av"
     if package != "clnf_torch":
         return None if package in RUNTIME or floor(wing) > floor("door") else "the runtime imports torch alone"
     if target in {"converters", "weights"}:
@@ -91,6 +93,7 @@ def test_every_wing_has_a_floor():
         ("geometry/a.py", "from . import rotation", "absolute imports"),
         ("cli/fit.py", "import converters.openface", "absolute imports"),
         ("cli/fit.py", "import cv2", "only cli/media.py"),
+        ("cli/track.py", "import av", "only cli/video.py"),
     ],
 )
 def test_a_wrong_import_is_caught(tmp_path, file, statement, complaint):

@@ -59,7 +59,8 @@ def draw_result(picture: Tensor, result: FitResult, names: Sequence[str] = ()) -
         BGR, uint8, shape (H, W, 3).
     """
     landmarks, eyes = result.landmarks.cpu(), result.eye_landmarks
-    canvas = draw_landmarks(picture, landmarks, result.visible.cpu(), None if eyes is None else eyes.cpu())
+    sure = (result.visible & result.success[:, None]).cpu()  # a failed face is drawn like what was not seen
+    canvas = draw_landmarks(picture, landmarks, sure, None if eyes is None else eyes.cpu())
     if names:
         write_names(canvas, landmarks, names)
     return canvas

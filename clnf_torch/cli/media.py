@@ -10,7 +10,7 @@ from torch import Tensor
 
 from clnf_torch.models.archive import write_atomically
 
-SEEN, HIDDEN = (80, 255, 80), (80, 160, 255)  # BGR: landmarks with experts in the face's view, and without
+SEEN, HIDDEN = (80, 255, 80), (80, 160, 255)  # BGR: landmarks that experts saw on a face, and all others
 EYE, NAME = (255, 200, 60), (255, 255, 255)  # BGR
 SUBPIXEL = 4  # fractional bits of the positions that OpenCV draws at
 
