@@ -68,6 +68,7 @@ class Choice:
 
     state: FitState  # (B,) rows
     hypothesis: Tensor  # (B,) int64: its place in the list of rotations
+    judged_hypothesis: Tensor  # (B,) int64: the candidate that decides on success
     judged: FitState  # (B,) rows: the candidates that decide on success. The best ones; OpenFace: those continued last
 
     @property
@@ -89,4 +90,4 @@ class Choice:
         row = candidates.table(torch.arange(len(candidates.face), device=candidates.face.device), shape, -1)
         best = likelihood.argmax(-1)
         chosen = states[row.gather(-1, best[:, None]).squeeze(-1)]
-        return cls(state=chosen, hypothesis=best, judged=chosen)
+        return cls(state=chosen, hypothesis=best, judged_hypothesis=best, judged=chosen)

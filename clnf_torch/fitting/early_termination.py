@@ -98,4 +98,4 @@ def _judge_last(choice: Choice, states: FitState, finalists: Finalists, shape: t
     candidates = finalists.candidates
     last = candidates.table(finalists.place, shape, -1).argmax(-1, keepdim=True)
     row = candidates.table(torch.arange(len(candidates.face), device=candidates.face.device), shape, -1)
-    return replace(choice, judged=states[row.gather(-1, last).squeeze(-1)])
+    return replace(choice, judged_hypothesis=last.squeeze(-1), judged=states[row.gather(-1, last).squeeze(-1)])

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from clnf_torch.detection.validator import DetectionValidator, build_validator, is_face
 from clnf_torch.fitting.areas import Pictures
-from clnf_torch.fitting.candidates import SearchInput
+from clnf_torch.fitting.candidates import Choice, SearchInput
 from clnf_torch.fitting.config import FitConfig, preset_named
 from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
 from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, search_hypotheses
@@ -88,8 +88,7 @@ class LandmarkDetector(nn.Module):
         result = self._finish(pictures, choice.state, choice.hypothesis, parts, validate)
         if choice.judged is choice.state:
             return result
-        judged = self._finish(pictures, choice.judged, choice.hypothesis, parts, validate)
-        return replace(result, certainty=judged.certainty, success=judged.success)
+        return self._with_verdict(result, pictures, choice, parts, validate)
 
     def refine(
         self,
@@ -205,6 +204,20 @@ class LandmarkDetector(nn.Module):
             success=success,
             kept_success=success,
             parts=face.parts,
+        )
+
+    def _with_verdict(
+        self, result: FitResult, pictures: Pictures, choice: Choice, parts: bool, validate: bool
+    ) -> FitResult:
+        """The result with the success of the candidates that decide on it, where they are not the kept ones."""
+        if not validate or self.validator is None:
+            return replace(result, certainty=choice.success.to(result.certainty), success=choice.success)
+        rows = (choice.judged_hypothesis != choice.hypothesis).nonzero().squeeze(-1)  # a read to the host
+        judged = self._finish(pictures.rows(rows), choice.judged[rows], choice.judged_hypothesis[rows], parts, validate)
+        return replace(
+            result,
+            certainty=result.certainty.index_copy(0, rows, judged.certainty),
+            success=result.success.index_copy(0, rows, judged.success),
         )
 
     def _judge(self, pictures: Pictures, face: FaceWithParts, going: Tensor, validate: bool) -> tuple[Tensor, Tensor]:
