@@ -1,0 +1,102 @@
+"""The folds and edges of a face that pens follow, as splines through its landmarks."""
+
+import functools
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A line that follows landmarks.
+
+    Args:
+        through: Landmarks; a pair stands for the middle between two.
+        inward: How far towards the nose tip it is moved, at least and at most, as a share of the way.
+        up: How far it is moved up, at least and at most, in sizes of the face.
+    """
+
+    through: tuple[int | tuple[int, int], ...]
+    inward: tuple[float, float] = (0, 0)
+    up: tuple[float, float] = (-0.05, 0.05)
+
+
+def _both(*chains: Chain) -> tuple[Chain, ...]:
+    """Chains and the same ones on the other side of the face."""
+    return (*chains, *(Chain(tuple(map(_other, c.through)), c.inward, c.up) for c in chains))
+
+
+def _other(landmark: int | tuple[int, int]) -> int | tuple[int, int]:
+    """A landmark, or a pair, on the other side of the face."""
+    if isinstance(landmark, tuple):
+        return _OTHER_SIDE[landmark[0]], _OTHER_SIDE[landmark[1]]
+    return _OTHER_SIDE[landmark]
+
+
+_OTHER_SIDE = (
+    *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1),
+    45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
+    *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), *range(67, 64, -1),
+)  # fmt: skip
+
+CHAINS = (
+    *_both(
+        Chain((0, 1, 2, 3, 4, 5, 6, 7, 8), inward=(-0.05, 0.3)),  # jaw
+        Chain((2, 4, 6), inward=(0.1, 0.5)),
+        Chain((17, 18, 19, 20, 21), up=(-0.15, 0.3)),  # brow
+        Chain((17, 19, 21), up=(0.3, 0.9)),  # forehead above it
+        Chain((36, 37, 38, 39), up=(0.02, 0.25)),  # upper lid
+        Chain((36, 41, 40, 39), up=(-0.35, -0.02)),  # lower lid
+        Chain(((39, 27), (40, 31), (41, 2)), up=(-0.2, 0.1)),  # tear trough
+        Chain((36, (0, 36), (17, 0)), up=(-0.1, 0.1)),  # crow's feet
+        Chain((31, (31, 48), (48, 4), (48, 5)), inward=(-0.1, 0.2)),  # nasolabial fold
+        Chain((48, (48, 6), (59, 7)), inward=(-0.1, 0.1)),  # below the corner of the mouth
+        Chain((31, (31, 2), (36, 1), 0), up=(-0.2, 0.2)),  # cheekbone
+        Chain((1, (2, 31), (3, 48), 4), inward=(0, 0.2)),  # hollow of the cheek
+        Chain((27, (28, 39), (29, 31), 31), inward=(-0.1, 0.1)),  # side of the nose
+    ),
+    Chain((17, 19, (21, 22), 24, 26), up=(0.4, 1.1)),  # forehead
+    Chain(((21, 22), 27, 28, 29, 30, 33, 51, 62, 57, 8), up=(-0.1, 0.3)),  # midline
+    Chain((31, 32, 33, 34, 35), up=(-0.12, 0.1)),  # below the nose
+    Chain((48, 50, 51, 52, 54), up=(0, 0.2)),  # above the mouth
+    Chain((48, 58, 57, 56, 54), up=(-0.3, 0)),  # below the mouth
+    Chain((6, (7, 58), (8, 57), (9, 56), 10), up=(-0.2, 0.1)),  # chin
+    Chain((39, 27, 42), up=(-0.15, 0.2)),  # root of the nose
+    Chain((4, 6, 8, 10, 12), up=(-0.35, -0.05)),  # below the chin
+)
+
+
+@functools.cache
+def chain_weights(points: int) -> Tensor:
+    """What every landmark counts for each of P points of `CHAINS`, (C, P, 68): Catmull-Rom splines are linear."""
+    return torch.stack([_spline(len(chain.through), points) @ _anchors(chain) for chain in CHAINS])
+
+
+@functools.cache
+def chain_ranges() -> Tensor:
+    """How far `CHAINS` are moved, (C, 2, 2): at least and at most; inward and up."""
+    return torch.tensor([list(zip(chain.inward, chain.up, strict=True)) for chain in CHAINS])
+
+
+def _anchors(chain: Chain) -> Tensor:
+    """What every landmark counts for the anchors of a chain, (A, 68)."""
+    weights = torch.zeros(len(chain.through), 68)
+    for row, anchor in enumerate(chain.through):
+        weights[row, list(anchor) if isinstance(anchor, tuple) else [anchor]] = 1
+    return weights / weights.sum(1, keepdim=True)
+
+
+def _spline(anchors: int, points: int) -> Tensor:
+    """What each of A anchors counts for P points of a Catmull-Rom spline through them, (P, A)."""
+    place = torch.linspace(0, anchors - 1, points)
+    left = place.floor().clamp_max(anchors - 2)
+    t = place - left
+    basis = 0.5 * torch.stack(
+        [-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2], 1
+    )  # of the anchors before, left, right and behind; those that are missing go on straight
+    straight = torch.zeros(anchors + 2, anchors)
+    straight[1:-1] = torch.eye(anchors)
+    straight[0] = 2 * straight[1] - straight[2]
+    straight[-1] = 2 * straight[-2] - straight[-3]
+    return torch.einsum("pk,pka->pa", basis, straight[left.long()[:, None] + torch.arange(4)])
