@@ -1,0 +1,83 @@
+"""How far found landmarks lie from annotated ones, in the numbers that the field compares."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+OUTER_EYES = (36, 45)  # the outer corners of the eyes, whose distance is 1
+ALL_POINTS, INNER_POINTS = slice(0, 68), slice(17, 68)  # with and without the jaw
+FAILED, FAR_OFF = 0.08, 0.10  # errors above which a face is usually said to have failed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Errors of many faces in a few numbers. Faces that were not found count as worse than all others."""
+
+    faces: int  # how many there are
+    not_found: int  # how many of them have no landmarks
+    mean: float  # over the faces that were found; NaN where none was
+    median: float  # infinite where half of the faces were not found
+    percentile_90: float  # infinite where a tenth was not found
+    failed: float  # share of the faces with an error above 0.08, or not found
+    far_off: float  # share above 0.10, or not found
+    area: float  # under the cumulative curve up to 0.08, 1 where all errors are 0
+
+
+def face_errors(landmarks: Tensor, truth: Tensor, points: slice = ALL_POINTS) -> Tensor:
+    """Mean distance of each face's landmarks from where they belong, in distances of its outer eye corners.
+
+    Args:
+        landmarks: As they were found, pixels, shape (B, 68, 2).
+        truth: As they were annotated, pixels, shape (B, 68, 2).
+        points: Which of them count.
+
+    Returns:
+        Shape (B,); infinite for faces whose landmarks are not all finite.
+    """
+    left, right = truth[:, OUTER_EYES[0]], truth[:, OUTER_EYES[1]]
+    away = torch.linalg.vector_norm(landmarks[:, points] - truth[:, points], dim=2).mean(1)
+    return (away / torch.linalg.vector_norm(left - right, dim=1)).nan_to_num(torch.inf, torch.inf)
+
+
+def score(errors: Tensor) -> Scores:
+    """The numbers of faces with errors (B,) from `face_errors`; those of no faces at all are NaN."""
+    errors = errors.double()
+    found = errors.isfinite()
+    return Scores(
+        faces=len(errors),
+        not_found=int((~found).sum()),
+        mean=float(errors[found].mean()),
+        median=quantile(errors, 0.5),
+        percentile_90=quantile(errors, 0.9),
+        failed=float((errors > FAILED).double().mean()),
+        far_off=float((errors > FAR_OFF).double().mean()),
+        area=float((1 - errors / FAILED).clamp_min(0).mean()),
+    )
+
+
+def quantile(errors: Tensor, share: float) -> float:
+    """The error below which such a share of errors (B,) lies, between two of them as numpy does it; NaN of none."""
+    if not len(errors):
+        return float("nan")
+    ordered = errors.sort().values
+    place = share * (len(errors) - 1)
+    below, above = ordered[int(place)], ordered[min(int(place) + 1, len(errors) - 1)]
+    weight = place - int(place)
+    return float(below if weight == 0 else below * (1 - weight) + above * weight)
+
+
+def cumulative_curve(errors: Tensor, upto: float, steps: int = 200) -> tuple[Tensor, Tensor]:
+    """Share of the faces whose error is at most as large, for evenly spaced errors.
+
+    Args:
+        errors: Shape (B,).
+        upto: The largest error of the curve.
+        steps: Number of places after 0.
+
+    Returns:
+        Errors and shares, each float64, shape (steps + 1,).
+    """
+    places = torch.linspace(0, upto, steps + 1, dtype=torch.float64)
+    counts = torch.searchsorted(errors.double().sort().values, places, right=True)
+    return places, counts / max(1, len(errors))
