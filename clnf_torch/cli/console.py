@@ -10,8 +10,11 @@ from types import FrameType
 
 import typer
 
+from clnf_torch.cli.boxes import BoxError
+from clnf_torch.cli.media import PictureError
 from clnf_torch.converters import ConversionError
 from clnf_torch.models.bundle import BundleError
+from clnf_torch.training.pts import AnnotationError
 
 INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
 
@@ -63,7 +66,7 @@ def failures_exit_with(code: int) -> Iterator[None]:
         yield
     except (typer.Exit, typer.Abort):
         raise
-    except (BundleError, ConversionError) as error:
+    except (AnnotationError, BoxError, BundleError, ConversionError, PictureError) as error:
         complain(error)
     except BrokenPipeError:
         raise  # nobody reads on: typer ends quietly

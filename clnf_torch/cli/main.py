@@ -7,6 +7,7 @@ import typer
 
 from clnf_torch.cli.convert import convert
 from clnf_torch.cli.detect import detect
+from clnf_torch.cli.evaluate import evaluate
 from clnf_torch.cli.export import export
 from clnf_torch.cli.fit import fit
 from clnf_torch.cli.info import info
@@ -20,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (convert, export, info, fit, detect, track):
+for command in (convert, export, info, fit, detect, track, evaluate):
     app.command()(command)
 
 
