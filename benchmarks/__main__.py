@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measure speed, memory and conversion, and print the tables."""
+"""``python -m benchmarks``: measure speed, memory, conversion and face detection, and print the tables."""
 
 from typing import Annotated
 
@@ -6,12 +6,15 @@ import torch
 import typer
 from rich.console import Console
 
-from benchmarks import conversion, detection, machine, memory, speed
+from benchmarks import conversion, detection, face_detection, machine, memory, speed
+
+DEFAULT = ("speed", "detection", "memory", "conversion")  # what they need is made on first use
 
 
 def main(
     what: Annotated[
-        list[str] | None, typer.Argument(help="speed, detection, memory, conversion; all by default")
+        list[str] | None,
+        typer.Argument(help="speed, detection, memory, conversion (the default: these four), faces, calibration"),
     ] = None,
     device: Annotated[str, typer.Option(help="Where to measure the speed")] = "cpu",
     threads: Annotated[int, typer.Option(help="Threads; 0 for torch's default")] = 0,
@@ -25,13 +28,15 @@ def main(
         "detection": lambda: detection.report(device, repeats),
         "memory": memory.report,
         "conversion": conversion.report,
+        "faces": lambda: face_detection.report(device),
+        "calibration": lambda: face_detection.calibration(device),
     }
     unknown = set(what or ()) - set(benchmarks)
     if unknown:
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: expected {', '.join(benchmarks)}")
     console = Console(width=120)
     console.print(machine.describe(device))
-    for name in what or benchmarks:
+    for name in what or DEFAULT:
         for made in benchmarks[name]():
             console.print()
             console.print(made)

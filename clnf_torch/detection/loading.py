@@ -21,7 +21,7 @@ def load_face_detector(
         path: A bundle from ``clnf-torch convert``.
         device: Where to put it.
         dtype: Number type of the arithmetic.
-        config: Settings; None: OpenFace's.
+        config: Settings; None: those that the bundle names, and OpenFace's for the others.
 
     Raises:
         BundleError: The file is no bundle, or holds no face detector.

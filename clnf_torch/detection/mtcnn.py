@@ -19,12 +19,14 @@ CPU_CROPS, CUDA_CROPS = (
     32,
     1024,
 )  # boxes shown to a network at once: what a core's cache holds, or a GPU keeps busy with
-TO_LANDMARKS = (-0.0075, 0.2459, 1.0323, 0.7751)  # from MTCNN's boxes to the extent of 68 landmarks
+Factors = tuple[float, float, float, float]
+"""From a box to another: how far right and down, in its widths and heights, and how much wider and higher."""
+TO_LANDMARKS: Factors = (-0.0075, 0.2459, 1.0323, 0.7751)  # OpenFace's, to the extent of 68 landmarks
 
 
 @dataclass(frozen=True, kw_only=True)
 class MTCNNConfig:
-    """Settings of the detector; the defaults are OpenFace's, which never changes them."""
+    """Settings of the detector; the defaults are OpenFace's, which never changes them. A bundle may name others."""
 
     min_face: float = 60.0  # smallest face to be found, pixels
     thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7)  # least probability after each network
@@ -49,17 +51,23 @@ class MTCNN(nn.Module):
         refiner: Maps (K, 3, 24, 24) to (K, 6): two logits and four corrections.
         output: Maps (K, 3, 48, 48) to at least as many; the rest, five landmarks, is not used.
         config: Settings.
+        to_landmarks: From the networks' boxes to the extent of 68 landmarks.
 
     Source:
         OpenFace ``FaceDetectorMTCNN::DetectFaces``.
     """
 
     def __init__(
-        self, proposer: nn.Module, refiner: nn.Module, output: nn.Module, config: MTCNNConfig | None = None
+        self,
+        proposer: nn.Module,
+        refiner: nn.Module,
+        output: nn.Module,
+        config: MTCNNConfig | None = None,
+        to_landmarks: Factors = TO_LANDMARKS,
     ) -> None:
         super().__init__()
         self.proposer, self.refiner, self.output = proposer, refiner, output
-        self.config = config or MTCNNConfig()
+        self.config, self.to_landmarks = config or MTCNNConfig(), to_landmarks
 
     @torch.no_grad()
     def detect(self, frames: Tensor) -> FaceBoxes:
@@ -83,10 +91,7 @@ class MTCNN(nn.Module):
             return _no_faces(weight)
         proposed = propose(self.proposer, pictures, scales, self.config.thresholds[0], weight.dtype)
         *_, found = self.stages(proposed.take(sound[proposed.frame]), pictures)
-        x, y, width, height = found.boxes.unbind(-1)
-        right, down, wider, higher = TO_LANDMARKS
-        boxes = torch.stack((x + right * width, y + down * height, wider * width, higher * height), dim=-1)
-        return FaceBoxes(boxes=boxes, confidence=found.score, frame=found.frame)
+        return FaceBoxes(boxes=_moved(found.boxes, self.to_landmarks), confidence=found.score, frame=found.frame)
 
     def stages(self, proposed: Candidates, pictures: Pictures) -> tuple[Candidates, Candidates, Candidates]:
         """From proposals to faces.
@@ -104,6 +109,13 @@ class MTCNN(nn.Module):
         output = _judged(self.refiner, REFINE, pictures, refine, second).thinned(OVERLAP).corrected().squared()
         faces = _judged(self.output, OUTPUT, pictures, output, third)
         return refine, output, faces.corrected(grown=1).thinned(OVERLAP, of_smaller=True)
+
+
+def _moved(boxes: Tensor, factors: Factors) -> Tensor:
+    """Boxes (K, 4) moved and resized, each by its own width and height."""
+    x, y, width, height = boxes.unbind(-1)
+    right, down, wider, higher = factors
+    return torch.stack((x + right * width, y + down * height, wider * width, higher * height), dim=-1)
 
 
 def _judged(network: nn.Module, side: int, pictures: Pictures, found: Candidates, threshold: float) -> Candidates:
@@ -165,13 +177,16 @@ def build_mtcnn(
     Args:
         record: The bundle's ``face_detector``.
         dtype: Number type of the arithmetic.
-        config: Settings.
+        config: Settings; None: those that the record names, and OpenFace's for the others.
 
     Raises:
         KeyError: A field is missing.
+        TypeError: It names a setting that is not known.
         ValueError: The detector or one of its layers is of another kind.
     """
     if record["kind"] != "mtcnn":
         raise ValueError(f"the face detector is {record['kind']!r}, this program knows 'mtcnn'; use a newer version")
     proposer, refiner, output = (build_network(record[name]["layers"], dtype) for name in ("pnet", "rnet", "onet"))
-    return MTCNN(proposer, refiner, output, config).eval()
+    right, down, wider, higher = map(float, record.get("to_landmarks", TO_LANDMARKS))
+    config = config or MTCNNConfig(**record.get("config", {}))
+    return MTCNN(proposer, refiner, output, config, (right, down, wider, higher)).eval()

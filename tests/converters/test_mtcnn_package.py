@@ -11,14 +11,15 @@ import pytest
 import torch
 
 from clnf_torch.converters import ConversionError
-from clnf_torch.converters.mtcnn_package import face_detector_record
+from clnf_torch.converters.mtcnn_package import LICENCE, face_detector_record
 from clnf_torch.converters.mtcnn_package.architectures import ARCHITECTURES
 from clnf_torch.converters.mtcnn_package.arrays import read_arrays
 from clnf_torch.converters.mtcnn_package.lz4 import unpack_frame
 from clnf_torch.converters.openface.mtcnn import convert_mtcnn
-from clnf_torch.detection.mtcnn import build_mtcnn
+from clnf_torch.detection.mtcnn import MTCNNConfig, build_mtcnn
 from clnf_torch.detection.network import build_network
 from clnf_torch.geometry.boxes import overlap
+from clnf_torch.models.archive import save_archive
 from tests.converters.mtcnn_package_files import (
     forward,
     framed,
@@ -72,8 +73,19 @@ def test_networks_say_what_the_packages_do(package, name):
 def test_a_detector_comes_of_it(package):
     frames = torch.randint(0, 256, (1, 3, 90, 80), generator=torch.Generator().manual_seed(5), dtype=torch.uint8)
     record = face_detector_record(package)
-    assert list(record) == ["kind", "pnet", "rnet", "onet"]
-    assert build_mtcnn(record).detect(frames).boxes.shape[1] == 4
+    detector = build_mtcnn(record)
+    assert detector.config == MTCNNConfig(min_face=40, thresholds=(0.6, 0.7, 0.9))
+    assert detector.to_landmarks == record["to_landmarks"]
+    assert detector.detect(frames).boxes.shape[1] == 4
+
+
+def test_the_licence_goes_with_it(package, tmp_path):
+    save_archive({"face_detector": face_detector_record(package)}, tmp_path / "m.pt")
+    notice = torch.load(tmp_path / "m.pt", weights_only=True)["face_detector"]["licence"]
+    assert notice == LICENCE and "Copyright (c) 2019-2024 Iván de Paz Centeno" in notice
+    assert "The above copyright notice and this permission notice shall be included" in " ".join(notice.split())
+    licences = Path(__file__).resolve().parents[2] / "weights" / "LICENSES.md"
+    assert " ".join(notice.split()) in " ".join(licences.read_text(encoding="utf-8").replace(">", "").split())
 
 
 def test_a_wheel_is_read_like_a_folder(package, tmp_path):

@@ -1,0 +1,121 @@
+"""How many faces are found and how well their boxes sit: our default face detector beside OpenFace's."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.table import Table
+
+from benchmarks.material import ROOT, SHARED
+from benchmarks.scenes import Scene, scenes
+from benchmarks.tables import table
+from clnf_torch.converters.openface.mtcnn import PLACE, convert_mtcnn
+from clnf_torch.detection import MTCNN, FaceBoxes, load_face_detector
+from clnf_torch.detection.mtcnn import TO_LANDMARKS, Factors, build_mtcnn
+from clnf_torch.geometry.boxes import overlap
+from clnf_torch.training.calibrate_boxes import find_annotated, fit_factors
+
+DEFAULT = ROOT / "weights" / "default.pt"
+SAME = 0.5  # overlap from which a face counts as found
+SMALL, ALL_SIZES = (16.0, 80.0), (24.0, 240.0)  # widths of faces, pixels
+TRAINING, HELD_OUT = ("helen_train", "lfpw_train"), "afw"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a detector made of a scene."""
+
+    overlap: float  # of the best box with the annotated face
+    centre: float  # distance of their centres, in sides of a square as large as the face
+    size: float  # square root of the ratio of their areas
+    beside: int  # further finds in the photograph, whose other faces nobody has annotated
+    outside: int  # finds in the shuffled background, which are all wrong
+
+
+def report(device: str, path: Path = DEFAULT) -> list[Table]:
+    """The table of recall and errors, on faces that nothing was fitted to."""
+    theirs = build_mtcnn(convert_mtcnn(SHARED / "models" / "openface" / PLACE)).to(device)
+    ours = load_face_detector(path, device)
+    sets = {"as they are": None, f"{SMALL[0]:.0f} to {SMALL[1]:.0f} px wide": SMALL}
+    rows = [
+        (name, faces, *_summary(_outcomes(detector, scenes(HELD_OUT, widths))))
+        for faces, widths in sets.items()
+        for name, detector in (("OpenFace's", theirs), ("ours", ours))
+    ]
+    columns = ("detector", "faces", "found", "overlap", "centre", "size", "beside", "outside", "ms")
+    return [table(f"Face detection, {HELD_OUT}", columns, rows)]
+
+
+def calibration(device: str, path: Path = DEFAULT) -> list[Table]:
+    """The table of the four numbers from the networks' boxes to the landmarks' extent, fitted to training faces."""
+    used = load_face_detector(path, device)
+    plain = MTCNN(used.proposer, used.refiner, used.output, used.config, (0.0, 0.0, 1.0, 1.0))
+    sets = {"as they are": None, f"{ALL_SIZES[0]:.0f} to {ALL_SIZES[1]:.0f} px wide": ALL_SIZES}
+    found = {
+        f"{split}, {faces}": find_annotated(plain, ((one.picture, one.extent) for one in scenes(split, widths)))
+        for split in TRAINING
+        for faces, widths in sets.items()
+    }
+    found["all of them"] = (
+        torch.cat([boxes for boxes, _ in found.values()]),
+        torch.cat([e for _, e in found.values()]),
+    )
+    rows = [(name, str(len(boxes)), *_printed(fit_factors(boxes, extents))) for name, (boxes, extents) in found.items()]
+    rows += [("in the bundle", "", *_printed(used.to_landmarks)), ("OpenFace's", "", *_printed(TO_LANDMARKS))]
+    return [table("From boxes to landmarks", ("faces", "found", "right", "down", "wider", "higher"), rows)]
+
+
+def _printed(factors: Factors) -> list[str]:
+    """Four numbers."""
+    return [f"{factor:.4f}" for factor in factors]
+
+
+def _outcomes(detector: MTCNN, faces: Iterable[Scene]) -> Iterator[tuple[Outcome, float]]:
+    """What a detector makes of scenes, and the seconds that each takes."""
+    for scene in faces:
+        start = time.perf_counter()
+        found = detector.detect(scene.picture[None])
+        yield outcome(found, scene), time.perf_counter() - start
+
+
+def outcome(found: FaceBoxes, scene: Scene) -> Outcome:
+    """Compares finds with the annotated face."""
+    boxes = found.boxes.cpu().double()
+    common = overlap(boxes, scene.extent)
+    best = int(common.argmax()) if len(boxes) and common.max() >= SAME else None
+    middle = boxes[:, :2] + boxes[:, 2:] / 2
+    inside = ((middle >= scene.place[:2]) & (middle < scene.place[:2] + scene.place[2:])).all(1)
+    counts = {"beside": int(inside.sum()) - (best is not None), "outside": int((~inside).sum())}
+    if best is None:
+        return Outcome(overlap=0.0, centre=0.0, size=1.0, **counts)
+    side = scene.extent[2:].prod().sqrt()
+    off = middle[best] - (scene.extent[:2] + scene.extent[2:] / 2)
+    size = boxes[best, 2:].prod().sqrt() / side
+    return Outcome(overlap=float(common[best]), centre=float(off.norm() / side), size=float(size), **counts)
+
+
+def _summary(made: Iterable[tuple[Outcome, float]]) -> list[str]:
+    """Shares, means over the found faces, sums, and the mean time."""
+    outcomes, seconds = zip(*made, strict=True)
+    found = [one for one in outcomes if one.overlap >= SAME]
+    mean = {
+        "overlap": _mean(one.overlap for one in found),
+        "centre": _mean(one.centre for one in found),
+        "size": _mean(abs(one.size - 1) for one in found),
+    }
+    return [
+        f"{len(found)} of {len(outcomes)}",
+        f"{mean['overlap']:.3f}",
+        f"{100 * mean['centre']:.1f} %",
+        f"{100 * mean['size']:.1f} %",
+        str(sum(one.beside for one in outcomes)),
+        str(sum(one.outside for one in outcomes)),
+        f"{1e3 * _mean(seconds):.0f}",
+    ]
+
+
+def _mean(values: Iterable[float]) -> float:
+    """The mean, NaN for none."""
+    return float(torch.tensor(list(values), dtype=torch.float64).mean())
