@@ -27,7 +27,7 @@ ROWS = {
     "percentile_90": "90th percentile",
     "failed": "above 0.08",
     "far_off": "above 0.10",
-    "area": "area up to 0.08",
+    "area": "area to 0.08",
 }
 SHARES = ("failed", "far_off")
 WORST = 10  # faces that are named on the screen
@@ -52,12 +52,10 @@ class Run:
 def score_table(runs: Sequence[Run]) -> Table:
     """The numbers side by side; of two runs their ratio too."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("")
-    columns = []
+    table.add_column("", no_wrap=True)
     for key in POINTS:
         for run in runs:
-            table.add_column(f"{key} points" if run is runs[0] else f"{key} {run.name}", justify="right")
-        columns += [run.scores[key] for run in runs]
+            table.add_column(f"{key} points" if run is runs[0] else run.name, justify="right")
         if len(runs) > 1:
             table.add_column("ratio", justify="right")
     for field, label in ROWS.items():

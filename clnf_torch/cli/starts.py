@@ -70,7 +70,8 @@ def _from_npz(file: Path) -> dict[str, Any]:
 
 def _boxes_in(picture: Path, table: dict[str, Any]) -> Tensor:
     """The boxes (K, 4) that a table has for a picture."""
+    given = boxes_of(picture, table)
     try:
-        return torch.tensor(boxes_of(picture, table), dtype=torch.float32).reshape(-1, 4)
-    except (TypeError, RuntimeError) as error:
+        return torch.tensor(given, dtype=torch.float32).reshape(-1, 4)
+    except (TypeError, ValueError, RuntimeError) as error:
         raise BoxError(f"{picture}: expected a list of boxes [x, y, width, height] in the file of boxes") from error

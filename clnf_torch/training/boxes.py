@@ -46,7 +46,8 @@ def box_of_face(found: Tensor, landmarks: Tensor) -> Tensor:
     Returns:
         x, y, width, height, shape (4,); NaN where no box overlaps the extent by `SAME_FACE`.
     """
+    found = found.to(landmarks)
     nowhere = found.new_full((1, 4), torch.nan)
-    common = overlap(found, extent_boxes(landmarks[None]).to(found))
+    common = overlap(found, extent_boxes(landmarks[None]))
     common = torch.cat([common.new_full((1,), SAME_FACE), common.nan_to_num(0)])
     return torch.cat([nowhere, found])[common.argmax()]

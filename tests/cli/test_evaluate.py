@@ -1,0 +1,252 @@
+"""``clnf-torch evaluate`` on the free model, whose own landmarks are taken for true ones, moved where a test asks."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import clnf_torch
+from clnf_torch.cli import evaluate as command
+from clnf_torch.cli.media import read_picture
+from clnf_torch.training.boxes import extent_boxes
+from tests.cli.videos import FixedBox
+
+Numbers = dict[str, dict[str, dict[str, float | None]]]
+
+
+@pytest.fixture(scope="session")
+def found(bundle, picture, box) -> torch.Tensor:
+    """The landmarks that the free model finds in its picture, (68, 2)."""
+    return clnf_torch.load(bundle).fit(read_picture(picture)[None], torch.tensor([box])).landmarks[0]
+
+
+@pytest.fixture
+def faces(tmp_path, picture, found) -> Callable[..., Path]:
+    """Writes a folder with copies of the picture, whose annotations are the found landmarks plus an offset each."""
+
+    def write(*offsets: tuple[float, float], split: tuple[str, ...] = ()) -> Path:
+        folder = tmp_path / "faces"
+        folder.mkdir()
+        names = [f"{number}.png" for number in range(len(offsets))]
+        for name in names:
+            shutil.copy(picture, folder / name)
+        landmarks = found + torch.tensor(offsets)[:, None]
+        chosen = {"split": np.array(split)} if split else {}
+        np.savez(folder / "landmarks.npz", names=np.array(names), landmarks=landmarks.numpy(), **chosen)
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def boxes_file(tmp_path, box) -> Path:
+    """The picture's own box for every copy, as .npz."""
+    names = np.array([f"{number}.png" for number in range(9)])
+    np.savez(tmp_path / "boxes.npz", names=names, boxes=np.array([box] * 9))
+    return tmp_path / "boxes.npz"
+
+
+def numbers(done) -> Numbers:
+    assert done.exit_code == 0, done.stderr
+    return json.loads(done.stdout)["runs"]
+
+
+def test_numbers_are_those_of_known_offsets(clnf_torch_cli, bundle, faces, found, boxes_file):
+    folder = faces((0.0, 0.0), (3.0, 4.0))
+    runs = numbers(
+        clnf_torch_cli("evaluate", "--data", folder, "--model", bundle, "--boxes", boxes_file, "--json", "-")
+    )
+    eyes = float((found[36] - found[45]).norm())
+    assert runs.keys() == {"unmarked"}
+    for key in ("68", "51"):
+        scores = runs["unmarked"][key]
+        assert (scores["faces"], scores["not_found"]) == (2, 0)
+        assert scores["mean"] == pytest.approx(2.5 / eyes, rel=1e-4)
+        assert scores["area"] == pytest.approx(0.5 + max(0, 1 - 5 / eyes / 0.08) / 2, abs=1e-4)
+
+
+def test_the_table_and_the_faces_far_off_are_printed(clnf_torch_cli, bundle, faces, boxes_file):
+    folder = faces((0.0, 0.0), (15.0, 20.0))
+    done = clnf_torch_cli("evaluate", "--data", folder, "--model", bundle, "--boxes", boxes_file)
+    assert done.exit_code == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith(f"2 faces of {folder}")
+    assert any("68 points" in line and "51 points" in line for line in lines)
+    assert any(line.split() == ["above", "0.10", "50.0%", "50.0%"] for line in lines)
+    assert "unmarked: 1 of 2 faces with an error above 0.10" in done.stdout
+    assert lines[-1].endswith(str(folder / "1.png"))
+
+
+def test_every_face_is_listed_in_the_csv_file(clnf_torch_cli, bundle, faces, found, boxes_file, tmp_path):
+    folder = faces((0.0, 0.0), (3.0, 4.0), split=("a", "b"))
+    words = ("evaluate", "--data", folder, "--model", bundle, "--boxes", boxes_file, "--errors", tmp_path / "e.csv")
+    assert clnf_torch_cli(*words).exit_code == 0
+    with open(tmp_path / "e.csv", newline="") as file:
+        first, second = csv.DictReader(file)
+    assert (second["picture"], second["split"], second["unmarked_success"]) == (str(folder / "1.png"), "b", "1")
+    assert float(first["unmarked_error_68"]) == pytest.approx(0, abs=1e-5)
+    eyes = float((found[36] - found[45]).norm())
+    assert float(second["unmarked_error_51"]) == pytest.approx(5 / eyes, rel=1e-3)
+
+
+def test_a_split_is_a_part_of_the_faces(clnf_torch_cli, bundle, faces):
+    folder = faces((0.0, 0.0), (3.0, 4.0), (0.0, 1.0), split=("a", "b", "a"))
+    words = ("evaluate", "--data", folder, "--model", bundle, "--json", "-")
+    assert numbers(clnf_torch_cli(*words, "--split", "a"))["unmarked"]["68"]["faces"] == 2
+    assert numbers(clnf_torch_cli(*words, "--split", "a", "--split", "b"))["unmarked"]["68"]["faces"] == 3
+    unknown = clnf_torch_cli(*words, "--split", "c")
+    assert unknown.exit_code == 1 and "no split 'c'; the annotations have 'a', 'b'" in unknown.stderr
+
+
+def test_marked_faces_are_compared_with_unmarked_ones(clnf_torch_cli, bundle, faces, boxes_file):
+    folder = faces((0.0, 0.0), (0.0, 0.0))
+    words = ("evaluate", "--data", folder, "--model", bundle, "--boxes", boxes_file, "--marked", 3)
+    runs = numbers(clnf_torch_cli(*words, "--json", "-"))
+    assert runs["unmarked"]["68"]["mean"] == pytest.approx(0, abs=1e-5)
+    assert runs["marked"]["68"]["mean"] > 1e-3
+    assert numbers(clnf_torch_cli(*words, "--json", "-")) == runs
+    table = clnf_torch_cli(*words).stdout
+    assert max(map(len, table.splitlines()[1:10])) <= 80
+    assert any(
+        line.split() == ["68", "points", "marked", "ratio", "51", "points", "marked", "ratio"]
+        for line in table.splitlines()
+    )
+
+
+def test_the_ratio_is_that_of_marked_to_unmarked(clnf_torch_cli, bundle, faces, boxes_file):
+    folder = faces((1.0, 1.0), (2.0, 0.0))
+    done = clnf_torch_cli("evaluate", "--data", folder, "--model", bundle, "--boxes", boxes_file, "--marked", 3)
+    (row,) = (line.split() for line in done.stdout.splitlines() if line.startswith(" mean error"))
+    unmarked, marked, ratio = map(float, row[2:5])
+    assert ratio == pytest.approx(marked / unmarked, abs=0.02) and unmarked != marked
+
+
+def test_perturbed_boxes_follow_their_seed(clnf_torch_cli, bundle, faces):
+    folder = faces((0.0, 0.0), (3.0, 4.0))
+    words = ("evaluate", "--data", folder, "--model", bundle, "--json", "-")
+    given = numbers(clnf_torch_cli(*words))
+    one, again, other = (numbers(clnf_torch_cli(*words, "--boxes", "perturbed", "--seed", seed)) for seed in (1, 1, 2))
+    assert one == again and one != other and one != given
+
+
+def test_given_boxes_are_the_landmarks_extents(clnf_torch_cli, bundle, faces, found, picture):
+    offset = torch.tensor([3.0, 4.0])
+    folder = faces((3.0, 4.0))
+    runs = numbers(clnf_torch_cli("evaluate", "--data", folder, "--model", bundle, "--json", "-"))
+    boxes = extent_boxes((found + offset)[None])
+    landmarks = clnf_torch.load(bundle).fit(read_picture(picture)[None], boxes).landmarks[0]
+    expected = (landmarks - found - offset).norm(dim=1).mean() / (found[36] - found[45]).norm()
+    assert runs["unmarked"]["68"]["mean"] == pytest.approx(float(expected), rel=1e-3)
+
+
+def test_detected_faces_that_are_missed_count_as_failures(clnf_torch_cli, bundle, faces, box, monkeypatch, tmp_path):
+    monkeypatch.setattr(command, "load_face_detector", lambda *_: FixedBox(box))
+    folder = faces((0.0, 0.0), (2000.0, 0.0))
+    words = ("evaluate", "--data", folder, "--model", bundle, "--boxes", "detected")
+    runs = numbers(clnf_torch_cli(*words, "--json", "-", "--errors", tmp_path / "e.csv"))
+    scores = runs["unmarked"]["68"]
+    assert scores["not_found"] == 1 and scores["failed"] == 0.5 and scores["percentile_90"] is None
+    assert scores["mean"] == pytest.approx(0, abs=1e-5)
+    assert (tmp_path / "e.csv").read_text().splitlines()[2].endswith(",inf,inf,0")
+    assert f"not found  {folder / '1.png'}" in clnf_torch_cli(*words).stdout
+
+
+def test_boxes_of_a_json_file_may_be_several_per_picture(clnf_torch_cli, bundle, faces, box, tmp_path):
+    folder = faces((0.0, 0.0), (0.0, 0.0))
+    far = [0.0, 0.0, 20.0, 20.0]
+    (tmp_path / "boxes.json").write_text(json.dumps({"0.png": [far, box], "1.png": []}))
+    words = ("evaluate", "--data", folder, "--model", bundle, "--boxes", tmp_path / "boxes.json", "--json", "-")
+    scores = numbers(clnf_torch_cli(*words))["unmarked"]["68"]
+    assert scores["not_found"] == 1 and scores["mean"] == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ({"0.png": [[1, 2, 3, 4]]}, "no entry '1.png'"),
+        ({"0.png": [[1, 2, 3]], "1.png": []}, "expected a list of boxes"),
+        ({"0.png": ["a"], "1.png": []}, "expected a list of boxes"),
+        ([], "expected a JSON object"),
+    ],
+)
+def test_a_bad_file_of_boxes_is_one_line(clnf_torch_cli, bundle, faces, tmp_path, content, complaint):
+    (tmp_path / "boxes.json").write_text(json.dumps(content))
+    words = ("--data", faces((0.0, 0.0), (0.0, 0.0)), "--model", bundle, "--boxes", tmp_path / "boxes.json")
+    done = clnf_torch_cli("evaluate", *words)
+    (line,) = done.stderr.splitlines()
+    assert done.exit_code == 1 and complaint in line
+
+
+def test_an_npz_file_without_boxes_is_one_line(clnf_torch_cli, bundle, faces, tmp_path):
+    np.savez(tmp_path / "boxes.npz", names=np.array(["0.png"]))
+    done = clnf_torch_cli("evaluate", "--data", faces((0.0, 0.0)), "--model", bundle, "--boxes", tmp_path / "boxes.npz")
+    (line,) = done.stderr.splitlines()
+    assert done.exit_code == 1 and "expected names (K,) and boxes (K, 4), found names" in line
+
+
+def test_what_is_missing_is_one_line(clnf_torch_cli, bundle, faces, tmp_path):
+    folder = faces((0.0, 0.0))
+    empty = clnf_torch_cli("evaluate", "--data", tmp_path / "nowhere", "--model", bundle)
+    word = clnf_torch_cli("evaluate", "--data", folder, "--model", bundle, "--boxes", "givn")
+    (folder / "0.png").unlink()
+    gone = clnf_torch_cli("evaluate", "--data", folder, "--model", bundle)
+    for done, complaint in ((empty, "found neither"), (word, "givn"), (gone, "0.png: cannot be read")):
+        (line,) = done.stderr.splitlines()
+        assert done.exit_code == 1 and complaint in line
+
+
+def test_pictures_with_pts_files_are_faces_too(clnf_torch_cli, bundle, faces, found, boxes_file):
+    folder = faces((0.0, 0.0))
+    (folder / "landmarks.npz").unlink()
+    points = "\n".join(f"{x + 1:.5f} {y + 1:.5f}" for x, y in found.tolist())
+    (folder / "0.pts").write_text(f"version: 1\nn_points: 68\n{{\n{points}\n}}\n")
+    words = ("evaluate", "--data", folder, "--model", bundle, "--boxes", boxes_file, "--json", "-")
+    assert numbers(clnf_torch_cli(*words))["unmarked"]["68"]["mean"] == pytest.approx(0, abs=1e-5)
+
+
+def test_curves_are_drawn(clnf_torch_cli, bundle, faces, tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install -e '.[training]'")
+    path = tmp_path / "curve.png"
+    done = clnf_torch_cli("evaluate", "--data", faces((0.0, 0.0)), "--model", bundle, "--curve", path)
+    assert done.exit_code == 0, done.stderr
+    drawn = read_picture(path)
+    assert min(drawn.shape[1:]) > 400 and (drawn.amax(0) - drawn.amin(0)).amax() > 50  # coloured curves
+
+
+def test_curves_without_matplotlib_are_refused_at_once(clnf_torch_cli, bundle, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    done = clnf_torch_cli("evaluate", "--data", tmp_path, "--model", bundle, "--curve", tmp_path / "curve.png")
+    assert done.exit_code == 2 and "needs matplotlib: pip install 'clnf-torch[training]'" in " ".join(
+        done.stderr.split()
+    )
+
+
+def test_a_curve_of_another_kind_is_refused(clnf_torch_cli, bundle, tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install -e '.[training]'")
+    done = clnf_torch_cli("evaluate", "--data", tmp_path, "--model", bundle, "--curve", tmp_path / "curve.txt")
+    assert done.exit_code == 2 and ".png, .svg, .pdf" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+@pytest.mark.parametrize(("more", "mean", "median"), [((), 0.1107, 0.0561), (("--multi-view",), 0.0606, 0.0465)])
+def test_openfaces_clnf_lands_where_the_original_does(
+    clnf_torch_cli, shared, openface_models, tmp_path, more, mean, median
+):
+    from clnf_torch.converters import convert
+
+    convert(openface_models / "main_clnf_general.txt", tmp_path / "clnf.pt")
+    words = ("--model", tmp_path / "clnf.pt", "--boxes", shared / "golden" / "afw_reference.npz", "--json", "-")
+    done = clnf_torch_cli("evaluate", "--data", shared / "faces", "--split", "afw", *words, *more)
+    scores = numbers(done)["unmarked"]["68"]
+    assert scores["mean"] == pytest.approx(mean, abs=2e-4) and scores["median"] == pytest.approx(median, abs=2e-4)
+    assert math.isfinite(scores["area"])
