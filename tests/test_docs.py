@@ -28,7 +28,7 @@ from tests.mtcnns import make_mtcnn_record
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 CODE = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
-WINGS = ("geometry", "models", "fitting", "detection", "measures", "pipeline", "tracking", "export")
+WINGS = ("geometry", "models", "fitting", "detection", "measures", "pipeline", "tracking", "export", "training")
 
 
 def chapter(name: str) -> str:
@@ -94,7 +94,12 @@ def test_every_column_is_listed_in_order():
     assert list(listed_columns(rows)) == names_of(table)
 
 
-COMMANDS = {"convert": ("convert", "export", "info"), "detect": ("detect", "fit"), "track": ("track",)}
+COMMANDS = {
+    "convert": ("convert", "export", "info"),
+    "detect": ("detect", "fit"),
+    "track": ("track",),
+    "evaluate": ("evaluate",),
+}
 
 
 def options_of(command: str) -> set[str]:
