@@ -39,7 +39,7 @@ def draw_markings(pictures: Tensor, landmarks: Tensor, generator: torch.Generato
     faces = Faces.of(landmarks.to(pictures.device, torch.float32), busy)
     ink = lay_ink(_segments(faces, dice), rows * PENS, height, width).view(rows, PENS, height, width)
     colour = _colours(dice, rows)
-    glaze = dice.uniform(0, 0.7, rows, PENS)  # how much the skin shows through even where all is covered
+    glaze = dice.uniform(0, 0.5, rows, PENS)  # how much the skin shows through even where all is covered
     painted = pictures.to(torch.float32)
     painted = painted if pictures.ndim == 4 else painted[:, None]
     if pictures.ndim == 3:
@@ -55,12 +55,12 @@ def draw_markings(pictures: Tensor, landmarks: Tensor, generator: torch.Generato
 def _segments(faces: Faces, dice: Dice) -> Segments:
     """All that is drawn, cut into short straight lines; the sheet of each is PENS * face + pen."""
     rows = len(faces.landmarks)
-    thickness = dice.ratio(0.02, 0.1, rows, 1) * faces.size[:, :, 0, 0]
+    thickness = dice.ratio(0.025, 0.1, rows, 1) * faces.size[:, :, 0, 0]
     return _joined(
         [
             _inked(faces, long_strokes(faces, dice), thickness, dice, broken=0.45),
             _inked(faces, short_strokes(faces, dice), thickness, dice, broken=0),
-            _inked(faces, _dots(faces, dice, 10), 2 * thickness, dice, broken=0),
+            _inked(faces, _dots(faces, dice, 10), 2.5 * thickness, dice, broken=0),
         ]
     )
 
@@ -79,10 +79,10 @@ def _inked(faces: Faces, strokes: Strokes, thickness: Tensor, dice: Dice, broken
     start, end = strokes.points[:, :, :-1], strokes.points[:, :, 1:]
     inked, dot = _broken(rows, count, points - 1, dice, broken)
     radius = thickness * dice.ratio(0.7, 1.4, rows, count) / 2
-    opacity = dice.uniform(0.5, 1, rows, 1) * dice.uniform(0.8, 1, rows, count)
+    opacity = dice.uniform(0.6, 1, rows, 1) * dice.uniform(0.85, 1, rows, count)
     along = torch.linspace(0, 1, points - 1, device=dice.device)
     wave = torch.sin(dice.uniform(2, 12, rows, count, 1) * along + dice.uniform(0, 6.3, rows, count, 1))
-    pressure = 1 - dice.uniform(0, 0.3, rows, count, 1) * (wave + 1)  # (B, S, P - 1)
+    pressure = 1 - dice.uniform(0, 0.15, rows, count, 1) * (wave + 1)  # (B, S, P - 1)
     softness = dice.uniform(1, 1.6, rows, 1).expand(-1, count)
     pen = dice.chance(0.15, rows, count).long()
     sheet = PENS * torch.arange(rows, device=dice.device)[:, None] + pen

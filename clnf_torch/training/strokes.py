@@ -64,10 +64,10 @@ def follow_chains(faces: Faces, dice: Dice) -> Strokes:
     low, high = chain_ranges().to(faces.landmarks).unbind(1)
     inward, up = (low + (high - low) * dice.uniform(0, 1, rows, count, 2))[..., None, None].unbind(2)
     curves = curves + inward * (faces.landmarks[:, None, None, NOSE_TIP] - curves) + up * faces.up
-    first = dice.uniform(-0.4, 0.45, rows, count, 1).clamp_min(0)
-    last = dice.uniform(0.55, 1.4, rows, count, 1).clamp_max(1)
+    first = dice.uniform(-0.8, 0.4, rows, count, 1).clamp_min(0)
+    last = dice.uniform(0.6, 1.8, rows, count, 1).clamp_max(1)
     return Strokes(
-        points=tremble(cut(curves, first, last), faces, dice), drawn=dice.chance(0.35 * faces.busy, rows, count)
+        points=tremble(cut(curves, first, last), faces, dice), drawn=dice.chance(0.45 * faces.busy, rows, count)
     )
 
 
@@ -153,7 +153,7 @@ def crosses(faces: Faces, dice: Dice, count: int) -> Strokes:
     arm = directions(dice, rows, count) * dice.ratio(0.04, 0.2, rows, count, 1) * size
     arms = torch.stack([arm, across(arm) * dice.uniform(0.6, 1.4, rows, count, 1)], 2)
     points = straight(center - arms, center + arms)
-    drawn = dice.chance(0.3 * faces.busy, rows, count)[..., None].expand(-1, -1, 2)
+    drawn = dice.chance(0.4 * faces.busy, rows, count)[..., None].expand(-1, -1, 2)
     return Strokes(points=points.flatten(1, 2), drawn=drawn.flatten(1, 2))
 
 
