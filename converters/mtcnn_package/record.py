@@ -16,7 +16,6 @@ from clnf_torch.converters.openface.errors import ConversionError
 # Chosen on training faces. OpenFace's 60 pixels miss faces that are large enough for a fit; searching for smaller ones
 # finds more things that are none, which the last threshold, 0.7 in OpenFace, keeps out: benchmarks/README.md.
 SETTINGS = {"min_face": 40.0, "thresholds": (0.6, 0.7, 0.9)}
-TO_LANDMARKS = (-0.0122, 0.2440, 1.0213, 0.7590)  # ``python -m benchmarks calibration``, the line "all of them"
 REMEDY = "give the wheel of mtcnn 1.0.0 from PyPI, or the folder mtcnn that it installs"
 
 
@@ -33,7 +32,7 @@ def face_detector_record(source: str | Path) -> dict[str, Any]:
         ConversionError: A file is missing, damaged, or not the network that it should be.
     """
     networks = {name: {"layers": _layers(Path(source), name)} for name in ARCHITECTURES}
-    return {"kind": "mtcnn", **networks, "config": dict(SETTINGS), "to_landmarks": TO_LANDMARKS, "licence": LICENCE}
+    return {"kind": "mtcnn", **networks, "config": dict(SETTINGS), "licence": LICENCE}
 
 
 def _layers(source: Path, name: str) -> list[Layer]:
