@@ -1,0 +1,132 @@
+"""When a rotation hypothesis is good enough after the first scale: learned from fits whose outcome is known."""
+
+from dataclasses import dataclass
+from math import ceil
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from clnf_torch.fitting.areas import Pictures
+from clnf_torch.fitting.candidates import Candidates, Rotations, SearchInput
+from clnf_torch.fitting.config import FitConfig
+from clnf_torch.fitting.fitter import FaceOptions, LandmarkFitter
+from clnf_torch.fitting.hypotheses import MULTI_VIEW
+from clnf_torch.models.landmark_model import EarlyTermination
+from clnf_torch.pipeline import LandmarkDetector
+from clnf_torch.training.crops import FaceCrops
+from clnf_torch.training.scores import face_errors
+
+PULL = 10.0  # a view's own line counts as much as the common one where it has about so many fits
+RIDGE = 1e-2  # holds the common line back where likelihoods tell good from bad fits without a mistake
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialFits:
+    """Fits of annotated faces from many rotations, one per row."""
+
+    likelihood: Tensor  # (F,) mean log-likelihood after the first scale
+    view: Tensor  # (F,) int64, of the first scale
+    error: Tensor  # (F,) after the last scale, in distances of the outer eye corners; infinite where the fit failed
+
+
+def calibrate_early_termination(
+    likelihood: Tensor, view: Tensor, good: Tensor, views: int, false_accepts: float = 0.05
+) -> EarlyTermination:
+    """Early-termination numbers from fits that are known to be good or bad.
+
+    A view's score of a likelihood is the logarithm of the odds that the fit is good (a logistic regression), so that
+    scores of different views can be compared. Views with few fits lean on the regression over all of them.
+
+    Args:
+        likelihood: Of fits after the first scale, shape (F,). Those that are not finite are left out.
+        view: View of each fit, int64, shape (F,).
+        good: Whether it ended where it should, bool, shape (F,).
+        views: Number of views V.
+        false_accepts: Share of a view's bad fits that may end a search.
+
+    Returns:
+        Numbers of every view, float64, on the CPU.
+
+    Raises:
+        ValueError: There are no good or no bad fits to learn from, or the share is none.
+    """
+    if not 0 < false_accepts < 1:
+        raise ValueError(f"false_accepts is {false_accepts}; give a share between 0 and 1")
+    usable = likelihood.isfinite().cpu()
+    likelihood, view, good = likelihood.cpu()[usable].double(), view.cpu()[usable], good.cpu()[usable]
+    if not bool(good.any()) or bool(good.all()):
+        raise ValueError(
+            f"{int(good.sum())} of {len(good)} fits are good; give fits of which some are good and some bad"
+        )
+    middle, spread = likelihood.mean(), likelihood.std().clamp(min=1e-6)
+    inputs = (likelihood - middle) / spread
+    nothing = inputs.new_zeros(2)
+    common = _lines(inputs, torch.zeros_like(view), good, nothing.expand(1, 2), RIDGE)
+    slope, offset = _lines(inputs, view, good, common.expand(views, 2), PULL).unbind(-1)
+    score = inputs * slope[view] + offset[view]
+    bad = score[~good]
+    common_cutoff = _exceeded_by(bad, false_accepts, otherwise=bad.amax())
+    cutoffs = [_exceeded_by(score[~good & (view == v)], false_accepts, common_cutoff) for v in range(views)]
+    return EarlyTermination(slope / spread, offset - slope * middle / spread, torch.stack(cutoffs))
+
+
+def try_rotations(
+    detector: LandmarkDetector,
+    faces: FaceCrops,
+    boxes: Tensor,
+    config: FitConfig,
+    rotations: Rotations = MULTI_VIEW,
+) -> TrialFits:
+    """Fits every face from every rotation, to the end, and tells how it went.
+
+    Args:
+        detector: Of 68 landmarks and at least two scales.
+        faces: Annotated faces that the model was not trained on, F rows.
+        boxes: Where the fits start: x, y, width, height, pixels of the crops, shape (F, 4).
+        config: Settings of the fits.
+        rotations: The hypotheses, K.
+
+    Returns:
+        F * K rows, face by face.
+
+    Raises:
+        ValueError: The settings leave one scale alone: there is nothing to terminate early.
+    """
+    fitter = LandmarkFitter(detector.model, config, detector.numerics)
+    first, rest = fitter.first_scale(), fitter.after_first_scale()
+    if rest is None:
+        raise ValueError("only one scale is fitted; early termination needs at least two")
+    pictures = Pictures(faces.grey, torch.arange(len(faces), device=boxes.device))
+    given = SearchInput(pictures=pictures, boxes=boxes, options=FaceOptions())
+    candidates = Candidates.cross(given.faces, torch.arange(len(rotations), device=boxes.device))
+    with torch.inference_mode():
+        begun = given.fit(first, given.start(first, rotations, candidates), candidates)
+        ended = given.fit(rest, begun, candidates)
+        landmarks = detector.model.pdm.landmarks(ended.params)
+    error = face_errors(landmarks, faces.landmarks[candidates.face].to(landmarks))
+    return TrialFits(likelihood=begun.likelihood, view=begun.view, error=torch.where(ended.going, error, torch.inf))
+
+
+def _lines(inputs: Tensor, group: Tensor, good: Tensor, around: Tensor, pull: float) -> Tensor:
+    """Slope and offset of the log-odds of `good` in each of G groups, held near given ones (G, 2)."""
+    lines = around.clone().requires_grad_()
+    optimiser = torch.optim.LBFGS([lines], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimiser.zero_grad()
+        slope, offset = lines[group].unbind(-1)
+        wrong = binary_cross_entropy_with_logits(slope * inputs + offset, good.to(inputs.dtype), reduction="sum")
+        total = wrong + pull / 8 * (lines - around).square().sum()  # a fit of even odds has a curvature of 1 / 4
+        total.backward()
+        return total
+
+    with torch.enable_grad():
+        optimiser.step(loss)
+    return lines.detach()
+
+
+def _exceeded_by(scores: Tensor, share: float, otherwise: Tensor) -> Tensor:
+    """The score that such a share of scores like these exceeds; another one where they are too few to tell."""
+    place = ceil((1 - share) * (len(scores) + 1)) - 1
+    return scores.sort().values[place] if place < len(scores) else otherwise
