@@ -12,6 +12,7 @@ from clnf_torch.geometry.sampling import (
     read_bilinear,
 )
 
+BESIDE = -1e6  # pixels; a position that is black in every picture
 CPU_NUMBERS = 1 << 18  # grey levels to read at once, so that what is worked on stays in the cache
 
 
@@ -72,6 +73,28 @@ class Pictures:
             for block, frame in zip(matrix.split(some), self._frame.split(some), strict=True)
         ]
         return torch.cat(areas)
+
+
+class Looking:
+    """What experts see of the pictures of B faces, and which faces have anything to see.
+
+    Args:
+        pictures: The pictures of the faces.
+        on_32nds: See `Pictures.cut_areas`.
+    """
+
+    def __init__(self, pictures: Pictures, on_32nds: bool) -> None:
+        self._pictures, self._on_32nds = pictures, on_32nds
+        self.readable = torch.ones(())  # (B,) bool once areas were cut: faces that showed nothing but finite numbers
+
+    def cut_areas(self, centres: Tensor, to_image: Tensor, width: int) -> Tensor:
+        """Areas (B, K, A, A) around points (B, K, 2) of each face; black ones of faces that cannot be read."""
+        areas = self._pictures.cut_areas(centres, to_image, width, self._on_32nds)
+        self.readable = areas.sum((-3, -2, -1)).isfinite()
+        if areas.requires_grad:  # rows that cannot be read look beside the picture, and send no NaN back
+            centres = centres.where(self.readable[:, None, None], BESIDE)
+            areas = self._pictures.cut_areas(centres, to_image, width, self._on_32nds)
+        return torch.where(self.readable[:, None, None, None], areas, 0)
 
 
 def area_to_picture(landmarks: Tensor, to_image: Tensor, width: int) -> Tensor:

@@ -24,10 +24,11 @@ class FitConfig:
 
     window_sizes: tuple[int, ...] = (11, 9, 7, 5)  # response window per scale, odd, 0 skips the scale
     iterations: int = 5  # at most, rigid and non-rigid each
-    sigma: float = 1.5  # width of the mean-shift kernel, response cells
-    regularisation: float = 25.0  # weight of the shape prior
+    sigma: float | tuple[float, ...] = 1.5  # width of the mean-shift kernel, response cells; one, or one per scale
+    regularisation: float | tuple[float, ...] = 25.0  # weight of the shape prior; one, or one per scale
     weight_factor: float = 0.0  # landmarks weigh this times their experts' confidence; 0: all weigh 1
     adapt: bool = True  # OpenFace's ``refine_parameters``: sigma, regularisation and weight change with the scale
+    any_size: bool = False  # shifts count in reference pixels, so that the prior weighs the same on faces of any size
     tolerance: float = (
         0.01  # stop when the shape moves less, pixels over all coordinates; 0 for a fixed number of iterations
     )
@@ -40,8 +41,9 @@ class FitConfig:
             raise ValueError(f"window_sizes {self.window_sizes} hold {odd[0]}; give odd windows, or 0 to skip a scale")
         if not any(self.window_sizes):
             raise ValueError(f"window_sizes {self.window_sizes} skip every scale; give at least one odd window")
-        others = (self.regularisation, self.weight_factor, self.tolerance)
-        if not (self.iterations >= 1 and self.sigma > 0 and all(value >= 0 for value in others)):  # NaN is refused too
+        others = (*_each(self.regularisation), self.weight_factor, self.tolerance)
+        sound = self.iterations >= 1 and all(sigma > 0 for sigma in _each(self.sigma))
+        if not (sound and all(value >= 0 for value in others)):  # NaN is refused too
             raise ValueError(f"{self} needs iterations >= 1, sigma > 0, and nothing negative")
 
     def at_scale(
@@ -59,14 +61,15 @@ class FitConfig:
             falls to 0 or below becomes 0.001.
         """
         finer = math.log2(patch_scales[min(index, 2)] / 0.25) if self.adapt else 0.0
-        lowered = (self.regularisation if regularisation is None else regularisation) - 15 * finer
+        given = _at(self.regularisation, index) if regularisation is None else regularisation
+        lowered = given - 15 * finer
         if isinstance(lowered, Tensor):
             lowered = torch.where(lowered > 0, lowered, 0.001)
         elif lowered <= 0:
             lowered = 0.001
         return ScaleConfig(
             iterations=self.iterations,
-            sigma=self.sigma + 0.25 * finer,
+            sigma=_at(self.sigma, index) + 0.25 * finer,
             regularisation=lowered,
             weight_factor=self.weight_factor * (1 + 2 * finer),
             tolerance=self.tolerance,
@@ -75,8 +78,26 @@ class FitConfig:
     def for_family(self, family: str) -> "FitConfig":
         """The settings as OpenFace changes them for a family: a wider kernel and a weaker prior for CE-CLM."""
         if family == "cen":
-            return replace(self, sigma=1.5 * self.sigma, regularisation=0.9 * self.regularisation)
+            sigma = tuple(1.5 * value for value in _each(self.sigma))
+            regularisation = tuple(0.9 * value for value in _each(self.regularisation))
+            return replace(self, sigma=_alone(sigma), regularisation=_alone(regularisation))
         return self
+
+
+def _each(value: float | tuple[float, ...]) -> tuple[float, ...]:
+    """A setting as one number per scale, or one for all."""
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _alone(values: tuple[float, ...]) -> float | tuple[float, ...]:
+    """The other way round."""
+    return values[0] if len(values) == 1 else values
+
+
+def _at(value: float | tuple[float, ...], index: int) -> float:
+    """A setting at one scale; the last number holds for all scales after it."""
+    values = _each(value)
+    return values[min(index, len(values) - 1)]
 
 
 PRESETS = {
@@ -91,6 +112,20 @@ PRESETS = {
         multi_view=True,
     ),
 }
+
+_JOINT = FitConfig(
+    window_sizes=(15, 15),
+    iterations=5,
+    sigma=(2.0, 1.5),
+    regularisation=(1.0, 1.0),
+    adapt=False,
+    any_size=True,
+)
+JOINT_PRESETS = {
+    "default": _JOINT,
+    "tracking": replace(_JOINT, window_sizes=(0, 15)),
+    "wild": replace(_JOINT, window_sizes=(21, 15), iterations=10, multi_view=True),
+}  # of joint experts, which were trained here
 
 
 PART_PRESETS = {
@@ -111,13 +146,14 @@ def part_preset(name: str) -> FitConfig:
 
 
 def preset_named(name: str, family: str) -> FitConfig:
-    """OpenFace's settings of that name for a family of patch experts.
+    """The settings of that name for a family of experts: OpenFace's, but for joint experts.
 
     Raises:
         ValueError: There is no such preset.
     """
-    if name not in PRESETS:
+    presets = JOINT_PRESETS if family == "joint" else PRESETS
+    if name not in presets:
         raise ValueError(
-            f"preset {name!r} is not known; choose one of {', '.join(map(repr, PRESETS))}, or give a FitConfig"
+            f"preset {name!r} is not known; choose one of {', '.join(map(repr, presets))}, or give a FitConfig"
         )
-    return PRESETS[name].for_family(family)
+    return presets[name].for_family(family)

@@ -5,18 +5,17 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from clnf_torch.fitting.areas import Pictures
+from clnf_torch.fitting.areas import Looking, Pictures
 from clnf_torch.fitting.config import FitConfig
 from clnf_torch.fitting.likelihood import UNSEEN, landmark_likelihoods, model_likelihood
 from clnf_torch.fitting.nu_rlms import ResponseField, nu_rlms
 from clnf_torch.geometry.similarity import invert_similarity, similarity_between
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import Numerics
-from clnf_torch.models.patch_experts.base import PatchExperts
+from clnf_torch.models.patch_experts.base import Experts
 from clnf_torch.models.shape_params import ShapeParams
 
 SMALLEST = 0.25  # pixels per millimetre; OpenFace: smaller faces fail
-BESIDE = -1e6  # pixels; a position that is black in every picture
 SMALL = 0.30  # OpenFace: faces smaller than this get their likelihood at every scale, since they may fail at the next
 
 
@@ -130,6 +129,8 @@ class LandmarkFitter:
         view = experts.nearest_view(start.rotation)
         visible = experts.visible[view] if options.visible is None else experts.visible[view] & options.visible
         weight = _landmark_weights(experts, view, visible, config.weight_factor, options.landmark_weight)
+        if self.config.any_size:
+            weight = weight * (experts.scale / start.scale.detach()).square()[:, None]
         field, readable = self._ask_experts(pictures, start, experts, view, weight, self.config.window_sizes[index])
         rigid = nu_rlms(pdm, start, field, config, rigid=True, kernel_step=step).params
         found = nu_rlms(pdm, rigid, field, config, rigid=False, kernel_step=step)
@@ -147,23 +148,18 @@ class LandmarkFitter:
         )
 
     def _ask_experts(
-        self, pictures: Pictures, params: ShapeParams, experts: PatchExperts, view: Tensor, weight: Tensor, window: int
+        self, pictures: Pictures, params: ShapeParams, experts: Experts, view: Tensor, weight: Tensor, window: int
     ) -> tuple[ResponseField, Tensor]:
         """Responses around the landmarks, and the rows (B,) whose pictures could be read."""
-        pdm = self.model.pdm
-        base = pdm.landmarks(params)
-        to_reference = similarity_between(base, pdm.reference_landmarks(params.local, experts.scale))
+        pdm, looking = self.model.pdm, Looking(pictures, self.numerics.sample_on_32nds)
+        landmarks = pdm.landmarks(params)
+        to_reference = similarity_between(landmarks, pdm.reference_landmarks(params.local, experts.scale))
         to_image = invert_similarity(to_reference)
-        width, on_32nds = window + experts.support - 1, self.numerics.sample_on_32nds
-        areas = pictures.cut_areas(base, to_image, width, on_32nds)
-        readable = areas.sum((-3, -2, -1)).isfinite()
-        if areas.requires_grad:  # rows that cannot be read look beside the picture, and send no NaN back
-            areas = pictures.cut_areas(base.where(readable[:, None, None], BESIDE), to_image, width, on_32nds)
-        responses = experts(torch.where(readable[:, None, None, None], areas, 0), view, self.numerics)
+        responses, base = experts.around(landmarks, to_image, view, window, looking.cut_areas, self.numerics)
         field = ResponseField(
             responses=responses, base=base, to_reference=to_reference, to_image=to_image, weight=weight
         )
-        return field, readable
+        return field, looking.readable
 
     def _is_last(self, index: int) -> bool:
         """Whether this is the last scale, or the next one is skipped (OpenFace: even where a later one is not)."""
@@ -183,7 +179,7 @@ def _stand_in(params: ShapeParams) -> ShapeParams:
 
 
 def _landmark_weights(
-    experts: PatchExperts, view: Tensor, visible: Tensor, factor: float, given: Tensor | None
+    experts: Experts, view: Tensor, visible: Tensor, factor: float, given: Tensor | None
 ) -> Tensor:
     """Weight of each landmark (B, N): 1, or the factor times its confidence; times what was given; 0 where unseen."""
     weight = visible.to(experts.confidence.dtype)

@@ -7,10 +7,12 @@ from typing import Any
 import torch
 
 from clnf_torch.models.landmark_model import EarlyTermination, LandmarkModel, Part
-from clnf_torch.models.patch_experts.base import PatchExperts
+from clnf_torch.models.patch_experts.base import Experts
 from clnf_torch.models.patch_experts.ccnf import CCNFExperts
 from clnf_torch.models.patch_experts.cen import CENExperts
 from clnf_torch.models.patch_experts.expert_stack import ExpertStack
+from clnf_torch.models.patch_experts.heat_map_network import HeatMapNetwork
+from clnf_torch.models.patch_experts.joint import JointExperts
 from clnf_torch.models.patch_experts.svr import SVRExperts
 from clnf_torch.models.pdm import PDM
 
@@ -84,7 +86,7 @@ def _build_part(record: Mapping[str, Any], dtype: torch.dtype) -> Part:
     return Part(record["name"], _build_landmark_model(record["model"], dtype), record["in_parent"], record["in_part"])
 
 
-def _build_experts(record: Mapping[str, Any], dtype: torch.dtype) -> PatchExperts:
+def _build_experts(record: Mapping[str, Any], dtype: torch.dtype) -> Experts:
     """The patch experts of one scale."""
     family = record["family"]
     if family not in _FAMILIES:
@@ -92,7 +94,6 @@ def _build_experts(record: Mapping[str, Any], dtype: torch.dtype) -> PatchExpert
         raise BundleError(f"the bundle holds {family!r} patch experts, this program knows {known}; use a newer version")
     common = {
         "scale": float(record["scale"]),
-        "support": int(record["support"]),
         "view_centers": record["view_centers"].to(dtype),
         "visible": record["visible"],
         "confidence": record["confidence"].to(dtype),
@@ -100,22 +101,29 @@ def _build_experts(record: Mapping[str, Any], dtype: torch.dtype) -> PatchExpert
     return _FAMILIES[family](common, record, dtype)
 
 
-def _build_cen(common: dict[str, Any], record: Mapping[str, Any], dtype: torch.dtype) -> PatchExperts:
+def _build_cen(common: dict[str, Any], record: Mapping[str, Any], dtype: torch.dtype) -> Experts:
     """CEN experts."""
     stacks = [ExpertStack(stack["weights"], stack["biases"], stack["activations"]) for stack in record["stacks"]]
-    return CENExperts(**common, expert=record["expert"], flipped=record["flipped"], stacks=stacks)
+    return CENExperts(**common, support=int(record["support"]), expert=record["expert"], flipped=record["flipped"], stacks=stacks)
 
 
-def _build_ccnf(common: dict[str, Any], record: Mapping[str, Any], dtype: torch.dtype) -> PatchExperts:
+def _build_ccnf(common: dict[str, Any], record: Mapping[str, Any], dtype: torch.dtype) -> Experts:
     """CCNF experts."""
     numbers = {name: record[name].to(dtype) for name in ("biases", "alphas", "betas")}
-    return CCNFExperts(**common, weights=record["weights"], **numbers, components=record["components"])
+    return CCNFExperts(**common, support=int(record["support"]), weights=record["weights"], **numbers, components=record["components"])
 
 
-def _build_svr(common: dict[str, Any], record: Mapping[str, Any], dtype: torch.dtype) -> PatchExperts:
+def _build_svr(common: dict[str, Any], record: Mapping[str, Any], dtype: torch.dtype) -> Experts:
     """SVR experts."""
     numbers = {name: record[name].to(dtype) for name in ("scalings", "biases")}
-    return SVRExperts(**common, weights=record["weights"], **numbers, modalities=record["modalities"])
+    return SVRExperts(**common, support=int(record["support"]), weights=record["weights"], **numbers, modalities=record["modalities"])
 
 
-_FAMILIES = {"cen": _build_cen, "ccnf": _build_ccnf, "svr": _build_svr}
+def _build_joint(common: dict[str, Any], record: Mapping[str, Any], dtype: torch.dtype) -> Experts:
+    """Joint experts."""
+    network = HeatMapNetwork(common["visible"].shape[1], record["widths"], normalised=False)
+    network.load_state_dict({name: tensor.to(dtype) for name, tensor in record["network"].items()})
+    return JointExperts(**common, width=int(record["width"]), network=network.to(dtype))
+
+
+_FAMILIES = {"cen": _build_cen, "ccnf": _build_ccnf, "svr": _build_svr, "joint": _build_joint}

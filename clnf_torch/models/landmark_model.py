@@ -6,7 +6,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from clnf_torch.models.patch_experts.base import PatchExperts
+from clnf_torch.models.patch_experts.base import Experts
 from clnf_torch.models.pdm import PDM
 
 
@@ -40,7 +40,7 @@ class LandmarkModel(nn.Module):
     def __init__(
         self,
         pdm: PDM,
-        experts: Sequence[PatchExperts],
+        experts: Sequence[Experts],
         family: str,
         early_termination: EarlyTermination | None = None,
         triangulations: Sequence[Tensor] = (),
@@ -69,9 +69,9 @@ class LandmarkModel(nn.Module):
             return None
         return EarlyTermination(self.early_weights, self.early_biases, self.early_cutoffs)
 
-    def experts_at(self, index: int) -> PatchExperts:
+    def experts_at(self, index: int) -> Experts:
         """The patch experts of a scale, 0 being the coarsest."""
-        return cast(PatchExperts, self.experts[index])
+        return cast(Experts, self.experts[index])
 
     @property
     def patch_scales(self) -> tuple[float, ...]:

@@ -1,27 +1,30 @@
-"""What every family of patch experts promises: views to choose from, and response maps for areas of a picture."""
+"""What every family of experts promises: views to choose from, and response maps around landmarks."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from clnf_torch.models.numerics import Numerics
 
+CutAreas = Callable[[Tensor, Tensor, int], Tensor]
+"""Centres in the picture (B, K, 2), the map from area to picture (B, 2, 2), a width A -> grey levels (B, K, A, A)."""
 
-class PatchExperts(nn.Module, ABC):
+
+class Experts(nn.Module, ABC):
     """The experts of all landmarks in all views at one scale.
 
     Args:
         scale: Size of the reference frame that the experts look at, pixels per millimetre.
-        support: Side S of the patch that an expert looks at, reference pixels.
         view_centers: Head rotation at the middle of each view, Euler angles in radians, shape (V, 3).
         visible: Landmarks that can be seen in each view, bool, shape (V, N).
         confidence: How far each expert is to be trusted, shape (V, N).
     """
 
-    def __init__(self, scale: float, support: int, view_centers: Tensor, visible: Tensor, confidence: Tensor) -> None:
+    def __init__(self, scale: float, view_centers: Tensor, visible: Tensor, confidence: Tensor) -> None:
         super().__init__()
-        self.scale, self.support = scale, support
+        self.scale = scale
         self.view_centers: Tensor
         self.visible: Tensor
         self.confidence: Tensor
@@ -42,6 +45,47 @@ class PatchExperts(nn.Module, ABC):
         """
         distance = (rotation.detach()[:, None] - self.view_centers).square().sum(-1)
         return distance.argmin(-1)
+
+    @abstractmethod
+    def around(
+        self, landmarks: Tensor, to_image: Tensor, view: Tensor, window: int, cut: CutAreas, numerics: Numerics
+    ) -> tuple[Tensor, Tensor]:
+        """Response maps around landmarks.
+
+        Args:
+            landmarks: Where they are thought to be, pixels, shape (B, N, 2).
+            to_image: The map from the reference frame to the picture, shape (B, 2, 2).
+            view: View of each face, int64, shape (B,).
+            window: Side R of the maps, reference pixels, odd.
+            cut: Shows areas of the faces' pictures.
+            numerics: OpenFace's approximations or the exact forms.
+
+        Returns:
+            Responses, non-negative, zero where a landmark is not visible, shape (B, N, R, R), rows along y; and where
+            the maps' middles lie in the picture, pixels, shape (B, N, 2).
+        """
+
+
+class PatchExperts(Experts):
+    """Experts of which each looks at small patches around its own landmark, and sees nothing else.
+
+    Args:
+        scale: Size of the reference frame that the experts look at, pixels per millimetre.
+        support: Side S of the patch that an expert looks at, reference pixels.
+        view_centers: Head rotation at the middle of each view, Euler angles in radians, shape (V, 3).
+        visible: Landmarks that can be seen in each view, bool, shape (V, N).
+        confidence: How far each expert is to be trusted, shape (V, N).
+    """
+
+    def __init__(self, scale: float, support: int, view_centers: Tensor, visible: Tensor, confidence: Tensor) -> None:
+        super().__init__(scale, view_centers, visible, confidence)
+        self.support = support
+
+    def around(
+        self, landmarks: Tensor, to_image: Tensor, view: Tensor, window: int, cut: CutAreas, numerics: Numerics
+    ) -> tuple[Tensor, Tensor]:
+        """Response maps of windows with the landmarks in their middles; see `Experts.around`."""
+        return self(cut(landmarks, to_image, window + self.support - 1), view, numerics), landmarks
 
     def forward(self, areas: Tensor, view: Tensor, numerics: Numerics) -> Tensor:
         """Response maps of the experts of each face's view.

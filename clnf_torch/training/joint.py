@@ -1,0 +1,141 @@
+"""Trains joint experts: the network of one scale, on faces misplaced, marked and spoilt at random."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clnf_torch.models.patch_experts.heat_map_network import HeatMapNetwork
+from clnf_torch.models.patch_experts.joint import ZOOM
+from clnf_torch.training.dice import Dice
+from clnf_torch.training.joint_loss import map_loss
+from clnf_torch.training.lighting import spoil
+from clnf_torch.training.markings import draw_markings
+from clnf_torch.training.samples import Aim, Samples, Stage, draw_samples
+
+REMEMBER = 0.999  # share of the averaged weights that stays in a step
+WARM_UP = 300  # steps until the full learning rate
+LEAST_RATE = 1e-5
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointConfig:
+    """What the experts of one scale are, and how they are trained."""
+
+    scale: float  # of their maps, pixels per millimetre
+    width: int  # side of the area that they look at, in pixels of half a reference pixel
+    widths: tuple[int, ...]  # channels of the network at 1/2, 1/4, ... of the area's side
+    aim: Aim  # how far the fit may be off when it asks them
+    levels: int  # sharpnesses of the pictures that they are shown
+    steps: int
+    batch: int
+    rate: float = 3e-3  # highest learning rate of AdamW
+    decay: float = 0.02  # of weights
+    target: float = 0.8  # width of the Gaussians that the maps shall be, cells
+    marked: float = 0.4  # share of faces with pen markings
+    turned: float = 3.0  # a face turned by a radian is drawn this many times more often than a frontal one, plus 1
+
+
+class JointTraining:
+    """The training of one scale, step by step.
+
+    Args:
+        config: Settings.
+        stage: The faces.
+        yaw: How far each is turned, radians, shape (F,).
+        mirror: Each landmark's partner on the other side of the face, int64, shape (N,).
+        seed: Of all randomness.
+    """
+
+    def __init__(self, config: JointConfig, stage: Stage, yaw: Tensor, mirror: Tensor, seed: int = 0) -> None:
+        self.config, self.stage, self.mirror, self.step = config, stage, mirror, 0
+        self.device = stage.landmarks.device
+        self.generator = torch.Generator().manual_seed(seed)
+        self._share = (1 + config.turned * yaw.abs()).cpu()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = HeatMapNetwork(len(mirror), config.widths)
+        self.network = network.to(self.device, memory_format=torch.channels_last)
+        self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
+        self._optimiser = torch.optim.AdamW(_groups(self.network, config.decay), lr=config.rate)
+
+    def run(self, until: int | None = None, report: Callable[[int, float], None] = lambda *_: None) -> None:
+        """Steps until a number of them, or all, are done; `report` is told the number and the loss of each."""
+        self.network.train()
+        for _ in range(self.step, min(self.config.steps, until or self.config.steps)):
+            loss = self._one_step()
+            self.step += 1
+            self._remember()
+            report(self.step, loss)
+
+    def experts(self) -> HeatMapNetwork:
+        """The network so far, its weights averaged over the last steps, folded for use."""
+        network = HeatMapNetwork(len(self.mirror), self.config.widths)
+        network.load_state_dict(self.average)
+        return network.folded()
+
+    def state(self) -> dict[str, Any]:
+        """All that a checkpoint must hold."""
+        return {
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "average": self.average,
+            "optimiser": self._optimiser.state_dict(),
+            "generator": self.generator.get_state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on from a checkpoint."""
+        self.step = state["step"]
+        self.network.load_state_dict(state["network"])
+        self.average = {name: value.to(self.device) for name, value in state["average"].items()}
+        self._optimiser.load_state_dict(state["optimiser"])
+        self.generator.set_state(state["generator"])
+
+    def _one_step(self) -> float:
+        """Draws faces, and moves the weights; the loss."""
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._rate()
+        samples = self._samples()
+        with torch.autocast(self.device.type, torch.bfloat16):
+            scores = self.network(samples.grey)
+        loss = map_loss(scores.float(), samples.landmarks / ZOOM, self.config.target)
+        self._optimiser.zero_grad()
+        loss.backward()
+        self._optimiser.step()
+        return loss.item()
+
+    @torch.no_grad()
+    def _samples(self) -> Samples:
+        """A batch of faces as the fit, a pen and a camera would have them."""
+        config, dice = self.config, Dice(self.generator, self.device)
+        rows = torch.multinomial(self._share, config.batch, generator=self.generator).to(self.device)
+        samples = draw_samples(self.stage, rows, config.aim, ZOOM * config.scale, config.width, self.mirror, dice)
+        marked = draw_markings(samples.grey, samples.landmarks, self.generator, share=config.marked)
+        return Samples(spoil(marked, dice), samples.landmarks)
+
+    def _rate(self) -> float:
+        """The learning rate: a short rise, then half a cosine down."""
+        done = self.step / self.config.steps
+        falling = 0.5 + 0.5 * math.cos(math.pi * done)
+        return self.config.rate * min(1.0, (self.step + 1) / WARM_UP) * falling + LEAST_RATE
+
+    @torch.no_grad()
+    def _remember(self) -> None:
+        """Takes the weights into their average; the first ones are soon forgotten."""
+        share = 1 - min(REMEMBER, self.step / (self.step + 20))
+        for name, value in self.network.state_dict().items():
+            if value.is_floating_point():
+                self.average[name].lerp_(value, share)
+            else:
+                self.average[name].copy_(value)
+
+
+def _groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
+    """Filters, which decay, and biases and normalisations, which do not."""
+    filters = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+    return [{"params": filters, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]

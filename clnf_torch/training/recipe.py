@@ -1,0 +1,120 @@
+"""The whole training of a landmark model of joint experts: shape, then scale after scale, from annotated faces alone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from clnf_torch.fitting.initialise import params_from_landmarks
+from clnf_torch.models.landmark_model import LandmarkModel
+from clnf_torch.models.patch_experts.joint import JointExperts
+from clnf_torch.models.pdm import PDM
+from clnf_torch.training.checkpoint import load_checkpoint, save_checkpoint
+from clnf_torch.training.crops import FaceCrops
+from clnf_torch.training.joint import JointConfig, JointTraining
+from clnf_torch.training.samples import Aim, Stage
+from clnf_torch.training.shape import ShapeConfig, train_shape
+from clnf_torch.training.shape_gaussian import ShapeGaussian
+
+SAVE_EVERY = 250  # steps
+COARSE = JointConfig(
+    scale=0.15,
+    width=64,
+    widths=(24, 48, 96, 160, 256),
+    aim=Aim(turn=0.4, size=0.15, shift=8.0),
+    levels=3,
+    steps=5000,
+    batch=64,
+)  # knows the face from where a box puts it, upside up or not quite
+FINE = JointConfig(
+    scale=0.3,
+    width=128,
+    widths=(24, 48, 96, 160, 256),
+    aim=Aim(turn=0.1, size=0.06, shift=3.0),
+    levels=2,
+    steps=14000,
+    batch=32,
+)  # sees it as the coarse experts have left it
+
+Report = Callable[[str, int, int, float], None]
+"""Called with what is trained, the steps done, the steps in all, and the loss (or an error in millimetres)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What a landmark model is made of, and how."""
+
+    shape: ShapeConfig = field(default_factory=ShapeConfig)
+    scales: tuple[JointConfig, ...] = (COARSE, FINE)
+    seed: int = 0
+
+
+def train_landmark_model(
+    faces: FaceCrops,
+    prior: ShapeGaussian,
+    mirror: Tensor,
+    recipe: Recipe,
+    folder: Path,
+    report: Report = lambda *_: None,
+) -> LandmarkModel:
+    """A landmark model of joint experts.
+
+    Args:
+        faces: Annotated faces, on the device to train on.
+        prior: Shapes to begin with; see `train_shape`.
+        mirror: Each landmark's partner on the other side of the face, int64, shape (N,).
+        recipe: Settings.
+        folder: For checkpoints: the same call goes on where an earlier one was stopped.
+        report: Told how it goes.
+
+    Returns:
+        The model, float32, on the CPU.
+
+    Raises:
+        CheckpointError: The folder holds checkpoints of another training.
+    """
+    pdm = _shape(faces, prior, mirror, recipe, folder, report)
+    placed = pdm.to(faces.landmarks.device)
+    params = params_from_landmarks(placed, faces.landmarks)
+    experts = []
+    for number, config in enumerate(recipe.scales):
+        stage = Stage.of(faces, placed, params, config.levels)
+        training = JointTraining(config, stage, params.rotation[:, 1], mirror, recipe.seed + number)
+        _train(training, folder / f"scale_{number}.pt", f"{config} {recipe.seed} {len(faces)}", report)
+        experts.append(joint_experts(config, training.experts().cpu(), len(mirror)))
+    return LandmarkModel(pdm.cpu(), experts, "joint")
+
+
+def joint_experts(config: JointConfig, network: torch.nn.Module, landmarks: int) -> JointExperts:
+    """The experts of a trained network, with one view in which all landmarks are visible and equally trusted."""
+    visible = torch.ones(1, landmarks, dtype=torch.bool)
+    return JointExperts(config.scale, torch.zeros(1, 3), visible, torch.ones(1, landmarks), config.width, network)
+
+
+def _shape(
+    faces: FaceCrops, prior: ShapeGaussian, mirror: Tensor, recipe: Recipe, folder: Path, report: Report
+) -> PDM:
+    """The shape model, from its checkpoint where there is one, float32."""
+    path, task = folder / "shape.pt", f"{recipe.shape} {len(faces)}"
+    state = load_checkpoint(path, task)
+    if state is None:
+        rounds = recipe.shape.rounds
+        landmarks = faces.landmarks.cpu()
+        pdm = train_shape(landmarks, prior, mirror, recipe.shape, lambda n, e: report("shape", n + 1, rounds, e))
+        state = {"mean": pdm.mean.detach(), "modes": pdm.modes.detach(), "variances": pdm.variances.detach()}
+        save_checkpoint(path, task, state)
+    return PDM(state["mean"].float(), state["modes"].float(), state["variances"].float())
+
+
+def _train(training: JointTraining, path: Path, task: str, report: Report) -> None:
+    """Trains the experts of a scale, from its checkpoint on where there is one."""
+    state = load_checkpoint(path, task)
+    if state is not None:
+        training.restore(state)
+    steps = training.config.steps
+    while training.step < steps:
+        until = min(steps, training.step + SAVE_EVERY)
+        training.run(until, lambda step, loss: report(path.stem, step, steps, loss))
+        save_checkpoint(path, task, training.state())
