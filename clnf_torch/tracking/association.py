@@ -1,6 +1,4 @@
-"""Which track is which detected face, one to one, by overlap, then by distance; and who follows the same face."""
-
-from collections.abc import Sequence
+"""Which track is which detected face, one to one, by overlap or by place and looks; and who follows the same face."""
 
 import torch
 from torch import Tensor
@@ -14,36 +12,22 @@ def landmark_boxes(landmarks: Tensor) -> Tensor:
     return torch.cat((lowest, highest - lowest), dim=-1)
 
 
-def associate(scores: Sequence[Tensor]) -> Tensor:
-    """Partners of detected boxes, by one criterion after the other.
+def associate(score: Tensor) -> Tensor:
+    """Partners of detected faces.
 
     Args:
-        scores: For each criterion how well tracks and boxes go together, shape (R, K); the greatest score is taken
-            first, and minus infinity (or NaN) means that they do not. Who has a partner by one criterion is not
-            considered by the next.
+        score: How well tracks and faces go together, shape (R, K); the greatest score is taken first, then the greatest
+            of the rest, and so on; of equals the first. Minus infinity (or NaN) means that they do not.
 
     Returns:
-        The track of each box, -1 for none, int64, shape (K,).
-    """
-    partner = torch.full(scores[0].shape[1:], -1, dtype=torch.int64, device=scores[0].device)
-    if not scores[0].numel():
-        return partner
-    taken = torch.zeros(scores[0].shape[0], dtype=torch.bool, device=partner.device)
-    for score in scores:
-        found = _greedy(score.masked_fill(score.isnan() | taken[:, None] | (partner >= 0), -torch.inf))
-        partner = torch.where(found >= 0, found, partner)
-        taken = taken.index_fill(0, partner[partner >= 0], True)
-    return partner
-
-
-def _greedy(score: Tensor) -> Tensor:
-    """The row of each column (K,) when the greatest score is taken first, then the greatest of the rest, and so on.
-
-    Each pass takes every pair that is the best of its row and of its column; of equals, the first.
+        The track of each face, -1 for none, int64, shape (K,).
     """
     partner = torch.full(score.shape[1:], -1, dtype=torch.int64, device=score.device)
+    if not score.numel():
+        return partner
+    score = score.masked_fill(score.isnan(), -torch.inf)
     columns = torch.arange(score.shape[1], device=score.device)
-    while (score > -torch.inf).any():
+    while (score > -torch.inf).any():  # each pass takes every pair that is the best of its row and of its column
         best = score.argmax(0)
         mutual = (score.argmax(1)[best] == columns) & (score[best, columns] > -torch.inf)
         partner = torch.where(mutual, best, partner)
@@ -64,18 +48,27 @@ def overlap_scores(tracks: Tensor, boxes: Tensor, together: Tensor, least: float
     return torch.where(together & (common >= least), common, -torch.inf)
 
 
-def distance_scores(tracks: Tensor, boxes: Tensor, together: Tensor, reach: float) -> Tensor:
-    """How near boxes are to tracks, shape (R, K): minus the distance of the centres, in mean box widths.
-
-    Minus infinity where it is more than `reach`, where one is more than twice as wide as the other, and where they
-    cannot be together.
-    """
+def distances(tracks: Tensor, boxes: Tensor) -> Tensor:
+    """How far boxes (K, 4) are from tracks (R, 4), shape (R, K): from centre to centre, in mean box widths."""
     one, other = tracks[:, None], boxes[None]
     apart = (one[..., :2] + one[..., 2:] / 2 - other[..., :2] - other[..., 2:] / 2).norm(dim=-1)
-    width, width2 = one[..., 2], other[..., 2]
-    apart = 2 * apart / (width + width2)
-    alike = torch.maximum(width, width2) <= 2 * torch.minimum(width, width2)
-    return torch.where(together & alike & (apart <= reach), -apart, -torch.inf)
+    return 2 * apart / (one[..., 2] + other[..., 2])
+
+
+def recognition_scores(alike: Tensor, away: Tensor, together: Tensor, far: float) -> Tensor:
+    """How well found faces pass for lost ones, shape (R, K); minus infinity where they do not.
+
+    The further away a face is found, in place and time, the more it must look like the lost one: at the same place it
+    may look like anything, and what is asked for rises with the root of the way, soon at first.
+
+    Args:
+        alike: Correlations of their looks, shape (R, K).
+        away: How far they are from each other: 0 at the same place, 1 and more where place says nothing; shape (R, K).
+        together: Pairs of one video, of a lost face, bool, shape (R, K).
+        far: The least correlation from 1 on.
+    """
+    spare = alike + 1 - (far + 1) * away.clamp(0, 1).sqrt()
+    return torch.where(together & (spare >= 0), spare, -torch.inf)
 
 
 def leaders(boxes: Tensor, rank: Tensor, group: Tensor, threshold: float) -> Tensor:

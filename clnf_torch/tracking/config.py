@@ -17,22 +17,28 @@ class VideoConfig:
 
     multi_view: bool = True  # try eleven rotations on every detected face; OpenFace does
     detect_every: int = 10  # many faces: frames from one look at the whole picture to the next
-    forget_after: int = 100  # failing frames in a row until a face's identity is given up; OpenFace's number
+    confirm_after: int = 5  # frames in which a face was found until it is no mistake; before, it rests soon when lost
+    look_for: int = 100  # failing frames in a row in which a lost face is fitted where it was; OpenFace's number
+    forget_after: int = 1800  # failing frames in a row until a face's identity is given up
     same_face: float = 0.3  # overlap (common area by the area of both) of a track and a detected box of one face
     merge_above: float = 0.5  # overlap of two tracks that have come to follow one face
-    reach: float = 1.0  # how far from where it was lost a face may come back, in widths of its box
+    reach: float = 4.0  # widths of its box from where a face was lost to where only its looks count
+    alike_far: float = 0.7  # correlation of looks from which a face found out of reach of a lost one is that one
+    alike_here: float = 0.35  # from which a fit where a face was lost is that face, although no detection says so
 
     def __post_init__(self) -> None:
         """Refuses settings without sense."""
         if self.redetect_every == 0:
             raise ValueError("redetect_every is 0; give a number of frames, or a negative one for never")
-        if self.detect_every < 1 or self.forget_after < 1:
-            raise ValueError(f"detect_every {self.detect_every} and forget_after {self.forget_after} must be positive")
-        if not (0 < self.same_face < 1 and 0 < self.merge_above < 1 and self.reach >= 0):
-            raise ValueError(
-                f"same_face {self.same_face} and merge_above {self.merge_above} are overlaps between 0 and 1, "
-                f"reach {self.reach} must not be negative"
-            )
+        for name in ("detect_every", "confirm_after", "look_for", "forget_after", "reach"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
+        for name in ("same_face", "merge_above"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it is an overlap between 0 and 1")
+        for name in ("alike_far", "alike_here"):
+            if not -1 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it is a correlation between -1 and 1")
 
     def fit_configs(self, family: str) -> tuple[FitConfig, FitConfig]:
         """Settings for faces that are looked for, and for faces that are followed, with a family of patch experts.

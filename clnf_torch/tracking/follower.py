@@ -13,6 +13,7 @@ from clnf_torch.pipeline.detector import LandmarkDetector
 from clnf_torch.pipeline.result import FitResult
 from clnf_torch.tracking.association import landmark_boxes
 from clnf_torch.tracking.config import VideoConfig
+from clnf_torch.tracking.looks import looks_of
 from clnf_torch.tracking.result import at_rest
 from clnf_torch.tracking.rows import put_rows
 from clnf_torch.tracking.state import Tracks, TrackState
@@ -101,6 +102,10 @@ class Follower:
             return templates
         new = cut_templates(scene.grey, tracks.video, landmark_boxes(tracks.landmarks))
         return new.where(found, templates)
+
+    def looks(self, scene: Scene, landmarks: Tensor, video: Tensor) -> Tensor:
+        """What faces with these landmarks (K, N, 2) look like, shape (K, 256)."""
+        return looks_of(scene.grey, video, landmarks, self.detector.model.pdm.mean)
 
     def _by_template(self, state: TrackState, scene: Scene) -> ShapeParams:
         """Parameters moved to where the faces' pictures of the frame before are found."""

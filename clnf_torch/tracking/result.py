@@ -29,6 +29,7 @@ class VideoResult:
     age: Tensor  # (R,) int64: frames since the face was first seen
     success: Tensor  # (R,) bool: the face was found. OpenFace: a first detection counts, whatever the validator says
     detected: Tensor  # (R,) bool: the face was fitted in a detected box
+    confirmed: Tensor  # (R,) bool: the face was found in several frames by now, or its box was given: it is no mistake
 
 
 def at_rest(model: LandmarkModel, tracks: Tracks) -> FitResult:

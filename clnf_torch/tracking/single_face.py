@@ -64,6 +64,7 @@ def step_single_face(follower: Follower, state: TrackState, scene: Scene) -> tup
         age=age,
         success=torch.where(found, accepted, tracks.success),
         detected=accepted,
+        confirmed=torch.ones_like(accepted),
     )
     return state, result
 

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from clnf_torch.models.pdm import PDM
 from clnf_torch.models.shape_params import ShapeParams
+from clnf_torch.tracking.looks import PIXELS
 from clnf_torch.tracking.rows import join_rows, take_rows
 from clnf_torch.tracking.template import Templates
 
-FORMAT, VERSION = "clnf_torch track state", 1
+FORMAT, VERSION = "clnf_torch track state", 2
 NO_FAILURE = -1  # OpenFace ``failures_in_a_row``: begins here, so that the first failure makes it 0
 
 
@@ -23,8 +24,10 @@ class Tracks:
     video: Tensor  # (R,) int64
     identity: Tensor  # (R,) int64, never used for another face of the video
     age: Tensor  # (R,) int64: frames since the face was first seen
+    seen: Tensor  # (R,) int64: frames in which the face was found, of many faces per video
     params: ShapeParams  # where the next fit starts
     landmarks: Tensor  # (R, N, 2) pixels
+    looks: Tensor  # (R, 256) what the face looks like on average, 0 where that is not known
     certainty: Tensor  # (R,) of the last validation
     initialised: Tensor  # (R,) bool: there is a face to be followed. OpenFace ``tracking_initialised``
     success: Tensor  # (R,) bool: the last fit succeeded. OpenFace ``detection_success``
@@ -46,8 +49,10 @@ class Tracks:
             video=video,
             identity=identity,
             age=torch.zeros_like(video),
+            seen=torch.zeros_like(video),
             params=params,
             landmarks=like.new_zeros(rows, pdm.num_landmarks, 2),
+            looks=like.new_zeros(rows, PIXELS),
             certainty=like.new_zeros(rows),
             initialised=never,
             success=never,

@@ -85,10 +85,11 @@ class VideoTracker:
         order = (video[:, None] == video).tril(-1).sum(1)
         tracks = Tracks.unseen(pdm, video, state.next_identity[video] + order)
         tracks = _moved(tracks, torch.arange(len(video), device=video.device), params)
+        sure = torch.full_like(tracks.seen, self.config.confirm_after)
         return replace(
             state,
             next_identity=state.next_identity.index_add(0, video, torch.ones_like(video)),
-            tracks=join_rows(state.tracks, replace(tracks, landmarks=pdm.landmarks(params))),
+            tracks=join_rows(state.tracks, replace(tracks, landmarks=pdm.landmarks(params), seen=sure)),
             templates=Templates.join(state.templates, Templates.none(len(video), video.device)),
         )
 

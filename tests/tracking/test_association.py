@@ -1,11 +1,18 @@
-"""Partners by overlap and distance, against the plain greedy loop; leaders of overlapping tracks."""
+"""Partners against the plain greedy loop; scores by overlap, and by place and looks; leaders of overlapping tracks."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from clnf_torch.tracking.association import associate, distance_scores, landmark_boxes, leaders, overlap_scores
+from clnf_torch.tracking.association import (
+    associate,
+    distances,
+    landmark_boxes,
+    leaders,
+    overlap_scores,
+    recognition_scores,
+)
 
 NEVER = -torch.inf
 
@@ -35,22 +42,16 @@ def test_as_the_plain_loop(rng, shape, levels):
     for _ in range(20):
         score = torch.randint(0, levels, shape, generator=rng).double()
         score = score.masked_fill(torch.rand(shape, generator=rng) < 0.4, NEVER)
-        assert associate([score]).tolist() == greedy(score)
+        assert associate(score).tolist() == greedy(score)
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0)])
 def test_nobody(shape):
-    assert associate([torch.zeros(shape)] * 2).tolist() == [-1] * shape[1]
+    assert associate(torch.zeros(shape)).tolist() == [-1] * shape[1]
 
 
 def test_what_is_not_a_number_is_no_pair():
-    assert associate([torch.tensor([[torch.nan, 1.0], [NEVER, NEVER]])]).tolist() == [-1, 0]
-
-
-def test_one_criterion_after_the_other():
-    first = torch.tensor([[0.9, NEVER, NEVER], [NEVER, NEVER, NEVER], [NEVER, NEVER, NEVER]])
-    second = torch.tensor([[5.0, 5.0, 5.0], [4.0, 3.0, NEVER], [NEVER, NEVER, NEVER]])
-    assert associate([first, second]).tolist() == [0, 1, -1]
+    assert associate(torch.tensor([[torch.nan, 1.0], [NEVER, NEVER]])).tolist() == [-1, 0]
 
 
 def test_overlaps():
@@ -59,12 +60,18 @@ def test_overlaps():
     torch.testing.assert_close(score, torch.tensor([[1.0, 1 / 3, NEVER, NEVER]]))
 
 
-def test_distances_are_in_widths():
-    together = torch.ones(1, 3, dtype=torch.bool)
-    found = torch.tensor([[6.0, 8, 10, 10], [9, 0, 10, 10], [0, 0, 21, 10]])  # a width away, less, and too wide
-    score = distance_scores(boxes((0, 0)), found, together, reach=1.0)
-    torch.testing.assert_close(score, torch.tensor([[-1.0, -0.9, NEVER]]))
-    assert (distance_scores(boxes((0, 0)), found, ~together, reach=1.0) == NEVER).all()
+def test_distances_are_in_mean_widths():
+    found = torch.tensor([[6.0, 8, 10, 10], [0, 0, 30, 10]])  # a width away; half a width, of widths 10 and 30
+    torch.testing.assert_close(distances(boxes((0, 0)), found), torch.tensor([[1.0, 0.5]]))
+
+
+def test_the_further_away_the_more_alike():
+    away = torch.tensor([[0.0, 0.25, 0.25, 1.0, 1.0, 7.0]])
+    alike = torch.tensor([[-1.0, -0.1, -0.2, 0.7, 0.5, 0.8]])
+    score = recognition_scores(alike, away, torch.ones(1, 6, dtype=torch.bool), far=0.6)
+    # what is asked for is -1, -0.2, -0.2, 0.6, 0.6 and 0.6
+    torch.testing.assert_close(score, torch.tensor([[0.0, 0.1, 0.0, 0.1, NEVER, 0.2]]))
+    assert (recognition_scores(alike, away, torch.zeros(1, 6, dtype=torch.bool), far=0.6) == NEVER).all()
 
 
 def test_leaders():

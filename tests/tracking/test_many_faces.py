@@ -10,7 +10,9 @@ import torch
 
 from clnf_torch.detection.faces import FaceBoxes
 from clnf_torch.tracking import VideoConfig, VideoResult, VideoTracker
-from tests.tracking.world import HEIGHT, MANY, WIDTH, Fitter, Rectangles, frame
+from tests.tracking.world import FIRST, HEIGHT, MANY, WIDTH, Fitter, Rectangles, frame
+
+LASTING = replace(MANY, forget_after=1000)
 
 
 def make(config: VideoConfig = MANY, **kwargs) -> VideoTracker:
@@ -57,7 +59,7 @@ def test_a_face_that_is_hidden_by_another_comes_back_as_itself():
 def test_a_face_that_leaves_and_returns_keeps_its_identity():
     positions = [*range(150, 240, 6), *range(240, 148, -6)]
     walk = [frame((40, 60, 80), (x, 60, 90)) for x in positions]
-    results = run(make(), walk)
+    results = run(make(LASTING), walk)
     assert places(results[-1]) == {0: (40, 60), 1: (150, 60)}
     lost = [result for result in results if len(places(result)) == 1]
     assert lost and all(result.identity.tolist() == [0, 1] for result in lost)  # the lost one keeps its row
@@ -73,13 +75,52 @@ def test_a_face_that_stays_away_is_forgotten_and_its_number_not_used_again():
 
 def test_a_lost_face_is_looked_for_at_once():
     """It jumps between two looks at the whole frame, to where no window reaches."""
-    results = run(make(replace(MANY, reach=3.0)), [frame((60, 60, 80))] * 3 + [frame((130, 60, 80))])
+    results = run(make(), [frame((60, 60, 80))] * 3 + [frame((130, 60, 80))])
     assert places(results[-1]) == {0: (130, 60)} and results[-1].detected.item()
 
 
-def test_a_face_out_of_reach_is_a_new_one():
-    results = run(make(), [frame((60, 60, 80))] * 3 + [frame((130, 60, 80))])
+def test_a_face_that_looks_otherwise_is_a_new_one():
+    results = run(make(), [frame((60, 60, 80))] * 3 + [frame((130, 60, 90))])
     assert places(results[-1]) == {1: (130, 60)} and results[-1].identity.tolist() == [0, 1]
+
+
+def test_faces_that_were_lost_together_are_told_apart_by_their_looks():
+    """While nobody looks they change places; each is nearer to where the other one was."""
+    walk = [frame((60, 60, 80), (140, 60, 90))] * 3 + [frame()] * 2 + [frame((130, 60, 80), (70, 60, 90))] * 6
+    results = run(make(LASTING), walk)
+    assert places(results[-1]) == {0: (130, 60), 1: (70, 60)}
+
+
+def test_a_face_that_was_lost_long_ago_rests_and_is_known_again():
+    """It has no row and is not fitted any more, until it is found again out of reach of where it was."""
+    config = replace(LASTING, look_for=4, reach=1.0)
+    walk = [frame((40, 60, 80))] * 2 + [frame()] * 12 + [frame((160, 60, 80))] * 5
+    tracker = make(config)
+    results = run(tracker, walk)
+    assert [result.identity.tolist() for result in results] == [[0]] * 6 + [[]] * 9 + [[0]] * 4
+    assert places(results[-1]) == {0: (160, 60)} and results[-1].age.item() == 18
+    wide = [len(call.frame) for call in tracker.detector.calls if call.windows == FIRST.window_sizes]
+    assert wide == [1] * 5  # found twice, and looked for in between while it did not rest
+
+
+def test_a_lost_face_is_not_taken_up_by_what_looks_otherwise():
+    """Something else is where it was, which the validator likes, and which no detection shows."""
+    tracker = make(LASTING)
+    state, _ = tracker.step(tracker.begin(), frame((60, 60, 80))[None])
+    state, lost = tracker.step(state, frame()[None])
+    state, other = tracker.step(state, frame((60, 60, 90))[None])
+    assert not lost.success.any() and not other.success.any()
+    state, same = tracker.step(state, frame((60, 60, 80))[None])
+    assert places(same) == {0: (60, 60)}
+
+
+def test_a_face_that_is_lost_before_it_is_confirmed_rests_soon():
+    walk = [frame((60, 60, 80))] * 2 + [frame()] * 3 + [frame((60, 60, 80))] * 3 + [frame()]
+    results = run(make(replace(LASTING, confirm_after=4)), walk)
+    assert [result.identity.tolist() for result in results] == [[0]] * 4 + [[]] + [[0]] * 4
+    assert [result.success.tolist() for result in results[2:4]] == [[False], [False]]
+    assert [result.confirmed.tolist() for result in results[5:]] == [[False], [True], [True], [True]]
+    assert not results[-1].success.any()
 
 
 def test_a_lost_face_does_not_take_over_one_that_passes_by():

@@ -61,7 +61,7 @@ def test_on_another_device():
     ("change", "message"),
     [
         ({"format": "clnf_torch bundle"}, "expected a 'clnf_torch track state'"),
-        ({"version": 2}, "of version 2"),
+        ({"version": 1}, "of version 1"),
         ({"identity": None}, "lacks 'identity'"),
         ({"preferred": torch.zeros(5, 2)}, "do not make a state"),
     ],

@@ -135,7 +135,11 @@ def test_no_videos():
         {"forget_after": 0},
         {"same_face": 0.0},
         {"merge_above": 1.0},
-        {"reach": -1.0},
+        {"reach": 0.0},
+        {"confirm_after": 0},
+        {"look_for": 0},
+        {"alike_far": 1.1},
+        {"alike_here": -1.1},
     ],
 )
 def test_settings_without_sense_are_refused(settings):

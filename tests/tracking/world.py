@@ -1,4 +1,4 @@
-"""A world of grey rectangles: its pictures, a detector that sees each as a face, and one that fits and follows them."""
+"""A world of mottled rectangles: its pictures, a detector that sees each as a face, one that fits and follows them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,14 @@ HEIGHT, WIDTH = 120, 200
 FACE = (40.0, 40.0)  # width and height of a face whose landmarks fill the rectangle
 FIRST = FitConfig(window_sizes=(11, 9))
 SINGLE = VideoConfig(preset=FIRST, small_windows=(0, 9), single_face=True)
-MANY = VideoConfig(preset=FIRST, small_windows=(0, 9), detect_every=5, forget_after=20)
+MANY = VideoConfig(preset=FIRST, small_windows=(0, 9), detect_every=5, confirm_after=1, forget_after=20)
+
+
+def mottled(level: int) -> Tensor:
+    """A face of a grey level, a multiple of 10, whose pixels differ by up to 9; each level in its own way."""
+    rough = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(level))
+    fine = torch.nn.functional.interpolate(rough, (41, 41), mode="bilinear")[0, 0]
+    return (level + 10 * (fine - fine.min()) / (fine.max() - fine.min())).clamp_max(level + 9).to(torch.uint8)
 
 
 def frame(*faces: tuple[float, float, int]) -> Tensor:
@@ -26,13 +33,19 @@ def frame(*faces: tuple[float, float, int]) -> Tensor:
     grey = torch.zeros(HEIGHT, WIDTH, dtype=torch.uint8)
     for x, y, level in reversed(faces):
         left, top = round(x - FACE[0] / 2), round(y - FACE[1] / 2)
-        grey[max(top, 0) : max(top + 41, 0), max(left, 0) : max(left + 41, 0)] = level
+        place = grey[max(top, 0) : max(top + 41, 0), max(left, 0) : max(left + 41, 0)]
+        place.copy_(mottled(level)[max(-top, 0) :, max(-left, 0) :][: place.shape[0], : place.shape[1]])
     return grey
+
+
+def tens(grey: Tensor) -> Tensor:
+    """The level of the face that each pixel belongs to."""
+    return grey - grey % 10
 
 
 def boxes_of(grey: Tensor) -> list[tuple[int, list[float]]]:
     """Grey level and box of every face of a picture."""
-    found = []
+    found, grey = [], tens(grey)
     for level in grey.unique().tolist():
         rows, columns = (grey == level).nonzero(as_tuple=True)
         if level and len(rows) > 200:
@@ -117,7 +130,7 @@ class Fitter(LandmarkDetector):
         x, y, width, height = box
         rows = slice(max(round(y - margin), 0), max(round(y + height + margin), 0))
         columns = slice(max(round(x - margin), 0), max(round(x + width + margin), 0))
-        counts = grey[rows, columns].flatten().long().bincount(minlength=256)
+        counts = tens(grey)[rows, columns].flatten().long().bincount(minlength=256)
         counts[0] = 0
         level = int(counts.argmax())
         return next((each for each in boxes_of(grey) if each[0] == level), None) if counts[level] > self.least else None
