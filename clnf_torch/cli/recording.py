@@ -11,6 +11,7 @@ import torch
 from clnf_torch.cli.drawing import draw_result
 from clnf_torch.cli.frames import FrameSource
 from clnf_torch.cli.lanes import Seen
+from clnf_torch.cli.mistakes import Undecided
 from clnf_torch.cli.rows import FaceRows, face_table
 from clnf_torch.cli.tables import FaceFiles, face_files
 from clnf_torch.cli.video import DrawnVideo, video_file
@@ -46,10 +47,22 @@ class Recording:
     frames: int = 0
     found: int = 0  # frames with at least one face
     faces: set[int] = field(default_factory=set)  # identities that were found
+    undecided: Undecided = field(default_factory=Undecided)
     waiting: list[FaceRows] = field(default_factory=list)
 
     def __call__(self, seen: Seen) -> None:
         """Takes the next frame."""
+        for decided in self.undecided(seen):
+            self._take(decided)
+
+    def end(self) -> None:
+        """Takes it that there are no more frames."""
+        for decided in self.undecided.end():
+            self._take(decided)
+        self.flush()
+
+    def _take(self, seen: Seen) -> None:
+        """Takes the next frame whose faces are no mistakes."""
         names = seen.result.identity[seen.result.success].tolist()
         self.frames += 1
         self.found += bool(names)
@@ -106,5 +119,5 @@ def recording(source: FrameSource, detector: LandmarkDetector, options: RecordOp
         files = stack.enter_context(face_files(options.outputs.targets, head))
         drawing = stack.enter_context(video_file(draw, source.rate)) if draw else None
         record = Recording(files, drawing, detector, options)
-        stack.callback(record.flush)
+        stack.callback(record.end)
         yield record
