@@ -29,11 +29,9 @@ class Undecided:
             yield self._numbered(self.waiting.popleft(), sure)
 
     def end(self) -> Iterator[Seen]:
-        """Gives the frames that wait when the video ends; with those faces that are followed to the end."""
+        """Gives the frames that wait when the video ends; faces that were in doubt until then are true ones."""
         sure = self._sure()
-        if self.waiting:
-            last = self.waiting[-1].result
-            sure |= set(last.identity[last.success].tolist())
+        sure.update(self.waiting[-1].result.identity.tolist() if self.waiting else ())
         while self.waiting:
             yield self._numbered(self.waiting.popleft(), sure)
 
