@@ -13,6 +13,7 @@ import typer
 from clnf_torch.cli.boxes import Box, BoxError, boxes_of, read_boxes_file
 from clnf_torch.cli.console import complain
 from clnf_torch.geometry.camera import Intrinsics
+from clnf_torch.models.bundle import default_bundle
 
 STDOUT = Path("-")
 
@@ -31,7 +32,15 @@ class NumericsName(str, Enum):
     exact = "exact"
 
 
-Model = Annotated[Path, typer.Option(metavar="OUT.pt", help="A bundle from clnf-torch convert.")]
+Model = Annotated[
+    Path,
+    typer.Option(
+        metavar="MODEL.pt",
+        default_factory=default_bundle,
+        show_default="the one that is installed with the program",
+        help="A bundle from clnf-torch convert or train.",
+    ),
+]
 GivenBox = Annotated[
     tuple[float, float, float, float] | None,
     typer.Option(metavar="X Y W H", help="The face in every picture: brows to chin, jaw to jaw, pixels."),

@@ -59,13 +59,20 @@ def describe_sources(bundle: Mapping[str, Any]) -> Iterator[str]:
     for skipped in bundle.get("skipped", ()):
         yield f"  skipped            {skipped['entry']}: {skipped['reason']}"
     for source in bundle.get("sources", ()):
+        if "sha256" not in source:  # a set of annotated faces, not a file
+            yield f"  trained on         {source['name']}"
+            continue
         yield f"  source             {source['name']}, {source['bytes']:,} bytes, {PUBLISHED[source['published']]}"
         yield f"                     sha256 {source['sha256']}"
 
 
 def _describe_experts(record: Mapping[str, Any]) -> Iterator[str]:
-    """Lines on the patch experts of one scale."""
-    family, views, support = record["family"].upper(), len(record["visible"]), record["support"]
+    """Lines on the experts of one scale."""
+    if record["family"] == "repeat":
+        yield f"  experts again      those of scale {record['of'] + 1}"
+        return
+    family, views = record["family"].upper(), len(record["visible"])
+    support = record["width"] if family == "JOINT" else record["support"]
     yaws = ", ".join(f"{math.degrees(center[1]):.0f}" for center in record["view_centers"].tolist())
     yield f"  experts at {record['scale']:<8g}{family}, {support} x {support} px, {views} views at yaw {yaws}"
     yield from (f"                     {line}" for line in _DETAILS[record["family"]](record))
@@ -111,7 +118,15 @@ def _describe_svr(record: Mapping[str, Any]) -> Iterator[str]:
     yield f"{experts} experts over all views, modalities {' and '.join(record['modalities'])}, {kind}"
 
 
-_DETAILS = {"cen": _describe_cen, "ccnf": _describe_ccnf, "svr": _describe_svr}
+def _describe_joint(record: Mapping[str, Any]) -> Iterator[str]:
+    """What joint experts are made of."""
+    numbers = sum(weights.numel() for weights in record["network"].values())
+    channels = "-".join(map(str, record["widths"]))
+    kind = _type(next(iter(record["network"].values())))
+    yield f"one network for {len(record['visible'][0])} landmarks, {channels} channels, {numbers:,} weights, {kind}"
+
+
+_DETAILS = {"joint": _describe_joint, "cen": _describe_cen, "ccnf": _describe_ccnf, "svr": _describe_svr}
 
 
 def _type(weights: Tensor) -> str:

@@ -5,11 +5,11 @@ from pathlib import Path
 import torch
 
 from clnf_torch.detection.mtcnn import MTCNN, MTCNNConfig, build_mtcnn
-from clnf_torch.models.bundle import BundleError, load_bundle
+from clnf_torch.models.bundle import BundleError, default_bundle, load_bundle
 
 
 def load_face_detector(
-    path: str | Path,
+    path: str | Path | None = None,
     device: torch.device | str = "cpu",
     *,
     dtype: torch.dtype = torch.float32,
@@ -18,7 +18,7 @@ def load_face_detector(
     """The face detector in a weights file.
 
     Args:
-        path: A bundle from ``clnf-torch convert``.
+        path: A bundle from ``clnf-torch convert``; None: the one that is installed with the package.
         device: Where to put it.
         dtype: Number type of the arithmetic.
         config: Settings; None: those that the bundle names, and OpenFace's for the others.
@@ -26,6 +26,7 @@ def load_face_detector(
     Raises:
         BundleError: The file is no bundle, or holds no face detector.
     """
+    path = path or default_bundle()
     record = load_bundle(path).get("face_detector")
     if record is None:
         raise BundleError(

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from clnf_torch.geometry.pyramid import Pyramid
 from clnf_torch.geometry.sampling import (
     MARGIN,
     Cells,
@@ -26,11 +27,12 @@ class Pictures:
 
     def __init__(self, grey: Tensor, frame: Tensor) -> None:
         self._padded, self._frame = pad_with_black(grey), frame
+        self._sizes: list[Pyramid] = []  # one, once smooth areas were cut
 
     def rows(self, index: Tensor) -> "Pictures":
         """The same pictures for other faces: those of these rows."""
         other = object.__new__(Pictures)
-        other._padded, other._frame = self._padded, self._frame[index]
+        other._padded, other._frame, other._sizes = self._padded, self._frame[index], self._sizes
         return other
 
     @property
@@ -41,9 +43,13 @@ class Pictures:
 
     def without_last_pixels(self) -> "Pictures":
         """The same pictures, black in their last row and column."""
+        return Pictures(self._grey[:, :-1, :-1], self._frame)
+
+    @property
+    def _grey(self) -> Tensor:
+        """The pictures (F, H, W) without their margins."""
         height, width = self.size
-        grey = self._padded[:, MARGIN : MARGIN + height, MARGIN : MARGIN + width]
-        return Pictures(grey[:, :-1, :-1], self._frame)
+        return self._padded[:, MARGIN : MARGIN + height, MARGIN : MARGIN + width]
 
     def read(self, cells: Cells, dtype: torch.dtype) -> Tensor:
         """Grey levels of faces between pixels, shape (B, ...), the shape of the cells; 0 outside the picture."""
@@ -74,6 +80,12 @@ class Pictures:
         ]
         return torch.cat(areas)
 
+    def cut_smooth_areas(self, landmarks: Tensor, to_image: Tensor, width: int) -> Tensor:
+        """Areas as `cut_areas` cuts them, exactly and without aliasing: large faces come from smaller pictures."""
+        if not self._sizes:
+            self._sizes.append(Pyramid.of(self._grey))
+        return self._sizes[0].read(self._frame, area_to_picture(landmarks, to_image, width), width)
+
 
 class Looking:
     """What experts see of the pictures of B faces, and which faces have anything to see.
@@ -87,14 +99,19 @@ class Looking:
         self._pictures, self._on_32nds = pictures, on_32nds
         self.readable = torch.ones(())  # (B,) bool once areas were cut: faces that showed nothing but finite numbers
 
-    def cut_areas(self, centres: Tensor, to_image: Tensor, width: int) -> Tensor:
+    def cut_areas(self, centres: Tensor, to_image: Tensor, width: int, *, smooth: bool = False) -> Tensor:
         """Areas (B, K, A, A) around points (B, K, 2) of each face; black ones of faces that cannot be read."""
-        areas = self._pictures.cut_areas(centres, to_image, width, self._on_32nds)
+        areas = self._cut(centres, to_image, width, smooth)
         self.readable = areas.sum((-3, -2, -1)).isfinite()
         if areas.requires_grad:  # rows that cannot be read look beside the picture, and send no NaN back
-            centres = centres.where(self.readable[:, None, None], BESIDE)
-            areas = self._pictures.cut_areas(centres, to_image, width, self._on_32nds)
+            areas = self._cut(centres.where(self.readable[:, None, None], BESIDE), to_image, width, smooth)
         return torch.where(self.readable[:, None, None, None], areas, 0)
+
+    def _cut(self, centres: Tensor, to_image: Tensor, width: int, smooth: bool) -> Tensor:
+        """Areas as they are; smooth ones lie exactly where they lie, whatever the numerics."""
+        if smooth:
+            return self._pictures.cut_smooth_areas(centres, to_image, width)
+        return self._pictures.cut_areas(centres, to_image, width, self._on_32nds)
 
 
 def area_to_picture(landmarks: Tensor, to_image: Tensor, width: int) -> Tensor:

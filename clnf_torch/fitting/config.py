@@ -114,18 +114,17 @@ PRESETS = {
 }
 
 _JOINT = FitConfig(
-    window_sizes=(15, 15),
-    iterations=5,
-    sigma=(2.0, 1.5),
-    regularisation=(1.0, 1.0),
+    window_sizes=(41, 15, 15),
+    sigma=(8.0, 2.0, 1.5),
+    regularisation=(0.3, 0.3, 0.1),
     adapt=False,
     any_size=True,
 )
 JOINT_PRESETS = {
     "default": _JOINT,
-    "tracking": replace(_JOINT, window_sizes=(0, 15)),
-    "wild": replace(_JOINT, window_sizes=(21, 15), iterations=10, multi_view=True),
-}  # of joint experts, which were trained here
+    "tracking": replace(_JOINT, window_sizes=(0, 15, 15)),
+    "wild": replace(_JOINT, iterations=10, multi_view=True),
+}  # of joint experts: coarse ones, asked twice, then fine ones; benchmarks/README.md says how the numbers were chosen
 
 
 PART_PRESETS = {

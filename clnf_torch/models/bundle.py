@@ -1,6 +1,7 @@
 """The weights file: one `.pt` of plain values and tensors, read without a copy in memory and built into a model."""
 
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,19 @@ from clnf_torch.models.patch_experts.joint import JointExperts
 from clnf_torch.models.patch_experts.svr import SVRExperts
 from clnf_torch.models.pdm import PDM
 
+FAST = torch.channels_last  # the order of numbers in which convolutions are fastest
 FORMAT, VERSION = "clnf_torch bundle", 1
+WEIGHTS = "clnf_torch.weights", "default.pt"  # where the bundle is that is installed with the package
 
 
 class BundleError(ValueError):
     """A file is no weights bundle, or not one that this version can read."""
+
+
+def default_bundle() -> Path:
+    """The file of the bundle that is installed with the package."""
+    package, name = WEIGHTS
+    return Path(str(resources.files(package).joinpath(name)))
 
 
 def load_bundle(path: str | Path) -> dict[str, Any]:
@@ -74,7 +83,10 @@ def build_model(bundle: Mapping[str, Any], dtype: torch.dtype = torch.float32) -
 def _build_landmark_model(model: Mapping[str, Any], dtype: torch.dtype) -> LandmarkModel:
     """A shape with its patch experts, and its parts likewise."""
     pdm = PDM(*(model["pdm"][name].to(dtype) for name in ("mean", "modes", "variances")))
-    experts = [_build_experts(record, dtype) for record in model["experts"]]
+    experts: list[Experts] = []
+    for record in model["experts"]:
+        again = record["family"] == "repeat"  # the experts of an earlier scale are asked once more
+        experts.append(experts[record["of"]] if again else _build_experts(record, dtype))
     rules = model["early_termination"]
     early = EarlyTermination(*(rules[k].to(dtype) for k in ("weights", "biases", "cutoffs"))) if rules else None
     parts = [_build_part(record, dtype) for record in model.get("parts", ())]
@@ -104,26 +116,29 @@ def _build_experts(record: Mapping[str, Any], dtype: torch.dtype) -> Experts:
 def _build_cen(common: dict[str, Any], record: Mapping[str, Any], dtype: torch.dtype) -> Experts:
     """CEN experts."""
     stacks = [ExpertStack(stack["weights"], stack["biases"], stack["activations"]) for stack in record["stacks"]]
-    return CENExperts(**common, support=int(record["support"]), expert=record["expert"], flipped=record["flipped"], stacks=stacks)
+    support = int(record["support"])
+    return CENExperts(**common, support=support, expert=record["expert"], flipped=record["flipped"], stacks=stacks)
 
 
 def _build_ccnf(common: dict[str, Any], record: Mapping[str, Any], dtype: torch.dtype) -> Experts:
     """CCNF experts."""
     numbers = {name: record[name].to(dtype) for name in ("biases", "alphas", "betas")}
-    return CCNFExperts(**common, support=int(record["support"]), weights=record["weights"], **numbers, components=record["components"])
+    kept = {"weights": record["weights"], "components": record["components"]}
+    return CCNFExperts(**common, support=int(record["support"]), **numbers, **kept)
 
 
 def _build_svr(common: dict[str, Any], record: Mapping[str, Any], dtype: torch.dtype) -> Experts:
     """SVR experts."""
     numbers = {name: record[name].to(dtype) for name in ("scalings", "biases")}
-    return SVRExperts(**common, support=int(record["support"]), weights=record["weights"], **numbers, modalities=record["modalities"])
+    kept = {"weights": record["weights"], "modalities": record["modalities"]}
+    return SVRExperts(**common, support=int(record["support"]), **numbers, **kept)
 
 
 def _build_joint(common: dict[str, Any], record: Mapping[str, Any], dtype: torch.dtype) -> Experts:
     """Joint experts."""
     network = HeatMapNetwork(common["visible"].shape[1], record["widths"], normalised=False)
     network.load_state_dict({name: tensor.to(dtype) for name, tensor in record["network"].items()})
-    return JointExperts(**common, width=int(record["width"]), network=network.to(dtype))
+    return JointExperts(**common, width=int(record["width"]), network=network.to(dtype, memory_format=FAST))
 
 
 _FAMILIES = {"cen": _build_cen, "ccnf": _build_ccnf, "svr": _build_svr, "joint": _build_joint}

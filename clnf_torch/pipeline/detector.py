@@ -14,7 +14,7 @@ from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
 from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, search_hypotheses
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.fitting.parts import FaceWithParts, fit_parts
-from clnf_torch.models.bundle import build_model, load_bundle
+from clnf_torch.models.bundle import build_model, default_bundle, load_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import Numerics, numerics_named
 from clnf_torch.models.shape_params import ShapeParams
@@ -237,7 +237,7 @@ class LandmarkDetector(nn.Module):
 
 
 def load(
-    path: str | Path,
+    path: str | Path | None = None,
     device: torch.device | str = "cpu",
     *,
     dtype: torch.dtype = torch.float32,
@@ -246,7 +246,7 @@ def load(
     """The detector in a weights file.
 
     Args:
-        path: A bundle from ``clnf-torch convert``.
+        path: A bundle from ``clnf-torch convert`` or ``train``; None: the one that is installed with the package.
         device: Where to put it; on the CPU the weights stay in the file until they are used.
         dtype: Number type of the arithmetic.
         numerics: "openface" or "exact"; None: what the bundle was made for.
@@ -254,7 +254,7 @@ def load(
     Raises:
         BundleError: The file is no bundle.
     """
-    bundle = load_bundle(path)
+    bundle = load_bundle(path or default_bundle())
     record = bundle.get("validator")
     detector = LandmarkDetector(
         build_model(bundle, dtype),

@@ -40,6 +40,7 @@ def load_checkpoint(path: Path, task: str) -> dict[str, Any] | None:
         raise CheckpointError(f"{path}: expected a checkpoint, found a damaged or another file; remove it") from error
     if found != task:
         raise CheckpointError(
-            f"{path}: is a checkpoint of another training ({found}); this one is ({task}): remove it, or change the folder"
+            f"{path}: is a checkpoint of another training ({found}); remove it to begin this one ({task}), "
+            "or choose another folder"
         )
     return state

@@ -1,4 +1,4 @@
-"""The whole training of a landmark model of joint experts: shape, then scale after scale, from annotated faces alone."""
+"""The whole training of a landmark model of joint experts: its shape, then one scale after the other."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ FINE = JointConfig(
     widths=(24, 48, 96, 160, 256),
     aim=Aim(turn=0.1, size=0.06, shift=3.0),
     levels=2,
-    steps=14000,
+    steps=8000,
     batch=32,
 )  # sees it as the coarse experts have left it
 
@@ -48,6 +48,7 @@ class Recipe:
 
     shape: ShapeConfig = field(default_factory=ShapeConfig)
     scales: tuple[JointConfig, ...] = (COARSE, FINE)
+    passes: tuple[int, ...] = (0, 0, 1)  # the scales that a fit goes through: coarse twice, since turned faces move far
     seed: int = 0
 
 
@@ -84,7 +85,7 @@ def train_landmark_model(
         training = JointTraining(config, stage, params.rotation[:, 1], mirror, recipe.seed + number)
         _train(training, folder / f"scale_{number}.pt", f"{config} {recipe.seed} {len(faces)}", report)
         experts.append(joint_experts(config, training.experts().cpu(), len(mirror)))
-    return LandmarkModel(pdm.cpu(), experts, "joint")
+    return LandmarkModel(pdm.cpu(), [experts[number] for number in recipe.passes], "joint")
 
 
 def joint_experts(config: JointConfig, network: torch.nn.Module, landmarks: int) -> JointExperts:

@@ -1,15 +1,30 @@
 """What every family of experts promises: views to choose from, and response maps around landmarks."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from clnf_torch.models.numerics import Numerics
 
-CutAreas = Callable[[Tensor, Tensor, int], Tensor]
-"""Centres in the picture (B, K, 2), the map from area to picture (B, 2, 2), a width A -> grey levels (B, K, A, A)."""
+
+class CutAreas(Protocol):
+    """Shows experts what they want to see of the faces' pictures."""
+
+    def __call__(self, centres: Tensor, to_image: Tensor, width: int, *, smooth: bool = False) -> Tensor:
+        """Areas of the picture, black outside it.
+
+        Args:
+            centres: Their middles, pixels, shape (B, K, 2).
+            to_image: The map from areas to the picture, shape (B, 2, 2).
+            width: Side A of the areas, pixels.
+            smooth: Average the picture's pixels where an area's lie two or more of them apart.
+
+        Returns:
+            Grey levels, shape (B, K, A, A).
+        """
+        ...
 
 
 class Experts(nn.Module, ABC):

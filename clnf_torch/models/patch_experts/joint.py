@@ -25,7 +25,7 @@ class JointExperts(Experts):
         visible: bool, shape (V, N).
         confidence: Shape (V, N).
         width: Side A of the area that the network looks at, in pixels of half a reference pixel.
-        network: Scores (B, N, A / 2, A / 2) for grey areas (B, A, A); the cell in column u of its maps lies at pixel 2 u.
+        network: Scores (B, N, A / 2, A / 2) for grey areas (B, A, A); column u of its maps lies at pixel 2 u.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class JointExperts(Experts):
     ) -> tuple[Tensor, Tensor]:
         """Parts of the face's maps whose middles are the cells nearest to the landmarks; see `Experts.around`."""
         middle = landmarks.mean(1, keepdim=True)
-        maps = self.maps(cut(middle, to_image / ZOOM, self.width)[:, 0])
+        maps = self.maps(cut(middle, to_image / ZOOM, self.width, smooth=True)[:, 0])
         origin = (self.width - 1) / (2 * ZOOM)  # the cell, not a whole one, at the middle of the area
         from_middle = torch.linalg.solve_ex(to_image, (landmarks - middle).mT)[0].mT
         nearest = (from_middle.detach() + origin).round().nan_to_num(0.0).clamp(0, maps.shape[-1] - 1)
