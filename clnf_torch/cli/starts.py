@@ -9,8 +9,9 @@ from torch import Tensor
 
 from clnf_torch.cli.boxes import BoxError, boxes_of, read_boxes_file
 from clnf_torch.detection import FaceDetector
+from clnf_torch.geometry.boxes import extent_boxes
 from clnf_torch.training.annotations import Annotations, read_arrays
-from clnf_torch.training.boxes import box_of_face, extent_boxes, perturb_boxes
+from clnf_torch.training.boxes import box_of_face, perturb_boxes
 from clnf_torch.training.evaluation import Reader
 
 GIVEN, PERTURBED, DETECTED = "given", "perturbed", "detected"

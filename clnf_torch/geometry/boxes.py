@@ -1,4 +1,4 @@
-"""Boxes (x, y, width, height): whole pixels, overlap, and the best of those that overlap."""
+"""Boxes (x, y, width, height): around points, in whole pixels, their overlap, and the best of those that overlap."""
 
 import torch
 from torch import Tensor
@@ -10,6 +10,12 @@ LARGEST = 2.0**29  # pixels; coordinates stay below, so that sums and products o
 def whole_boxes(boxes: Tensor) -> Tensor:
     """Boxes (..., 4) with each number rounded to an int64, halves to the even one; what is not a number becomes 0."""
     return boxes.detach().nan_to_num(0.0).clamp(-LARGEST, LARGEST).round().long()
+
+
+def extent_boxes(points: Tensor) -> Tensor:
+    """The boxes (B, 4) that points (B, N, 2) just fill."""
+    low = points.amin(1)
+    return torch.cat((low, points.amax(1) - low), 1)
 
 
 def overlap(one: Tensor, other: Tensor, of_smaller: bool = False) -> Tensor:

@@ -33,18 +33,23 @@ def read_pictures(frames: Tensor, frame: Tensor | None, faces: int, device: torc
         ValueError: Shapes or types are wrong.
     """
     grey = to_grey(frames.to(device))
-    if frame is None and grey.shape[0] not in (1, faces):
-        raise ValueError(f"{faces} faces in {grey.shape[0]} frames: say with frame (B,) which frame each is in")
+    frame = frame_of_each(grey, frame, faces).to(device)
+    exists = (frame >= 0) & (frame < grey.shape[0])
+    grey = grey if len(grey) else grey.new_zeros(1, *grey.shape[1:])  # something to look at for faces without a frame
+    return Pictures(grey, torch.where(exists, frame, 0)), exists
+
+
+def frame_of_each(frames: Tensor, frame: Tensor | None, faces: int) -> Tensor:
+    """The frame of each face, int64, shape (B,); arguments and errors as of `read_pictures`."""
+    if frame is None and frames.shape[0] not in (1, faces):
+        raise ValueError(f"{faces} faces in {frames.shape[0]} frames: say with frame (B,) which frame each is in")
     if frame is None:
-        frame = torch.arange(faces) if grey.shape[0] == faces else torch.zeros(faces, dtype=torch.int64)
+        frame = torch.arange(faces) if frames.shape[0] == faces else torch.zeros(faces, dtype=torch.int64)
     if frame.shape != (faces,) or frame.is_floating_point():
         raise ValueError(
             f"frame is {frame.dtype} of shape {tuple(frame.shape)}; expected one whole number per face, ({faces},)"
         )
-    frame = frame.to(device, torch.int64)
-    exists = (frame >= 0) & (frame < grey.shape[0])
-    grey = grey if len(grey) else grey.new_zeros(1, *grey.shape[1:])  # something to look at for faces without a frame
-    return Pictures(grey, torch.where(exists, frame, 0)), exists
+    return frame.to(torch.int64)
 
 
 def face_options(

@@ -3,15 +3,9 @@
 import torch
 from torch import Tensor
 
-from clnf_torch.geometry.boxes import overlap
+from clnf_torch.geometry.boxes import extent_boxes, overlap
 
 SAME_FACE = 0.3  # the least overlap of a found box with the extent of the landmarks that it belongs to
-
-
-def extent_boxes(landmarks: Tensor) -> Tensor:
-    """The boxes x, y, width, height (B, 4) that landmarks (B, N, 2) just fill."""
-    low = landmarks.amin(1)
-    return torch.cat([low, landmarks.amax(1) - low], 1)
 
 
 def perturb_boxes(landmarks: Tensor, generator: torch.Generator, size: float = 0.05, center: float = 0.03) -> Tensor:

@@ -17,7 +17,7 @@ import clnf_torch
 from clnf_torch.cli import evaluate as command
 from clnf_torch.cli.media import read_picture
 from clnf_torch.converters import convert
-from clnf_torch.training.boxes import extent_boxes
+from clnf_torch.geometry.boxes import extent_boxes
 from tests.cli.videos import FixedBox
 
 Numbers = dict[str, dict[str, dict[str, float | None]]]

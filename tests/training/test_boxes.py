@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from clnf_torch.geometry.boxes import extent_boxes
 from clnf_torch.training.annotations import read_annotations
-from clnf_torch.training.boxes import box_of_face, extent_boxes, perturb_boxes
+from clnf_torch.training.boxes import box_of_face, perturb_boxes
 
 FACE = torch.tensor([[10.0, 20.0], [50.0, 30.0], [20.0, 100.0]])
 
