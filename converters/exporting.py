@@ -1,4 +1,4 @@
-"""Writes the files of OpenFace back from a bundle."""
+"""Writes the files of OpenFace from a bundle: those it was converted from, or all that a trained model needs."""
 
 import os
 import struct
@@ -7,6 +7,7 @@ from typing import Any
 
 from clnf_torch.converters.openface.cen_export import file_name, write_cen
 from clnf_torch.converters.openface.errors import ConversionError
+from clnf_torch.converters.openface.text_export import text_files
 from clnf_torch.models.archive import write_atomically
 from clnf_torch.models.bundle import BundleError, load_bundle
 
@@ -16,7 +17,8 @@ NOT_A_BUNDLE = "name a bundle that `clnf-torch convert` wrote"
 def export(bundle_path: str | os.PathLike[str], out_dir: str | os.PathLike[str]) -> tuple[Path, ...]:
     """Writes a bundle's CEN experts as OpenFace's ``.dat`` files, one for each scale.
 
-    Files of a bundle that was converted without ``half`` are the source files byte for byte.
+    Files of a bundle that was converted without ``half`` are the source files byte for byte. A model that was trained
+    here comes with all other files that OpenFace needs: shape model, descriptions, early termination, triangulations.
 
     Args:
         bundle_path: The bundle.
@@ -40,7 +42,7 @@ def export(bundle_path: str | os.PathLike[str], out_dir: str | os.PathLike[str])
 
 
 def _write(bundle: dict[str, Any], path: Path, out_dir: Path) -> tuple[Path, ...]:
-    """Writes a file for each scale."""
+    """Writes a file for each scale, and the others of a model that never had any."""
     experts = bundle["model"]["experts"]
     names = [file_name(record) for record in experts]
     if not experts or len(set(names)) < len(names) or any(record["family"] != "cen" for record in experts):
@@ -51,7 +53,11 @@ def _write(bundle: dict[str, Any], path: Path, out_dir: Path) -> tuple[Path, ...
     for name, record in zip(names, experts, strict=True):
         with write_atomically(out_dir / name) as stream:
             write_cen(record, remembered, stream)
-    return tuple(out_dir / name for name in names)
+    texts = {} if remembered else text_files(bundle["model"], names)
+    for name, text in texts.items():
+        with write_atomically(out_dir / name) as stream:
+            stream.write(text.encode())
+    return tuple(out_dir / name for name in (*names, *texts))
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -65,9 +65,9 @@ def test_a_trained_model_comes_out_as_valid_files(model_main, tmp_path):
     convert(model_main, tmp_path / "known.pt")
     forget(tmp_path / "known.pt", tmp_path / "m.pt")
     records = torch.load(tmp_path / "m.pt", weights_only=True)["model"]["experts"]
-    files = export_all(tmp_path, tmp_path, 2)
-    assert [path.name for path in files] == ["cen_patches_0.25_of.dat", "cen_patches_0.50_of.dat"]
-    for path, record in zip(files, records, strict=True):
+    files = export_all(tmp_path, tmp_path, 7)
+    assert [path.name for path in files[:2]] == ["cen_patches_0.25_of.dat", "cen_patches_0.50_of.dat"]
+    for path, record in zip(files[:2], records, strict=True):
         check_file_against_record(path, record)
         cen = read_cen(path, POINTS)
         assert np.array_equal(cen.own >= 0, cen.visible)  # mirrored experts are written out
@@ -82,6 +82,29 @@ def test_an_exported_trained_model_converts_again(model_main, tmp_path):
     records = torch.load(tmp_path / "again.pt", weights_only=True)["model"]["experts"]
     for record in records:
         check_file_against_record(model_main.parent / record["openface"]["file"], record)
+
+
+def test_an_exported_trained_model_is_complete(free_model, tmp_path):
+    convert(free_model, tmp_path / "known.pt")
+    bundle = torch.load(tmp_path / "known.pt", weights_only=True)
+    model = bundle["model"]
+    for record in model["experts"]:
+        del record["openface"]
+    views, rng = len(model["experts"][0]["visible"]), torch.Generator().manual_seed(2)
+    numbers = torch.randn(3, views, generator=rng, dtype=torch.float64) * torch.tensor([[1.0], [1e-7], [1e6]])
+    model["early_termination"] = dict(zip(("weights", "biases", "cutoffs"), numbers, strict=True))
+    model["triangulations"] = [torch.randint(68, (9, 3), generator=rng) for _ in range(views)]
+    save_archive(bundle, tmp_path / "m.pt")
+    export(tmp_path / "m.pt", tmp_path / "back")
+    report = convert(tmp_path / "back", tmp_path / "again.pt")
+    again = torch.load(tmp_path / "again.pt", weights_only=True)["model"]
+    assert report.main.name == "main_ceclm_general.txt" and not report.skipped
+    for name in ("pdm", "early_termination"):
+        for key, expected in model[name].items():
+            assert torch.equal(again[name][key], expected)
+    assert all(map(torch.equal, again["triangulations"], model["triangulations"]))
+    for record, back in zip(model["experts"], again["experts"], strict=True):
+        assert torch.equal(record["visible"], back["visible"]) and torch.equal(record["confidence"], back["confidence"])
 
 
 def check_file_against_record(path, record):
