@@ -1,0 +1,131 @@
+"""The recipe of CE-CLM: CEN experts of all views at all scales, from annotated faces to the record of a bundle."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clnf_torch.fitting.initialise import params_from_landmarks
+from clnf_torch.models.pdm import PDM
+from clnf_torch.training.bundles import pdm_record
+from clnf_torch.training.cen_networks import NAMED_WIDTHS
+from clnf_torch.training.cen_record import cen_record, landmarks_to_train, left_half
+from clnf_torch.training.cen_samples import UprightFaces
+from clnf_torch.training.cen_training import CenConfig, CenTraining, TrainedExperts
+from clnf_torch.training.cen_views import YAWS, ViewRows, faces_of_views, views_with_faces
+from clnf_torch.training.checkpoint import load_checkpoint, save_checkpoint
+from clnf_torch.training.crops import FaceCrops
+
+COARSE, FINE = NAMED_WIDTHS["coarse"], NAMED_WIDTHS["fine"]
+
+Report = Callable[[str, int, int, float], None]
+"""Called with what is trained, the epochs done, the epochs in all, and the mean squared correlation so far."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CenScale:
+    """What is trained at one scale."""
+
+    scale: float  # pixels per millimetre
+    widths: tuple[int, ...]  # of the hidden layers
+    levels: int = 1  # sharpnesses of the pictures: at coarse scales, faces of all sizes are looked at unsmoothed
+
+
+OPENFACE_SCALES = (
+    CenScale(scale=0.25, widths=COARSE, levels=3),
+    CenScale(scale=0.35, widths=COARSE, levels=2),
+    CenScale(scale=0.5, widths=FINE, levels=2),
+    CenScale(scale=1.0, widths=FINE),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CenRecipe:
+    """What CEN experts are made of, and how."""
+
+    scales: tuple[CenScale, ...] = OPENFACE_SCALES
+    training: CenConfig = field(default_factory=CenConfig)
+    yaws: tuple[float, ...] = YAWS  # of the views, degrees; to each its opposite
+    least_faces: int = 40  # views with fewer, mirror images included, are left to their neighbours
+    held_out: int = 10  # each so-many-th face is judged by, not learned from
+    seed: int = 0
+
+
+def train_cen(
+    faces: FaceCrops,
+    pdm: PDM,
+    mirror: Tensor,
+    recipe: CenRecipe,
+    folder: Path | None = None,
+    report: Report = lambda *_: None,
+    notice: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """A landmark model of CEN experts.
+
+    Args:
+        faces: Annotated faces, on the device to train on; a face's size should be a pixel per millimetre or more.
+        pdm: The shape model.
+        mirror: Each landmark's partner on the other side of the face, int64, shape (N,).
+        recipe: Settings.
+        folder: For checkpoints: the same call goes on where an earlier one was stopped. None: there are none.
+        report: Told after every epoch how it goes.
+        notice: Told in a sentence what the faces did not suffice for.
+
+    Returns:
+        A bundle's `model`, see `converters/README.md`; tensors on the CPU.
+
+    Raises:
+        CheckpointError: The folder holds checkpoints of another training.
+    """
+    device = faces.landmarks.device
+    pdm, mirror = pdm.float().to(device), mirror.to(device)
+    params = params_from_landmarks(pdm, faces.landmarks)
+    views = views_with_faces(params.rotation, recipe.least_faces, recipe.yaws)
+    if lacking := sorted({abs(yaw) for yaw in set(recipe.yaws) - set(views.yaws)}):
+        degrees = ", ".join(f"{yaw:g}" for yaw in lacking)
+        notice(f"too few faces are turned by {degrees} degrees (under {recipe.least_faces}): left to the nearest view")
+    held = held_out_faces(params.rotation, recipe.held_out)
+    left, records = left_half(pdm, mirror), []
+    for number, scale in enumerate(recipe.scales):
+        upright = UprightFaces.of(faces, pdm, params, scale.scale, mirror, scale.levels)
+        trained: dict[int, TrainedExperts] = {}
+        for view, rows in faces_of_views(views, params.rotation).items():
+            config = replace(recipe.training, levels=scale.levels)
+            at = landmarks_to_train(views, view, left, mirror)
+            seed = recipe.seed + 100 * number + view
+            training = CenTraining(config, upright, *_split(rows, held), at, scale.widths, seed)
+            name = f"scale {scale.scale:g}, yaw {views.yaws[view]:g}"
+            path = folder / f"cen_{number}_{view}.pt" if folder else None
+            _run(training, config.epochs, name, path, f"{scale} {config} {views} {seed} {len(faces)}", report)
+            trained[view] = training.experts()
+        records.append(cen_record(scale.scale, views, left.cpu(), mirror.cpu(), trained))
+    shape = {name: numbers.cpu() for name, numbers in pdm_record(pdm).items()}
+    return {"pdm": shape, "triangulations": [], "early_termination": None, "experts": records, "parts": []}
+
+
+def held_out_faces(rotation: Tensor, each: int) -> Tensor:
+    """Each so-many-th face (F,) bool, in the order in which they are turned: every view has its share."""
+    held = torch.zeros(len(rotation), dtype=torch.bool, device=rotation.device)
+    held[rotation[:, 1].abs().argsort(stable=True)[each // 2 :: each]] = True
+    return held
+
+
+def _split(rows: ViewRows, held: Tensor) -> tuple[ViewRows, ViewRows]:
+    """The faces of a view to learn from and to judge by; where none is held out, or all are, both are all of them."""
+    judges = held[rows.face]
+    if not judges.any() or judges.all():
+        return rows, rows
+    return ViewRows(rows.face[~judges], rows.flip[~judges]), ViewRows(rows.face[judges], rows.flip[judges])
+
+
+def _run(training: CenTraining, epochs: int, name: str, path: Path | None, task: str, report: Report) -> None:
+    """Trains a view at a scale, from its checkpoint on where there is one."""
+    if path and (state := load_checkpoint(path, task)):
+        training.restore(state)
+    while training.epoch < epochs:
+        training.run(training.epoch + 1, lambda done, good: report(name, done, epochs, float(good.mean())))
+        if path:
+            save_checkpoint(path, task, training.state())
