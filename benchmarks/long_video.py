@@ -1,0 +1,71 @@
+"""``python -m benchmarks.long_video``: memory of ``clnf-torch track`` while a short clip runs to and fro for long."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import chain, cycle, islice
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from benchmarks.material import SHARED, clnf_bundle
+from clnf_torch.cli.video import VideoFile, video_file
+
+CLIP = SHARED / "videos" / "0686_02_003_gloria_estefan.avi"  # 320 x 238, one face, 125 frames
+
+
+def main(
+    clip: Annotated[Path, typer.Argument(help="A short video")] = CLIP,
+    frames: Annotated[int, typer.Option(help="Frames of the long one")] = 20_000,
+    every: Annotated[int, typer.Option(help="Frames from one measurement to the next")] = 1000,
+    parquet: Annotated[bool, typer.Option(help="Write Parquet beside CSV and JSON")] = False,
+) -> None:
+    """Print the resident memory of the real command, on one thread, as frames go by."""
+    with tempfile.TemporaryDirectory() as folder:
+        video, table = Path(folder) / "long.mp4", Path(folder) / "table.csv"
+        write_long(clip, video, frames)
+        words = ["track", video, "--model", clnf_bundle(), "--csv", table, "--json", table.with_suffix(".json")]
+        words += ["--parquet", table.with_suffix(".parquet")] if parquet else []
+        command = [sys.executable, "-m", "clnf_torch.cli", *map(str, words)]
+        process = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        due = every
+        while process.poll() is None:
+            time.sleep(1)
+            done = frames_in(Path(folder))
+            if done >= due:
+                print(f"{done:7} frames {resident(process.pid):7.1f} MiB", flush=True)
+                due = done + every
+
+
+def write_long(clip: Path, target: Path, frames: int) -> None:
+    """Writes a video of so many frames that shows a clip forwards and backwards, again and again."""
+    source = VideoFile(clip)
+    pictures = [frame.picture.flip(0).permute(1, 2, 0).numpy() for frame in source if frame.picture is not None]
+    with video_file(target, source.rate) as long:
+        for picture in islice(cycle(chain(pictures, pictures[::-1])), frames):
+            long.append(np.ascontiguousarray(picture))
+
+
+def frames_in(folder: Path) -> int:
+    """The frame of the last whole line of the growing CSV file, 0 where there is none yet."""
+    for table in folder.glob(".*.csv.*.part"):
+        with table.open("rb") as file:
+            file.seek(max(table.stat().st_size - 50_000, 0))
+            lines = file.read().splitlines()
+        return int(lines[-2].split(b",")[0]) if len(lines) > 2 else 0
+    return 0
+
+
+def resident(process: int) -> float:
+    """MiB of memory that a process (Linux) has."""
+    status = Path(f"/proc/{process}/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
+if __name__ == "__main__":
+    typer.run(main)
