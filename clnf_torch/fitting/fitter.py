@@ -178,9 +178,7 @@ def _stand_in(params: ShapeParams) -> ShapeParams:
     return ShapeParams(*pose, torch.zeros_like(params.local))
 
 
-def _landmark_weights(
-    experts: Experts, view: Tensor, visible: Tensor, factor: float, given: Tensor | None
-) -> Tensor:
+def _landmark_weights(experts: Experts, view: Tensor, visible: Tensor, factor: float, given: Tensor | None) -> Tensor:
     """Weight of each landmark (B, N): 1, or the factor times its confidence; times what was given; 0 where unseen."""
     weight = visible.to(experts.confidence.dtype)
     if factor != 0:

@@ -76,7 +76,7 @@ def build_model(bundle: Mapping[str, Any], dtype: torch.dtype = torch.float32) -
     """
     try:
         return _build_landmark_model(bundle["model"], dtype)
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise BundleError(f"the bundle's fields do not make a model ({error!r}); convert the model again") from error
 
 

@@ -94,9 +94,7 @@ def joint_experts(config: JointConfig, network: torch.nn.Module, landmarks: int)
     return JointExperts(config.scale, torch.zeros(1, 3), visible, torch.ones(1, landmarks), config.width, network)
 
 
-def _shape(
-    faces: FaceCrops, prior: ShapeGaussian, mirror: Tensor, recipe: Recipe, folder: Path, report: Report
-) -> PDM:
+def _shape(faces: FaceCrops, prior: ShapeGaussian, mirror: Tensor, recipe: Recipe, folder: Path, report: Report) -> PDM:
     """The shape model, from its checkpoint where there is one, float32."""
     path, task = folder / "shape.pt", f"{recipe.shape} {len(faces)}"
     state = load_checkpoint(path, task)

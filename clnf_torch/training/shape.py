@@ -23,6 +23,7 @@ class ShapeConfig:
     rounds: int = 10  # of expectation-maximisation
     noise: float = 1.5  # standard deviation of an annotated coordinate, millimetres
     prior_faces: float = 50.0  # the prior shape counts as much as so many faces
+    slack: float = 0.0  # what else a point of the prior may move, each way, millimetres; 0: in the prior's ways alone
     explained: float = 0.995  # share of the variance that the modes keep
 
 
@@ -53,7 +54,7 @@ def train_shape(
         Torresani, Hertzmann, Bregler: Nonrigid structure-from-motion, IEEE PAMI 2008, with a full covariance.
     """
     config = config or ShapeConfig()
-    prior = prior.without_pose().symmetrised(mirror)
+    prior = prior.loosened(config.slack).without_pose().symmetrised(mirror)
     landmarks = landmarks.double()
     shapes = prior
     for number in range(config.rounds):

@@ -1,0 +1,91 @@
+"""The whole training of a small model: it fits, it is a bundle, it goes on where it was stopped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from clnf_torch.detection import load_face_detector
+from clnf_torch.models.bundle import BundleError, build_model, load_bundle
+from clnf_torch.models.landmark_model import EarlyTermination, LandmarkModel
+from clnf_torch.pipeline import LandmarkDetector, load
+from clnf_torch.training.boxes import extent_boxes
+from clnf_torch.training.bundles import save_bundle
+from clnf_torch.training.calibration import with_early_termination
+from clnf_torch.training.checkpoint import CheckpointError
+from clnf_torch.training.crops import FaceCrops
+from clnf_torch.training.joint import JointConfig
+from clnf_torch.training.recipe import Recipe, train_landmark_model
+from clnf_torch.training.samples import Aim
+from clnf_torch.training.shape import ShapeConfig
+from tests.training.heads import MIRROR, make_crops, make_gaussian, make_heads
+
+COARSE = JointConfig(
+    scale=0.15, width=64, widths=(6, 8, 12), aim=Aim(turn=0.1, size=0.05, shift=2.0), levels=1, steps=3, batch=4
+)
+FINE = replace(COARSE, scale=0.3, aim=Aim(turn=0.05, size=0.02, shift=1.0))
+RECIPE = Recipe(shape=ShapeConfig(rounds=1), scales=(COARSE, FINE))
+
+
+def heads(count: int = 10) -> FaceCrops:
+    pdm = make_gaussian().pdm()
+    return make_crops(pdm.landmarks(make_heads(pdm, count)))
+
+
+def train(folder, recipe: Recipe = RECIPE, reported: list | None = None) -> LandmarkModel:
+    report = (lambda *what: None) if reported is None else (lambda *what: reported.append(what[:3]))
+    return train_landmark_model(heads(), make_gaussian(), MIRROR, recipe, folder, report)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> LandmarkModel:
+    return train(tmp_path_factory.mktemp("work"))
+
+
+def test_coarse_experts_are_asked_twice(trained):
+    assert trained.patch_scales == (0.15, 0.15, 0.3) and trained.family == "joint"
+    assert trained.experts_at(0) is trained.experts_at(1)
+
+
+def test_a_second_call_trains_nothing_again(tmp_path):
+    first, second = [], []
+    once, again = train(tmp_path, reported=first), train(tmp_path, reported=second)
+    assert ("scale_1", 3, 3) in first and second == []
+    assert all(torch.equal(one, other) for one, other in zip(once.parameters(), again.parameters(), strict=True))
+
+
+def test_another_recipe_in_the_same_folder_is_refused(tmp_path):
+    train(tmp_path)
+    with pytest.raises(CheckpointError, match=r"scale_0\.pt: is a checkpoint of another training"):
+        train(tmp_path, replace(RECIPE, seed=1))
+
+
+def test_the_bundle_fits_as_the_model_does(trained, tmp_path):
+    faces, path = heads(3), tmp_path / "model.pt"
+    rules = EarlyTermination(torch.ones(1), torch.zeros(1), torch.ones(1))
+    model = LandmarkModel(trained.pdm, list(trained.experts), "joint", rules)
+    save_bundle(path, model, "test", [{"name": "heads"}])
+    loaded, boxes = load(path), extent_boxes(faces.landmarks)
+    assert loaded.numerics.name == "exact" and loaded.model.early_termination is not None
+    assert loaded.model.experts_at(0) is loaded.model.experts_at(1)
+    kept, found = (
+        detector.fit(faces.grey, boxes).landmarks for detector in (LandmarkDetector(model, "exact").eval(), loaded)
+    )
+    torch.testing.assert_close(found, kept, rtol=0, atol=0.05)  # weights are kept in float16
+    with pytest.raises(BundleError, match="holds no face detector"):
+        load_face_detector(path)
+
+
+def test_a_damaged_record_is_refused(trained, tmp_path):
+    save_bundle(tmp_path / "model.pt", trained, "test", [])
+    bundle = load_bundle(tmp_path / "model.pt")
+    del bundle["model"]["experts"][0]["network"]["stem.0.weight"]
+    with pytest.raises(BundleError, match="do not make a model"):
+        build_model(bundle)
+
+
+def test_calibration_leaves_a_model_that_always_fails_as_it_is(trained):
+    faces = heads(4)
+    assert with_early_termination(trained, faces, seed=0) is trained or trained.early_termination is None
