@@ -1,0 +1,112 @@
+"""The validator's training: what it sees, that it learns, that it goes on where it was stopped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from clnf_torch.detection.validator import build_validator
+from clnf_torch.fitting.areas import Pictures
+from clnf_torch.models.numerics import EXACT
+from clnf_torch.training.checkpoint import CheckpointError
+from clnf_torch.training.dice import Dice
+from clnf_torch.training.disturbed import disturb
+from clnf_torch.training.guesses import Guesses
+from clnf_torch.training.separation import judge_validator, separation
+from clnf_torch.training.validator import ValidatorConfig, ValidatorTraining, fingerprint, train_validator
+from tests.factories import seeded
+from tests.training.heads import make_crops, make_heads
+from tests.training.untrained import small_pdm, untrained_model
+
+TINY = ValidatorConfig(side=24, widths=(4, 8), hidden=8, levels=1, steps=3, batch=8)
+QUICK = replace(TINY, widths=(8, 16), hidden=32, steps=300, batch=32, rate=5e-3, marked=0.0, passing=0.1)
+CPU = torch.device("cpu")
+
+
+def heads(count: int, seed: int = 3):
+    """Crops with made-up heads, and the parameters of each."""
+    params = make_heads(small_pdm().double(), count, seed)
+    single = type(params)(*(value.float() for value in vars(params).values()))
+    return make_crops(small_pdm().landmarks(single)), single
+
+
+def disturbed(faces, params, seed: int) -> Guesses:
+    return Guesses.of(faces, torch.arange(len(faces)), disturb(small_pdm(), params, Dice(seeded(seed), CPU)))
+
+
+def test_training_sees_what_the_runtime_sees():
+    faces, params = heads(4)
+    guesses = disturbed(faces, params, 1)
+    training = ValidatorTraining(TINY, faces, small_pdm(), guesses)
+    validator = build_validator(training.record())
+    view = validator.views[0]
+    pictures = Pictures(faces.grey, guesses.face)
+    pixels = view.warp(pictures, guesses.landmarks, torch.zeros(4, 2), EXACT)
+    training.network.half().float()  # as a bundle keeps them
+    with torch.no_grad():
+        torch.testing.assert_close(training._view(pixels), view(pixels))
+    certainty = validator(pictures, params.rotation, guesses.landmarks, EXACT)
+    assert certainty.shape == (4,) and ((certainty >= 0.025) & (certainty <= 0.975)).all()
+
+
+def test_statistics_are_those_of_true_faces():
+    faces, params = heads(30)
+    training = ValidatorTraining(TINY, faces, small_pdm(), disturbed(faces, params, 1))
+    view = build_validator(training.record()).views[0]
+    true = small_pdm().landmarks(params)
+    seen = view.normalise(view.warp(Pictures(faces.grey, torch.arange(30)), true, torch.zeros(30, 2), EXACT))
+    assert float(seen.mean().abs()) < 0.2 and 0.7 < float(seen.std()) < 1.3
+
+
+def test_training_separates_right_from_wrong_landmarks():
+    faces, params = heads(60)
+    training = ValidatorTraining(QUICK, faces, small_pdm(), disturbed(faces, params, 1))
+    losses = []
+    training.run(report=lambda _, loss: losses.append(loss))
+    assert training.step == QUICK.steps
+    assert sum(losses[-50:]) < 0.85 * sum(losses[:50])
+    unseen, where = heads(80, seed=9)
+    found = disturbed(unseen, where, 7)
+    validator = build_validator(training.record())
+    certainty = validator(Pictures(unseen.grey, found.face), where.rotation, found.landmarks, EXACT)
+    assert separation(certainty, found.error, 0.1).area > 0.9
+
+
+def test_training_that_was_stopped_goes_on_as_if_it_had_not(tmp_path):
+    faces, params = heads(6)
+    guesses = disturbed(faces, params, 1)
+    whole = ValidatorTraining(TINY, faces, small_pdm(), guesses)
+    whole.run()
+    begun = ValidatorTraining(TINY, faces, small_pdm(), guesses)
+    begun.run(until=1)
+    state = begun.state()
+    other = ValidatorTraining(TINY, faces, small_pdm(), guesses)
+    other.restore(state)
+    other.run()
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(other.network.state_dict()[name], value)
+
+
+def test_the_whole_training_goes_on_and_refuses_another_one(tmp_path):
+    model, (faces, _) = untrained_model(), heads(6)
+    told = []
+    record = train_validator(model, faces, TINY, tmp_path, lambda *numbers: told.append(numbers))
+    assert [name for name, *_ in told] == ["validator_fits"] * 5 + ["validator"] * 3
+    again = train_validator(model, faces, TINY, tmp_path, lambda *numbers: pytest.fail("began again"))
+    for one, other in zip(record["views"][0]["layers"], again["views"][0]["layers"], strict=True):
+        assert one.get("kind") == other["kind"]
+        assert all(torch.equal(one[name], other[name]) for name in ("weight", "bias") if name in one)
+    with pytest.raises(CheckpointError):
+        train_validator(untrained_model(seed=8), faces, TINY, tmp_path)
+    assert fingerprint(untrained_model(seed=8)) != fingerprint(model) == fingerprint(untrained_model())
+
+
+def test_judging_tells_every_kind_of_start():
+    model, (faces, params) = untrained_model(), heads(6)
+    record = ValidatorTraining(TINY, faces, small_pdm(), disturbed(faces, params, 1)).record()
+    judged = judge_validator(model, record, faces)
+    assert list(judged) == ["usual", "displaced", "anywhere", "half faces", "upside down", "all"]
+    assert judged["all"].fits == 5 * 6
+    assert judged["all"].failed == pytest.approx(sum(judged[name].failed for name in list(judged)[:5]) / 5)
