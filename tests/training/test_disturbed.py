@@ -29,13 +29,12 @@ def test_some_lie_right_some_nearly_and_some_far_away():
 
 
 def test_shapes_stay_within_the_limits_of_the_model():
-    pdm, _, _ = disturbed(1)
-    bent = ShapeParams(torch.ones(50), torch.zeros(50, 3), torch.zeros(50, 2), 9 * pdm.local_limit.expand(50, -1))
-    found = disturb(pdm, bent, Dice(seeded(5), CPU))
-    assert found.isfinite().all()
-    assert float(found.diff(dim=1).norm(dim=-1).max()) < 2.1 * float(
-        disturbed(50)[1].diff(dim=1).norm(dim=-1).max() + 3 * 40
+    pdm, pose = make_pdm(torch.float32), (torch.ones(9), torch.zeros(9, 3), torch.zeros(9, 2))
+    far, further = (
+        disturb(pdm, ShapeParams(*pose, factor * pdm.local_limit.expand(9, -1)), Dice(seeded(5), CPU))
+        for factor in (100, 200)
     )
+    assert torch.equal(far, further)
 
 
 def test_the_same_seed_disturbs_alike():
