@@ -9,14 +9,15 @@ PYTEST_ARGS ?= -n 2
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test lint bench docs clean
+.PHONY: help demo test lint bench weights docs clean
 
 help:
-	@echo "make demo    convert the free model of tests/golden and fit its picture"
-	@echo "             with OPENFACE=model_dir PICTURE=file [BOX='x y w h']: a real model, a real picture"
+	@echo "make demo    find a face in a photograph and its landmarks (PICTURE=file: in yours)"
+	@echo "             with OPENFACE=model_dir: by OpenFace's model instead of our own"
 	@echo "make test    run the tests (PYTEST_ARGS='-k fit' narrows them)"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   time the fit and print a table"
+	@echo "make weights train the default model again (hours; FACES=folder, SHAPES=ict_68.npz, MTCNN=wheel)"
 	@echo "make docs    build the handbook into build/site"
 
 $(READY): pyproject.toml
@@ -28,21 +29,20 @@ $(READY): pyproject.toml
 # ---- make demo ------------------------------------------------------------------------------------------------------
 
 DEMO := build/demo
-FREE := tests/golden/free_model
-SOURCE := $(if $(OPENFACE),$(OPENFACE),$(FREE)/main_ceclm_free.txt)
-PICTURE ?= $(FREE)/image.png
-# Without a face detector the demo guesses: the face fills the middle of a picture that comes without its box.
-MIDDLE := import cv2, sys; h, w = cv2.imread(sys.argv[1]).shape[:2]; print(0.25 * w, 0.25 * h, 0.5 * w, 0.5 * h)
+ASTRONAUT := $(DEMO)/astronaut.png
+PICTURE ?= $(ASTRONAUT)
+# Eileen Collins, photographed by NASA: in the public domain, and in every scikit-image
+SAVE := import cv2, skimage, sys; cv2.imwrite(sys.argv[1], skimage.data.astronaut()[:, :, ::-1])
 
 demo: $(READY)
-	@test -z "$(OPENFACE)" || test "$(PICTURE)" != "$(FREE)/image.png" || \
-		{ echo "make demo: OPENFACE needs PICTURE=file as well" >&2; exit 2; }
-	@test -f "$(PICTURE)" || { echo "make demo: there is no picture $(PICTURE)" >&2; exit 2; }
 	@mkdir -p $(DEMO)
-	$(BIN)/clnf-torch convert "$(SOURCE)" -o $(DEMO)/model.pt
-	$(BIN)/clnf-torch fit "$(PICTURE)" --model $(DEMO)/model.pt --json $(DEMO)/landmarks.json --draw $(DEMO) \
-		$(if $(BOX),--box $(BOX),$(if $(OPENFACE),--box $$($(BIN)/python -c "$(MIDDLE)" "$(PICTURE)"),--boxes $(FREE)/boxes.json))
-	@echo "landmarks: $(DEMO)/landmarks.json"
+	@test "$(PICTURE)" != "$(ASTRONAUT)" || test -f $(ASTRONAUT) || { \
+		$(BIN)/python -c "import skimage" 2>/dev/null || $(BIN)/python -m pip install --quiet "scikit-image>=0.22"; \
+		$(BIN)/python -c "$(SAVE)" $(ASTRONAUT); }
+	$(if $(OPENFACE),$(BIN)/clnf-torch convert "$(OPENFACE)" -o $(DEMO)/openface.pt)
+	$(BIN)/clnf-torch detect $(PICTURE) $(if $(OPENFACE),--model $(DEMO)/openface.pt) \
+		--draw $(DEMO) --json $(DEMO)/faces.json --csv $(DEMO)/faces.csv
+	@echo "landmarks, head pose and quality of every face: $(DEMO)/faces.json and $(DEMO)/faces.csv"
 
 # ---- checks ---------------------------------------------------------------------------------------------------------
 
@@ -59,6 +59,17 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+
+# ---- the default model ----------------------------------------------------------------------------------------------
+
+FACES ?= ../shared/faces
+SHAPES ?= ../shared/shape/ict_68.npz
+MTCNN ?= weights/default.pt
+WORK ?= build/training
+
+weights: $(READY)
+	$(BIN)/clnf-torch train model $(FACES) --split helen_train --split lfpw_train --prior $(SHAPES) --detector $(MTCNN) \
+		--threads 1 --work $(WORK) -o build/default.pt
 
 # ---- the handbook ---------------------------------------------------------------------------------------------------
 

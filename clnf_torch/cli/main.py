@@ -12,6 +12,7 @@ from clnf_torch.cli.export import export
 from clnf_torch.cli.fit import fit
 from clnf_torch.cli.info import info
 from clnf_torch.cli.track import track
+from clnf_torch.cli.train import train
 
 app = typer.Typer(
     name="clnf-torch",
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 for command in (convert, export, info, fit, detect, track, evaluate):
     app.command()(command)
+app.add_typer(train, name="train")
 
 
 def main() -> None:

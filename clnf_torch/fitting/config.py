@@ -114,15 +114,15 @@ PRESETS = {
 }
 
 _JOINT = FitConfig(
-    window_sizes=(41, 15, 15),
-    sigma=(8.0, 2.0, 1.5),
-    regularisation=(0.3, 0.3, 0.1),
+    window_sizes=(41, 21, 11),
+    sigma=(8.0, 3.0, 2.0),
+    regularisation=(0.3, 0.1, 0.03),
     adapt=False,
     any_size=True,
 )
 JOINT_PRESETS = {
     "default": _JOINT,
-    "tracking": replace(_JOINT, window_sizes=(0, 15, 15)),
+    "tracking": replace(_JOINT, window_sizes=(0, 21, 11)),
     "wild": replace(_JOINT, iterations=10, multi_view=True),
 }  # of joint experts: coarse ones, asked twice, then fine ones; benchmarks/README.md says how the numbers were chosen
 

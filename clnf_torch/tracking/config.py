@@ -10,7 +10,7 @@ class VideoConfig:
     """How faces are followed; the first group are OpenFace's settings with its defaults."""
 
     preset: str | FitConfig = "default"  # of fits in boxes, and of faces that were lost in the frame before
-    small_windows: tuple[int, ...] = (0, 9, 7, 0)  # windows for faces that were followed in the frame before
+    small_windows: tuple[int, ...] | None = None  # for faces that were followed in the frame before; "tracking"'s
     single_face: bool = False  # OpenFace's tracker: one face per video, and its rules to the letter
     redetect_every: int = 2  # single face: look again after so many failing frames; negative: never after a failure
     template: bool = False  # move each face to where its picture of the frame before is found, before the fit
@@ -47,4 +47,5 @@ class VideoConfig:
             ValueError: There is no such preset.
         """
         first = preset_named(self.preset, family) if isinstance(self.preset, str) else self.preset
-        return first, replace(first, window_sizes=self.small_windows)
+        windows = self.small_windows or preset_named("tracking", family).window_sizes
+        return first, replace(first, window_sizes=windows)
