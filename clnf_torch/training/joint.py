@@ -112,7 +112,9 @@ class JointTraining:
     def _samples(self) -> Samples:
         """A batch of faces as the fit, a pen and a camera would have them."""
         config, dice = self.config, Dice(self.generator, self.device)
-        rows = torch.multinomial(self._share, config.batch, generator=self.generator).to(self.device)
+        rows = torch.multinomial(
+            self._share, config.batch, replacement=config.batch > len(self._share), generator=self.generator
+        ).to(self.device)
         samples = draw_samples(self.stage, rows, config.aim, ZOOM * config.scale, config.width, self.mirror, dice)
         marked = draw_markings(samples.grey, samples.landmarks, self.generator, share=config.marked)
         return Samples(spoil(marked, dice), samples.landmarks)
