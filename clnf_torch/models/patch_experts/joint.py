@@ -48,6 +48,8 @@ class JointExperts(Experts):
 
     def maps(self, areas: Tensor) -> Tensor:
         """Probability of each landmark in every cell, shape (B, N, A / 2, A / 2), of areas (B, A, A)."""
+        if not len(areas):
+            return areas.new_zeros(0, self.visible.shape[1], self.width // ZOOM, self.width // ZOOM)
         some = CPU_FACES if areas.device.type == "cpu" else CUDA_FACES
         scores = torch.cat([self.network(block) for block in areas.split(some)])
         return scores.flatten(2).softmax(-1).view(scores.shape)

@@ -29,6 +29,10 @@ def test_maps_are_probabilities():
     torch.testing.assert_close(maps.sum((-2, -1)), torch.ones(3, N, dtype=torch.float64))
 
 
+def test_no_faces_have_no_maps():
+    assert make_joint().maps(torch.zeros(0, 64, 64, dtype=torch.float64)).shape == (0, N, 32, 32)
+
+
 def test_a_spot_in_the_picture_lies_where_the_window_says():
     """A face turned by 30 degrees at 1.5 px/mm: the peak of each window, taken back to the picture, is the spot."""
     experts, angle, zoom = make_joint(), torch.tensor(0.5236, dtype=torch.float64), 1.5 / 0.25
