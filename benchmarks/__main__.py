@@ -1,12 +1,13 @@
 """``python -m benchmarks``: measure speed, memory, conversion and face detection, and print the tables."""
 
+from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
 from rich.console import Console
 
-from benchmarks import conversion, detection, face_detection, machine, memory, speed
+from benchmarks import conversion, detection, face_detection, machine, memory, refine, speed
 
 DEFAULT = ("speed", "detection", "memory", "conversion")  # what they need is made on first use
 
@@ -14,11 +15,13 @@ DEFAULT = ("speed", "detection", "memory", "conversion")  # what they need is ma
 def main(
     what: Annotated[
         list[str] | None,
-        typer.Argument(help="speed, detection, memory, conversion (the default: these four), faces, calibration"),
+        typer.Argument(help="speed, detection, memory, conversion (the default), faces, calibration, refine"),
     ] = None,
     device: Annotated[str, typer.Option(help="Where to measure the speed")] = "cpu",
     threads: Annotated[int, typer.Option(help="Threads; 0 for torch's default")] = 0,
     repeats: Annotated[int, typer.Option(help="Runs, of which the median counts")] = 7,
+    model: Annotated[Path | None, typer.Option(help="Bundle to refine with; without it our own")] = None,
+    every: Annotated[int, typer.Option(help="Refine every so manieth face alone")] = 1,
 ) -> None:
     """Measure on this machine; needs the stand-in models of the shared folder beside the project."""
     if threads:
@@ -29,6 +32,7 @@ def main(
         "memory": memory.report,
         "conversion": conversion.report,
         "faces": lambda: face_detection.report(device),
+        "refine": lambda: refine.report(device, model, every),
         "calibration": lambda: face_detection.calibration(device),
     }
     unknown = set(what or ()) - set(benchmarks)

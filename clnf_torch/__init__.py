@@ -9,6 +9,13 @@ from clnf_torch.models.patch_experts.cen import CENExperts
 from clnf_torch.models.pdm import PDM
 from clnf_torch.models.shape_params import ShapeParams
 from clnf_torch.pipeline import FitResult, LandmarkDetector, load
+from clnf_torch.quality import (
+    LandmarkQuality,
+    QualityConfig,
+    RefinedLandmarks,
+    check_landmark_quality,
+    refine_landmarks,
+)
 from clnf_torch.tracking import TrackState, VideoConfig, VideoResult, VideoTracker
 
 __version__ = "0.1.0"
@@ -26,14 +33,19 @@ __all__ = [
     "FitResult",
     "LandmarkDetector",
     "LandmarkModel",
+    "LandmarkQuality",
     "Numerics",
+    "QualityConfig",
+    "RefinedLandmarks",
     "ShapeParams",
     "TrackState",
     "VideoConfig",
     "VideoResult",
     "VideoTracker",
     "build_model",
+    "check_landmark_quality",
     "load",
     "load_bundle",
     "load_face_detector",
+    "refine_landmarks",
 ]

@@ -1,0 +1,134 @@
+"""Landmarks spoilt as networks spoil them on marked faces: how many are found, mended, and left alone."""
+
+import importlib.util
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.table import Table
+from torch import Tensor
+
+import clnf_torch
+from benchmarks.material import SHARED
+from benchmarks.tables import table
+from clnf_torch.cli.media import read_picture
+from clnf_torch.geometry.grey import to_grey
+from clnf_torch.quality import REASONS, LandmarkQuality, check_landmark_quality, refine_landmarks
+from clnf_torch.training.annotations import Annotations, read_annotations
+from clnf_torch.training.evaluation import Reader, stack_padded, with_markings
+from clnf_torch.training.scores import FAILED, face_errors
+from clnf_torch.training.spoilers import SPOILERS, spoil
+
+TRAINING, HELD_OUT = ("helen_train", "lfpw_train"), "afw"
+BATCH, SEED = 16, 1
+KINDS = ("left as they are", *SPOILERS)  # as many faces of each
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of spoilt faces, one per row."""
+
+    kind: Tensor  # (F,) place in `KINDS`
+    poor: tuple[Tensor, Tensor]  # (F,) by `check_landmark_quality`, before and after
+    errors: tuple[Tensor, Tensor]  # (F,) distances of the outer eye corners, before and after
+    refitted: Tensor  # (F,)
+
+
+def report(device: str, model: Path | None, every: int) -> Iterator[Table]:
+    """The tables, of every so manieth face."""
+    detector = clnf_torch.load(model, device)
+    faces = read_annotations(SHARED / "faces").of_split(HELD_OUT)[::every]
+    plain = _reader(faces)
+    marked = {"our markings": with_markings(plain, faces.landmarks, SEED), "other markings": _otherwise_marked(faces)}
+    outcomes = {name: outcome(detector, read, faces.landmarks) for name, read in marked.items()}
+    columns = ("faces", "number", "poor before", "after", "wrong before", "after", "good ones refitted", "mean error")
+    rows = [(name, *_summary(made)) for name, made in outcomes.items()]
+    yield table(f"Spoilt landmarks on marked faces of {HELD_OUT}", columns, rows)
+    made = outcomes["our markings"]
+    yield table("By what was done to them", ("spoilt", *columns[1:]), _by_kind(made))
+    rows = [(split, *_untouched(detector, split, every)) for split in (HELD_OUT, *TRAINING)]
+    yield table("Annotated landmarks that are called poor", ("faces", "number", "all", *REASONS[:6], REASONS[7]), rows)
+
+
+def outcome(detector: clnf_torch.LandmarkDetector, read: Reader, truth: Tensor) -> Outcome:
+    """Spoils the landmarks of faces, each in one way, and refines them."""
+    kind = torch.arange(len(truth)) % len(KINDS)
+    mean = detector.model.pdm.mean[:, :2].float().cpu()
+    spoilt = spoil(truth, kind - 1, mean, torch.Generator().manual_seed(SEED))
+    refined, refitted, before, after = [], [], [], []
+    for rows, frames in _batches(read, len(truth)):
+        done = refine_landmarks(detector, frames, spoilt[rows], torch.arange(len(rows)))
+        refined.append(done.landmarks)
+        for values, some in ((refitted, done.refitted), (before, done.before.poor), (after, done.after.poor)):
+            values.append(some.cpu())
+    return Outcome(
+        kind=kind,
+        poor=(torch.cat(before), torch.cat(after)),
+        errors=(face_errors(spoilt, truth), face_errors(torch.cat(refined), truth)),
+        refitted=torch.cat(refitted),
+    )
+
+
+def _by_kind(made: Outcome) -> Iterator[tuple[str, ...]]:
+    """A row for each way of spoiling."""
+    for number, name in enumerate(KINDS):
+        yield name, *_summary(made, made.kind == number)
+
+
+def _summary(made: Outcome, rows: Tensor | None = None) -> list[str]:
+    """Shares of the faces in some rows."""
+    rows = torch.ones_like(made.refitted) if rows is None else rows
+    good = rows & (made.kind == 0)
+    shares = [_share(values[rows]) for values in made.poor]
+    shares += [_share(values[rows] > FAILED) for values in made.errors]
+    errors = " to ".join(f"{float(values[rows].mean()):.3f}" for values in made.errors)
+    return [str(int(rows.sum())), *shares, _share(made.refitted[good]) if good.any() else "", errors]
+
+
+def _untouched(detector: clnf_torch.LandmarkDetector, split: str, every: int) -> list[str]:
+    """Shares of the annotated faces of a split that are called poor, altogether and by reason."""
+    faces = read_annotations(SHARED / "faces").of_split(split)[::every]
+    qualities: list[LandmarkQuality] = [
+        check_landmark_quality(faces.landmarks[rows], detector, frames=frames, frame=torch.arange(len(rows)))
+        for rows, frames in _batches(_reader(faces), len(faces))
+    ]
+    poor = torch.cat([one.strain > 1 for one in qualities])
+    return [str(len(poor)), _share(poor.any(1)), *(_share(poor[:, number]) for number in (*range(6), 7))]
+
+
+def _share(values: Tensor) -> str:
+    """How many of the bools are true."""
+    return f"{float(values.float().mean()):.1%}"
+
+
+def _batches(read: Reader, faces: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Rows and their grey pictures, some at a time."""
+    for rows in torch.arange(faces).split(BATCH):
+        yield rows, stack_padded([to_grey(read(row)[None])[0] for row in rows.tolist()])
+
+
+def _reader(faces: Annotations) -> Reader:
+    """Reads the picture of a face."""
+    return lambda row: read_picture(faces.pictures[row])
+
+
+def _otherwise_marked(faces: Annotations) -> Reader:
+    """The pictures with the markings of the tool beside the project, which nothing here was made with."""
+    mark = _tool()
+
+    def read(row: int) -> Tensor:
+        picture = read_picture(faces.pictures[row]).permute(1, 2, 0).flip(-1).contiguous().numpy()  # BGR
+        drawn = mark(picture, faces.landmarks[row].numpy(), SEED + row)
+        return torch.from_numpy(drawn[..., ::-1].copy()).permute(2, 0, 1)
+
+    return read
+
+
+def _tool() -> Callable[..., Iterable]:
+    """The function `mark` of the tool."""
+    spec = importlib.util.spec_from_file_location("mark_faces", SHARED / "tools" / "mark_faces.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.mark

@@ -1,0 +1,18 @@
+"""Floor 5: whether landmarks, whoever found them, can be right; and the fit of those that cannot."""
+
+from clnf_torch.quality.check import check_landmark_quality
+from clnf_torch.quality.config import QualityConfig
+from clnf_torch.quality.neighbours import neighbours
+from clnf_torch.quality.refine import refine_landmarks
+from clnf_torch.quality.result import REASONS, LandmarkQuality, RefinedLandmarks, RefinementStatistics
+
+__all__ = [
+    "REASONS",
+    "LandmarkQuality",
+    "QualityConfig",
+    "RefinedLandmarks",
+    "RefinementStatistics",
+    "check_landmark_quality",
+    "neighbours",
+    "refine_landmarks",
+]

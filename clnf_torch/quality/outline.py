@@ -1,0 +1,56 @@
+"""The order of a face's outlines: lids above each other, lips above each other, the jaw from ear to ear."""
+
+import torch
+from torch import Tensor
+
+Pairs = tuple[tuple[int, int], ...]
+
+LIDS: Pairs = ((37, 41), (38, 40), (43, 47), (44, 46))  # upper, lower
+LIPS: Pairs = (
+    (50, 58), (51, 57), (52, 56),  # outer edges
+    (61, 67), (62, 66), (63, 65),  # inner edges
+    (50, 61), (51, 62), (52, 63), (67, 58), (66, 57), (65, 56),  # through the upper and through the lower lip
+)  # upper, lower  # fmt: skip
+ALONG_EYES: Pairs = ((36, 39), (42, 45), (39, 42), (37, 38), (41, 40), (43, 44), (47, 46))  # left, right in the picture
+ALONG_MOUTH: Pairs = ((48, 54), (60, 64), (49, 53), (50, 52), (59, 55), (58, 56), (61, 63), (67, 65))
+ALONG_JAW: Pairs = tuple((point, point + 1) for point in range(16))  # from ear to ear
+CHIN_TO_MOUTH, EAR_TO_EAR = (57, 8), (0, 16)
+
+
+def wrong_way(points: Tensor, pairs: Pairs, direction: Tensor) -> Tensor:
+    """How far the second point of a pair lies on the wrong side of the first: the farthest of all pairs.
+
+    An outline whose points keep their order along it and across it neither crosses itself nor is turned inside out.
+
+    Args:
+        points: Shape (B, N, 2).
+        pairs: K pairs.
+        direction: Unit vectors from the first to the second point, shape (B, 2) or (B, K, 2).
+
+    Returns:
+        In the unit of the points, shape (B,); negative where all pairs are in order.
+    """
+    steps = _steps(points, pairs)
+    direction = direction if direction.ndim == 3 else direction[:, None]
+    return -(steps * direction).sum(-1).amin(-1)
+
+
+def directions(points: Tensor, pairs: Pairs) -> Tensor:
+    """Unit vectors (B, K, 2) from the first to the second point of pairs; 0 where they are one."""
+    return torch.nn.functional.normalize(_steps(points, pairs), dim=-1)
+
+
+def lengths(points: Tensor, pairs: Pairs) -> Tensor:
+    """Distances of the points of pairs, shape (B, K)."""
+    return torch.linalg.vector_norm(_steps(points, pairs), dim=-1)
+
+
+def misfit(length: Tensor, expected: Tensor) -> Tensor:
+    """Absolute logarithm of the ratio of two lengths, both taken to be at least 1."""
+    return (length.clamp_min(1) / expected.clamp_min(1)).log().abs()
+
+
+def _steps(points: Tensor, pairs: Pairs) -> Tensor:
+    """Ways (B, K, 2) from the first to the second point of pairs."""
+    first, second = torch.tensor(pairs, device=points.device).unbind(-1)
+    return points[:, second] - points[:, first]

@@ -1,0 +1,112 @@
+"""Another method's landmarks, of which those that cannot be right are fitted again."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from clnf_torch.fitting.config import FitConfig
+from clnf_torch.geometry.boxes import extent_boxes
+from clnf_torch.geometry.grey import to_grey
+from clnf_torch.pipeline.detector import LandmarkDetector
+from clnf_torch.pipeline.inputs import check_points, frame_of_each
+from clnf_torch.pipeline.result import FitResult
+from clnf_torch.quality.check import LANDMARKS, check_landmark_quality
+from clnf_torch.quality.config import QualityConfig
+from clnf_torch.quality.result import LandmarkQuality, RefinedLandmarks
+
+POOR = 1e4  # taken off the log-likelihood of a fit that is poor itself: more than fits differ by
+
+
+@torch.no_grad()
+def refine_landmarks(
+    detector: LandmarkDetector,
+    frames: Tensor,
+    landmarks: Tensor,
+    frame: Tensor | None = None,
+    *,
+    boxes: Tensor | None = None,
+    previous: Tensor | None = None,
+    following: Tensor | None = None,
+    confidence: Tensor | None = None,
+    preset: str | FitConfig = "default",
+    multi_view: bool | None = None,
+    config: QualityConfig | None = None,
+) -> RefinedLandmarks:
+    """Fits the landmarks of poor faces again, and leaves those of the others exactly as they are.
+
+    A poor face is fitted from the shape that most of its landmarks agree on, from the extent of that shape, and from
+    the given box. Of the fits that are not poor themselves, the likeliest is kept, if it is better than what was given.
+
+    Args:
+        detector: Fits; any family of experts.
+        frames: Grey (F, H, W) or RGB (F, 3, H, W) pictures, uint8 or floating point in 0 to 255.
+        landmarks: Another method's 68 points, pixels (x, y), shape (B, 68, 2); NaN where it knows none.
+        frame: Frame of each face, int64, shape (B,). May be left out for one frame, or for one face per frame.
+        boxes: Where the faces are, as for `LandmarkDetector.fit`, shape (B, 4); rows with a NaN are not known.
+        previous: As for `check_landmark_quality`.
+        following: As for `check_landmark_quality`.
+        confidence: As for `check_landmark_quality`.
+        preset: As for `LandmarkDetector.fit`.
+        multi_view: As for `LandmarkDetector.fit`, of the fits from boxes.
+        config: Bounds of the quality.
+
+    Returns:
+        One row per face.
+
+    Raises:
+        ValueError: The shapes or types of the arguments are wrong, or the detector has other landmarks.
+    """
+    given = check_points("landmarks", landmarks, (LANDMARKS, 2), like=detector.model.pdm.mean)
+    grey = to_grey(frames.to(given.device))
+    frame = frame_of_each(grey, frame, len(given)).to(given.device)
+    before = check_landmark_quality(
+        given,
+        detector,
+        frames=grey,
+        frame=frame,
+        boxes=boxes,
+        previous=previous,
+        following=following,
+        confidence=confidence,
+        config=config,
+    )
+    rows = before.poor.nonzero().squeeze(-1)  # a read to the host
+    shape = before.shape[rows]
+    starts = [extent_boxes(shape.landmarks)]
+    if boxes is not None:
+        starts.append(torch.where(boxes[rows].isfinite(), boxes[rows], torch.nan).to(given))
+    fits = [detector.track(grey, shape.params, frame[rows], preset=preset, validate=False)]
+    fits += [
+        detector.fit(grey, box, frame[rows], preset=preset, multi_view=multi_view, validate=False) for box in starts
+    ]
+    best = _best_of(fits, detector, grey, frame[rows], config)
+    better = best.usable & (best.quality.score > before.score[rows])
+    taken, kept = rows[better], best.quality[better]
+    refined = landmarks.clone()
+    refined[taken.to(landmarks.device)] = best.landmarks[better].to(landmarks)
+    refitted = torch.zeros_like(before.poor).index_fill(0, taken, True)
+    return RefinedLandmarks(landmarks=refined, refitted=refitted, before=before, after=before.replaced(taken, kept))
+
+
+@dataclass(frozen=True)
+class _Best:
+    """The fits that were kept, one for each face."""
+
+    landmarks: Tensor  # (B, N, 2)
+    usable: Tensor  # (B,) bool: there is one
+    quality: LandmarkQuality
+
+
+def _best_of(
+    fits: list[FitResult], detector: LandmarkDetector, grey: Tensor, frame: Tensor, config: QualityConfig | None
+) -> _Best:
+    """The likeliest of several fits of each face, of those that are not poor where there are any."""
+    landmarks = torch.cat([fit.landmarks for fit in fits])
+    quality = check_landmark_quality(landmarks, detector, frames=grey, frame=frame.repeat(len(fits)), config=config)
+    likelihood = torch.cat([fit.likelihood for fit in fits])
+    usable = torch.cat([fit.success for fit in fits]) & landmarks.isfinite().all(-1).all(-1) & likelihood.isfinite()
+    rank = torch.where(usable, likelihood - POOR * quality.poor, -torch.inf)
+    choice = rank.view(len(fits), -1).argmax(0)
+    row = choice * len(frame) + torch.arange(len(frame), device=frame.device)
+    return _Best(landmarks[row], usable[row], quality[row])
