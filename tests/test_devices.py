@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_flatten
 
 from clnf_torch.pipeline import LandmarkDetector
 from tests.factories import CONFIG, N, make_boxes, make_model, make_pictures, make_rules
+from tests.models.patch_experts.joint_factories import make_joint_model
 
 READS = {"_local_scalar_dense", "nonzero", "is_nonzero", "equal", "bincount", "unique_dim", "_unique2", "masked_select"}
 
@@ -79,6 +80,11 @@ def test_models_of_one_view_are_never_read():
     assert count_reads(lambda: detector.fit(make_pictures(), make_boxes(4), preset=CONFIG)).total() == 0
 
 
+def test_joint_experts_are_never_read():
+    detector = LandmarkDetector(make_joint_model(), "exact")
+    assert count_reads(lambda: detector.fit(make_pictures(), make_boxes(4))).total() == 0
+
+
 @pytest.mark.parametrize(("cutoff", "waves"), [(-9.0, 1), (9.0, 2)])
 def test_early_termination_reads_twice_more(cutoff, waves):
     """The first scale is fitted in up to two waves, grouped by view; besides, who joins the second, and who goes on."""
@@ -126,6 +132,16 @@ def test_everything_happens_on_the_detectors_device(numerics, kind, where):
         values = [value for value in fields if isinstance(value, torch.Tensor)]
         assert {value.device.type for value in values} == {"meta"}
         assert result.landmarks.shape == (3, N, 2) and result.landmarks.dtype == torch.float32
+
+
+@pytest.mark.parametrize("where", ["cpu", "meta"])
+def test_joint_experts_stay_on_their_device(where):
+    detector = LandmarkDetector(make_joint_model(), "exact").to("meta")
+    frames = torch.zeros(2, 72, 80, device=where, dtype=torch.uint8)
+    boxes, frame = torch.ones(3, 4, device=where), torch.zeros(3, dtype=torch.int64, device=where)
+    with OneDevice():
+        result = detector.fit(frames, boxes, frame, multi_view=True)
+    assert result.landmarks.device.type == "meta" and result.landmarks.shape == (3, N, 2)
 
 
 @pytest.mark.cuda
