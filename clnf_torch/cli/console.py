@@ -14,6 +14,8 @@ from clnf_torch.cli.boxes import BoxError
 from clnf_torch.cli.media import PictureError
 from clnf_torch.converters import ConversionError
 from clnf_torch.models.bundle import BundleError
+from clnf_torch.training.checkpoint import CheckpointError
+from clnf_torch.training.priors import PriorError
 from clnf_torch.training.pts import AnnotationError
 
 INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
@@ -66,7 +68,9 @@ def failures_exit_with(code: int) -> Iterator[None]:
         yield
     except (typer.Exit, typer.Abort):
         raise
-    except (AnnotationError, BoxError, BundleError, ConversionError, PictureError) as error:
+    except (
+        AnnotationError, BoxError, BundleError, CheckpointError, ConversionError, PictureError, PriorError,
+    ) as error:  # fmt: skip
         complain(error)
     except BrokenPipeError:
         raise  # nobody reads on: typer ends quietly

@@ -1,6 +1,7 @@
 """The recipe of CE-CLM: CEN experts of all views at all scales, from annotated faces to the record of a bundle."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.models.pdm import PDM
 from clnf_torch.training.bundles import pdm_record
-from clnf_torch.training.cen_networks import NAMED_WIDTHS
+from clnf_torch.training.cen_networks import NAMED_WIDTHS, widths_named
 from clnf_torch.training.cen_record import cen_record, landmarks_to_train, left_half
 from clnf_torch.training.cen_samples import UprightFaces
 from clnf_torch.training.cen_training import CenConfig, CenTraining, TrainedExperts
@@ -32,6 +33,22 @@ class CenScale:
     scale: float  # pixels per millimetre
     widths: tuple[int, ...]  # of the hidden layers
     levels: int = 1  # sharpnesses of the pictures: at coarse scales, faces of all sizes are looked at unsmoothed
+
+    @classmethod
+    def named(cls, text: str) -> "CenScale":
+        """The scale that words such as "0.25:coarse" or "0.5:500-200-100" mean.
+
+        Raises:
+            ValueError: They mean none.
+        """
+        size, _, widths = text.partition(":")
+        try:
+            scale = float(size)
+        except ValueError:
+            scale = 0.0
+        if not 0.05 <= scale <= 4:
+            raise ValueError(f"scale {text!r}: give pixels per millimetre and widths, such as 0.25:coarse")
+        return cls(scale=scale, widths=widths_named(widths), levels=1 + (scale < 0.6) + (scale < 0.3))
 
 
 OPENFACE_SCALES = (
@@ -81,7 +98,7 @@ def train_cen(
         CheckpointError: The folder holds checkpoints of another training.
     """
     device = faces.landmarks.device
-    pdm, mirror = pdm.float().to(device), mirror.to(device)
+    pdm, mirror = deepcopy(pdm).float().to(device), mirror.to(device)
     params = params_from_landmarks(pdm, faces.landmarks)
     views = views_with_faces(params.rotation, recipe.least_faces, recipe.yaws)
     if lacking := sorted({abs(yaw) for yaw in set(recipe.yaws) - set(views.yaws)}):
@@ -111,6 +128,12 @@ def held_out_faces(rotation: Tensor, each: int) -> Tensor:
     held = torch.zeros(len(rotation), dtype=torch.bool, device=rotation.device)
     held[rotation[:, 1].abs().argsort(stable=True)[each // 2 :: each]] = True
     return held
+
+
+def unseen_faces(faces: FaceCrops, pdm: PDM, each: int) -> FaceCrops:
+    """The faces that `train_cen` holds out."""
+    pdm = deepcopy(pdm).to(faces.landmarks)
+    return faces[held_out_faces(params_from_landmarks(pdm, faces.landmarks).rotation, each)]
 
 
 def _split(rows: ViewRows, held: Tensor) -> tuple[ViewRows, ViewRows]:

@@ -1,0 +1,124 @@
+"""Trains any experts through the fit itself: what counts is where the landmarks end, all scales later."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+from clnf_torch.fitting.config import FitConfig, preset_named
+from clnf_torch.models.numerics import EXACT
+from clnf_torch.pipeline import LandmarkDetector
+from clnf_torch.training.boxes import extent_boxes, perturb_boxes
+from clnf_torch.training.cen_samples import Spoiling
+from clnf_torch.training.crops import FaceCrops
+from clnf_torch.training.dice import Dice
+from clnf_torch.training.learning import BestState
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndToEndConfig:
+    """How a model is trained through its fit."""
+
+    steps: int = 200
+    batch: int = 4  # faces in a step
+    rate: float = 1e-5  # learning rate of Adam
+    longest: float = 1.0  # gradients are shortened to this length
+    size: float = 0.05  # of the boxes that fits start from: see `perturb_boxes`
+    center: float = 0.03
+    held_out: int = 10  # each so-many-th face is judged by, not learned from; 0: none is
+    judge_every: int = 50  # steps
+    fit: FitConfig | None = None  # None: the default preset of the model's family
+    spoiling: Spoiling = field(default_factory=Spoiling)
+    seed: int = 0
+
+
+Report = Callable[[int, float], None]
+"""Called after every step with its number and its loss."""
+
+
+def train_end_to_end(
+    detector: LandmarkDetector, faces: FaceCrops, config: EndToEndConfig | None = None, report: Report = lambda *_: None
+) -> tuple[float, float]:
+    """Trains those parameters of a detector's model that ask for gradients, in place.
+
+    The loss is the mean distance of the fitted landmarks from the annotated ones, in shares of the face's size. In the
+    end the parameters are those with which held-out faces were found best, those before the first step included.
+
+    Args:
+        detector: Any experts, with numerics "exact", on the device of the faces.
+        faces: Annotated faces.
+        config: Settings.
+        report: Told after every step.
+
+    Returns:
+        The error of the held-out faces before and after, or of the faces themselves where none is held out.
+
+    Raises:
+        ValueError: The numerics are not exact, or no parameter asks for a gradient.
+    """
+    config = config or EndToEndConfig()
+    if detector.numerics != EXACT:
+        raise ValueError(
+            f"the numerics are {detector.numerics.name!r}; gradients need a detector with numerics 'exact'"
+        )
+    parameters = [parameter for parameter in detector.model.parameters() if parameter.requires_grad]
+    if not parameters:
+        raise ValueError("no parameter of the model asks for a gradient; call learnable_experts(detector.model) first")
+    numbers = torch.arange(len(faces))
+    judged = numbers % config.held_out == config.held_out // 2 if config.held_out else torch.ones_like(numbers).bool()
+    learn, judges = numbers[~judged] if config.held_out else numbers, faces[numbers[judged]]
+    dice = Dice(torch.Generator().manual_seed(config.seed), faces.landmarks.device)
+    optimiser = torch.optim.Adam(parameters, lr=config.rate)
+    before = _judge(detector, judges, config)
+    best = BestState(parameters, before)
+    for step in range(config.steps):
+        rows = learn[torch.randint(len(learn), (config.batch,), generator=dice.generator)]
+        loss = _one_step(detector, faces[rows], config, dice, optimiser, parameters)
+        if (step + 1) % config.judge_every == 0 or step + 1 == config.steps:
+            best.offer(_judge(detector, judges, config))
+        report(step + 1, loss)
+    best.restore()
+    return before, best.error
+
+
+def fit_errors(detector: LandmarkDetector, faces: FaceCrops, boxes: Tensor, config: EndToEndConfig) -> Tensor:
+    """Mean distance of each face's fitted landmarks from the annotated ones, in shares of its size, shape (B,).
+
+    Faces whose fit is lost count 0 and send no gradients.
+    """
+    preset = replace(config.fit or preset_named("default", detector.model.family), tolerance=0.0, multi_view=False)
+    frame = torch.arange(len(faces), device=boxes.device)
+    found = detector.fit(faces.grey, boxes, frame, preset=preset, parts=False, validate=False)
+    size = extent_boxes(faces.landmarks)[:, 2:].prod(-1).sqrt()
+    away = (found.landmarks - faces.landmarks).square().sum(-1).add(1e-6).sqrt().mean(-1) / size
+    return torch.where(found.success & away.isfinite(), away, 0)
+
+
+def _one_step(
+    detector: LandmarkDetector,
+    faces: FaceCrops,
+    config: EndToEndConfig,
+    dice: Dice,
+    optimiser: torch.optim.Optimizer,
+    parameters: list[nn.Parameter],
+) -> float:
+    """Fits some faces, and moves the parameters; the loss."""
+    grey = config.spoiling(faces.grey.float(), faces.landmarks, dice)
+    boxes = perturb_boxes(faces.landmarks, dice.generator, config.size, config.center)
+    loss = fit_errors(detector, FaceCrops(grey=grey, landmarks=faces.landmarks), boxes, config).mean()
+    optimiser.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(parameters, config.longest)
+    optimiser.step()
+    return loss.item()
+
+
+@torch.no_grad()
+def _judge(detector: LandmarkDetector, faces: FaceCrops, config: EndToEndConfig) -> float:
+    """The mean error of faces from boxes that are the same every time; lost ones count as one face size."""
+    generator = torch.Generator().manual_seed(config.seed)
+    boxes = perturb_boxes(faces.landmarks, generator, config.size, config.center)
+    rows = torch.arange(len(faces)).split(config.batch)
+    errors = torch.cat([fit_errors(detector, faces[some], boxes[some], config) for some in rows])
+    return float(torch.where(errors > 0, errors, 1.0).mean())

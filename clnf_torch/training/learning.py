@@ -1,0 +1,38 @@
+"""Models that learn on: which of their numbers change, and the best state that they were in."""
+
+import torch
+from torch import Tensor, nn
+
+from clnf_torch.models.landmark_model import LandmarkModel
+
+
+def learnable_experts(model: LandmarkModel) -> list[nn.Parameter]:
+    """The floating point numbers of a model's experts, asking for gradients; copies in float32, not in any file."""
+    parameters = [parameter for parameter in model.experts.parameters() if parameter.is_floating_point()]
+    for parameter in parameters:
+        parameter.data = parameter.detach().float().clone()
+        parameter.requires_grad_()
+    return parameters
+
+
+class BestState:
+    """Remembers the parameters with which an error was smallest."""
+
+    def __init__(self, parameters: list[nn.Parameter], error: float) -> None:
+        self._parameters, self.error = parameters, error
+        self._best: list[Tensor] = [parameter.detach().clone() for parameter in parameters]
+
+    @torch.no_grad()
+    def offer(self, error: float) -> None:
+        """Remembers the parameters as they are, if the error is smaller than ever."""
+        if error < self.error:
+            self.error = error
+            for best, parameter in zip(self._best, self._parameters, strict=True):
+                best.copy_(parameter)
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Gives the parameters their best values back; they no longer ask for gradients."""
+        for best, parameter in zip(self._best, self._parameters, strict=True):
+            parameter.copy_(best)
+            parameter.requires_grad_(False)

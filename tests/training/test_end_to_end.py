@@ -1,0 +1,88 @@
+"""Training through the fit: the loss falls, experts of any family get gradients, and a seed repeats itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+import clnf_torch
+from clnf_torch.cli.media import read_picture
+from clnf_torch.converters import convert
+from clnf_torch.fitting.config import FitConfig
+from clnf_torch.geometry.grey import to_grey
+from clnf_torch.pipeline import LandmarkDetector
+from clnf_torch.training.cen_samples import CLEAN
+from clnf_torch.training.crops import FaceCrops
+from clnf_torch.training.end_to_end import EndToEndConfig, train_end_to_end
+from clnf_torch.training.learning import learnable_experts
+from tests.factories import CONFIG, make_model
+from tests.training.patterned_faces import patterned_faces
+
+FAST = EndToEndConfig(
+    steps=4, batch=2, rate=3e-2, held_out=4, judge_every=2, fit=replace(CONFIG, iterations=2), spoiling=CLEAN
+)
+
+
+def train(seed: int = 0) -> tuple[LandmarkDetector, list[float], tuple[float, float]]:
+    detector = LandmarkDetector(make_model(torch.float32), "exact")
+    learnable_experts(detector.model)
+    told: list[float] = []
+    errors = train_end_to_end(
+        detector, patterned_faces(8), replace(FAST, seed=seed), report=lambda _, loss: told.append(loss)
+    )
+    return detector, told, errors
+
+
+def numbers(detector: LandmarkDetector) -> torch.Tensor:
+    return torch.cat([parameter.flatten() for parameter in detector.model.experts.parameters()])
+
+
+def test_held_out_faces_are_found_better():
+    detector, told, (before, after) = train()
+    assert after < before and len(told) == 4
+    assert not any(parameter.requires_grad for parameter in detector.model.parameters())
+    changed = numbers(detector) != numbers(LandmarkDetector(make_model(torch.float32), "exact"))
+    assert changed.float().mean() > 0.3
+
+
+def test_a_seed_repeats_itself():
+    (first, losses, _), (again, same, _), (_, others, _) = train(), train(), train(1)
+    assert losses == same and losses != others
+    assert torch.equal(numbers(first), numbers(again))
+
+
+def test_the_free_models_experts_learn(golden_dir, tmp_path):
+    folder = golden_dir / "free_model"
+    convert(folder, tmp_path / "free.pt")
+    detector = clnf_torch.load(tmp_path / "free.pt", numerics="exact")
+    grey = to_grey(read_picture(folder / "image.png")[None])
+    box = torch.tensor(json.loads((folder / "boxes.json").read_text())["image.png"]).float()
+    config = EndToEndConfig(
+        steps=3,
+        batch=1,
+        rate=3e-3,
+        size=0.0,
+        center=0.0,
+        held_out=0,
+        fit=FitConfig(window_sizes=(7, 5, 0, 0), iterations=2, regularisation=1.0),
+        spoiling=CLEAN,
+    )
+    found = detector.fit(grey, box, preset=replace(config.fit, tolerance=0.0))
+    faces = FaceCrops(grey=grey, landmarks=found.landmarks + torch.tensor([3.0, 2.0]))
+    learning = learnable_experts(detector.model)
+    told: list[float] = []
+    before, after = train_end_to_end(detector, faces, config, report=lambda _, loss: told.append(loss))
+    assert after < before and told[-1] < told[0]
+    assert sum(bool(parameter.grad is not None and parameter.grad.any()) for parameter in learning) > 4
+
+
+def test_what_cannot_learn_is_refused():
+    detector = LandmarkDetector(make_model(torch.float32), "exact")
+    with pytest.raises(ValueError, match="learnable_experts"):
+        train_end_to_end(detector, patterned_faces(2))
+    learnable_experts(detector.model)
+    with pytest.raises(ValueError, match="'exact'"):
+        train_end_to_end(LandmarkDetector(detector.model, "openface"), patterned_faces(2))

@@ -1,0 +1,45 @@
+"""What learns: the experts alone, in copies of their own; and the best state is the one that stays."""
+
+from __future__ import annotations
+
+import torch
+
+from clnf_torch.training.learning import BestState, learnable_experts
+from tests.factories import make_model
+
+
+def test_experts_learn_and_the_shape_does_not():
+    model = make_model(torch.float32)
+    parameters = learnable_experts(model)
+    assert parameters and all(parameter.requires_grad for parameter in parameters)
+    assert not any(parameter.requires_grad for parameter in model.pdm.parameters())
+
+
+def test_halves_learn_in_full_precision_and_files_stay_as_they_are():
+    model = make_model(torch.float32)
+    (weight, *_) = model.experts.parameters()
+    weight.data = stored = weight.detach().half()
+    before = stored.clone()
+    learnable_experts(model)
+    with torch.no_grad():
+        weight.add_(1)
+    assert weight.dtype == torch.float32 and torch.equal(stored, before)
+
+
+def test_the_best_state_comes_back():
+    parameter = torch.nn.Parameter(torch.zeros(3))
+    best = BestState([parameter], error=5.0)
+    for value, error in ((1.0, 6.0), (2.0, 3.0), (4.0, float("nan")), (8.0, 4.0)):
+        parameter.data.fill_(value)
+        best.offer(error)
+    best.restore()
+    assert parameter.tolist() == [2.0] * 3 and best.error == 3.0 and not parameter.requires_grad
+
+
+def test_steps_that_only_do_harm_are_taken_back():
+    parameter = torch.nn.Parameter(torch.zeros(3))
+    best = BestState([parameter], error=1.0)
+    parameter.data.fill_(7.0)
+    best.offer(2.0)
+    best.restore()
+    assert parameter.tolist() == [0.0] * 3 and best.error == 1.0
