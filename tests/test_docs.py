@@ -28,7 +28,9 @@ from tests.mtcnns import make_mtcnn_record
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 CODE = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
-WINGS = ("geometry", "models", "fitting", "detection", "measures", "pipeline", "tracking", "quality", "export", "training")
+WINGS = (
+    "geometry", "models", "fitting", "detection", "measures", "pipeline", "tracking", "quality", "export", "training",
+)  # fmt: skip
 
 
 def chapter(name: str) -> str:
