@@ -100,6 +100,7 @@ COMMANDS = {
     "convert": ("convert", "export", "info"),
     "detect": ("detect", "fit"),
     "track": ("track",),
+    "refine": ("refine",),
     "evaluate": ("evaluate",),
 }
 

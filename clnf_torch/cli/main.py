@@ -11,6 +11,7 @@ from clnf_torch.cli.evaluate import evaluate
 from clnf_torch.cli.export import export
 from clnf_torch.cli.fit import fit
 from clnf_torch.cli.info import info
+from clnf_torch.cli.refine import refine
 from clnf_torch.cli.track import track
 from clnf_torch.cli.train import train
 
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (convert, export, info, fit, detect, track, evaluate):
+for command in (convert, export, info, fit, detect, track, refine, evaluate):
     app.command()(command)
 app.add_typer(train, name="train")
 
