@@ -27,7 +27,7 @@ class QualityConfig:
     beyond_picture: float = 0.25  # share of the landmarks outside the picture: faces may be cut off, but less
     beyond_box: float = 0.10  # share of the landmarks outside a box half again as large as the given one
     box_ratio: float = 2.0  # of the larger and the smaller of the extent and the given box, square roots of areas
-    jump: float = 25.0  # mm from one frame to the next, mean over the landmarks: 0.6 m/s at 25 frames a second
+    jump: float = 25.0  # mm from one frame to the next, mean over the landmarks; OpenFace's sample clips stay below 5
     least_support: float | None = None  # mean `expert_support`; None: 0.55 for joint experts, 0.40 for patch experts
     least_confidence: float = 0.5  # of the other method, mean over the landmarks where it gives one for each
 
