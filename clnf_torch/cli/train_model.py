@@ -84,7 +84,9 @@ def _crops(found: Annotations, hold_out: int, where: torch.device) -> tuple[Face
 
 def _scaled(recipe: Recipe, effort: float) -> Recipe:
     """The recipe with other numbers of steps."""
-    return replace(recipe, scales=tuple(replace(c, steps=max(1, round(effort * c.steps))) for c in recipe.scales))
+    together = replace(recipe.end_to_end, steps=max(1, round(effort * recipe.end_to_end.steps)))
+    scales = tuple(replace(config, steps=max(1, round(effort * config.steps))) for config in recipe.scales)
+    return replace(recipe, scales=scales, end_to_end=together)
 
 
 def _judging(seed: int, effort: float) -> ValidatorConfig:

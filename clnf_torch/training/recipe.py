@@ -1,7 +1,7 @@
-"""The whole training of a landmark model of joint experts: its shape, then one scale after the other."""
+"""The whole training of a landmark model of joint experts: its shape, one scale after the other, all together."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -11,9 +11,12 @@ from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.patch_experts.joint import JointExperts
 from clnf_torch.models.pdm import PDM
+from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.checkpoint import load_checkpoint, save_checkpoint
 from clnf_torch.training.crops import FaceCrops
+from clnf_torch.training.end_to_end import EndToEndConfig, train_end_to_end
 from clnf_torch.training.joint import JointConfig, JointTraining
+from clnf_torch.training.learning import learnable_experts
 from clnf_torch.training.samples import Aim, Stage
 from clnf_torch.training.shape import ShapeConfig, train_shape
 from clnf_torch.training.shape_gaussian import ShapeGaussian
@@ -48,6 +51,9 @@ class Recipe:
 
     shape: ShapeConfig = field(default_factory=ShapeConfig)
     scales: tuple[JointConfig, ...] = (COARSE, FINE)
+    end_to_end: EndToEndConfig = field(
+        default_factory=lambda: EndToEndConfig(steps=400, batch=8, rate=3e-5, judge_every=100)
+    )
     passes: tuple[int, ...] = (0, 0, 1)  # the scales that a fit goes through: coarse twice, since turned faces move far
     seed: int = 0
 
@@ -85,7 +91,9 @@ def train_landmark_model(
         training = JointTraining(config, stage, params.rotation[:, 1], mirror, recipe.seed + number)
         _train(training, folder / f"scale_{number}.pt", f"{config} {recipe.seed} {len(faces)}", report)
         experts.append(joint_experts(config, training.experts().cpu(), len(mirror)))
-    return LandmarkModel(pdm.cpu(), [experts[number] for number in recipe.passes], "joint")
+    model = LandmarkModel(pdm.cpu(), [experts[number] for number in recipe.passes], "joint")
+    _through_the_fit(model, faces, recipe, folder, report)
+    return model
 
 
 def joint_experts(config: JointConfig, network: torch.nn.Module, landmarks: int) -> JointExperts:
@@ -105,6 +113,22 @@ def _shape(faces: FaceCrops, prior: ShapeGaussian, mirror: Tensor, recipe: Recip
         state = {"mean": pdm.mean.detach(), "modes": pdm.modes.detach(), "variances": pdm.variances.detach()}
         save_checkpoint(path, task, state)
     return PDM(state["mean"].float(), state["modes"].float(), state["variances"].float())
+
+
+def _through_the_fit(model: LandmarkModel, faces: FaceCrops, recipe: Recipe, folder: Path, report: Report) -> None:
+    """Trains all experts together, through the fit that they are made for; in place."""
+    config = replace(recipe.end_to_end, seed=recipe.seed)
+    path, task = folder / "end_to_end.pt", f"{recipe} {len(faces)}"
+    state = load_checkpoint(path, task)
+    if state is None and config.steps:
+        learnable_experts(model)
+        detector = LandmarkDetector(model, "exact").to(faces.landmarks.device)
+        train_end_to_end(detector, faces, config, lambda step, loss: report("end to end", step, config.steps, loss))
+        model.cpu().requires_grad_(False)
+        state = {"experts": model.experts.state_dict()}
+        save_checkpoint(path, task, state)
+    if state is not None:
+        model.experts.load_state_dict(state["experts"])
 
 
 def _train(training: JointTraining, path: Path, task: str, report: Report) -> None:

@@ -16,6 +16,7 @@ from clnf_torch.training.bundles import save_bundle
 from clnf_torch.training.calibration import with_early_termination
 from clnf_torch.training.checkpoint import CheckpointError
 from clnf_torch.training.crops import FaceCrops
+from clnf_torch.training.end_to_end import EndToEndConfig
 from clnf_torch.training.joint import JointConfig
 from clnf_torch.training.recipe import Recipe, train_landmark_model
 from clnf_torch.training.samples import Aim
@@ -26,7 +27,8 @@ COARSE = JointConfig(
     scale=0.15, width=64, widths=(6, 8, 12), aim=Aim(turn=0.1, size=0.05, shift=2.0), levels=1, steps=3, batch=4
 )
 FINE = replace(COARSE, scale=0.3, aim=Aim(turn=0.05, size=0.02, shift=1.0))
-RECIPE = Recipe(shape=ShapeConfig(rounds=1), scales=(COARSE, FINE))
+TOGETHER = EndToEndConfig(steps=1, batch=2, held_out=5, judge_every=1)
+RECIPE = Recipe(shape=ShapeConfig(rounds=1), scales=(COARSE, FINE), end_to_end=TOGETHER)
 
 
 def heads(count: int = 10) -> FaceCrops:
