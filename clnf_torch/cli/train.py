@@ -2,9 +2,11 @@
 
 import typer
 
+from clnf_torch.cli.train_cen import cen, finetune
 from clnf_torch.cli.train_model import model
 
 train = typer.Typer(
     help="Make models from annotated faces.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
 )
-train.command()(model)
+for command in (model, cen, finetune):
+    train.command()(command)
