@@ -1,0 +1,43 @@
+"""The need itself: faces with pen markings, their landmarks spoilt, mended by the installed model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import clnf_torch
+from clnf_torch.cli.media import read_picture
+from clnf_torch.geometry.grey import to_grey
+from clnf_torch.models.bundle import default_bundle
+from clnf_torch.training.annotations import read_annotations
+from clnf_torch.training.evaluation import stack_padded, with_markings
+from clnf_torch.training.scores import FAILED, face_errors
+from clnf_torch.training.spoilers import SPOILERS, spoil
+
+FACES = 24
+
+
+@pytest.mark.slow
+def test_spoilt_landmarks_on_marked_faces_are_mended_and_annotated_ones_left_alone(shared: Path):
+    if not default_bundle().is_file():
+        pytest.skip("no weights/default.pt: make it with clnf-torch train")
+    detector = clnf_torch.load()
+    faces = read_annotations(shared / "faces").of_split("afw")[:: 337 // FACES][:FACES]
+    read = with_markings(lambda row: read_picture(faces.pictures[row]), faces.landmarks, seed=1)
+    frames = stack_padded([to_grey(read(row)[None])[0] for row in range(FACES)])
+    kind = torch.arange(FACES) // 2 % len(SPOILERS)
+    kind[::4] = -1  # a quarter is left as annotated
+    mean = detector.model.pdm.mean[:, :2].detach()
+    spoilt = spoil(faces.landmarks, kind, mean, torch.Generator().manual_seed(1))
+
+    refined = clnf_torch.refine_landmarks(detector, frames, spoilt, torch.arange(FACES))
+
+    good = kind < 0
+    assert refined.before.poor[~good].float().mean() >= 0.9
+    assert refined.refitted[good].sum() <= 1 and refined.after.poor.sum() <= 1
+    left = ~refined.refitted
+    assert torch.equal(refined.landmarks[left], spoilt[left])
+    wrong = face_errors(refined.landmarks, faces.landmarks) > FAILED
+    assert (face_errors(spoilt, faces.landmarks) > FAILED).sum() >= 12 and wrong.sum() <= 4
