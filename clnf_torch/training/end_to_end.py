@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from clnf_torch.fitting.config import FitConfig, preset_named
+from clnf_torch.geometry.boxes import extent_boxes
 from clnf_torch.models.numerics import EXACT
 from clnf_torch.pipeline import LandmarkDetector
-from clnf_torch.training.boxes import extent_boxes, perturb_boxes
+from clnf_torch.training.boxes import perturb_boxes
 from clnf_torch.training.cen_samples import Spoiling
 from clnf_torch.training.crops import FaceCrops
 from clnf_torch.training.dice import Dice
