@@ -102,13 +102,17 @@ COMMANDS = {
     "track": ("track",),
     "refine": ("refine",),
     "evaluate": ("evaluate",),
+    "train": ("train model",),
+    "train_cen": ("train cen", "train finetune"),
 }
 
 
 def options_of(command: str) -> set[str]:
-    """The options of a command, by their long names."""
-    group = typer.main.get_command(app)
-    params = group.commands[command].params
+    """The options of a command, such as "detect" or "train model", by their long names."""
+    found = typer.main.get_command(app)
+    for word in command.split():
+        found = found.commands[word]
+    params = found.params
     return {name for param in params for name in (*param.opts, *param.secondary_opts) if name.startswith("--")}
 
 

@@ -17,7 +17,6 @@ from clnf_torch.models.patch_experts.joint import JointExperts
 from clnf_torch.models.patch_experts.svr import SVRExperts
 from clnf_torch.models.pdm import PDM
 
-FAST = torch.channels_last  # the order of numbers in which convolutions are fastest
 FORMAT, VERSION = "clnf_torch bundle", 1
 WEIGHTS = "clnf_torch.weights", "default.pt"  # where the bundle is that is installed with the package
 
@@ -138,7 +137,7 @@ def _build_joint(common: dict[str, Any], record: Mapping[str, Any], dtype: torch
     """Joint experts."""
     network = HeatMapNetwork(common["visible"].shape[1], record["widths"], normalised=False)
     network.load_state_dict({name: tensor.to(dtype) for name, tensor in record["network"].items()})
-    return JointExperts(**common, width=int(record["width"]), network=network.to(dtype, memory_format=FAST))
+    return JointExperts(**common, width=int(record["width"]), network=network.to(dtype).channels_last())
 
 
 _FAMILIES = {"cen": _build_cen, "ccnf": _build_ccnf, "svr": _build_svr, "joint": _build_joint}

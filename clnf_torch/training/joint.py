@@ -58,7 +58,7 @@ class JointTraining:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = HeatMapNetwork(len(mirror), config.widths)
-        self.network = network.to(self.device, memory_format=torch.channels_last)
+        self.network = network.to(self.device).channels_last()
         self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
         self._optimiser = torch.optim.AdamW(_groups(self.network, config.decay), lr=config.rate)
 

@@ -61,9 +61,8 @@ def test_the_face_is_upright_and_in_the_middle_when_nothing_is_off():
 
 
 def test_a_seed_repeats():
-    stage, rows = make_stage(), torch.tensor([0, 3])
+    stage, rows, aim = make_stage(), torch.tensor([0, 3]), Aim(turn=0.3, size=0.1, shift=3.0)
     one, other = (
-        draw_samples(stage, rows, Aim(turn=0.3, size=0.1, shift=3.0), 0.8, 64, MIRROR, Dice(seeded(7), torch.device("cpu")))
-        for _ in range(2)
-    )  # fmt: skip
+        draw_samples(stage, rows, aim, 0.8, 64, MIRROR, Dice(seeded(7), torch.device("cpu"))) for _ in range(2)
+    )
     assert torch.equal(one.grey, other.grey) and torch.equal(one.landmarks, other.landmarks)

@@ -10,7 +10,7 @@ from tests.training.heads import MIRROR, make_gaussian, make_heads
 
 
 def test_variation_is_learned_from_pictures():
-    """The prior knows the true head, but not how it varies: a twentieth of that, and twice as much of something else."""
+    """The prior knows the true head, but little of how it varies, and much of something else."""
     truth, other = make_gaussian(modes=3, seed=2), make_gaussian(modes=3, seed=9)
     prior = ShapeGaussian(truth.mean, 0.05 * truth.covariance + 2 * other.covariance)
     pdm = truth.pdm()
