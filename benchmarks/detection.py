@@ -7,9 +7,11 @@ import clnf_torch
 from benchmarks.machine import seconds
 from benchmarks.material import boxes, clnf_bundle, photograph, real_size_bundle
 from benchmarks.tables import table
+from clnf_torch.models.bundle import default_bundle
 
 FACES = (1, 32)
-OPENFACE_MS = {"CE-CLM, real size": 57.9, "CLNF": 30.9}  # OpenFace's C++, a whole detection, 2 threads, 2 cores
+OURS = "our own model"
+OPENFACE_MS = {"CE-CLM, real size": "57.9", "CLNF": "30.9"}  # OpenFace's C++, a whole detection, 2 threads, 2 cores
 
 
 def report(device: str, repeats: int) -> list[Table]:
@@ -17,10 +19,11 @@ def report(device: str, repeats: int) -> list[Table]:
     frames = photograph().to(device)
     rows = []
     with torch.inference_mode():
-        for name, path in (("CE-CLM, real size", real_size_bundle()), ("CLNF", clnf_bundle())):
+        bundles = {OURS: default_bundle(), "CE-CLM, real size": real_size_bundle(), "CLNF": clnf_bundle()}
+        for name, path in bundles.items():
             detector = clnf_torch.load(path, device)
             detections = [_detection(detector, frames, faces, repeats, device) for faces in FACES]
-            rows.append((f"{name}: detection", *map(_ms, detections), f"{OPENFACE_MS[name]:.1f}"))
+            rows.append((f"{name}: detection", *map(_ms, detections), OPENFACE_MS.get(name, "-")))
             tracked = [_tracked_frame(detector, frames, faces, repeats, device) for faces in FACES]
             rows.append((f"{name}: tracked frame", *map(_ms, tracked), "-"))
     columns = ("what", *(f"{faces} faces, ms per face" for faces in FACES), "C++, one face, ms")
