@@ -1,0 +1,63 @@
+"""The model that comes with the package: what its card says of it is so."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import clnf_torch
+from clnf_torch.models.bundle import default_bundle, load_bundle
+from clnf_torch.training.annotations import read_annotations
+from clnf_torch.training.evaluation import find_landmarks
+from clnf_torch.training.scores import face_errors
+
+WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
+LARGEST = 25e6  # bytes
+
+
+def test_the_installed_bundle_is_this_one():
+    assert default_bundle().read_bytes() == (WEIGHTS / "default.pt").read_bytes()
+
+
+def test_the_manifest_tells_the_truth():
+    (entry,) = json.loads((WEIGHTS / "manifest.json").read_text(encoding="utf-8"))
+    content = (WEIGHTS / entry["name"]).read_bytes()
+    assert entry["sha256"] == hashlib.sha256(content).hexdigest() and entry["bytes"] == len(content) <= LARGEST
+    assert "research" in entry["licence"]
+
+
+def test_it_holds_everything_a_detector_needs():
+    detector = clnf_torch.load()
+    assert detector.numerics.name == "exact" and detector.validator is not None
+    assert detector.model.early_termination is not None
+    assert clnf_torch.load_face_detector().config.min_face == 40
+    assert "research use only" in load_bundle(default_bundle())["licence"]
+
+
+@pytest.fixture(scope="module")
+def afw(shared):
+    """Every fourth face of AFW, and the boxes that its card's numbers start from."""
+    if not (shared / "faces" / "afw").is_dir():
+        pytest.skip("no ../shared/faces: annotated faces are needed to say how good a model is")
+    faces = read_annotations(shared / "faces").of_split("afw")
+    with np.load(shared / "golden" / "afw_reference.npz") as reference:
+        places = {str(name): row for row, name in enumerate(reference["names"])}
+        boxes = torch.from_numpy(reference["boxes"])[[places[f"afw/{path.name}"] for path in faces.pictures]]
+    rows = torch.arange(0, len(faces), 4)
+    return faces[rows], boxes[rows]
+
+
+def test_it_is_as_good_as_its_card_says(afw):
+    """The card says so of all 337 faces; a fourth of them may be a little harder."""
+    from clnf_torch.cli.media import read_picture
+
+    faces, boxes = afw
+    found = find_landmarks(clnf_torch.load(), lambda row: read_picture(faces.pictures[row]), boxes)
+    errors = face_errors(found.landmarks, faces.landmarks)
+    assert errors.mean() < 0.045 and errors.median() < 0.041
+    assert found.success[errors < 0.06].float().mean() > 0.9
