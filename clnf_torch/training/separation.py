@@ -11,7 +11,7 @@ from clnf_torch.detection.validator import build_validator, is_face
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.crops import FaceCrops
-from clnf_torch.training.guesses import STARTS, find_from
+from clnf_torch.training.guesses import STARTS, find_from, half_faces
 from clnf_torch.training.scores import FAILED, face_errors
 
 
@@ -72,7 +72,7 @@ def judge_validator(
     """
     detector, generator = LandmarkDetector(model, "exact", build_validator(record)), torch.Generator().manual_seed(seed)
     judged, certainties, errors = {}, [], []
-    for name, begin in STARTS.items():
+    for name, begin in {**STARTS, "half faces": half_faces}.items():
         landmarks, certainty = find_from(detector, faces, begin, generator)
         certainties.append(certainty)
         errors.append(face_errors(landmarks, faces.landmarks))

@@ -18,7 +18,7 @@ from clnf_torch.training.checkpoint import load_checkpoint, save_checkpoint
 from clnf_torch.training.crops import FaceCrops
 from clnf_torch.training.dice import Dice
 from clnf_torch.training.disturbed import disturb
-from clnf_torch.training.guesses import STARTS, Guesses, fits_from_everywhere
+from clnf_torch.training.guesses import STARTS, Guesses, fits_from_everywhere, with_half_faces
 from clnf_torch.training.lighting import spoil
 from clnf_torch.training.markings import draw_markings
 from clnf_torch.training.scores import FAILED
@@ -186,6 +186,7 @@ def train_validator(
         CheckpointError: The folder holds checkpoints of another training.
     """
     given = f"{len(faces)} {fingerprint(model)}"
+    faces = with_half_faces(faces, config.seed)
     fits = _fits(model, faces, config.seed, folder / "validator_fits.pt", given, report)
     training = ValidatorTraining(config, faces, model.pdm, fits)
     path, task = folder / "validator.pt", f"{config} {given}"
