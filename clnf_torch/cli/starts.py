@@ -29,24 +29,23 @@ def known_boxes(kind: str, faces: Annotations, data: Path, seed: int) -> Tensor:
     Raises:
         BoxError: The file is no file of boxes, or does not mention a picture.
     """
+    extents = extent_boxes(faces.landmarks)
     if kind == GIVEN:
-        return extent_boxes(faces.landmarks)
+        return extents
     if kind == PERTURBED:
         return perturb_boxes(faces.landmarks, torch.Generator().manual_seed(seed))
     table = _read_table(Path(kind), data)
-    boxes = [
-        box_of_face(_boxes_in(path, table), truth) for path, truth in zip(faces.pictures, faces.landmarks, strict=True)
-    ]
+    boxes = [box_of_face(_boxes_in(path, table), extent) for path, extent in zip(faces.pictures, extents, strict=True)]
     return torch.stack(boxes) if boxes else torch.zeros(0, 4)
 
 
 def found_boxes(finder: FaceDetector, faces: Annotations, read: Reader, done: Callable[[int], None]) -> Tensor:
     """Boxes that a face detector finds on the faces, float32, shape (F, 4); NaN where it finds none."""
     boxes = torch.full((len(faces), 4), torch.nan)
-    for row in range(len(faces)):
+    for row, extent in enumerate(extent_boxes(faces.landmarks)):
         with torch.inference_mode():
             found = finder.detect(read(row)[None])
-        boxes[row] = box_of_face(found.boxes.cpu(), faces.landmarks[row])
+        boxes[row] = box_of_face(found.boxes.cpu(), extent)
         done(1)
     return boxes
 

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from clnf_torch.geometry.boxes import extent_boxes, overlap
 
-SAME_FACE = 0.3  # the least overlap of a found box with the extent of the landmarks that it belongs to
+SAME_FACE = 0.3  # the least overlap of a found box with the extent of the face that it belongs to
 
 
 def perturb_boxes(landmarks: Tensor, generator: torch.Generator, size: float = 0.05, center: float = 0.03) -> Tensor:
@@ -30,18 +30,18 @@ def perturb_boxes(landmarks: Tensor, generator: torch.Generator, size: float = 0
     return torch.cat([middle + center * drawn[:, 1:] * extent - grown / 2, grown], 1)
 
 
-def box_of_face(found: Tensor, landmarks: Tensor) -> Tensor:
-    """The box that overlaps the extent of a face's landmarks most.
+def box_of_face(found: Tensor, extent: Tensor) -> Tensor:
+    """The box that overlaps the extent of a face most.
 
     Args:
         found: Boxes found in the picture, shape (K, 4).
-        landmarks: Of the face, pixels, shape (N, 2).
+        extent: Of the face's landmarks: x, y, width, height, shape (4,).
 
     Returns:
-        x, y, width, height, shape (4,); NaN where no box overlaps the extent by `SAME_FACE`.
+        Shape (4,); NaN where no box overlaps the extent by `SAME_FACE`.
     """
-    found = found.to(landmarks)
+    found = found.to(extent)
     nowhere = found.new_full((1, 4), torch.nan)
-    common = overlap(found, extent_boxes(landmarks[None]))
+    common = overlap(found, extent)
     common = torch.cat([common.new_full((1,), SAME_FACE), common.nan_to_num(0)])
     return torch.cat([nowhere, found])[common.argmax()]

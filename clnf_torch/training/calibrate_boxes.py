@@ -12,9 +12,8 @@ from torch import Tensor
 
 from clnf_torch.detection import FaceDetector
 from clnf_torch.detection.mtcnn import Factors
-from clnf_torch.geometry.boxes import overlap
+from clnf_torch.training.boxes import box_of_face
 
-SAME_FACE = 0.3  # least overlap of a found box with the extent of the face that it belongs to
 BEND, GAUSSIAN = 1.5, 1.4826  # deviations from which on a face counts less; from a median distance to a deviation
 LEAST = 1e-9  # deviation of faces that agree to the last bit
 STEPS = 30  # re-weightings; a few are enough
@@ -28,14 +27,14 @@ def find_annotated(detector: FaceDetector, faces: Iterable[tuple[Tensor, Tensor]
         faces: Pictures (3, H, W), each with the extent of its face's landmarks: x, y, width, height, shape (4,).
 
     Returns:
-        The box that overlaps each extent most, and the extents, both (K, 4); faces that were not found are left out.
+        The box of each face, as `box_of_face` says, and the extents, both (K, 4); faces without a box are left out.
     """
     boxes, extents = [torch.zeros(0, 4)], [torch.zeros(0, 4)]
     for picture, extent in faces:
         found = detector.detect(picture[None]).boxes.cpu()
-        common = overlap(found, extent.to(found))
-        if len(found) and common.max() > SAME_FACE:
-            boxes.append(found[common.argmax()][None])
+        box = box_of_face(found, extent.to(found))
+        if box.isfinite().all():
+            boxes.append(box[None])
             extents.append(extent[None].to(found))
     return torch.cat(boxes), torch.cat(extents)
 
