@@ -15,7 +15,7 @@ from clnf_torch.converters.openface.mtcnn import convert_mtcnn, find_mtcnn, mtcn
 from clnf_torch.converters.openface.sources import SourceFile, describe_source
 from clnf_torch.converters.openface.validator import convert_validator
 from clnf_torch.models.archive import Progress, save_archive
-from clnf_torch.models.bundle import FORMAT, VERSION
+from clnf_torch.models.bundle import bundle_of
 
 LICENCE = (
     "Converted from model files of OpenFace 2.2, (c) Carnegie Mellon University and University of Cambridge. "
@@ -134,15 +134,13 @@ def _bundle(
     skipped: tuple[Skipped, ...],
 ) -> dict[str, Any]:
     """The bundle's plain values around a model."""
-    return {
-        "format": FORMAT,
-        "version": VERSION,
-        "writer": f"clnf_torch {clnf_torch.__version__}",
-        "licence": LICENCE,
-        "numerics": "openface",
-        "sources": [dataclasses.asdict(source) for source in sources],
-        "skipped": [dataclasses.asdict(line) for line in skipped],
-        "model": model,
-        "validator": validator,
-        "face_detector": face_detector,
-    }
+    return bundle_of(
+        model,
+        writer=f"clnf_torch {clnf_torch.__version__}",
+        licence=LICENCE,
+        numerics="openface",
+        sources=[dataclasses.asdict(source) for source in sources],
+        skipped=[dataclasses.asdict(line) for line in skipped],
+        validator=validator,
+        face_detector=face_detector,
+    )

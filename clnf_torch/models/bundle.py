@@ -1,6 +1,6 @@
 """The weights file: one `.pt` of plain values and tensors, read without a copy in memory and built into a model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,43 @@ def default_bundle() -> Path:
     """The file of the bundle that is installed with the package."""
     package, name = WEIGHTS
     return Path(str(resources.files(package).joinpath(name)))
+
+
+def bundle_of(
+    model: Mapping[str, Any],
+    *,
+    writer: str,
+    licence: str,
+    numerics: str,
+    sources: Sequence[Mapping[str, Any]],
+    skipped: Sequence[Mapping[str, Any]] = (),
+    validator: Mapping[str, Any] | None = None,
+    face_detector: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The fields of a bundle, to be written by `save_archive`; `converters/README.md` describes them.
+
+    Args:
+        model: The record of a model.
+        writer: The program, and its version.
+        licence: The terms of its use.
+        numerics: ``"openface"`` or ``"exact"``.
+        sources: What it was made from: records with a ``name``.
+        skipped: What of that is not in it: records with ``entry`` and ``reason``.
+        validator: The record of a validator.
+        face_detector: The record of a face detector.
+    """
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "writer": writer,
+        "licence": licence,
+        "numerics": numerics,
+        "sources": [dict(source) for source in sources],
+        "skipped": [dict(line) for line in skipped],
+        "model": dict(model),
+        "validator": validator,
+        "face_detector": face_detector,
+    }
 
 
 def load_bundle(path: str | Path) -> dict[str, Any]:

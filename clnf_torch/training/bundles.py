@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 
 from clnf_torch.models.archive import save_archive
-from clnf_torch.models.bundle import FORMAT, VERSION
+from clnf_torch.models.bundle import bundle_of
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.patch_experts.base import Experts
 from clnf_torch.models.patch_experts.joint import JointExperts
@@ -39,18 +39,15 @@ def save_bundle(
         validator: The record of a validator; see converters/README.md.
         face_detector: The record of a face detector.
     """
-    bundle = {
-        "format": FORMAT,
-        "version": VERSION,
-        "writer": writer,
-        "licence": licence,
-        "numerics": "exact",
-        "sources": [dict(source) for source in sources],
-        "skipped": [],
-        "model": model_record(model),
-        "validator": validator,
-        "face_detector": face_detector,
-    }
+    bundle = bundle_of(
+        model_record(model),
+        writer=writer,
+        licence=licence,
+        numerics="exact",
+        sources=sources,
+        validator=validator,
+        face_detector=face_detector,
+    )
     save_archive(bundle, path)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import clnf_torch
-from clnf_torch.models.bundle import FORMAT, VERSION, build_model
+from clnf_torch.models.bundle import build_model, bundle_of
 from clnf_torch.training.bundles import RESEARCH_USE
 from clnf_torch.training.calibration import with_early_termination
 from clnf_torch.training.crops import FaceCrops
@@ -20,18 +20,8 @@ def cen_bundle(
         sources: What it was made from: records with a ``name``.
         licence: The terms of its use.
     """
-    return {
-        "format": FORMAT,
-        "version": VERSION,
-        "writer": f"clnf_torch {clnf_torch.__version__}",
-        "licence": licence,
-        "numerics": "exact",
-        "sources": [dict(source) for source in sources],
-        "skipped": [],
-        "model": dict(model),
-        "validator": None,
-        "face_detector": None,
-    }
+    writer = f"clnf_torch {clnf_torch.__version__}"
+    return bundle_of(model, writer=writer, licence=licence, numerics="exact", sources=sources)
 
 
 def calibrated(model: Mapping[str, Any], unseen: FaceCrops, seed: int = 0) -> dict[str, Any]:
