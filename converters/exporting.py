@@ -2,6 +2,7 @@
 
 import os
 import struct
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from clnf_torch.converters.openface.text_export import text_files
 from clnf_torch.models.archive import write_atomically
 from clnf_torch.models.bundle import BundleError, load_bundle
 
-NOT_A_BUNDLE = "name a bundle that `clnf-torch convert` wrote"
+WITHOUT_FORM = {"joint": "joint experts", "repeat": "experts of an earlier scale again"}
+"""Families that OpenFace has no form for."""
+REMEDY = "name a bundle with CEN experts: converted from a CE-CLM model, or made by `clnf-torch train cen`"
 
 
 def export(bundle_path: str | os.PathLike[str], out_dir: str | os.PathLike[str]) -> tuple[Path, ...]:
@@ -44,10 +47,11 @@ def export(bundle_path: str | os.PathLike[str], out_dir: str | os.PathLike[str])
 def _write(bundle: dict[str, Any], path: Path, out_dir: Path) -> tuple[Path, ...]:
     """Writes a file for each scale, and the others of a model that never had any."""
     experts = bundle["model"]["experts"]
+    _require_cen(experts, path)
     names = [file_name(record) for record in experts]
-    if not experts or len(set(names)) < len(names) or any(record["family"] != "cen" for record in experts):
-        found = ", ".join(names) or "none"
-        raise ConversionError(path, expected="CEN experts of different names", found=found, remedy=NOT_A_BUNDLE)
+    if len(set(names)) < len(names):
+        expected, found = "CEN experts of different names", ", ".join(names)
+        raise ConversionError(path, expected=expected, found=found, remedy="convert the model again")
     remembered = all("openface" in record for record in experts)
     out_dir.mkdir(parents=True, exist_ok=True)
     for name, record in zip(names, experts, strict=True):
@@ -58,6 +62,17 @@ def _write(bundle: dict[str, Any], path: Path, out_dir: Path) -> tuple[Path, ...
         with write_atomically(out_dir / name) as stream:
             stream.write(text.encode())
     return tuple(out_dir / name for name in (*names, *texts))
+
+
+def _require_cen(experts: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Refuses experts of other families, and none at all."""
+    other = next((record["family"] for record in experts if record["family"] != "cen"), None)
+    if other is None and experts:
+        return
+    found = "none" if other is None else f"{other.upper()} experts"
+    if other in WITHOUT_FORM:
+        found = f"{WITHOUT_FORM[other]}, which OpenFace has no form for"
+    raise ConversionError(path, expected="CEN experts", found=found, remedy=REMEDY)
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,11 @@ def describe(bundle: Mapping[str, Any], path: Path) -> Iterator[str]:
     yield f"  written by         {bundle.get('writer', 'an unknown program')}"
     yield f"  numerics           {bundle.get('numerics', 'openface')}"
     yield f"  shape model        {len(model['pdm']['mean'])} landmarks, {len(model['pdm']['modes'])} modes"
-    yield f"  triangulations     {_or_none(len(model['triangulations']), 'views')}"
+    yield f"  triangulations     {_views(len(model['triangulations']))}"
     early = model["early_termination"]
-    yield f"  early termination  {_or_none(len(early['cutoffs']) if early else 0, 'views')}"
+    yield f"  early termination  {_views(len(early['cutoffs']) if early else 0)}"
     for record in model["experts"]:
-        yield from _describe_experts(record)
+        yield from _describe_experts(record, model["experts"])
     for part in model.get("parts", ()):
         yield from _describe_part(part)
     yield f"  validation         {_describe_validator(bundle.get('validator'))}"
@@ -66,15 +66,14 @@ def describe_sources(bundle: Mapping[str, Any]) -> Iterator[str]:
         yield f"                     sha256 {source['sha256']}"
 
 
-def _describe_experts(record: Mapping[str, Any]) -> Iterator[str]:
-    """Lines on the experts of one scale."""
+def _describe_experts(record: Mapping[str, Any], scales: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Lines on the experts of one of a model's scales."""
     if record["family"] == "repeat":
-        yield f"  experts again      those of scale {record['of'] + 1}"
+        yield f"  experts again      those at {scales[record['of']]['scale']:g} once more"
         return
-    family, views = record["family"].upper(), len(record["visible"])
-    support = record["width"] if family == "JOINT" else record["support"]
-    yaws = ", ".join(f"{math.degrees(center[1]):.0f}" for center in record["view_centers"].tolist())
-    yield f"  experts at {record['scale']:<8g}{family}, {support} x {support} px, {views} views at yaw {yaws}"
+    family = record["family"].upper()
+    side = record["width"] if family == "JOINT" else record["support"]
+    yield f"  experts at {record['scale']:<8g}{family}, {side} x {side} px, {_views_at(record['view_centers'])}"
     yield from (f"                     {line}" for line in _DETAILS[record["family"]](record))
 
 
@@ -82,7 +81,7 @@ def _describe_part(part: Mapping[str, Any]) -> Iterator[str]:
     """A line on a part of the face."""
     model = part["model"]
     landmarks, family = len(model["pdm"]["mean"]), model["experts"][0]["family"].upper()
-    scales = ", ".join(f"{record['scale']:g}" for record in model["experts"])
+    scales = ", ".join(f"{record['scale']:g}" for record in model["experts"] if record["family"] != "repeat")
     yield f"  part               {part['name']}: {landmarks} landmarks, {family} at {scales}"
 
 
@@ -90,8 +89,7 @@ def _describe_validator(record: Mapping[str, Any] | None) -> str:
     """What judges the landmarks."""
     if record is None:
         return "none: every fit that does not fail succeeds"
-    yaws = ", ".join(f"{math.degrees(orientation[1]):.0f}" for orientation in record["orientations"].tolist())
-    return f"{record['kind'].upper()}, {len(record['views'])} views at yaw {yaws}"
+    return f"{record['kind'].upper()}, {_views_at(record['orientations'])}"
 
 
 def _describe_cen(record: Mapping[str, Any]) -> Iterator[str]:
@@ -134,6 +132,12 @@ def _type(weights: Tensor) -> str:
     return str(weights.dtype).removeprefix("torch.")
 
 
-def _or_none(count: int, unit: str) -> str:
-    """A count with its unit, or none."""
-    return f"{count} {unit}" if count else "none"
+def _views(count: int) -> str:
+    """A number of views."""
+    return f"{count} view{'' if count == 1 else 's'}" if count else "none"
+
+
+def _views_at(orientations: Tensor) -> str:
+    """Views (V, 3), radians, by their yaw in degrees."""
+    yaws = ", ".join(f"{math.degrees(yaw):.0f}" for yaw in orientations[:, 1].tolist())
+    return f"{_views(len(orientations))} at yaw {yaws}"

@@ -9,6 +9,7 @@ import torch
 
 import clnf_torch
 from clnf_torch import converters
+from clnf_torch.models.bundle import default_bundle
 
 
 @pytest.fixture
@@ -89,6 +90,13 @@ def test_export_returns_the_files(clnf_torch_cli, free_model, bundle, tmp_path):
     assert done.exit_code == 0, done.stderr
     assert [path.name for path in written] == [path.name for path in sorted(free_model.glob("*.dat"))]
     assert all(path.read_bytes() == (free_model / path.name).read_bytes() for path in written)
+
+
+def test_the_default_model_has_no_form_in_openface(clnf_torch_cli, tmp_path):
+    done = clnf_torch_cli("export", default_bundle(), tmp_path / "back")
+    (line,) = done.stderr.splitlines()
+    assert done.exit_code == 2 and not (tmp_path / "back").exists()
+    assert "default.pt: expected CEN experts, found joint experts, which OpenFace has no form for; name a" in line
 
 
 def test_info_says_what_is_inside(clnf_torch_cli, bundle):

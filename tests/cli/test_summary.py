@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from clnf_torch.cli.summary import describe
 from clnf_torch.converters import convert
-from clnf_torch.models.bundle import load_bundle
+from clnf_torch.models.bundle import default_bundle, load_bundle
 
 
 def lines_of(source, out) -> dict[str, str]:
-    """What is said of a model, by its first word."""
+    """What is said of a model, converted."""
     convert(source, out)
+    return by_first_word(out)
+
+
+def by_first_word(out) -> dict[str, str]:
+    """What is said of a bundle, by its first word."""
     return {line[2:19].strip(): line[21:] for line in describe(load_bundle(out), out)}
 
 
@@ -22,3 +27,11 @@ def test_a_model_with_everything(openface_models, tmp_path):
     said = lines_of(openface_models / "main_clnf_general.txt", tmp_path / "m.pt")
     assert said["part"] == "right_eye_28: 28 landmarks, CCNF at 1, 1.5"  # the last of them
     assert said["validation"] == "CNN, 7 views at yaw 0, -20, -45, -70, 20, 45, 70"
+
+
+def test_the_default_model():
+    said = by_first_word(default_bundle())
+    assert said["early termination"] == "1 view" and said["face detector"] == "MTCNN"
+    assert said["experts at 0.15"] == "JOINT, 64 x 64 px, 1 view at yaw 0"
+    assert said["experts again"] == "those at 0.15 once more"
+    assert said["validation"] == "CNN, 1 view at yaw 0"

@@ -138,7 +138,6 @@ def test_other_files_are_refused(tmp_path, model_main):
         (lambda record: record.pop("visible"), "KeyError"),
         (lambda record: record.update(scale="coarse"), "error"),
         (lambda record: record.update(stacks=record["stacks"][:1]), "IndexError"),
-        (lambda record: record.update(family="ccnf"), "CEN experts of different names"),
         (lambda record: record["openface"].update(file="cen_patches_0.50_of.dat"), "CEN experts of different names"),
     ],
 )
@@ -149,6 +148,24 @@ def test_bundles_with_damaged_fields(model_main, tmp_path, damage, found):
     save_archive(bundle, tmp_path / "m.pt")
     with pytest.raises(ConversionError, match=found):
         export(tmp_path / "m.pt", tmp_path / "back")
+
+
+@pytest.mark.parametrize(
+    ("family", "found"),
+    [
+        ("ccnf", "found CCNF experts; name a bundle with CEN experts"),
+        ("joint", "found joint experts, which OpenFace has no form for; name a bundle with CEN experts"),
+        ("repeat", "found experts of an earlier scale again, which OpenFace has no form for; name"),
+    ],
+)
+def test_other_experts_have_no_files(model_main, tmp_path, family, found):
+    convert(model_main, tmp_path / "m.pt")
+    bundle = torch.load(tmp_path / "m.pt", weights_only=True)
+    bundle["model"]["experts"][1] = {"family": family}
+    save_archive(bundle, tmp_path / "m.pt")
+    with pytest.raises(ConversionError, match=f"expected CEN experts, {found}"):
+        export(tmp_path / "m.pt", tmp_path / "back")
+    assert not (tmp_path / "back").exists()
 
 
 def test_a_folder_that_cannot_be_made(tmp_path, model_main):
