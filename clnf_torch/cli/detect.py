@@ -17,12 +17,14 @@ from clnf_torch.cli.options import (
     CenterX,
     CenterY,
     Device,
+    Drawn,
     FocalX,
     FocalY,
     GivenBox,
     GivenBoxes,
     Likelihoods,
     Model,
+    MultiView,
     NumericsChoice,
     Preset,
     PresetName,
@@ -43,9 +45,7 @@ def detect(
     box: GivenBox = None,
     boxes: GivenBoxes = None,
     preset: PresetName = Preset.default,
-    multi_view: Annotated[
-        bool | None, typer.Option("--multi-view/--no-multi-view", help="Try eleven head rotations; wild does.")
-    ] = None,
+    multi_view: MultiView = None,
     numerics: NumericsChoice = None,
     device: Device = "cpu",
     batch: Annotated[int, typer.Option(min=1, help="Pictures of one size that are worked on together.")] = MAX_FRAMES,
@@ -56,7 +56,7 @@ def detect(
     parquet: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the same table as Parquet.")] = None,
     likelihoods: Likelihoods = False,
     openface_precision: Rounded = False,
-    draw: Annotated[Path | None, typer.Option(metavar="DIR", help="Draw into DIR/NAME_landmarks.png.")] = None,
+    draw: Drawn = None,
     fx: FocalX = None,
     fy: FocalY = None,
     cx: CenterX = None,
@@ -73,7 +73,7 @@ def detect(
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         where = device_named(device)
         given = boxes_from(box, boxes) if box or boxes else None
-        detector = load(model, where, numerics=numerics.value if numerics else None)
+        detector = load(model, where, numerics=numerics)
         if given:
             jobs = read_jobs(images, given, complaints)
         else:

@@ -13,7 +13,7 @@ from torch import Tensor
 from clnf_torch.cli.console import complain, failures_exit_with, finishing_first, say
 from clnf_torch.cli.curves import check_plots, draw_curves
 from clnf_torch.cli.media import read_picture
-from clnf_torch.cli.options import STDOUT, Device, Model, NumericsChoice, Preset, PresetName, device_named
+from clnf_torch.cli.options import STDOUT, Device, Model, MultiView, NumericsChoice, Preset, PresetName, device_named
 from clnf_torch.cli.progress import counting_bar
 from clnf_torch.cli.score_tables import Run, failures, score_table, write_errors, write_scores
 from clnf_torch.cli.starts import DETECTED, GIVEN, found_boxes, known_boxes
@@ -40,9 +40,7 @@ def evaluate(
         int | None, typer.Option(metavar="SEED", min=0, help="Once more with pen markings drawn on the faces.")
     ] = None,
     preset: PresetName = Preset.default,
-    multi_view: Annotated[
-        bool | None, typer.Option("--multi-view/--no-multi-view", help="Try eleven head rotations; wild does.")
-    ] = None,
+    multi_view: MultiView = None,
     numerics: NumericsChoice = None,
     device: Device = "cpu",
     batch: Annotated[int, typer.Option(min=1, help="Pictures that are worked on together.")] = 16,
@@ -61,7 +59,7 @@ def evaluate(
         where = device_named(device)
         faces = read_annotations(data)
         faces = faces.of_split(*split) if split else faces
-        detector = load(model, where, numerics=numerics.value if numerics else None)
+        detector = load(model, where, numerics=numerics)
         _check_landmarks(detector, model)
         starts = _starts(boxes, faces, data, seed, model, where)
         fit = partial(find_landmarks, detector, batch=batch, preset=preset.value, multi_view=multi_view)

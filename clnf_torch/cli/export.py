@@ -7,10 +7,11 @@ import typer
 
 from clnf_torch import converters
 from clnf_torch.cli.console import failures_exit_with, say
+from clnf_torch.cli.options import Bundle
 
 
 def export(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE.pt", help="A bundle from clnf-torch convert.")],
+    bundle: Bundle,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write; made if it does not exist.")],
 ) -> None:
     """Write OpenFace's .dat files back from a bundle. They are the same byte for byte, unless it holds halves."""

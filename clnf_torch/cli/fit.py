@@ -13,9 +13,11 @@ from clnf_torch.cli.drawing import Drawing
 from clnf_torch.cli.options import (
     STDOUT,
     Device,
+    Drawn,
     GivenBox,
     GivenBoxes,
     Model,
+    MultiView,
     NumericsChoice,
     Preset,
     PresetName,
@@ -32,15 +34,13 @@ def fit(
     box: GivenBox = None,
     boxes: GivenBoxes = None,
     preset: PresetName = Preset.default,
-    multi_view: Annotated[
-        bool | None, typer.Option("--multi-view/--no-multi-view", help="Try eleven head rotations; wild does.")
-    ] = None,
+    multi_view: MultiView = None,
     numerics: NumericsChoice = None,
     device: Device = "cpu",
     json: Annotated[
         Path | None, typer.Option(metavar="FILE|-", help="Write JSON; - is stdout, as is neither --json nor --draw.")
     ] = None,
-    draw: Annotated[Path | None, typer.Option(metavar="DIR", help="Draw into DIR/NAME_landmarks.png.")] = None,
+    draw: Drawn = None,
 ) -> None:
     """Fit landmarks to the faces in pictures. What cannot be used is named on stderr; all else is still done."""
     if (box is None) == (boxes is None):
@@ -49,7 +49,7 @@ def fit(
     faces: list[dict[str, Any]] = []
     with failures_exit_with(1):
         given = boxes_from(box, boxes)
-        detector = load(model, device_named(device), numerics=numerics.value if numerics else None)
+        detector = load(model, device_named(device), numerics=numerics)
         drawing = Drawing(draw) if draw else None
         for batch in in_batches(read_jobs(images, given, complaints)):
             result = _fit_batch(detector, batch, preset.value, multi_view)

@@ -1,18 +1,12 @@
 """``clnf-torch info``: what is inside a bundle."""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
 from clnf_torch.cli.console import failures_exit_with, say
+from clnf_torch.cli.options import Bundle
 from clnf_torch.cli.summary import describe, describe_sources
 from clnf_torch.models.bundle import load_bundle
 
 
-def info(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE.pt", help="A bundle from clnf-torch convert.")],
-) -> None:
+def info(bundle: Bundle) -> None:
     """Print what is inside a bundle. That is its shape model, experts, sources with their hashes, and licence."""
     with failures_exit_with(1):
         contents = load_bundle(bundle)

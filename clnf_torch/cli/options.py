@@ -48,9 +48,14 @@ GivenBox = Annotated[
 GivenBoxes = Annotated[
     Path | None, typer.Option(metavar="FILE.json", help='Boxes by file name: {"a.jpg": [[X, Y, W, H], ...]}.')
 ]
+Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE.pt", help="A bundle from clnf-torch convert or train.")]
 PresetName = Annotated[Preset, typer.Option(help="Settings; wild searches wider and longer.")]
+MultiView = Annotated[
+    bool | None, typer.Option("--multi-view/--no-multi-view", help="Try eleven head rotations; wild does.")
+]
 NumericsChoice = Annotated[NumericsName | None, typer.Option(help="Arithmetic; as the bundle says if left out.")]
 Device = Annotated[str, typer.Option(metavar="D", help="cpu, cuda, cuda:1, ...")]
+Drawn = Annotated[Path | None, typer.Option(metavar="DIR", help="Draw into DIR/NAME_landmarks.png.")]
 Likelihoods = Annotated[bool, typer.Option("--likelihoods", help="Add columns with each landmark's likelihood.")]
 Rounded = Annotated[bool, typer.Option("--openface-precision", help="Print as few digits in CSV as OpenFace does.")]
 FocalX = Annotated[float | None, typer.Option(metavar="PX", help="Focal length; OpenFace's guess if left out.")]

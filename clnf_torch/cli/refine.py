@@ -41,7 +41,7 @@ def refine(
         except (TableError, VideoError) as error:
             complain(error)
             raise typer.Exit(1) from None
-        mend = _Mender(load(model, where, numerics=numerics.value if numerics else None), preset.value, table)
+        mend = _Mender(load(model, where, numerics=numerics), preset.value, table)
         frames = ahead(source)
         with contextlib.closing(frames), counting_bar(source.count, "frames", stop_if_asked) as done:
             while some := list(islice(frames, batch)):

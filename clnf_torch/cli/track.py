@@ -75,7 +75,7 @@ def track(
     complaints = Complaints()
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         where = device_named(device)
-        detector = load(model, where, numerics=numerics.value if numerics else None)
+        detector = load(model, where, numerics=numerics)
         config = VideoConfig(preset=preset.value, multi_view=multi_view, single_face=single_face)
         tracker = VideoTracker(detector, None if box else load_face_detector(model, where), config)
         sources = list(_opened(videos, complaints))
