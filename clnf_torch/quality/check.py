@@ -75,10 +75,11 @@ def check_landmark_quality(
     if boxes is not None:
         outside = torch.maximum(outside, _other_size(landmarks, boxes) / math.log(config.box_ratio))
     unlikely, jumped, unsure = nothing, nothing, nothing
+    support = torch.full_like(shape.residuals, torch.nan)
     if pictures is not None:
-        share, visible = expert_support(model, detector.numerics, pictures, shape.params, landmarks)
-        support = (share * known).sum(-1) / visible.sum(-1).clamp_min(1)
-        unlikely = torch.where(framed, (1 - support) / (1 - config.support_of(model.family)), 0)
+        support, visible = expert_support(model, detector.numerics, pictures, shape.params, landmarks)
+        mean = (support * known).sum(-1) / visible.sum(-1).clamp_min(1)
+        unlikely = torch.where(framed, (1 - mean) / (1 - config.support_of(model.family)), 0)
     others = [
         check_points("neighbours", one, (LANDMARKS, 2), like=landmarks)
         for one in (previous, following)
@@ -99,7 +100,7 @@ def check_landmark_quality(
         unsure,
     )
     strain = torch.stack([one.to(landmarks) for one in strains], -1).nan_to_num(torch.inf, torch.inf)
-    return LandmarkQuality(strain=strain, doubtful=shape.residuals > config.off, shape=shape)
+    return LandmarkQuality(strain=strain, doubtful=shape.residuals > config.off, support=support, shape=shape)
 
 
 def _implausible(shape: RobustShape, known: Tensor, config: QualityConfig) -> Tensor:

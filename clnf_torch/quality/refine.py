@@ -13,6 +13,7 @@ from clnf_torch.pipeline.inputs import check_points, frame_of_each
 from clnf_torch.pipeline.result import FitResult
 from clnf_torch.quality.check import LANDMARKS, check_landmark_quality
 from clnf_torch.quality.config import QualityConfig
+from clnf_torch.quality.kept import good_landmarks
 from clnf_torch.quality.result import LandmarkQuality, RefinedLandmarks
 
 POOR = 1e4  # taken off the log-likelihood of a fit that is poor itself: more than fits differ by
@@ -30,13 +31,15 @@ def refine_landmarks(
     following: Tensor | None = None,
     confidence: Tensor | None = None,
     preset: str | FitConfig = "default",
-    multi_view: bool | None = None,
+    multi_view: bool | None = True,
+    keep_good: bool = True,
     config: QualityConfig | None = None,
 ) -> RefinedLandmarks:
     """Fits the landmarks of poor faces again, and leaves those of the others exactly as they are.
 
     A poor face is fitted from the shape that most of its landmarks agree on, from the extent of that shape, and from
     the given box. Of the fits that are not poor themselves, the likeliest is kept, if it is better than what was given.
+    Where most of a poor face was good, such as all but crossed eyes, the good landmarks stay as they are too.
 
     Args:
         detector: Fits; any family of experts.
@@ -49,6 +52,7 @@ def refine_landmarks(
         confidence: As for `check_landmark_quality`.
         preset: As for `LandmarkDetector.fit`.
         multi_view: As for `LandmarkDetector.fit`, of the fits from boxes.
+        keep_good: Leave good landmarks of poor faces where they are; otherwise all 68 are fitted again.
         config: Bounds of the quality.
 
     Returns:
@@ -82,11 +86,22 @@ def refine_landmarks(
     ]
     best = _best_of(fits, detector, grey, frame[rows], config)
     better = best.usable & (best.quality.score > before.score[rows])
-    taken, kept = rows[better], best.quality[better]
+    taken, best = rows[better], best[better]
+    stay = torch.zeros_like(before.doubtful[taken])
+    if keep_good:
+        sure = ~before.reasons["unsure"][taken, None]
+        stay = sure & good_landmarks(given[taken], best.landmarks, before[taken])
+        best, stay = _with_kept(best, given[taken], stay, detector, grey, frame[taken], config)
     refined = landmarks.clone()
-    refined[taken.to(landmarks.device)] = best.landmarks[better].to(landmarks)
-    refitted = torch.zeros_like(before.poor).index_fill(0, taken, True)
-    return RefinedLandmarks(landmarks=refined, refitted=refitted, before=before, after=before.replaced(taken, kept))
+    at = taken.to(landmarks.device)
+    refined[at] = torch.where(stay[..., None].to(landmarks.device), landmarks[at], best.landmarks.to(landmarks))
+    return RefinedLandmarks(
+        landmarks=refined,
+        refitted=torch.zeros_like(before.poor).index_fill(0, taken, True),
+        kept=torch.ones_like(before.doubtful).index_copy(0, taken, stay),
+        before=before,
+        after=before.replaced(taken, best.quality),
+    )
 
 
 @dataclass(frozen=True)
@@ -96,6 +111,10 @@ class _Best:
     landmarks: Tensor  # (B, N, 2)
     usable: Tensor  # (B,) bool: there is one
     quality: LandmarkQuality
+
+    def __getitem__(self, rows: Tensor) -> "_Best":
+        """Those of these rows."""
+        return _Best(self.landmarks[rows], self.usable[rows], self.quality[rows])
 
 
 def _best_of(
@@ -110,3 +129,21 @@ def _best_of(
     choice = rank.view(len(fits), -1).argmax(0)
     row = choice * len(frame) + torch.arange(len(frame), device=frame.device)
     return _Best(landmarks[row], usable[row], quality[row])
+
+
+def _with_kept(
+    best: _Best,
+    given: Tensor,
+    stay: Tensor,
+    detector: LandmarkDetector,
+    grey: Tensor,
+    frame: Tensor,
+    config: QualityConfig | None,
+) -> tuple[_Best, Tensor]:
+    """Fits in which some given landmarks stay, and which (B, N) do: none of a face that would be poor with them."""
+    mixed = torch.where(stay[..., None], given, best.landmarks)
+    quality = check_landmark_quality(mixed, detector, frames=grey, frame=frame, config=config)
+    fine = ~quality.poor | best.quality.poor
+    rows = fine.nonzero().squeeze(-1)  # a read to the host
+    landmarks = torch.where(fine[:, None, None], mixed, best.landmarks)
+    return _Best(landmarks, best.usable, best.quality.replaced(rows, quality[rows])), stay & fine[:, None]

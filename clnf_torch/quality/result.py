@@ -25,6 +25,7 @@ class LandmarkQuality:
 
     strain: Tensor  # (B, R) by reason, in the order of `REASONS`: 1 at the bound, more beyond it; 0 where not measured
     doubtful: Tensor  # (B, N) bool: landmarks that do not fit in with the others
+    support: Tensor  # (B, N) from 0 to 1, what the landmarks' experts say; see `expert_support`; NaN without frames
     shape: RobustShape  # the face that most of the landmarks agree on
 
     def __len__(self) -> int:
@@ -33,7 +34,12 @@ class LandmarkQuality:
 
     def __getitem__(self, rows: Tensor | slice) -> "LandmarkQuality":
         """The faces of these rows."""
-        return LandmarkQuality(strain=self.strain[rows], doubtful=self.doubtful[rows], shape=self.shape[rows])
+        return LandmarkQuality(
+            strain=self.strain[rows],
+            doubtful=self.doubtful[rows],
+            support=self.support[rows],
+            shape=self.shape[rows],
+        )
 
     @property
     def poor(self) -> Tensor:
@@ -55,6 +61,7 @@ class LandmarkQuality:
         return LandmarkQuality(
             strain=self.strain.index_copy(0, rows, other.strain),
             doubtful=self.doubtful.index_copy(0, rows, other.doubtful),
+            support=self.support.index_copy(0, rows, other.support),
             shape=self.shape.replaced(rows, other.shape),
         )
 
@@ -100,6 +107,7 @@ class RefinedLandmarks:
 
     landmarks: Tensor  # (B, N, 2) pixels, in the number type and on the device they were given in
     refitted: Tensor  # (B,) bool; the other rows are, to the last bit, what was given
+    kept: Tensor  # (B, N) bool: so are these landmarks; all of them in the other rows
     before: LandmarkQuality
     after: LandmarkQuality  # of fitted landmarks without comparing frames and without the other method's confidence
 

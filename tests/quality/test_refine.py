@@ -9,6 +9,7 @@ from clnf_torch.quality import REASONS, QualityConfig, RefinementStatistics, ref
 from clnf_torch.training.spoilers import SPOILERS, spoil
 
 CONFIG = QualityConfig(least_support=0.05)  # the free model's experts agree on little
+SETTINGS = {"config": CONFIG, "multi_view": False}  # and find faces at any angle
 KINDS = ("eyes swapped", "mouth inverted", "jaw dragged", "drawn to a marking", "noisy", "outside")
 
 
@@ -22,7 +23,7 @@ def spoilt(detector, fitted):
 
 @pytest.fixture(scope="module")
 def refined(detector, picture, spoilt):
-    return refine_landmarks(detector, picture, spoilt, torch.zeros(len(spoilt), dtype=torch.int64), config=CONFIG)
+    return refine_landmarks(detector, picture, spoilt, torch.zeros(len(spoilt), dtype=torch.int64), **SETTINGS)
 
 
 def test_poor_faces_are_fitted_again_and_become_good(refined, spoilt, fitted):
@@ -34,7 +35,7 @@ def test_poor_faces_are_fitted_again_and_become_good(refined, spoilt, fitted):
 
 def test_good_faces_stay_as_they_are_to_the_last_bit(detector, picture, fitted):
     landmarks = fitted.double() + 1e-9  # more digits than the detector computes with
-    done = refine_landmarks(detector, picture, landmarks, config=CONFIG)
+    done = refine_landmarks(detector, picture, landmarks, **SETTINGS)
     assert torch.equal(done.landmarks, landmarks) and done.landmarks.dtype == torch.float64
     assert done.landmarks is not landmarks and not done.refitted.any()
     assert torch.equal(done.after.strain, done.before.strain)
@@ -42,13 +43,13 @@ def test_good_faces_stay_as_they_are_to_the_last_bit(detector, picture, fitted):
 
 def test_what_was_given_is_not_changed(detector, picture, spoilt):
     kept = spoilt.clone()
-    refine_landmarks(detector, picture, spoilt[1:2], config=CONFIG)
+    refine_landmarks(detector, picture, spoilt[1:2], **SETTINGS)
     assert torch.equal(spoilt, kept)
 
 
 def test_faces_do_not_see_each_other(detector, picture, spoilt, refined):
     for row in (0, 2, 5):
-        alone = refine_landmarks(detector, picture, spoilt[row : row + 1], config=CONFIG)
+        alone = refine_landmarks(detector, picture, spoilt[row : row + 1], **SETTINGS)
         torch.testing.assert_close(alone.landmarks[0], refined.landmarks[row], atol=0.05, rtol=0)
         assert alone.refitted[0] == refined.refitted[row]
 
@@ -59,14 +60,14 @@ def test_unknown_faces_are_found_by_their_box(detector, picture, fitted):
     boxes = torch.cat((low, fitted.amax(1) - low), 1).repeat(3, 1)
     boxes[1] = torch.nan
     frame = torch.tensor([0, 0, 9])  # the last one is in no frame
-    done = refine_landmarks(detector, picture, unknown, frame, boxes=boxes, config=CONFIG)
+    done = refine_landmarks(detector, picture, unknown, frame, boxes=boxes, **SETTINGS)
     assert done.refitted[0] and not done.refitted[2]
     assert torch.linalg.vector_norm(done.landmarks[0] - fitted[0], dim=-1).mean() < 8
     assert done.landmarks[2].isnan().all() and done.after.poor[2]
 
 
 def test_doubted_faces_are_fitted_again(detector, picture, fitted):
-    done = refine_landmarks(detector, picture, fitted, confidence=torch.tensor([0.1]), config=CONFIG)
+    done = refine_landmarks(detector, picture, fitted, confidence=torch.tensor([0.1]), **SETTINGS)
     assert done.before.reasons["unsure"].all() and done.refitted.all() and not done.after.poor.any()
 
 
@@ -82,7 +83,7 @@ def test_statistics_of_batches_add_up(detector, picture, spoilt, refined):
     total = RefinementStatistics()
     for some in spoilt.split(3):
         frame = torch.zeros(len(some), dtype=torch.int64)
-        total += refine_landmarks(detector, picture, some, frame, config=CONFIG).statistics
+        total += refine_landmarks(detector, picture, some, frame, **SETTINGS).statistics
     assert total == refined.statistics
 
 
@@ -94,3 +95,20 @@ def test_no_faces_and_no_poor_faces(detector, picture):
 def test_faces_need_a_frame_each(detector, picture, spoilt):
     with pytest.raises(ValueError, match="7 faces in 2 frames"):
         refine_landmarks(detector, picture.repeat(2, 1, 1, 1), spoilt)
+
+
+def test_good_landmarks_of_poor_faces_stay(detector, picture, fitted, monkeypatch):
+    monkeypatch.setattr("clnf_torch.quality.kept.SUPPORT", 0.0)  # the free model's experts have no opinion
+    crossed = fitted.double() + 1e-9
+    crossed[:, 36:48] = crossed[:, [*range(42, 48), *range(36, 42)]]
+    done = refine_landmarks(detector, picture, crossed, **SETTINGS)
+    assert done.refitted.all() and done.before.reasons["eyes crossed"].all() and not done.after.poor.any()
+    assert not done.kept[:, 36:48].any() and done.kept.sum() > 45
+    assert torch.equal(done.landmarks[done.kept], crossed[done.kept])
+    everything = refine_landmarks(detector, picture, crossed, keep_good=False, **SETTINGS)
+    assert not everything.kept.any() and not torch.equal(everything.landmarks[:, :17], crossed[:, :17])
+
+
+def test_nothing_stays_that_the_other_method_is_unsure_of(detector, picture, fitted):
+    done = refine_landmarks(detector, picture, fitted, confidence=torch.tensor([0.1]), **SETTINGS)
+    assert done.refitted.all() and not done.kept.any()
