@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from clnf_torch.models.patch_experts.heat_map_network import HeatMapNetwork
 from clnf_torch.models.patch_experts.joint import ZOOM
+from clnf_torch.training.bending import Bend
 from clnf_torch.training.dice import Dice
 from clnf_torch.training.joint_loss import map_loss
 from clnf_torch.training.lighting import spoil
@@ -29,13 +30,14 @@ class JointConfig:
     width: int  # side of the area that they look at, in pixels of half a reference pixel
     widths: tuple[int, ...]  # channels of the network at 1/2, 1/4, ... of the area's side
     aim: Aim  # how far the fit may be off when it asks them
+    bend: Bend = field(default_factory=Bend)  # the faces' heads and features
     levels: int  # sharpnesses of the pictures that they are shown
     steps: int
     batch: int
     rate: float = 3e-3  # highest learning rate of AdamW
     decay: float = 0.02  # of weights
     target: float = 0.8  # width of the Gaussians that the maps shall be, cells
-    marked: float = 0.4  # share of faces with pen markings
+    marked: float = 0.5  # share of faces with pen markings
     turned: float = 3.0  # a face turned by a radian is drawn this many times more often than a frontal one, plus 1
 
 
@@ -115,7 +117,8 @@ class JointTraining:
         rows = torch.multinomial(
             self._share, config.batch, replacement=config.batch > len(self._share), generator=self.generator
         ).to(self.device)
-        samples = draw_samples(self.stage, rows, config.aim, ZOOM * config.scale, config.width, self.mirror, dice)
+        zoom = ZOOM * config.scale
+        samples = draw_samples(self.stage, rows, config.aim, config.bend, zoom, config.width, self.mirror, dice)
         marked = draw_markings(samples.grey, samples.landmarks, self.generator, share=config.marked)
         return Samples(spoil(marked, dice), samples.landmarks)
 

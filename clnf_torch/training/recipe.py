@@ -12,6 +12,7 @@ from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.patch_experts.joint import JointExperts
 from clnf_torch.models.pdm import PDM
 from clnf_torch.pipeline import LandmarkDetector
+from clnf_torch.training.bending import Bend
 from clnf_torch.training.checkpoint import load_checkpoint, save_checkpoint
 from clnf_torch.training.crops import FaceCrops
 from clnf_torch.training.end_to_end import EndToEndConfig, train_end_to_end
@@ -26,9 +27,10 @@ COARSE = JointConfig(
     scale=0.15,
     width=64,
     widths=(24, 48, 96, 160, 256),
-    aim=Aim(turn=0.4, size=0.15, shift=8.0),
+    aim=Aim(turn=0.4, size=0.15, shift=8.0, boxed=0.4),
+    bend=Bend(nod=0.15, turn=0.25, shape=0.3),
     levels=3,
-    steps=5000,
+    steps=7000,
     batch=64,
 )  # knows the face from where a box puts it, upside up or not quite
 FINE = JointConfig(
@@ -36,8 +38,9 @@ FINE = JointConfig(
     width=128,
     widths=(24, 48, 96, 160, 256),
     aim=Aim(turn=0.1, size=0.06, shift=3.0),
+    bend=Bend(nod=0.1, turn=0.2, shape=0.3),
     levels=2,
-    steps=8000,
+    steps=9000,
     batch=32,
 )  # sees it as the coarse experts have left it
 
