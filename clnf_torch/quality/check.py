@@ -1,5 +1,6 @@
 """Can these landmarks be right? Looked at from all sides: shape, order, place, motion, and the picture itself."""
 
+import functools
 import math
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor
 
 from clnf_torch.geometry.boxes import extent_boxes
 from clnf_torch.geometry.rotation import euler_to_matrix
-from clnf_torch.pipeline.detector import LandmarkDetector
+from clnf_torch.pipeline.detector import LandmarkDetector, load
 from clnf_torch.pipeline.inputs import check_points, read_pictures
 from clnf_torch.quality import outline
 from clnf_torch.quality.config import QualityConfig
@@ -23,7 +24,7 @@ LARGEST = 1e6  # pixels; what lies farther away counts as not finite
 @torch.no_grad()
 def check_landmark_quality(
     landmarks: Tensor,
-    detector: LandmarkDetector,
+    detector: LandmarkDetector | None = None,
     *,
     frames: Tensor | None = None,
     frame: Tensor | None = None,
@@ -38,7 +39,8 @@ def check_landmark_quality(
 
     Args:
         landmarks: iBUG's 68 points, pixels (x, y), shape (B, 68, 2). NaN: the method does not know.
-        detector: Its shape model says which faces there are; given frames, its experts say what they see.
+        detector: Its shape model says which faces there are; given frames, its experts say what they see. None: the one
+            that is installed with the package, on the landmarks' device.
         frames: Grey (F, H, W) or RGB (F, 3, H, W) pictures, as for `LandmarkDetector.fit`.
         frame: Frame of each face, int64, shape (B,); may be left out for one frame, or for one face per frame.
         size: Height and width of the pictures, where no frames are given.
@@ -55,6 +57,7 @@ def check_landmark_quality(
     Raises:
         ValueError: The shapes or types of the arguments are wrong, or the detector has other landmarks.
     """
+    detector = detector or _installed(str(landmarks.device))
     config, model = config or QualityConfig(), detector.model
     if model.pdm.num_landmarks != LANDMARKS:
         raise ValueError(f"the detector finds {model.pdm.num_landmarks} landmarks; quality is judged of {LANDMARKS}")
@@ -101,6 +104,12 @@ def check_landmark_quality(
     )
     strain = torch.stack([one.to(landmarks) for one in strains], -1).nan_to_num(torch.inf, torch.inf)
     return LandmarkQuality(strain=strain, doubtful=shape.residuals > config.off, support=support, shape=shape)
+
+
+@functools.cache
+def _installed(device: str) -> LandmarkDetector:
+    """The detector that is installed with the package."""
+    return load(device=device)
 
 
 def _implausible(shape: RobustShape, known: Tensor, config: QualityConfig) -> Tensor:

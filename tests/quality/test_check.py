@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+import clnf_torch
 from clnf_torch.quality import REASONS, LandmarkQuality, QualityConfig, check_landmark_quality
 from clnf_torch.training.spoilers import SPOILERS, spoil
 
@@ -182,3 +183,14 @@ def test_wrong_shapes_are_refused(detector, faces, change, message):
 def test_impossible_bounds_are_refused(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         QualityConfig(**change)
+
+
+def test_without_a_detector_the_installed_one_judges():
+    installed = clnf_torch.load()
+    mean = 2 * installed.model.pdm.mean[None, :, :2] + 300
+    crossed = mean.clone()
+    crossed[:, 36:48] = crossed[:, [*range(42, 48), *range(36, 42)]]
+    faces = torch.cat((mean, crossed))
+    quality = check_landmark_quality(faces)
+    assert quality.poor.tolist() == [False, True] and EYES in named(quality)[1]
+    assert torch.equal(quality.strain, check_landmark_quality(faces, installed).strain)
