@@ -3,7 +3,7 @@
 import contextlib
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import torch
 import typer
@@ -28,6 +28,12 @@ def refine(
     ],
     csv: Annotated[Path, typer.Option(metavar="FILE|-", help="Write the table with mended landmarks; - is stdout.")],
     preset: PresetName = Preset.default,
+    multi_view: Annotated[
+        bool, typer.Option("--multi-view/--no-multi-view", help="Try eleven head rotations on every poor face.")
+    ] = True,
+    keep_good: Annotated[
+        bool, typer.Option("--keep-good/--no-keep-good", help="Leave good landmarks of poor faces where they are.")
+    ] = True,
     numerics: NumericsChoice = None,
     device: Device = "cpu",
     batch: Annotated[int, typer.Option(min=1, help="Frames that are worked on together.")] = 16,
@@ -41,7 +47,8 @@ def refine(
         except (TableError, VideoError) as error:
             complain(error)
             raise typer.Exit(1) from None
-        mend = _Mender(load(model, where, numerics=numerics), preset.value, table)
+        how = _Settings(preset=preset.value, multi_view=multi_view, keep_good=keep_good)
+        mend = _Mender(load(model, where, numerics=numerics), how, table)
         frames = ahead(source)
         with contextlib.closing(frames), counting_bar(source.count, "frames", stop_if_asked) as done:
             while some := list(islice(frames, batch)):
@@ -55,17 +62,25 @@ def refine(
             raise typer.Exit(1)
 
 
+class _Settings(TypedDict):
+    """Arguments of `refine_landmarks` that are the same for all frames."""
+
+    preset: str
+    multi_view: bool
+    keep_good: bool
+
+
 class _Mender:
     """Refines the rows of a table, frames after frames.
 
     Args:
         detector: Fits.
-        preset: Its settings.
+        how: Settings of the fits.
         table: The rows.
     """
 
-    def __init__(self, detector: LandmarkDetector, preset: str, table: LandmarkTable) -> None:
-        self.detector, self.preset, self.table = detector, preset, table
+    def __init__(self, detector: LandmarkDetector, how: _Settings, table: LandmarkTable) -> None:
+        self.detector, self.how, self.table = detector, how, table
         self.refined, self.refitted = table.landmarks.clone(), torch.zeros(len(table.rows), dtype=torch.bool)
         self.statistics = RefinementStatistics()
         self._previous, self._following = neighbours(table.landmarks, table.frame, table.identity)
@@ -92,7 +107,7 @@ class _Mender:
             frame,
             previous=self._previous[rows],
             following=self._following[rows],
-            preset=self.preset,
+            **self.how,
         )
         self.refined[rows], self.refitted[rows] = done.landmarks, done.refitted.cpu()
         self.statistics += done.statistics

@@ -46,7 +46,7 @@ def table(tmp_path, fitted):
 def test_poor_rows_are_mended_and_the_rest_stays(clnf_torch_cli, bundle, picture, table, tmp_path):
     still = cv2.imread(str(picture))
     folder = write_folder(tmp_path / "frames", [still] * 4)
-    words = "--landmarks", table, "--csv", tmp_path / "ours.csv", "--model", bundle, "--batch", "2"
+    words = "--landmarks", table, "--csv", tmp_path / "ours.csv", "--model", bundle, "--batch", "2", "--no-multi-view"
     done = clnf_torch_cli("refine", folder, *words)
     assert done.exit_code == 0, done.output
     before, after = read_table(table), read_table(tmp_path / "ours.csv")
