@@ -28,7 +28,7 @@ class JointConfig:
 
     scale: float  # of their maps, pixels per millimetre
     width: int  # side of the area that they look at, in pixels of half a reference pixel
-    widths: tuple[int, ...]  # channels of the network at 1/2, 1/4, ... of the area's side
+    widths: tuple[int, ...] = (24, 48, 96, 160, 256)  # channels of the network at 1/2, 1/4, ... of the area's side
     aim: Aim  # how far the fit may be off when it asks them
     bend: Bend = field(default_factory=Bend)  # the faces' heads and features
     levels: int  # sharpnesses of the pictures that they are shown

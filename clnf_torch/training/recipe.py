@@ -26,7 +26,6 @@ SAVE_EVERY = 250  # steps
 COARSE = JointConfig(
     scale=0.15,
     width=64,
-    widths=(24, 48, 96, 160, 256),
     aim=Aim(turn=0.4, size=0.15, shift=8.0, boxed=0.4),
     bend=Bend(nod=0.15, turn=0.25, shape=0.3),
     levels=3,
@@ -36,7 +35,6 @@ COARSE = JointConfig(
 FINE = JointConfig(
     scale=0.3,
     width=128,
-    widths=(24, 48, 96, 160, 256),
     aim=Aim(turn=0.1, size=0.06, shift=3.0),
     bend=Bend(nod=0.1, turn=0.2, shape=0.3),
     levels=2,
