@@ -2,7 +2,8 @@
 
 import typer
 
-from clnf_torch.cli.train_cen import cen, finetune
+from clnf_torch.cli.train_cen import cen
+from clnf_torch.cli.train_finetune import finetune
 from clnf_torch.cli.train_model import model
 
 train = typer.Typer(

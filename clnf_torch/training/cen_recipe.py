@@ -32,7 +32,7 @@ class CenScale:
 
     scale: float  # pixels per millimetre
     widths: tuple[int, ...]  # of the hidden layers
-    levels: int = 1  # sharpnesses of the pictures: at coarse scales, faces of all sizes are looked at unsmoothed
+    levels: int = 1  # sharpnesses of the pictures; see `levels_at`
 
     @classmethod
     def named(cls, text: str) -> "CenScale":
@@ -48,7 +48,12 @@ class CenScale:
             scale = 0.0
         if not 0.05 <= scale <= 4:
             raise ValueError(f"scale {text!r}: give pixels per millimetre and widths, such as 0.25:coarse")
-        return cls(scale=scale, widths=widths_named(widths), levels=1 + (scale < 0.6) + (scale < 0.3))
+        return cls(scale=scale, widths=widths_named(widths), levels=levels_at(scale))
+
+
+def levels_at(scale: float) -> int:
+    """Sharpnesses of pictures for experts of a scale: at coarse ones, faces of all sizes are looked at unsmoothed."""
+    return 1 + (scale < 0.6) + (scale < 0.3)
 
 
 OPENFACE_SCALES = (

@@ -1,5 +1,7 @@
 """Models that learn on: which of their numbers change, and the best state that they were in."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -29,6 +31,17 @@ class BestState:
             self.error = error
             for best, parameter in zip(self._best, self._parameters, strict=True):
                 best.copy_(parameter)
+
+    def state(self) -> dict[str, Any]:
+        """All that a checkpoint must hold."""
+        return {"error": self.error, "best": self._best}
+
+    @torch.no_grad()
+    def load(self, state: dict[str, Any]) -> None:
+        """Goes on from a checkpoint; the parameters stay as they are."""
+        self.error = state["error"]
+        for best, value in zip(self._best, state["best"], strict=True):
+            best.copy_(value)
 
     @torch.no_grad()
     def restore(self) -> None:

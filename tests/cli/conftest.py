@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
+import clnf_torch
+from clnf_torch.cli import annotated_faces
 from clnf_torch.cli.main import app
+from clnf_torch.cli.media import read_picture
 from clnf_torch.converters import convert
 
 
@@ -43,3 +49,21 @@ def bundle(free_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def clnf_torch_cli() -> Callable[..., Result]:
     """Runs the program in this process with the given words."""
     return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture
+def four_copies(tmp_path: Path, bundle: Path, picture: Path, box: list[float]) -> Path:
+    """A folder of four annotated faces, which are one."""
+    found = clnf_torch.load(bundle).fit(read_picture(picture)[None], torch.tensor([box])).landmarks[0]
+    (folder := tmp_path / "faces").mkdir()
+    names = [f"{number}.png" for number in range(4)]
+    for name in names:
+        shutil.copy(picture, folder / name)
+    np.savez(folder / "landmarks.npz", names=np.array(names), landmarks=np.stack([found.numpy()] * 4))
+    return folder
+
+
+@pytest.fixture
+def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets four faces be learned from."""
+    monkeypatch.setattr(annotated_faces, "LEAST_FACES", 4)

@@ -1,4 +1,4 @@
-"""Fine-tuning: responses come nearer to the truth, what is unseen stays, and the bundle is one that loads."""
+"""Fine-tuning of CEN experts: responses come nearer to the truth, what is unseen stays, the bundle loads."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from clnf_torch.converters import convert, export
 from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import build_model, load_bundle
 from clnf_torch.training.cen_samples import CLEAN
-from clnf_torch.training.fine_tuning import TuningConfig, fine_tune, tuned_bundle
+from clnf_torch.training.fine_tuning import fine_tune, fingerprint
+from clnf_torch.training.tuned_bundle import tuned_bundle
+from clnf_torch.training.tuning import TuningConfig
 from tests.factories import make_model
 from tests.training.patterned_faces import mirror, patterned_faces
 
-FAST = TuningConfig(epochs=2, batch=4, rate=1e-2, held_out=4, levels=2, spoiling=CLEAN)
+FAST = TuningConfig(epochs=2, batch=4, rate=1e-2, held_out=4, spoiling=CLEAN)
 
 
 def numbers(model: clnf_torch.LandmarkModel) -> torch.Tensor:
@@ -25,7 +27,7 @@ def numbers(model: clnf_torch.LandmarkModel) -> torch.Tensor:
 
 def test_responses_come_nearer_to_the_truth():
     model, told = make_model(torch.float32), []
-    result = fine_tune(model, patterned_faces(12), mirror(), FAST, lambda *words: told.append(words))
+    result = fine_tune(model, patterned_faces(12), mirror(), FAST, report=lambda *words: told.append(words))
     assert all(after < 0.9 * before for before, after in zip(result.before, result.after, strict=True))
     assert [words[:3] for words in told] == [(0.25, 1, 2), (0.25, 2, 2), (0.5, 1, 2), (0.5, 2, 2)]
     assert not any(parameter.requires_grad for parameter in model.parameters())
@@ -70,3 +72,9 @@ def test_other_families_are_refused():
     model.family = "ccnf"
     with pytest.raises(ValueError, match="train_end_to_end any"):
         fine_tune(model, patterned_faces(2), mirror())
+
+
+def test_fingerprints_differ_where_numbers_do():
+    half, flag = torch.ones(2, 3).half().mT, torch.tensor(True)
+    assert fingerprint(half, flag) == fingerprint(half.clone(), flag)
+    assert len({fingerprint(half, flag), fingerprint(half + 1, flag), fingerprint(half, ~flag)}) == 3

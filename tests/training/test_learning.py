@@ -43,3 +43,12 @@ def test_steps_that_only_do_harm_are_taken_back():
     best.offer(2.0)
     best.restore()
     assert parameter.tolist() == [0.0] * 3 and best.error == 1.0
+
+
+def test_the_best_state_is_remembered_elsewhere():
+    first, later = (torch.nn.Parameter(torch.full((3,), value)) for value in (2.0, 9.0))
+    best = BestState([later], error=7.0)
+    best.load(BestState([first], error=3.0).state())
+    assert later.tolist() == [9.0] * 3 and best.error == 3.0
+    best.restore()
+    assert later.tolist() == [2.0] * 3

@@ -1,0 +1,99 @@
+"""``train finetune`` on copies of the free model's face: experts of both families learn, and their shapes do."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+import clnf_torch
+from clnf_torch.models.bundle import build_model, default_bundle, load_bundle
+from clnf_torch.models.landmark_model import LandmarkModel
+from clnf_torch.models.patch_experts.heat_map_network import HeatMapNetwork
+from clnf_torch.models.patch_experts.joint import JointExperts
+from clnf_torch.training.bundles import save_bundle
+from tests.factories import make_pdm
+from tests.training.untrained import untrained_model
+
+
+@pytest.fixture
+def joint(bundle, tmp_path) -> Path:
+    """A bundle of the free model's shape and of joint experts that know nothing."""
+    model = LandmarkModel(build_model(load_bundle(bundle)).pdm, [untrained_model().experts_at(0)], "joint")
+    save_bundle(tmp_path / "joint.pt", model, "test", [{"name": "nothing"}], licence="mine")
+    return tmp_path / "joint.pt"
+
+
+@pytest.fixture
+def tune(clnf_torch_cli, four_copies, tmp_path):
+    """Runs the command on the four faces."""
+    return lambda *words: clnf_torch_cli(
+        "train", "finetune", four_copies, "-o", tmp_path / "tuned.pt", "--hold-out", 4, "--seed", 1, *words
+    )
+
+
+def fell(line: str) -> bool:
+    """Whether a line tells of an error that is smaller now."""
+    before, now = map(float, re.findall(r"\d+\.\d+", line.partition(":")[2] or line))
+    return now < before
+
+
+def test_cen_experts_learn_on(tune, bundle, few_are_enough, tmp_path):
+    done = tune("--model", bundle, "--epochs", 1, "--through-the-fit", 1, "--no-light", "--rate", 1e-3)
+    assert done.exit_code == 0, done.stderr
+    *scales, landmarks, last = done.stdout.splitlines()
+    assert [line.split(":")[0] for line in scales] == ["scale 0.25", "scale 0.35", "scale 0.5", "scale 1"]
+    assert any(map(fell, scales)) and landmarks.startswith("error of the landmarks") and "tuned on 4 faces" in last
+    content = load_bundle(tmp_path / "tuned.pt")
+    assert content["sources"][-1] == {"name": "4 annotated faces of faces"}
+    assert torch.equal(content["model"]["pdm"]["mean"], load_bundle(bundle)["model"]["pdm"]["mean"].float().double())
+    assert clnf_torch.load(tmp_path / "tuned.pt").model.num_scales == 4
+
+
+def test_joint_experts_learn_on_and_a_second_call_goes_on(tune, joint, few_are_enough, tmp_path):
+    words = ("--model", joint, "--epochs", 6, "--rate", 0.01, "--marked", 0, "--work", tmp_path / "work")
+    done = tune(*words)
+    assert done.exit_code == 0, done.stderr
+    scale, last = done.stdout.splitlines()
+    assert scale.startswith("scale 0.15: ") and fell(scale) and "tuned on 4 faces" in last
+    content, first = load_bundle(tmp_path / "tuned.pt"), (tmp_path / "tuned.pt").read_bytes()
+    assert content["licence"] == "mine" and len(content["sources"]) == 2
+    assert tune(*words).exit_code == 0 and (tmp_path / "tuned.pt").read_bytes() == first
+    refused = tune(*words, "--epochs", 3)
+    assert refused.exit_code == 1 and "tuned_0.pt: is a checkpoint of another training" in refused.stderr
+
+
+@pytest.mark.parametrize("family", ["bundle", "joint"])
+def test_the_shape_learns_too(tune, few_are_enough, family, request, tmp_path):
+    source = request.getfixturevalue(family)
+    done = tune("--model", source, "--shape", "--epochs", 0)
+    assert done.exit_code == 0, done.stderr
+    old, new = (build_model(load_bundle(path)).pdm for path in (source, tmp_path / "tuned.pt"))
+    assert 0.1 < float((new.mean - old.mean).norm(dim=-1).max()) < 30
+
+
+def test_the_default_model_is_tuned_where_no_other_is_named(tune, few_are_enough, tmp_path):
+    done = tune("--epochs", 0)
+    assert done.exit_code == 0, done.stderr
+    before, after = load_bundle(default_bundle()), load_bundle(tmp_path / "tuned.pt")
+    assert done.stdout.count("error of the response maps") == 2 and before["licence"] == after["licence"]
+    assert after["face_detector"] is not None and after["validator"] is not None
+    kept, written = (content["model"]["experts"][0]["network"] for content in (before, after))
+    assert all(torch.equal(kept[name], written[name]) for name in kept)
+
+
+def test_models_of_other_landmarks_are_refused(tune, tmp_path):
+    seen = torch.ones(1, 5, dtype=torch.bool)
+    network = HeatMapNetwork(5, (4, 8)).folded()
+    experts = JointExperts(0.15, torch.zeros(1, 3), seen, torch.ones(1, 5), 48, network)
+    save_bundle(tmp_path / "five.pt", LandmarkModel(make_pdm(torch.float32), [experts], "joint"), "test", [])
+    done = tune("--model", tmp_path / "five.pt")
+    assert done.exit_code == 1 and "it has 5 landmarks and 'joint' experts; models of 68" in done.stderr
+
+
+def test_too_few_faces_are_one_line(tune, joint):
+    done = tune("--model", joint)
+    (line,) = done.stderr.splitlines()
+    assert done.exit_code == 1 and "4 faces are too few to learn from; give at least 20" in line
