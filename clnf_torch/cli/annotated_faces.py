@@ -11,7 +11,7 @@ from clnf_torch.cli.media import read_picture
 from clnf_torch.models.pdm import PDM
 from clnf_torch.training.annotations import Annotations, read_annotations
 from clnf_torch.training.crops import FaceCrops, cut_crops
-from clnf_torch.training.shape import train_shape
+from clnf_torch.training.shape import ShapeConfig, train_shape
 from clnf_torch.training.shape_gaussian import MIRROR_68, ShapeGaussian
 
 CROP = 352  # pixels: a face of 140 mm at 1.25 pixels per millimetre, and as much around it; 8 divides its quarter
@@ -40,9 +40,10 @@ def read_faces(
     return found, FaceCrops(grey=crops.grey.to(where), landmarks=crops.landmarks.to(where))
 
 
-def retrained(prior: ShapeGaussian, crops: FaceCrops) -> PDM:
-    """A shape model of the faces, on their device."""
-    return train_shape(crops.landmarks.cpu(), prior, torch.tensor(MIRROR_68)).float().to(crops.landmarks.device)
+def retrained(prior: ShapeGaussian, crops: FaceCrops, slack: float = 0.0) -> PDM:
+    """A shape model of the faces, on their device; each point may leave the prior's ways by `slack` millimetres."""
+    pdm = train_shape(crops.landmarks.cpu(), prior, torch.tensor(MIRROR_68), ShapeConfig(slack=slack))
+    return pdm.float().to(crops.landmarks.device)
 
 
 def mirror_of(crops: FaceCrops) -> torch.Tensor:

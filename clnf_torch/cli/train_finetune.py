@@ -35,6 +35,7 @@ from clnf_torch.training.shape_gaussian import MIRROR_68, ShapeGaussian
 from clnf_torch.training.tuned_bundle import tuned_bundle
 from clnf_torch.training.tuning import TuningConfig
 
+SLACK = 0.3  # millimetres: a few modes more, for what the old shapes cannot do; with none there could only be fewer
 MARKED_HELP = "Share of the faces with pen markings; if left out 0.5 for joint experts, 0 for CEN."
 
 
@@ -64,7 +65,7 @@ def finetune(
         _check_family(tuned, model)
         faces, crops = read_faces(data, split, hold_out, where)
         if shape:
-            tuned.pdm = retrained(ShapeGaussian.of_pdm(tuned.pdm.cpu()), crops)
+            tuned.pdm = retrained(ShapeGaussian.of_pdm(tuned.pdm.cpu()), crops, SLACK)
         crops = frontal_first(crops, tuned.pdm)
         suitable = SUITABLE[tuned.family]
         spoiling = Spoiling(light=light, marked=suitable.spoiling.marked if marked is None else marked)
