@@ -103,7 +103,8 @@ COMMANDS = {
     "refine": ("refine",),
     "evaluate": ("evaluate",),
     "train": ("train model",),
-    "train_cen": ("train cen", "train finetune"),
+    "train_cen": ("train cen",),
+    "finetune": ("train finetune",),
 }
 
 
