@@ -17,7 +17,7 @@ from clnf_torch.cli.train import train
 
 app = typer.Typer(
     name="clnf-torch",
-    help="OpenFace's CE-CLM landmark detector in PyTorch: convert its model once, then find faces and their landmarks.",
+    help="Finds faces and their landmarks, by the model that comes along, by OpenFace's, or by one that you train.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
