@@ -1,4 +1,4 @@
-"""Annotated faces for the commands that train: how they are named, read, and written down."""
+"""Annotated faces for the commands that train and compare: how they are named, read, and written down."""
 
 from pathlib import Path
 from typing import Annotated, Any

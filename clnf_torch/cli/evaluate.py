@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from torch import Tensor
 
+from clnf_torch.cli.annotated_faces import Split
 from clnf_torch.cli.console import complain, failures_exit_with, finishing_first, say
 from clnf_torch.cli.curves import check_plots, draw_curves
 from clnf_torch.cli.media import read_picture
@@ -33,7 +34,7 @@ Done = Callable[[int], None]
 def evaluate(
     model: Model,
     data: Annotated[Path, typer.Option(metavar="DIR", help="Faces: landmarks.npz, or pictures with .pts files.")],
-    split: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Faces of this set; may be repeated.")] = None,
+    split: Split = None,
     boxes: Annotated[str, typer.Option(metavar="given|perturbed|detected|FILE", help=BOXES_HELP)] = GIVEN,
     seed: Annotated[int, typer.Option(min=0, help="Decides about the perturbed boxes.")] = 0,
     marked: Annotated[

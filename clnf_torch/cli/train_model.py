@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 import clnf_torch
+from clnf_torch.cli.annotated_faces import Data, Out, Seed, Split
 from clnf_torch.cli.console import complain, failures_exit_with, finishing_first, notice, say
 from clnf_torch.cli.media import read_picture
 from clnf_torch.cli.options import Device, device_named
@@ -28,15 +29,14 @@ from clnf_torch.training.shape_gaussian import MIRROR_68
 from clnf_torch.training.validator import ValidatorConfig, train_validator
 
 CROP = 336  # pixels: twice the extent of a face of 140 mm, at 1.2 pixels per millimetre
-SPLIT_HELP = "Faces of this set; may be repeated."
 HOLD_OUT_HELP = "Keep every K-th face back: to tune by, and to tell how good the model is."
 
 
 def model(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Faces: landmarks.npz, or pictures with .pts files.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="MODEL.pt", help="Where the bundle is written.")],
+    data: Data,
+    out: Out,
     work: Annotated[Path, typer.Option(metavar="DIR", help="Checkpoints: the same command goes on from them.")],
-    split: Annotated[list[str] | None, typer.Option(metavar="NAME", help=SPLIT_HELP)] = None,
+    split: Split = None,
     hold_out: Annotated[int, typer.Option(metavar="K", min=2, help=HOLD_OUT_HELP)] = 5,
     prior: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Shapes to begin with: a bundle, or ICT-FaceKit's .npz.")
@@ -44,7 +44,7 @@ def model(
     detector: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Face detector: a bundle with one, or the wheel of mtcnn.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same model on the same machine.")] = 0,
+    seed: Seed = 0,
     effort: Annotated[float, typer.Option(help="Steps, as a share of the recipe's; small ones try things out.")] = 1.0,
     threads: Annotated[int | None, typer.Option(min=1, help="Of the processor; part of what must be the same.")] = None,
     device: Device = "cpu",
