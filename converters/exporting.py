@@ -31,7 +31,7 @@ def export(bundle_path: str | os.PathLike[str], out_dir: str | os.PathLike[str])
         The files.
 
     Raises:
-        ConversionError: The file is no bundle, holds no CEN experts, or the folder cannot be written.
+        ConversionError: The file is no bundle, holds other experts, or the folder cannot be written.
     """
     bundle, out_dir = _load(Path(bundle_path)), Path(out_dir)
     try:
@@ -40,7 +40,7 @@ def export(bundle_path: str | os.PathLike[str], out_dir: str | os.PathLike[str])
         found, remedy = error.strerror or str(error), "check the disk's space and the permissions"
         raise ConversionError(out_dir, expected="a folder to write to", found=found, remedy=remedy) from error
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, struct.error) as error:
-        expected, remedy = "fields that make CEN files", "convert the model again"
+        expected, remedy = "fields that make CEN files", "convert or train the model again"
         raise ConversionError(Path(bundle_path), expected=expected, found=repr(error), remedy=remedy) from error
 
 
@@ -51,7 +51,7 @@ def _write(bundle: dict[str, Any], path: Path, out_dir: Path) -> tuple[Path, ...
     names = [file_name(record) for record in experts]
     if len(set(names)) < len(names):
         expected, found = "CEN experts of different names", ", ".join(names)
-        raise ConversionError(path, expected=expected, found=found, remedy="convert the model again")
+        raise ConversionError(path, expected=expected, found=found, remedy="convert or train the model again")
     remembered = all("openface" in record for record in experts)
     out_dir.mkdir(parents=True, exist_ok=True)
     for name, record in zip(names, experts, strict=True):

@@ -62,7 +62,7 @@ def detect(
     cx: CenterX = None,
     cy: CenterY = None,
 ) -> None:
-    """Find the faces in pictures: landmarks, eyes, gaze and head pose. Boxes are found, unless you give them."""
+    """Find the faces in pictures. Gives landmarks and head pose, and gaze where the model has eyes."""
     if box is not None and boxes is not None:
         raise typer.BadParameter("give --box X Y W H or --boxes FILE.json, not both")
     camera = CameraOptions(fx, fy, cx, cy)

@@ -14,7 +14,7 @@ def export(
     bundle: Bundle,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write; made if it does not exist.")],
 ) -> None:
-    """Write OpenFace's .dat files back from a bundle. They are the same byte for byte, unless it holds halves."""
+    """Write CEN experts as OpenFace's .dat files. Converted ones are the same byte for byte, unless they are halves."""
     with failures_exit_with(2):
         for path in converters.export(bundle, folder):
             say(f"{path}: {path.stat().st_size:,} bytes")

@@ -7,7 +7,7 @@ from clnf_torch.models.bundle import load_bundle
 
 
 def info(bundle: Bundle) -> None:
-    """Print what is inside a bundle. That is its shape model, experts, sources with their hashes, and licence."""
+    """Print what is inside a bundle. That is its shape model, experts, what it was made from, and its licence."""
     with failures_exit_with(1):
         contents = load_bundle(bundle)
         for line in (*describe(contents, bundle), *describe_sources(contents)):

@@ -19,7 +19,7 @@ STDOUT = Path("-")
 
 
 class Preset(str, Enum):
-    """OpenFace's settings that suit pictures and videos."""
+    """Settings that suit pictures and videos."""
 
     default = "default"
     wild = "wild"

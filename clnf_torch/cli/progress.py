@@ -1,4 +1,4 @@
-"""A bar on stderr: how many frames are done, how fast, and how long the rest takes."""
+"""A bar on stderr: how many frames or pictures are done, how fast, and how long the rest takes."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ from rich.text import Text
 
 
 class _Speed(ProgressColumn):
-    """Frames per second."""
+    """How many are done in a second."""
 
     def __init__(self, unit: str) -> None:
         super().__init__()

@@ -68,7 +68,7 @@ def track(
     cx: CenterX = None,
     cy: CenterY = None,
 ) -> None:
-    """Follow faces through videos: landmarks, eyes, gaze and head pose, frame by frame. Each face keeps its number."""
+    """Follow faces through videos. Each keeps its number; gives frame by frame what detect gives."""
     targets = Targets(csv=csv, parquet=parquet, json=json, openface_precision=openface_precision)
     outputs = VideoOutputs(targets, draw, several=len(videos) > 1)
     camera = CameraOptions(fx, fy, cx, cy)

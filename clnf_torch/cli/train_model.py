@@ -17,6 +17,7 @@ from clnf_torch.cli.console import complain, failures_exit_with, finishing_first
 from clnf_torch.cli.media import read_picture
 from clnf_torch.cli.options import Device, device_named
 from clnf_torch.converters.mtcnn_package import face_detector_record
+from clnf_torch.detection import load_face_detector
 from clnf_torch.models.bundle import default_bundle, load_bundle
 from clnf_torch.training.annotations import Annotations, read_annotations
 from clnf_torch.training.bundles import save_bundle
@@ -45,8 +46,8 @@ def model(
         Path | None, typer.Option(metavar="FILE", help="Face detector: a bundle with one, or the wheel of mtcnn.")
     ] = None,
     seed: Seed = 0,
-    effort: Annotated[float, typer.Option(help="Steps, as a share of the recipe's; small ones try things out.")] = 1.0,
-    threads: Annotated[int | None, typer.Option(min=1, help="Of the processor; part of what must be the same.")] = None,
+    effort: Annotated[float, typer.Option(help="Share of the recipe's steps; small ones try things out.")] = 1.0,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of the CPU; as many for the same model.")] = None,
     device: Device = "cpu",
 ) -> None:
     """Train a landmark model and everything around it. Ctrl-C keeps what is done; the same command goes on."""
@@ -95,11 +96,12 @@ def _judging(seed: int, effort: float) -> ValidatorConfig:
     return replace(config, steps=max(1, round(effort * config.steps)))
 
 
-def _detector_record(source: Path) -> dict[str, Any] | None:
-    """The face detector of a bundle, or of the package mtcnn."""
+def _detector_record(source: Path) -> dict[str, Any]:
+    """The face detector of a bundle, or of the package mtcnn; refuses a bundle without one."""
     if source.suffix != ".pt":
         return face_detector_record(source)
-    record: dict[str, Any] | None = load_bundle(source).get("face_detector")
+    load_face_detector(source)
+    record: dict[str, Any] = load_bundle(source)["face_detector"]
     return record
 
 

@@ -18,7 +18,7 @@ def load_face_detector(
     """The face detector in a weights file.
 
     Args:
-        path: A bundle from ``clnf-torch convert``; None: the one that is installed with the package.
+        path: A bundle from ``clnf-torch convert`` or ``train``; None: the one that is installed with the package.
         device: Where to put it.
         dtype: Number type of the arithmetic.
         config: Settings; None: those that the bundle names, and OpenFace's for the others.

@@ -72,7 +72,7 @@ def load_bundle(path: str | Path) -> dict[str, Any]:
     """The contents of a bundle; its tensors stay in the file until they are used.
 
     Args:
-        path: A `.pt` written by ``clnf-torch convert``.
+        path: A `.pt` written by ``clnf-torch convert`` or ``train``.
 
     Returns:
         Its fields: format, version, sources, licence, numerics, model and more; `converters/README.md` describes them.
@@ -87,14 +87,16 @@ def load_bundle(path: str | Path) -> dict[str, Any]:
         bundle = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # torch.load names a dozen exceptions, depending on what the file turns out to be
         raise BundleError(
-            f"{path}: expected a .pt bundle from clnf-torch convert, found another or a damaged file"
+            f"{path}: expected a .pt bundle from clnf-torch convert or train, found another or a damaged file"
         ) from error
     if not isinstance(bundle, dict) or bundle.get("format") != FORMAT:
-        raise BundleError(f"{path}: expected a bundle from clnf-torch convert, found a .pt file with other contents")
+        raise BundleError(
+            f"{path}: expected a bundle from clnf-torch convert or train, found a .pt file with other contents"
+        )
     if bundle.get("version") != VERSION:
         raise BundleError(
             f"{path}: is a bundle of version {bundle.get('version')}, this program reads version {VERSION}; "
-            "convert the model again"
+            "convert or train the model again"
         )
     return bundle
 
@@ -113,7 +115,9 @@ def build_model(bundle: Mapping[str, Any], dtype: torch.dtype = torch.float32) -
     try:
         return _build_landmark_model(bundle["model"], dtype)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        raise BundleError(f"the bundle's fields do not make a model ({error!r}); convert the model again") from error
+        raise BundleError(
+            f"the bundle's fields do not make a model ({error!r}); convert or train the model again"
+        ) from error
 
 
 def _build_landmark_model(model: Mapping[str, Any], dtype: torch.dtype) -> LandmarkModel:

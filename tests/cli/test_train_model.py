@@ -57,6 +57,11 @@ def test_a_bundle_is_made_and_made_again(faces, tmp_path):
     assert "JOINT" in described and "experts again" in described and "trained on" in described
 
 
+def test_a_bundle_without_a_face_detector_is_refused_at_once(faces, bundle, tmp_path):
+    ended = run(faces, tmp_path / "model.pt", "--detector", str(bundle))
+    assert ended.exit_code == 1 and "holds no face detector" in ended.output and not (tmp_path / "work").exists()
+
+
 def test_checkpoints_of_another_training_are_refused(faces, tmp_path):
     assert run(faces, tmp_path / "model.pt").exit_code == 0
     ended = run(faces, tmp_path / "other.pt", "--seed", "4")

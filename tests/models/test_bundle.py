@@ -90,7 +90,7 @@ def test_no_such_file(tmp_path):
 def test_another_file(tmp_path, content):
     path = tmp_path / "other.pt"
     path.write_bytes(content)
-    with pytest.raises(BundleError, match=r"expected a .*bundle from clnf-torch convert, found"):
+    with pytest.raises(BundleError, match=r"expected a .*bundle from clnf-torch convert or train, found"):
         load_bundle(path)
 
 
@@ -111,7 +111,7 @@ def test_another_pt_file(tmp_path, content):
 
 def test_another_version(tmp_path):
     torch.save({**make_bundle(), "version": 2}, tmp_path / "new.pt")
-    with pytest.raises(BundleError, match="version 2, this program reads version 1; convert the model again"):
+    with pytest.raises(BundleError, match="version 2, this program reads version 1; convert or train the model again"):
         load_bundle(tmp_path / "new.pt")
 
 
