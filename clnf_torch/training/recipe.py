@@ -53,7 +53,7 @@ class Recipe:
     shape: ShapeConfig = field(default_factory=ShapeConfig)
     scales: tuple[JointConfig, ...] = (COARSE, FINE)
     end_to_end: EndToEndConfig = field(
-        default_factory=lambda: EndToEndConfig(steps=400, batch=8, rate=3e-5, judge_every=100)
+        default_factory=lambda: EndToEndConfig(steps=600, batch=8, rate=3e-5, judge_every=100)
     )
     passes: tuple[int, ...] = (0, 0, 1)  # the scales that a fit goes through: coarse twice, since turned faces move far
     seed: int = 0
