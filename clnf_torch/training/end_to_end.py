@@ -15,6 +15,7 @@ from clnf_torch.training.cen_samples import Spoiling
 from clnf_torch.training.crops import FaceCrops
 from clnf_torch.training.dice import Dice
 from clnf_torch.training.learning import BestState
+from clnf_torch.training.markings import draw_markings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,8 +118,11 @@ def _one_step(
 
 @torch.no_grad()
 def _judge(detector: LandmarkDetector, faces: FaceCrops, config: EndToEndConfig) -> float:
-    """The mean error of faces from boxes that are the same every time; lost ones count as one face size."""
+    """The mean error of faces, boxes and markings being the same every time; lost ones count as a face size."""
     generator = torch.Generator().manual_seed(config.seed)
+    if config.spoiling.marked:
+        grey = draw_markings(faces.grey.float(), faces.landmarks, generator, share=config.spoiling.marked)
+        faces = FaceCrops(grey=grey, landmarks=faces.landmarks)
     boxes = perturb_boxes(faces.landmarks, generator, config.size, config.center)
     rows = torch.arange(len(faces)).split(config.batch)
     errors = torch.cat([fit_errors(detector, faces[some], boxes[some], config) for some in rows])

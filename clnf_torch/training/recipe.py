@@ -13,6 +13,7 @@ from clnf_torch.models.patch_experts.joint import JointExperts
 from clnf_torch.models.pdm import PDM
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.bending import Bend
+from clnf_torch.training.cen_samples import Spoiling
 from clnf_torch.training.checkpoint import load_checkpoint, save_checkpoint
 from clnf_torch.training.crops import FaceCrops
 from clnf_torch.training.end_to_end import EndToEndConfig, train_end_to_end
@@ -53,7 +54,9 @@ class Recipe:
     shape: ShapeConfig = field(default_factory=ShapeConfig)
     scales: tuple[JointConfig, ...] = (COARSE, FINE)
     end_to_end: EndToEndConfig = field(
-        default_factory=lambda: EndToEndConfig(steps=600, batch=8, rate=3e-5, judge_every=100)
+        default_factory=lambda: EndToEndConfig(
+            steps=600, batch=8, rate=3e-5, judge_every=100, spoiling=Spoiling(marked=0.4)
+        )
     )
     passes: tuple[int, ...] = (0, 0, 1)  # the scales that a fit goes through: coarse twice, since turned faces move far
     seed: int = 0
