@@ -1,4 +1,4 @@
-"""Memory of a process that loads the real-size model and fits, above a bare `import torch`; and the time of loading."""
+"""Memory of a process that loads the real-size model, or our own, and fits, above a bare `import torch`; and the time of loading."""
 
 import json
 import subprocess
@@ -8,6 +8,7 @@ from rich.table import Table
 
 from benchmarks.material import ROOT, real_size_bundle
 from benchmarks.tables import table
+from clnf_torch.models.bundle import default_bundle
 
 PROBE = """
 import json, sys, time
@@ -29,12 +30,13 @@ print(json.dumps([bare, peak() - bare, loading]))
 def report() -> list[Table]:
     """The tables of this benchmark."""
     rows = []
-    for half in (False, True):
+    bundles = {"float32": real_size_bundle(), "float16": real_size_bundle(half=True), "our own model": default_bundle()}
+    for model, bundle in bundles.items():
         for faces, views in ((1, "frontal"), (1, "multi-view"), (64, "frontal"), (64, "multi-view")):
-            command = [sys.executable, "-c", PROBE, str(real_size_bundle(half)), str(faces), views]
+            command = [sys.executable, "-c", PROBE, str(bundle), str(faces), views]
             printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
             bare, above, loading = json.loads(printed)
-            name = f"{'float16' if half else 'float32'}, {faces} faces, {views}"
+            name = f"{model}, {faces} faces, {views}"
             rows.append((name, f"{above:.0f}", f"{bare:.0f}", f"{loading:.2f}"))
     columns = ("model and work", "peak MB above import torch", "import torch MB", "loading s")
     return [table("Memory of the process, and loading", columns, rows)]
