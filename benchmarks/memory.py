@@ -1,4 +1,4 @@
-"""Memory of a process that loads the real-size model, or our own, and fits, above a bare `import torch`; and the time of loading."""
+"""Memory of a process that loads the real-size model or our own and fits, above `import torch`; and loading times."""
 
 import json
 import subprocess

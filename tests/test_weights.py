@@ -13,7 +13,7 @@ import torch
 import clnf_torch
 from clnf_torch.models.bundle import default_bundle, load_bundle
 from clnf_torch.training.annotations import read_annotations
-from clnf_torch.training.evaluation import find_landmarks
+from clnf_torch.training.evaluation import find_landmarks, with_markings
 from clnf_torch.training.scores import face_errors
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
@@ -53,11 +53,22 @@ def afw(shared):
 
 
 def test_it_is_as_good_as_its_card_says(afw):
-    """The card says so of all 337 faces; a fourth of them may be a little harder."""
+    """The card says so of all 337 faces; this fourth of them is a little harder: 0.0414 and 0.0368."""
     from clnf_torch.cli.media import read_picture
 
     faces, boxes = afw
     found = find_landmarks(clnf_torch.load(), lambda row: read_picture(faces.pictures[row]), boxes)
     errors = face_errors(found.landmarks, faces.landmarks)
-    assert errors.mean() < 0.045 and errors.median() < 0.041
+    assert errors.mean() < 0.0425 and errors.median() < 0.0385
     assert found.success[errors < 0.06].float().mean() > 0.9
+
+
+def test_pen_markings_hardly_move_it(afw):
+    """Our own; the card has those of another program too."""
+    from clnf_torch.cli.media import read_picture
+
+    faces, boxes = afw
+    read = with_markings(lambda row: read_picture(faces.pictures[row]), faces.landmarks, seed=0)
+    found = find_landmarks(clnf_torch.load(), read, boxes)
+    errors = face_errors(found.landmarks, faces.landmarks)
+    assert errors.mean() < 0.0470 and errors.amax() < 0.20

@@ -40,4 +40,4 @@ def test_spoilt_landmarks_on_marked_faces_are_mended_and_annotated_ones_left_alo
     left = ~refined.refitted
     assert torch.equal(refined.landmarks[left], spoilt[left])
     wrong = face_errors(refined.landmarks, faces.landmarks) > FAILED
-    assert (face_errors(spoilt, faces.landmarks) > FAILED).sum() >= 12 and wrong.sum() <= 4
+    assert (face_errors(spoilt, faces.landmarks) > FAILED).sum() >= 12 and wrong.sum() <= 2
