@@ -29,14 +29,20 @@ Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same mod
 def read_faces(
     data: Path, split: list[str] | None, hold_out: int, where: torch.device
 ) -> tuple[Annotations, FaceCrops]:
-    """The annotated faces, and their pictures on a device; refuses too few of them."""
+    """The annotated faces, and their pictures on a device; refuses too few to tune or train patch experts by."""
+    return read_crops(data, split, max(LEAST_FACES, hold_out), where, CROP)
+
+
+def read_crops(
+    data: Path, split: list[str] | None, least: int, where: torch.device, side: int
+) -> tuple[Annotations, FaceCrops]:
+    """The annotated faces, and their pictures of some side on a device; refuses fewer than so many."""
     found = read_annotations(data)
     found = found.of_split(*split) if split else found
-    least = max(LEAST_FACES, hold_out)
     if len(found) < least:
         complain(f"{data}: {len(found)} faces are too few to learn from; give at least {least}")
         raise typer.Exit(1)
-    crops = cut_crops(found, read_picture, side=CROP)
+    crops = cut_crops(found, read_picture, side)
     return found, FaceCrops(grey=crops.grey.to(where), landmarks=crops.landmarks.to(where))
 
 

@@ -28,11 +28,11 @@ from clnf_torch.models.pdm import PDM
 from clnf_torch.training.bundles import RESEARCH_USE
 from clnf_torch.training.cen_bundle import calibrated, cen_bundle
 from clnf_torch.training.cen_recipe import OPENFACE_SCALES, CenRecipe, CenScale, train_cen, unseen_faces
-from clnf_torch.training.cen_samples import Spoiling
 from clnf_torch.training.cen_training import CenConfig
 from clnf_torch.training.crops import FaceCrops
 from clnf_torch.training.memory import keep_freed_memory
 from clnf_torch.training.priors import read_prior
+from clnf_torch.training.spoiling import Spoiling
 
 SCALE_HELP = "Pixels per millimetre and widths of the hidden layers; may be repeated. OpenFace's four if left out."
 

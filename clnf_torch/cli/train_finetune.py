@@ -26,12 +26,12 @@ from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import build_model, load_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.pipeline import LandmarkDetector
-from clnf_torch.training.cen_samples import Spoiling
 from clnf_torch.training.end_to_end import EndToEndConfig, train_end_to_end
 from clnf_torch.training.fine_tuning import SUITABLE, distinct_experts, fine_tune, frontal_first
 from clnf_torch.training.learning import learnable_experts
 from clnf_torch.training.memory import keep_freed_memory
 from clnf_torch.training.shape_gaussian import MIRROR_68, ShapeGaussian
+from clnf_torch.training.spoiling import Spoiling
 from clnf_torch.training.tuned_bundle import tuned_bundle
 from clnf_torch.training.tuning import TuningConfig
 

@@ -12,17 +12,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 import clnf_torch
-from clnf_torch.cli.annotated_faces import Data, Out, Seed, Split
-from clnf_torch.cli.console import complain, failures_exit_with, finishing_first, notice, say
-from clnf_torch.cli.media import read_picture
+from clnf_torch.cli.annotated_faces import Data, Out, Seed, Split, read_crops
+from clnf_torch.cli.console import failures_exit_with, finishing_first, notice, say
 from clnf_torch.cli.options import Device, device_named
 from clnf_torch.converters.mtcnn_package import face_detector_record
 from clnf_torch.detection import load_face_detector
 from clnf_torch.models.bundle import default_bundle, load_bundle
-from clnf_torch.training.annotations import Annotations, read_annotations
+from clnf_torch.training.annotations import Annotations
 from clnf_torch.training.bundles import save_bundle
 from clnf_torch.training.calibration import with_early_termination
-from clnf_torch.training.crops import FaceCrops, cut_crops
 from clnf_torch.training.memory import keep_freed_memory
 from clnf_torch.training.priors import read_prior
 from clnf_torch.training.recipe import Recipe, Report, train_landmark_model
@@ -57,11 +55,11 @@ def model(
         keep_freed_memory()
         torch.set_num_threads(threads or torch.get_num_threads())
         where = device_named(device)
-        found = read_annotations(data)
-        found = found.of_split(*split) if split else found
         shapes = read_prior(prior or default_bundle())
         faces_record = _detector_record(detector or default_bundle())
-        kept, unseen = _crops(found, hold_out, where)
+        found, crops = read_crops(data, split, 2 * hold_out, where, CROP)
+        back = torch.arange(len(crops)) % hold_out == 0
+        kept, unseen = crops[~back], crops[back]
         recipe = _scaled(Recipe(seed=seed), effort)
         with _bars(stop_if_asked) as report:
             trained = train_landmark_model(kept, shapes, torch.tensor(MIRROR_68), recipe, work, report)
@@ -70,17 +68,6 @@ def model(
         writer = f"clnf_torch {clnf_torch.__version__}"
         save_bundle(out, trained.cpu(), writer, _sources(found), validator=judge, face_detector=faces_record)
         say(f"{out}: {len(kept)} faces, {len(unseen)} held out; clnf-torch evaluate tells how good it is")
-
-
-def _crops(found: Annotations, hold_out: int, where: torch.device) -> tuple[FaceCrops, FaceCrops]:
-    """The faces to train on, and those that are kept back."""
-    if len(found) < 2 * hold_out:
-        complain(f"{len(found)} faces are too few; give at least {2 * hold_out}")
-        raise typer.Exit(1)
-    crops = cut_crops(found, read_picture, side=CROP)
-    crops = FaceCrops(grey=crops.grey.to(where), landmarks=crops.landmarks.to(where))
-    back = torch.arange(len(found)) % hold_out == 0
-    return crops[~back], crops[back]
 
 
 def _scaled(recipe: Recipe, effort: float) -> Recipe:

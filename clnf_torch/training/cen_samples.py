@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
 
 from clnf_torch.geometry.sampling import affine_cells, pad_with_black, read_bilinear
 from clnf_torch.geometry.similarity import invert_similarity, similarity_between
@@ -15,30 +14,13 @@ from clnf_torch.models.shape_params import ShapeParams
 from clnf_torch.training.cen_views import ViewRows
 from clnf_torch.training.crops import FaceCrops
 from clnf_torch.training.dice import Dice
-from clnf_torch.training.lighting import spoil
-from clnf_torch.training.markings import draw_markings
+from clnf_torch.training.sharpness import halved, in_halved
+from clnf_torch.training.spoiling import Spoiling
 
 SUPPORT = 11  # side of a patch, reference pixels
 AREA = 19  # side of an area, from which all patches are cut
 AREAS = 11  # of a face in an epoch: one near its landmark, the others farther away
 NEAR, FAR = 1.0, 10.0  # how far: standard deviations, reference pixels
-
-
-@dataclass(frozen=True)
-class Spoiling:
-    """What happens to the pictures before patches are cut."""
-
-    light: bool = True  # bad cameras and bad light
-    marked: float = 0.0  # share of the faces with pen markings, which need 68 landmarks
-
-    def __call__(self, grey: Tensor, landmarks: Tensor, dice: Dice) -> Tensor:
-        """Pictures (B, S, S) in 0 to 255 of faces with landmarks (B, N, 2) in their pixels."""
-        if self.marked:
-            grey = draw_markings(grey, landmarks, dice.generator, share=self.marked)
-        return spoil(grey, dice) if self.light else grey
-
-
-CLEAN = Spoiling(light=False)
 
 
 @dataclass(frozen=True)
@@ -55,11 +37,8 @@ class UprightFaces:
         cls, crops: FaceCrops, pdm: PDM, params: ShapeParams, scale: float, mirror: Tensor, levels: int
     ) -> "UprightFaces":
         """Faces with their fitted parameters, in a frame of `scale` pixels per millimetre, in as many sharpnesses."""
-        pictures = [crops.grey]
-        for _ in range(levels - 1):
-            pictures.append(avg_pool2d(pictures[-1][:, None].float(), 2)[:, 0].round().to(torch.uint8))
         upright = similarity_between(pdm.landmarks(params), pdm.reference_landmarks(params.local, scale))
-        return cls(tuple(pictures), crops.landmarks, invert_similarity(upright).to(crops.landmarks), mirror)
+        return cls(halved(crops.grey, levels), crops.landmarks, invert_similarity(upright).to(crops.landmarks), mirror)
 
     def cut(
         self, rows: ViewRows, offsets: Tensor, at: Tensor, level: int, spoiling: Spoiling, dice: Dice, width: int = AREA
@@ -79,7 +58,7 @@ class UprightFaces:
             Grey levels, shape (B, E, A, A).
         """
         shrunk = 2**level
-        landmarks = (self.landmarks[rows.face] + 0.5) / shrunk - 0.5  # outer edges of pixels fall on each other
+        landmarks = in_halved(self.landmarks[rows.face], level)
         grey = spoiling(self.levels[level][rows.face].float(), landmarks, dice)
         linear = self.to_crop[rows.face] / shrunk
         linear = torch.where(rows.flip[:, None, None], linear * linear.new_tensor([-1.0, 1.0]), linear)

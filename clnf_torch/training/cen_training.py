@@ -9,9 +9,10 @@ from torch import Tensor
 
 from clnf_torch.models.patch_experts.expert_stack import ExpertStack
 from clnf_torch.training.cen_networks import Agreement, answers, fresh_stack
-from clnf_torch.training.cen_samples import CLEAN, SUPPORT, Spoiling, UprightFaces, epoch_of_patches
+from clnf_torch.training.cen_samples import SUPPORT, UprightFaces, epoch_of_patches
 from clnf_torch.training.cen_views import ViewRows
 from clnf_torch.training.dice import Dice
+from clnf_torch.training.spoiling import CLEAN, Spoiling
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,10 @@ from torch import Tensor
 
 from clnf_torch.models.numerics import EXACT
 from clnf_torch.models.patch_experts.cen import CENExperts
-from clnf_torch.training.cen_samples import CLEAN, FAR, NEAR, Spoiling, UprightFaces, gaussian_maps
+from clnf_torch.training.cen_samples import FAR, NEAR, UprightFaces, gaussian_maps
 from clnf_torch.training.cen_views import ViewRows
 from clnf_torch.training.dice import Dice
+from clnf_torch.training.spoiling import CLEAN, Spoiling
 from clnf_torch.training.tuning import Losses
 
 WINDOW = 9  # side of the response maps that are compared with what they should be

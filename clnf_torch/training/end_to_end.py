@@ -11,11 +11,10 @@ from clnf_torch.geometry.boxes import extent_boxes
 from clnf_torch.models.numerics import EXACT
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.boxes import perturb_boxes
-from clnf_torch.training.cen_samples import Spoiling
 from clnf_torch.training.crops import FaceCrops
 from clnf_torch.training.dice import Dice
 from clnf_torch.training.learning import BestState
-from clnf_torch.training.markings import draw_markings
+from clnf_torch.training.spoiling import Spoiling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,9 +119,8 @@ def _one_step(
 def _judge(detector: LandmarkDetector, faces: FaceCrops, config: EndToEndConfig) -> float:
     """The mean error of faces, boxes and markings being the same every time; lost ones count as a face size."""
     generator = torch.Generator().manual_seed(config.seed)
-    if config.spoiling.marked:
-        grey = draw_markings(faces.grey.float(), faces.landmarks, generator, share=config.spoiling.marked)
-        faces = FaceCrops(grey=grey, landmarks=faces.landmarks)
+    dice, no_other = Dice(generator, faces.landmarks.device), replace(config.spoiling, light=False)
+    faces = FaceCrops(grey=no_other(faces.grey.float(), faces.landmarks, dice), landmarks=faces.landmarks)
     boxes = perturb_boxes(faces.landmarks, generator, config.size, config.center)
     rows = torch.arange(len(faces)).split(config.batch)
     errors = torch.cat([fit_errors(detector, faces[some], boxes[some], config) for some in rows])

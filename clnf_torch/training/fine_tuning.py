@@ -17,18 +17,20 @@ from clnf_torch.models.patch_experts.joint import JointExperts
 from clnf_torch.models.pdm import PDM
 from clnf_torch.models.shape_params import ShapeParams
 from clnf_torch.training.cen_recipe import levels_at
-from clnf_torch.training.cen_samples import Spoiling, UprightFaces
+from clnf_torch.training.cen_samples import UprightFaces
 from clnf_torch.training.cen_tuning import cen_losses
 from clnf_torch.training.checkpoint import load_checkpoint, save_checkpoint
 from clnf_torch.training.crops import FaceCrops
 from clnf_torch.training.joint_tuning import joint_losses, nearest_config
 from clnf_torch.training.learning import learnable_experts
+from clnf_torch.training.recipe import FINE
 from clnf_torch.training.samples import Stage
+from clnf_torch.training.spoiling import Spoiling
 from clnf_torch.training.tuning import Losses, Tuning, TuningConfig
 
 SUITABLE = {
     "cen": TuningConfig(),
-    "joint": TuningConfig(batch=8, spoiling=Spoiling(marked=0.5)),  # as they were trained: they shall forget no marks
+    "joint": TuningConfig(batch=8, spoiling=Spoiling(marked=FINE.marked)),  # as they were trained, to forget no marks
 }
 """What suits the families that can be tuned."""
 

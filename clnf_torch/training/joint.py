@@ -1,6 +1,5 @@
 """Trains joint experts: the network of one scale, on faces misplaced, marked and spoilt at random."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,9 +12,9 @@ from clnf_torch.models.patch_experts.joint import ZOOM
 from clnf_torch.training.bending import Bend
 from clnf_torch.training.dice import Dice
 from clnf_torch.training.joint_loss import map_loss
-from clnf_torch.training.lighting import spoil
-from clnf_torch.training.markings import draw_markings
+from clnf_torch.training.learning import rate_at
 from clnf_torch.training.samples import Aim, Samples, Stage, draw_samples
+from clnf_torch.training.spoiling import Spoiling
 
 REMEMBER = 0.999  # share of the averaged weights that stays in a step
 WARM_UP = 300  # steps until the full learning rate
@@ -100,7 +99,7 @@ class JointTraining:
     def _one_step(self) -> float:
         """Draws faces, and moves the weights; the loss."""
         for group in self._optimiser.param_groups:
-            group["lr"] = self._rate()
+            group["lr"] = rate_at(self.step, self.config.steps, self.config.rate, WARM_UP) + LEAST_RATE
         samples = self._samples()
         with torch.autocast(self.device.type, torch.bfloat16):
             scores = self.network(samples.grey)
@@ -119,14 +118,7 @@ class JointTraining:
         ).to(self.device)
         zoom = ZOOM * config.scale
         samples = draw_samples(self.stage, rows, config.aim, config.bend, zoom, config.width, self.mirror, dice)
-        marked = draw_markings(samples.grey, samples.landmarks, self.generator, share=config.marked)
-        return Samples(spoil(marked, dice), samples.landmarks)
-
-    def _rate(self) -> float:
-        """The learning rate: a short rise, then half a cosine down."""
-        done = self.step / self.config.steps
-        falling = 0.5 + 0.5 * math.cos(math.pi * done)
-        return self.config.rate * min(1.0, (self.step + 1) / WARM_UP) * falling + LEAST_RATE
+        return Samples(Spoiling(marked=config.marked)(samples.grey, samples.landmarks, dice), samples.landmarks)
 
     @torch.no_grad()
     def _remember(self) -> None:

@@ -6,12 +6,12 @@ from torch import Tensor
 
 from clnf_torch.models.patch_experts.joint import ZOOM, JointExperts
 from clnf_torch.training.bending import Bend
-from clnf_torch.training.cen_samples import CLEAN, Spoiling
 from clnf_torch.training.dice import Dice
 from clnf_torch.training.joint import JointConfig
 from clnf_torch.training.joint_loss import map_loss
 from clnf_torch.training.recipe import COARSE, FINE
 from clnf_torch.training.samples import Stage, draw_samples
+from clnf_torch.training.spoiling import CLEAN, Spoiling
 from clnf_torch.training.tuning import Losses
 
 

@@ -1,5 +1,6 @@
-"""Models that learn on: which of their numbers change, and the best state that they were in."""
+"""Models that learn: how fast, which of their numbers change, and the best state that they were in."""
 
+import math
 from typing import Any
 
 import torch
@@ -15,6 +16,12 @@ def learnable_experts(model: LandmarkModel) -> list[nn.Parameter]:
         parameter.data = parameter.detach().float().clone()
         parameter.requires_grad_()
     return parameters
+
+
+def rate_at(step: int, steps: int, highest: float, warm_up: int) -> float:
+    """The learning rate of a step: a short rise over the first `warm_up` steps, then half a cosine down to 0."""
+    falling = 0.5 + 0.5 * math.cos(math.pi * (step / steps))
+    return highest * min(1.0, (step + 1) / warm_up) * falling
 
 
 class BestState:

@@ -13,7 +13,6 @@ from clnf_torch.models.patch_experts.joint import JointExperts
 from clnf_torch.models.pdm import PDM
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.bending import Bend
-from clnf_torch.training.cen_samples import Spoiling
 from clnf_torch.training.checkpoint import load_checkpoint, save_checkpoint
 from clnf_torch.training.crops import FaceCrops
 from clnf_torch.training.end_to_end import EndToEndConfig, train_end_to_end
@@ -22,6 +21,7 @@ from clnf_torch.training.learning import learnable_experts
 from clnf_torch.training.samples import Aim, Stage
 from clnf_torch.training.shape import ShapeConfig, train_shape
 from clnf_torch.training.shape_gaussian import ShapeGaussian
+from clnf_torch.training.spoiling import Spoiling
 
 SAVE_EVERY = 250  # steps
 COARSE = JointConfig(

@@ -15,6 +15,7 @@ from clnf_torch.training.bending import Bend, bend
 from clnf_torch.training.boxes import perturb_boxes
 from clnf_torch.training.crops import FaceCrops
 from clnf_torch.training.dice import Dice
+from clnf_torch.training.sharpness import in_halved
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +114,6 @@ def _read(stage: Stage, rows: Tensor, positions: Tensor, dice: Dice) -> Tensor:
     pictures = positions.new_empty(positions.shape[:-1])
     for number, padded in enumerate(stage.levels):
         these = (level == number).nonzero().squeeze(-1)
-        halved = (positions[these] + 0.5) / 2**number - 0.5  # where the pixel centres of the k-th halving are
-        pictures[these] = read_bilinear(padded, rows[these], cells_at(halved), torch.float32)
+        cells = cells_at(in_halved(positions[these], number))
+        pictures[these] = read_bilinear(padded, rows[these], cells, torch.float32)
     return pictures

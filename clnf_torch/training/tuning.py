@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from clnf_torch.training.cen_recipe import held_out_faces
-from clnf_torch.training.cen_samples import Spoiling
 from clnf_torch.training.dice import Dice
 from clnf_torch.training.learning import BestState
+from clnf_torch.training.spoiling import Spoiling
 
 LOOKS = 4  # at every held-out face when experts are judged, the same ones each time
 

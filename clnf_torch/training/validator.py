@@ -1,7 +1,6 @@
 """Trains a validator: a small network that tells by the face between the landmarks how far they are off."""
 
 import hashlib
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +18,14 @@ from clnf_torch.training.crops import FaceCrops
 from clnf_torch.training.dice import Dice
 from clnf_torch.training.disturbed import disturb
 from clnf_torch.training.guesses import STARTS, Guesses, fits_from_everywhere, with_half_faces
-from clnf_torch.training.lighting import spoil
-from clnf_torch.training.markings import draw_markings
+from clnf_torch.training.learning import rate_at
 from clnf_torch.training.scores import FAILED
 from clnf_torch.training.shape_gaussian import MIRROR_68
+from clnf_torch.training.sharpness import in_halved
+from clnf_torch.training.spoiling import Spoiling
 from clnf_torch.training.validator_bins import places_of, targets
 from clnf_torch.training.validator_network import layers_of, make_network
-from clnf_torch.training.validator_pictures import grey_between, halved, make_view, set_statistics
+from clnf_torch.training.validator_pictures import grey_between, in_sharpnesses, make_view, set_statistics
 from clnf_torch.training.warp_table import frame_landmarks, make_warp_table
 
 SAVE_EVERY = 250  # steps
@@ -71,7 +71,7 @@ class ValidatorTraining:
         self.generator = torch.Generator().manual_seed(config.seed)
         self._params = params_from_landmarks(pdm, faces.landmarks)
         self._mirror = torch.tensor(MIRROR_68, device=self.device)
-        self._pictures = halved(faces.grey, config.levels)
+        self._pictures = in_sharpnesses(faces.grey, config.levels)
         self._share = _even_share(places_of(fits.error, config.bins, config.passing).long().cpu(), config.bins)
         self._frame = frame_landmarks(pdm.mean[:, :2], config.side).float()
         self._table = make_warp_table(pdm.mean[:, :2].cpu(), config.side)
@@ -120,7 +120,7 @@ class ValidatorTraining:
         """Draws landmarks, and moves the weights; the loss."""
         config = self.config
         for group in self._optimiser.param_groups:
-            group["lr"] = self._rate()
+            group["lr"] = rate_at(self.step, config.steps, config.rate, WARM_UP)
         guesses, pixels = self._samples()
         wanted = targets(guesses.error, config.bins, config.passing, config.softness)
         with torch.autocast(self.device.type, torch.bfloat16):
@@ -131,11 +131,6 @@ class ValidatorTraining:
         self._optimiser.step()
         return loss.item()
 
-    def _rate(self) -> float:
-        """The learning rate: a short rise, then half a cosine down."""
-        falling = 0.5 + 0.5 * math.cos(math.pi * self.step / self.config.steps)
-        return self.config.rate * min(1.0, (self.step + 1) / WARM_UP) * falling
-
     @torch.no_grad()
     def _samples(self) -> tuple[Guesses, Tensor]:
         """A batch of landmarks, and the grey levels between them as a pen and a camera would have them (B, P)."""
@@ -144,8 +139,8 @@ class ValidatorTraining:
         warped = self._warped(guesses, int(dice.choice(len(self._pictures), 1)), dice)
         pictures = warped.new_zeros(len(guesses), side * side).index_copy(1, places, warped).view(-1, side, side)
         here = self._frame.expand(len(guesses), -1, -1)
-        marked = draw_markings(pictures, here, self.generator, share=self.config.marked)
-        return guesses, spoil(marked, dice).flatten(1)[:, places]
+        spoilt = Spoiling(marked=self.config.marked)(pictures, here, dice)
+        return guesses, spoilt.flatten(1)[:, places]
 
     def _guesses(self, dice: Dice) -> Guesses:
         """Landmarks of fits, as many from every bin, and disturbed ones."""
@@ -157,7 +152,7 @@ class ValidatorTraining:
 
     def _warped(self, guesses: Guesses, level: int, dice: Dice) -> Tensor:
         """Grey levels between the landmarks in pictures of a sharpness, half of them mirrored; (B, P)."""
-        landmarks = (guesses.landmarks + 0.5) / 2**level - 0.5  # the same place in the halved picture
+        landmarks = in_halved(guesses.landmarks, level)
         mirrored = dice.chance(0.5, len(guesses))[:, None, None]
         landmarks = torch.where(mirrored, landmarks[:, self._mirror], landmarks)
         return grey_between(self._view, self._pictures[level].rows(guesses.face), landmarks)

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d
 
 from clnf_torch.detection.validator import ViewValidator
 from clnf_torch.fitting.areas import Pictures
 from clnf_torch.geometry.warp import WarpTable
 from clnf_torch.models.numerics import EXACT
+from clnf_torch.training.sharpness import halved
 
 LEAST_DEVIATION = 1e-3  # of a pixel; one that is always the same says nothing
 
@@ -45,10 +45,7 @@ def grey_between(view: ViewValidator, pictures: Pictures, landmarks: Tensor) -> 
     return view.warp(pictures, landmarks, landmarks.new_zeros(len(landmarks), 2), EXACT)
 
 
-def halved(grey: Tensor, levels: int) -> list[Pictures]:
-    """Pictures (F, S, S), uint8, halved again and again, one face in each."""
+def in_sharpnesses(grey: Tensor, levels: int) -> list[Pictures]:
+    """Pictures (F, S, S), uint8, in so many sharpnesses, one face in each."""
     face = torch.arange(len(grey), device=grey.device)
-    sizes = [grey]
-    for _ in range(levels - 1):
-        sizes.append(avg_pool2d(sizes[-1].float()[:, None], 2)[:, 0].round().to(torch.uint8))
-    return [Pictures(size, face) for size in sizes]
+    return [Pictures(size, face) for size in halved(grey, levels)]

@@ -7,17 +7,11 @@ import torch
 
 from clnf_torch.fitting.areas import Pictures
 from clnf_torch.fitting.initialise import params_from_landmarks
-from clnf_torch.training.cen_samples import (
-    AREAS,
-    CLEAN,
-    Spoiling,
-    UprightFaces,
-    epoch_of_patches,
-    gaussian_maps,
-)
+from clnf_torch.training.cen_samples import AREAS, UprightFaces, epoch_of_patches, gaussian_maps
 from clnf_torch.training.cen_views import ViewRows
 from clnf_torch.training.crops import FaceCrops
 from clnf_torch.training.dice import Dice
+from clnf_torch.training.spoiling import CLEAN, Spoiling
 from tests.factories import MIRROR, N, seeded
 from tests.training.patterned_faces import SIDE, mirror, patterned_faces, pdm
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from clnf_torch.fitting.initialise import params_from_landmarks
-from clnf_torch.training.cen_samples import CLEAN, Spoiling, UprightFaces
+from clnf_torch.training.cen_samples import UprightFaces
 from clnf_torch.training.cen_training import CenConfig, CenTraining
 from clnf_torch.training.cen_views import ViewRows
+from clnf_torch.training.spoiling import CLEAN, Spoiling
 from tests.training.patterned_faces import mirror, patterned_faces, pdm
 
 AT = torch.tensor([0, 2])

@@ -14,10 +14,10 @@ from clnf_torch.converters import convert
 from clnf_torch.fitting.config import FitConfig
 from clnf_torch.geometry.grey import to_grey
 from clnf_torch.pipeline import LandmarkDetector
-from clnf_torch.training.cen_samples import CLEAN
 from clnf_torch.training.crops import FaceCrops
 from clnf_torch.training.end_to_end import EndToEndConfig, train_end_to_end
 from clnf_torch.training.learning import learnable_experts
+from clnf_torch.training.spoiling import CLEAN
 from tests.factories import CONFIG, make_model
 from tests.training.patterned_faces import patterned_faces
 

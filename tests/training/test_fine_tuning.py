@@ -11,8 +11,8 @@ import clnf_torch
 from clnf_torch.converters import convert, export
 from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import build_model, load_bundle
-from clnf_torch.training.cen_samples import CLEAN
 from clnf_torch.training.fine_tuning import fine_tune, fingerprint
+from clnf_torch.training.spoiling import CLEAN
 from clnf_torch.training.tuned_bundle import tuned_bundle
 from clnf_torch.training.tuning import TuningConfig
 from tests.factories import make_model

@@ -13,12 +13,12 @@ from clnf_torch.models.bundle import FORMAT, VERSION, load_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.pipeline import LandmarkDetector, load
 from clnf_torch.training.bundles import model_record
-from clnf_torch.training.cen_samples import CLEAN
 from clnf_torch.training.checkpoint import CheckpointError
 from clnf_torch.training.crops import FaceCrops
 from clnf_torch.training.fine_tuning import SUITABLE, fine_tune, frontal_first
 from clnf_torch.training.joint_tuning import nearest_config
 from clnf_torch.training.recipe import COARSE, FINE
+from clnf_torch.training.spoiling import CLEAN
 from clnf_torch.training.tuned_bundle import tuned_bundle
 from clnf_torch.training.tuning import TuningConfig
 from tests.training.heads import MIRROR, make_crops, make_gaussian, make_heads
