@@ -108,10 +108,3 @@ def test_pictures_are_spoilt_on_demand():
     assert not torch.allclose(clean, light, atol=1)
     again = faces.cut(rows(0, 1, 2, 3), zero, EVERY, 0, Spoiling(light=True), dice())
     assert torch.equal(light, again)
-
-
-def test_markings_lie_on_the_faces(rng):
-    landmarks = 30 + 36 * torch.rand(3, 68, 2, generator=rng)
-    grey = torch.full((3, 96, 96), 150.0)
-    marked = Spoiling(light=False, marked=1.0)(grey, landmarks, dice())
-    assert (marked != grey).flatten(1).any(1).all() and torch.equal(CLEAN(grey, landmarks, dice()), grey)

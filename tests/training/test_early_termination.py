@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 import pytest
 import torch
 from torch import Tensor
 
-import clnf_torch
-from clnf_torch.cli.media import read_picture
-from clnf_torch.converters import convert
 from clnf_torch.fitting.config import FitConfig
-from clnf_torch.geometry.grey import to_grey
 from clnf_torch.models.landmark_model import EarlyTermination
 from clnf_torch.training.crops import FaceCrops
 from clnf_torch.training.early_termination import calibrate_early_termination, try_rotations
@@ -88,12 +83,8 @@ def test_a_share_that_is_none_is_refused(share):
         calibrate_early_termination(torch.rand(2), torch.zeros(2).long(), torch.tensor([True, False]), 1, share)
 
 
-def test_trials_end_where_the_detector_does(golden_dir, tmp_path):
-    folder = golden_dir / "free_model"
-    convert(folder, tmp_path / "free.pt")
-    detector = clnf_torch.load(tmp_path / "free.pt", numerics="exact")
-    grey = to_grey(read_picture(folder / "image.png")[None])
-    boxes = torch.tensor(json.loads((folder / "boxes.json").read_text())["image.png"]).float()
+def test_trials_end_where_the_detector_does(free_face):
+    detector, grey, boxes = free_face
     config = FitConfig(window_sizes=(5, 5, 0, 0), iterations=2)
     found = detector.fit(grey, boxes, preset=config)
     faces = FaceCrops(grey=grey, landmarks=found.landmarks)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pytest
 import torch
 
-import clnf_torch
-from clnf_torch.cli.media import read_picture
-from clnf_torch.converters import convert
 from clnf_torch.fitting.config import FitConfig
-from clnf_torch.geometry.grey import to_grey
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.crops import FaceCrops
 from clnf_torch.training.end_to_end import EndToEndConfig, train_end_to_end
@@ -54,12 +49,8 @@ def test_a_seed_repeats_itself():
     assert torch.equal(numbers(first), numbers(again))
 
 
-def test_the_free_models_experts_learn(golden_dir, tmp_path):
-    folder = golden_dir / "free_model"
-    convert(folder, tmp_path / "free.pt")
-    detector = clnf_torch.load(tmp_path / "free.pt", numerics="exact")
-    grey = to_grey(read_picture(folder / "image.png")[None])
-    box = torch.tensor(json.loads((folder / "boxes.json").read_text())["image.png"]).float()
+def test_the_free_models_experts_learn(free_face):
+    detector, grey, box = free_face
     config = EndToEndConfig(
         steps=3,
         batch=1,

@@ -1,0 +1,32 @@
+"""The free model, its picture and its face, for trainings that need whole fits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+import clnf_torch
+from clnf_torch.cli.media import read_picture
+from clnf_torch.converters import convert
+from clnf_torch.geometry.grey import to_grey
+
+
+class FreeFace(NamedTuple):
+    detector: clnf_torch.LandmarkDetector  # with exact numerics
+    grey: Tensor  # (1, H, W)
+    box: Tensor  # (1, 4)
+
+
+@pytest.fixture
+def free_face(golden_dir: Path, tmp_path: Path) -> FreeFace:
+    """A detector of the free model that may learn, and the face that it finds."""
+    folder = golden_dir / "free_model"
+    convert(folder, tmp_path / "free.pt")
+    box = json.loads((folder / "boxes.json").read_text())["image.png"]
+    detector = clnf_torch.load(tmp_path / "free.pt", numerics="exact")
+    return FreeFace(detector, to_grey(read_picture(folder / "image.png")[None]), torch.tensor(box).float())
