@@ -119,8 +119,8 @@ def _one_step(
 def _judge(detector: LandmarkDetector, faces: FaceCrops, config: EndToEndConfig) -> float:
     """The mean error of faces, boxes and markings being the same every time; lost ones count as a face size."""
     generator = torch.Generator().manual_seed(config.seed)
-    dice, no_other = Dice(generator, faces.landmarks.device), replace(config.spoiling, light=False)
-    faces = FaceCrops(grey=no_other(faces.grey.float(), faces.landmarks, dice), landmarks=faces.landmarks)
+    dice, pens_alone = Dice(generator, faces.landmarks.device), replace(config.spoiling, light=False)
+    faces = FaceCrops(grey=pens_alone(faces.grey.float(), faces.landmarks, dice), landmarks=faces.landmarks)
     boxes = perturb_boxes(faces.landmarks, generator, config.size, config.center)
     rows = torch.arange(len(faces)).split(config.batch)
     errors = torch.cat([fit_errors(detector, faces[some], boxes[some], config) for some in rows])
