@@ -15,7 +15,7 @@ from clnf_torch.converters.openface.mtcnn import PLACE, convert_mtcnn
 from clnf_torch.detection import MTCNN, FaceBoxes, load_face_detector
 from clnf_torch.detection.mtcnn import Factors, build_mtcnn
 from clnf_torch.geometry.boxes import overlap
-from clnf_torch.training.calibrate_boxes import find_annotated, fit_factors
+from clnf_torch.training.data.boxes import find_annotated, fit_factors
 
 DEFAULT = ROOT / "weights" / "default.pt"
 SAME = 0.5  # overlap from which a face counts as found

@@ -12,13 +12,13 @@ from torch import Tensor
 import clnf_torch
 from benchmarks.material import SHARED
 from benchmarks.tables import table
-from clnf_torch.cli.media import read_picture
-from clnf_torch.geometry.grey import to_grey
+from clnf_torch.cli.images import read_picture
+from clnf_torch.geometry.gray import to_grey
 from clnf_torch.quality import REASONS, LandmarkQuality, check_landmark_quality, refine_landmarks
-from clnf_torch.training.annotations import Annotations, read_annotations
+from clnf_torch.training.augmentation.landmark_corruption import SPOILERS, spoil
+from clnf_torch.training.data.annotations import Annotations, read_annotations
 from clnf_torch.training.evaluation import Reader, stack_padded, with_markings
-from clnf_torch.training.scores import FAILED, face_errors
-from clnf_torch.training.spoilers import SPOILERS, spoil
+from clnf_torch.training.metrics import FAILED, face_errors
 
 TRAINING, HELD_OUT = ("helen_train", "lfpw_train"), "afw"
 BATCH, SEED = 16, 1

@@ -10,7 +10,7 @@ from benchmarks.machine import gemm_peak, seconds
 from benchmarks.material import boxes, photograph, real_size_bundle
 from benchmarks.stages import STAGES, stopwatch
 from benchmarks.tables import table
-from clnf_torch.geometry.grey import to_grey
+from clnf_torch.geometry.gray import to_grey
 
 MULTIPLY_ADDS = 0.93e9  # of the experts, per face and fit from one hypothesis with default windows
 OPENFACE_MS = {1: 82.0, 2: 47.0}  # OpenFace's C++ on this kind of machine (2 cores), by threads

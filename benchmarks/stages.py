@@ -8,9 +8,9 @@ from typing import Any
 from unittest.mock import patch
 
 from clnf_torch.fitting import nu_rlms
-from clnf_torch.fitting.areas import Pictures
+from clnf_torch.fitting.images import Pictures
 from clnf_torch.models.patch_experts import cen
-from clnf_torch.models.patch_experts.expert_stack import ExpertStack
+from clnf_torch.models.patch_experts.mlp_stack import ExpertStack
 from clnf_torch.models.pdm import PDM
 
 STAGES: dict[str, tuple[object, str]] = {

@@ -6,8 +6,7 @@ from clnf_torch.models.bundle import BundleError, build_model, load_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import EXACT, OPENFACE, Numerics
 from clnf_torch.models.patch_experts.cen import CENExperts
-from clnf_torch.models.pdm import PDM
-from clnf_torch.models.shape_params import ShapeParams
+from clnf_torch.models.pdm import PDM, ShapeParams
 from clnf_torch.pipeline import FitResult, LandmarkDetector, load
 from clnf_torch.quality import (
     LandmarkQuality,

@@ -10,9 +10,8 @@ from torch import Tensor
 from clnf_torch.fitting.config import FitConfig
 from clnf_torch.models.landmark_model import EarlyTermination, LandmarkModel
 from clnf_torch.models.patch_experts.cen import CENExperts
-from clnf_torch.models.patch_experts.expert_stack import ExpertStack
-from clnf_torch.models.pdm import PDM
-from clnf_torch.models.shape_params import ShapeParams
+from clnf_torch.models.patch_experts.mlp_stack import ExpertStack
+from clnf_torch.models.pdm import PDM, ShapeParams
 
 N, M, V = 5, 2, 3
 MIRROR = (1, 0, 2, 4, 3)  # the landmark on the other side of the face

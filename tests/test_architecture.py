@@ -46,8 +46,8 @@ def fault(file: Path, wing: str, name: str) -> str | None:
         return "write absolute imports, by the name that is installed"
     if wing == "converters":
         return "converters look into the house below the command line" if target == "cli" else None
-    if package == "cv2" and file.name != "media.py":
-        return "only cli/media.py imports cv2"
+    if package == "cv2" and file.name != "images.py":
+        return "only cli/images.py imports cv2"
     if package == "av" and file.name != "video.py":
         return "only cli/video.py imports av"
     if package != "clnf_torch":
@@ -91,9 +91,9 @@ def test_every_wing_has_a_floor():
         ("pipeline.py", "import numpy as np", "torch alone"),
         ("models/bundle.py", "from clnf_torch.converters import convert", "only the command line"),
         ("geometry/a.py", "from . import rotation", "absolute imports"),
-        ("cli/fit.py", "import converters.openface", "absolute imports"),
-        ("cli/fit.py", "import cv2", "only cli/media.py"),
-        ("cli/track.py", "import av", "only cli/video.py"),
+        ("cli/commands/fit.py", "import converters.openface", "absolute imports"),
+        ("cli/commands/fit.py", "import cv2", "only cli/images.py"),
+        ("cli/commands/track.py", "import av", "only cli/video.py"),
     ],
 )
 def test_a_wrong_import_is_caught(tmp_path, file, statement, complaint):
@@ -110,7 +110,7 @@ def test_a_wrong_import_is_caught(tmp_path, file, statement, complaint):
         ("fitting/a.py", "import math\nimport torch\nfrom clnf_torch.geometry import rotation"),
         ("fitting/a.py", "from clnf_torch.fitting.b import c"),
         ("__init__.py", "from clnf_torch.pipeline import LandmarkDetector"),
-        ("cli/media.py", "import cv2\nimport clnf_torch\nfrom clnf_torch.converters import convert"),
+        ("cli/images.py", "import cv2\nimport clnf_torch\nfrom clnf_torch.converters import convert"),
     ],
 )
 def test_a_right_import_passes(tmp_path, file, statement):

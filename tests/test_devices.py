@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_flatten
 
 from clnf_torch.pipeline import LandmarkDetector
 from tests.factories import CONFIG, N, make_boxes, make_model, make_pictures, make_rules
-from tests.models.patch_experts.joint_factories import make_joint_model
+from tests.models.patch_experts.heatmap_factories import make_joint_model
 
 READS = {"_local_scalar_dense", "nonzero", "is_nonzero", "equal", "bincount", "unique_dim", "_unique2", "masked_select"}
 

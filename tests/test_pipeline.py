@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from clnf_torch.converters import convert
-from clnf_torch.fitting.areas import Pictures
 from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
+from clnf_torch.fitting.images import Pictures
 from clnf_torch.fitting.initialise import params_from_landmarks
-from clnf_torch.fitting.likelihood import UNSEEN
+from clnf_torch.fitting.mean_shift import UNSEEN
 from clnf_torch.models.bundle import BundleError
 from clnf_torch.models.numerics import EXACT, OPENFACE
 from clnf_torch.pipeline import FitResult, LandmarkDetector, load

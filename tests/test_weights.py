@@ -12,9 +12,9 @@ import torch
 
 import clnf_torch
 from clnf_torch.models.bundle import default_bundle, load_bundle
-from clnf_torch.training.annotations import read_annotations
+from clnf_torch.training.data.annotations import read_annotations
 from clnf_torch.training.evaluation import find_landmarks, with_markings
-from clnf_torch.training.scores import face_errors
+from clnf_torch.training.metrics import face_errors
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 LARGEST = 25e6  # bytes
@@ -54,7 +54,7 @@ def afw(shared):
 
 def test_it_is_as_good_as_its_card_says(afw):
     """The card says so of all 337 faces; this fourth of them is a little harder: 0.0414 and 0.0368."""
-    from clnf_torch.cli.media import read_picture
+    from clnf_torch.cli.images import read_picture
 
     faces, boxes = afw
     found = find_landmarks(clnf_torch.load(), lambda row: read_picture(faces.pictures[row]), boxes)
@@ -65,7 +65,7 @@ def test_it_is_as_good_as_its_card_says(afw):
 
 def test_pen_markings_hardly_move_it(afw):
     """Our own; the card has those of another program too."""
-    from clnf_torch.cli.media import read_picture
+    from clnf_torch.cli.images import read_picture
 
     faces, boxes = afw
     read = with_markings(lambda row: read_picture(faces.pictures[row]), faces.landmarks, seed=0)

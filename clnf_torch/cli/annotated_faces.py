@@ -7,10 +7,10 @@ import torch
 import typer
 
 from clnf_torch.cli.console import complain
-from clnf_torch.cli.media import read_picture
+from clnf_torch.cli.images import read_picture
 from clnf_torch.models.pdm import PDM
-from clnf_torch.training.annotations import Annotations, read_annotations
-from clnf_torch.training.crops import FaceCrops, cut_crops
+from clnf_torch.training.data.annotations import Annotations, read_annotations
+from clnf_torch.training.data.crops import FaceCrops, cut_crops
 from clnf_torch.training.shape import ShapeConfig, train_shape
 from clnf_torch.training.shape_gaussian import MIRROR_68, ShapeGaussian
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.cli.boxes import Box, BoxError, check_box
-from clnf_torch.cli.media import PictureError, read_picture
+from clnf_torch.cli.images import PictureError, read_picture
 from clnf_torch.detection import FaceDetector
 
 MAX_FRAMES = 16  # pictures of a batch; beyond this a batch only takes memory

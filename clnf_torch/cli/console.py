@@ -11,12 +11,12 @@ from types import FrameType
 import typer
 
 from clnf_torch.cli.boxes import BoxError
-from clnf_torch.cli.media import PictureError
+from clnf_torch.cli.images import PictureError
 from clnf_torch.converters import ConversionError
 from clnf_torch.models.bundle import BundleError
-from clnf_torch.training.checkpoint import CheckpointError
-from clnf_torch.training.priors import PriorError
-from clnf_torch.training.pts import AnnotationError
+from clnf_torch.training.data.annotations import AnnotationError
+from clnf_torch.training.shape import PriorError
+from clnf_torch.training.trainer import CheckpointError
 
 INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from clnf_torch.cli.batches import Batch
 from clnf_torch.cli.console import notice
-from clnf_torch.cli.media import draw_landmarks, write_names, write_png
+from clnf_torch.cli.images import draw_landmarks, write_names, write_png
 from clnf_torch.pipeline import FitResult
 
 

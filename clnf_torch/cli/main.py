@@ -5,15 +5,24 @@ import sys
 
 import typer
 
-from clnf_torch.cli.convert import convert
-from clnf_torch.cli.detect import detect
-from clnf_torch.cli.evaluate import evaluate
-from clnf_torch.cli.export import export
-from clnf_torch.cli.fit import fit
-from clnf_torch.cli.info import info
-from clnf_torch.cli.refine import refine
-from clnf_torch.cli.track import track
-from clnf_torch.cli.train import train
+from clnf_torch.cli.commands.convert import convert
+from clnf_torch.cli.commands.detect import detect
+from clnf_torch.cli.commands.evaluate import evaluate
+from clnf_torch.cli.commands.export import export
+from clnf_torch.cli.commands.fit import fit
+from clnf_torch.cli.commands.info import info
+from clnf_torch.cli.commands.repair import refine
+from clnf_torch.cli.commands.track import track
+from clnf_torch.cli.commands.train_cen import cen
+from clnf_torch.cli.commands.train_finetune import finetune
+from clnf_torch.cli.commands.train_model import model
+
+train = typer.Typer(
+    help="Make models from annotated faces.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
+)
+for command in (model, cen, finetune):
+    train.command()(command)
+
 
 app = typer.Typer(
     name="clnf-torch",

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from clnf_torch.cli.boxes import Box
 from clnf_torch.cli.options import STDOUT
+from clnf_torch.export.face_table import FaceTable
 from clnf_torch.export.files import growing_file
-from clnf_torch.export.rows import FaceTable
 from clnf_torch.models.archive import write_atomically
 from clnf_torch.pipeline import FitResult
 

@@ -9,17 +9,14 @@ from typing import Any
 import torch
 
 from clnf_torch.cli.drawing import draw_result
-from clnf_torch.cli.frames import FrameSource
-from clnf_torch.cli.lanes import Seen
-from clnf_torch.cli.mistakes import Undecided
-from clnf_torch.cli.rows import FaceRows, face_table
-from clnf_torch.cli.tables import FaceFiles, face_files
+from clnf_torch.cli.outputs import FaceFiles, FaceRows, VideoFiles, face_files, face_table
+from clnf_torch.cli.parallel_videos import Seen, Undecided
 from clnf_torch.cli.video import DrawnVideo, video_file
-from clnf_torch.cli.video_outputs import VideoFiles
+from clnf_torch.cli.video_frames import FrameSource
 from clnf_torch.geometry.camera import Intrinsics
+from clnf_torch.geometry.records import join_rows
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.tracking.result import at_rest
-from clnf_torch.tracking.rows import join_rows
 from clnf_torch.tracking.state import Tracks
 
 AT_ONCE = 64  # rows that are measured together

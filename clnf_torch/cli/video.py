@@ -18,7 +18,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from torch import Tensor
 
-from clnf_torch.cli.frames import Frame, VideoError
+from clnf_torch.cli.video_frames import Frame, VideoError
 from clnf_torch.export.files import growing_file
 
 FORMATS = {".avi": "avi", ".m4v": "mp4", ".mkv": "matroska", ".mov": "mov", ".mp4": "mp4"}  # that are written

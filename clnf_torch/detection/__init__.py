@@ -1,7 +1,6 @@
 """Floor 3: finding faces in frames, and judging whether landmarks lie on a face."""
 
-from clnf_torch.detection.faces import FaceBoxes, FaceDetector, nearest, widest
-from clnf_torch.detection.loading import load_face_detector
-from clnf_torch.detection.mtcnn import MTCNN, MTCNNConfig
+from clnf_torch.detection.face_detector import FaceBoxes, FaceDetector, nearest, widest
+from clnf_torch.detection.mtcnn import MTCNN, MTCNNConfig, load_face_detector
 
 __all__ = ["MTCNN", "FaceBoxes", "FaceDetector", "MTCNNConfig", "load_face_detector", "nearest", "widest"]

@@ -1,17 +1,18 @@
-"""MTCNN, OpenFace's face detector: three networks, each more careful than the one before and shown fewer boxes."""
+"""The face detector of a weights file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from clnf_torch.detection.candidates import Candidates
-from clnf_torch.detection.faces import FaceBoxes
-from clnf_torch.detection.network import build_network
-from clnf_torch.detection.proposals import SUPPORT, Pictures, face_probability, propose, pyramid_scales
+from clnf_torch.detection.face_detector import FaceBoxes
+from clnf_torch.detection.layers import build_network
+from clnf_torch.detection.proposals import SUPPORT, Candidates, Pictures, face_probability, propose, pyramid_scales
 from clnf_torch.geometry.boxes import LARGEST
+from clnf_torch.models.bundle import BundleError, default_bundle, load_bundle
 
 REFINE, OUTPUT = 24, 48  # sides of what the second and the third network are shown, pixels
 OVERLAP = 0.7  # of two faces
@@ -190,3 +191,35 @@ def build_mtcnn(
     right, down, wider, higher = map(float, record.get("to_landmarks", TO_LANDMARKS))
     config = config or MTCNNConfig(**record.get("config", {}))
     return MTCNN(proposer, refiner, output, config, (right, down, wider, higher)).eval()
+
+
+def load_face_detector(
+    path: str | Path | None = None,
+    device: torch.device | str = "cpu",
+    *,
+    dtype: torch.dtype = torch.float32,
+    config: MTCNNConfig | None = None,
+) -> MTCNN:
+    """The face detector in a weights file.
+
+    Args:
+        path: A bundle from ``clnf-torch convert`` or ``train``; None: the one that is installed with the package.
+        device: Where to put it.
+        dtype: Number type of the arithmetic.
+        config: Settings; None: those that the bundle names, and OpenFace's for the others.
+
+    Raises:
+        BundleError: The file is no bundle, or holds no face detector.
+    """
+    path = path or default_bundle()
+    record = load_bundle(path).get("face_detector")
+    if record is None:
+        raise BundleError(
+            f"{path}: holds no face detector; convert a model directory with mtcnn_detector/MTCNN_detector.txt in it, "
+            "or give the boxes of the faces"
+        )
+    try:
+        detector = build_mtcnn(record, dtype, config)
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        raise BundleError(f"{path}: its fields do not make a face detector ({error!r}); convert it again") from error
+    return detector.to(device)

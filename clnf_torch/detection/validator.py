@@ -6,8 +6,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from clnf_torch.detection.network import build_network
-from clnf_torch.fitting.areas import Pictures
+from clnf_torch.detection.layers import build_network
+from clnf_torch.fitting.images import Pictures
 from clnf_torch.geometry.sampling import cells_at, cells_at_32nds
 from clnf_torch.geometry.warp import WarpTable, warp_positions
 from clnf_torch.models.numerics import Numerics

@@ -7,9 +7,8 @@ import os
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from clnf_torch.export.columns import Block, columns
+from clnf_torch.export.face_table import Block, FaceTable, columns
 from clnf_torch.export.files import growing_file
-from clnf_torch.export.rows import FaceTable
 
 
 class CSVRows:

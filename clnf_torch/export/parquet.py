@@ -9,9 +9,8 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
-from clnf_torch.export.columns import Block, columns
+from clnf_torch.export.face_table import Block, FaceTable, columns
 from clnf_torch.export.files import growing_file
-from clnf_torch.export.rows import FaceTable
 
 try:
     import pyarrow as pa

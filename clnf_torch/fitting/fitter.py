@@ -5,15 +5,15 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from clnf_torch.fitting.areas import Looking, Pictures
 from clnf_torch.fitting.config import FitConfig
-from clnf_torch.fitting.likelihood import UNSEEN, landmark_likelihoods, model_likelihood
+from clnf_torch.fitting.images import Looking, Pictures
+from clnf_torch.fitting.mean_shift import UNSEEN, landmark_likelihoods, model_likelihood
 from clnf_torch.fitting.nu_rlms import ResponseField, nu_rlms
 from clnf_torch.geometry.similarity import invert_similarity, similarity_between
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.patch_experts.base import Experts
-from clnf_torch.models.shape_params import ShapeParams
+from clnf_torch.models.pdm import ShapeParams
 
 SMALLEST = 0.25  # pixels per millimetre; OpenFace: smaller faces fail
 SMALL = 0.30  # OpenFace: faces smaller than this get their likelihood at every scale, since they may fail at the next

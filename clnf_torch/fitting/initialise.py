@@ -7,9 +7,7 @@ from torch import Tensor
 
 from clnf_torch.fitting.gauss_newton import normal_equations, solve
 from clnf_torch.geometry.rotation import euler_to_matrix
-from clnf_torch.models.pdm import PDM
-from clnf_torch.models.posed_shape import PosedShape
-from clnf_torch.models.shape_params import ShapeParams
+from clnf_torch.models.pdm import PDM, PosedShape, ShapeParams
 
 MAX_STEPS = 1000
 DAMPING = 0.75  # share of each Gauss-Newton step that is taken

@@ -9,9 +9,7 @@ from torch.nn.functional import pad
 from clnf_torch.fitting.config import ScaleConfig
 from clnf_torch.fitting.gauss_newton import normal_equations, solve
 from clnf_torch.fitting.mean_shift import mean_shift
-from clnf_torch.models.pdm import PDM
-from clnf_torch.models.posed_shape import PosedShape
-from clnf_torch.models.shape_params import ShapeParams
+from clnf_torch.models.pdm import PDM, PosedShape, ShapeParams
 
 POSE = 6  # parameters before the shape coefficients: scale, three turns, x, y
 

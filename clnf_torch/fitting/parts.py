@@ -5,13 +5,13 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from clnf_torch.fitting.areas import Pictures
 from clnf_torch.fitting.config import part_preset
 from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
+from clnf_torch.fitting.images import Pictures
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.models.landmark_model import LandmarkModel, Part
 from clnf_torch.models.numerics import Numerics
-from clnf_torch.models.shape_params import ShapeParams
+from clnf_torch.models.pdm import ShapeParams
 
 REFINE_ABOVE = 0.9  # OpenFace: parts are refined on faces larger than this times the scale of their first patch experts
 

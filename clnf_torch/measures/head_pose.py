@@ -8,7 +8,7 @@ from torch import Tensor
 from clnf_torch.geometry.camera import Intrinsics, weak_perspective_origin
 from clnf_torch.geometry.rotation import euler_to_matrix, matrix_to_euler
 from clnf_torch.measures.landmarks_3d import FittedShape
-from clnf_torch.measures.rigid_motion import RigidMotion, Sight, rigid_motion
+from clnf_torch.measures.pnp import RigidMotion, Sight, rigid_motion
 from clnf_torch.models.numerics import Numerics, numerics_named
 
 

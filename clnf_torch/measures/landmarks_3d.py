@@ -7,8 +7,7 @@ from torch import Tensor
 
 from clnf_torch.geometry.camera import Intrinsics, back_project, weak_perspective_origin
 from clnf_torch.geometry.rotation import euler_to_matrix
-from clnf_torch.models.pdm import PDM
-from clnf_torch.models.shape_params import ShapeParams
+from clnf_torch.models.pdm import PDM, ShapeParams
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,8 @@ from clnf_torch.models.landmark_model import EarlyTermination, LandmarkModel, Pa
 from clnf_torch.models.patch_experts.base import Experts
 from clnf_torch.models.patch_experts.ccnf import CCNFExperts
 from clnf_torch.models.patch_experts.cen import CENExperts
-from clnf_torch.models.patch_experts.expert_stack import ExpertStack
-from clnf_torch.models.patch_experts.heat_map_network import HeatMapNetwork
-from clnf_torch.models.patch_experts.joint import JointExperts
+from clnf_torch.models.patch_experts.heatmap import HeatMapNetwork, JointExperts
+from clnf_torch.models.patch_experts.mlp_stack import ExpertStack
 from clnf_torch.models.patch_experts.svr import SVRExperts
 from clnf_torch.models.pdm import PDM
 

@@ -7,17 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from clnf_torch.detection.validator import DetectionValidator, build_validator, is_face
-from clnf_torch.fitting.areas import Pictures
-from clnf_torch.fitting.candidates import Choice, SearchInput
 from clnf_torch.fitting.config import FitConfig, preset_named
 from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
-from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, search_hypotheses
+from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, Choice, SearchInput, search_hypotheses
+from clnf_torch.fitting.images import Pictures
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.fitting.parts import FaceWithParts, fit_parts
 from clnf_torch.models.bundle import build_model, default_bundle, load_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import Numerics, numerics_named
-from clnf_torch.models.shape_params import ShapeParams
+from clnf_torch.models.pdm import ShapeParams
 from clnf_torch.pipeline.inputs import check_points, face_options, read_pictures
 from clnf_torch.pipeline.result import FitResult
 

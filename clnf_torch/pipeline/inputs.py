@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from clnf_torch.fitting.areas import Pictures
 from clnf_torch.fitting.fitter import FaceOptions
-from clnf_torch.geometry.grey import to_grey
+from clnf_torch.fitting.images import Pictures
+from clnf_torch.geometry.gray import to_grey
 
 
 def check_points(name: str, values: Tensor, shape: tuple[int, ...], like: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.fitting.parts import PartFit
-from clnf_torch.models.shape_params import ShapeParams
+from clnf_torch.models.pdm import ShapeParams
 
 EYES = ("left_eye_28", "right_eye_28")  # by their place in the picture: "left" are landmarks 36 to 41
 

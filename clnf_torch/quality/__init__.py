@@ -2,8 +2,7 @@
 
 from clnf_torch.quality.check import check_landmark_quality
 from clnf_torch.quality.config import QualityConfig
-from clnf_torch.quality.neighbours import neighbours
-from clnf_torch.quality.refine import refine_landmarks
+from clnf_torch.quality.repair import neighbours, refine_landmarks
 from clnf_torch.quality.result import REASONS, LandmarkQuality, RefinedLandmarks, RefinementStatistics
 
 __all__ = [

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from clnf_torch.quality.robust_shape import RobustShape
+from clnf_torch.quality.robust_fit import RobustShape
 
 REASONS = (
     "not finite",  # a landmark is no number, or absurdly far away

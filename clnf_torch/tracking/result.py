@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from clnf_torch.fitting.likelihood import UNSEEN
+from clnf_torch.fitting.mean_shift import UNSEEN
 from clnf_torch.fitting.parts import PartFit
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.pipeline.result import FitResult

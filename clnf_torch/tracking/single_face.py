@@ -5,12 +5,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from clnf_torch.detection.faces import FaceBoxes, nearest, widest
+from clnf_torch.detection.face_detector import FaceBoxes, nearest, widest
+from clnf_torch.geometry.records import put_rows, where_rows
 from clnf_torch.pipeline.result import FitResult
 from clnf_torch.tracking.config import VideoConfig
-from clnf_torch.tracking.follower import Follower, Scene
+from clnf_torch.tracking.frame_fitter import Follower, Scene
 from clnf_torch.tracking.result import VideoResult
-from clnf_torch.tracking.rows import put_rows, where_rows
 from clnf_torch.tracking.state import NO_FAILURE, Tracks, TrackState
 
 GIVE_UP = 100  # failures in a row

@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clnf_torch.models.pdm import PDM
-from clnf_torch.models.shape_params import ShapeParams
-from clnf_torch.tracking.looks import PIXELS
-from clnf_torch.tracking.rows import join_rows, take_rows
+from clnf_torch.geometry.records import join_rows, take_rows
+from clnf_torch.models.pdm import PDM, ShapeParams
+from clnf_torch.tracking.appearance import PIXELS
 from clnf_torch.tracking.template import Templates
 
 FORMAT, VERSION = "clnf_torch track state", 2

@@ -5,15 +5,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from clnf_torch.detection.faces import FaceDetector
+from clnf_torch.detection.face_detector import FaceDetector
 from clnf_torch.fitting.initialise import params_from_box
-from clnf_torch.models.shape_params import ShapeParams
+from clnf_torch.geometry.records import join_rows, put_rows, take_rows
+from clnf_torch.models.pdm import ShapeParams
 from clnf_torch.pipeline.detector import LandmarkDetector
 from clnf_torch.tracking.config import VideoConfig
-from clnf_torch.tracking.follower import Follower, Scene
-from clnf_torch.tracking.many_faces import step_many_faces
+from clnf_torch.tracking.frame_fitter import Follower, Scene
+from clnf_torch.tracking.multi_face import step_many_faces
 from clnf_torch.tracking.result import VideoResult
-from clnf_torch.tracking.rows import join_rows, put_rows, take_rows
 from clnf_torch.tracking.single_face import step_single_face
 from clnf_torch.tracking.state import Tracks, TrackState
 from clnf_torch.tracking.template import Templates

@@ -10,7 +10,7 @@ from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import bundle_of
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.patch_experts.base import Experts
-from clnf_torch.models.patch_experts.joint import JointExperts
+from clnf_torch.models.patch_experts.heatmap import JointExperts
 from clnf_torch.models.pdm import PDM
 
 RESEARCH_USE = (

@@ -1,6 +1,6 @@
-"""The recipe of CE-CLM: CEN experts of all views at all scales, from annotated faces to the record of a bundle."""
+"""A bundle of CEN experts that were trained here: the same fields as one that was converted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,16 +9,87 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import clnf_torch
 from clnf_torch.fitting.initialise import params_from_landmarks
+from clnf_torch.models.bundle import build_model, bundle_of
 from clnf_torch.models.pdm import PDM
-from clnf_torch.training.bundles import pdm_record
-from clnf_torch.training.cen_networks import NAMED_WIDTHS, widths_named
-from clnf_torch.training.cen_record import cen_record, landmarks_to_train, left_half
-from clnf_torch.training.cen_samples import UprightFaces
-from clnf_torch.training.cen_training import CenConfig, CenTraining, TrainedExperts
-from clnf_torch.training.cen_views import YAWS, ViewRows, faces_of_views, views_with_faces
-from clnf_torch.training.checkpoint import load_checkpoint, save_checkpoint
-from clnf_torch.training.crops import FaceCrops
+from clnf_torch.training.bundles import RESEARCH_USE, pdm_record
+from clnf_torch.training.cen import NAMED_WIDTHS, CenConfig, CenTraining, TrainedExperts, widths_named
+from clnf_torch.training.data.cen_samples import (
+    SUPPORT,
+    YAWS,
+    CenViews,
+    UprightFaces,
+    ViewRows,
+    faces_of_views,
+    views_with_faces,
+)
+from clnf_torch.training.data.crops import FaceCrops
+from clnf_torch.training.early_termination import with_early_termination
+from clnf_torch.training.trainer import load_checkpoint, save_checkpoint
+
+
+def left_half(pdm: PDM, mirror: Tensor) -> Tensor:
+    """Landmarks in the picture's left half of a frontal face, and those that are their own partners; bool, (N,)."""
+    across = pdm.mean.detach()[:, 0].to(mirror.device)
+    return (across < across[mirror]) | (mirror == torch.arange(len(mirror), device=mirror.device))
+
+
+def landmarks_to_train(views: CenViews, view: int, left: Tensor, mirror: Tensor) -> Tensor:
+    """The landmarks that have experts of their own in a trained view, int64, shape (E,).
+
+    In the frontal view one of two mirrored landmarks has, and those that serve both come first.
+    """
+    seen = views.visible(left, mirror)[view]
+    if views.yaws[view]:
+        return seen.nonzero().squeeze(-1)
+    single = mirror == torch.arange(len(mirror), device=mirror.device)
+    return torch.cat([(left & ~single).nonzero(), single.nonzero()]).squeeze(-1)
+
+
+def cen_record(
+    scale: float, views: CenViews, left: Tensor, mirror: Tensor, trained: Mapping[int, TrainedExperts]
+) -> dict[str, Any]:
+    """The record of one scale; `converters/README.md` describes it.
+
+    Args:
+        scale: Pixels per millimetre.
+        views: The views.
+        left: See `left_half`.
+        mirror: Each landmark's partner on the other side of the face, int64, shape (N,).
+        trained: The experts of each trained view, in the order of `landmarks_to_train`.
+    """
+    visible = views.visible(left, mirror)
+    expert = torch.full(visible.shape, -1)
+    flipped, confidence = torch.zeros_like(visible), torch.zeros(visible.shape, dtype=torch.float64)
+    start = 0
+    for view in views.trained:
+        at, twin = landmarks_to_train(views, view, left, mirror), views.mirror[view]
+        numbers = torch.arange(start, start + len(at))
+        start += len(at)
+        for row, landmarks, mirrored in ((twin, mirror[at], True), (view, at, False)):  # own experts take precedence
+            expert[row, landmarks], flipped[row, landmarks] = numbers, mirrored
+            confidence[row, landmarks] = trained[view].confidence
+    stacks = [trained[view].stack for view in views.trained]
+    layers = range(len(stacks[0].weights))
+    return {
+        "family": "cen",
+        "scale": scale,
+        "support": SUPPORT,
+        "view_centers": views.centers,
+        "visible": visible,
+        "confidence": confidence,
+        "expert": expert,
+        "flipped": flipped,
+        "stacks": [
+            {
+                "activations": list(stacks[0].activations),
+                "weights": [torch.cat([stack.weights[k].detach() for stack in stacks]) for k in layers],
+                "biases": [torch.cat([stack.biases[k].detach() for stack in stacks]) for k in layers],
+            }
+        ],
+    }
+
 
 COARSE, FINE = NAMED_WIDTHS["coarse"], NAMED_WIDTHS["fine"]
 
@@ -157,3 +228,29 @@ def _run(training: CenTraining, epochs: int, name: str, path: Path | None, task:
         training.run(training.epoch + 1, lambda done, good: report(name, done, epochs, float(good.mean())))
         if path:
             save_checkpoint(path, task, training.state())
+
+
+def cen_bundle(
+    model: Mapping[str, Any], sources: Sequence[Mapping[str, Any]], licence: str = RESEARCH_USE
+) -> dict[str, Any]:
+    """The fields of a bundle around a model.
+
+    Args:
+        model: From `train_cen`.
+        sources: What it was made from: records with a ``name``.
+        licence: The terms of its use.
+    """
+    writer = f"clnf_torch {clnf_torch.__version__}"
+    return bundle_of(model, writer=writer, licence=licence, numerics="exact", sources=sources)
+
+
+def calibrated(model: Mapping[str, Any], unseen: FaceCrops, seed: int = 0) -> dict[str, Any]:
+    """A model's record with early-termination numbers from its fits of faces that it was not trained on.
+
+    A model of one scale, or one that failed nowhere or everywhere, stays without.
+    """
+    if len(model["experts"]) < 2:
+        return dict(model)
+    rules = with_early_termination(build_model({"model": model}), unseen, seed).early_termination
+    numbers = None if rules is None else {name: value.double().cpu() for name, value in vars(rules).items()}
+    return {**model, "early_termination": numbers}

@@ -1,4 +1,4 @@
-"""When a rotation hypothesis is good enough after the first scale: learned from fits whose outcome is known."""
+"""Numbers of a trained model that only faces it has not seen can tell."""
 
 from dataclasses import dataclass
 from math import ceil
@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from clnf_torch.fitting.areas import Pictures
-from clnf_torch.fitting.candidates import Candidates, Rotations, SearchInput
-from clnf_torch.fitting.config import FitConfig
+from clnf_torch.fitting.config import FitConfig, preset_named
 from clnf_torch.fitting.fitter import FaceOptions, LandmarkFitter
-from clnf_torch.fitting.hypotheses import MULTI_VIEW
-from clnf_torch.models.landmark_model import EarlyTermination
+from clnf_torch.fitting.hypotheses import MULTI_VIEW, Candidates, Rotations, SearchInput
+from clnf_torch.fitting.images import Pictures
+from clnf_torch.models.landmark_model import EarlyTermination, LandmarkModel
 from clnf_torch.pipeline import LandmarkDetector
-from clnf_torch.training.crops import FaceCrops
-from clnf_torch.training.scores import face_errors
+from clnf_torch.training.data.boxes import perturb_boxes
+from clnf_torch.training.data.crops import FaceCrops
+from clnf_torch.training.metrics import face_errors
 
 PULL = 10.0  # a view's own line counts as much as the common one where it has about so many fits
 RIDGE = 1e-2  # holds the common line back where likelihoods tell good from bad fits without a mistake
@@ -130,3 +130,30 @@ def _exceeded_by(scores: Tensor, share: float, otherwise: Tensor) -> Tensor:
     """The score that such a share of scores like these exceeds; another one where they are too few to tell."""
     place = ceil((1 - share) * (len(scores) + 1)) - 1
     return scores.sort().values[place] if place < len(scores) else otherwise
+
+
+GOOD = 0.06  # distances of the outer eye corners: the error below which a fit has found its face
+FACES = 96  # whose eleven rotations are fitted
+
+
+def with_early_termination(model: LandmarkModel, unseen: FaceCrops, seed: int) -> LandmarkModel:
+    """The model with early-termination numbers from its fits of faces that it was not trained on.
+
+    A model that failed nowhere, or everywhere, has nothing to learn from and stays without.
+
+    Args:
+        model: The trained model.
+        unseen: Annotated faces.
+        seed: Of where the fits start.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    some = unseen[torch.randperm(len(unseen), generator=generator)[:FACES]]
+    boxes = perturb_boxes(some.landmarks, generator)
+    detector = LandmarkDetector(model, "exact").to(some.landmarks.device).eval()
+    trials = try_rotations(detector, some, boxes, preset_named("default", model.family))
+    good = trials.error < GOOD
+    if bool(good.all()) or not bool(good.any()):
+        return model
+    rules = calibrate_early_termination(trials.likelihood, trials.view, good, model.experts_at(0).num_views)
+    scales = [model.experts_at(index) for index in range(model.num_scales)]
+    return LandmarkModel(model.pdm, scales, model.family, rules, model.triangulations, model.parts)

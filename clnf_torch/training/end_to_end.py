@@ -10,11 +10,11 @@ from clnf_torch.fitting.config import FitConfig, preset_named
 from clnf_torch.geometry.boxes import extent_boxes
 from clnf_torch.models.numerics import EXACT
 from clnf_torch.pipeline import LandmarkDetector
-from clnf_torch.training.boxes import perturb_boxes
-from clnf_torch.training.crops import FaceCrops
-from clnf_torch.training.dice import Dice
-from clnf_torch.training.learning import BestState
-from clnf_torch.training.spoiling import Spoiling
+from clnf_torch.training.augmentation.photometric import Spoiling
+from clnf_torch.training.augmentation.random import Dice
+from clnf_torch.training.data.boxes import perturb_boxes
+from clnf_torch.training.data.crops import FaceCrops
+from clnf_torch.training.trainer import BestState
 
 
 @dataclass(frozen=True, kw_only=True)

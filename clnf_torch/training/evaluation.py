@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clnf_torch.fitting.config import FitConfig
-from clnf_torch.geometry.grey import to_grey
+from clnf_torch.geometry.gray import to_grey
 from clnf_torch.pipeline import LandmarkDetector
-from clnf_torch.training.annotations import LANDMARKS
-from clnf_torch.training.markings import draw_markings
+from clnf_torch.training.augmentation.pen_marks import draw_markings
+from clnf_torch.training.data.annotations import LANDMARKS
 
 Reader = Callable[[int], Tensor]
 """Gives the picture of a face by its row: RGB, uint8, shape (3, H, W)."""

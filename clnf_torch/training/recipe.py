@@ -9,19 +9,18 @@ from torch import Tensor
 
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.models.landmark_model import LandmarkModel
-from clnf_torch.models.patch_experts.joint import JointExperts
+from clnf_torch.models.patch_experts.heatmap import JointExperts
 from clnf_torch.models.pdm import PDM
 from clnf_torch.pipeline import LandmarkDetector
-from clnf_torch.training.bending import Bend
-from clnf_torch.training.checkpoint import load_checkpoint, save_checkpoint
-from clnf_torch.training.crops import FaceCrops
+from clnf_torch.training.augmentation.photometric import Spoiling
+from clnf_torch.training.augmentation.pose_warp import Bend
+from clnf_torch.training.data.crops import FaceCrops
+from clnf_torch.training.data.heatmap_samples import Aim, Stage
 from clnf_torch.training.end_to_end import EndToEndConfig, train_end_to_end
-from clnf_torch.training.joint import JointConfig, JointTraining
-from clnf_torch.training.learning import learnable_experts
-from clnf_torch.training.samples import Aim, Stage
+from clnf_torch.training.heatmap import JointConfig, JointTraining
 from clnf_torch.training.shape import ShapeConfig, train_shape
 from clnf_torch.training.shape_gaussian import ShapeGaussian
-from clnf_torch.training.spoiling import Spoiling
+from clnf_torch.training.trainer import learnable_experts, load_checkpoint, save_checkpoint
 
 SAVE_EVERY = 250  # steps
 COARSE = JointConfig(

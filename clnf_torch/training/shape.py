@@ -2,15 +2,49 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.geometry.rotation import euler_to_matrix
-from clnf_torch.models.pdm import PDM
-from clnf_torch.models.shape_params import ShapeParams
+from clnf_torch.models.bundle import build_model, load_bundle
+from clnf_torch.models.pdm import PDM, ShapeParams
 from clnf_torch.training.shape_gaussian import ShapeGaussian, projection_off_pose
+
+
+class PriorError(ValueError):
+    """A file that holds no shapes."""
+
+
+def read_prior(path: Path) -> ShapeGaussian:
+    """The shapes in a file.
+
+    Args:
+        path: A bundle, whose shape model it is; or a ``.npz`` with ``mean`` (N, 3), ``identity`` (I, N, 3) and
+            ``expression`` (E, N, 3) in the axes and units of ICT-FaceKit (centimetres, y up).
+
+    Raises:
+        PriorError: The file is neither.
+        BundleError: The file is a damaged bundle.
+    """
+    if path.suffix != ".npz":
+        return ShapeGaussian.of_pdm(build_model(load_bundle(path), torch.float64).pdm)
+    try:
+        with np.load(path) as arrays:
+            mean, identity, expression = (torch.from_numpy(arrays[k]) for k in ("mean", "identity", "expression"))
+    except Exception as error:  # numpy names several, depending on what the file turns out to be
+        raise PriorError(f"{path}: expected arrays mean, identity and expression in a .npz, found {error}") from error
+    points = tuple(mean.shape)
+    if mean.shape[1:] != (3,) or identity.shape[1:] != points or expression.shape[1:] != points:
+        raise PriorError(
+            f"{path}: mean {points}, identity {tuple(identity.shape)} and expression {tuple(expression.shape)} do not "
+            "belong together; expected (N, 3), (I, N, 3) and (E, N, 3)"
+        )
+    return ShapeGaussian.of_blendshapes(mean, identity, expression)
+
 
 FACES = 256  # whose posteriors are computed at once
 POSED = 0.98  # share of the variance of the modes that poses are estimated with

@@ -1,16 +1,25 @@
-"""Experts that learn on: epoch by epoch, judged by faces that they do not learn from, and kept where they were best."""
+"""What joint experts learn by when they are tuned: maps of faces misplaced, bent and spoilt as in their training."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from clnf_torch.models.numerics import EXACT
+from clnf_torch.models.patch_experts.cen import CENExperts
+from clnf_torch.models.patch_experts.heatmap import ZOOM, JointExperts
+from clnf_torch.training.augmentation.photometric import CLEAN, Spoiling
+from clnf_torch.training.augmentation.pose_warp import Bend
+from clnf_torch.training.augmentation.random import Dice
 from clnf_torch.training.cen_recipe import held_out_faces
-from clnf_torch.training.dice import Dice
-from clnf_torch.training.learning import BestState
-from clnf_torch.training.spoiling import Spoiling
+from clnf_torch.training.data.cen_samples import FAR, NEAR, UprightFaces, ViewRows, gaussian_maps
+from clnf_torch.training.data.heatmap_samples import Stage, draw_samples
+from clnf_torch.training.heatmap import JointConfig, map_loss
+from clnf_torch.training.recipe import COARSE, FINE
+from clnf_torch.training.trainer import BestState
 
 LOOKS = 4  # at every held-out face when experts are judged, the same ones each time
 
@@ -113,3 +122,69 @@ def _split(held: Tensor) -> tuple[Tensor, Tensor]:
         every = torch.arange(len(held), device=held.device)
         return every, every
     return (~held).nonzero().squeeze(-1), held.nonzero().squeeze(-1)
+
+
+WINDOW = 9  # side of the response maps that are compared with what they should be
+SIGMA = 1.0  # width of what the experts should answer, reference pixels
+NEAR_BY = 0.5  # share of the areas that lie near their landmark
+
+
+def cen_losses(experts: CENExperts, faces: UprightFaces, rotation: Tensor, spoiling: Spoiling) -> Losses:
+    """Mean squared differences between response maps and Gaussians around the truth.
+
+    Args:
+        experts: Those of one scale.
+        faces: F faces in the reference frame of that scale.
+        rotation: Of their heads, shape (F, 3).
+        spoiling: What happens to the pictures that are learned from.
+    """
+    loss = partial(_cen_loss, experts, faces, rotation)
+    return Losses(partial(loss, spoiling=spoiling), partial(loss, spoiling=CLEAN))
+
+
+def _cen_loss(
+    experts: CENExperts, faces: UprightFaces, rotation: Tensor, rows: Tensor, dice: Dice, spoiling: Spoiling
+) -> Tensor:
+    """The mean over the visible landmarks of some faces, half of which are mirrored."""
+    landmarks = faces.landmarks.shape[1]
+    flip = dice.chance(0.5, len(rows))
+    turned = torch.where(flip[:, None], rotation[rows] * rotation.new_tensor([1.0, -1.0, -1.0]), rotation[rows])
+    view = experts.nearest_view(turned)
+    away = torch.where(dice.chance(NEAR_BY, len(rows), 1, 1), NEAR, FAR)
+    offsets = (dice.normal(1, len(rows), landmarks, 2) * away).round()
+    level = int(dice.choice(len(faces.levels), 1))
+    every = torch.arange(landmarks, device=rows.device)
+    width = WINDOW + experts.support - 1
+    areas = faces.cut(ViewRows(rows, flip), offsets, every, level, spoiling, dice, width)
+    wrong = (experts(areas, view, EXACT) - gaussian_maps(offsets, WINDOW, SIGMA)).square().mean((-2, -1))
+    seen = experts.visible[view]
+    return (wrong * seen).sum() / seen.sum().clamp(min=1)
+
+
+def nearest_config(scale: float) -> JointConfig:
+    """The settings that the recipe's experts of about that scale, pixels per millimetre, were trained with."""
+    return min((COARSE, FINE), key=lambda config: abs(config.scale - scale))
+
+
+def joint_losses(experts: JointExperts, stage: Stage, mirror: Tensor, spoiling: Spoiling) -> Losses:
+    """Cross-entropies between the experts' maps and Gaussians around the truth; see `map_loss`.
+
+    Args:
+        experts: Those of one scale.
+        stage: The faces; to be learned from, they are bent, misplaced and spoilt; to be judged by, misplaced alone.
+        mirror: Each landmark's partner on the other side of the face, int64, shape (N,).
+        spoiling: What happens to the pictures.
+    """
+    loss = partial(_heatmap_loss, experts, stage, mirror)
+    bend = nearest_config(experts.scale).bend
+    return Losses(partial(loss, bend=bend, spoiling=spoiling), partial(loss, bend=Bend(), spoiling=CLEAN))
+
+
+def _heatmap_loss(
+    experts: JointExperts, stage: Stage, mirror: Tensor, rows: Tensor, dice: Dice, bend: Bend, spoiling: Spoiling
+) -> Tensor:
+    """The mean over all landmarks of some faces that lie inside their maps."""
+    config, zoom = nearest_config(experts.scale), ZOOM * experts.scale
+    shown = draw_samples(stage, rows, config.aim, bend, zoom, experts.width, mirror, dice)
+    grey = spoiling(shown.grey, shown.landmarks, dice)
+    return map_loss(experts.network(grey), shown.landmarks / ZOOM, config.target)

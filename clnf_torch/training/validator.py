@@ -13,19 +13,24 @@ from torch.nn.functional import cross_entropy
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.pdm import PDM
-from clnf_torch.training.checkpoint import load_checkpoint, save_checkpoint
-from clnf_torch.training.crops import FaceCrops
-from clnf_torch.training.dice import Dice
-from clnf_torch.training.disturbed import disturb
-from clnf_torch.training.guesses import STARTS, Guesses, fits_from_everywhere, with_half_faces
-from clnf_torch.training.learning import rate_at
-from clnf_torch.training.scores import FAILED
+from clnf_torch.training.augmentation.photometric import Spoiling
+from clnf_torch.training.augmentation.random import Dice
+from clnf_torch.training.data.crops import FaceCrops, in_halved
+from clnf_torch.training.metrics import FAILED
 from clnf_torch.training.shape_gaussian import MIRROR_68
-from clnf_torch.training.sharpness import in_halved
-from clnf_torch.training.spoiling import Spoiling
-from clnf_torch.training.validator_bins import places_of, targets
-from clnf_torch.training.validator_network import layers_of, make_network
-from clnf_torch.training.validator_pictures import grey_between, in_sharpnesses, make_view, set_statistics
+from clnf_torch.training.trainer import load_checkpoint, rate_at, save_checkpoint
+from clnf_torch.training.validator_network import layers_of, make_network, places_of, targets
+from clnf_torch.training.validator_samples import (
+    STARTS,
+    Guesses,
+    disturb,
+    fits_from_everywhere,
+    grey_between,
+    in_sharpnesses,
+    make_view,
+    set_statistics,
+    with_half_faces,
+)
 from clnf_torch.training.warp_table import frame_landmarks, make_warp_table
 
 SAVE_EVERY = 250  # steps

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from clnf_torch.converters.openface.cen_expert import ACTIVATIONS, MARKER
+from clnf_torch.converters.openface.cen import ACTIVATIONS, MARKER
 from clnf_torch.converters.openface.matrix import DTYPES, FLOAT32, FLOAT64, HEADER, INT32
 
 Values = NDArray[Any]

@@ -1,13 +1,80 @@
 """A landmark model: all of its files as the ``model`` of a bundle."""
 
+from pathlib import Path
 from typing import Any
 
-from clnf_torch.converters.openface.early_termination import convert_early_termination
+import torch
+from torch import Tensor
+
+from clnf_torch.converters.openface.errors import ConversionError
 from clnf_torch.converters.openface.expert_files import convert_experts
+from clnf_torch.converters.openface.matrix import INT32
 from clnf_torch.converters.openface.model_files import ModelFiles
 from clnf_torch.converters.openface.parts import part_record
 from clnf_torch.converters.openface.pdm import convert_pdm
-from clnf_torch.converters.openface.triangulations import convert_triangulations
+from clnf_torch.converters.openface.text import TextReader, shape_text
+
+
+def convert_early_termination(path: Path, views: int) -> dict[str, Tensor]:
+    """Reads the numbers of early termination.
+
+    Args:
+        path: The file: weights, biases and cutoffs of all views, one after the other.
+        views: Number of views V of the patch experts.
+
+    Returns:
+        ``weights``, ``biases`` and ``cutoffs``, each (V,) float64.
+
+    Raises:
+        ConversionError: The file does not hold 3 V finite numbers.
+
+    Source:
+        OpenFace ``Read_CLNF``.
+    """
+    what = f"early termination's weights, biases and cutoffs of {views} views"
+    reader = TextReader.open(path, what)
+    values = torch.from_numpy(reader.numbers(3 * views, what))
+    reader.expect_end(f"{3 * views} numbers ({what})")
+    weights, biases, cutoffs = values.reshape(3, views).clone()
+    return {"weights": weights, "biases": biases, "cutoffs": cutoffs}
+
+
+def convert_triangulations(path: Path, points: int) -> list[Tensor]:
+    """Reads the triangulations.
+
+    Args:
+        path: The file.
+        points: Number of landmarks N of the PDM.
+
+    Returns:
+        One (T, 3) int64 tensor of landmark numbers for each view.
+
+    Raises:
+        ConversionError: The file is incomplete, or a corner is no landmark.
+
+    Source:
+        OpenFace ``Read_CLNF``.
+    """
+    reader = TextReader.open(path, "triangulations")
+    reader.skip_comments()
+    count = reader.integer("the number of triangulations", 0)
+    triangulations = [_triangles(reader, view, points) for view in range(count)]
+    reader.expect_end(f"{count} triangulations")
+    return triangulations
+
+
+def _triangles(reader: TextReader, view: int, points: int) -> Tensor:
+    """The triangles of one view, (T, 3) int64."""
+    reader.skip_comments()
+    start, triangles = reader.at, reader.matrix(f"triangulation {view}", codes=(INT32,))
+    if triangles.shape[1] != 3:
+        raise ConversionError(
+            reader.place_of(start), expected="triangles of 3 corners", found=f"a {shape_text(triangles)} matrix"
+        )
+    if triangles.min() < 0 or triangles.max() >= points:
+        found = f"{triangles.min():g} to {triangles.max():g}"
+        raise ConversionError(reader.place_of(start), expected=f"corners from 0 to {points - 1}", found=found)
+    return torch.from_numpy(triangles).to(torch.int64)
 
 
 def convert_landmark_model(files: ModelFiles, half: bool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Matrices of a binary OpenFace file: found first, their numbers read when they are needed."""
+"""Files that are not what their name says: empty, a saved web page, a text."""
 
 import os
 import struct
@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from clnf_torch.converters.openface.errors import ConversionError, Place
+from clnf_torch.converters.openface.errors import ConversionError, Place, quote
 
 UINT8, INT32, FLOAT32, FLOAT64 = 0, 4, 5, 6
 DTYPES: dict[int, np.dtype[Any]] = {
@@ -195,3 +195,27 @@ class BinaryReader:
         if self.remaining:
             expected = f"the end of the file after {what}"
             raise ConversionError(self.place, expected=expected, found=f"{self.remaining} further bytes")
+
+
+def refuse_lookalikes(content: bytes, file: Path, size: int, what: str) -> None:
+    """Refuses an empty file, a download page and a text file where a binary one belongs.
+
+    Args:
+        content: The file's first bytes.
+        file: The file.
+        size: Its size in bytes.
+        what: What it should be.
+
+    Raises:
+        ConversionError: It is one of these.
+    """
+    place = Place(file=file, byte=0)
+    if size == 0:
+        raise ConversionError(place, expected=what, found="an empty file")
+    start = content.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<script", b"<!--")):
+        remedy = "the download saved a page in the model's place; download the file itself"
+        raise ConversionError(place, expected=what, found=f"a web page, {quote(content)}", remedy=remedy)
+    if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in content):
+        remedy = "put the file that OpenFace's download gives in its place"
+        raise ConversionError(place, expected=what, found=f"text, {quote(content)}", remedy=remedy)

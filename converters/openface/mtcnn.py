@@ -5,8 +5,7 @@ from typing import Any
 
 from clnf_torch.converters.openface.description import only, read_description
 from clnf_torch.converters.openface.errors import ConversionError
-from clnf_torch.converters.openface.lookalikes import refuse_lookalikes
-from clnf_torch.converters.openface.matrix import BinaryReader
+from clnf_torch.converters.openface.matrix import BinaryReader, refuse_lookalikes
 from clnf_torch.converters.openface.network import MTCNN, Layer, Shape, read_network
 from clnf_torch.converters.openface.text import require_file
 

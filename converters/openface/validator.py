@@ -11,12 +11,147 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from clnf_torch.converters.openface.errors import ConversionError
-from clnf_torch.converters.openface.lookalikes import refuse_lookalikes
-from clnf_torch.converters.openface.matrix import FLOAT32_MAX, FLOAT32_MIN, FLOAT64, TYPE_NAMES, BinaryReader
+from clnf_torch.converters.openface.errors import ConversionError, Place
+from clnf_torch.converters.openface.matrix import (
+    FLOAT32_MAX,
+    FLOAT32_MIN,
+    FLOAT64,
+    INT32,
+    TYPE_NAMES,
+    BinaryReader,
+    refuse_lookalikes,
+)
 from clnf_torch.converters.openface.network import VALIDATOR, read_network
 from clnf_torch.converters.openface.text import require_file
-from clnf_torch.converters.openface.warp_table import read_warp_table
+
+CLOSE = 1e-3  # how far weights within a triangle may be from what they must be; OpenFace's are exact
+OTHER_WARP = "the tables of this warp do not belong together; download the file again"
+
+
+def read_warp_table(
+    reader: BinaryReader, points: int, size: tuple[int, int], count: int
+) -> tuple[dict[str, Any], NDArray[np.int64]]:
+    """Reads the tables of a warp and checks that they belong together.
+
+    Args:
+        reader: The file, at the number of pixels.
+        points: Number of landmarks N.
+        size: Height and width of the warped picture.
+        count: Number of pixels P that it must have.
+
+    Returns:
+        ``triangles`` (T, 3) int64, ``alpha`` and ``beta`` (T, 3) float64, ``origin`` (2,) float64: where column 0 and
+        row 0 lie in the frame of reference, ``pixels`` (P,) int64: places in the picture in row-major order, and
+        ``triangle`` (P,) int64; and where each of these pixels is in the file's column-major order, (P,).
+
+    Raises:
+        ConversionError: A table is damaged, or does not go with the others.
+
+    Source:
+        OpenFace ``PAW::Read``.
+    """
+    place = reader.place
+    if (found := reader.take("i", "the number of pixels (int32)")) != count:
+        raise ConversionError(place, expected=f"{count} pixels, as the mean picture has", found=str(found))
+    origin = _read_origin(reader)
+    corners = _read_corners(reader, points)
+    triangles = _read_integers(reader, "the triangles", (None, 3), (0, points - 1))
+    triangle_map = _read_integers(reader, "the map of triangles", size, (-1, len(triangles) - 1))
+    place = reader.place
+    mask = _read_integers(reader, "the mask of pixels", size, (0, 1)).astype(bool)
+    if mask.sum() != count or triangle_map[mask].min(initial=0) < 0:
+        expected = f"a mask of {count} pixels inside the triangles"
+        found = f"one of {mask.sum()}, {(triangle_map[mask] < 0).sum()} of them outside"
+        raise ConversionError(place, expected=expected, found=found, remedy=OTHER_WARP)
+    place = reader.place
+    weights = [_read_weights(reader, f"the {name} coefficients", len(triangles)) for name in ("alpha", "beta")]
+    _require_corners(place, weights, corners[triangles])
+    rows, columns = np.nonzero(mask)
+    triangle = triangle_map[mask]
+    _require_inside(place, weights, triangle, np.stack((columns, rows), -1) + origin)
+    table = {
+        "triangles": triangles,
+        "alpha": weights[0],
+        "beta": weights[1],
+        "origin": origin,
+        "pixels": np.flatnonzero(mask),
+        "triangle": triangle,
+    }
+    in_file = np.zeros((size[1], size[0]), np.int64)
+    in_file[mask.T] = np.arange(count)  # column by column
+    return {name: torch.from_numpy(values) for name, values in table.items()}, in_file.T[mask]
+
+
+def _read_origin(reader: BinaryReader) -> NDArray[np.float64]:
+    """Where the first pixel lies in the frame of reference, (2,)."""
+    place = reader.place
+    origin = np.array(reader.take("2d", "the least x and y (float64)"))
+    if not (abs(origin) <= FLOAT32_MAX).all():
+        raise ConversionError(place, expected="a finite least x and y", found=", ".join(map(str, origin)))
+    return origin
+
+
+def _read_corners(reader: BinaryReader, points: int) -> NDArray[np.float64]:
+    """Where the landmarks lie in the frame of reference, (N, 2); the file has all x, then all y."""
+    place = reader.place
+    corners, _ = reader.vector("the corners of the warp", FLOAT64, 2 * points)
+    if abs(corners).max() > FLOAT32_MAX:
+        expected = "corners of the warp that fit into float32"
+        raise ConversionError(place, expected=expected, found=f"{abs(corners).max():g}")
+    return corners.reshape(2, points).T
+
+
+def _read_integers(
+    reader: BinaryReader, what: str, shape: tuple[int | None, int], limits: tuple[int, int]
+) -> NDArray[np.int64]:
+    """A matrix of whole numbers within limits; any number of rows where the shape has None."""
+    matrix = reader.matrix(what)
+    rows = matrix.rows if shape[0] is None else shape[0]
+    if matrix.code != INT32 or matrix.shape != (rows, shape[1]):
+        expected = f"{what}, {'any' if shape[0] is None else rows} x {shape[1]} of {TYPE_NAMES[INT32]}"
+        found = f"{matrix.rows} x {matrix.cols} of {TYPE_NAMES[matrix.code]}"
+        raise ConversionError(matrix.place, expected=expected, found=found)
+    values = matrix.read()
+    if values.min() < limits[0] or values.max() > limits[1]:
+        expected = f"{what}, from {limits[0]} to {limits[1]}"
+        raise ConversionError(matrix.place, expected=expected, found=f"{values.min()} to {values.max()}")
+    return values.astype(np.int64)
+
+
+def _read_weights(reader: BinaryReader, what: str, triangles: int) -> NDArray[np.float64]:
+    """The coefficients of a corner's weight, (T, 3)."""
+    matrix = reader.matrix(what)
+    if matrix.code != FLOAT64 or matrix.shape != (triangles, 3):
+        expected = f"{what}, {triangles} x 3 of {TYPE_NAMES[FLOAT64]}"
+        found = f"{matrix.rows} x {matrix.cols} of {TYPE_NAMES[matrix.code]}"
+        raise ConversionError(matrix.place, expected=expected, found=found)
+    values: NDArray[np.float64] = matrix.read()
+    if abs(values).max() > FLOAT32_MAX:
+        expected = f"{what} that fit into float32"
+        raise ConversionError(matrix.place, expected=expected, found=f"{abs(values).max():g}")
+    return values
+
+
+def _require_corners(place: Place, weights: list[NDArray[np.float64]], corners: NDArray[np.float64]) -> None:
+    """Refuses weights that are not 1 at their own corner of a triangle and 0 at the others; corners are (T, 3, 2)."""
+    for values, own in zip(weights, (1, 2), strict=True):
+        at_corners = values[:, None, 0] + (values[:, None, 1:] * corners).sum(-1)  # (T, 3)
+        off = abs(at_corners - np.eye(3)[own]).max(1)
+        if not (off <= CLOSE).all():
+            expected = "alpha and beta coefficients that are the weights of their triangles' corners"
+            found = f"triangle {int(off.argmax())} off by {off.max():g}"
+            raise ConversionError(place, expected=expected, found=found, remedy=OTHER_WARP)
+
+
+def _require_inside(
+    place: Place, weights: list[NDArray[np.float64]], triangle: NDArray[np.int64], pixels: NDArray[np.float64]
+) -> None:
+    """Refuses pixels, (P, 2), that lie outside their triangles (P,)."""
+    u, v = (values[triangle, 0] + (values[triangle, 1:] * pixels).sum(-1) for values in weights)
+    if not (np.minimum(u, v).min() >= -CLOSE and (u + v).max() <= 1 + CLOSE):
+        expected, found = "pixels that lie in their triangles", f"weights from {min(u.min(), v.min()):g}"
+        raise ConversionError(place, expected=expected, found=found, remedy=OTHER_WARP)
+
 
 SIZE = (60, 60)  # height and width of the pictures that OpenFace's networks look at
 CNN = 3

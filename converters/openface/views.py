@@ -1,11 +1,14 @@
-"""How the binary patch expert files begin: scale, views, and the landmarks that each view shows."""
+"""What all patch experts need on their way into tensors: room for the widest, and numbers that fit."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from clnf_torch.converters.openface.errors import ConversionError, Place
+from clnf_torch.converters.openface.errors import DOWNLOAD_AGAIN, ConversionError, Place
 from clnf_torch.converters.openface.matrix import FLOAT64, INT32, BinaryReader
 
 MIN_SCALE, MAX_SCALE = 1e-3, 1e3  # pixels per model unit; OpenFace's are 0.25 to 1.5
@@ -91,3 +94,37 @@ def check_visibility(values: NDArray[np.generic], place: Place) -> NDArray[np.bo
         found = f"values from {values.min()} to {values.max()}"
         raise ConversionError(place, expected="visibilities of 0 or 1", found=found)
     return values.astype(bool)
+
+
+MAX_PADDING = 2.0
+"""Small files must not ask for much memory: padding may at most double what experts need."""
+
+
+def require_little_padding(counts: list[int], file: Path, what: str) -> None:
+    """Refuses experts so unlike that filling all up to the largest would more than double them.
+
+    Args:
+        counts: How many of a thing each expert has.
+        file: The file, for messages.
+        what: The thing, for messages.
+
+    Raises:
+        ConversionError: They are.
+    """
+    if len(counts) * max(counts, default=0) > MAX_PADDING * sum(counts):
+        expected = f"experts of about as many {what} each"
+        raise ConversionError(file, expected=expected, found=f"{min(counts)} to {max(counts)}")
+
+
+def fit_into(dtype: torch.dtype, values: NDArray[Any], place: Place) -> NDArray[Any]:
+    """The values, if none of them is too large for a number type.
+
+    Raises:
+        ConversionError: One is.
+    """
+    largest = float(np.abs(values).max(initial=0))
+    if not largest <= torch.finfo(dtype).max:
+        remedy = "convert without --half" if dtype == torch.float16 else DOWNLOAD_AGAIN
+        expected = f"numbers that fit into {str(dtype).removeprefix('torch.')}"
+        raise ConversionError(place, expected=expected, found=f"{largest:g}", remedy=remedy)
+    return values

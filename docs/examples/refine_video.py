@@ -14,7 +14,8 @@ import cv2
 import torch
 
 import clnf_torch
-from clnf_torch.quality import RefinementStatistics, neighbours
+from clnf_torch.quality import RefinementStatistics
+from clnf_torch.quality.repair import neighbours
 
 BATCH = 16  # frames that are worked on together
 COLUMNS = [f"{axis}_{point}" for axis in "xy" for point in range(68)]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clnf_torch.models.shape_params import ShapeParams
+from clnf_torch.models.pdm import ShapeParams
 
 
 class Golden:

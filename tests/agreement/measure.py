@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from clnf_torch.models.shape_params import ShapeParams
+from clnf_torch.models.pdm import ShapeParams
 
 PROPERTY = "agreement"  # the name under which a test's report carries its measurements
 FLIP = "flipped kernel"  # and the kernels whose centres OpenFace rounds elsewhere than we do

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from clnf_torch import OPENFACE, PDM, LandmarkModel, ShapeParams
-from clnf_torch.fitting.areas import Pictures
 from clnf_torch.fitting.config import ScaleConfig
+from clnf_torch.fitting.images import Pictures
 from clnf_torch.fitting.mean_shift import EDGE
 from clnf_torch.fitting.nu_rlms import ResponseField
 from clnf_torch.models.patch_experts.base import PatchExperts

@@ -6,11 +6,10 @@ import pytest
 import torch
 
 from clnf_torch import LandmarkDetector
-from clnf_torch.fitting.areas import Pictures
-from clnf_torch.fitting.candidates import SearchInput
 from clnf_torch.fitting.fitter import FaceOptions, LandmarkFitter
 from clnf_torch.fitting.hypotheses import MULTI_VIEW as ROTATIONS
-from clnf_torch.fitting.hypotheses import search_hypotheses
+from clnf_torch.fitting.hypotheses import SearchInput, search_hypotheses
+from clnf_torch.fitting.images import Pictures
 from tests.agreement.golden import Golden, scale_index, traces
 from tests.agreement.measure import Agreement
 from tests.agreement.photographs import CHAOTIC, FRONTAL, Fit, config_of, distances, last_view, run, winner

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from clnf_torch import OPENFACE, LandmarkModel, ShapeParams
-from clnf_torch.fitting.areas import Pictures
 from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
 from clnf_torch.fitting.hypotheses import MULTI_VIEW as ROTATIONS
+from clnf_torch.fitting.images import Pictures
 from clnf_torch.fitting.initialise import params_from_box
 from tests.agreement.golden import Golden
 from tests.agreement.measure import Agreement

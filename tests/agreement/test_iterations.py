@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from clnf_torch import ShapeParams
-from clnf_torch.fitting.likelihood import landmark_likelihoods, model_likelihood
+from clnf_torch.fitting.mean_shift import landmark_likelihoods, model_likelihood
 from clnf_torch.fitting.nu_rlms import ResponseField, nu_rlms
 from tests.agreement.measure import FLIP, Agreement
 from tests.agreement.photographs import CHAOTIC, EVERY, MAPPED, each

@@ -10,15 +10,13 @@ import torch
 from torch import Tensor
 
 from clnf_torch.converters.openface.pdm import convert_pdm
-from clnf_torch.export.columns import columns
-from clnf_torch.export.rows import FaceTable
+from clnf_torch.export.face_table import FaceTable, columns
 from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.measures.gaze import EYE_PARTS, gaze_directions
 from clnf_torch.measures.head_pose import head_pose, pose_to_line_of_sight
 from clnf_torch.measures.landmarks_3d import FittedShape, landmarks_3d
 from clnf_torch.measures.measure import measure
-from clnf_torch.models.pdm import PDM
-from clnf_torch.models.shape_params import ShapeParams
+from clnf_torch.models.pdm import PDM, ShapeParams
 from tests.agreement.golden import Golden
 from tests.agreement.measure import Agreement
 

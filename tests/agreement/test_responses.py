@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch import EXACT, OPENFACE, ShapeParams
-from clnf_torch.fitting.areas import Pictures
+from clnf_torch.fitting.images import Pictures
 from clnf_torch.geometry.similarity import invert_similarity, similarity_between
 from clnf_torch.models.landmark_model import LandmarkModel
 from tests.agreement.golden import Golden, traces

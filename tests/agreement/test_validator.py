@@ -12,7 +12,7 @@ import torch
 from clnf_torch import EXACT, OPENFACE
 from clnf_torch.converters.openface.validator import convert_validator
 from clnf_torch.detection.validator import DetectionValidator, ViewValidator, build_validator, face_region, is_face
-from clnf_torch.fitting.areas import Pictures
+from clnf_torch.fitting.images import Pictures
 from clnf_torch.geometry.warp import warp_positions
 from tests.agreement.golden import Golden
 from tests.agreement.measure import Agreement

@@ -14,8 +14,8 @@ from typer.testing import CliRunner, Result
 
 import clnf_torch
 from clnf_torch.cli import annotated_faces
+from clnf_torch.cli.images import read_picture
 from clnf_torch.cli.main import app
-from clnf_torch.cli.media import read_picture
 from clnf_torch.converters import convert
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import clnf_torch
-from clnf_torch.cli import detect as command
-from clnf_torch.cli.media import read_picture
+from clnf_torch.cli.commands import detect as command
+from clnf_torch.cli.images import read_picture
 from tests.cli.videos import FixedBox, shades, write_folder
 
 KEYS = {

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 import clnf_torch
-from clnf_torch.cli import evaluate as command
-from clnf_torch.cli.media import read_picture
+from clnf_torch.cli.commands import evaluate as command
+from clnf_torch.cli.images import read_picture
 from clnf_torch.converters import convert
 from clnf_torch.geometry.boxes import extent_boxes
 from tests.cli.videos import FixedBox

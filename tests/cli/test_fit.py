@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import clnf_torch
-from clnf_torch.cli.media import read_picture
+from clnf_torch.cli.images import read_picture
 
 KEYS = {
     "image", "box", "success", "likelihood", "view", "params_global", "params_local", "landmarks",

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from clnf_torch.cli.lanes import Seen
-from clnf_torch.cli.mistakes import Undecided
+from clnf_torch.cli.parallel_videos import Seen, Undecided
 from clnf_torch.tracking import VideoTracker
 from tests.tracking.world import MANY, SINGLE, Fitter, Rectangles, frame
 

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from clnf_torch.cli import track as command
+from clnf_torch.cli.commands import track as command
 from clnf_torch.cli.video import VideoFile
 from clnf_torch.converters import convert
 from tests.cli.videos import FixedBox, damage_frame, moving, shades, write_folder, write_key_frames, write_video

@@ -13,8 +13,7 @@ import clnf_torch
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.models.bundle import build_model, default_bundle, load_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
-from clnf_torch.models.patch_experts.heat_map_network import HeatMapNetwork
-from clnf_torch.models.patch_experts.joint import JointExperts
+from clnf_torch.models.patch_experts.heatmap import HeatMapNetwork, JointExperts
 from clnf_torch.training.bundles import save_bundle
 from tests.factories import make_pdm
 from tests.training.untrained import untrained_model

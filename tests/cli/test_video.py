@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from clnf_torch.cli.frames import FrameFolder, VideoError, ahead
 from clnf_torch.cli.video import FORMATS, VideoFile, video_file
+from clnf_torch.cli.video_frames import FrameFolder, VideoError, ahead
 from tests.cli.videos import damage_frame, shades, write_folder, write_key_frames, write_video
 
 

@@ -16,8 +16,8 @@ from clnf_torch.converters.mtcnn_package.architectures import ARCHITECTURES
 from clnf_torch.converters.mtcnn_package.arrays import read_arrays
 from clnf_torch.converters.mtcnn_package.lz4 import unpack_frame
 from clnf_torch.converters.openface.mtcnn import convert_mtcnn
+from clnf_torch.detection.layers import build_network
 from clnf_torch.detection.mtcnn import MTCNNConfig, build_mtcnn
-from clnf_torch.detection.network import build_network
 from clnf_torch.geometry.boxes import overlap
 from clnf_torch.models.archive import save_archive
 from tests.converters.mtcnn_package_files import (

@@ -18,9 +18,8 @@ from hypothesis import strategies as st
 from clnf_torch.converters import ConversionError, convert
 from clnf_torch.converters.openface.cen import read_cen
 from clnf_torch.converters.openface.cen_stacks import Mirror, convert_cen
-from clnf_torch.converters.openface.early_termination import convert_early_termination
+from clnf_torch.converters.openface.landmark_model import convert_early_termination, convert_triangulations
 from clnf_torch.converters.openface.pdm import convert_pdm
-from clnf_torch.converters.openface.triangulations import convert_triangulations
 from clnf_torch.models.archive import LazyTensor
 from tests.converters.model_directory import EARLY_TERMINATION, TRIANGULATIONS, write_model
 from tests.converters.openface_files import POINTS, cen_pieces

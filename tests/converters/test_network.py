@@ -12,7 +12,7 @@ import torch
 from clnf_torch.converters import ConversionError
 from clnf_torch.converters.openface.matrix import BinaryReader
 from clnf_torch.converters.openface.network import MTCNN, VALIDATOR, Dialect, Layer, Shape, read_network
-from clnf_torch.detection.network import build_network
+from clnf_torch.detection.layers import build_network
 from tests.converters.mtcnn_files import network_pieces
 from tests.converters.openface_files import matrix, offset_of
 

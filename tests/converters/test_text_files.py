@@ -10,10 +10,9 @@ import pytest
 import torch
 
 from clnf_torch.converters import ConversionError
-from clnf_torch.converters.openface.early_termination import convert_early_termination
+from clnf_torch.converters.openface.landmark_model import convert_early_termination, convert_triangulations
 from clnf_torch.converters.openface.pdm import convert_pdm
 from clnf_torch.converters.openface.text import MAX_BYTES
-from clnf_torch.converters.openface.triangulations import convert_triangulations
 from tests.converters.model_directory import EARLY_TERMINATION, TRIANGULATIONS
 from tests.converters.openface_files import pdm_text
 

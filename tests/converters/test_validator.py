@@ -12,7 +12,7 @@ import torch
 from clnf_torch.converters import ConversionError
 from clnf_torch.converters.openface.validator import convert_validator
 from clnf_torch.detection.validator import build_validator
-from clnf_torch.fitting.areas import Pictures
+from clnf_torch.fitting.images import Pictures
 from clnf_torch.models.numerics import OPENFACE
 from tests.converters.openface_files import POINTS, Pieces, matrix, offset_of
 from tests.converters.refusals import refusal

@@ -1,10 +1,10 @@
-"""`clnf_torch.detection.candidates`: corrections and squares by hand."""
+"""`clnf_torch.detection.proposals`: corrections and squares by hand."""
 
 from __future__ import annotations
 
 import torch
 
-from clnf_torch.detection.candidates import Candidates
+from clnf_torch.detection.proposals import Candidates
 
 
 def make_candidates(boxes: list[list[float]], corrections: list[list[float]] | None = None) -> Candidates:

@@ -1,4 +1,4 @@
-"""`clnf_torch.detection.loading`: the face detector of a bundle, and bundles without one."""
+"""`clnf_torch.detection.mtcnn`: the face detector of a bundle, and bundles without one."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from clnf_torch.detection.network import build_network
+from clnf_torch.detection.layers import build_network
 from clnf_torch.detection.validator import (
     FACES,
     DetectionValidator,
@@ -19,7 +19,7 @@ from clnf_torch.detection.validator import (
     face_region,
     is_face,
 )
-from clnf_torch.fitting.areas import Pictures
+from clnf_torch.fitting.images import Pictures
 from clnf_torch.geometry.warp import WarpTable, warp_positions
 from clnf_torch.models.numerics import EXACT, OPENFACE
 from tests.factories import make_pictures

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from clnf_torch.export.columns import columns
-from clnf_torch.export.rows import FaceTable
+from clnf_torch.export.face_table import FaceTable, columns
 from tests.factories import seeded
 
 

@@ -1,11 +1,11 @@
-"""`clnf_torch.export.columns`: OpenFace's 679 columns, each in its place."""
+"""`clnf_torch.export.face_table`: OpenFace's 679 columns, each in its place."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from clnf_torch.export.columns import columns
+from clnf_torch.export.face_table import columns
 from tests.export.tables import by_name, make_table, names_of
 
 # Where each group begins when all are there, how many columns it has, and the first and the last of them.

@@ -1,11 +1,11 @@
-"""`clnf_torch.export.rows`: tables of what was measured, and tables that cannot be."""
+"""`clnf_torch.export.face_table`: tables of what was measured, and tables that cannot be."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from clnf_torch.export.rows import FaceTable
+from clnf_torch.export.face_table import FaceTable
 from clnf_torch.measures.gaze import EYE_PARTS
 from clnf_torch.measures.measure import measure
 from tests.export.tables import make_table, names_of

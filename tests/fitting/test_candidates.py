@@ -1,4 +1,4 @@
-"""`clnf_torch.fitting.candidates`: faces and hypotheses as rows, and the choice among them."""
+"""`clnf_torch.fitting.hypotheses`: faces and hypotheses as rows, and the choice among them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import torch
 
-from clnf_torch.fitting.candidates import Candidates, Choice
 from clnf_torch.fitting.fitter import FitState
+from clnf_torch.fitting.hypotheses import Candidates, Choice
 from tests.factories import N, make_params
 
 

@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
-from clnf_torch.fitting.areas import Pictures
 from clnf_torch.fitting.config import FitConfig
 from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
+from clnf_torch.fitting.images import Pictures
 from clnf_torch.fitting.initialise import params_from_box
-from clnf_torch.fitting.likelihood import UNSEEN
+from clnf_torch.fitting.mean_shift import UNSEEN
 from clnf_torch.fitting.nu_rlms import ResponseField
 from clnf_torch.geometry.similarity import invert_similarity, similarity_between
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import EXACT, OPENFACE, Numerics
-from clnf_torch.models.shape_params import ShapeParams
+from clnf_torch.models.pdm import ShapeParams
 from tests.factories import CONFIG, N, V, make_boxes, make_experts, make_model, make_pdm, make_pictures
 from tests.fitting.test_nu_rlms import naive_nu_rlms, same
 

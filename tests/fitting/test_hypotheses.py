@@ -8,10 +8,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from clnf_torch.fitting.areas import Pictures
-from clnf_torch.fitting.candidates import Choice, SearchInput
 from clnf_torch.fitting.fitter import FaceOptions, LandmarkFitter
-from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, search_hypotheses
+from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, Choice, SearchInput, search_hypotheses
+from clnf_torch.fitting.images import Pictures
 from clnf_torch.fitting.initialise import params_from_box
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import EXACT, OPENFACE, Numerics

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from clnf_torch.fitting.initialise import params_from_box, params_from_landmarks
-from clnf_torch.models.shape_params import ShapeParams
+from clnf_torch.models.pdm import ShapeParams
 from tests.factories import M, N, make_boxes, make_params, make_pdm
 
 

@@ -1,4 +1,4 @@
-"""`clnf_torch.fitting.likelihood`: against a loop over cells, and what invisible landmarks get."""
+"""`clnf_torch.fitting.mean_shift`: against a loop over cells, and what invisible landmarks get."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from clnf_torch.fitting.likelihood import UNSEEN, landmark_likelihoods, model_likelihood
+from clnf_torch.fitting.mean_shift import UNSEEN, landmark_likelihoods, model_likelihood
 
 
 def naive(response: list[list[float]], x: float, y: float, sigma: float) -> float:

@@ -11,8 +11,7 @@ from clnf_torch.fitting.config import ScaleConfig
 from clnf_torch.fitting.mean_shift import mean_shift
 from clnf_torch.fitting.nu_rlms import ResponseField, nu_rlms
 from clnf_torch.geometry.similarity import invert_similarity, similarity_between
-from clnf_torch.models.pdm import PDM
-from clnf_torch.models.shape_params import ShapeParams
+from clnf_torch.models.pdm import PDM, ShapeParams
 from tests.factories import M, N, make_params, make_pdm, seeded
 
 CONFIG = ScaleConfig(iterations=4, sigma=1.5, regularisation=20.0, weight_factor=0.0, tolerance=0.01)

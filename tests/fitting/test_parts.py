@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from clnf_torch import EXACT, OPENFACE
-from clnf_torch.fitting.areas import Pictures
 from clnf_torch.fitting.config import PART_PRESETS, part_preset
 from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
+from clnf_torch.fitting.images import Pictures
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.fitting.parts import fit_parts
 from clnf_torch.models.landmark_model import LandmarkModel, Part

@@ -7,8 +7,7 @@ from torch import Tensor
 
 from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.measures.landmarks_3d import FittedShape
-from clnf_torch.models.pdm import PDM
-from clnf_torch.models.shape_params import ShapeParams
+from clnf_torch.models.pdm import PDM, ShapeParams
 from tests.factories import seeded
 
 CAMERA = Intrinsics.of(450.0, 470.0, 310.0, 250.0)

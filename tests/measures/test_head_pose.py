@@ -11,8 +11,7 @@ from clnf_torch.geometry.camera import project
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.measures.head_pose import HeadPose, head_pose, pose_to_line_of_sight
 from clnf_torch.measures.landmarks_3d import FittedShape
-from clnf_torch.models.pdm import PDM
-from clnf_torch.models.shape_params import ShapeParams
+from clnf_torch.models.pdm import PDM, ShapeParams
 from tests.measures.heads import CAMERA, FACE, cast, make_face, rows, spoiled
 
 NUMERICS = ["openface", "exact"]

@@ -8,8 +8,7 @@ import torch
 from clnf_torch.geometry.camera import Intrinsics, project
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.measures.landmarks_3d import FittedShape, landmarks_3d
-from clnf_torch.models.pdm import PDM
-from clnf_torch.models.shape_params import ShapeParams
+from clnf_torch.models.pdm import PDM, ShapeParams
 from tests.measures.heads import CAMERA, FACE, cast, make_face, rows, spoiled
 
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from clnf_torch.geometry.rotation import euler_to_matrix, turn
-from clnf_torch.models.pdm import PDM
-from clnf_torch.models.shape_params import ShapeParams
+from clnf_torch.models.pdm import PDM, ShapeParams
 from tests.factories import M, N, make_params, make_pdm
 
 

@@ -1,4 +1,4 @@
-"""`clnf_torch.models.posed_shape`: the rotation as a matrix and back."""
+"""`clnf_torch.models.pdm`: the rotation as a matrix and back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from clnf_torch.geometry.rotation import euler_to_matrix, turn
-from clnf_torch.models.posed_shape import PosedShape
+from clnf_torch.models.pdm import PosedShape
 from tests.factories import M, make_params
 
 

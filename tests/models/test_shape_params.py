@@ -1,4 +1,4 @@
-"""`clnf_torch.models.shape_params`: rows, and OpenFace's vectors."""
+"""`clnf_torch.models.pdm`: rows, and OpenFace's vectors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from clnf_torch.models.shape_params import ShapeParams
+from clnf_torch.models.pdm import ShapeParams
 from tests.factories import make_params
 
 

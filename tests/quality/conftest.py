@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 import clnf_torch
-from clnf_torch.cli.media import read_picture
+from clnf_torch.cli.images import read_picture
 from clnf_torch.converters import convert
-from clnf_torch.models.shape_params import ShapeParams
+from clnf_torch.models.pdm import ShapeParams
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import torch
 
 import clnf_torch
 from clnf_torch.quality import REASONS, LandmarkQuality, QualityConfig, check_landmark_quality
-from clnf_torch.training.spoilers import SPOILERS, spoil
+from clnf_torch.training.augmentation.landmark_corruption import SPOILERS, spoil
 
 EYES, MOUTH, JAW = "eyes crossed", "mouth crossed", "jaw collapsed"
 FOUND_BY = {

@@ -11,7 +11,7 @@ import torch
 
 from clnf_torch.converters import convert
 from clnf_torch.quality import check_landmark_quality
-from clnf_torch.training.spoilers import SPOILERS, spoil
+from clnf_torch.training.augmentation.landmark_corruption import SPOILERS, spoil
 from tests.cli.videos import write_video
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from clnf_torch.quality import check_landmark_quality
-from clnf_torch.quality.kept import ENOUGH, NEAR_FIT, NEAR_SHAPE, good_landmarks
+from clnf_torch.quality.repair import ENOUGH, NEAR_FIT, NEAR_SHAPE, good_landmarks
 
 
 def judged(detector, landmarks):

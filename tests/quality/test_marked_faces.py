@@ -8,13 +8,13 @@ import pytest
 import torch
 
 import clnf_torch
-from clnf_torch.cli.media import read_picture
-from clnf_torch.geometry.grey import to_grey
+from clnf_torch.cli.images import read_picture
+from clnf_torch.geometry.gray import to_grey
 from clnf_torch.models.bundle import default_bundle
-from clnf_torch.training.annotations import read_annotations
+from clnf_torch.training.augmentation.landmark_corruption import SPOILERS, spoil
+from clnf_torch.training.data.annotations import read_annotations
 from clnf_torch.training.evaluation import stack_padded, with_markings
-from clnf_torch.training.scores import FAILED, face_errors
-from clnf_torch.training.spoilers import SPOILERS, spoil
+from clnf_torch.training.metrics import FAILED, face_errors
 
 FACES = 24
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from clnf_torch.quality import neighbours
+from clnf_torch.quality.repair import neighbours
 
 
 def test_frames_before_and_after_are_found_in_any_order():

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from clnf_torch.fitting.areas import Pictures
-from clnf_torch.fitting.likelihood import landmark_likelihoods
-from clnf_torch.geometry.grey import to_grey
-from clnf_torch.quality.robust_shape import robust_shape
-from clnf_torch.quality.support import SIGMA, expert_support, smoothed
+from clnf_torch.fitting.images import Pictures
+from clnf_torch.fitting.mean_shift import landmark_likelihoods
+from clnf_torch.geometry.gray import to_grey
+from clnf_torch.quality.check import SIGMA, expert_support, smoothed
+from clnf_torch.quality.robust_fit import robust_shape
 
 
 def test_maps_are_smoothed_as_likelihoods_are(rng):

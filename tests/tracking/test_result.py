@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from clnf_torch.geometry.records import join_rows
 from clnf_torch.models.landmark_model import LandmarkModel, Part
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.tracking.result import at_rest
-from clnf_torch.tracking.rows import join_rows
 from clnf_torch.tracking.state import Tracks
 from tests.factories import CONFIG, make_boxes, make_experts, make_model, make_pdm, make_pictures
 

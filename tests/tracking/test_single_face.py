@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from clnf_torch.detection.faces import FaceBoxes
+from clnf_torch.detection.face_detector import FaceBoxes
 from clnf_torch.tracking import TrackState, VideoResult, VideoTracker
 from clnf_torch.tracking.single_face import detection_due
 from tests.tracking.world import SINGLE, Call, Fitter, Rectangles, frame

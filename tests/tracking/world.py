@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from clnf_torch import FitConfig, FitResult, LandmarkDetector, ShapeParams
-from clnf_torch.detection.faces import FaceBoxes
+from clnf_torch.detection.face_detector import FaceBoxes
 from clnf_torch.fitting.initialise import params_from_box
-from clnf_torch.fitting.likelihood import UNSEEN
+from clnf_torch.fitting.mean_shift import UNSEEN
 from clnf_torch.tracking import VideoConfig
 from tests.factories import make_model
 

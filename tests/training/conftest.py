@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 import clnf_torch
-from clnf_torch.cli.media import read_picture
+from clnf_torch.cli.images import read_picture
 from clnf_torch.converters import convert
-from clnf_torch.geometry.grey import to_grey
+from clnf_torch.geometry.gray import to_grey
 
 
 class FreeFace(NamedTuple):

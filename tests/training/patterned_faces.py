@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from clnf_torch.models.pdm import PDM
-from clnf_torch.models.shape_params import ShapeParams
-from clnf_torch.training.crops import FaceCrops
+from clnf_torch.models.pdm import PDM, ShapeParams
+from clnf_torch.training.data.crops import FaceCrops
 from tests.factories import MIRROR, M, make_pdm, seeded
 
 SIDE = 96  # of the crops, pixels

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from clnf_torch.training.cen_networks import Agreement, answers, fresh_stack, widths_named
+from clnf_torch.training.cen import Agreement, answers, fresh_stack, widths_named
 from tests.factories import seeded
 
 

@@ -15,12 +15,11 @@ from clnf_torch.geometry.boxes import extent_boxes
 from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import build_model, load_bundle
 from clnf_torch.models.numerics import EXACT
-from clnf_torch.training.cen_bundle import cen_bundle
-from clnf_torch.training.cen_recipe import CenRecipe, CenScale, held_out_faces, train_cen
-from clnf_torch.training.cen_training import CenConfig
-from clnf_torch.training.checkpoint import CheckpointError
-from clnf_torch.training.crops import FaceCrops
-from clnf_torch.training.spoiling import CLEAN
+from clnf_torch.training.augmentation.photometric import CLEAN
+from clnf_torch.training.cen import CenConfig
+from clnf_torch.training.cen_recipe import CenRecipe, CenScale, cen_bundle, held_out_faces, train_cen
+from clnf_torch.training.data.crops import FaceCrops
+from clnf_torch.training.trainer import CheckpointError
 from tests.training.patterned_faces import mirror, patterned_faces, pdm, together
 
 SCALES = (CenScale(scale=0.3, widths=(16, 8), levels=2), CenScale(scale=0.5, widths=(16, 8)))

@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from clnf_torch.fitting.initialise import params_from_landmarks
-from clnf_torch.training.cen_samples import UprightFaces
-from clnf_torch.training.cen_training import CenConfig, CenTraining
-from clnf_torch.training.cen_views import ViewRows
-from clnf_torch.training.spoiling import CLEAN, Spoiling
+from clnf_torch.training.augmentation.photometric import CLEAN, Spoiling
+from clnf_torch.training.cen import CenConfig, CenTraining
+from clnf_torch.training.data.cen_samples import UprightFaces, ViewRows
 from tests.training.patterned_faces import mirror, patterned_faces, pdm
 
 AT = torch.tensor([0, 2])

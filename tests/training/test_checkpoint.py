@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from clnf_torch.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from clnf_torch.training.trainer import CheckpointError, load_checkpoint, save_checkpoint
 
 
 def test_what_was_saved_comes_back(tmp_path):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from clnf_torch.fitting.config import FitConfig
 from clnf_torch.models.landmark_model import EarlyTermination
-from clnf_torch.training.crops import FaceCrops
+from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.early_termination import calibrate_early_termination, try_rotations
 
 

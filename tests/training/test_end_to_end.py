@@ -9,10 +9,10 @@ import torch
 
 from clnf_torch.fitting.config import FitConfig
 from clnf_torch.pipeline import LandmarkDetector
-from clnf_torch.training.crops import FaceCrops
+from clnf_torch.training.augmentation.photometric import CLEAN
+from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.end_to_end import EndToEndConfig, train_end_to_end
-from clnf_torch.training.learning import learnable_experts
-from clnf_torch.training.spoiling import CLEAN
+from clnf_torch.training.trainer import learnable_experts
 from tests.factories import CONFIG, make_model
 from tests.training.patterned_faces import patterned_faces
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import clnf_torch
-from clnf_torch.cli.media import read_picture
+from clnf_torch.cli.images import read_picture
 from clnf_torch.converters import convert
 from clnf_torch.training.evaluation import find_landmarks, stack_padded, with_markings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from clnf_torch.training.learning import BestState, learnable_experts, rate_at
+from clnf_torch.training.trainer import BestState, learnable_experts, rate_at
 from tests.factories import make_model
 
 

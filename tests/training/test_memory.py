@@ -2,7 +2,7 @@
 
 import sys
 
-from clnf_torch.training.memory import keep_freed_memory
+from clnf_torch.training.trainer import keep_freed_memory
 
 
 def test_it_says_whether_it_works(monkeypatch):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from clnf_torch.training.priors import PriorError, read_prior
+from clnf_torch.training.shape import PriorError, read_prior
 from tests.training.heads import round_head
 
 

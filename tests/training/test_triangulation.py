@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from clnf_torch.training.triangulation import delaunay
+from clnf_torch.training.warp_table import delaunay
 
 
 def areas(points, triangles):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from clnf_torch.training.dice import Dice
+from clnf_torch.training.augmentation.random import Dice
 from clnf_torch.training.tuning import LOOKS, Losses, Tuning, TuningConfig
 
 CONFIG = TuningConfig(epochs=3, batch=2, rate=0.1, held_out=4)

@@ -8,14 +8,13 @@ import pytest
 import torch
 
 from clnf_torch.detection.validator import build_validator
-from clnf_torch.fitting.areas import Pictures
+from clnf_torch.fitting.images import Pictures
 from clnf_torch.models.numerics import EXACT
-from clnf_torch.training.checkpoint import CheckpointError
-from clnf_torch.training.dice import Dice
-from clnf_torch.training.disturbed import disturb
-from clnf_torch.training.guesses import Guesses
-from clnf_torch.training.separation import judge_validator, separation
+from clnf_torch.training.augmentation.random import Dice
+from clnf_torch.training.trainer import CheckpointError
 from clnf_torch.training.validator import ValidatorConfig, ValidatorTraining, fingerprint, train_validator
+from clnf_torch.training.validator_evaluation import judge_validator, separation
+from clnf_torch.training.validator_samples import Guesses, disturb
 from tests.factories import seeded
 from tests.training.heads import make_crops, make_heads
 from tests.training.untrained import small_pdm, untrained_model

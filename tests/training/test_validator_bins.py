@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from clnf_torch.detection.validator import certainty_of, is_face
-from clnf_torch.training.validator_bins import passing_bins, places_of, targets
+from clnf_torch.training.validator_network import passing_bins, places_of, targets
 
 
 def test_as_many_bins_pass_as_the_runtime_lets_pass():

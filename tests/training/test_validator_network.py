@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from clnf_torch.detection.network import build_network
+from clnf_torch.detection.layers import build_network
 from clnf_torch.training.validator_network import layers_of, make_network
 
 

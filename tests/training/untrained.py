@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 
 from clnf_torch.models.landmark_model import LandmarkModel
-from clnf_torch.models.patch_experts.heat_map_network import HeatMapNetwork
-from clnf_torch.models.patch_experts.joint import JointExperts
+from clnf_torch.models.patch_experts.heatmap import HeatMapNetwork, JointExperts
 from clnf_torch.models.pdm import PDM
 from tests.training.heads import make_gaussian
 

@@ -7,9 +7,41 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from clnf_torch.models.patch_experts.expert_stack import ACTIVATIONS
-from clnf_torch.models.patch_experts.sigma import lone_sigma, sigma_matrices
+from clnf_torch.models.patch_experts.mlp_stack import ACTIVATIONS
 from clnf_torch.models.patch_experts.template_experts import FEW, TemplateExperts
+
+
+def sigma_matrices(alphas: Tensor, betas: Tensor, components: Tensor) -> Tensor:
+    """The smoothing matrices of E experts for one window size, ``(2 (sum(alpha) I + sum_c beta_c B_c))^-1``.
+
+    Args:
+        alphas: Weights of all K neurons, those too that the response leaves out, shape (E, K).
+        betas: Weights of the components, shape (E, C).
+        components: Symmetric relations between the cells of a window, row by row, shape (C, R * R, R * R).
+
+    Returns:
+        Symmetric matrices in the number type of `alphas`, shape (E, R * R, R * R). They are computed in float64.
+        OpenFace: zeros where the matrix to invert is not positive definite, as ``cv::invert`` gives.
+
+    Source:
+        OpenFace ``CCNF_patch_expert::ComputeSigmas``.
+    """
+    own = alphas.double().sum(-1)
+    identity = torch.eye(components.shape[-1], dtype=own.dtype, device=own.device)
+    precision = torch.einsum("ec,cpq->epq", betas.double(), components.double()) + own[:, None, None] * identity
+    lower, failed = torch.linalg.cholesky_ex(2 * precision)
+    return torch.cholesky_inverse(lower).masked_fill(failed[:, None, None] > 0, 0).to(alphas.dtype)
+
+
+def lone_sigma(alphas: Tensor) -> Tensor:
+    """What takes Sigma's place for window sizes without components: one factor per expert, shape (E,).
+
+    OpenFace: such windows, e.g. 5 and 13, lose their smoothing without a word.
+    """
+    own = alphas.sum(-1)
+    positive = own > 0
+    return (0.5 / own.masked_fill(~positive, 1)).masked_fill(~positive, 0)
+
 
 sigmoid = ACTIVATIONS["sigmoid"]  # the same to the last bit wherever in a batch a face stands
 LEAST_ALPHA = 1e-4  # OpenFace: neurons of no more weight do not respond, yet count in Sigma

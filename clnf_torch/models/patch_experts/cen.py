@@ -8,7 +8,7 @@ from torch import Tensor
 
 from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.patch_experts.base import PatchExperts
-from clnf_torch.models.patch_experts.expert_stack import ExpertStack
+from clnf_torch.models.patch_experts.mlp_stack import ExpertStack
 from clnf_torch.models.patch_experts.patches import cut_patches, lay_out
 
 CPU_EXPERTS, CPU_ROWS = 4, 480  # a block whose weights and activations stay in a core's cache; see benchmarks/README.md

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from clnf_torch.models.patch_experts.expert_stack import ACTIVATIONS
+from clnf_torch.models.patch_experts.mlp_stack import ACTIVATIONS
 from clnf_torch.models.patch_experts.template_experts import TemplateExperts
 
 sigmoid = ACTIVATIONS["sigmoid"]  # the same to the last bit wherever in a batch a face stands

@@ -10,7 +10,7 @@ from clnf_torch.models.patch_experts import cen
 from clnf_torch.models.patch_experts.cen import CENExperts
 from clnf_torch.models.patch_experts.patches import lay_out
 from tests.factories import EXPERT, FLIPPED, N, make_experts, make_stack
-from tests.models.patch_experts.test_expert_stack import naive_network
+from tests.models.patch_experts.test_mlp_stack import naive_network
 from tests.models.patch_experts.test_patches import looked_at, naive_fill, naive_patch
 
 

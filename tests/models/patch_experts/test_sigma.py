@@ -1,11 +1,11 @@
-"""`clnf_torch.models.patch_experts.sigma`: smoothing matrices by hand, and where there are none."""
+"""`clnf_torch.models.patch_experts.ccnf`: smoothing matrices by hand, and where there are none."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from clnf_torch.models.patch_experts.sigma import lone_sigma, sigma_matrices
+from clnf_torch.models.patch_experts.ccnf import lone_sigma, sigma_matrices
 from tests.models.patch_experts.template_factories import relations
 
 

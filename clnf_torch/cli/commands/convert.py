@@ -1,0 +1,51 @@
+"""``clnf-torch convert``: an OpenFace model directory becomes one bundle."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from clnf_torch import converters
+from clnf_torch.cli.commands.info import describe
+from clnf_torch.cli.console import failures_exit_with, notice, say
+from clnf_torch.converters import ConversionReport
+from clnf_torch.models.bundle import load_bundle
+
+SOURCE_HELP = "Model directory, main_*.txt, or model cache; without it the user's cache (or OPENFACE_MODELS_DIR)."
+
+
+def convert(
+    out: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.pt", help="The bundle to write.")],
+    source: Annotated[Path | None, typer.Argument(metavar="[SOURCE]", help=SOURCE_HELP)] = None,
+    half: Annotated[bool, typer.Option("--half", help="Store expert weights as float16: half the size.")] = False,
+) -> None:
+    """Convert an OpenFace model into one bundle, once. The bundle is for your own use, as OpenFace's licence says."""
+    with failures_exit_with(2):
+        report = _convert_with_bar(source, out, half)
+        _name_what_was_left(report)
+        for line in describe(load_bundle(report.out), report.out):
+            say(line)
+
+
+def _convert_with_bar(source: Path | None, out: Path, half: bool) -> ConversionReport:
+    """Converts under a progress bar on stderr, which goes away when all is done."""
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+    screen = Console(stderr=True)
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
+        task = bar.add_task("Reading", total=None)
+
+        def advance(done: int, total: int) -> None:
+            bar.update(task, description="Writing", completed=done, total=total)
+
+        return converters.convert(source, out, half=half, progress=advance)
+
+
+def _name_what_was_left(report: ConversionReport) -> None:
+    """One line for each part of the model that is not in the bundle."""
+    for skipped in report.skipped:
+        notice(f"skipped: {skipped.entry}: {skipped.reason}")
+    if report.others:
+        names = ", ".join(path.name for path in report.others)
+        notice(f"converted {report.main.name}; {names} can be named as SOURCE instead")

@@ -1,0 +1,133 @@
+"""``clnf-torch evaluate``: how far a model's landmarks lie from annotated ones."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+from torch import Tensor
+
+from clnf_torch.cli.annotated_faces import Split
+from clnf_torch.cli.boxes import DETECTED, GIVEN, found_boxes, known_boxes
+from clnf_torch.cli.console import complain, failures_exit_with, finishing_first, say
+from clnf_torch.cli.evaluation_tables import (
+    Run,
+    check_plots,
+    draw_curves,
+    failures,
+    score_table,
+    write_errors,
+    write_scores,
+)
+from clnf_torch.cli.images import read_picture
+from clnf_torch.cli.options import STDOUT, Device, Model, MultiView, NumericsChoice, Preset, PresetName, device_named
+from clnf_torch.cli.progress import counting_bar
+from clnf_torch.detection import load_face_detector
+from clnf_torch.pipeline import LandmarkDetector, load
+from clnf_torch.training.data.annotations import LANDMARKS, Annotations, read_annotations
+from clnf_torch.training.evaluation import Reader, find_landmarks, with_markings
+
+BOXES_HELP = (
+    "Where the search starts: the landmarks' extent (given), near it (perturbed), where the face detector finds the "
+    "face (detected), or boxes of a .json or .npz file."
+)
+Done = Callable[[int], None]
+"""Told how many more pictures are done."""
+
+
+def evaluate(
+    model: Model,
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Faces: landmarks.npz, or pictures with .pts files.")],
+    split: Split = None,
+    boxes: Annotated[str, typer.Option(metavar="given|perturbed|detected|FILE", help=BOXES_HELP)] = GIVEN,
+    seed: Annotated[int, typer.Option(min=0, help="Decides about the perturbed boxes.")] = 0,
+    marked: Annotated[
+        int | None, typer.Option(metavar="SEED", min=0, help="Once more with pen markings drawn on the faces.")
+    ] = None,
+    preset: PresetName = Preset.default,
+    multi_view: MultiView = None,
+    numerics: NumericsChoice = None,
+    device: Device = "cpu",
+    batch: Annotated[int, typer.Option(min=1, help="Pictures that are worked on together.")] = 16,
+    json: Annotated[
+        Path | None, typer.Option(metavar="FILE|-", help="Write the numbers; - prints them instead of the table.")
+    ] = None,
+    curve: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw the share of faces below errors.")
+    ] = None,
+    errors: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write the errors of every face.")] = None,
+) -> None:
+    """Compare a model's landmarks with annotated ones, in the numbers of the field."""
+    if curve is not None:
+        check_plots("--curve", curve)
+    with failures_exit_with(1), finishing_first() as stop_if_asked:
+        where = device_named(device)
+        faces = read_annotations(data)
+        faces = faces.of_split(*split) if split else faces
+        detector = load(model, where, numerics=numerics)
+        _check_landmarks(detector, model)
+        starts = _starts(boxes, faces, data, seed, model, where)
+        fit = partial(find_landmarks, detector, batch=batch, preset=preset.value, multi_view=multi_view)
+        readers = _readers(faces, marked)
+        steps = len(faces) * len(readers) * (2 if boxes == DETECTED else 1)
+        with counting_bar(steps, "pictures", stop_if_asked) as done:
+            runs = [
+                Run.of(name, fit(read, starts(read, done), done=done), faces.landmarks)
+                for name, read in readers.items()
+            ]
+        if errors is not None:
+            write_errors(errors, runs, faces)
+        if curve is not None:
+            draw_curves(curve, _curves(runs), f"{len(faces)} faces of {data}")
+        if json is not None:
+            head = {"data": str(data), "split": split, "model": str(model), "boxes": boxes, "seed": seed}
+            write_scores(json, runs, {**head, "marked": marked, "faces": len(faces)})
+        if json != STDOUT:
+            _print(runs, faces, data)
+
+
+def _check_landmarks(detector: LandmarkDetector, model: Path) -> None:
+    """Refuses models of other landmarks."""
+    if (count := detector.model.pdm.num_landmarks) != LANDMARKS:
+        complain(f"{model}: it has {count} landmarks; faces with {LANDMARKS} can be compared")
+        raise typer.Exit(1)
+
+
+def _starts(
+    boxes: str, faces: Annotations, data: Path, seed: int, model: Path, where: torch.device
+) -> Callable[[Reader, Done], Tensor]:
+    """Gives the boxes (F, 4) to start from in pictures."""
+    if boxes == DETECTED:
+        return partial(found_boxes, load_face_detector(model, where), faces)
+    known = known_boxes(boxes, faces, data, seed)
+    return lambda _read, _done: known
+
+
+def _readers(faces: Annotations, marked: int | None) -> dict[str, Reader]:
+    """What gives the pictures of each run, by the run's name."""
+
+    def read(row: int) -> Tensor:
+        return read_picture(faces.pictures[row])
+
+    plain: dict[str, Reader] = {"unmarked": read}
+    return plain if marked is None else {**plain, "marked": with_markings(read, faces.landmarks, marked)}
+
+
+def _curves(runs: list[Run]) -> dict[str, Tensor]:
+    """The errors of all runs by what their curves are called."""
+    named = len(runs) > 1
+    return {
+        f"{key} points{f', {run.name}' if named else ''}": errors for run in runs for key, errors in run.errors.items()
+    }
+
+
+def _print(runs: list[Run], faces: Annotations, data: Path) -> None:
+    """Prints the table and the faces that are far off."""
+    say(f"{len(faces)} faces of {data}, errors in distances of the outer eye corners")
+    Console(highlight=False).print(score_table(runs))
+    for run in runs:
+        for line in failures(run, faces):
+            say(line)

@@ -1,0 +1,153 @@
+"""``clnf-torch info``: what is inside a bundle."""
+
+import math
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from clnf_torch.cli.console import failures_exit_with, say
+from clnf_torch.cli.options import Bundle
+from clnf_torch.models.bundle import build_model, load_bundle
+
+PUBLISHED = {True: "published by OpenFace", False: "not a published file", None: "no published hash known"}
+
+
+def describe(bundle: Mapping[str, Any], path: Path) -> Iterator[str]:
+    """Lines that say what a bundle holds.
+
+    Args:
+        bundle: From ``load_bundle``.
+        path: Its file.
+
+    Yields:
+        One line at a time.
+
+    Raises:
+        BundleError: Its fields do not make a model.
+    """
+    build_model(bundle)  # what follows describes a model that works
+    model = bundle["model"]
+    yield f"{path}: {bundle['format']}, version {bundle['version']}, {path.stat().st_size / 1e6:,.1f} MB"
+    yield f"  written by         {bundle.get('writer', 'an unknown program')}"
+    yield f"  numerics           {bundle.get('numerics', 'openface')}"
+    yield f"  shape model        {len(model['pdm']['mean'])} landmarks, {len(model['pdm']['modes'])} modes"
+    yield f"  triangulations     {_views(len(model['triangulations']))}"
+    early = model["early_termination"]
+    yield f"  early termination  {_views(len(early['cutoffs']) if early else 0)}"
+    for record in model["experts"]:
+        yield from _describe_experts(record, model["experts"])
+    for part in model.get("parts", ()):
+        yield from _describe_part(part)
+    yield f"  validation         {_describe_validator(bundle.get('validator'))}"
+    face_detector = bundle.get("face_detector")
+    yield f"  face detector      {face_detector['kind'].upper() if face_detector else 'none: give boxes'}"
+    words = textwrap.wrap(bundle.get("licence", "not stated"), width=90)
+    yield f"  licence            {words[0]}"
+    yield from (f"                     {line}" for line in words[1:])
+
+
+def describe_sources(bundle: Mapping[str, Any]) -> Iterator[str]:
+    """Lines that say which files a bundle was made from, and what of them is not in it.
+
+    Args:
+        bundle: From ``load_bundle``.
+
+    Yields:
+        One line at a time.
+    """
+    for skipped in bundle.get("skipped", ()):
+        yield f"  skipped            {skipped['entry']}: {skipped['reason']}"
+    for source in bundle.get("sources", ()):
+        if "sha256" not in source:  # a set of annotated faces, not a file
+            yield f"  trained on         {source['name']}"
+            continue
+        yield f"  source             {source['name']}, {source['bytes']:,} bytes, {PUBLISHED[source['published']]}"
+        yield f"                     sha256 {source['sha256']}"
+
+
+def _describe_experts(record: Mapping[str, Any], scales: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Lines on the experts of one of a model's scales."""
+    if record["family"] == "repeat":
+        yield f"  experts again      those at {scales[record['of']]['scale']:g} once more"
+        return
+    family = record["family"].upper()
+    side = record["width"] if family == "JOINT" else record["support"]
+    yield f"  experts at {record['scale']:<8g}{family}, {side} x {side} px, {_views_at(record['view_centers'])}"
+    yield from (f"                     {line}" for line in _DETAILS[record["family"]](record))
+
+
+def _describe_part(part: Mapping[str, Any]) -> Iterator[str]:
+    """A line on a part of the face."""
+    model = part["model"]
+    landmarks, family = len(model["pdm"]["mean"]), model["experts"][0]["family"].upper()
+    scales = ", ".join(f"{record['scale']:g}" for record in model["experts"] if record["family"] != "repeat")
+    yield f"  part               {part['name']}: {landmarks} landmarks, {family} at {scales}"
+
+
+def _describe_validator(record: Mapping[str, Any] | None) -> str:
+    """What judges the landmarks."""
+    if record is None:
+        return "none: every fit that does not fail succeeds"
+    return f"{record['kind'].upper()}, {_views_at(record['orientations'])}"
+
+
+def _describe_cen(record: Mapping[str, Any]) -> Iterator[str]:
+    """What CEN experts are made of."""
+    used, mirrored = int(record["visible"].sum()), int(record["flipped"].sum())
+    stored = sum(len(stack["weights"][0]) for stack in record["stacks"])
+    yield f"{stored} stored experts serve {used} landmarks over all views, {mirrored} mirrored"
+    for stack in record["stacks"]:
+        widths = [weights.shape[1] for weights in stack["weights"]] + [stack["weights"][-1].shape[2]]
+        layers = "-".join(map(str, widths))
+        yield f"{len(stack['weights'][0])} x {layers}, {' '.join(stack['activations'])}, {_type(stack['weights'][0])}"
+
+
+def _describe_ccnf(record: Mapping[str, Any]) -> Iterator[str]:
+    """What CCNF experts are made of."""
+    experts, _, neurons = record["weights"].shape
+    yield f"{experts} experts over all views, {neurons} neurons each, {_type(record['weights'])}"
+    yield f"smoothed windows: {', '.join(map(str, sorted(record['components']))) or 'none'}"
+
+
+def _describe_svr(record: Mapping[str, Any]) -> Iterator[str]:
+    """What SVR experts are made of."""
+    experts, kind = len(record["weights"]), _type(record["weights"])
+    yield f"{experts} experts over all views, modalities {' and '.join(record['modalities'])}, {kind}"
+
+
+def _describe_joint(record: Mapping[str, Any]) -> Iterator[str]:
+    """What joint experts are made of."""
+    numbers = sum(weights.numel() for weights in record["network"].values())
+    channels = "-".join(map(str, record["widths"]))
+    kind = _type(next(iter(record["network"].values())))
+    yield f"one network for {len(record['visible'][0])} landmarks, {channels} channels, {numbers:,} weights, {kind}"
+
+
+_DETAILS = {"joint": _describe_joint, "cen": _describe_cen, "ccnf": _describe_ccnf, "svr": _describe_svr}
+
+
+def _type(weights: Tensor) -> str:
+    """The number type of weights."""
+    return str(weights.dtype).removeprefix("torch.")
+
+
+def _views(count: int) -> str:
+    """A number of views."""
+    return f"{count} view{'' if count == 1 else 's'}" if count else "none"
+
+
+def _views_at(orientations: Tensor) -> str:
+    """Views (V, 3), radians, by their yaw in degrees."""
+    yaws = ", ".join(f"{math.degrees(yaw):.0f}" for yaw in orientations[:, 1].tolist())
+    return f"{_views(len(orientations))} at yaw {yaws}"
+
+
+def info(bundle: Bundle) -> None:
+    """Print what is inside a bundle. That is its shape model, experts, what it was made from, and its licence."""
+    with failures_exit_with(1):
+        contents = load_bundle(bundle)
+        for line in (*describe(contents, bundle), *describe_sources(contents)):
+            say(line)

@@ -1,0 +1,195 @@
+"""``clnf-torch refine``: mends the landmarks that another method found in a video."""
+
+import contextlib
+import csv
+import io
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, TypedDict
+
+import torch
+import typer
+from torch import Tensor
+
+from clnf_torch.cli.console import complain, failures_exit_with, finishing_first, notice
+from clnf_torch.cli.options import STDOUT, Device, Model, NumericsChoice, Preset, PresetName, device_named
+from clnf_torch.cli.progress import counting_bar
+from clnf_torch.cli.video import VideoFile
+from clnf_torch.cli.video_frames import Frame, FrameFolder, FrameSource, VideoError, ahead
+from clnf_torch.export.files import growing_file
+from clnf_torch.pipeline import LandmarkDetector, load
+from clnf_torch.quality import RefinementStatistics, refine_landmarks
+from clnf_torch.quality.repair import neighbours
+
+FRAME, IDENTITY = "frame", "face_id"
+COLUMNS = [f"{axis}_{point}" for axis in "xy" for point in range(68)]
+
+
+class TableError(ValueError):
+    """A table that cannot be used; its text is one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LandmarkTable:
+    """The rows as they were read, and what they say."""
+
+    names: list[str]  # of the columns
+    rows: list[list[str]]  # B rows
+    frame: Tensor  # (B,) int64, the first frame being 0
+    identity: Tensor  # (B,) int64
+    landmarks: Tensor  # (B, 68, 2) float64 pixels; NaN where a cell is empty
+
+    def text(self, landmarks: Tensor, changed: Tensor) -> str:
+        """The table with other landmarks (B, 68, 2) in the rows (B,) that changed; the rest is as it was."""
+        places, written = [self.names.index(name) for name in COLUMNS], io.StringIO()
+        lines = csv.writer(written, lineterminator="\n")
+        lines.writerow(self.names)
+        for row, other, points in zip(self.rows, changed.tolist(), landmarks, strict=True):
+            cells = list(row)
+            for place, value in zip(places, points.mT.flatten().tolist() if other else (), strict=other):
+                cells[place] = f"{value:.3f}"
+            lines.writerow(cells)
+        return written.getvalue()
+
+
+def read_table(path: Path) -> LandmarkTable:
+    """A table with a column ``frame``, counted from 1, maybe ``face_id``, and ``x_0`` to ``x_67``, ``y_0`` to ``y_67``.
+
+    Raises:
+        TableError: A column is missing, or a cell holds no number; says which and where.
+        OSError: It cannot be read.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        lines = csv.reader(file)
+        names = [name.strip() for name in next(lines, [])]
+        rows = [row for row in lines if row]
+    missing = [name for name in (FRAME, *COLUMNS) if name not in names]
+    if missing:
+        raise TableError(f"{path}: expected columns frame, x_0 to x_67 and y_0 to y_67, found no {missing[0]}")
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(names):
+            raise TableError(f"{path}: row {number} has {len(row)} cells for {len(names)} columns")
+    values = torch.tensor([_column(path, names, rows, name) for name in COLUMNS], dtype=torch.float64)
+    frame = torch.tensor(_column(path, names, rows, FRAME), dtype=torch.float64)
+    identity = _column(path, names, rows, IDENTITY) if IDENTITY in names else [0.0] * len(rows)
+    return LandmarkTable(
+        names=names,
+        rows=rows,
+        frame=frame.nan_to_num(0).long() - 1,
+        identity=torch.tensor(identity, dtype=torch.float64).nan_to_num(0).long(),
+        landmarks=values.view(2, 68, len(rows)).permute(2, 1, 0).contiguous(),
+    )
+
+
+def _column(path: Path, names: list[str], rows: list[list[str]], name: str) -> list[float]:
+    """The numbers of a column; NaN for empty cells."""
+    place, numbers = names.index(name), []
+    for row, cells in enumerate(rows, start=2):
+        try:
+            numbers.append(float(cells[place].strip() or "nan"))
+        except ValueError:
+            raise TableError(f"{path}: row {row}, {name}: expected a number, found {cells[place]!r}") from None
+    return numbers
+
+
+def refine(
+    video: Annotated[Path, typer.Argument(metavar="VIDEO|DIR", help="A video, or a folder of frames.")],
+    model: Model,
+    landmarks: Annotated[
+        Path, typer.Option(metavar="FILE.csv", help="Landmarks of another method: frame, x_0 to x_67, y_0 to y_67.")
+    ],
+    csv: Annotated[Path, typer.Option(metavar="FILE|-", help="Write the table with mended landmarks; - is stdout.")],
+    preset: PresetName = Preset.default,
+    multi_view: Annotated[
+        bool, typer.Option("--multi-view/--no-multi-view", help="Try eleven head rotations on every poor face.")
+    ] = True,
+    keep_good: Annotated[
+        bool, typer.Option("--keep-good/--no-keep-good", help="Leave good landmarks of poor faces where they are.")
+    ] = True,
+    numerics: NumericsChoice = None,
+    device: Device = "cpu",
+    batch: Annotated[int, typer.Option(min=1, help="Frames that are worked on together.")] = 16,
+) -> None:
+    """Mend another method's landmarks: those that cannot be right are fitted again, the others stay as they are."""
+    with failures_exit_with(1), finishing_first() as stop_if_asked:
+        where = device_named(device)
+        try:
+            table = read_table(landmarks)
+            source: FrameSource = FrameFolder(video) if video.is_dir() else VideoFile(video)
+        except (TableError, VideoError) as error:
+            complain(error)
+            raise typer.Exit(1) from None
+        how = _Settings(preset=preset.value, multi_view=multi_view, keep_good=keep_good)
+        mend = _Mender(load(model, where, numerics=numerics), how, table)
+        frames = ahead(source)
+        with contextlib.closing(frames), counting_bar(source.count, "frames", stop_if_asked) as done:
+            while some := list(islice(frames, batch)):
+                mend(some)
+                done(len(some))
+        _write(csv, table.text(mend.refined, mend.refitted))
+        for line in str(mend.statistics).splitlines():
+            notice(line)
+        if source.problem:
+            complain(source.problem)
+            raise typer.Exit(1)
+
+
+class _Settings(TypedDict):
+    """Arguments of `refine_landmarks` that are the same for all frames."""
+
+    preset: str
+    multi_view: bool
+    keep_good: bool
+
+
+class _Mender:
+    """Refines the rows of a table, frames after frames.
+
+    Args:
+        detector: Fits.
+        how: Settings of the fits.
+        table: The rows.
+    """
+
+    def __init__(self, detector: LandmarkDetector, how: _Settings, table: LandmarkTable) -> None:
+        self.detector, self.how, self.table = detector, how, table
+        self.refined, self.refitted = table.landmarks.clone(), torch.zeros(len(table.rows), dtype=torch.bool)
+        self.statistics = RefinementStatistics()
+        self._previous, self._following = neighbours(table.landmarks, table.frame, table.identity)
+        self._first = 0
+
+    def __call__(self, frames: list[Frame]) -> None:
+        """Refines the rows of the next frames; those of damaged ones stay as they are."""
+        first, self._first = self._first, self._first + len(frames)
+        sound = [number for number, frame in enumerate(frames) if frame.picture is not None]
+        place = torch.full((len(frames),), -1)
+        place[sound] = torch.arange(len(sound))
+        inside = (self.table.frame >= first) & (self.table.frame < self._first)
+        frame = torch.where(inside, place[(self.table.frame - first).clamp(0, len(frames) - 1)], -1)
+        rows = (frame >= 0).nonzero().squeeze(1)
+        if len(rows):
+            self._refine(torch.stack([one.picture for one in frames if one.picture is not None]), rows, frame[rows])
+
+    def _refine(self, pictures: Tensor, rows: Tensor, frame: Tensor) -> None:
+        """Refines some rows in their pictures."""
+        done = refine_landmarks(
+            self.detector,
+            pictures,
+            self.table.landmarks[rows],
+            frame,
+            previous=self._previous[rows],
+            following=self._following[rows],
+            **self.how,
+        )
+        self.refined[rows], self.refitted[rows] = done.landmarks, done.refitted.cpu()
+        self.statistics += done.statistics
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes a file, or to stdout."""
+    if path == STDOUT:
+        typer.echo(text, nl=False)
+        return
+    with growing_file(path) as file:
+        file.write(text.encode("utf-8"))

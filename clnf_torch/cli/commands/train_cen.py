@@ -1,0 +1,108 @@
+"""``clnf-torch train cen``: CEN patch experts from annotated faces."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clnf_torch.cli.annotated_faces import (
+    Data,
+    HoldOut,
+    Light,
+    Out,
+    Seed,
+    Split,
+    Work,
+    mirror_of,
+    read_faces,
+    retrained,
+    source_of,
+)
+from clnf_torch.cli.console import failures_exit_with, finishing_first, notice, say
+from clnf_torch.cli.options import Device, device_named
+from clnf_torch.cli.progress import counting_bar
+from clnf_torch.models.archive import save_archive
+from clnf_torch.models.bundle import build_model, default_bundle, load_bundle
+from clnf_torch.models.pdm import PDM
+from clnf_torch.training.augmentation.photometric import Spoiling
+from clnf_torch.training.bundles import RESEARCH_USE
+from clnf_torch.training.cen import CenConfig
+from clnf_torch.training.cen_recipe import (
+    OPENFACE_SCALES,
+    CenRecipe,
+    CenScale,
+    calibrated,
+    cen_bundle,
+    train_cen,
+    unseen_faces,
+)
+from clnf_torch.training.data.crops import FaceCrops
+from clnf_torch.training.shape import read_prior
+from clnf_torch.training.trainer import keep_freed_memory
+
+SCALE_HELP = "Pixels per millimetre and widths of the hidden layers; may be repeated. OpenFace's four if left out."
+
+
+def cen(
+    data: Data,
+    out: Out,
+    work: Work = None,
+    split: Split = None,
+    shape: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Shape model: a bundle's, or one begun from ICT-FaceKit's .npz.")
+    ] = None,
+    train_the_shape: Annotated[
+        bool, typer.Option("--train-shape", help="Train the shape model on the faces too, from --shape on.")
+    ] = False,
+    scale: Annotated[list[str] | None, typer.Option(metavar="SCALE:WIDTHS", help=SCALE_HELP)] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="How often every face is shown eleven times.")] = 25,
+    rate: Annotated[float, typer.Option(help="Learning rate; 1e-3 learns from few faces sooner.")] = 5e-5,
+    least_faces: Annotated[int, typer.Option(min=1, help="Views with fewer are left to their neighbours.")] = 40,
+    hold_out: HoldOut = 10,
+    light: Light = True,
+    marked: Annotated[float, typer.Option(min=0, max=1, help="Share of the faces with pen markings.")] = 0.0,
+    licence: Annotated[str, typer.Option(metavar="TEXT", help="Terms of use, kept in the bundle.")] = RESEARCH_USE,
+    seed: Seed = 0,
+    device: Device = "cpu",
+) -> None:
+    """Train OpenFace's kind of patch experts (CEN) by the recipe of its authors. Ctrl-C keeps what is done."""
+    scales = _scales(scale)
+    with failures_exit_with(1), finishing_first() as stop_if_asked:
+        keep_freed_memory()
+        faces, crops = read_faces(data, split, hold_out, device_named(device))
+        pdm = _shape(shape or default_bundle(), crops, train_the_shape)
+        training = CenConfig(epochs=epochs, rate=rate, spoiling=Spoiling(light=light, marked=marked))
+        recipe = CenRecipe(scales=scales, training=training, least_faces=least_faces, held_out=hold_out, seed=seed)
+        with counting_bar(None, "epochs", stop_if_asked) as done:
+            model = train_cen(crops, pdm, mirror_of(crops), recipe, work, _reporting(done), notice)
+        model = calibrated(model, unseen_faces(crops, pdm, hold_out), seed)
+        save_archive(cen_bundle(model, [source_of(faces, data)], licence), out)
+        say(f"{out}: trained on {len(faces)} faces; clnf-torch evaluate tells how good it is")
+
+
+def _scales(texts: list[str] | None) -> tuple[CenScale, ...]:
+    """The scales of `--scale`, coarse to fine."""
+    try:
+        chosen = tuple(sorted((CenScale.named(text) for text in texts or ()), key=lambda scale: scale.scale))
+    except ValueError as error:
+        raise typer.BadParameter(f"--scale {error}") from None
+    return chosen or OPENFACE_SCALES
+
+
+def _shape(path: Path, crops: FaceCrops, trained: bool) -> PDM:
+    """The shape model of a bundle; or one trained on the faces, from a bundle's or a blendshape model's shapes on."""
+    if path.suffix == ".npz" or trained:
+        return retrained(read_prior(path), crops)
+    return build_model(load_bundle(path)).pdm
+
+
+def _reporting(done: Callable[[int], None]) -> Callable[[str, int, int, float], None]:
+    """Counts epochs, and says how good a view is when it is trained."""
+
+    def report(what: str, epoch: int, epochs: int, good: float) -> None:
+        if epoch == epochs:
+            notice(f"{what}: squared correlation {good:.3f} on held-out faces")
+        done(1)
+
+    return report

@@ -1,0 +1,96 @@
+"""``clnf-torch train finetune``: the experts of a bundle learn on from annotated faces."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clnf_torch.cli.annotated_faces import (
+    Data,
+    HoldOut,
+    Light,
+    Out,
+    Seed,
+    Split,
+    Work,
+    mirror_of,
+    read_faces,
+    retrained,
+    source_of,
+)
+from clnf_torch.cli.console import complain, failures_exit_with, finishing_first, say
+from clnf_torch.cli.options import Device, Model, device_named
+from clnf_torch.cli.progress import counting_bar
+from clnf_torch.models.archive import save_archive
+from clnf_torch.models.bundle import build_model, load_bundle
+from clnf_torch.models.landmark_model import LandmarkModel
+from clnf_torch.pipeline import LandmarkDetector
+from clnf_torch.training.augmentation.photometric import Spoiling
+from clnf_torch.training.end_to_end import EndToEndConfig, train_end_to_end
+from clnf_torch.training.finetune import SUITABLE, distinct_experts, fine_tune, frontal_first, tuned_bundle
+from clnf_torch.training.shape_gaussian import MIRROR_68, ShapeGaussian
+from clnf_torch.training.trainer import keep_freed_memory, learnable_experts
+from clnf_torch.training.tuning import TuningConfig
+
+SLACK = 0.3  # millimetres: a few modes more, for what the old shapes cannot do; with none there could only be fewer
+MARKED_HELP = "Share of the faces with pen markings; if left out 0.5 for joint experts, 0 for CEN."
+
+
+def finetune(
+    data: Data,
+    out: Out,
+    model: Model,
+    work: Work = None,
+    split: Split = None,
+    shape: Annotated[bool, typer.Option("--shape", help="Train the shape model too, from the old one on.")] = False,
+    epochs: Annotated[int, typer.Option(min=0, help="How often every face is shown.")] = 5,
+    rate: Annotated[float, typer.Option(help="Learning rate.")] = 1e-5,
+    through_the_fit: Annotated[
+        int, typer.Option(metavar="STEPS", min=0, help="Steps of all scales together through the whole fit afterwards.")
+    ] = 0,
+    hold_out: HoldOut = 10,
+    light: Light = True,
+    marked: Annotated[float | None, typer.Option(min=0, max=1, help=MARKED_HELP)] = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+) -> None:
+    """Tune a bundle's experts, joint ones or CEN, on other faces. What does not help held-out faces is taken back."""
+    with failures_exit_with(1), finishing_first() as stop_if_asked:
+        keep_freed_memory()
+        where, content = device_named(device), load_bundle(model)
+        tuned = build_model(content).to(where)
+        _check_family(tuned, model)
+        faces, crops = read_faces(data, split, hold_out, where)
+        if shape:
+            tuned.pdm = retrained(ShapeGaussian.of_pdm(tuned.pdm.cpu()), crops, SLACK)
+        crops = frontal_first(crops, tuned.pdm)
+        suitable = SUITABLE[tuned.family]
+        spoiling = Spoiling(light=light, marked=suitable.spoiling.marked if marked is None else marked)
+        config = replace(suitable, epochs=epochs, rate=rate, held_out=hold_out, spoiling=spoiling, seed=seed)
+        steps = epochs * len(distinct_experts(tuned)) + through_the_fit
+        with counting_bar(steps, "steps", stop_if_asked) as done:
+            result = fine_tune(tuned, crops, mirror_of(crops), config, work, lambda *_: done(1))
+            for size, before, after in zip(result.scales, result.before, result.after, strict=True):
+                say(f"scale {size:g}: error of the response maps {before:.5f}, now {after:.5f}")
+            if through_the_fit:
+                learnable_experts(tuned)
+                detector = LandmarkDetector(tuned, "exact")
+                errors = train_end_to_end(detector, crops, _together(config, through_the_fit), lambda *_: done(1))
+                say("error of the landmarks {:.4f} of the face's size, now {:.4f}".format(*errors))
+        save_archive(tuned_bundle(content, tuned.cpu(), source_of(faces, data)["name"]), out)
+        say(f"{out}: tuned on {len(faces)} faces; clnf-torch evaluate tells how good it is")
+
+
+def _check_family(model: LandmarkModel, path: Path) -> None:
+    """Refuses what cannot be tuned here."""
+    if model.family not in SUITABLE or model.pdm.num_landmarks != len(MIRROR_68):
+        found = f"{model.pdm.num_landmarks} landmarks and {model.family!r} experts"
+        complain(f"{path}: it has {found}; models of 68 and {' or '.join(map(repr, SUITABLE))} can be tuned")
+        raise typer.Exit(1)
+
+
+def _together(config: TuningConfig, steps: int) -> EndToEndConfig:
+    """The same settings for the training through the fit."""
+    common = {name: getattr(config, name) for name in ("batch", "rate", "held_out", "spoiling", "seed")}
+    return EndToEndConfig(steps=steps, **common)

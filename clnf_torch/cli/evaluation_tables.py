@@ -1,0 +1,169 @@
+"""Cumulative error curves as a picture: the one file that imports matplotlib, when it is needed."""
+
+import csv
+import importlib.util
+import io
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from torch import Tensor
+
+from clnf_torch.cli.options import STDOUT
+from clnf_torch.models.archive import write_atomically
+from clnf_torch.training.data.annotations import Annotations
+from clnf_torch.training.evaluation import FoundFaces
+from clnf_torch.training.metrics import (
+    ALL_POINTS,
+    FAILED,
+    FAR_OFF,
+    INNER_POINTS,
+    Scores,
+    cumulative_curve,
+    face_errors,
+    score,
+)
+
+POINTS = {"68": ALL_POINTS, "51": INNER_POINTS}  # with and without the jaw
+ROWS = {
+    "mean": "mean error",
+    "median": "median error",
+    "percentile_90": "90th percentile",
+    "failed": "above 0.08",
+    "far_off": "above 0.10",
+    "area": "area to 0.08",
+}
+SHARES = ("failed", "far_off")
+WORST = 10  # faces that are named on the screen
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One pass over the faces."""
+
+    name: str  # "unmarked" or "marked"
+    found: FoundFaces
+    errors: dict[str, Tensor]  # (F,) by the keys of POINTS
+    scores: dict[str, Scores]
+
+    @staticmethod
+    def of(name: str, found: FoundFaces, truth: Tensor) -> "Run":
+        """The numbers of landmarks that were found where others (F, 68, 2) are true."""
+        errors = {key: face_errors(found.landmarks, truth, points) for key, points in POINTS.items()}
+        return Run(name=name, found=found, errors=errors, scores={key: score(some) for key, some in errors.items()})
+
+
+def score_table(runs: Sequence[Run]) -> Table:
+    """The numbers side by side; of two runs their ratio too."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for key in POINTS:
+        for run in runs:
+            table.add_column(f"{key} points" if run is runs[0] else run.name, justify="right")
+        if len(runs) > 1:
+            table.add_column("ratio", justify="right")
+    for field, label in ROWS.items():
+        table.add_row(label, *_cells(runs, field))
+    return table
+
+
+def _cells(runs: Sequence[Run], field: str) -> Iterator[str]:
+    """The cells of a row."""
+    for key in POINTS:
+        values = [getattr(run.scores[key], field) for run in runs]
+        yield from (f"{value:.1%}" if field in SHARES else f"{value:.4f}" for value in values)
+        if len(values) > 1:
+            yield f"{values[1] / values[0]:.2f}" if values[0] else "-"
+
+
+def failures(run: Run, faces: Annotations) -> Iterator[str]:
+    """Lines on the faces that are far off, the worst first."""
+    errors = run.errors["68"]
+    worst = [row for row in errors.argsort(descending=True).tolist() if errors[row] > FAR_OFF]
+    if not worst:
+        return
+    yield f"{run.name}: {len(worst)} of {len(faces)} faces with an error above {FAR_OFF:.2f}, the worst first"
+    for row in worst[:WORST]:
+        yield f"  {'not found' if errors[row].isinf() else f'{errors[row]:9.4f}'}  {faces.pictures[row]}"
+    if len(worst) > WORST:
+        yield f"  and {len(worst) - WORST} more; --errors FILE.csv lists every face"
+
+
+def write_scores(path: Path, runs: Sequence[Run], head: Mapping[str, Any]) -> None:
+    """Writes all numbers as JSON, or prints them if the path is "-"; those that are not finite are null."""
+    numbers = {run.name: {key: _plain(scores) for key, scores in run.scores.items()} for run in runs}
+    text = json.dumps({**head, "runs": numbers}, indent=1, allow_nan=False)
+    if path == STDOUT:
+        typer.echo(text)
+        return
+    with write_atomically(path) as file:
+        file.write(text.encode("ascii") + b"\n")
+
+
+def _plain(scores: Scores) -> dict[str, float | int | None]:
+    """Numbers by name."""
+    return {name: value if math.isfinite(value) else None for name, value in asdict(scores).items()}
+
+
+def write_errors(path: Path, runs: Sequence[Run], faces: Annotations) -> None:
+    """Writes a line for every face: its picture and, for each run, errors and success; "inf" where it was not found."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = [f"{run.name}_{what}" for run in runs for what in (*(f"error_{key}" for key in POINTS), "success")]
+    writer.writerow(["picture", "split", *names])
+    for row, (picture, split) in enumerate(zip(faces.pictures, faces.split, strict=True)):
+        values = [
+            value
+            for run in runs
+            for value in (*(f"{errors[row]:.6f}" for errors in run.errors.values()), int(run.found.success[row]))
+        ]
+        writer.writerow([picture, split, *values])
+    with write_atomically(path) as file:
+        file.write(text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+KINDS = (".png", ".svg", ".pdf")
+UPTO = 0.15  # the largest error of a drawn curve
+
+
+def check_plots(option: str, path: Path) -> None:
+    """Refuses to draw curves where that would fail in the end.
+
+    Raises:
+        typer.BadParameter: matplotlib is not installed, or the file is of no kind that it writes here.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise typer.BadParameter(f"{option} needs matplotlib: pip install 'clnf-torch[training]'")
+    if path.suffix.lower() not in KINDS:
+        raise typer.BadParameter(f"{option} {path}: give a name that ends with {', '.join(KINDS)}")
+
+
+def draw_curves(path: Path, curves: Mapping[str, Tensor], title: str) -> None:
+    """Draws the share of faces below every error.
+
+    Args:
+        path: The file to write; its suffix is one of `KINDS`.
+        curves: Errors (B,) by what the curve is called.
+        title: Above the curves.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    for name, errors in curves.items():
+        axes.plot(*cumulative_curve(errors, UPTO), label=name)
+    axes.axvline(FAILED, color="0.7", linewidth=0.8, linestyle=":")
+    axes.set(xlim=(0, UPTO), ylim=(0, 1), title=title)
+    axes.set(xlabel="mean error / distance of the outer eye corners", ylabel="share of the faces")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    picture = io.BytesIO()
+    figure.savefig(picture, format=path.suffix[1:].lower(), dpi=150)
+    with write_atomically(path) as file:
+        file.write(picture.getvalue())

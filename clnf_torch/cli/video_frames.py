@@ -1,0 +1,168 @@
+"""Frames of a video, whatever holds them: a file, or a folder of numbered pictures."""
+
+import contextlib
+import functools
+import queue
+import re
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import NoReturn, Protocol, TypeVar
+
+from torch import Tensor
+
+from clnf_torch.cli.images import PictureError, read_picture
+
+FOLDER_RATE = Fraction(30)  # frames per second of a folder, which does not say
+PICTURES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+READ_AHEAD = 4  # frames that wait to be used; each takes three bytes per pixel
+
+Item = TypeVar("Item")
+
+
+class VideoError(ValueError):
+    """A video that cannot be read; its text is one line."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame of a video."""
+
+    time: float  # seconds since the first frame
+    picture: Tensor | None  # (3, H, W) RGB, uint8; None where it is damaged
+
+
+class FrameSource(Protocol):
+    """A video: what is known of it beforehand, and its frames, read once from the first to the last."""
+
+    problem: str | None  # what was wrong with it, in a line, when it has been read
+
+    @property
+    def path(self) -> Path:
+        """The file or folder."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        ...
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        ...
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames per second, on average."""
+        ...
+
+    @property
+    def count(self) -> int | None:
+        """Number of frames, as far as it is known."""
+        ...
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The frames in order of time, all of one size."""
+        ...
+
+
+class FrameFolder:
+    """A folder of pictures, in the order of the numbers in their names.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        VideoError: It holds no picture that can be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        files = [file for file in path.iterdir() if file.suffix.lower() in PICTURES and not file.name.startswith(".")]
+        self.path, self.files = path, sorted(files, key=natural_order)
+        self.rate, self.count = FOLDER_RATE, len(self.files)
+        self.problem: str | None = None
+        self.height, self.width = self._size()
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Every picture; those that cannot be read, or have another size than the first, are damaged frames."""
+        first, damaged = "", 0
+        for number, file in enumerate(self.files):
+            picture: Tensor | None = None
+            try:
+                picture = self._read(file)
+            except PictureError as error:
+                first, damaged = first or str(error), damaged + 1
+                self.problem = f"{self.path}: {damaged} of {self.count} pictures cannot be used, the first: {first}"
+            yield Frame(float(number / self.rate), picture)
+
+    def _size(self) -> tuple[int, int]:
+        """Height and width of the first picture that can be read."""
+        found = "no pictures"
+        for file in self.files:
+            try:
+                picture = read_picture(file)
+            except PictureError as error:
+                found = str(error)
+            else:
+                return picture.shape[1], picture.shape[2]
+        raise VideoError(f"{self.path}: expected a folder of pictures, found {found}")
+
+    def _read(self, file: Path) -> Tensor:
+        """A picture of the folder's size."""
+        picture = read_picture(file)
+        height, width = picture.shape[1:]
+        if (height, width) != (self.height, self.width):
+            raise PictureError(f"{file}: is {width} x {height} pixels, not {self.width} x {self.height} as the first")
+        return picture
+
+
+def natural_order(path: Path) -> tuple[list[tuple[int, str]], str]:
+    """A key that sorts names by the numbers in them: 2.png before 10.png."""
+    words = re.findall(r"[0-9]+|[^0-9]+", path.name)
+    return [(int(word), "") if word[0] in "0123456789" else (-1, word) for word in words], path.name
+
+
+def ahead(items: Iterable[Item], depth: int = READ_AHEAD) -> Generator[Item, None, None]:
+    """The same items, made in a thread of their own while the caller is busy with earlier ones.
+
+    Args:
+        items: Read in the other thread alone; an error there is raised here, after the items before it.
+        depth: Items that may wait.
+    """
+    waiting: queue.Queue[Callable[[], Item] | None] = queue.Queue(depth)  # what gives an item or raises; None: the end
+    stopped = threading.Event()
+
+    def put(item: Callable[[], Item] | None) -> None:
+        while not stopped.is_set():
+            with contextlib.suppress(queue.Full):
+                return waiting.put(item, timeout=0.1)
+
+    def work() -> None:
+        try:
+            for item in items:
+                put(functools.partial(_same, item))
+                if stopped.is_set():
+                    return
+        except Exception as error:
+            put(functools.partial(_raise, error))
+        put(None)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while (give := waiting.get()) is not None:
+            yield give()
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def _same(item: Item) -> Item:
+    return item
+
+
+def _raise(error: Exception) -> NoReturn:
+    raise error

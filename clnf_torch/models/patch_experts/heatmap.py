@@ -1,0 +1,177 @@
+"""Joint experts: the experts of all landmarks as one network that sees the whole face at once."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, pad
+
+from clnf_torch.models.numerics import Numerics
+from clnf_torch.models.patch_experts.base import CutAreas, Experts
+
+STEM = 5  # side of the first filters
+LEAST_DEVIATION = 1.0  # grey levels; a picture flatter than this is not made more contrasty
+
+
+class HeatMapNetwork(nn.Module):
+    """Maps of scores at half the resolution of the picture.
+
+    The picture is halved again and again, so that the deepest layers see the whole face, and brought back with what
+    each size knew before.
+
+    Args:
+        landmarks: Number N of maps.
+        widths: Channels at 1/2, 1/4, 1/8, ... of the picture's side; the picture's side must be divisible by
+            2 to the power of their number.
+        normalised: With batch normalisation, as it is trained; otherwise with biases, see `folded`.
+    """
+
+    def __init__(self, landmarks: int, widths: Sequence[int], normalised: bool = True) -> None:
+        super().__init__()
+        self.landmarks, self.widths = landmarks, tuple(widths)
+        self.stem = _convolution(1, widths[0], STEM, normalised, stride=2)
+        self.down = nn.ModuleList(
+            nn.Sequential(_convolution(wide, wider, 3, normalised, stride=2), _Residual(wider, normalised))
+            for wide, wider in pairwise(widths)
+        )
+        self.deepest = _Residual(widths[-1], normalised)
+        upwards = list(pairwise(reversed(self.widths)))
+        self.narrow = nn.ModuleList(nn.Conv2d(wider, wide, 1) for wider, wide in upwards)
+        self.up = nn.ModuleList(_convolution(wide, wide, 3, normalised) for _, wide in upwards)
+        self.head = nn.Conv2d(widths[0], landmarks, 1)
+
+    def forward(self, grey: Tensor) -> Tensor:
+        """Scores (B, N, A/2, A/2) of grey pictures (B, A, A); each picture's own brightness and contrast are lost."""
+        deviation, mean = torch.std_mean(grey, (-2, -1), keepdim=True)
+        maps = self.stem(((grey - mean) / deviation.clamp(min=LEAST_DEVIATION))[:, None])
+        levels = [maps]
+        for down in self.down:
+            maps = down(maps)
+            levels.append(maps)
+        maps = self.deepest(levels.pop())
+        for narrow, up in zip(self.narrow, self.up, strict=True):
+            maps = up(interpolate(narrow(maps), scale_factor=2, mode="nearest") + levels.pop())
+        return self.head(maps)
+
+    def channels_last(self) -> "HeatMapNetwork":
+        """This network, its filters in the order of numbers in which convolutions are fastest."""
+        for parameter in self.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        return self
+
+    def folded(self) -> "HeatMapNetwork":
+        """The same network for use, its batch normalisations folded into the convolutions before them."""
+        plain = HeatMapNetwork(self.landmarks, self.widths, normalised=False)
+        named = dict(self.named_modules())
+        with torch.no_grad():
+            for name, convolution in plain.named_modules():
+                if isinstance(convolution, nn.Conv2d):
+                    followed = named.get(_next_name(name))
+                    _fold(convolution, named[name], followed if isinstance(followed, nn.BatchNorm2d) else None)
+        return plain.eval()
+
+
+class _Residual(nn.Module):
+    """Two convolutions whose result is added to what they were given."""
+
+    def __init__(self, width: int, normalised: bool) -> None:
+        super().__init__()
+        self.first = _convolution(width, width, 3, normalised)
+        self.second = _convolution(width, width, 3, normalised)[:-1]
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps (B, C, H, H) of the same shape."""
+        return torch.relu(maps + self.second(self.first(maps)))
+
+
+def _convolution(inputs: int, outputs: int, side: int, normalised: bool, stride: int = 1) -> nn.Sequential:
+    """Convolution, batch normalisation (or its place) and ReLU."""
+    convolution = nn.Conv2d(inputs, outputs, side, stride=stride, padding=side // 2, bias=not normalised)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs) if normalised else nn.Identity(), nn.ReLU())
+
+
+def _next_name(name: str) -> str:
+    """The name of the module after one in a sequence: "up.0.0" -> "up.0.1"."""
+    parent, _, place = name.rpartition(".")
+    return f"{parent}.{int(place) + 1}" if place.isdigit() else ""
+
+
+def _fold(into: nn.Conv2d, convolution: nn.Module, norm: nn.BatchNorm2d | None) -> None:
+    """Writes a convolution, and the normalisation after it, into another convolution."""
+    assert isinstance(convolution, nn.Conv2d) and into.bias is not None
+    weight = convolution.weight
+    bias = weight.new_zeros(len(weight)) if convolution.bias is None else convolution.bias
+    if norm is not None:
+        assert norm.running_var is not None and norm.running_mean is not None
+        gain = norm.weight / (norm.running_var + norm.eps).sqrt()
+        weight, bias = weight * gain[:, None, None, None], (bias - norm.running_mean) * gain + norm.bias
+    into.weight.copy_(weight)
+    into.bias.copy_(bias)
+
+
+ZOOM = 2  # the network looks at the face in this times the resolution of its maps
+CPU_FACES, CUDA_FACES = 16, 1024  # shown to the network at once
+
+
+class JointExperts(Experts):
+    """Experts that share all but their last layer, and with it what they know about faces.
+
+    A patch expert decides by a small patch whether its landmark lies there; what the rest of the face says about it
+    only comes in by the shape model. These see the face whole, upright in the reference frame. Each gives one map
+    over the face, the softmax of its scores: how probable it is that its landmark lies in a cell. The response map of a
+    landmark is the part of that map around where the landmark is thought to be.
+
+    Args:
+        scale: Of the maps, pixels per millimetre.
+        view_centers: Euler angles in radians, shape (V, 3).
+        visible: bool, shape (V, N).
+        confidence: Shape (V, N).
+        width: Side A of the area that the network looks at, in pixels of half a reference pixel.
+        network: Scores (B, N, A / 2, A / 2) for grey areas (B, A, A); column u of its maps lies at pixel 2 u.
+    """
+
+    def __init__(
+        self, scale: float, view_centers: Tensor, visible: Tensor, confidence: Tensor, width: int, network: nn.Module
+    ) -> None:
+        super().__init__(scale, view_centers, visible, confidence)
+        self.width, self.network = width, network
+
+    def around(
+        self, landmarks: Tensor, to_image: Tensor, view: Tensor, window: int, cut: CutAreas, numerics: Numerics
+    ) -> tuple[Tensor, Tensor]:
+        """Parts of the face's maps whose middles are the cells nearest to the landmarks; see `Experts.around`."""
+        middle = landmarks.mean(1, keepdim=True)
+        maps = self.maps(cut(middle, to_image / ZOOM, self.width, smooth=True)[:, 0])
+        origin = (self.width - 1) / (2 * ZOOM)  # the cell, not a whole one, at the middle of the area
+        from_middle = torch.linalg.solve_ex(to_image, (landmarks - middle).mT)[0].mT
+        nearest = (from_middle.detach() + origin).round().nan_to_num(0.0).clamp(0, maps.shape[-1] - 1)
+        responses = cut_windows(maps, nearest.long(), window) * self.visible[view, :, None, None]
+        return responses, middle + (nearest - origin) @ to_image.mT
+
+    def maps(self, areas: Tensor) -> Tensor:
+        """Probability of each landmark in every cell, shape (B, N, A / 2, A / 2), of areas (B, A, A)."""
+        if not len(areas):
+            return areas.new_zeros(0, self.visible.shape[1], self.width // ZOOM, self.width // ZOOM)
+        some = CPU_FACES if areas.device.type == "cpu" else CUDA_FACES
+        scores = torch.cat([self.network(block) for block in areas.split(some)])
+        return scores.flatten(2).softmax(-1).view(scores.shape)
+
+
+def cut_windows(maps: Tensor, middle: Tensor, window: int) -> Tensor:
+    """Square parts of maps.
+
+    Args:
+        maps: Shape (B, N, H, H).
+        middle: The cell (x, y) in the middle of each part, int64, shape (B, N, 2), inside the map.
+        window: Side R of the parts, odd.
+
+    Returns:
+        Shape (B, N, R, R); 0 outside the maps.
+    """
+    reach = window // 2
+    padded = pad(maps, (reach, reach, reach, reach))
+    steps = torch.arange(window, device=maps.device)
+    cells = (middle[..., 1, None, None] + steps[:, None]) * padded.shape[-1] + middle[..., 0, None, None] + steps
+    return padded.flatten(2).gather(2, cells.flatten(2)).view(*maps.shape[:2], window, window)

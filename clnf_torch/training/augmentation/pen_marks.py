@@ -1,0 +1,122 @@
+"""Surgical pen markings of our own design on pictures of faces, batched and on the pictures' device.
+
+Patch experts that follow the texture of skin are drawn to pen lines; experts that were trained with them are less so.
+"""
+
+import torch
+from torch import Tensor
+
+from clnf_torch.geometry.gray import BLUE, GREEN, RED
+from clnf_torch.training.augmentation.pen_strokes import Faces, Strokes, long_strokes, places, short_strokes
+from clnf_torch.training.augmentation.random import Dice
+from clnf_torch.training.augmentation.rasterize import Segments, lay_ink
+
+PENS = 2  # on each face; most strokes are drawn with the first
+INKS = (
+    (70, 40, 130), (95, 30, 120), (30, 40, 120), (20, 60, 160), (25, 25, 30), (45, 50, 70),
+    (20, 90, 60), (10, 110, 110), (150, 30, 40), (110, 60, 30), (225, 225, 215),
+)  # RGB: violets, blues, blacks, greens, red, brown, white  # fmt: skip
+
+
+def draw_markings(pictures: Tensor, landmarks: Tensor, generator: torch.Generator, share: float = 1.0) -> Tensor:
+    """Pictures of faces with lines, rings, crosses, arrows, hatchings and dots drawn on them.
+
+    Every face gets its own drawing: how much is drawn, where, how thick relative to the face, with which ink, in full
+    lines, dashes or dots.
+
+    Args:
+        pictures: Grey (B, H, W) or RGB (B, 3, H, W), one face each, uint8 or floating point in 0 to 255.
+        landmarks: Of the faces, pixels (x, y), shape (B, 68, 2). Faces with a NaN stay as they are.
+        generator: Decides about everything; on any device.
+        share: How many of the pictures are drawn on; the others stay as they are.
+
+    Returns:
+        New pictures, of the same shape and number type.
+    """
+    rows, (height, width) = pictures.shape[0], pictures.shape[-2:]
+    dice = Dice(generator, pictures.device)
+    busy = dice.uniform(0.3, 1, rows) * dice.chance(share, rows)
+    faces = Faces.of(landmarks.to(pictures.device, torch.float32), busy)
+    ink = lay_ink(_segments(faces, dice), rows * PENS, height, width).view(rows, PENS, height, width)
+    colour = _colours(dice, rows)
+    glaze = dice.uniform(0, 0.5, rows, PENS)  # how much the skin shows through even where all is covered
+    painted = pictures.to(torch.float32)
+    painted = painted if pictures.ndim == 4 else painted[:, None]
+    if pictures.ndim == 3:
+        colour = (colour @ colour.new_tensor([RED, GREEN, BLUE]) / (RED + GREEN + BLUE))[..., None]
+    for pen in range(PENS):
+        tint, through = colour[:, pen, :, None, None], glaze[:, pen, None, None, None]
+        wanted = painted * (through * tint / 255) + (1 - through) * tint
+        painted = torch.lerp(painted, wanted, ink[:, pen, None])
+    painted = painted.view(pictures.shape)
+    return painted.to(pictures.dtype) if pictures.is_floating_point() else painted.round().to(pictures.dtype)
+
+
+def _segments(faces: Faces, dice: Dice) -> Segments:
+    """All that is drawn, cut into short straight lines; the sheet of each is PENS * face + pen."""
+    rows = len(faces.landmarks)
+    thickness = dice.ratio(0.025, 0.1, rows, 1) * faces.size[:, :, 0, 0]
+    return _joined(
+        [
+            _inked(faces, long_strokes(faces, dice), thickness, dice, broken=0.45),
+            _inked(faces, short_strokes(faces, dice), thickness, dice, broken=0),
+            _inked(faces, _dots(faces, dice, 10), 2.5 * thickness, dice, broken=0),
+        ]
+    )
+
+
+def _dots(faces: Faces, dice: Dice, count: int) -> Strokes:
+    """Strokes without length."""
+    rows = len(faces.landmarks)
+    return Strokes(
+        points=places(faces, dice, count).expand(-1, -1, 2, -1), drawn=dice.chance(0.3 * faces.busy, rows, count)
+    )
+
+
+def _inked(faces: Faces, strokes: Strokes, thickness: Tensor, dice: Dice, broken: float) -> Segments:
+    """The segments of strokes, of a thickness (B, 1) that differs a little; such a share is drawn as dashes or dots."""
+    rows, count, points, _ = strokes.points.shape
+    start, end = strokes.points[:, :, :-1], strokes.points[:, :, 1:]
+    inked, dot = _broken(rows, count, points - 1, dice, broken)
+    radius = thickness * dice.ratio(0.7, 1.4, rows, count) / 2
+    opacity = dice.uniform(0.6, 1, rows, 1) * dice.uniform(0.85, 1, rows, count)
+    along = torch.linspace(0, 1, points - 1, device=dice.device)
+    wave = torch.sin(dice.uniform(2, 12, rows, count, 1) * along + dice.uniform(0, 6.3, rows, count, 1))
+    pressure = 1 - dice.uniform(0, 0.15, rows, count, 1) * (wave + 1)  # (B, S, P - 1)
+    softness = dice.uniform(1, 1.6, rows, 1).expand(-1, count)
+    pen = dice.chance(0.15, rows, count).long()
+    sheet = PENS * torch.arange(rows, device=dice.device)[:, None] + pen
+    chosen = (inked & strokes.drawn[..., None] & faces.size.isfinite()[..., 0]).nonzero(as_tuple=True)
+    stroke = chosen[:2]
+    dotted = dot[stroke]
+    return Segments(
+        start=start[chosen],
+        end=torch.where(dotted[:, None], start[chosen], end[chosen]),
+        radius=radius[stroke] * torch.where(dotted, 1.4, 1.0),
+        softness=softness[stroke],
+        opacity=opacity[stroke] * pressure[chosen],
+        sheet=sheet[stroke],
+    )
+
+
+def _broken(rows: int, count: int, parts: int, dice: Dice, share: float) -> tuple[Tensor, Tensor]:
+    """Which parts (B, S, P - 1) of strokes get ink, and which strokes (B, S) are made of dots."""
+    period = 2 + dice.choice(5, rows, count, 1)
+    place = torch.arange(parts, device=dice.device) % period
+    kind = dice.uniform(0, 1, rows, count, 1) / max(share, 1e-9)  # below a half dashes, below 1 dots, else full lines
+    dashed = place < (period * dice.uniform(0.35, 0.8, rows, count, 1)).clamp_min(1)
+    return torch.where(kind < 0.5, dashed, (kind > 1) | (place == 0)), ((kind >= 0.5) & (kind <= 1)).squeeze(-1)
+
+
+def _colours(dice: Dice, rows: int) -> Tensor:
+    """RGB of every pen, 0 to 255, shape (B, PENS, 3)."""
+    usual = torch.tensor(INKS, dtype=torch.float32, device=dice.device)[dice.choice(len(INKS), rows, PENS)]
+    any_colour = dice.uniform(0, 255, rows, PENS, 3)
+    colour = torch.where(dice.chance(0.1, rows, PENS, 1), any_colour, usual)
+    return (colour + dice.normal(15, rows, PENS, 3)).clamp(0, 255)
+
+
+def _joined(parts: list[Segments]) -> Segments:
+    """All segments of several kinds."""
+    names = ("start", "end", "radius", "softness", "opacity", "sheet")
+    return Segments(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})

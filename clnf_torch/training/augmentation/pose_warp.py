@@ -1,0 +1,96 @@
+"""Other heads and faces out of the annotated ones: turned a little further, and with other features.
+
+The shape model says where the landmarks of such a face would be, a thin-plate spline takes the picture along. A few
+hundred annotated faces so become as many as a training needs, turned heads among them, which are rare in photographs.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from clnf_torch.geometry.thin_plate import ThinPlate
+from clnf_torch.models.pdm import PDM, ShapeParams
+from clnf_torch.training.augmentation.random import Dice
+
+FARTHEST = (0.5, 0.7, torch.pi)  # radians; heads are not nodded, turned and tilted beyond, where pictures would fold
+KNOT = 6  # pixels between the places at which a spline is evaluated; in between it is interpolated
+SETTLING = 6  # steps until landmarks are where the interpolated spline takes them; few are not, where pictures fold
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bend:
+    """How far faces are bent: standard deviations."""
+
+    nod: float = 0.0  # radians
+    turn: float = 0.0  # radians
+    shape: float = 0.0  # of each shape coefficient, in standard deviations of the model
+    share: float = 0.7  # of the faces that are bent at all
+
+
+@dataclass(frozen=True)
+class BentFaces:
+    """B faces that nobody has photographed."""
+
+    params: ShapeParams
+    landmarks: Tensor  # (B, N, 2) pixels of their pictures
+    plate: ThinPlate  # from the pixels of their pictures to those of the photographs: by how much to move
+    photographed: Tensor  # (B, N, 2) landmarks, pixels of the photographs
+
+    def windows(self, linear: Tensor, corner: Tensor, width: int) -> tuple[Tensor, Tensor]:
+        """Where square windows of their pictures lie in the photographs.
+
+        Args:
+            linear: From pixels of the windows to pixels of the pictures, shape (B, 2, 2).
+            corner: First pixel of each window, pixels of the picture, shape (B, 2).
+            width: Side A of the windows, pixels.
+
+        Returns:
+            Positions (x, y) of the windows' pixels in the photographs, shape (B, A, A, 2), and where in the windows the
+            landmarks are then, shape (B, N, 2).
+        """
+        count = max(2, -(-width // KNOT))
+        coarse, fine = (_lattice(width, number).to(linear) for number in (count, width))
+        knots = torch.einsum("bij,yxj->byxi", linear, coarse) + corner[:, None, None]
+        moved = self.plate.at(knots.flatten(1, 2)).mT.unflatten(-1, (count, count))
+        between = torch.nn.functional.interpolate(moved, size=(width, width), mode="bilinear", align_corners=True)
+        positions = torch.einsum("bij,yxj->byxi", linear, fine) + corner[:, None, None] + between.movedim(1, -1)
+        return positions, self._settled(moved, linear, corner, width)
+
+    def _settled(self, moved: Tensor, linear: Tensor, corner: Tensor, width: int) -> Tensor:
+        """Landmarks in the windows, where a spline that is interpolated between knots has taken them."""
+        inverse = torch.linalg.inv(linear)
+        points = (self.landmarks - corner[:, None]) @ inverse.mT
+        for _ in range(SETTLING):
+            place = (2 / (width - 1) * points - 1)[:, :, None]
+            shift = torch.nn.functional.grid_sample(moved, place, padding_mode="border", align_corners=True)
+            found = points @ linear.mT + corner[:, None] + shift.squeeze(-1).mT
+            points = points + (self.photographed - found) @ inverse.mT
+        return points
+
+
+def bend(pdm: PDM, params: ShapeParams, landmarks: Tensor, how: Bend, dice: Dice) -> BentFaces:
+    """Bends faces.
+
+    Args:
+        pdm: The shape model.
+        params: Of the faces, B rows.
+        landmarks: Where their landmarks are, pixels, shape (B, N, 2).
+        how: How far.
+        dice: Decides.
+    """
+    count = len(params)
+    bent = dice.chance(how.share, count).to(params.scale)
+    turns = torch.stack([dice.normal(how.nod, count), dice.normal(how.turn, count), torch.zeros_like(bent)], -1)
+    farthest = torch.maximum(params.rotation.new_tensor(FARTHEST).expand_as(params.rotation), params.rotation.abs())
+    rotation = (params.rotation + bent[:, None] * turns).clamp(-farthest, farthest)
+    varied = dice.normal(how.shape, count, pdm.num_modes) * pdm.variances.sqrt() * bent[:, None]
+    other = ShapeParams(params.scale, rotation, params.translation, params.local + varied)
+    shifts = pdm.landmarks(other) - pdm.landmarks(params)
+    return BentFaces(other, landmarks + shifts, ThinPlate.through(landmarks + shifts, -shifts), landmarks)
+
+
+def _lattice(width: int, count: int) -> Tensor:
+    """Positions (x, y) of `count` by `count` places, evenly from the first to the last of `width` pixels."""
+    steps = torch.linspace(0, width - 1, count)
+    return torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1)

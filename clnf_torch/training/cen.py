@@ -1,0 +1,235 @@
+"""Trains the CEN experts of one view at one scale: all of its landmarks together, epoch by epoch."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clnf_torch.models.patch_experts.mlp_stack import ACTIVATIONS, ExpertStack
+from clnf_torch.training.augmentation.photometric import CLEAN, Spoiling
+from clnf_torch.training.augmentation.random import Dice
+from clnf_torch.training.data.cen_samples import SUPPORT, UprightFaces, ViewRows, epoch_of_patches
+
+NAMED_WIDTHS = {"coarse": (300, 100, 50), "fine": (500, 200, 100)}  # of OpenFace's two coarse and two fine scales
+FIRST_ANSWER = -2.0  # what fresh networks answer, before the last sigmoid: most patches lie beside their landmark
+
+
+def widths_named(text: str) -> tuple[int, ...]:
+    """Widths of hidden layers, by name ("coarse", "fine") or written out ("300-100-50").
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if text in NAMED_WIDTHS:
+        return NAMED_WIDTHS[text]
+    parts = text.split("-")
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ValueError(f"widths {text!r}: give {', '.join(NAMED_WIDTHS)}, or numbers such as 300-100-50")
+    return tuple(map(int, parts))
+
+
+def activations_of(widths: Sequence[int]) -> list[str]:
+    """ReLUs, then sigmoids in the last hidden layer and in the answer."""
+    return ["relu"] * (len(widths) - 1) + ["sigmoid"] * 2
+
+
+def fresh_stack(experts: int, inputs: int, widths: Sequence[int], generator: torch.Generator) -> ExpertStack:
+    """E networks that have learned nothing, on the CPU; their parameters ask for gradients.
+
+    Args:
+        experts: How many.
+        inputs: Pixels of a patch.
+        widths: Of the hidden layers.
+        generator: On the CPU.
+
+    Source:
+        Glorot, Bengio: Understanding the difficulty of training deep feedforward neural networks, AISTATS 2010.
+    """
+    weights, biases = [], []
+    for before, after in pairwise((inputs, *widths, 1)):
+        reach = (6 / (before + after)) ** 0.5
+        weights.append((torch.rand(experts, before, after, generator=generator) * 2 - 1) * reach)
+        biases.append(torch.zeros(experts, after))
+    weights[-1] = weights[-1].abs()
+    biases[-1] = FIRST_ANSWER - 0.5 * weights[-1].sum(1)  # the last hidden layer's sigmoids begin around 0.5
+    return ExpertStack(weights, biases, activations_of(widths)).requires_grad_()
+
+
+def answers(stack: ExpertStack, pixels: Tensor, dropout: float, generator: torch.Generator) -> Tensor:
+    """Answers (E, P) of all networks to their own patches (E, P, in), with such a share of hidden neurons silent.
+
+    The generator lies on the networks' device.
+    """
+    hidden = pixels
+    for weight, bias, activation in zip(stack.weights, stack.biases, stack.activations, strict=True):
+        if dropout and hidden is not pixels:
+            heard = torch.empty_like(hidden).bernoulli_(1 - dropout, generator=generator)
+            hidden = hidden * heard / (1 - dropout)
+        hidden = ACTIVATIONS[activation](torch.baddbmm(bias[:, None], hidden, weight))
+    return hidden.squeeze(-1).float()
+
+
+@dataclass
+class Agreement:
+    """Adds up, over batches, how well E experts' answers agree with what they should have been."""
+
+    sums: Tensor  # (6, E) float64: count, answers, targets, and their squares and products
+
+    @classmethod
+    def none(cls, experts: int) -> "Agreement":
+        """Before the first batch."""
+        return cls(torch.zeros(6, experts, dtype=torch.float64))
+
+    def add(self, answer: Tensor, target: Tensor) -> None:
+        """Takes answers and targets (E, P) in."""
+        a, t = answer.double(), target.double()
+        parts = (torch.ones_like(a), a, t, a * a, t * t, a * t)
+        self.sums += torch.stack([part.sum(1) for part in parts]).cpu()
+
+    @property
+    def error(self) -> Tensor:
+        """Mean squared difference, shape (E,)."""
+        count, _, _, squares, target_squares, products = self.sums
+        return (squares + target_squares - 2 * products) / count
+
+    @property
+    def correlation(self) -> Tensor:
+        """Squared correlation, 0 where one of them does not vary, shape (E,)."""
+        count, total, target_total, squares, target_squares, products = self.sums
+        covariance = count * products - total * target_total
+        spread = (count * squares - total.square()) * (count * target_squares - target_total.square())
+        return torch.where(spread > 0, covariance.square() / spread.clamp(min=1e-300), 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CenConfig:
+    """How CEN experts are trained; the defaults are those of CE-CLM's authors."""
+
+    epochs: int = 25
+    areas: int = 6  # per expert in a step, of 81 patches each: about the 512 of the authors
+    rate: float = 5e-5  # learning rate of Adam
+    dropout: float = 0.3  # share of the hidden neurons
+    sigma: float = 1.0  # width of what the experts should answer, reference pixels
+    levels: int = 1  # sharpnesses of the pictures
+    spoiling: Spoiling = field(default_factory=Spoiling)
+
+
+@dataclass(frozen=True)
+class TrainedExperts:
+    """The experts of a view, one per trained landmark."""
+
+    stack: ExpertStack  # E networks on the CPU
+    confidence: Tensor  # (E,) squared correlation with the truth on faces that were held out
+    error: Tensor  # (E,) mean squared error there
+
+
+class CenTraining:
+    """The training of one view at one scale.
+
+    Every expert keeps the weights of the epoch in which it did best on the faces that were held out.
+
+    Args:
+        config: Settings.
+        faces: The faces, on the device to train on.
+        rows: Those to learn from, and which of them are mirrored.
+        held_out: Those to judge by.
+        at: The landmark of each expert, int64, shape (E,).
+        widths: Of the hidden layers.
+        seed: Of all randomness.
+    """
+
+    def __init__(
+        self,
+        config: CenConfig,
+        faces: UprightFaces,
+        rows: ViewRows,
+        held_out: ViewRows,
+        at: Tensor,
+        widths: tuple[int, ...],
+        seed: int = 0,
+    ) -> None:
+        self.config, self.epoch = config, 0
+        self._faces, self._rows, self._held_out, self._at, self._seed = faces, rows, held_out, at, seed
+        self._device = faces.landmarks.device
+        self._generator = torch.Generator().manual_seed(seed)  # of what is drawn
+        self._silence = torch.Generator(self._device).manual_seed(seed)  # of dropout, on the device
+        self.stack = fresh_stack(len(at), SUPPORT**2, widths, self._generator).to(self._device)
+        self._optimiser = torch.optim.Adam(self.stack.parameters(), lr=config.rate)
+        self._best = [parameter.detach().clone() for parameter in self.stack.parameters()]
+        self._error = torch.full((len(at),), torch.inf, dtype=torch.float64)
+        self._confidence = torch.zeros(len(at), dtype=torch.float64)
+
+    def run(self, until: int | None = None, report: Callable[[int, Tensor], None] = lambda *_: None) -> None:
+        """Epochs until a number of them, or all, are done; `report` is told the number and the confidences so far."""
+        for _ in range(self.epoch, min(self.config.epochs, until or self.config.epochs)):
+            self._one_epoch()
+            self._keep_best(self._judge())
+            self.epoch += 1
+            report(self.epoch, self._confidence)
+
+    def experts(self) -> TrainedExperts:
+        """The best experts so far."""
+        weights, biases = self._best[: len(self.stack.weights)], self._best[len(self.stack.weights) :]
+        stack = ExpertStack([w.cpu() for w in weights], [b.cpu() for b in biases], self.stack.activations)
+        return TrainedExperts(stack, self._confidence.clone(), self._error.clone())
+
+    def state(self) -> dict[str, Any]:
+        """All that a checkpoint must hold."""
+        return {
+            "epoch": self.epoch,
+            "stack": self.stack.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "generators": [self._generator.get_state(), self._silence.get_state()],
+            "best": self._best,
+            "error": self._error,
+            "confidence": self._confidence,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on from a checkpoint."""
+        self.epoch, self._error, self._confidence = state["epoch"], state["error"], state["confidence"]
+        self.stack.load_state_dict(state["stack"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        for generator, numbers in zip((self._generator, self._silence), state["generators"], strict=True):
+            generator.set_state(numbers)
+        self._best = [best.to(self._device) for best in state["best"]]
+
+    def _one_epoch(self) -> None:
+        """Shows every face eleven times."""
+        config, dice = self.config, Dice(self._generator, self._device)
+        for patches in epoch_of_patches(
+            self._faces, self._rows, self._at, config.areas, config.sigma, config.spoiling, dice
+        ):
+            with self._autocast():
+                answer = answers(self.stack, patches.pixels, config.dropout, self._silence)
+            loss = (answer - patches.target).square().mean(1).sum()
+            self._optimiser.zero_grad()
+            loss.backward()
+            self._optimiser.step()
+            with torch.no_grad():
+                self.stack.weights[-1].clamp_(min=0)  # each answer is a mixture of the last hidden neurons
+
+    @torch.no_grad()
+    def _judge(self) -> Agreement:
+        """How well the experts do on the faces that were held out, which look the same in every epoch."""
+        agreement, config = Agreement.none(len(self._at)), self.config
+        dice = Dice(torch.Generator().manual_seed(self._seed), self._device)
+        for patches in epoch_of_patches(self._faces, self._held_out, self._at, config.areas, config.sigma, CLEAN, dice):
+            agreement.add(answers(self.stack, patches.pixels, 0.0, self._silence), patches.target)
+        return agreement
+
+    @torch.no_grad()
+    def _keep_best(self, now: Agreement) -> None:
+        """Remembers the experts that have never been better."""
+        better = now.error < self._error
+        for best, parameter in zip(self._best, self.stack.parameters(), strict=True):
+            best[better.to(self._device)] = parameter[better.to(self._device)]
+        self._error = torch.where(better, now.error, self._error)
+        self._confidence = torch.where(better, now.correlation, self._confidence)
+
+    def _autocast(self) -> torch.autocast:
+        """Half precision where it is faster."""
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda")

@@ -1,0 +1,1 @@
+"""From folders of annotated faces to training samples."""

@@ -1,0 +1,195 @@
+"""Faces whose 68 landmarks somebody has marked: read from ``landmarks.npz``, or from pictures with ``.pts`` files."""
+
+import math
+import re
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class AnnotationError(ValueError):
+    """Annotations that cannot be used; its text is one line."""
+
+
+def read_pts(path: Path, landmarks: int) -> Tensor:
+    """The landmarks of a ``.pts`` file, in pixels whose centres are whole numbers from 0.
+
+    iBUG counts pixels from 1, as Matlab does; so 1 is taken from what the file says::
+
+        version: 1
+        n_points:  68
+        {
+        32.310345 99.612347
+        ...
+        }
+
+    Args:
+        path: The file.
+        landmarks: Number of points N that it must have.
+
+    Returns:
+        Points (x, y), float32, shape (N, 2).
+
+    Raises:
+        AnnotationError: It is no such file; says which line is wrong.
+        OSError: It cannot be read.
+    """
+    lines = path.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()
+    expected = [r"version:\s*1", rf"n_points:\s*{landmarks}", r"\{", *[r"\S+\s+\S+"] * landmarks, r"\}"]
+    said = ["'version: 1'", f"'n_points: {landmarks}'", "'{'", *["a point 'x y'"] * landmarks, "'}'"]
+    for number, pattern in enumerate(expected):
+        found = lines[number].strip() if number < len(lines) else None
+        if found is None or not re.fullmatch(pattern, found):
+            raise _wrong(path, number, said[number], found)
+    if len(lines) > len(expected):
+        raise _wrong(path, len(expected), "the end of the file", lines[len(expected)])
+    return torch.tensor([_point(path, number, lines[number]) for number in range(3, 3 + landmarks)]) - 1
+
+
+def _point(path: Path, number: int, line: str) -> tuple[float, float]:
+    """The point of a line."""
+    try:
+        x, y = map(float, line.split())
+    except ValueError:
+        raise _wrong(path, number, "two numbers", line) from None
+    if not math.isfinite(x + y):
+        raise _wrong(path, number, "two finite numbers", line)
+    return x, y
+
+
+def _wrong(path: Path, number: int, expected: str, found: str | None) -> AnnotationError:
+    """The error that a line, counted from 0, causes."""
+    what = "the end of the file" if found is None else repr(found[:60])
+    return AnnotationError(f"{path}, line {number + 1}: expected {expected}, found {what}")
+
+
+LANDMARKS = 68
+TABLE = "landmarks.npz"
+PICTURES = (".jpg", ".png", ".jpeg", ".bmp")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotations:
+    """Annotated faces, one per row."""
+
+    pictures: tuple[Path, ...]  # F files: the picture of each face
+    landmarks: Tensor  # (F, 68, 2) float32 pixels (x, y), pixel centres at whole numbers from 0
+    split: tuple[str, ...]  # F names of the sets that the faces belong to; "" where the source names none
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, rows: Tensor | slice | list[int]) -> "Annotations":
+        """The faces of these rows: indices, bools or a slice."""
+        numbers = torch.arange(len(self))[rows].tolist()
+        return Annotations(
+            pictures=tuple(self.pictures[number] for number in numbers),
+            landmarks=self.landmarks[numbers],
+            split=tuple(self.split[number] for number in numbers),
+        )
+
+    def of_split(self, *names: str) -> "Annotations":
+        """The faces of the sets of these names.
+
+        Raises:
+            AnnotationError: There is no set of such a name.
+        """
+        for name in names:
+            if name not in self.split:
+                known = ", ".join(map(repr, sorted(set(self.split))))
+                raise AnnotationError(f"there is no split {name!r}; the annotations have {known or 'no faces'}")
+        return self[[number for number, name in enumerate(self.split) if name in names]]
+
+
+def read_annotations(folder: Path) -> Annotations:
+    """The annotated faces of a folder.
+
+    Args:
+        folder: It holds either ``landmarks.npz`` with ``names`` (files relative to the folder), ``landmarks``
+            (F, 68, 2) in pixels from 0, and maybe ``split``; or, in it or below it, pictures with iBUG's ``.pts`` files
+            beside them: NAME.pts belongs to NAME.jpg, .png, .jpeg or .bmp, and its subfolder names the split.
+
+    Returns:
+        The faces, as the table lists them or sorted by path.
+
+    Raises:
+        AnnotationError: There are no annotations, or bad ones; says which and where.
+        OSError: A file cannot be read.
+    """
+    table = folder / TABLE
+    if table.is_file():
+        return _from_table(table)
+    files = sorted(folder.rglob("*.pts"))
+    if not files:
+        raise AnnotationError(f"{folder}: expected {TABLE}, or pictures with .pts files, found neither")
+    there = {path.with_suffix(path.suffix.lower()): path for path in folder.rglob("*.*")}
+    return Annotations(
+        pictures=tuple(_picture_of(file, there) for file in files),
+        landmarks=torch.stack([read_pts(file, LANDMARKS) for file in files]),
+        split=tuple(_subfolder(file, folder) for file in files),
+    )
+
+
+def _from_table(path: Path) -> Annotations:
+    """The faces that ``landmarks.npz`` lists."""
+    arrays = read_arrays(path)
+    names = _texts(arrays, "names", path)
+    split = _texts(arrays, "split", path) if "split" in arrays else ("",) * len(names)
+    landmarks = arrays.get("landmarks")
+    if landmarks is None or landmarks.dtype.kind != "f" or landmarks.shape != (len(names), LANDMARKS, 2):
+        found = "nothing" if landmarks is None else f"{landmarks.dtype} of shape {landmarks.shape}"
+        raise AnnotationError(
+            f"{path}: landmarks: expected floating point numbers ({len(names)}, {LANDMARKS}, 2), one row per name, "
+            f"found {found}"
+        )
+    if len(split) != len(names):
+        raise AnnotationError(f"{path}: split: expected {len(names)} names, one per face, found {len(split)}")
+    if not (finite := np.isfinite(landmarks).all((1, 2))).all():
+        raise AnnotationError(f"{path}: landmarks of {names[int(finite.argmin())]!r} are not all finite")
+    return Annotations(
+        pictures=tuple(path.parent / name for name in names),
+        landmarks=torch.from_numpy(landmarks.astype(np.float32)),
+        split=split,
+    )
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an ``.npz`` file by name; never runs what a file says.
+
+    Raises:
+        AnnotationError: It is no such file, or damaged.
+        OSError: It cannot be read.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise AnnotationError(f"{path}: expected arrays as numpy.savez writes them: {error}") from error
+
+
+def _texts(arrays: dict[str, np.ndarray], key: str, path: Path) -> tuple[str, ...]:
+    """An array of texts."""
+    texts = arrays.get(key)
+    if texts is None or texts.dtype.kind != "U" or texts.ndim != 1:
+        found = "nothing" if texts is None else f"{texts.dtype} of shape {texts.shape}"
+        raise AnnotationError(f"{path}: {key}: expected a list of texts, found {found}")
+    return tuple(texts.tolist())
+
+
+def _picture_of(file: Path, there: dict[Path, Path]) -> Path:
+    """The picture beside a ``.pts`` file, of several the first kind in `PICTURES`; its suffix may be capital."""
+    for suffix in PICTURES:
+        if picture := there.get(file.with_suffix(suffix)):
+            return picture
+    raise AnnotationError(f"{file}: there is no picture {file.stem}.jpg, .png, .jpeg or .bmp beside it")
+
+
+def _subfolder(file: Path, folder: Path) -> str:
+    """The folder of a file below another, "" where it is that one."""
+    inside = file.parent.relative_to(folder).as_posix()
+    return "" if inside == "." else inside

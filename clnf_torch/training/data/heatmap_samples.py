@@ -1,0 +1,117 @@
+"""Training pictures for joint experts: faces seen as a fit sees them, not quite where and how large it believes."""
+
+from copy import deepcopy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from clnf_torch.fitting.initialise import params_from_box
+from clnf_torch.geometry.sampling import cells_at, pad_with_black, read_bilinear
+from clnf_torch.geometry.similarity import invert_similarity, similarity_between
+from clnf_torch.models.pdm import PDM, ShapeParams
+from clnf_torch.training.augmentation.pose_warp import Bend, bend
+from clnf_torch.training.augmentation.random import Dice
+from clnf_torch.training.data.boxes import perturb_boxes
+from clnf_torch.training.data.crops import FaceCrops, in_halved
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aim:
+    """How far a fit may be off when it asks its experts: standard deviations."""
+
+    turn: float  # in the plane of the picture, radians
+    size: float  # logarithm of the ratio
+    shift: float  # each coordinate, millimetres
+    stretch: float = 0.06  # width against height: logarithm of the ratio; heads are turned, and faces differ
+    boxed: float = 0.0  # share of the faces of which it knows no more than a box, as a fit at its start
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Faces to draw from, and what is known of them."""
+
+    levels: tuple[Tensor, ...]  # the crops (F, S, S), then halved again and again; each with a black margin
+    landmarks: Tensor  # (F, N, 2) in pixels of the crops
+    pdm: PDM  # float32
+    params: ShapeParams  # of the faces in their crops
+
+    @classmethod
+    def of(cls, crops: FaceCrops, pdm: PDM, params: ShapeParams, levels: int) -> "Stage":
+        """Faces with their fitted parameters, in as many sharpnesses."""
+        pictures = [crops.grey.float()]
+        for _ in range(levels - 1):
+            pictures.append(torch.nn.functional.avg_pool2d(pictures[-1][:, None], 2)[:, 0])
+        padded = tuple(pad_with_black(picture.round().to(torch.uint8)) for picture in pictures)
+        single = ShapeParams.from_globals(params.globals.float(), params.local.float())
+        return cls(padded, crops.landmarks, deepcopy(pdm).float(), single)
+
+    def __len__(self) -> int:
+        """Number of faces F."""
+        return len(self.landmarks)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Pictures of B faces and where their landmarks are."""
+
+    grey: Tensor  # (B, A, A)
+    landmarks: Tensor  # (B, N, 2) in pixels of the picture
+
+
+@torch.no_grad()
+def draw_samples(
+    stage: Stage, rows: Tensor, aim: Aim, how: Bend, zoom: float, width: int, mirror: Tensor, dice: Dice
+) -> Samples:
+    """The faces of some rows, each bent and misplaced at random, half of them mirrored.
+
+    Args:
+        stage: The faces.
+        rows: Which of them, int64, shape (B,).
+        aim: How far they are misplaced.
+        how: How far they are bent.
+        zoom: Of the pictures, pixels per millimetre.
+        width: Side A of the pictures, pixels.
+        mirror: Each landmark's partner on the other side of the face, int64, shape (N,).
+        dice: Decides.
+    """
+    count = len(rows)
+    faces = bend(stage.pdm, stage.params[rows], stage.landmarks[rows], how, dice)
+    believed = _from_boxes(stage.pdm, faces.landmarks, dice).where(dice.chance(aim.boxed, count), faces.params)
+    shapes = stage.pdm.landmarks(believed)
+    upright = similarity_between(shapes, stage.pdm.reference_landmarks(believed.local, 1.0))
+    to_crop = invert_similarity(upright)  # (B, 2, 2) from millimetres of the upright face to pixels of the crop
+    flip = dice.chance(0.5, count)
+    linear = to_crop @ _misplaced(aim, flip, dice) / zoom  # (B, 2, 2) from pixels of the picture to the crop
+    shift = torch.einsum("bij,bj->bi", to_crop, dice.normal(aim.shift, count, 2))
+    corner = shapes.mean(1) + shift - (width - 1) / 2 * linear.sum(-1)
+    positions, landmarks = faces.windows(linear, corner, width)
+    grey = _read(stage, rows, positions, dice)
+    return Samples(grey, torch.where(flip[:, None, None], landmarks[:, mirror], landmarks))
+
+
+def _from_boxes(pdm: PDM, landmarks: Tensor, dice: Dice) -> ShapeParams:
+    """What a fit believes at its start: the mean face from the front, in a box that is not quite the landmarks'."""
+    boxes = perturb_boxes(landmarks, dice.generator)
+    return params_from_box(pdm, boxes, boxes.new_zeros(len(boxes), 3))
+
+
+def _misplaced(aim: Aim, flip: Tensor, dice: Dice) -> Tensor:
+    """Maps (B, 2, 2) of the plane: turned, resized, stretched, and mirrored where `flip` is set."""
+    count = len(flip)
+    turn, size, stretch = (dice.normal(deviation, count) for deviation in (aim.turn, aim.size, aim.stretch))
+    cosine, sine = turn.cos(), turn.sin()
+    across = (size + stretch / 2).exp() * torch.where(flip, -1.0, 1.0)
+    down = (size - stretch / 2).exp()
+    return torch.stack((cosine * across, -sine * down, sine * across, cosine * down), -1).unflatten(-1, (2, 2))
+
+
+def _read(stage: Stage, rows: Tensor, positions: Tensor, dice: Dice) -> Tensor:
+    """Pictures (B, A, A) at positions (B, A, A, 2) of the crops, each from a crop of a random sharpness."""
+    level = dice.choice(len(stage.levels), len(rows))
+    pictures = positions.new_empty(positions.shape[:-1])
+    for number, padded in enumerate(stage.levels):
+        these = (level == number).nonzero().squeeze(-1)
+        cells = cells_at(in_halved(positions[these], number))
+        pictures[these] = read_bilinear(padded, rows[these], cells, torch.float32)
+    return pictures

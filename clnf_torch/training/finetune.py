@@ -1,0 +1,165 @@
+"""A bundle with tuned experts in the place of its own; what it came from and its licence stay."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from clnf_torch.fitting.initialise import params_from_landmarks
+from clnf_torch.models.landmark_model import LandmarkModel
+from clnf_torch.models.patch_experts.base import Experts
+from clnf_torch.models.patch_experts.cen import CENExperts
+from clnf_torch.models.patch_experts.heatmap import JointExperts
+from clnf_torch.models.pdm import PDM, ShapeParams
+from clnf_torch.training.augmentation.photometric import Spoiling
+from clnf_torch.training.bundles import model_record, pdm_record
+from clnf_torch.training.cen_recipe import levels_at
+from clnf_torch.training.data.cen_samples import UprightFaces
+from clnf_torch.training.data.crops import FaceCrops
+from clnf_torch.training.data.heatmap_samples import Stage
+from clnf_torch.training.recipe import FINE
+from clnf_torch.training.trainer import learnable_experts, load_checkpoint, save_checkpoint
+from clnf_torch.training.tuning import Losses, Tuning, TuningConfig, cen_losses, joint_losses, nearest_config
+
+SUITABLE = {
+    "cen": TuningConfig(),
+    "joint": TuningConfig(batch=8, spoiling=Spoiling(marked=FINE.marked)),  # as they were trained, to forget no marks
+}
+"""What suits the families that can be tuned."""
+
+
+@dataclass(frozen=True)
+class TuningResult:
+    """Mean errors of the response maps of faces that were held out, by scale; joint experts count in nats."""
+
+    scales: tuple[float, ...]  # pixels per millimetre; experts that are asked at several scales count once
+    before: tuple[float, ...]
+    after: tuple[float, ...]
+
+
+Report = Callable[[float, int, int, float], None]
+"""Called with the scale, the epochs done, the epochs in all, and the error so far."""
+
+
+def fine_tune(
+    model: LandmarkModel,
+    faces: FaceCrops,
+    mirror: Tensor,
+    config: TuningConfig | None = None,
+    folder: Path | None = None,
+    report: Report = lambda *_: None,
+) -> TuningResult:
+    """Tunes the experts of a model, in place. Held-out faces are never worse off than before.
+
+    Args:
+        model: CEN or joint experts on the device of the faces.
+        faces: Annotated faces.
+        mirror: Each landmark's partner on the other side of the face, int64, shape (N,).
+        config: Settings; None: what suits the family.
+        folder: For checkpoints: the same call goes on where an earlier one was stopped. None: there are none.
+        report: Told after every epoch.
+
+    Returns:
+        Errors before and after.
+
+    Raises:
+        ValueError: The experts are of another family.
+        CheckpointError: The folder holds checkpoints of another tuning.
+    """
+    if model.family not in SUITABLE:
+        raise ValueError(
+            f"the experts are {model.family!r}; fine_tune knows {' and '.join(SUITABLE)}, train_end_to_end any"
+        )
+    config = config or SUITABLE[model.family]
+    params = params_from_landmarks(model.pdm, faces.landmarks)
+    task = f"{config} {fingerprint(*model.state_dict().values(), faces.grey, faces.landmarks)}"
+    learnable_experts(model)
+    scales, before, after = [], [], []
+    for number, experts in enumerate(distinct_experts(model)):
+        losses = _losses(experts, model, faces, params, mirror, config)
+        tuning = Tuning(experts, losses, params.rotation, config, config.seed + number)
+        _run(tuning, experts.scale, folder / f"tuned_{number}.pt" if folder else None, task, report)
+        scales.append(experts.scale)
+        before.append(tuning.before)
+        after.append(tuning.error)
+    return TuningResult(tuple(scales), tuple(before), tuple(after))
+
+
+def distinct_experts(model: LandmarkModel) -> tuple[Experts, ...]:
+    """The experts of a model's scales, coarse to fine, without those that are only asked again."""
+    return tuple(cast(Experts, experts) for experts in dict.fromkeys(model.experts))
+
+
+def frontal_first(faces: FaceCrops, pdm: PDM) -> FaceCrops:
+    """The faces, the less turned ones first: `fine_tune` and `train_end_to_end` then hold the same ones out."""
+    return faces[params_from_landmarks(pdm, faces.landmarks).rotation[:, 1].abs().argsort(stable=True)]
+
+
+def fingerprint(*tensors: Tensor) -> str:
+    """A short word that differs where the numbers of tensors do."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _losses(
+    experts: Experts, model: LandmarkModel, faces: FaceCrops, params: ShapeParams, mirror: Tensor, config: TuningConfig
+) -> Losses:
+    """How wrong experts of either family are."""
+    if isinstance(experts, JointExperts):
+        stage = Stage.of(faces, model.pdm, params, nearest_config(experts.scale).levels)
+        return joint_losses(experts, stage, mirror, config.spoiling)
+    upright = UprightFaces.of(faces, model.pdm, params, experts.scale, mirror, levels_at(experts.scale))
+    return cen_losses(cast(CENExperts, experts), upright, params.rotation, config.spoiling)
+
+
+def _run(tuning: Tuning, scale: float, path: Path | None, task: str, report: Report) -> None:
+    """Tunes the experts of a scale, from their checkpoint on where there is one."""
+    if path and (state := load_checkpoint(path, task)):
+        tuning.restore(state)
+    while tuning.epoch < tuning.config.epochs:
+        tuning.one_epoch()
+        if path:
+            save_checkpoint(path, task, tuning.state())
+        report(scale, tuning.epoch, tuning.config.epochs, tuning.error)
+    tuning.finish()
+
+
+def tuned_bundle(bundle: Mapping[str, Any], model: LandmarkModel, faces: str) -> dict[str, Any]:
+    """A bundle with the experts and the shape of a tuned model in the place of its own.
+
+    What the way back to the very files of OpenFace needs is left out, since they are other experts now. Its licence
+    stays in force.
+
+    Args:
+        bundle: From `load_bundle`: what the model was built from.
+        model: The tuned model, on the CPU.
+        faces: What it was tuned on, in words.
+    """
+    experts = model_record(model)["experts"] if model.family == "joint" else _cen_records(bundle["model"], model)
+    return {
+        **bundle,
+        "model": {**bundle["model"], "pdm": pdm_record(model.pdm), "experts": experts},
+        "sources": [*bundle["sources"], {"name": faces}],
+    }
+
+
+def _cen_records(record: Mapping[str, Any], model: LandmarkModel) -> list[dict[str, Any]]:
+    """The records of CEN experts with other weights."""
+    records = []
+    for index, scale in enumerate(record["experts"]):
+        tuned = [
+            {
+                "activations": stack["activations"],
+                "weights": [weight.detach().float() for weight in own.weights],
+                "biases": [bias.detach().float() for bias in own.biases],
+            }
+            for stack, own in zip(scale["stacks"], cast(Any, model.experts_at(index)).stacks, strict=True)
+        ]
+        records.append({name: value for name, value in scale.items() if name != "openface"} | {"stacks": tuned})
+    return records

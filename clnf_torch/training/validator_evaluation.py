@@ -1,0 +1,88 @@
+"""How well certainty tells fits that succeeded from fits that failed."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clnf_torch.detection.validator import build_validator, is_face
+from clnf_torch.models.landmark_model import LandmarkModel
+from clnf_torch.pipeline import LandmarkDetector
+from clnf_torch.training.data.crops import FaceCrops
+from clnf_torch.training.metrics import FAILED, face_errors
+from clnf_torch.training.validator_samples import STARTS, find_from, half_faces
+
+
+@dataclass(frozen=True, kw_only=True)
+class Separation:
+    """The verdicts on many fits in a few numbers; NaN where they cannot be told."""
+
+    fits: int
+    failed: float  # share of the fits whose error is not below the limit
+    area: float  # under the ROC curve: how often a good fit is more certain than a failed one, ties counted half
+    accuracy: float  # share of the fits with the right verdict
+    good_passed: float  # share of the good fits that are taken for faces
+    failed_passed: float  # share of the failed ones
+
+
+def separation(certainty: Tensor, errors: Tensor, limit: float = FAILED) -> Separation:
+    """How well certainties (B,) separate errors (B,) below a limit from the others, at the runtime's boundary."""
+    good, passed = errors < limit, is_face(certainty)
+    return Separation(
+        fits=len(errors),
+        failed=_share(~good),
+        area=roc_area(certainty, good),
+        accuracy=_share(passed == good),
+        good_passed=_share(passed[good]),
+        failed_passed=_share(passed[~good]),
+    )
+
+
+def roc_area(certainty: Tensor, good: Tensor) -> float:
+    """How often one of the good is more certain than one of the others, ties counted half; NaN where there are none."""
+    levels, level = certainty.unique(return_inverse=True)
+    of_good = level[good].bincount(minlength=len(levels)).double()
+    of_others = level[~good].bincount(minlength=len(levels)).double()
+    less_certain = of_others.cumsum(0) - of_others / 2
+    return float((of_good * less_certain).sum() / (of_good.sum() * of_others.sum()))
+
+
+def judge_validator(
+    model: LandmarkModel,
+    record: Mapping[str, Any],
+    faces: FaceCrops,
+    seed: int = 1,
+    limit: float = FAILED,
+    report: Callable[[str, Separation], None] = lambda *_: None,
+) -> dict[str, Separation]:
+    """How well a validator judges the fits of a model on faces that neither was trained on.
+
+    Args:
+        model: The model.
+        record: The validator of a bundle.
+        faces: Annotated faces.
+        seed: Decides where the fits start.
+        limit: The error from which on a fit has failed.
+        report: Told about each kind of start as soon as it is judged.
+
+    Returns:
+        By kind of start, and for ``"all"`` together.
+    """
+    detector, generator = LandmarkDetector(model, "exact", build_validator(record)), torch.Generator().manual_seed(seed)
+    judged, certainties, errors = {}, [], []
+    for name, begin in {**STARTS, "half faces": half_faces}.items():
+        landmarks, certainty = find_from(detector, faces, begin, generator)
+        certainties.append(certainty)
+        errors.append(face_errors(landmarks, faces.landmarks))
+        judged[name] = separation(certainty, errors[-1], limit)
+        report(name, judged[name])
+    judged["all"] = separation(torch.cat(certainties), torch.cat(errors), limit)
+    report("all", judged["all"])
+    return judged
+
+
+def _share(which: Tensor) -> float:
+    """Share of the true ones among bools (B,); NaN of none."""
+    return float(which.double().mean())

@@ -1,0 +1,97 @@
+"""``clnf-torch refine``: poor rows of a table get other landmarks, all the rest stays as it was."""
+
+from __future__ import annotations
+
+import csv
+
+import cv2
+import pytest
+import torch
+
+import clnf_torch
+from clnf_torch.cli.commands.repair import COLUMNS, TableError, read_table
+from clnf_torch.cli.images import read_picture
+from tests.cli.videos import write_folder, write_video
+
+
+@pytest.fixture(scope="module")
+def fitted(bundle, picture, box) -> list[list[float]]:
+    """The landmarks that the free model finds in its picture."""
+    detector = clnf_torch.load(bundle)
+    return detector.fit(read_picture(picture)[None], torch.tensor([box])).landmarks[0].tolist()
+
+
+def write(path, rows) -> None:
+    """A table of (frame, note, landmarks)."""
+    with path.open("w", newline="") as file:
+        lines = csv.writer(file)
+        lines.writerow(["frame", *(f" {name}" for name in COLUMNS), "note"])  # OpenFace's names have spaces
+        for frame, note, points in rows:
+            lines.writerow([frame, *(f"{p[axis]:.4f}" if p else "" for axis in range(2) for p in points), note])
+
+
+def swapped(points):
+    return [*points[:36], *points[42:48], *points[36:42], *points[48:]]
+
+
+@pytest.fixture
+def table(tmp_path, fitted):
+    """A good face, one with exchanged eyes, one with an unknown point, and one after the end of the video."""
+    unknown = [*fitted[:5], None, *fitted[6:]]
+    rows = [(1, "good", fitted), (3, "eyes", swapped(fitted)), (2, "hole", unknown), (99, "none", swapped(fitted))]
+    write(tmp_path / "theirs.csv", rows)
+    return tmp_path / "theirs.csv"
+
+
+def test_poor_rows_are_mended_and_the_rest_stays(clnf_torch_cli, bundle, picture, table, tmp_path):
+    still = cv2.imread(str(picture))
+    folder = write_folder(tmp_path / "frames", [still] * 4)
+    words = "--landmarks", table, "--csv", tmp_path / "ours.csv", "--model", bundle, "--batch", "2", "--no-multi-view"
+    done = clnf_torch_cli("refine", folder, *words)
+    assert done.exit_code == 0, done.output
+    before, after = read_table(table), read_table(tmp_path / "ours.csv")
+    assert done.stderr.startswith("3 faces, ") and "eyes crossed" in done.stderr
+    assert [row[-1] for row in after.rows] == ["good", "eyes", "hole", "none"]
+    assert after.names == before.names and torch.equal(after.frame, before.frame)
+    assert after.rows[3] == before.rows[3]
+    good = torch.linalg.vector_norm(before.landmarks[0] - after.landmarks, dim=-1).mean(-1)
+    assert (good[:3] < 8).all() and after.landmarks[2].isfinite().all()
+    assert not torch.equal(after.landmarks[1], before.landmarks[1])
+
+
+def test_without_faces_in_the_video_the_table_comes_out_as_it_is(clnf_torch_cli, bundle, picture, tmp_path, fitted):
+    video = write_video(tmp_path / "clip.mp4", [cv2.imread(str(picture))] * 2)
+    write(tmp_path / "theirs.csv", [(7, "later", swapped(fitted))])
+    done = clnf_torch_cli("refine", video, "--landmarks", tmp_path / "theirs.csv", "--csv", "-", "--model", bundle)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[1:] == (tmp_path / "theirs.csv").read_text().splitlines()[1:]
+    assert done.stderr.startswith("0 faces, 0 fitted again\n")
+
+
+def test_rows_of_damaged_frames_stay_and_it_is_said(clnf_torch_cli, bundle, picture, table, tmp_path):
+    folder = write_folder(tmp_path / "frames", [cv2.imread(str(picture))] * 4)
+    (folder / "2.png").write_bytes(b"nothing")  # the third frame, where the eyes are exchanged
+    words = "--landmarks", table, "--csv", tmp_path / "ours.csv", "--model", bundle
+    done = clnf_torch_cli("refine", folder, *words)
+    assert done.exit_code == 1 and "1 of 4 pictures cannot be used" in done.stderr
+    assert read_table(tmp_path / "ours.csv").rows[1] == read_table(table).rows[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "found no frame"),
+        ("frame,x_0\n1,2\n", "found no x_1"),
+        (",".join(["frame", *COLUMNS]) + "\n1,2\n", "row 2 has 2 cells for 137 columns"),
+        (",".join(["frame", *COLUMNS]) + "\n" + "1," * 136 + "far\n", "row 2, y_67: expected a number, found 'far'"),
+    ],
+)
+def test_a_bad_table_is_named(clnf_torch_cli, bundle, picture, tmp_path, text, message):
+    path = tmp_path / "theirs.csv"
+    path.write_text(text)
+    with pytest.raises(TableError, match=message):
+        read_table(path)
+    folder = write_folder(tmp_path / "frames", [cv2.imread(str(picture))])
+    done = clnf_torch_cli("refine", folder, "--landmarks", path, "--csv", tmp_path / "o.csv", "--model", bundle)
+    assert done.exit_code == 1 and done.stderr.count("\n") == 1 and message in done.stderr
+    assert not (tmp_path / "o.csv").exists()

@@ -1,0 +1,57 @@
+"""Rows of nested records: taken, put, chosen and joined, each field alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from clnf_torch.geometry.records import join_rows, put_rows, take_rows, where_rows
+
+
+@dataclass(frozen=True)
+class Inner:
+    flags: Tensor
+
+
+@dataclass(frozen=True)
+class Record:
+    numbers: Tensor
+    table: dict[str, Inner]
+
+
+def record(*numbers: float) -> Record:
+    values = torch.tensor(numbers, dtype=torch.float32)
+    return Record(torch.stack((values, -values), dim=-1), {"part": Inner(values > 2)})
+
+
+def assert_same(found: Record, expected: Record):
+    assert torch.equal(found.numbers, expected.numbers)
+    assert torch.equal(found.table["part"].flags, expected.table["part"].flags)
+
+
+def test_taken():
+    assert_same(take_rows(record(1, 2, 3), torch.tensor([2, 0])), record(3, 1))
+    assert_same(take_rows(record(1, 2, 3), torch.tensor([False, True, True])), record(2, 3))
+
+
+def test_put():
+    before = record(1, 2, 3)
+    assert_same(put_rows(before, torch.tensor([2, 0]), record(7, 8)), record(8, 2, 7))
+    assert_same(before, record(1, 2, 3))
+
+
+def test_chosen():
+    keep = torch.tensor([True, False, True])
+    assert_same(where_rows(keep, record(1, 2, 3), record(7, 8, 9)), record(1, 8, 3))
+
+
+def test_joined():
+    assert_same(join_rows(record(1), record(2, 3), record()), record(1, 2, 3))
+
+
+def test_numbers_keep_their_type():
+    wide = Record(torch.ones(1, 2, dtype=torch.float64), {"part": Inner(torch.tensor([1.0]))})
+    found = put_rows(record(5), torch.tensor([0]), wide)
+    assert found.numbers.dtype == torch.float32 and found.table["part"].flags.dtype == torch.bool

@@ -1,0 +1,77 @@
+"""Joint experts: windows of maps, where they lie in the picture, and what a fit makes of them."""
+
+from __future__ import annotations
+
+import torch
+
+from clnf_torch.fitting.images import Looking, Pictures
+from clnf_torch.models.numerics import EXACT, OPENFACE
+from clnf_torch.models.patch_experts.heatmap import cut_windows
+from tests.factories import N, seeded
+from tests.models.patch_experts.heatmap_factories import make_joint
+
+
+def spot(x: float, y: float, side: int = 160) -> torch.Tensor:
+    """A picture (1, H, W) with a bright spot."""
+    steps = torch.arange(side, dtype=torch.float64)
+    return 250 * torch.exp(-((steps - x) ** 2 + (steps[:, None] - y) ** 2) / (2 * 18.0**2))[None]
+
+
+def test_windows_are_cut_with_zeros_outside():
+    maps = torch.arange(2 * 25, dtype=torch.float64).view(1, 2, 5, 5)
+    windows = cut_windows(maps, torch.tensor([[[2, 1], [4, 0]]]), 3)
+    assert torch.equal(windows[0, 0], maps[0, 0, 0:3, 1:4])
+    assert windows[0, 1].tolist() == [[0, 0, 0], [28, 29, 0], [33, 34, 0]]
+
+
+def test_maps_are_probabilities():
+    maps = make_joint().maps(255 * torch.rand(3, 64, 64, generator=seeded(1), dtype=torch.float64))
+    torch.testing.assert_close(maps.sum((-2, -1)), torch.ones(3, N, dtype=torch.float64))
+
+
+def test_no_faces_have_no_maps():
+    assert make_joint().maps(torch.zeros(0, 64, 64, dtype=torch.float64)).shape == (0, N, 32, 32)
+
+
+def test_a_spot_in_the_picture_lies_where_the_window_says():
+    """A face turned by 30 degrees at 1.5 px/mm: the peak of each window, taken back to the picture, is the spot."""
+    experts, angle, zoom = make_joint(), torch.tensor(0.5236, dtype=torch.float64), 1.5 / 0.25
+    turn = torch.stack((angle.cos(), -angle.sin(), angle.sin(), angle.cos())).view(1, 2, 2)
+    to_image = zoom * turn
+    around = torch.tensor([80.0, 75.0]) + 20 * torch.randn(1, N, 2, generator=seeded(2))
+    landmarks = around.double()
+    looking = Looking(Pictures(spot(88.0, 70.0), torch.tensor([0])), on_32nds=False)
+    responses, middles = experts.around(landmarks, to_image, torch.tensor([0]), 21, looking.cut_areas, EXACT)
+    cells = torch.arange(21, dtype=torch.float64) - 10
+    total = responses.sum((-2, -1))
+    mean = torch.stack(((responses.sum(-2) * cells).sum(-1) / total, (responses.sum(-1) * cells).sum(-1) / total), -1)
+    found = middles + mean @ to_image.mT
+    torch.testing.assert_close(found, torch.tensor([88.0, 70.0]).double().expand(1, N, 2), rtol=0, atol=0.2)
+    away = torch.linalg.solve(to_image, (middles - landmarks).mT).mT
+    assert away.abs().max() <= 0.5 + 1e-9  # windows are cut around the nearest cell
+
+
+def test_openface_numerics_change_nothing():
+    experts, landmarks = make_joint(), torch.full((1, N, 2), 80.0, dtype=torch.float64)
+    to_image, pictures = 4.0 * torch.eye(2).double()[None], Pictures(spot(83.0, 77.0), torch.tensor([0]))
+    answers = []
+    for numerics in (EXACT, OPENFACE):
+        looking = Looking(pictures, numerics.sample_on_32nds)
+        answers.append(experts.around(landmarks, to_image, torch.tensor([0]), 9, looking.cut_areas, numerics))
+    assert all(torch.equal(one, other) for one, other in zip(*answers, strict=True))
+
+
+def test_faces_in_a_batch_do_not_see_each_other():
+    experts = make_joint()
+    pictures = torch.cat((spot(60.0, 60.0), spot(90.0, 70.0)))
+    landmarks = 75 + 5 * torch.randn(2, N, 2, generator=seeded(3), dtype=torch.float64)
+    to_image, view = 4.0 * torch.eye(2).double().expand(2, 2, 2), torch.zeros(2, dtype=torch.int64)
+    together = experts.around(
+        landmarks, to_image, view, 9, Looking(Pictures(pictures, torch.arange(2)), False).cut_areas, EXACT
+    )
+    for row in range(2):
+        looking = Looking(Pictures(pictures, torch.tensor([row])), False)
+        rows = slice(row, row + 1)
+        alone = experts.around(landmarks[rows], to_image[rows], view[rows], 9, looking.cut_areas, EXACT)
+        for one, both in zip(alone, together, strict=True):
+            torch.testing.assert_close(one, both[rows], rtol=1e-12, atol=1e-12)

@@ -1,0 +1,166 @@
+"""Annotated faces from a table and from .pts files, and what is said of bad ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from clnf_torch.training.data.annotations import AnnotationError, Annotations, read_annotations, read_pts
+
+
+def pts_text(points: np.ndarray) -> str:
+    """A file as iBUG writes it."""
+    lines = "\n".join(f"{x:.6f} {y:.6f}" for x, y in points)
+    return f"version: 1\nn_points:  {len(points)}\n{{\n{lines}\n}}\n"
+
+
+@pytest.fixture
+def points() -> np.ndarray:
+    """Landmarks of three faces."""
+    return np.random.default_rng(0).uniform(0, 300, (3, 68, 2)).astype(np.float32)
+
+
+def write_table(folder: Path, **arrays: object) -> None:
+    np.savez(folder / "landmarks.npz", **{key: np.asarray(value) for key, value in arrays.items()})
+
+
+def test_a_table_gives_its_rows_in_order(tmp_path, points):
+    write_table(tmp_path, names=["b/2.jpg", "a/1.jpg", "b/3.jpg"], landmarks=points, split=["b", "a", "b"])
+    faces = read_annotations(tmp_path)
+    assert faces.pictures == (tmp_path / "b/2.jpg", tmp_path / "a/1.jpg", tmp_path / "b/3.jpg")
+    assert faces.landmarks.dtype == torch.float32 and np.array_equal(faces.landmarks.numpy(), points)
+    assert faces.split == ("b", "a", "b")
+
+
+def test_a_table_may_name_no_split(tmp_path, points):
+    write_table(tmp_path, names=["1.jpg", "2.jpg", "3.jpg"], landmarks=points.astype(np.float64))
+    assert read_annotations(tmp_path).split == ("", "", "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"names": ["1.jpg", "2.jpg"]}, r"landmarks: expected .*\(2, 68, 2\), one row per name, found float32"),
+        ({"landmarks": np.zeros((3, 68, 2), int)}, "landmarks: expected floating point .* found int64 of shape"),
+        ({"names": [1, 2, 3]}, "names: expected a list of texts, found int64"),
+        ({"names": None}, "not allow|Object arrays"),
+        ({"split": ["a"]}, "split: expected 3 names, one per face, found 1"),
+        ({"landmarks": np.full((3, 68, 2), np.nan)}, "landmarks of '1.jpg' are not all finite"),
+    ],
+)
+def test_a_bad_table_is_named(tmp_path, points, changes, complaint):
+    write_table(tmp_path, **{"names": ["1.jpg", "2.jpg", "3.jpg"], "landmarks": points, **changes})
+    with pytest.raises(AnnotationError, match=complaint) as error:
+        read_annotations(tmp_path)
+    assert str(tmp_path / "landmarks.npz") in str(error.value)
+
+
+@pytest.mark.parametrize("missing", ["names", "landmarks"])
+def test_a_table_without_a_key_is_named(tmp_path, points, missing):
+    arrays = {"names": ["1.jpg", "2.jpg", "3.jpg"], "landmarks": points}
+    del arrays[missing]
+    write_table(tmp_path, **arrays)
+    with pytest.raises(AnnotationError, match=f"{missing}: expected .* found nothing"):
+        read_annotations(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"some text"])
+def test_a_table_that_is_none_is_named(tmp_path, content):
+    (tmp_path / "landmarks.npz").write_bytes(content)
+    with pytest.raises(AnnotationError, match=r"landmarks\.npz: expected arrays"):
+        read_annotations(tmp_path)
+
+
+def test_every_cut_of_a_table_is_named(tmp_path, points):
+    write_table(tmp_path, names=["1.jpg", "2.jpg", "3.jpg"], landmarks=points)
+    whole = (tmp_path / "landmarks.npz").read_bytes()
+    for length in range(0, len(whole), 97):
+        (tmp_path / "landmarks.npz").write_bytes(whole[:length])
+        with pytest.raises(AnnotationError):
+            read_annotations(tmp_path)
+
+
+def test_pts_files_are_found_below_the_folder_with_their_pictures(tmp_path, points):
+    for name, face in zip(("a/x", "a/sub/y", "z"), points, strict=True):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"{name}.pts").write_text(pts_text(face))
+    for name in ("a/x.jpg", "a/sub/y.PNG", "z.png", "z.jpg", "z.txt", "other.jpg"):
+        (tmp_path / name).touch()
+    faces = read_annotations(tmp_path)
+    assert faces.pictures == (tmp_path / "a/sub/y.PNG", tmp_path / "a/x.jpg", tmp_path / "z.jpg")
+    assert faces.split == ("a/sub", "a", "")
+    torch.testing.assert_close(faces.landmarks, torch.from_numpy(points[[1, 0, 2]]) - 1, rtol=0, atol=1e-4)
+
+
+def test_ibug_counts_pixels_from_one(tmp_path):
+    (tmp_path / "a.pts").write_text(pts_text(np.ones((68, 2))))
+    assert (read_pts(tmp_path / "a.pts", 68) == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "complaint"),
+    [
+        (0, "verson: 1", "line 1: expected 'version: 1', found 'verson: 1'"),
+        (1, "n_points: 66", "line 2: expected 'n_points: 68', found 'n_points: 66'"),
+        (2, "1 2", "line 3: expected '{', found '1 2'"),
+        (10, "1.5", "line 11: expected a point 'x y', found '1.5'"),
+        (10, "1.5 2 3", "line 11: expected a point 'x y', found '1.5 2 3'"),
+        (10, "1,5 2", "line 11: expected two numbers, found '1,5 2'"),
+        (10, "nan 2", "line 11: expected two finite numbers, found 'nan 2'"),
+        (71, "1 2", "line 72: expected '}', found '1 2'"),
+        (71, "}\n1 2", "line 73: expected the end of the file, found '1 2'"),
+        (71, "", "line 72: expected '}', found the end of the file"),
+        (0, "\xff\x00", "line 1: expected 'version: 1'"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path, line, text, complaint):
+    lines = pts_text(np.ones((68, 2))).splitlines()
+    lines[line] = text
+    path = tmp_path / "a.pts"
+    path.write_text("\n".join(lines), encoding="latin-1")
+    with pytest.raises(AnnotationError) as error:
+        read_pts(path, 68)
+    assert str(error.value).startswith(f"{path}, {complaint}")
+
+
+def test_a_pts_file_without_a_picture_is_named(tmp_path, points):
+    (tmp_path / "a.pts").write_text(pts_text(points[0]))
+    with pytest.raises(AnnotationError, match=r"a\.pts: there is no picture a\.jpg"):
+        read_annotations(tmp_path)
+
+
+def test_a_folder_without_annotations_is_named(tmp_path):
+    with pytest.raises(AnnotationError, match=r"expected landmarks\.npz, or pictures with \.pts files, found neither"):
+        read_annotations(tmp_path)
+
+
+@pytest.fixture
+def faces(points) -> Annotations:
+    """Three faces of two sets."""
+    paths = tuple(Path(name) for name in "abc")
+    return Annotations(pictures=paths, landmarks=torch.from_numpy(points), split=("train", "test", "train"))
+
+
+@pytest.mark.parametrize(
+    "rows", [slice(1, 3), [1, 2], torch.tensor([1, 2]), torch.tensor([False, True, True])], ids=repr
+)
+def test_rows_are_chosen_as_in_tensors(faces, rows):
+    some = faces[rows]
+    assert len(some) == 2 and some.pictures == (Path("b"), Path("c")) and some.split == ("test", "train")
+    assert torch.equal(some.landmarks, faces.landmarks[1:])
+
+
+def test_sets_are_chosen_by_name(faces):
+    assert faces.of_split("train").pictures == (Path("a"), Path("c"))
+    assert len(faces.of_split("train", "test")) == 3
+    with pytest.raises(AnnotationError, match="no split 'val'; the annotations have 'test', 'train'"):
+        faces.of_split("train", "val")
+
+
+def test_the_shared_faces_can_be_read(shared):
+    faces = read_annotations(shared / "faces")
+    assert len(faces) == 2012 and len(faces.of_split("afw")) == 337
+    assert all(path.is_file() for path in faces.pictures)
