@@ -12,7 +12,7 @@ READY := .venv/.ready
 .PHONY: help demo test lint bench weights docs clean
 
 help:
-	@echo "make demo    find a face in a photograph and its landmarks (PICTURE=file: in yours)"
+	@echo "make demo    find a face in a photograph and its landmarks (IMAGE=file: in yours)"
 	@echo "             with OPENFACE=model_dir: by OpenFace's model instead of our own"
 	@echo "make test    run the tests (PYTEST_ARGS='-k fit' narrows them)"
 	@echo "make lint    ruff and mypy"
@@ -30,17 +30,17 @@ $(READY): pyproject.toml
 
 DEMO := build/demo
 ASTRONAUT := $(DEMO)/astronaut.png
-PICTURE ?= $(ASTRONAUT)
+IMAGE ?= $(ASTRONAUT)
 # Eileen Collins, photographed by NASA: in the public domain, and in every scikit-image
 SAVE := import cv2, skimage, sys; cv2.imwrite(sys.argv[1], skimage.data.astronaut()[:, :, ::-1])
 
 demo: $(READY)
 	@mkdir -p $(DEMO)
-	@test "$(PICTURE)" != "$(ASTRONAUT)" || test -f $(ASTRONAUT) || { \
+	@test "$(IMAGE)" != "$(ASTRONAUT)" || test -f $(ASTRONAUT) || { \
 		$(BIN)/python -c "import skimage" 2>/dev/null || $(BIN)/python -m pip install --quiet "scikit-image>=0.22"; \
 		$(BIN)/python -c "$(SAVE)" $(ASTRONAUT); }
 	$(if $(OPENFACE),$(BIN)/clnf-torch convert "$(OPENFACE)" -o $(DEMO)/openface.pt)
-	$(BIN)/clnf-torch detect $(PICTURE) $(if $(OPENFACE),--model $(DEMO)/openface.pt) \
+	$(BIN)/clnf-torch detect $(IMAGE) $(if $(OPENFACE),--model $(DEMO)/openface.pt) \
 		--draw $(DEMO) --json $(DEMO)/faces.json --csv $(DEMO)/faces.csv
 	@echo "landmarks, head pose and quality of every face: $(DEMO)/faces.json and $(DEMO)/faces.csv"
 

@@ -9,7 +9,7 @@ import torch
 from rich.table import Table
 
 from benchmarks.material import ROOT, SHARED
-from benchmarks.scenes import Scene, scenes
+from benchmarks.scenes import FrameBatch, scenes
 from benchmarks.tables import table
 from clnf_torch.converters.openface.mtcnn import PLACE, convert_mtcnn
 from clnf_torch.detection import MTCNN, FaceBoxes, load_face_detector
@@ -54,7 +54,7 @@ def calibration(device: str, path: Path = DEFAULT) -> list[Table]:
     plain = MTCNN(used.proposer, used.refiner, used.output, used.config, (0.0, 0.0, 1.0, 1.0))
     sets = {"as they are": None, f"{ALL_SIZES[0]:.0f} to {ALL_SIZES[1]:.0f} px wide": ALL_SIZES}
     found = {
-        f"{split}, {faces}": find_annotated(plain, ((one.picture, one.extent) for one in scenes(split, widths)))
+        f"{split}, {faces}": find_annotated(plain, ((one.image, one.extent) for one in scenes(split, widths)))
         for split in TRAINING
         for faces, widths in sets.items()
     }
@@ -72,15 +72,15 @@ def _printed(factors: Factors) -> list[str]:
     return [f"{factor:.4f}" for factor in factors]
 
 
-def _outcomes(detector: MTCNN, faces: Iterable[Scene]) -> Iterator[tuple[Outcome, float]]:
+def _outcomes(detector: MTCNN, faces: Iterable[FrameBatch]) -> Iterator[tuple[Outcome, float]]:
     """What a detector makes of scenes, and the processor's seconds that each takes."""
     for scene in faces:
         start = time.process_time()
-        found = detector.detect(scene.picture[None])
+        found = detector.detect(scene.image[None])
         yield outcome(found, scene), time.process_time() - start
 
 
-def outcome(found: FaceBoxes, scene: Scene) -> Outcome:
+def outcome(found: FaceBoxes, scene: FrameBatch) -> Outcome:
     """Compares finds with the annotated face."""
     boxes = found.boxes.cpu().double()
     common = overlap(boxes, scene.extent)

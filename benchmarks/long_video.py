@@ -44,10 +44,10 @@ def main(
 def write_long(clip: Path, target: Path, frames: int) -> None:
     """Writes a video of so many frames that shows a clip forwards and backwards, again and again."""
     source = VideoFile(clip)
-    pictures = [frame.picture.flip(0).permute(1, 2, 0).numpy() for frame in source if frame.picture is not None]
+    images = [frame.image.flip(0).permute(1, 2, 0).numpy() for frame in source if frame.image is not None]
     with video_file(target, source.rate) as long:
-        for picture in islice(cycle(chain(pictures, pictures[::-1])), frames):
-            long.append(np.ascontiguousarray(picture))
+        for image in islice(cycle(chain(images, images[::-1])), frames):
+            long.append(np.ascontiguousarray(image))
 
 
 def frames_in(folder: Path) -> int:

@@ -14,7 +14,7 @@ from clnf_torch.converters import convert
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 BUILD = ROOT / "build" / "bench"
-PICTURE, BOX = "obama2.png", (197.0, 319.0, 283.0, 330.0)
+IMAGE, BOX = "obama2.png", (197.0, 319.0, 283.0, 330.0)
 
 
 def real_size_source() -> Path:
@@ -53,9 +53,9 @@ def clnf_bundle() -> Path:
 
 
 def photograph() -> Tensor:
-    """One colour picture with one large face, RGB, uint8, shape (1, 3, H, W)."""
-    picture = cv2.imread(str(SHARED / "images" / PICTURE))
-    return torch.from_numpy(picture[..., ::-1].copy()).permute(2, 0, 1)[None]
+    """One colour image with one large face, RGB, uint8, shape (1, 3, H, W)."""
+    image = cv2.imread(str(SHARED / "images" / IMAGE))
+    return torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1)[None]
 
 
 def boxes(count: int) -> Tensor:

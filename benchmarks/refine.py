@@ -12,17 +12,17 @@ from torch import Tensor
 import clnf_torch
 from benchmarks.material import SHARED
 from benchmarks.tables import table
-from clnf_torch.cli.images import read_picture
-from clnf_torch.geometry.gray import to_grey
-from clnf_torch.quality import REASONS, LandmarkQuality, check_landmark_quality, refine_landmarks
-from clnf_torch.training.augmentation.landmark_corruption import SPOILERS, spoil
+from clnf_torch.cli.images import read_image
+from clnf_torch.geometry.gray import to_gray
+from clnf_torch.quality import REASONS, LandmarkQuality, check_landmark_quality, repair_landmarks
+from clnf_torch.training.augmentation.landmark_corruption import CORRUPTIONS, spoil
 from clnf_torch.training.data.annotations import Annotations, read_annotations
 from clnf_torch.training.evaluation import Reader, stack_padded, with_markings
 from clnf_torch.training.metrics import FAILED, face_errors
 
 TRAINING, HELD_OUT = ("helen_train", "lfpw_train"), "afw"
 BATCH, SEED = 16, 1
-KINDS = ("left as they are", *SPOILERS)  # as many faces of each
+KINDS = ("left as they are", *CORRUPTIONS)  # as many faces of each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ def outcome(detector: clnf_torch.LandmarkDetector, read: Reader, truth: Tensor) 
     spoilt = spoil(truth, kind - 1, mean, torch.Generator().manual_seed(SEED))
     refined, refitted, before, after = [], [], [], []
     for rows, frames in _batches(read, len(truth)):
-        done = refine_landmarks(detector, frames, spoilt[rows], torch.arange(len(rows)))
+        done = repair_landmarks(detector, frames, spoilt[rows], torch.arange(len(rows)))
         refined.append(done.landmarks)
         for values, some in ((refitted, done.refitted), (before, done.before.poor), (after, done.after.poor)):
             values.append(some.cpu())
@@ -103,23 +103,23 @@ def _share(values: Tensor) -> str:
 
 
 def _batches(read: Reader, faces: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Rows and their grey pictures, some at a time."""
+    """Rows and their gray images, some at a time."""
     for rows in torch.arange(faces).split(BATCH):
-        yield rows, stack_padded([to_grey(read(row)[None])[0] for row in rows.tolist()])
+        yield rows, stack_padded([to_gray(read(row)[None])[0] for row in rows.tolist()])
 
 
 def _reader(faces: Annotations) -> Reader:
-    """Reads the picture of a face."""
-    return lambda row: read_picture(faces.pictures[row])
+    """Reads the image of a face."""
+    return lambda row: read_image(faces.images[row])
 
 
 def _otherwise_marked(faces: Annotations) -> Reader:
-    """The pictures with the markings of the tool beside the project, which nothing here was made with."""
+    """The images with the markings of the tool beside the project, which nothing here was made with."""
     mark = _tool()
 
     def read(row: int) -> Tensor:
-        picture = read_picture(faces.pictures[row]).permute(1, 2, 0).flip(-1).contiguous().numpy()  # BGR
-        drawn = mark(picture, faces.landmarks[row].numpy(), SEED + row)
+        image = read_image(faces.images[row]).permute(1, 2, 0).flip(-1).contiguous().numpy()  # BGR
+        drawn = mark(image, faces.landmarks[row].numpy(), SEED + row)
         return torch.from_numpy(drawn[..., ::-1].copy()).permute(2, 0, 1)
 
     return read

@@ -1,4 +1,4 @@
-"""Annotated faces put into larger pictures, where a face detector has something to search."""
+"""Annotated faces put into larger images, where a face detector has something to search."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,21 +11,23 @@ from torch import Tensor
 from benchmarks.material import SHARED
 
 FACES = SHARED / "faces"
-LARGER = (1.5, 3.0)  # sides of a scene, in sides of the face's picture
-TILES = 12  # across the picture that a background is made of: a sixth of its face each
-NOISE = 4.0  # grey levels
+LARGER = (1.5, 3.0)  # sides of a scene, in sides of the face's image
+TILES = 12  # across the image that a background is made of: a sixth of its face each
+NOISE = 4.0  # gray levels
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene:
-    """A picture with an annotated face, and perhaps with others."""
+class FrameBatch:
+    """An image with an annotated face, and perhaps with others."""
 
-    picture: Tensor  # (3, H, W) RGB, uint8
+    image: Tensor  # (3, H, W) RGB, uint8
     extent: Tensor  # (4,) x, y, width, height of the annotated face's landmarks, pixels
     place: Tensor  # (4,) x, y, width, height of the photograph; outside are shuffled pieces of another one
 
 
-def scenes(split: str, widths: tuple[float, float] | None = None, every: int = 1, seed: int = 0) -> Iterator[Scene]:
+def scenes(
+    split: str, widths: tuple[float, float] | None = None, every: int = 1, seed: int = 0
+) -> Iterator[FrameBatch]:
     """Each face of a split in a scene of its own, the same ones in every run.
 
     Args:
@@ -49,7 +51,7 @@ def scenes(split: str, widths: tuple[float, float] | None = None, every: int = 1
 
 def _scene(
     photograph: np.ndarray, points: np.ndarray, other: np.ndarray, shrink: float, rng: np.random.Generator
-) -> Scene:
+) -> FrameBatch:
     """A photograph with its landmarks (68, 2), shrunk and put somewhere on a background."""
     height, width = (max(1, round(shrink * side)) for side in photograph.shape[:2])
     scale = np.array([width, height]) / photograph.shape[1::-1]
@@ -61,18 +63,18 @@ def _scene(
     canvas[row : row + height, column : column + width] = small
     moved = (points + 0.5) * scale - 0.5 + (column, row)
     extent = np.concatenate((moved.min(0), np.ptp(moved, 0)))
-    return Scene(
-        picture=torch.from_numpy(canvas).permute(2, 0, 1),
+    return FrameBatch(
+        image=torch.from_numpy(canvas).permute(2, 0, 1),
         extent=torch.from_numpy(extent),
         place=torch.tensor([column, row, width, height], dtype=torch.float64),
     )
 
 
-def _background(picture: np.ndarray, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """Pieces of a picture, shuffled, turned over and noisy, until they fill (height, width, 3)."""
-    side = picture.shape[0] // TILES
+def _background(image: np.ndarray, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """Pieces of an image, shuffled, turned over and noisy, until they fill (height, width, 3)."""
+    side = image.shape[0] // TILES
     tiles = [
-        picture[row : row + side, column : column + side]
+        image[row : row + side, column : column + side]
         for row in range(0, side * TILES, side)
         for column in range(0, side * TILES, side)
     ]

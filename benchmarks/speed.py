@@ -10,7 +10,7 @@ from benchmarks.machine import gemm_peak, seconds
 from benchmarks.material import boxes, photograph, real_size_bundle
 from benchmarks.stages import STAGES, stopwatch
 from benchmarks.tables import table
-from clnf_torch.geometry.gray import to_grey
+from clnf_torch.geometry.gray import to_gray
 
 MULTIPLY_ADDS = 0.93e9  # of the experts, per face and fit from one hypothesis with default windows
 OPENFACE_MS = {1: 82.0, 2: 47.0}  # OpenFace's C++ on this kind of machine (2 cores), by threads
@@ -20,14 +20,14 @@ MAIN_FIT = {"parts": False, "validate": False}
 def report(device: str, repeats: int) -> list[Table]:
     """The tables of this benchmark."""
     detector = clnf_torch.load(real_size_bundle(), device)
-    frames = to_grey(photograph()).to(device)  # as OpenFace's main fit is given it
+    frames = to_gray(photograph()).to(device)  # as OpenFace's main fit is given it
     with torch.inference_mode():
         tables = [_by_batch(detector, frames, device, repeats), _by_work(detector, frames, device, repeats)]
         return tables if device != "cpu" else [*tables, _by_stage(detector, frames)]
 
 
 def _by_batch(detector: clnf_torch.LandmarkDetector, frames: torch.Tensor, device: str, repeats: int) -> Table:
-    """Faces of one picture in one call."""
+    """Faces of one image in one call."""
     threads = torch.get_num_threads()
     rows = []
     for count in (1, 8, 32, 64, 128):
@@ -39,7 +39,7 @@ def _by_batch(detector: clnf_torch.LandmarkDetector, frames: torch.Tensor, devic
         rate = f"{2e-9 * MULTIPLY_ADDS / each:.0f}"
         rows.append((str(count), f"{1e3 * each:.1f}", rate, f"{peak / 1e9:.0f}", f"{share:.0%}", cpp))
     columns = ("faces", "ms per face", "GFLOP/s", "GEMM beside it", "share", "times as fast as the C++")
-    return table("Faces in one picture, one call", columns, rows)
+    return table("Faces in one image, one call", columns, rows)
 
 
 def _by_work(detector: clnf_torch.LandmarkDetector, frames: torch.Tensor, device: str, repeats: int) -> Table:

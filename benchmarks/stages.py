@@ -8,15 +8,15 @@ from typing import Any
 from unittest.mock import patch
 
 from clnf_torch.fitting import nu_rlms
-from clnf_torch.fitting.images import Pictures
+from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.models.patch_experts import cen
-from clnf_torch.models.patch_experts.mlp_stack import ExpertStack
+from clnf_torch.models.patch_experts.mlp_stack import MLPStack
 from clnf_torch.models.pdm import PDM
 
 STAGES: dict[str, tuple[object, str]] = {
-    "areas": (Pictures, "cut_areas"),
+    "areas": (ImageBatch, "cut_areas"),
     "patches": (cen, "cut_patches"),
-    "experts' products": (ExpertStack, "forward"),
+    "experts' products": (MLPStack, "forward"),
     "mean shift": (nu_rlms, "mean_shift"),
     "Jacobian": (PDM, "landmarks_and_jacobian"),
     "normal equations": (nu_rlms, "normal_equations"),

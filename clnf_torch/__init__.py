@@ -11,9 +11,9 @@ from clnf_torch.pipeline import FitResult, LandmarkDetector, load
 from clnf_torch.quality import (
     LandmarkQuality,
     QualityConfig,
-    RefinedLandmarks,
+    RepairedLandmarks,
     check_landmark_quality,
-    refine_landmarks,
+    repair_landmarks,
 )
 from clnf_torch.tracking import TrackState, VideoConfig, VideoResult, VideoTracker
 
@@ -35,7 +35,7 @@ __all__ = [
     "LandmarkQuality",
     "Numerics",
     "QualityConfig",
-    "RefinedLandmarks",
+    "RepairedLandmarks",
     "ShapeParams",
     "TrackState",
     "VideoConfig",
@@ -46,5 +46,5 @@ __all__ = [
     "load",
     "load_bundle",
     "load_face_detector",
-    "refine_landmarks",
+    "repair_landmarks",
 ]

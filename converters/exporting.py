@@ -79,7 +79,7 @@ def _line(values: NDArray[Any]) -> str:
     return " ".join(np.format_float_positional(v, trim="-") if v.dtype.kind == "f" else str(v) for v in values) + "\n"
 
 
-WITHOUT_FORM = {"joint": "joint experts", "repeat": "experts of an earlier scale again"}
+WITHOUT_FORM = {"joint": "heatmap experts", "repeat": "experts of an earlier scale again"}
 """Families that OpenFace has no form for."""
 REMEDY = "name a bundle with CEN experts: converted from a CE-CLM model, or made by `clnf-torch train cen`"
 

@@ -24,7 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of OpenFace models, pictures and golden values that lies beside the repository."""
+    """The folder of OpenFace models, images and golden values that lies beside the repository."""
     if not SHARED.is_dir():
         pytest.skip("no ../shared: put the folder of OpenFace models and golden values beside the repository")
     return SHARED

@@ -1,4 +1,4 @@
-"""Small seeded models and pictures: five landmarks, two modes, three views, two scales; made in milliseconds."""
+"""Small seeded models and images: five landmarks, two modes, three views, two scales; made in milliseconds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from clnf_torch.fitting.config import FitConfig
 from clnf_torch.models.landmark_model import EarlyTermination, LandmarkModel
 from clnf_torch.models.patch_experts.cen import CENExperts
-from clnf_torch.models.patch_experts.mlp_stack import ExpertStack
+from clnf_torch.models.patch_experts.mlp_stack import MLPStack
 from clnf_torch.models.pdm import PDM, ShapeParams
 
 N, M, V = 5, 2, 3
@@ -54,13 +54,13 @@ def make_params(faces: int, dtype: torch.dtype = torch.float64, seed: int = 2) -
 
 def make_stack(
     experts: int, widths: tuple[int, ...], activations: list[str], seed: int, dtype: torch.dtype
-) -> ExpertStack:
+) -> MLPStack:
     """Random networks whose answers vary; ``widths`` begins with the number of pixels and ends with 1."""
     rng, weights, biases = seeded(seed), [], []
     for before, after in pairwise(widths):
         weights.append((2.5 * torch.randn(experts, before, after, generator=rng)).to(dtype))
         biases.append((0.5 * torch.randn(experts, after, generator=rng)).to(dtype))
-    return ExpertStack(weights, biases, activations)
+    return MLPStack(weights, biases, activations)
 
 
 def make_experts(
@@ -94,8 +94,8 @@ def make_model(
     return LandmarkModel(make_pdm(dtype), experts, "cen", rules)
 
 
-def make_pictures(frames: int = 1, height: int = 72, width: int = 80) -> Tensor:
-    """Smooth grey pictures, float64 in 0 to 255, shape (F, H, W)."""
+def make_images(frames: int = 1, height: int = 72, width: int = 80) -> Tensor:
+    """Smooth gray images, float64 in 0 to 255, shape (F, H, W)."""
     rng = seeded(5)
     y, x = torch.meshgrid(torch.arange(height) / height, torch.arange(width) / width, indexing="ij")
     waves = torch.zeros(frames, height, width, dtype=torch.float64)
@@ -106,7 +106,7 @@ def make_pictures(frames: int = 1, height: int = 72, width: int = 80) -> Tensor:
 
 
 def make_boxes(faces: int, seed: int = 7) -> Tensor:
-    """Boxes (B, 4) inside the pictures, about 40 pixels wide."""
+    """Boxes (B, 4) inside the images, about 40 pixels wide."""
     rng = seeded(seed)
     corner = 12 + 10 * torch.rand(faces, 2, generator=rng, dtype=torch.float64)
     size = 32 + 14 * torch.rand(faces, 2, generator=rng, dtype=torch.float64)

@@ -56,20 +56,20 @@ def make_mtcnn(dtype: torch.dtype = torch.float64, seed: int = 7) -> MTCNN:
     return build_mtcnn(make_mtcnn_record(seed), dtype, CONFIG)
 
 
-def detect_slowly(mtcnn: MTCNN, picture: Tensor) -> list[tuple[Box, float]]:
-    """Faces in one picture (3, H, W), float64: every box by itself, as `spec/mtcnn.md` tells it."""
+def detect_slowly(mtcnn: MTCNN, image: Tensor) -> list[tuple[Box, float]]:
+    """Faces in one image (3, H, W), float64: every box by itself, as `spec/mtcnn.md` tells it."""
     config, found = mtcnn.config, []
-    _, height, width = picture.shape
+    _, height, width = image.shape
     count = math.floor(math.log(config.min_face / min(height, width)) / math.log(config.factor)) + 1
     for k in range(count):
         scale = 12 / config.min_face * config.factor**k
-        small = _resized(picture, math.ceil(height * scale), math.ceil(width * scale))
+        small = _resized(image, math.ceil(height * scale), math.ceil(width * scale))
         maps = mtcnn.proposer(_shown(small)[None])[0]
         found += _thinned(_proposed(maps, scale, config.thresholds[0]), 0.5)
     found = [_squared(_corrected(one, 0)) for one in _thinned(found, 0.7)]
-    found = _judged(mtcnn.refiner, 24, picture, found, config.thresholds[1])
+    found = _judged(mtcnn.refiner, 24, image, found, config.thresholds[1])
     found = [_squared(_corrected(one, 0)) for one in _thinned(found, 0.7)]
-    found = _judged(mtcnn.output, 48, picture, found, config.thresholds[2])
+    found = _judged(mtcnn.output, 48, image, found, config.thresholds[2])
     found = _thinned([_corrected(one, 1) for one in found], 0.7, of_smaller=True)
     extents = ((x - 0.0075 * w, y + 0.2459 * h, 1.0323 * w, 0.7751 * h) for (x, y, w, h), _, _ in found)
     return [(box, score) for box, (_, score, _) in zip(extents, found, strict=True)]
@@ -78,12 +78,12 @@ def detect_slowly(mtcnn: MTCNN, picture: Tensor) -> list[tuple[Box, float]]:
 Found = tuple[Box, float, list[float]]  # box, score, corrections
 
 
-def _shown(picture: Tensor) -> Tensor:
-    return (picture - 127.5) * 0.0078125
+def _shown(image: Tensor) -> Tensor:
+    return (image - 127.5) * 0.0078125
 
 
-def _resized(picture: Tensor, height: int, width: int) -> Tensor:
-    return torch.nn.functional.interpolate(picture[None], (height, width), mode="bilinear", align_corners=False)[0]
+def _resized(image: Tensor, height: int, width: int) -> Tensor:
+    return torch.nn.functional.interpolate(image[None], (height, width), mode="bilinear", align_corners=False)[0]
 
 
 def _probability(answer: Tensor) -> float:
@@ -132,17 +132,17 @@ def _squared(one: Found) -> Found:
     return (int(x + 0.5 * (w - side)), int(y + 0.5 * (h - side)), int(side), int(side)), *one[1:]
 
 
-def _judged(network: torch.nn.Module, side: int, picture: Tensor, found: list[Found], threshold: float) -> list[Found]:
+def _judged(network: torch.nn.Module, side: int, image: Tensor, found: list[Found], threshold: float) -> list[Found]:
     kept = []
-    _, height, width = picture.shape
+    _, height, width = image.shape
     for box, _, _ in found:
         x, y, w, h = map(int, box)
         left, right, top, bottom = max(x - 1, 0), min(x + w, width), max(y - 1, 0), min(y + h, height)
         if right <= left or bottom <= top:
             continue
-        patch = picture.new_zeros(3, h + 1, w + 1)
+        patch = image.new_zeros(3, h + 1, w + 1)
         u, v = max(1 - x, 0), max(1 - y, 0)
-        patch[:, v : v + bottom - top, u : u + right - left] = picture[:, top:bottom, left:right]
+        patch[:, v : v + bottom - top, u : u + right - left] = image[:, top:bottom, left:right]
         answer = network(_shown(_resized(patch, side, side))[None])[0]
         if (score := _probability(answer)) >= threshold:
             kept.append((box, score, answer[2:6].tolist()))

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from clnf_torch.pipeline import LandmarkDetector
-from tests.factories import CONFIG, N, make_boxes, make_model, make_pictures, make_rules
+from tests.factories import CONFIG, N, make_boxes, make_images, make_model, make_rules
 from tests.models.patch_experts.heatmap_factories import make_joint_model
 
 READS = {"_local_scalar_dense", "nonzero", "is_nonzero", "equal", "bincount", "unique_dim", "_unique2", "masked_select"}
@@ -71,25 +71,25 @@ def test_the_counters_count():
 def test_one_read_per_scale(numerics, multi_view):
     """Grouping by view asks how many faces are in each; nothing else asks."""
     detector = LandmarkDetector(make_model(), numerics)
-    reads = count_reads(lambda: detector.fit(make_pictures(), make_boxes(4), preset=CONFIG, multi_view=multi_view))
+    reads = count_reads(lambda: detector.fit(make_images(), make_boxes(4), preset=CONFIG, multi_view=multi_view))
     assert reads == {"tolist": 2}
 
 
 def test_models_of_one_view_are_never_read():
     detector = LandmarkDetector(make_model(views=1))
-    assert count_reads(lambda: detector.fit(make_pictures(), make_boxes(4), preset=CONFIG)).total() == 0
+    assert count_reads(lambda: detector.fit(make_images(), make_boxes(4), preset=CONFIG)).total() == 0
 
 
 def test_joint_experts_are_never_read():
     detector = LandmarkDetector(make_joint_model(), "exact")
-    assert count_reads(lambda: detector.fit(make_pictures(), make_boxes(4))).total() == 0
+    assert count_reads(lambda: detector.fit(make_images(), make_boxes(4))).total() == 0
 
 
 @pytest.mark.parametrize(("cutoff", "waves"), [(-9.0, 1), (9.0, 2)])
 def test_early_termination_reads_twice_more(cutoff, waves):
     """The first scale is fitted in up to two waves, grouped by view; besides, who joins the second, and who goes on."""
     detector = LandmarkDetector(make_model(rules=make_rules(cutoff=cutoff)))
-    reads = count_reads(lambda: detector.fit(make_pictures(), make_boxes(4), preset=CONFIG, multi_view=True))
+    reads = count_reads(lambda: detector.fit(make_images(), make_boxes(4), preset=CONFIG, multi_view=True))
     assert reads["tolist"] == waves + 1
     assert reads.total() == waves + 1 + 2
 
@@ -153,8 +153,8 @@ def test_cuda_agrees_with_the_cpu(numerics, rules):
     boxes, results = make_boxes(9), []
     for device in ("cpu", "cuda"):
         detector = LandmarkDetector(make_model(rules=rules), numerics).to(device)
-        results.append(detector.fit(make_pictures(), boxes, preset=CONFIG, multi_view=True))
-        refined = detector.refine(make_pictures(), results[-1].landmarks + 0.2, preset=CONFIG)
+        results.append(detector.fit(make_images(), boxes, preset=CONFIG, multi_view=True))
+        refined = detector.refine(make_images(), results[-1].landmarks + 0.2, preset=CONFIG)
         assert refined.landmarks.device.type == device
     torch.testing.assert_close(results[1].landmarks.cpu(), results[0].landmarks, atol=1e-6, rtol=0)
     assert results[1].hypothesis.tolist() == results[0].hypothesis.tolist()

@@ -55,7 +55,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def desk(golden_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the examples ask for: a bundle with a face detector, and a picture."""
+    """A folder with what the examples ask for: a bundle with a face detector, and an image."""
     folder = tmp_path_factory.mktemp("desk")
     convert(golden_dir / "free_model", folder / "free.pt")
     save_archive({**load_bundle(folder / "free.pt"), "face_detector": make_mtcnn_record()}, folder / "openface.pt")

@@ -12,13 +12,13 @@ import torch
 
 from clnf_torch.converters import convert
 from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
-from clnf_torch.fitting.images import Pictures
+from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.fitting.mean_shift import UNSEEN
 from clnf_torch.models.bundle import BundleError
 from clnf_torch.models.numerics import EXACT, OPENFACE
 from clnf_torch.pipeline import FitResult, LandmarkDetector, load
-from tests.factories import CONFIG, M, N, make_boxes, make_model, make_pdm, make_pictures, make_rules
+from tests.factories import CONFIG, M, N, make_boxes, make_images, make_model, make_pdm, make_rules
 from tests.models.test_bundle import make_bundle
 
 FIXED = replace(CONFIG, iterations=2, tolerance=0.0)  # a fit without steps, but for clamps and the choice of the view
@@ -47,7 +47,7 @@ def rows_of(result: FitResult, rows) -> FitResult:
 @pytest.mark.parametrize("numerics", ["openface", "exact"])
 @pytest.mark.parametrize("faces", [0, 1, 5])
 def test_fit_gives_one_row_per_box(numerics, faces, device, dtype):
-    result = detector(numerics, dtype=dtype).to(device).fit(make_pictures(), make_boxes(faces), preset=CONFIG)
+    result = detector(numerics, dtype=dtype).to(device).fit(make_images(), make_boxes(faces), preset=CONFIG)
     assert result.landmarks.shape == (faces, N, 2) and result.params.local.shape == (faces, M)
     assert result.landmark_likelihoods.shape == result.visible.shape == (faces, N)
     assert result.likelihood.shape == result.view.shape == result.hypothesis.shape == result.success.shape == (faces,)
@@ -58,42 +58,42 @@ def test_fit_gives_one_row_per_box(numerics, faces, device, dtype):
 def test_the_settings_are_openfaces_for_the_family():
     model, boxes = detector("openface"), make_boxes(3)
     own = replace(CONFIG, window_sizes=(11, 9, 7, 5), iterations=5, sigma=2.25, regularisation=22.5)
-    assert_same(model.fit(make_pictures(), boxes), model.fit(make_pictures(), boxes, preset=own))
+    assert_same(model.fit(make_images(), boxes), model.fit(make_images(), boxes, preset=own))
 
 
 def test_multi_view_is_the_presets_or_the_callers_choice():
     model, boxes = detector("openface"), make_boxes(6)
-    frontal, views = (model.fit(make_pictures(), boxes, preset=CONFIG, multi_view=m) for m in (False, True))
+    frontal, views = (model.fit(make_images(), boxes, preset=CONFIG, multi_view=m) for m in (False, True))
     assert (frontal.hypothesis == 0).all() and (views.hypothesis > 0).any()
     assert (views.likelihood >= frontal.likelihood).all()
-    assert_same(model.fit(make_pictures(), boxes, preset=replace(CONFIG, multi_view=True)), views)
-    assert_same(model.fit(make_pictures(), boxes, preset=CONFIG), frontal)
+    assert_same(model.fit(make_images(), boxes, preset=replace(CONFIG, multi_view=True)), views)
+    assert_same(model.fit(make_images(), boxes, preset=CONFIG), frontal)
 
 
 def test_frames_are_found_by_index_order_or_loneliness():
-    model, pictures, boxes = detector(), make_pictures(3), make_boxes(3)
-    each = model.fit(pictures, boxes, preset=CONFIG)
-    assert_same(model.fit(pictures, boxes, torch.tensor([0, 1, 2]), preset=CONFIG), each)
+    model, images, boxes = detector(), make_images(3), make_boxes(3)
+    each = model.fit(images, boxes, preset=CONFIG)
+    assert_same(model.fit(images, boxes, torch.tensor([0, 1, 2]), preset=CONFIG), each)
     for i in range(3):
-        alone = model.fit(pictures[i : i + 1], boxes[i : i + 1], preset=CONFIG)
+        alone = model.fit(images[i : i + 1], boxes[i : i + 1], preset=CONFIG)
         assert_same(alone, rows_of(each, slice(i, i + 1)))
-    one = model.fit(pictures[:1], boxes, preset=CONFIG)
+    one = model.fit(images[:1], boxes, preset=CONFIG)
     assert_same(rows_of(one, slice(0, 1)), rows_of(each, slice(0, 1)))
 
 
 @pytest.mark.parametrize("number", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64])
 def test_frame_may_be_any_whole_number(number):
-    pictures, boxes, frame = make_pictures(6), make_boxes(2), torch.tensor([5, 2])
-    expected = detector().fit(pictures, boxes, frame, preset=CONFIG)
-    assert_same(detector().fit(pictures, boxes, frame.to(number), preset=CONFIG), expected)
+    images, boxes, frame = make_images(6), make_boxes(2), torch.tensor([5, 2])
+    expected = detector().fit(images, boxes, frame, preset=CONFIG)
+    assert_same(detector().fit(images, boxes, frame.to(number), preset=CONFIG), expected)
 
 
 @pytest.mark.parametrize("numerics", ["openface", "exact"])
 def test_uint8_float_and_rgb_frames(numerics):
     model, boxes = detector(numerics), make_boxes(3)
-    grey = make_pictures().round()
-    expected = model.fit(grey, boxes, preset=CONFIG)
-    for frames in (grey.to(torch.uint8), grey.float(), grey.to(torch.uint8)[:, None].repeat(1, 3, 1, 1)):
+    gray = make_images().round()
+    expected = model.fit(gray, boxes, preset=CONFIG)
+    for frames in (gray.to(torch.uint8), gray.float(), gray.to(torch.uint8)[:, None].repeat(1, 3, 1, 1)):
         assert_same(model.fit(frames, boxes, preset=CONFIG), expected, atol=1e-4, rtol=1e-5)
 
 
@@ -102,14 +102,14 @@ def test_uint8_float_and_rgb_frames(numerics):
 
 @pytest.fixture(scope="module")
 def free(tmp_path_factory, golden_dir):
-    """The detector of the free model in tests/golden, its picture, and its boxes."""
+    """The detector of the free model in tests/golden, its image, and its boxes."""
     cv2 = pytest.importorskip("cv2")
     folder = golden_dir / "free_model"
     path = tmp_path_factory.mktemp("free") / "free.pt"
     convert(folder / "main_ceclm_free.txt", path)
-    picture = torch.from_numpy(cv2.imread(str(folder / "image.png"), cv2.IMREAD_GRAYSCALE))[None]
+    image = torch.from_numpy(cv2.imread(str(folder / "image.png"), cv2.IMREAD_GRAYSCALE))[None]
     (boxes,) = json.loads((folder / "boxes.json").read_text()).values()
-    return load(path), picture, torch.tensor(boxes[:1], dtype=torch.float32)
+    return load(path), image, torch.tensor(boxes[:1], dtype=torch.float32)
 
 
 @pytest.mark.parametrize("numerics", ["openface", "exact"])
@@ -118,15 +118,15 @@ def test_a_face_alone_and_among_64(free, numerics):
 
     Measured: every row is the same to the last bit. 1e-4 px is for machines whose matrix routines round otherwise.
     """
-    model, picture, box = free
+    model, image, box = free
     model = LandmarkDetector(model.model, numerics)
     jitter = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
     boxes = box + jitter * box[:, 2:].mean() * 0.04
-    together = model.fit(picture, boxes)
+    together = model.fit(image, boxes)
     order = torch.randperm(64, generator=torch.Generator().manual_seed(1))
     cases = [order, *(torch.tensor([i]) for i in range(0, 64, 9))]
     for rows in cases:
-        found, expected = model.fit(picture, boxes[rows]), rows_of(together, rows)
+        found, expected = model.fit(image, boxes[rows]), rows_of(together, rows)
         torch.testing.assert_close(found.landmarks, expected.landmarks, atol=1e-4, rtol=0)
         assert_same(found, expected, atol=1e-3, rtol=1e-4)
 
@@ -139,10 +139,10 @@ def test_faces_without_frames_fail():
 @pytest.mark.parametrize("numerics", ["openface", "exact"])
 @pytest.mark.parametrize("rules", [None, make_rules(cutoff=-0.3)], ids=["all", "early"])
 def test_bad_rows_fail_alone(numerics, rules):
-    model, pictures = detector(numerics, rules=rules), make_pictures(2)
-    pictures[1] = math.nan
+    model, images = detector(numerics, rules=rules), make_images(2)
+    images[1] = math.nan
     good = make_boxes(4)
-    expected = model.fit(pictures[:1], good, preset=CONFIG, multi_view=True)
+    expected = model.fit(images[:1], good, preset=CONFIG, multi_view=True)
     bad = [
         [math.nan, 10, 30, 30], [10, 10, math.inf, 30], [10, -math.inf, 30, 30],  # no numbers
         [10, 10, 0, 30], [10, 10, 30, 0], [10, 10, -30, 30], [30, 30, -30, -30],  # nothing inside
@@ -153,18 +153,18 @@ def test_bad_rows_fail_alone(numerics, rules):
     boxes = torch.cat((good[:2], torch.tensor(bad + strange, dtype=torch.float64), good[2:]))
     frame = torch.zeros(len(boxes), dtype=torch.int64)
     frame[2 + len(bad) - 3 : 2 + len(bad)] = torch.tensor([1, -1, 2])
-    result = model.fit(pictures, boxes, frame, preset=CONFIG, multi_view=True)
+    result = model.fit(images, boxes, frame, preset=CONFIG, multi_view=True)
     assert_same(rows_of(result, [0, 1, -2, -1]), expected)
     assert not result.success[2 : 2 + len(bad)].any()
     assert result.landmarks[2:5].isnan().all()
 
 
 def test_no_frames_and_no_faces():
-    result = detector().fit(make_pictures()[:0], make_boxes(0), preset=CONFIG)
+    result = detector().fit(make_images()[:0], make_boxes(0), preset=CONFIG)
     assert result.landmarks.shape == (0, N, 2)
 
 
-def test_pictures_without_pixels_are_black():
+def test_images_without_pixels_are_black():
     result = detector().fit(torch.zeros(1, 0, 0, dtype=torch.uint8), make_boxes(2), preset=CONFIG)
     assert result.landmarks.isfinite().all()
 
@@ -200,22 +200,22 @@ def check_gradients(run, inputs: dict[str, torch.Tensor], steps: dict[str, float
 
 @pytest.mark.parametrize("call", ["fit", "refine"])
 def test_a_whole_fit_agrees_with_finite_differences(call):
-    """Of pictures, boxes or first landmarks, expert weights and biases, mean and modes, all at once."""
+    """Of images, boxes or first landmarks, expert weights and biases, mean and modes, all at once."""
     model = detector()
     learned = {name.replace(".", "/"): value.data for name, value in model.named_parameters()}
     start = make_boxes(3)
     if call == "refine":
-        start = model.fit(make_pictures(), start, preset=CONFIG).landmarks.detach() + 0.3
+        start = model.fit(make_images(), start, preset=CONFIG).landmarks.detach() + 0.3
     target = 40 + 9 * torch.randn(3, N, 2, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
 
-    def run(pictures, start, **values):
+    def run(images, start, **values):
         own = {name.replace("/", "."): value for name, value in values.items()}
-        result = torch.func.functional_call(Call(model, call), own, (pictures, start))
+        result = torch.func.functional_call(Call(model, call), own, (images, start))
         return (result - target).square().mean()
 
     learned = {f"detector/{name}": value for name, value in learned.items()}
-    inputs = {"pictures": make_pictures(), "start": start, **learned}
-    check_gradients(run, inputs, {"pictures": 1e-4, "start": 1e-6, "detector/model/pdm": 1e-6, "detector": 1e-6})
+    inputs = {"images": make_images(), "start": start, **learned}
+    check_gradients(run, inputs, {"images": 1e-4, "start": 1e-6, "detector/model/pdm": 1e-6, "detector": 1e-6})
 
 
 class Call(torch.nn.Module):
@@ -225,48 +225,48 @@ class Call(torch.nn.Module):
         super().__init__()
         self.detector, self.method = detector, method
 
-    def forward(self, pictures, start):
-        return getattr(self.detector, self.method)(pictures, start, preset=FIXED).landmarks
+    def forward(self, images, start):
+        return getattr(self.detector, self.method)(images, start, preset=FIXED).landmarks
 
 
-@pytest.mark.parametrize("bad", ["box", "size", "frame", "picture", "weight"])
+@pytest.mark.parametrize("bad", ["box", "size", "frame", "image", "weight"])
 def test_a_failed_row_does_not_poison_what_the_rows_share(bad):
-    model, pictures, boxes = detector(), make_pictures(2), make_boxes(3)
+    model, images, boxes = detector(), make_images(2), make_boxes(3)
     frame, weight = torch.tensor([0, 1, 0]), torch.ones(3, N, dtype=torch.float64)
-    if bad == "picture":
-        pictures[1] = math.nan
+    if bad == "image":
+        images[1] = math.nan
     elif bad == "frame":
         frame[1] = 7
     elif bad == "weight":
         weight[1] = 0
     else:
         boxes[1, 2] = math.nan if bad == "box" else 0.0
-    learned, pictures, boxes = everything(model), pictures.requires_grad_(), boxes.requires_grad_()
-    result = model.fit(pictures, boxes, frame, preset=FIXED, landmark_weight=weight)
+    learned, images, boxes = everything(model), images.requires_grad_(), boxes.requires_grad_()
+    result = model.fit(images, boxes, frame, preset=FIXED, landmark_weight=weight)
     rest = torch.tensor([0, 2])
     result.landmarks[rest].square().sum().backward()
     found = {name: value.grad for name, value in learned.items()}
     alone = detector()
     expected = everything(alone)
-    kept = alone.fit(make_pictures(2), make_boxes(3)[rest], frame[rest], preset=FIXED).landmarks
+    kept = alone.fit(make_images(2), make_boxes(3)[rest], frame[rest], preset=FIXED).landmarks
     kept.square().sum().backward()
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value.grad, msg=lambda text, n=name: f"{n}: {text}")
     assert (boxes.grad[1] == 0).all() and boxes.grad[rest].abs().sum() > 0
-    assert pictures.grad.isfinite().all() and (pictures.grad[1] == 0).all()
+    assert images.grad.isfinite().all() and (images.grad[1] == 0).all()
 
 
 @pytest.mark.parametrize("rows", ["one known landmark", "not in any frame"])
 def test_a_face_that_cannot_be_refined_does_not_poison_the_others(rows):
-    model, pictures = detector(), make_pictures()
-    landmarks = model.fit(pictures, make_boxes(2), preset=CONFIG).landmarks.detach()
+    model, images = detector(), make_images()
+    landmarks = model.fit(images, make_boxes(2), preset=CONFIG).landmarks.detach()
     frame = torch.zeros(2, dtype=torch.int64)
     if rows == "not in any frame":
         frame[1] = 3
     else:
         landmarks[1, 1:] = math.nan
     learned = everything(model)
-    result = model.refine(pictures, landmarks.requires_grad_(), frame, preset=FIXED)
+    result = model.refine(images, landmarks.requires_grad_(), frame, preset=FIXED)
     assert result.success.tolist() == [True, False] and result.landmarks[1].isnan().all()
     result.landmarks[:1].square().sum().backward()
     assert all(value.grad.isfinite().all() for value in learned.values())
@@ -277,13 +277,13 @@ def test_a_face_that_cannot_be_refined_does_not_poison_the_others(rows):
 
 
 def test_refine_fits_from_the_parameters_of_its_landmarks(rng):
-    model, pictures = detector("openface"), make_pictures()
-    landmarks = model.fit(pictures, make_boxes(4), preset=CONFIG).landmarks
+    model, images = detector("openface"), make_images()
+    landmarks = model.fit(images, make_boxes(4), preset=CONFIG).landmarks
     landmarks = landmarks + 2 * torch.randn(4, N, 2, generator=rng, dtype=torch.float64)
-    found = model.refine(pictures, landmarks, preset=CONFIG)
+    found = model.refine(images, landmarks, preset=CONFIG)
     start = FitState.at(params_from_landmarks(model.model.pdm, landmarks), N)
     fitter = LandmarkFitter(model.model, CONFIG, OPENFACE)
-    expected = fitter.fit(Pictures(pictures, torch.zeros(4, dtype=torch.int64)), start, FaceOptions())
+    expected = fitter.fit(ImageBatch(images, torch.zeros(4, dtype=torch.int64)), start, FaceOptions())
     torch.testing.assert_close(found.landmarks, model.model.pdm.landmarks(expected.params))
     torch.testing.assert_close(found.likelihood, expected.likelihood)
     assert found.success.all() and (found.hypothesis == 0).all()
@@ -291,12 +291,12 @@ def test_refine_fits_from_the_parameters_of_its_landmarks(rng):
 
 
 def test_refine_fills_in_unknown_landmarks():
-    model, pictures = detector("openface"), make_pictures()
-    landmarks = model.fit(pictures, make_boxes(3), preset=CONFIG).landmarks
-    expected = model.refine(pictures, landmarks, preset=CONFIG)
+    model, images = detector("openface"), make_images()
+    landmarks = model.fit(images, make_boxes(3), preset=CONFIG).landmarks
+    expected = model.refine(images, landmarks, preset=CONFIG)
     landmarks[1, 3, 0] = math.nan
     landmarks[2, :3] = math.nan  # two known ones are too few
-    found = model.refine(pictures, landmarks, preset=CONFIG)
+    found = model.refine(images, landmarks, preset=CONFIG)
     assert found.success.tolist() == [True, True, False]
     assert found.landmarks[1].isfinite().all() and found.landmarks[2].isnan().all()
     assert_same(rows_of(found, slice(0, 1)), rows_of(expected, slice(0, 1)))
@@ -304,19 +304,19 @@ def test_refine_fills_in_unknown_landmarks():
 
 @pytest.mark.parametrize("faces", [0, 1, 5])
 def test_refine_one_by_one(faces):
-    model, pictures = detector("openface"), make_pictures()
+    model, images = detector("openface"), make_images()
     landmarks = make_boxes(faces)[:, None, :2] + 0.6 * (make_pdm().mean[:, :2] + 30)
-    together = model.refine(pictures, landmarks, preset=CONFIG)
+    together = model.refine(images, landmarks, preset=CONFIG)
     assert together.landmarks.shape == (faces, N, 2)
     for i in range(faces):
-        alone = model.refine(pictures, landmarks[i : i + 1], preset=CONFIG)
+        alone = model.refine(images, landmarks[i : i + 1], preset=CONFIG)
         assert_same(alone, rows_of(together, slice(i, i + 1)))
 
 
 def start_of(model: LandmarkDetector, call: str) -> tuple:
     """The arguments of a fit or a refinement of three faces."""
     boxes = make_boxes(3)
-    return (make_pictures(), boxes if call == "fit" else model.fit(make_pictures(), boxes, preset=CONFIG).landmarks)
+    return (make_images(), boxes if call == "fit" else model.fit(make_images(), boxes, preset=CONFIG).landmarks)
 
 
 @pytest.mark.parametrize("call", ["fit", "refine"])
@@ -367,19 +367,19 @@ def test_hidden_landmarks_are_not_seen(call):
     ],
 )
 def test_options_broadcast_over_the_faces(name, value):
-    model, pictures, boxes = detector(), make_pictures(), make_boxes(3)
-    found = model.fit(pictures, boxes, preset=CONFIG, **{name: value})
+    model, images, boxes = detector(), make_images(), make_boxes(3)
+    found = model.fit(images, boxes, preset=CONFIG, **{name: value})
     full = torch.as_tensor(value).expand((3,) if name == "regularisation" else (3, N))
-    assert_same(model.fit(pictures, boxes, preset=CONFIG, **{name: full.clone()}), found)
+    assert_same(model.fit(images, boxes, preset=CONFIG, **{name: full.clone()}), found)
     for i in range(3):
-        alone = model.fit(pictures, boxes[i : i + 1], preset=CONFIG, **{name: full[i : i + 1]})
+        alone = model.fit(images, boxes[i : i + 1], preset=CONFIG, **{name: full[i : i + 1]})
         assert_same(alone, rows_of(found, slice(i, i + 1)))
 
 
 def test_a_regularisation_takes_the_place_of_the_configured_one():
-    model, pictures, boxes = detector(), make_pictures(), make_boxes(3)
-    found = model.fit(pictures, boxes, preset=CONFIG, regularisation=40.0)
-    assert_same(found, model.fit(pictures, boxes, preset=replace(CONFIG, regularisation=40.0)))
+    model, images, boxes = detector(), make_images(), make_boxes(3)
+    found = model.fit(images, boxes, preset=CONFIG, regularisation=40.0)
+    assert_same(found, model.fit(images, boxes, preset=replace(CONFIG, regularisation=40.0)))
 
 
 # The door
@@ -392,7 +392,7 @@ def test_a_regularisation_takes_the_place_of_the_configured_one():
         ("fit", {"boxes": torch.zeros(4)}, r"boxes have shape \(4,\); expected \(B, 4\)"),
         ("refine", {"landmarks": torch.zeros(3, 4, 2)}, r"landmarks have shape \(3, 4, 2\); expected \(B, 5, 2\)"),
         ("fit", {"frames": torch.zeros(72, 80)}, r"frames have shape \(72, 80\)"),
-        ("fit", {"frames": torch.zeros(1, 72, 80, 3)}, r"expected grey \(F, H, W\) or RGB \(F, 3, H, W\)"),
+        ("fit", {"frames": torch.zeros(1, 72, 80, 3)}, r"expected gray \(F, H, W\) or RGB \(F, 3, H, W\)"),
         ("fit", {"frames": torch.zeros(1, 72, 80, dtype=torch.int32)}, "frames are torch.int32"),
         ("fit", {"frames": torch.zeros(2, 72, 80)}, r"3 faces in 2 frames: say with frame \(B,\)"),
         ("refine", {"frames": torch.zeros(2, 72, 80)}, r"3 faces in 2 frames: say with frame \(B,\)"),
@@ -408,7 +408,7 @@ def test_a_regularisation_takes_the_place_of_the_configured_one():
 )
 def test_arguments_of_the_wrong_shape_are_refused(call, arguments, message):
     start = {"boxes": make_boxes(3)} if call == "fit" else {"landmarks": torch.zeros(3, N, 2)}
-    arguments = {"frames": make_pictures(), **start, "preset": CONFIG, **arguments}
+    arguments = {"frames": make_images(), **start, "preset": CONFIG, **arguments}
     with pytest.raises(ValueError, match=message):
         getattr(detector(), call)(**arguments)
 
@@ -420,8 +420,8 @@ def test_load(tmp_path):
     assert found.numerics is OPENFACE and not found.training
     assert load(path, numerics="exact").numerics is EXACT
     assert load(path).model.pdm.mean.dtype == torch.float32
-    expected = detector("openface").fit(make_pictures(), make_boxes(2), preset=CONFIG)
-    assert_same(found.fit(make_pictures(), make_boxes(2), preset=CONFIG), expected, atol=2e-3, rtol=1e-3)
+    expected = detector("openface").fit(make_images(), make_boxes(2), preset=CONFIG)
+    assert_same(found.fit(make_images(), make_boxes(2), preset=CONFIG), expected, atol=2e-3, rtol=1e-3)
     with pytest.raises(BundleError, match="there is no such file"):
         load(tmp_path / "none.pt")
     with pytest.raises(ValueError, match="numerics 'fast' is not known"):

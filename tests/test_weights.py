@@ -47,17 +47,17 @@ def afw(shared):
     faces = read_annotations(shared / "faces").of_split("afw")
     with np.load(shared / "golden" / "afw_reference.npz") as reference:
         places = {str(name): row for row, name in enumerate(reference["names"])}
-        boxes = torch.from_numpy(reference["boxes"])[[places[f"afw/{path.name}"] for path in faces.pictures]]
+        boxes = torch.from_numpy(reference["boxes"])[[places[f"afw/{path.name}"] for path in faces.images]]
     rows = torch.arange(0, len(faces), 4)
     return faces[rows], boxes[rows]
 
 
 def test_it_is_as_good_as_its_card_says(afw):
     """The card says so of all 337 faces; this fourth of them is a little harder: 0.0414 and 0.0368."""
-    from clnf_torch.cli.images import read_picture
+    from clnf_torch.cli.images import read_image
 
     faces, boxes = afw
-    found = find_landmarks(clnf_torch.load(), lambda row: read_picture(faces.pictures[row]), boxes)
+    found = find_landmarks(clnf_torch.load(), lambda row: read_image(faces.images[row]), boxes)
     errors = face_errors(found.landmarks, faces.landmarks)
     assert errors.mean() < 0.0425 and errors.median() < 0.0385
     assert found.success[errors < 0.06].float().mean() > 0.9
@@ -65,10 +65,10 @@ def test_it_is_as_good_as_its_card_says(afw):
 
 def test_pen_markings_hardly_move_it(afw):
     """Our own; the card has those of another program too."""
-    from clnf_torch.cli.images import read_picture
+    from clnf_torch.cli.images import read_image
 
     faces, boxes = afw
-    read = with_markings(lambda row: read_picture(faces.pictures[row]), faces.landmarks, seed=0)
+    read = with_markings(lambda row: read_image(faces.images[row]), faces.landmarks, seed=0)
     found = find_landmarks(clnf_torch.load(), read, boxes)
     errors = face_errors(found.landmarks, faces.landmarks)
     assert errors.mean() < 0.0470 and errors.amax() < 0.20

@@ -16,7 +16,7 @@ TRIANGLES = ((0, 1, 2), (1, 4, 2), (4, 3, 2), (3, 0, 2))
 
 
 def make_warp_frame(size: tuple[int, int] = (HEIGHT, WIDTH), zoom: float = 1) -> tuple[Tensor, WarpTable]:
-    """The corners in the frame of reference, (N, 2), and the table of a picture's pixels inside, float64."""
+    """The corners in the frame of reference, (N, 2), and the table of an image's pixels inside, float64."""
     corners = zoom * torch.tensor(CORNERS, dtype=torch.float64)
     triangles = torch.tensor(TRIANGLES)
     alpha, beta = barycentric_weights(corners, triangles)

@@ -1,1 +1,1 @@
-"""The command line: the one floor that reads pictures, draws and prints."""
+"""The command line: the one floor that reads images, draws and prints."""

@@ -7,7 +7,7 @@ import torch
 import typer
 
 from clnf_torch.cli.console import complain
-from clnf_torch.cli.images import read_picture
+from clnf_torch.cli.images import read_image
 from clnf_torch.models.pdm import PDM
 from clnf_torch.training.data.annotations import Annotations, read_annotations
 from clnf_torch.training.data.crops import FaceCrops, cut_crops
@@ -17,7 +17,7 @@ from clnf_torch.training.shape_gaussian import MIRROR_68, ShapeGaussian
 CROP = 352  # pixels: a face of 140 mm at 1.25 pixels per millimetre, and as much around it; 8 divides its quarter
 LEAST_FACES = 20
 
-Data = Annotated[Path, typer.Argument(metavar="DATA", help="Faces: landmarks.npz, or pictures with .pts files.")]
+Data = Annotated[Path, typer.Argument(metavar="DATA", help="Faces: landmarks.npz, or images with .pts files.")]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="MODEL.pt", help="Where the bundle is written.")]
 Work = Annotated[Path | None, typer.Option(metavar="DIR", help="Checkpoints: the same command goes on from them.")]
 Split = Annotated[list[str] | None, typer.Option(metavar="NAME", help="Faces of this set; may be repeated.")]
@@ -29,21 +29,21 @@ Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same mod
 def read_faces(
     data: Path, split: list[str] | None, hold_out: int, where: torch.device
 ) -> tuple[Annotations, FaceCrops]:
-    """The annotated faces, and their pictures on a device; refuses too few to tune or train patch experts by."""
+    """The annotated faces, and their images on a device; refuses too few to tune or train patch experts by."""
     return read_crops(data, split, max(LEAST_FACES, hold_out), where, CROP)
 
 
 def read_crops(
     data: Path, split: list[str] | None, least: int, where: torch.device, side: int
 ) -> tuple[Annotations, FaceCrops]:
-    """The annotated faces, and their pictures of some side on a device; refuses fewer than so many."""
+    """The annotated faces, and their images of some side on a device; refuses fewer than so many."""
     found = read_annotations(data)
     found = found.of_split(*split) if split else found
     if len(found) < least:
         complain(f"{data}: {len(found)} faces are too few to learn from; give at least {least}")
         raise typer.Exit(1)
-    crops = cut_crops(found, read_picture, side)
-    return found, FaceCrops(grey=crops.grey.to(where), landmarks=crops.landmarks.to(where))
+    crops = cut_crops(found, read_image, side)
+    return found, FaceCrops(gray=crops.gray.to(where), landmarks=crops.landmarks.to(where))
 
 
 def retrained(prior: ShapeGaussian, crops: FaceCrops, slack: float = 0.0) -> PDM:

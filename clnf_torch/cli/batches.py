@@ -1,4 +1,4 @@
-"""Pictures with their boxes, read one after the other and fitted together where they have one size."""
+"""Images with their boxes, read one after the other and fitted together where they have one size."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -9,25 +9,25 @@ import torch
 from torch import Tensor
 
 from clnf_torch.cli.boxes import Box, BoxError, check_box
-from clnf_torch.cli.images import PictureError, read_picture
+from clnf_torch.cli.images import ImageError, read_image
 from clnf_torch.detection import FaceDetector
 
-MAX_FRAMES = 16  # pictures of a batch; beyond this a batch only takes memory
-MAX_FACES = 64  # faces of a batch, unless one picture alone has more
+MAX_FRAMES = 16  # images of a batch; beyond this a batch only takes memory
+MAX_FACES = 64  # faces of a batch, unless one image alone has more
 
 
 @dataclass(frozen=True)
 class Job:
-    """A picture and the boxes to fit in it."""
+    """An image and the boxes to fit in it."""
 
     path: Path
-    picture: Tensor  # (3, H, W) RGB, uint8
+    image: Tensor  # (3, H, W) RGB, uint8
     boxes: list[Box]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Jobs whose pictures have one size."""
+    """Jobs whose images have one size."""
 
     jobs: list[Job]
 
@@ -38,17 +38,17 @@ class Batch:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of the pictures."""
-        return self.jobs[0].picture.shape[2], self.jobs[0].picture.shape[1]
+        """Width and height of the images."""
+        return self.jobs[0].image.shape[2], self.jobs[0].image.shape[1]
 
     def takes(self, job: Job, most: int) -> bool:
-        """Whether another job may join, where a batch has at most so many pictures."""
-        same_size = self.jobs[0].picture.shape == job.picture.shape
+        """Whether another job may join, where a batch has at most so many images."""
+        same_size = self.jobs[0].image.shape == job.image.shape
         return same_size and len(self.jobs) < most and self.faces + len(job.boxes) <= MAX_FACES
 
     def frames(self) -> Tensor:
-        """The pictures, (F, 3, H, W)."""
-        return torch.stack([job.picture for job in self.jobs])
+        """The images, (F, 3, H, W)."""
+        return torch.stack([job.image for job in self.jobs])
 
     def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
         """Frames (F, 3, H, W), boxes (B, 4) and the frame of each box (B,)."""
@@ -66,24 +66,24 @@ class Batch:
 
 
 def read_all(paths: Iterable[Path], complain: Callable[[str], None]) -> Iterator[Job]:
-    """Reads pictures whose faces nobody knows yet.
+    """Reads images whose faces nobody knows yet.
 
     Args:
-        paths: The pictures.
-        complain: Told in a line about each picture that is left out.
+        paths: The images.
+        complain: Told in a line about each image that is left out.
 
     Yields:
-        Every picture that can be read, without boxes.
+        Every image that can be read, without boxes.
     """
     for path in paths:
         try:
-            yield Job(path, read_picture(path), [])
-        except PictureError as error:
+            yield Job(path, read_image(path), [])
+        except ImageError as error:
             complain(str(error))
 
 
 def find_faces(finder: FaceDetector, batches: Iterable[Batch]) -> Iterator[Job]:
-    """Finds the faces of pictures, which keep their order; those without faces too have a job."""
+    """Finds the faces of images, which keep their order; those without faces too have a job."""
     for batch in batches:
         with torch.inference_mode():
             faces = finder.detect(batch.frames())
@@ -100,34 +100,34 @@ def _box(row: list[float]) -> Box:
 def read_jobs(
     paths: Iterable[Path], boxes_of: Callable[[Path], list[Any]], complain: Callable[[str], None]
 ) -> Iterator[Job]:
-    """Reads pictures and checks their boxes, one picture at a time.
+    """Reads images and checks their boxes, one image at a time.
 
     Args:
-        paths: The pictures.
-        boxes_of: What was given as boxes of a picture; may raise `BoxError`.
-        complain: Told in a line about each picture or box that is left out.
+        paths: The images.
+        boxes_of: What was given as boxes of an image; may raise `BoxError`.
+        complain: Told in a line about each image or box that is left out.
 
     Yields:
-        Every picture that can be read and has at least one good box.
+        Every image that can be read and has at least one good box.
     """
     for path in paths:
         try:
-            given, picture = boxes_of(path), read_picture(path)
-        except (BoxError, PictureError) as error:
+            given, image = boxes_of(path), read_image(path)
+        except (BoxError, ImageError) as error:
             complain(str(error))
             continue
         boxes: list[Box] = []
         for value in given:
             try:
-                boxes.append(check_box(value, width=picture.shape[2], height=picture.shape[1]))
+                boxes.append(check_box(value, width=image.shape[2], height=image.shape[1]))
             except BoxError as error:
                 complain(f"{path}: {error}")
         if boxes:
-            yield Job(path, picture, boxes)
+            yield Job(path, image, boxes)
 
 
 def in_batches(jobs: Iterable[Job], most: int = MAX_FRAMES) -> Iterator[Batch]:
-    """Groups neighbours of one size, at most so many pictures together, keeping their order."""
+    """Groups neighbours of one size, at most so many images together, keeping their order."""
     batch: Batch | None = None
     for job in jobs:
         if batch is not None and batch.takes(job, most):

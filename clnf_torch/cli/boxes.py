@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.detection import FaceDetector
-from clnf_torch.geometry.boxes import extent_boxes
+from clnf_torch.geometry.boxes import box_around
 from clnf_torch.training.data.annotations import Annotations, read_arrays
 from clnf_torch.training.data.boxes import box_of_face, perturb_boxes
 from clnf_torch.training.evaluation import Reader
@@ -24,7 +24,7 @@ class BoxError(ValueError):
 
 
 def read_boxes_file(path: Path) -> dict[str, Any]:
-    """A JSON file that maps picture names to lists of boxes.
+    """A JSON file that maps image names to lists of boxes.
 
     Args:
         path: The file, such as ``{"face.jpg": [[40, 42, 150, 161]]}``.
@@ -36,7 +36,7 @@ def read_boxes_file(path: Path) -> dict[str, Any]:
         BoxError: It is no such file.
         OSError: It cannot be read.
     """
-    expected = "expected a JSON object that maps picture names to lists of boxes"
+    expected = "expected a JSON object that maps image names to lists of boxes"
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -46,33 +46,33 @@ def read_boxes_file(path: Path) -> dict[str, Any]:
     return table
 
 
-def boxes_of(picture: Path, table: Mapping[str, Any]) -> list[Any]:
-    """What a file of boxes says about a picture, found by its path as given or else by its file name.
+def boxes_of(image: Path, table: Mapping[str, Any]) -> list[Any]:
+    """What a file of boxes says about an image, found by its path as given or else by its file name.
 
     Raises:
         BoxError: The file does not mention it, or not with a list.
     """
-    entry = table.get(str(picture), table.get(picture.name))
+    entry = table.get(str(image), table.get(image.name))
     if entry is None:
-        raise BoxError(f"{picture}: the file of boxes has no entry {picture.name!r}; add one, or [] for no face")
+        raise BoxError(f"{image}: the file of boxes has no entry {image.name!r}; add one, or [] for no face")
     if not isinstance(entry, list):
-        raise BoxError(f"{picture}: expected a list of boxes [x, y, width, height], found {_excerpt(entry)}")
+        raise BoxError(f"{image}: expected a list of boxes [x, y, width, height], found {_excerpt(entry)}")
     return entry
 
 
 def check_box(value: Any, width: int, height: int) -> Box:
-    """A box in a picture.
+    """A box in an image.
 
     Args:
         value: What was given for it.
-        width: Of the picture, pixels.
-        height: Of the picture, pixels.
+        width: Of the image, pixels.
+        height: Of the image, pixels.
 
     Returns:
         The box.
 
     Raises:
-        BoxError: It is not four finite numbers, is empty, or lies outside the picture.
+        BoxError: It is not four finite numbers, is empty, or lies outside the image.
     """
     numbers = _four_numbers(value)
     if not all(map(math.isfinite, numbers)):
@@ -81,7 +81,7 @@ def check_box(value: Any, width: int, height: int) -> Box:
     if w <= 0 or h <= 0:
         raise BoxError(f"box {_excerpt(value)} has width {w:g} and height {h:g}; both must be above 0")
     if x + w <= 0 or y + h <= 0 or x >= width or y >= height:
-        raise BoxError(f"box {_excerpt(value)} lies outside the picture of {width} x {height} pixels")
+        raise BoxError(f"box {_excerpt(value)} lies outside the image of {width} x {height} pixels")
     return x, y, w, h
 
 
@@ -107,7 +107,7 @@ GIVEN, PERTURBED, DETECTED = "given", "perturbed", "detected"
 
 
 def known_boxes(kind: str, faces: Annotations, data: Path, seed: int) -> Tensor:
-    """Boxes that do not depend on what pictures show, x, y, width, height, float32, shape (F, 4).
+    """Boxes that do not depend on what images show, x, y, width, height, float32, shape (F, 4).
 
     Args:
         kind: "given", "perturbed", or a file: JSON as for ``detect``, or ``.npz`` with ``names`` and ``boxes``.
@@ -116,22 +116,22 @@ def known_boxes(kind: str, faces: Annotations, data: Path, seed: int) -> Tensor:
         seed: Of perturbed boxes.
 
     Raises:
-        BoxError: The file is no file of boxes, or does not mention a picture.
+        BoxError: The file is no file of boxes, or does not mention an image.
     """
-    extents = extent_boxes(faces.landmarks)
+    extents = box_around(faces.landmarks)
     if kind == GIVEN:
         return extents
     if kind == PERTURBED:
         return perturb_boxes(faces.landmarks, torch.Generator().manual_seed(seed))
     table = _read_table(Path(kind), data)
-    boxes = [box_of_face(_boxes_in(path, table), extent) for path, extent in zip(faces.pictures, extents, strict=True)]
+    boxes = [box_of_face(_boxes_in(path, table), extent) for path, extent in zip(faces.images, extents, strict=True)]
     return torch.stack(boxes) if boxes else torch.zeros(0, 4)
 
 
 def found_boxes(finder: FaceDetector, faces: Annotations, read: Reader, done: Callable[[int], None]) -> Tensor:
     """Boxes that a face detector finds on the faces, float32, shape (F, 4); NaN where it finds none."""
     boxes = torch.full((len(faces), 4), torch.nan)
-    for row, extent in enumerate(extent_boxes(faces.landmarks)):
+    for row, extent in enumerate(box_around(faces.landmarks)):
         with torch.inference_mode():
             found = finder.detect(read(row)[None])
         boxes[row] = box_of_face(found.boxes.cpu(), extent)
@@ -157,10 +157,10 @@ def _from_npz(file: Path) -> dict[str, Any]:
     return table
 
 
-def _boxes_in(picture: Path, table: dict[str, Any]) -> Tensor:
-    """The boxes (K, 4) that a table has for a picture."""
-    given = boxes_of(picture, table)
+def _boxes_in(image: Path, table: dict[str, Any]) -> Tensor:
+    """The boxes (K, 4) that a table has for an image."""
+    given = boxes_of(image, table)
     try:
         return torch.tensor(given, dtype=torch.float32).reshape(-1, 4)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise BoxError(f"{picture}: expected a list of boxes [x, y, width, height] in the file of boxes") from error
+        raise BoxError(f"{image}: expected a list of boxes [x, y, width, height] in the file of boxes") from error

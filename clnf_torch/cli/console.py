@@ -11,7 +11,7 @@ from types import FrameType
 import typer
 
 from clnf_torch.cli.boxes import BoxError
-from clnf_torch.cli.images import PictureError
+from clnf_torch.cli.images import ImageError
 from clnf_torch.converters import ConversionError
 from clnf_torch.models.bundle import BundleError
 from clnf_torch.training.data.annotations import AnnotationError
@@ -69,7 +69,7 @@ def failures_exit_with(code: int) -> Iterator[None]:
     except (typer.Exit, typer.Abort):
         raise
     except (
-        AnnotationError, BoxError, BundleError, CheckpointError, ConversionError, PictureError, PriorError,
+        AnnotationError, BoxError, BundleError, CheckpointError, ConversionError, ImageError, PriorError,
     ) as error:  # fmt: skip
         complain(error)
     except BrokenPipeError:

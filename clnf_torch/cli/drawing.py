@@ -1,4 +1,4 @@
-"""Drawn landmarks: on a picture, and as a folder of pictures, one for each that was fitted."""
+"""Drawn landmarks: on an image, and as a folder of images, one for each that was fitted."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from clnf_torch.pipeline import FitResult
 
 
 class Drawing:
-    """Draws batches into a folder, each picture under a name of its own.
+    """Draws batches into a folder, each image under a name of its own.
 
     Args:
         folder: Made if it does not exist.
@@ -24,10 +24,10 @@ class Drawing:
         self.folder, self.names = folder, FreeNames()
 
     def draw(self, batch: Batch, result: FitResult) -> None:
-        """Writes every picture of a batch with its faces' landmarks."""
+        """Writes every image of a batch with its faces' landmarks."""
         for job, rows in batch.rows():
             path = self.folder / f"{self.names(job.path.stem)}_landmarks.png"
-            write_png(path, draw_result(job.picture, result[rows]))
+            write_png(path, draw_result(job.image, result[rows]))
             notice(f"drawn: {path}")
 
 
@@ -47,11 +47,11 @@ class FreeNames:
         return name
 
 
-def draw_result(picture: Tensor, result: FitResult, names: Sequence[str] = ()) -> np.ndarray:
-    """A picture with the landmarks of faces and their eyes.
+def draw_result(image: Tensor, result: FitResult, names: Sequence[str] = ()) -> np.ndarray:
+    """An image with the landmarks of faces and their eyes.
 
     Args:
-        picture: RGB, uint8, shape (3, H, W).
+        image: RGB, uint8, shape (3, H, W).
         result: The faces.
         names: What to write at each face, if anything.
 
@@ -60,7 +60,7 @@ def draw_result(picture: Tensor, result: FitResult, names: Sequence[str] = ()) -
     """
     landmarks, eyes = result.landmarks.cpu(), result.eye_landmarks
     sure = (result.visible & result.success[:, None]).cpu()  # a failed face is drawn like what was not seen
-    canvas = draw_landmarks(picture, landmarks, sure, None if eyes is None else eyes.cpu())
+    canvas = draw_landmarks(image, landmarks, sure, None if eyes is None else eyes.cpu())
     if names:
         write_names(canvas, landmarks, names)
     return canvas

@@ -1,4 +1,4 @@
-"""Cumulative error curves as a picture: the one file that imports matplotlib, when it is needed."""
+"""Cumulative error curves as an image: the one file that imports matplotlib, when it is needed."""
 
 import csv
 import importlib.util
@@ -90,7 +90,7 @@ def failures(run: Run, faces: Annotations) -> Iterator[str]:
         return
     yield f"{run.name}: {len(worst)} of {len(faces)} faces with an error above {FAR_OFF:.2f}, the worst first"
     for row in worst[:WORST]:
-        yield f"  {'not found' if errors[row].isinf() else f'{errors[row]:9.4f}'}  {faces.pictures[row]}"
+        yield f"  {'not found' if errors[row].isinf() else f'{errors[row]:9.4f}'}  {faces.images[row]}"
     if len(worst) > WORST:
         yield f"  and {len(worst) - WORST} more; --errors FILE.csv lists every face"
 
@@ -112,18 +112,18 @@ def _plain(scores: Scores) -> dict[str, float | int | None]:
 
 
 def write_errors(path: Path, runs: Sequence[Run], faces: Annotations) -> None:
-    """Writes a line for every face: its picture and, for each run, errors and success; "inf" where it was not found."""
+    """Writes a line for every face: its image and, for each run, errors and success; "inf" where it was not found."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = [f"{run.name}_{what}" for run in runs for what in (*(f"error_{key}" for key in POINTS), "success")]
-    writer.writerow(["picture", "split", *names])
-    for row, (picture, split) in enumerate(zip(faces.pictures, faces.split, strict=True)):
+    writer.writerow(["image", "split", *names])
+    for row, (image, split) in enumerate(zip(faces.images, faces.split, strict=True)):
         values = [
             value
             for run in runs
             for value in (*(f"{errors[row]:.6f}" for errors in run.errors.values()), int(run.found.success[row]))
         ]
-        writer.writerow([picture, split, *values])
+        writer.writerow([image, split, *values])
     with write_atomically(path) as file:
         file.write(text.getvalue().encode("utf-8", "surrogateescape"))
 
@@ -163,7 +163,7 @@ def draw_curves(path: Path, curves: Mapping[str, Tensor], title: str) -> None:
     axes.set(xlabel="mean error / distance of the outer eye corners", ylabel="share of the faces")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    picture = io.BytesIO()
-    figure.savefig(picture, format=path.suffix[1:].lower(), dpi=150)
+    image = io.BytesIO()
+    figure.savefig(image, format=path.suffix[1:].lower(), dpi=150)
     with write_atomically(path) as file:
-        file.write(picture.getvalue())
+        file.write(image.getvalue())

@@ -1,4 +1,4 @@
-"""Pictures in and out: the one file that imports OpenCV."""
+"""Images in and out: the one file that imports OpenCV."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,45 +14,45 @@ SEEN, HIDDEN = (80, 255, 80), (80, 160, 255)  # BGR: landmarks that experts saw 
 EYE, NAME = (255, 200, 60), (255, 255, 255)  # BGR
 SUBPIXEL = 4  # fractional bits of the positions that OpenCV draws at
 
-# A picture that cannot be decoded is reported by us, once.
+# An image that cannot be decoded is reported by us, once.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
-class PictureError(ValueError):
-    """A picture that cannot be read; its text is one line."""
+class ImageError(ValueError):
+    """An image that cannot be read; its text is one line."""
 
 
-def read_picture(path: Path) -> Tensor:
-    """A picture as RGB, uint8, shape (3, H, W).
+def read_image(path: Path) -> Tensor:
+    """An image as RGB, uint8, shape (3, H, W).
 
-    Grey pictures come with three equal channels, from which OpenFace's grey is the same again. Sixteen bits are cut to
+    Gray images come with three equal channels, from which OpenFace's gray is the same again. Sixteen bits are cut to
     the upper eight, transparency is dropped, and a photograph is turned upright as its EXIF orientation says, so boxes
-    and landmarks belong to the picture as it is shown.
+    and landmarks belong to the image as it is shown.
 
     Args:
         path: Any format that OpenCV decodes.
 
     Raises:
-        PictureError: It cannot be read or decoded.
+        ImageError: It cannot be read or decoded.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise PictureError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise ImageError(f"{path}: cannot be read: {error.strerror or error}") from error
     try:
-        picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
     except cv2.error as error:
-        raise PictureError(f"{path}: cannot be decoded: {error.err}") from error
-    if picture is None:
-        raise PictureError(f"{path}: expected a picture, found {'an empty file' if not content else 'something else'}")
-    return torch.from_numpy(np.ascontiguousarray(picture[:, :, ::-1].transpose(2, 0, 1)))
+        raise ImageError(f"{path}: cannot be decoded: {error.err}") from error
+    if image is None:
+        raise ImageError(f"{path}: expected an image, found {'an empty file' if not content else 'something else'}")
+    return torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1)))
 
 
-def draw_landmarks(picture: Tensor, landmarks: Tensor, visible: Tensor, eyes: Tensor | None = None) -> np.ndarray:
-    """A picture with dots at the landmarks.
+def draw_landmarks(image: Tensor, landmarks: Tensor, visible: Tensor, eyes: Tensor | None = None) -> np.ndarray:
+    """An image with dots at the landmarks.
 
     Args:
-        picture: RGB, uint8, shape (3, H, W).
+        image: RGB, uint8, shape (3, H, W).
         landmarks: Pixels (x, y), shape (B, N, 2); those that are not finite or lie outside are left out.
         visible: Which of them have experts in their face's view, bool, shape (B, N).
         eyes: Landmarks of the eyes, pixels, shape (B, E, 2); drawn with smaller dots.
@@ -60,7 +60,7 @@ def draw_landmarks(picture: Tensor, landmarks: Tensor, visible: Tensor, eyes: Te
     Returns:
         BGR, uint8, shape (H, W, 3), as OpenCV writes it.
     """
-    canvas = np.ascontiguousarray(picture.permute(1, 2, 0).numpy()[:, :, ::-1])
+    canvas = np.ascontiguousarray(image.permute(1, 2, 0).numpy()[:, :, ::-1])
     for face, points in enumerate(eyes if eyes is not None else ()):
         _draw_dots(canvas, points[_inside(points, canvas)].tolist(), EYE, 0.4 * _radius(landmarks[face]))
     for points, seen in zip(landmarks, visible, strict=True):
@@ -87,7 +87,7 @@ def write_names(canvas: np.ndarray, landmarks: Tensor, names: Sequence[str]) -> 
 
 
 def write_png(path: Path, canvas: np.ndarray) -> None:
-    """Writes a BGR picture as PNG, under its name only when it is complete."""
+    """Writes a BGR image as PNG, under its name only when it is complete."""
     _, content = cv2.imencode(".png", canvas)
     with write_atomically(path) as file:
         file.write(content.tobytes())

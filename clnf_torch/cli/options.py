@@ -19,7 +19,7 @@ STDOUT = Path("-")
 
 
 class Preset(str, Enum):
-    """Settings that suit pictures and videos."""
+    """Settings that suit images and videos."""
 
     default = "default"
     wild = "wild"
@@ -43,7 +43,7 @@ Model = Annotated[
 ]
 GivenBox = Annotated[
     tuple[float, float, float, float] | None,
-    typer.Option(metavar="X Y W H", help="The face in every picture: brows to chin, jaw to jaw, pixels."),
+    typer.Option(metavar="X Y W H", help="The face in every image: brows to chin, jaw to jaw, pixels."),
 ]
 GivenBoxes = Annotated[
     Path | None, typer.Option(metavar="FILE.json", help='Boxes by file name: {"a.jpg": [[X, Y, W, H], ...]}.')
@@ -59,7 +59,7 @@ Drawn = Annotated[Path | None, typer.Option(metavar="DIR", help="Draw into DIR/N
 Likelihoods = Annotated[bool, typer.Option("--likelihoods", help="Add columns with each landmark's likelihood.")]
 Rounded = Annotated[bool, typer.Option("--openface-precision", help="Print as few digits in CSV as OpenFace does.")]
 FocalX = Annotated[float | None, typer.Option(metavar="PX", help="Focal length; OpenFace's guess if left out.")]
-FocalY = Annotated[float | None, typer.Option(metavar="PX", help="Focal length down the picture; if left out --fx.")]
+FocalY = Annotated[float | None, typer.Option(metavar="PX", help="Focal length down the image; if left out --fx.")]
 CenterX = Annotated[float | None, typer.Option(metavar="PX", help="Principal point; the middle if left out.")]
 CenterY = Annotated[float | None, typer.Option(metavar="PX", help="Principal point; the middle if left out.")]
 
@@ -83,8 +83,8 @@ class CameraOptions:
                 raise typer.BadParameter(f"{name} {value}: give a place in pixels")
 
     def behind(self, width: int, height: int) -> Intrinsics:
-        """The camera behind pictures of a size, pixels."""
-        guess = Intrinsics.for_picture(width, height)
+        """The camera behind images of a size, pixels."""
+        guess = Intrinsics.for_image(width, height)
         (fx, fy), (cx, cy) = guess.focal.tolist(), guess.center.tolist()
         fx = fx if self.fx is None else self.fx
         fy = (fy if self.fx is None else fx) if self.fy is None else self.fy
@@ -106,7 +106,7 @@ def device_named(name: str) -> torch.device:
 
 
 def boxes_from(box: Box | None, file: Path | None) -> Callable[[Path], list[Any]]:
-    """The boxes of a picture, from either option."""
+    """The boxes of an image, from either option."""
     if file is None:
         return lambda _: [box]
     try:

@@ -32,7 +32,7 @@ def face_record(image: Path, box: Box, result: FitResult, row: int) -> dict[str,
     """One fitted face as plain values; numbers that are not finite become None.
 
     Args:
-        image: Its picture.
+        image: Its image.
         box: Its box.
         result: The batch it was fitted in.
         row: Its row there.

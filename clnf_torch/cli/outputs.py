@@ -58,7 +58,7 @@ def face_table(rows: FaceRows, detector: LandmarkDetector, camera: Intrinsics, l
         frame=rows.frame,
         face_id=rows.face_id,
         timestamp=rows.timestamp,
-        confidence=faces.certainty,
+        confidence=faces.confidence,
         success=rows.success,
         landmarks=faces.landmarks,
         params=faces.params,
@@ -107,7 +107,7 @@ class Targets:
     csv: Path | None = None
     parquet: Path | None = None
     json: Path | None = None
-    image_mode: bool = False  # columns of pictures instead of frames
+    image_mode: bool = False  # columns of images instead of frames
     openface_precision: bool = False  # of the CSV file
 
     def __bool__(self) -> bool:

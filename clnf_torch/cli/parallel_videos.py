@@ -15,20 +15,20 @@ from clnf_torch.tracking import TrackState, VideoResult, VideoTracker
 
 
 @dataclass(frozen=True)
-class Seen:
+class VideoFrame:
     """A frame of a video, and the faces in it."""
 
-    picture: Tensor  # (3, H, W) RGB, uint8; black where the frame is damaged
+    image: Tensor  # (3, H, W) RGB, uint8; black where the frame is damaged
     time: float  # seconds since the first frame
     number: int  # of the frame, from 1
     result: VideoResult  # the faces of this video alone
 
 
-Taker = Callable[[Seen], None]
+Taker = Callable[[VideoFrame], None]
 """Takes the frames of one video, one after the other."""
 
 
-def run_side_by_side(
+def run_parallel_videos(
     tracker: VideoTracker,
     sources: Iterable[FrameSource],
     lanes: int,
@@ -62,13 +62,13 @@ def run_side_by_side(
 
 def _step(tracker: VideoTracker, state: TrackState, running: list["_Lane"]) -> TrackState:
     """One frame of every lane."""
-    frames = torch.stack([lane.picture for lane in running])
-    damaged = torch.tensor([lane.frame.picture is None for lane in running])
+    frames = torch.stack([lane.image for lane in running])
+    damaged = torch.tensor([lane.frame.image is None for lane in running])
     with torch.inference_mode():
         state, result = tracker.step(state, frames, damaged)
         for video, lane in enumerate(running):
             own = take_rows(result, result.video == video)
-            lane.take(Seen(lane.picture, lane.frame.time, lane.number, own))
+            lane.take(VideoFrame(lane.image, lane.frame.time, lane.number, own))
     return state
 
 
@@ -105,24 +105,24 @@ class _Lane:
         return True
 
     @property
-    def picture(self) -> Tensor:
+    def image(self) -> Tensor:
         """The frame (3, H, W), black where it is damaged."""
-        if self.frame.picture is not None:
-            return self.frame.picture
+        if self.frame.image is not None:
+            return self.frame.image
         return torch.zeros(3, self.source.height, self.source.width, dtype=torch.uint8)
 
 
 @dataclass
-class Undecided:
+class ConfirmationBuffer:
     """Holds the frames of one video back, and gives them on without mistakes, their faces numbered without gaps.
 
     True faces keep their first frames. No more than a few frames wait: a tracker soon confirms a face or lets it rest.
     """
 
-    waiting: deque[Seen] = field(default_factory=deque)
+    waiting: deque[VideoFrame] = field(default_factory=deque)
     numbers: dict[int, int] = field(default_factory=dict)  # of the identities that were given on
 
-    def __call__(self, seen: Seen) -> Iterator[Seen]:
+    def __call__(self, seen: VideoFrame) -> Iterator[VideoFrame]:
         """Takes a frame; gives those in which every face is decided."""
         self.waiting.append(seen)
         doubtful = set(seen.result.identity[~seen.result.confirmed].tolist())
@@ -130,7 +130,7 @@ class Undecided:
         while self.waiting and not doubtful & set(self.waiting[0].result.identity.tolist()):
             yield self._numbered(self.waiting.popleft(), sure)
 
-    def end(self) -> Iterator[Seen]:
+    def end(self) -> Iterator[VideoFrame]:
         """Gives the frames that wait when the video ends; faces that were in doubt until then are true ones."""
         sure = self._sure()
         sure.update(self.waiting[-1].result.identity.tolist() if self.waiting else ())
@@ -141,7 +141,7 @@ class Undecided:
         """Faces that were confirmed by now."""
         return {face for seen in self.waiting for face in seen.result.identity[seen.result.confirmed].tolist()}
 
-    def _numbered(self, seen: Seen, sure: set[int]) -> Seen:
+    def _numbered(self, seen: VideoFrame, sure: set[int]) -> VideoFrame:
         """A frame with its true faces alone."""
         faces = seen.result.identity.tolist()
         kept = [row for row, face in enumerate(faces) if face in sure]

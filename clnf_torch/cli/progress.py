@@ -1,4 +1,4 @@
-"""A bar on stderr: how many frames or pictures are done, how fast, and how long the rest takes."""
+"""A bar on stderr: how many frames or images are done, how fast, and how long the rest takes."""
 
 import contextlib
 from collections.abc import Callable, Iterator

@@ -10,7 +10,7 @@ import torch
 
 from clnf_torch.cli.drawing import draw_result
 from clnf_torch.cli.outputs import FaceFiles, FaceRows, VideoFiles, face_files, face_table
-from clnf_torch.cli.parallel_videos import Seen, Undecided
+from clnf_torch.cli.parallel_videos import ConfirmationBuffer, VideoFrame
 from clnf_torch.cli.video import DrawnVideo, video_file
 from clnf_torch.cli.video_frames import FrameSource
 from clnf_torch.geometry.camera import Intrinsics
@@ -44,10 +44,10 @@ class Recording:
     frames: int = 0
     found: int = 0  # frames with at least one face
     faces: set[int] = field(default_factory=set)  # identities that were found
-    undecided: Undecided = field(default_factory=Undecided)
+    undecided: ConfirmationBuffer = field(default_factory=ConfirmationBuffer)
     waiting: list[FaceRows] = field(default_factory=list)
 
-    def __call__(self, seen: Seen) -> None:
+    def __call__(self, seen: VideoFrame) -> None:
         """Takes the next frame."""
         for decided in self.undecided(seen):
             self._take(decided)
@@ -58,7 +58,7 @@ class Recording:
             self._take(decided)
         self.flush()
 
-    def _take(self, seen: Seen) -> None:
+    def _take(self, seen: VideoFrame) -> None:
         """Takes the next frame whose faces are no mistakes."""
         names = seen.result.identity[seen.result.success].tolist()
         self.frames += 1
@@ -67,7 +67,7 @@ class Recording:
         self.waiting.append(self._rows(seen))
         if self.drawing is not None:
             found = seen.result.faces[seen.result.success]
-            self.drawing.append(draw_result(seen.picture, found, [str(name) for name in names]))
+            self.drawing.append(draw_result(seen.image, found, [str(name) for name in names]))
         if sum(map(len, self.waiting)) >= AT_ONCE:
             self.flush()
 
@@ -85,7 +85,7 @@ class Recording:
         share, faces = self.found / max(self.frames, 1), len(self.faces)
         return f"{self.frames} frames, {share:.1%} with a face, {faces} face{'' if faces == 1 else 's'}"
 
-    def _rows(self, seen: Seen) -> FaceRows:
+    def _rows(self, seen: VideoFrame) -> FaceRows:
         """The faces of a frame, or one row that says that there are none."""
         faces, face_id, success = seen.result.faces, seen.result.identity, seen.result.success
         if not len(face_id):

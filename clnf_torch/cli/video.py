@@ -103,7 +103,7 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     with container:
         stream = container.streams.best("video")
         if not isinstance(stream, VideoStream):
-            raise VideoError(f"{path}: expected a video, found a file without pictures")
+            raise VideoError(f"{path}: expected a video, found a file without images")
         stream.thread_type = "SLICE"  # an error then belongs to the packet that was just given
         yield container, stream
 
@@ -189,7 +189,7 @@ def _sensible(rate: Fraction | None) -> Fraction:
 
 
 class DrawnVideo:
-    """Appends pictures to a video.
+    """Appends images to a video.
 
     Args:
         file: Open for writing bytes.
@@ -202,7 +202,7 @@ class DrawnVideo:
         self._container: OutputContainer | None = None
 
     def append(self, canvas: np.ndarray) -> None:
-        """Writes a BGR picture, uint8, shape (H, W, 3); the first one says how large all are."""
+        """Writes a BGR image, uint8, shape (H, W, 3); the first one says how large all are."""
         if self._container is None:
             self._container = av.open(self._file, "w", format=self._kind)
             self._stream = _drawn_stream(self._container, canvas.shape[0], canvas.shape[1], self._rate)
@@ -225,17 +225,17 @@ def _drawn_stream(container: OutputContainer, height: int, width: int, rate: Fra
 
 @contextlib.contextmanager
 def video_file(path: str | os.PathLike[str], rate: Fraction) -> Iterator[DrawnVideo]:
-    """A video that grows with the pictures appended to it.
+    """A video that grows with the images appended to it.
 
-    It appears under its name when the block ends, with all pictures so far, also when an error or Ctrl-C ends it.
+    It appears under its name when the block ends, with all images so far, also when an error or Ctrl-C ends it.
 
     Args:
         path: The file, replaced if it exists; its suffix is one of `FORMATS`.
         rate: Frames per second.
     """
     with growing_file(path) as file:
-        pictures = DrawnVideo(file, FORMATS[Path(path).suffix.lower()], rate)
+        images = DrawnVideo(file, FORMATS[Path(path).suffix.lower()], rate)
         try:
-            yield pictures
+            yield images
         finally:
-            pictures.close()
+            images.close()

@@ -1,4 +1,4 @@
-"""Frames of a video, whatever holds them: a file, or a folder of numbered pictures."""
+"""Frames of a video, whatever holds them: a file, or a folder of numbered images."""
 
 import contextlib
 import functools
@@ -13,10 +13,10 @@ from typing import NoReturn, Protocol, TypeVar
 
 from torch import Tensor
 
-from clnf_torch.cli.images import PictureError, read_picture
+from clnf_torch.cli.images import ImageError, read_image
 
 FOLDER_RATE = Fraction(30)  # frames per second of a folder, which does not say
-PICTURES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+IMAGES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 READ_AHEAD = 4  # frames that wait to be used; each takes three bytes per pixel
 
 Item = TypeVar("Item")
@@ -31,7 +31,7 @@ class Frame:
     """One frame of a video."""
 
     time: float  # seconds since the first frame
-    picture: Tensor | None  # (3, H, W) RGB, uint8; None where it is damaged
+    image: Tensor | None  # (3, H, W) RGB, uint8; None where it is damaged
 
 
 class FrameSource(Protocol):
@@ -70,53 +70,53 @@ class FrameSource(Protocol):
 
 
 class FrameFolder:
-    """A folder of pictures, in the order of the numbers in their names.
+    """A folder of images, in the order of the numbers in their names.
 
     Args:
         path: The folder.
 
     Raises:
-        VideoError: It holds no picture that can be read.
+        VideoError: It holds no image that can be read.
     """
 
     def __init__(self, path: Path) -> None:
-        files = [file for file in path.iterdir() if file.suffix.lower() in PICTURES and not file.name.startswith(".")]
+        files = [file for file in path.iterdir() if file.suffix.lower() in IMAGES and not file.name.startswith(".")]
         self.path, self.files = path, sorted(files, key=natural_order)
         self.rate, self.count = FOLDER_RATE, len(self.files)
         self.problem: str | None = None
         self.height, self.width = self._size()
 
     def __iter__(self) -> Iterator[Frame]:
-        """Every picture; those that cannot be read, or have another size than the first, are damaged frames."""
+        """Every image; those that cannot be read, or have another size than the first, are damaged frames."""
         first, damaged = "", 0
         for number, file in enumerate(self.files):
-            picture: Tensor | None = None
+            image: Tensor | None = None
             try:
-                picture = self._read(file)
-            except PictureError as error:
+                image = self._read(file)
+            except ImageError as error:
                 first, damaged = first or str(error), damaged + 1
-                self.problem = f"{self.path}: {damaged} of {self.count} pictures cannot be used, the first: {first}"
-            yield Frame(float(number / self.rate), picture)
+                self.problem = f"{self.path}: {damaged} of {self.count} images cannot be used, the first: {first}"
+            yield Frame(float(number / self.rate), image)
 
     def _size(self) -> tuple[int, int]:
-        """Height and width of the first picture that can be read."""
-        found = "no pictures"
+        """Height and width of the first image that can be read."""
+        found = "no images"
         for file in self.files:
             try:
-                picture = read_picture(file)
-            except PictureError as error:
+                image = read_image(file)
+            except ImageError as error:
                 found = str(error)
             else:
-                return picture.shape[1], picture.shape[2]
-        raise VideoError(f"{self.path}: expected a folder of pictures, found {found}")
+                return image.shape[1], image.shape[2]
+        raise VideoError(f"{self.path}: expected a folder of images, found {found}")
 
     def _read(self, file: Path) -> Tensor:
-        """A picture of the folder's size."""
-        picture = read_picture(file)
-        height, width = picture.shape[1:]
+        """An image of the folder's size."""
+        image = read_image(file)
+        height, width = image.shape[1:]
         if (height, width) != (self.height, self.width):
-            raise PictureError(f"{file}: is {width} x {height} pixels, not {self.width} x {self.height} as the first")
-        return picture
+            raise ImageError(f"{file}: is {width} x {height} pixels, not {self.width} x {self.height} as the first")
+        return image
 
 
 def natural_order(path: Path) -> tuple[list[tuple[int, str]], str]:

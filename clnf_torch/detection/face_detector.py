@@ -25,7 +25,7 @@ class FaceDetector(Protocol):
         """Faces in frames.
 
         Args:
-            frames: Grey (F, H, W) or RGB (F, 3, H, W) pictures, uint8 or floating point in 0 to 255.
+            frames: Gray (F, H, W) or RGB (F, 3, H, W) images, uint8 or floating point in 0 to 255.
 
         Returns:
             The faces of all frames; none for a frame that shows none.

@@ -18,7 +18,7 @@ def build_network(layers: Sequence[Layer], dtype: torch.dtype = torch.float32) -
         dtype: Number type of the weights and of the arithmetic.
 
     Returns:
-        Maps pictures (B, C, H, W) to maps (B, C', H', W') or, with a `linear` layer, to vectors (B, C').
+        Maps images (B, C, H, W) to maps (B, C', H', W') or, with a `linear` layer, to vectors (B, C').
 
     Raises:
         ValueError: A layer's kind is unknown.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from clnf_torch.detection.face_detector import FaceBoxes
 from clnf_torch.detection.layers import build_network
-from clnf_torch.detection.proposals import SUPPORT, Candidates, Pictures, face_probability, propose, pyramid_scales
+from clnf_torch.detection.proposals import SUPPORT, Candidates, PaddedFrames, face_probability, propose, pyramid_scales
 from clnf_torch.geometry.boxes import LARGEST
 from clnf_torch.models.bundle import BundleError, default_bundle, load_bundle
 
@@ -75,7 +75,7 @@ class MTCNN(nn.Module):
         """Faces in frames, their boxes corrected to the extent of 68 landmarks.
 
         Args:
-            frames: Grey (F, H, W) or RGB (F, 3, H, W) pictures, uint8 or floating point in 0 to 255. A frame with
+            frames: Gray (F, H, W) or RGB (F, 3, H, W) images, uint8 or floating point in 0 to 255. A frame with
                 numbers that are not finite has no faces.
 
         Returns:
@@ -86,20 +86,20 @@ class MTCNN(nn.Module):
         """
         weight = next(self.parameters())
         frames, sound = _checked(frames.to(weight.device))
-        pictures = Pictures.of(frames)
-        scales = pyramid_scales(pictures.height, pictures.width, self.config.min_face, self.config.factor)
+        images = PaddedFrames.of(frames)
+        scales = pyramid_scales(images.height, images.width, self.config.min_face, self.config.factor)
         if not scales or not frames.shape[0]:
             return _no_faces(weight)
-        proposed = propose(self.proposer, pictures, scales, self.config.thresholds[0], weight.dtype)
-        *_, found = self.stages(proposed.take(sound[proposed.frame]), pictures)
+        proposed = propose(self.proposer, images, scales, self.config.thresholds[0], weight.dtype)
+        *_, found = self.stages(proposed.take(sound[proposed.frame]), images)
         return FaceBoxes(boxes=_moved(found.boxes, self.to_landmarks), confidence=found.score, frame=found.frame)
 
-    def stages(self, proposed: Candidates, pictures: Pictures) -> tuple[Candidates, Candidates, Candidates]:
+    def stages(self, proposed: Candidates, images: PaddedFrames) -> tuple[Candidates, Candidates, Candidates]:
         """From proposals to faces.
 
         Args:
             proposed: From `propose`.
-            pictures: The frames.
+            images: The frames.
 
         Returns:
             What the second network is shown, what the third is shown, and the faces: boxes of MTCNN's own kind, from
@@ -107,8 +107,8 @@ class MTCNN(nn.Module):
         """
         _, second, third = self.config.thresholds
         refine = proposed.thinned(OVERLAP).corrected().squared()
-        output = _judged(self.refiner, REFINE, pictures, refine, second).thinned(OVERLAP).corrected().squared()
-        faces = _judged(self.output, OUTPUT, pictures, output, third)
+        output = _judged(self.refiner, REFINE, images, refine, second).thinned(OVERLAP).corrected().squared()
+        faces = _judged(self.output, OUTPUT, images, output, third)
         return refine, output, faces.corrected(grown=1).thinned(OVERLAP, of_smaller=True)
 
 
@@ -119,15 +119,15 @@ def _moved(boxes: Tensor, factors: Factors) -> Tensor:
     return torch.stack((x + right * width, y + down * height, wider * width, higher * height), dim=-1)
 
 
-def _judged(network: nn.Module, side: int, pictures: Pictures, found: Candidates, threshold: float) -> Candidates:
+def _judged(network: nn.Module, side: int, images: PaddedFrames, found: Candidates, threshold: float) -> Candidates:
     """The candidates that a network takes for faces, with its scores and corrections."""
     patches = _patches(found.boxes)
-    inside = _inside(patches, pictures)
+    inside = _inside(patches, images)
     found, patches = found.take(inside), patches[inside]
     answers = [found.boxes.new_zeros(0, 6)]
     at_once = CPU_CROPS if patches.device.type == "cpu" else CUDA_CROPS
     for rows in torch.arange(patches.shape[0], device=patches.device).split(at_once):
-        crops = pictures.patches(found.frame[rows], patches[rows], (side, side), found.boxes.dtype)
+        crops = images.patches(found.frame[rows], patches[rows], (side, side), found.boxes.dtype)
         answers.append(network(crops)[:, :6])
     answer = torch.cat(answers)
     found = Candidates(found.boxes, face_probability(answer), answer[:, 2:], found.frame)
@@ -143,11 +143,11 @@ def _patches(boxes: Tensor) -> Tensor:
     return torch.cat((whole[:, :2] - 1, whole[:, 2:] + 1), dim=-1)
 
 
-def _inside(patches: Tensor, pictures: Pictures) -> Tensor:
+def _inside(patches: Tensor, images: PaddedFrames) -> Tensor:
     """Patches (K,) that show anything of their frame; OpenFace fails over the others."""
     x, y, width, height = patches.unbind(-1)
-    across = (x + width).clamp_max(pictures.width) > x.clamp_min(0)
-    down = (y + height).clamp_max(pictures.height) > y.clamp_min(0)
+    across = (x + width).clamp_max(images.width) > x.clamp_min(0)
+    down = (y + height).clamp_max(images.height) > y.clamp_min(0)
     return across & down
 
 
@@ -156,7 +156,7 @@ def _checked(frames: Tensor) -> tuple[Tensor, Tensor]:
     if frames.dtype != torch.uint8 and not frames.is_floating_point():
         raise ValueError(f"frames are {frames.dtype}; give uint8, or floating point numbers from 0 to 255")
     if frames.ndim not in (3, 4) or (frames.ndim == 4 and frames.shape[1] != 3):
-        raise ValueError(f"frames have shape {tuple(frames.shape)}; expected grey (F, H, W) or RGB (F, 3, H, W)")
+        raise ValueError(f"frames have shape {tuple(frames.shape)}; expected gray (F, H, W) or RGB (F, 3, H, W)")
     frames = frames[:, None] if frames.ndim == 3 else frames
     if not frames.is_floating_point():
         return frames, torch.ones(frames.shape[0], dtype=torch.bool, device=frames.device)

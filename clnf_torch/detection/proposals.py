@@ -1,4 +1,4 @@
-"""The first stage of MTCNN: a small network slides over a pyramid of resized pictures."""
+"""The first stage of MTCNN: a small network slides over a pyramid of resized images."""
 
 import math
 from typing import NamedTuple
@@ -61,7 +61,7 @@ OVERLAP = 0.5  # of two faces found at one level
 MEAN, SPREAD = 127.5, 0.0078125
 
 
-class Pictures(NamedTuple):
+class PaddedFrames(NamedTuple):
     """Frames that the networks look at."""
 
     padded: Tensor  # (F, 1 or 3, H + 4, W + 4)
@@ -69,8 +69,8 @@ class Pictures(NamedTuple):
     width: int
 
     @classmethod
-    def of(cls, frames: Tensor) -> "Pictures":
-        """Grey (F, 1, H, W) or RGB (F, 3, H, W) frames."""
+    def of(cls, frames: Tensor) -> "PaddedFrames":
+        """Gray (F, 1, H, W) or RGB (F, 3, H, W) frames."""
         return cls(pad_with_black(frames), *frames.shape[2:])
 
     def patches(self, frame: Tensor, boxes: Tensor, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
@@ -80,11 +80,11 @@ class Pictures(NamedTuple):
 
 
 def pyramid_scales(height: int, width: int, min_face: float, factor: float) -> list[float]:
-    """Scales at which pictures are searched, large to small; none where the picture is smaller than a face.
+    """Scales at which images are searched, large to small; none where the image is smaller than a face.
 
     Args:
-        height: Of the picture, pixels.
-        width: Of the picture, pixels.
+        height: Of the image, pixels.
+        width: Of the image, pixels.
         min_face: Size of the smallest face to be found, pixels.
         factor: Ratio of one scale to the one before.
 
@@ -97,13 +97,13 @@ def pyramid_scales(height: int, width: int, min_face: float, factor: float) -> l
 
 
 def propose(
-    network: nn.Module, pictures: Pictures, scales: list[float], threshold: float, dtype: torch.dtype
+    network: nn.Module, images: PaddedFrames, scales: list[float], threshold: float, dtype: torch.dtype
 ) -> Candidates:
     """Where the first network sees a face, at each scale the best of those that overlap.
 
     Args:
         network: Maps (F, 3, h, w) to (F, 6, (h - 10) / 2, (w - 10) / 2): two logits and four corrections.
-        pictures: The frames.
+        images: The frames.
         scales: From `pyramid_scales`, at least one.
         threshold: Least probability of a face.
         dtype: Number type of the arithmetic.
@@ -113,7 +113,7 @@ def propose(
     """
     answers, boxes, level = [], [], []
     for k, scale in enumerate(scales):
-        maps = network(_level(pictures, scale, dtype)).mT  # OpenFace: column by column
+        maps = network(_level(images, scale, dtype)).mT  # OpenFace: column by column
         answers.append(maps.flatten(2))
         boxes.append(_cell_boxes(maps, scale))
         level.append(torch.full((maps.shape[2] * maps.shape[3],), k, device=maps.device))
@@ -129,12 +129,12 @@ def face_probability(answers: Tensor) -> Tensor:
     return 1 / (1 + (answers[..., 0] - answers[..., 1]).exp())
 
 
-def _level(pictures: Pictures, scale: float, dtype: torch.dtype) -> Tensor:
+def _level(images: PaddedFrames, scale: float, dtype: torch.dtype) -> Tensor:
     """All frames (F, 3, h, w) at a scale."""
-    height, width = pictures.height, pictures.width
-    frame = torch.arange(pictures.padded.shape[0], device=pictures.padded.device)
+    height, width = images.height, images.width
+    frame = torch.arange(images.padded.shape[0], device=images.padded.device)
     whole = torch.tensor([[0, 0, width, height]], device=frame.device).expand(frame.shape[0], 4)
-    return pictures.patches(frame, whole, (math.ceil(height * scale), math.ceil(width * scale)), dtype)
+    return images.patches(frame, whole, (math.ceil(height * scale), math.ceil(width * scale)), dtype)
 
 
 def _cell_boxes(maps: Tensor, scale: float) -> Tensor:

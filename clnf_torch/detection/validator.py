@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from clnf_torch.detection.layers import build_network
-from clnf_torch.fitting.images import Pictures
+from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.geometry.sampling import cells_at, cells_at_32nds
 from clnf_torch.geometry.warp import WarpTable, warp_positions
 from clnf_torch.models.numerics import Numerics
@@ -17,12 +17,12 @@ BORDER = 3  # pixels around the landmarks that OpenFace cuts out with them
 FACES = 64  # faces that a network looks at together, so that its activations stay small
 
 
-def is_face(certainty: Tensor, boundary: float = BOUNDARY) -> Tensor:
-    """Whether certainties (B,) exceed the boundary, bool, shape (B,).
+def is_face(confidence: Tensor, boundary: float = BOUNDARY) -> Tensor:
+    """Whether confidences (B,) exceed the boundary, bool, shape (B,).
 
     OpenFace: both are float32. Of 20 scores the sixth is 0.725 to the last bit, and fails.
     """
-    return certainty.float() > boundary
+    return confidence.float() > boundary
 
 
 class ViewValidator(nn.Module):
@@ -30,11 +30,11 @@ class ViewValidator(nn.Module):
 
     Args:
         table: The warp from the frame of reference, with its P pixels.
-        places: Where these pixels are in the picture that the network looks at, row by row, int64, shape (P,).
-        size: Height H and width W of that picture.
+        places: Where these pixels are in the image that the network looks at, row by row, int64, shape (P,).
+        size: Height H and width W of that image.
         mean: Mean of each normalised pixel, shape (P,).
         deviation: Its standard deviation, shape (P,).
-        network: Maps pictures (B, 1, H, W) to scores (B, C), best first.
+        network: Maps images (B, 1, H, W) to scores (B, C), best first.
     """
 
     def __init__(
@@ -61,26 +61,26 @@ class ViewValidator(nn.Module):
         """The warp, on the module's device."""
         return WarpTable(*(self.get_buffer(f"_{name}") for name in WarpTable._fields))
 
-    def warp(self, pictures: Pictures, landmarks: Tensor, corner: Tensor, numerics: Numerics) -> Tensor:
-        """The grey levels between the landmarks.
+    def warp(self, images: ImageBatch, landmarks: Tensor, corner: Tensor, numerics: Numerics) -> Tensor:
+        """The gray levels between the landmarks.
 
         Args:
-            pictures: The pictures of the faces.
+            images: The images of the faces.
             landmarks: Places (x, y) relative to the corner, pixels, shape (B, N, 2).
             corner: Whole pixels (x, y), shape (B, 2).
             numerics: OpenFace's approximations or the exact forms.
 
         Returns:
-            Grey levels, shape (B, P).
+            Gray levels, shape (B, P).
         """
         positions = warp_positions(landmarks, self.table)
         cells = (cells_at_32nds if numerics.sample_on_32nds else cells_at)(positions)
         column, row = corner.to(cells.column.dtype)[..., None].unbind(1)
         cells = cells._replace(column=cells.column + column, row=cells.row + row)
-        return pictures.read(cells, landmarks.dtype)
+        return images.read(cells, landmarks.dtype)
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """Grey levels (B, P) as the network expects them, (B, P): first each face by itself, then each pixel.
+        """Gray levels (B, P) as the network expects them, (B, P): first each face by itself, then each pixel.
 
         Source:
             OpenFace ``DetectionValidator::NormaliseWarpedToVector``.
@@ -92,10 +92,10 @@ class ViewValidator(nn.Module):
         return (own.to(pixels.dtype) - self.mean) / self.deviation
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Scores (B, C) of grey levels (B, P) between landmarks."""
-        pictures = pixels.new_zeros(len(pixels), self.size[0] * self.size[1])
-        pictures = pictures.index_copy(1, self.places, self.normalise(pixels))
-        scores: Tensor = self.network(pictures.view(-1, 1, *self.size))
+        """Scores (B, C) of gray levels (B, P) between landmarks."""
+        images = pixels.new_zeros(len(pixels), self.size[0] * self.size[1])
+        images = images.index_copy(1, self.places, self.normalise(pixels))
+        scores: Tensor = self.network(images.view(-1, 1, *self.size))
         return scores
 
 
@@ -116,32 +116,32 @@ class DetectionValidator(nn.Module):
         self.register_buffer("orientations", orientations)
         self.views = nn.ModuleList(views)
 
-    def forward(self, pictures: Pictures, rotation: Tensor, landmarks: Tensor, numerics: Numerics) -> Tensor:
-        """Certainties of faces.
+    def forward(self, images: ImageBatch, rotation: Tensor, landmarks: Tensor, numerics: Numerics) -> Tensor:
+        """Confidences of faces.
 
         Args:
-            pictures: The pictures of the faces.
+            images: The images of the faces.
             rotation: Rotation of each head (rx, ry, rz), radians, shape (B, 3).
             landmarks: Landmarks (x, y), pixels, shape (B, N, 2).
             numerics: OpenFace's approximations or the exact forms.
 
         Returns:
-            One of C evenly spaced certainties between 0 and 1; 0 where there is nothing to look at: landmarks in a heap
-            or outside their picture, or numbers that are not finite. In the landmarks' number type, shape (B,).
+            One of C evenly spaced confidences between 0 and 1; 0 where there is nothing to look at: landmarks in a heap
+            or outside their image, or numbers that are not finite. In the landmarks' number type, shape (B,).
 
         Source:
             OpenFace ``DetectionValidator::Check``.
         """
-        corner, usable = face_region(landmarks, *pictures.size)
+        corner, usable = face_region(landmarks, *images.size)
         usable = usable & landmarks.isfinite().all(-1).all(-1) & rotation.isfinite().all(-1)
-        # OpenFace: what it cuts out ends before its last column and row, so the picture's own are never seen.
-        pictures = pictures.without_last_pixels() if numerics.quirks else pictures
-        certainty = landmarks.new_zeros(len(landmarks))
+        # OpenFace: what it cuts out ends before its last column and row, so the image's own are never seen.
+        images = images.without_last_pixels() if numerics.quirks else images
+        confidence = landmarks.new_zeros(len(landmarks))
         for view, rows in self._rows_by_view(rotation, usable):
             here = corner[rows]
-            pixels = view.warp(pictures.rows(rows), landmarks[rows] - here[:, None], here, numerics)
-            certainty = certainty.index_copy(0, rows, certainty_of(view(pixels)))
-        return certainty
+            pixels = view.warp(images.rows(rows), landmarks[rows] - here[:, None], here, numerics)
+            confidence = confidence.index_copy(0, rows, confidence_of(view(pixels)))
+        return confidence
 
     def nearest_view(self, rotation: Tensor) -> Tensor:
         """The orientation closest to rotations (B, 3), the first one on a tie; int64, shape (B,)."""
@@ -160,12 +160,12 @@ class DetectionValidator(nn.Module):
 
 
 def face_region(landmarks: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """What of the picture is cut out around landmarks.
+    """What of the image is cut out around landmarks.
 
     Args:
         landmarks: Landmarks (x, y), pixels, shape (B, N, 2).
-        height: Of the picture.
-        width: Of the picture.
+        height: Of the image.
+        width: Of the image.
 
     Returns:
         Its upper left corner (x, y), whole numbers in the landmarks' type, shape (B, 2), and whether more than one
@@ -181,15 +181,17 @@ def face_region(landmarks: Tensor, height: int, width: int) -> tuple[Tensor, Ten
     return low, (high - low > 1).all(-1)
 
 
-def certainty_of(scores: Tensor) -> Tensor:
-    """Certainties (B,) of scores (B, C): 1 - (k + 1/2) / C for the greatest score k, 0 where one is no number.
+def confidence_of(scores: Tensor) -> Tensor:
+    """Confidences (B,) of scores (B, C): 1 - (k + 1/2) / C for the greatest score k, 0 where one is no number.
 
     Source:
         OpenFace ``DetectionValidator::CheckCNN``.
     """
     bins = scores.shape[-1]
-    certainty = 1 - (scores.argmax(-1).double() + 0.5) / bins
-    return torch.where(scores.isfinite().all(-1), certainty, 0).float().to(scores.dtype)  # OpenFace: rounded to float32
+    confidence = 1 - (scores.argmax(-1).double() + 0.5) / bins
+    return (
+        torch.where(scores.isfinite().all(-1), confidence, 0).float().to(scores.dtype)
+    )  # OpenFace: rounded to float32
 
 
 def build_validator(record: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> DetectionValidator:

@@ -12,12 +12,12 @@ from clnf_torch.models.pdm import ShapeParams
 
 @dataclass(frozen=True, kw_only=True)
 class FaceTable:
-    """R rows, each a face in a frame (or in a picture). Groups that are None are left out of the table."""
+    """R rows, each a face in a frame (or in an image). Groups that are None are left out of the table."""
 
     frame: Tensor  # (R,) int64, from 1
     face_id: Tensor  # (R,) int64, from 0
     timestamp: Tensor  # (R,) seconds
-    confidence: Tensor  # (R,) certainty of the detection, 0 to 1
+    confidence: Tensor  # (R,) confidence of the detection, 0 to 1
     success: Tensor  # (R,) bool
     gaze: Tensor | None = None  # (R, 2, 3) unit vectors
     gaze_angle: Tensor | None = None  # (R, 2) radians
@@ -29,7 +29,7 @@ class FaceTable:
     params_global: Tensor | None = None  # (R, 6) pixels per millimetre, radians, pixels
     params_local: Tensor | None = None  # (R, M) millimetres
     likelihoods: Tensor | None = None  # (R, N) of the landmarks
-    image: tuple[str, ...] | None = None  # R names of pictures, where one table holds those of many
+    image: tuple[str, ...] | None = None  # R names of images, where one table holds those of many
 
     def __post_init__(self) -> None:
         """Checks that the fields have the same rows, and as many columns as their names ask for."""
@@ -43,7 +43,7 @@ class FaceTable:
                 sizes = ", ".join("any" if size == -1 else str(size) for size in expected)
                 raise ValueError(f"{name} has shape {tuple(value.shape)}; expected ({sizes})")
         if self.image is not None and len(self.image) != len(self):
-            raise ValueError(f"there are {len(self.image)} names of pictures for {len(self)} rows")
+            raise ValueError(f"there are {len(self.image)} names of images for {len(self)} rows")
 
     def __len__(self) -> int:
         """Number of rows R."""
@@ -71,7 +71,7 @@ class FaceTable:
             frame: See the fields; so for all that follow.
             face_id: Number of the face.
             timestamp: Time of the frame.
-            confidence: Certainty.
+            confidence: Confidence.
             success: Whether the face was found.
             landmarks: Fitted landmarks.
             params: Fitted parameters.
@@ -151,7 +151,7 @@ def columns(table: FaceTable, *, image_mode: bool = False) -> list[Block]:
     Source:
         The CSV files of OpenFace's FeatureExtraction and FaceLandmarkImg, in version 2.2.
     """
-    head = _picture_head(table) if image_mode else _frame_head(table)
+    head = _image_head(table) if image_mode else _frame_head(table)
     return [*head, *_gaze(table), *_pose(table), *_landmarks(table), *_parameters(table), *_extras(table)]
 
 
@@ -163,7 +163,7 @@ def _frame_head(table: FaceTable) -> Iterator[Block]:
     yield Block(("success",), table.success[:, None].long())
 
 
-def _picture_head(table: FaceTable) -> Iterator[Block]:
+def _image_head(table: FaceTable) -> Iterator[Block]:
     yield Block(("face",), table.face_id[:, None])
     yield Block(("confidence",), table.confidence[:, None], decimals=3)
 

@@ -1,1 +1,1 @@
-"""Floor 2: from pictures to parameters. Areas, mean shift, NU-RLMS, the multi-scale fit, rotation hypotheses."""
+"""Floor 2: from images to parameters. Areas, mean shift, NU-RLMS, the multi-scale fit, rotation hypotheses."""

@@ -113,18 +113,18 @@ PRESETS = {
     ),
 }
 
-_JOINT = FitConfig(
+_HEATMAP = FitConfig(
     window_sizes=(41, 21, 11),
     sigma=(8.0, 3.0, 2.0),
     regularisation=(0.3, 0.1, 0.03),
     adapt=False,
     any_size=True,
 )
-JOINT_PRESETS = {
-    "default": _JOINT,
-    "tracking": replace(_JOINT, window_sizes=(0, 21, 11)),
-    "wild": replace(_JOINT, iterations=10, multi_view=True),
-}  # of joint experts: coarse ones, asked twice, then fine ones; benchmarks/README.md says how the numbers were chosen
+HEATMAP_PRESETS = {
+    "default": _HEATMAP,
+    "tracking": replace(_HEATMAP, window_sizes=(0, 21, 11)),
+    "wild": replace(_HEATMAP, iterations=10, multi_view=True),
+}  # of heatmap experts: coarse ones, asked twice, then fine ones; benchmarks/README.md says how the numbers were chosen
 
 
 PART_PRESETS = {
@@ -145,12 +145,12 @@ def part_preset(name: str) -> FitConfig:
 
 
 def preset_named(name: str, family: str) -> FitConfig:
-    """The settings of that name for a family of experts: OpenFace's, but for joint experts.
+    """The settings of that name for a family of experts: OpenFace's, but for heatmap experts.
 
     Raises:
         ValueError: There is no such preset.
     """
-    presets = JOINT_PRESETS if family == "joint" else PRESETS
+    presets = HEATMAP_PRESETS if family == "joint" else PRESETS
     if name not in presets:
         raise ValueError(
             f"preset {name!r} is not known; choose one of {', '.join(map(repr, presets))}, or give a FitConfig"

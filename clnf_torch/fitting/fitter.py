@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.fitting.config import FitConfig
-from clnf_torch.fitting.images import Looking, Pictures
+from clnf_torch.fitting.images import ImageBatch, Looking
 from clnf_torch.fitting.mean_shift import UNSEEN, landmark_likelihoods, model_likelihood
 from clnf_torch.fitting.nu_rlms import ResponseField, nu_rlms
 from clnf_torch.geometry.similarity import invert_similarity, similarity_between
@@ -73,7 +73,7 @@ class FitState:
 
 
 class LandmarkFitter:
-    """Fits a landmark model to pictures.
+    """Fits a landmark model to images.
 
     Args:
         model: The model.
@@ -103,11 +103,11 @@ class LandmarkFitter:
         """The same fitter for the scales after it; None where there are none."""
         return self._only(self._scales[1:]) if len(self._scales) > 1 else None
 
-    def fit(self, pictures: Pictures, state: FitState, options: FaceOptions) -> FitState:
+    def fit(self, images: ImageBatch, state: FitState, options: FaceOptions) -> FitState:
         """Fit scale after scale.
 
         Args:
-            pictures: The pictures of the faces.
+            images: The images of the faces.
             state: Where to start.
             options: What is known about each face.
 
@@ -118,10 +118,10 @@ class LandmarkFitter:
             OpenFace ``CLNF::Fit``.
         """
         for index in self._scales:
-            state = self._fit_scale(pictures, state, options, index)
+            state = self._fit_scale(images, state, options, index)
         return state
 
-    def _fit_scale(self, pictures: Pictures, state: FitState, options: FaceOptions, index: int) -> FitState:
+    def _fit_scale(self, images: ImageBatch, state: FitState, options: FaceOptions, index: int) -> FitState:
         """Responses at the current parameters, then the rigid and the non-rigid search on them."""
         experts, pdm, step = self.model.experts_at(index), self.model.pdm, self.numerics.kernel_step
         config = self.config.at_scale(index, self._patch_scales, options.regularisation)
@@ -131,7 +131,7 @@ class LandmarkFitter:
         weight = _landmark_weights(experts, view, visible, config.weight_factor, options.landmark_weight)
         if self.config.any_size:
             weight = weight * (experts.scale / start.scale.detach()).square()[:, None]
-        field, readable = self._ask_experts(pictures, start, experts, view, weight, self.config.window_sizes[index])
+        field, readable = self._ask_experts(images, start, experts, view, weight, self.config.window_sizes[index])
         rigid = nu_rlms(pdm, start, field, config, rigid=True, kernel_step=step).params
         found = nu_rlms(pdm, rigid, field, config, rigid=False, kernel_step=step)
 
@@ -148,10 +148,10 @@ class LandmarkFitter:
         )
 
     def _ask_experts(
-        self, pictures: Pictures, params: ShapeParams, experts: Experts, view: Tensor, weight: Tensor, window: int
+        self, images: ImageBatch, params: ShapeParams, experts: Experts, view: Tensor, weight: Tensor, window: int
     ) -> tuple[ResponseField, Tensor]:
-        """Responses around the landmarks, and the rows (B,) whose pictures could be read."""
-        pdm, looking = self.model.pdm, Looking(pictures, self.numerics.sample_on_32nds)
+        """Responses around the landmarks, and the rows (B,) whose images could be read."""
+        pdm, looking = self.model.pdm, Looking(images, self.numerics.sample_on_32nds)
         landmarks = pdm.landmarks(params)
         to_reference = similarity_between(landmarks, pdm.reference_landmarks(params.local, experts.scale))
         to_image = invert_similarity(to_reference)
@@ -173,7 +173,7 @@ class LandmarkFitter:
 
 
 def _stand_in(params: ShapeParams) -> ShapeParams:
-    """Parameters that any picture can be read at, in place of those of rows that have failed."""
+    """Parameters that any image can be read at, in place of those of rows that have failed."""
     pose = (torch.ones_like(params.scale), torch.zeros_like(params.rotation), torch.zeros_like(params.translation))
     return ShapeParams(*pose, torch.zeros_like(params.local))
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
-from clnf_torch.fitting.images import Pictures
+from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_box
 from clnf_torch.models.landmark_model import EarlyTermination
 
@@ -42,9 +42,9 @@ class Candidates:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchInput:
-    """What a search looks at: the pictures of B faces, their boxes, and what else is known."""
+    """What a search looks at: the images of B faces, their boxes, and what else is known."""
 
-    pictures: Pictures
+    images: ImageBatch
     boxes: Tensor  # (B, 4) extent of the landmarks: x, y, width, height, pixels
     options: FaceOptions
 
@@ -61,11 +61,11 @@ class SearchInput:
 
     def fit(self, fitter: LandmarkFitter, state: FitState, candidates: Candidates) -> FitState:
         """Fit candidates from a state of as many rows."""
-        return fitter.fit(self.pictures.rows(candidates.face), state, self.options.rows(candidates.face))
+        return fitter.fit(self.images.rows(candidates.face), state, self.options.rows(candidates.face))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class HypothesisResult:
     """The fit of each face's best hypothesis."""
 
     state: FitState  # (B,) rows
@@ -79,7 +79,7 @@ class Choice:
         return self.judged.going
 
     @classmethod
-    def most_likely(cls, states: FitState, candidates: Candidates, shape: tuple[int, int]) -> "Choice":
+    def most_likely(cls, states: FitState, candidates: Candidates, shape: tuple[int, int]) -> "HypothesisResult":
         """The most likely candidate of each face; the first one where none has a likelihood.
 
         Args:
@@ -122,7 +122,7 @@ class EarlyTerminationSearch:
     def __init__(self, first: LandmarkFitter, rest: LandmarkFitter, rules: EarlyTermination) -> None:
         self.first, self.rest, self.rules = first, rest, rules
 
-    def fit(self, rotations: Rotations, given: SearchInput) -> Choice:
+    def fit(self, rotations: Rotations, given: SearchInput) -> HypothesisResult:
         """The best fit of each face; arguments as for `search_hypotheses`."""
         shape = (len(given.faces), len(rotations))
         states, candidates = self._fit_first_scale(rotations, given)
@@ -130,7 +130,7 @@ class EarlyTerminationSearch:
         if self.rest.numerics.quirks:
             finalists = _forget_shapes(finalists, shape)
         states = given.fit(self.rest, finalists.states, finalists.candidates)
-        choice = Choice.most_likely(states, finalists.candidates, shape)
+        choice = HypothesisResult.most_likely(states, finalists.candidates, shape)
         return _judge_last(choice, states, finalists, shape) if self.rest.numerics.quirks else choice
 
     def _fit_first_scale(self, rotations: Rotations, given: SearchInput) -> tuple[FitState, Candidates]:
@@ -178,7 +178,9 @@ def _forget_shapes(finalists: Finalists, shape: tuple[int, int]) -> Finalists:
     return finalists._replace(states=replace(finalists.states, params=replace(params, local=local)))
 
 
-def _judge_last(choice: Choice, states: FitState, finalists: Finalists, shape: tuple[int, int]) -> Choice:
+def _judge_last(
+    choice: HypothesisResult, states: FitState, finalists: Finalists, shape: tuple[int, int]
+) -> HypothesisResult:
     """OpenFace: success is that of the candidate continued last, the lowest in place, not the winner's."""
     candidates = finalists.candidates
     last = candidates.table(finalists.place, shape, -1).argmax(-1, keepdim=True)
@@ -202,7 +204,7 @@ MULTI_VIEW: Rotations = (
 )  # in the order that OpenFace tries them
 
 
-def search_hypotheses(fitter: LandmarkFitter, rotations: Rotations, given: SearchInput) -> Choice:
+def search_hypotheses(fitter: LandmarkFitter, rotations: Rotations, given: SearchInput) -> HypothesisResult:
     """Fit faces from several rotations of the head and keep the most likely result.
 
     Hypotheses are more rows of the batch. A model with early-termination numbers fits only the first scale of all of
@@ -211,7 +213,7 @@ def search_hypotheses(fitter: LandmarkFitter, rotations: Rotations, given: Searc
     Args:
         fitter: Fits the rows.
         rotations: The hypotheses.
-        given: Pictures and boxes.
+        given: Images and boxes.
 
     Source:
         OpenFace ``DetectLandmarksInImageMultiHypBasic``.
@@ -222,4 +224,4 @@ def search_hypotheses(fitter: LandmarkFitter, rotations: Rotations, given: Searc
     hypotheses = torch.arange(len(rotations), device=given.boxes.device)
     candidates = Candidates.cross(given.faces, hypotheses)
     states = given.fit(fitter, given.start(fitter, rotations, candidates), candidates)
-    return Choice.most_likely(states, candidates, (len(given.faces), len(rotations)))
+    return HypothesisResult.most_likely(states, candidates, (len(given.faces), len(rotations)))

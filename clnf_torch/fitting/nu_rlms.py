@@ -20,8 +20,8 @@ class ResponseField:
 
     responses: Tensor  # (B, N, R, R), rows along y
     base: Tensor  # (B, N, 2) the landmarks at the maps' middles, pixels
-    to_reference: Tensor  # (B, 2, 2) picture to reference frame
-    to_image: Tensor  # (B, 2, 2) reference frame to picture
+    to_reference: Tensor  # (B, 2, 2) image to reference frame
+    to_image: Tensor  # (B, 2, 2) reference frame to image
     weight: Tensor  # (B, N) weight of each landmark, 0 where it is not visible
 
     def positions(self, landmarks: Tensor) -> Tensor:

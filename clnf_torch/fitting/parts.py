@@ -7,7 +7,7 @@ from torch import Tensor
 
 from clnf_torch.fitting.config import part_preset
 from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
-from clnf_torch.fitting.images import Pictures
+from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.models.landmark_model import LandmarkModel, Part
 from clnf_torch.models.numerics import Numerics
@@ -24,7 +24,7 @@ class PartFit:
     params: ShapeParams
     landmark_likelihoods: Tensor  # (B, K), -1e8 where the part was not refined
     likelihood: Tensor  # (B,), minus infinity where the part was not refined
-    refined: Tensor  # (B,) bool: fitted to the picture; otherwise read off the whole face
+    refined: Tensor  # (B,) bool: fitted to the image; otherwise read off the whole face
 
     def __getitem__(self, rows: Tensor | slice) -> "PartFit":
         """The faces of these rows."""
@@ -41,14 +41,14 @@ class FaceWithParts:
 
 
 def fit_parts(
-    model: LandmarkModel, numerics: Numerics, pictures: Pictures, params: ShapeParams, going: Tensor
+    model: LandmarkModel, numerics: Numerics, images: ImageBatch, params: ShapeParams, going: Tensor
 ) -> FaceWithParts:
     """Fit the parts of faces and fold them back.
 
     Args:
         model: The model of the whole face.
         numerics: OpenFace's approximations or the exact forms.
-        pictures: The pictures of the faces.
+        images: The images of the faces.
         params: The fitted faces, finite in every row.
         going: Faces whose fit did not fail, bool, shape (B,); the others keep their parameters.
 
@@ -57,7 +57,7 @@ def fit_parts(
     """
     landmarks = model.pdm.landmarks(params)
     parts = {
-        part.name: _fit_part(part, numerics, pictures, landmarks, going & (params.scale > _least_scale(part)))
+        part.name: _fit_part(part, numerics, images, landmarks, going & (params.scale > _least_scale(part)))
         for part in model.parts
     }
     folded = landmarks
@@ -69,7 +69,7 @@ def fit_parts(
     return FaceWithParts(params=refolded, landmarks=model.pdm.landmarks(refolded), parts=parts)
 
 
-def _fit_part(part: Part, numerics: Numerics, pictures: Pictures, landmarks: Tensor, refine: Tensor) -> PartFit:
+def _fit_part(part: Part, numerics: Numerics, images: ImageBatch, landmarks: Tensor, refine: Tensor) -> PartFit:
     """One part of every face, refined in the rows of `refine` (B,)."""
     pdm = part.model.pdm
     shared = landmarks[:, part.in_parent]
@@ -78,7 +78,7 @@ def _fit_part(part: Part, numerics: Numerics, pictures: Pictures, landmarks: Ten
     given = landmarks.new_zeros(len(landmarks), pdm.num_landmarks, 2).index_copy(1, part.in_part, shared)
     start = params_from_landmarks(pdm, given, known)
     fitter = LandmarkFitter(part.model, part_preset(part.name), numerics)
-    state = fitter.fit(pictures, FitState.at(start, pdm.num_landmarks), FaceOptions())
+    state = fitter.fit(images, FitState.at(start, pdm.num_landmarks), FaceOptions())
     none = FitState.at(start, pdm.num_landmarks)
     params = state.params.where(refine, start)
     return PartFit(

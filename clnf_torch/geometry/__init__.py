@@ -1,1 +1,1 @@
-"""Floor 0: pure functions of tensors. Rotations, similarities, greys, and reading pictures between pixels."""
+"""Floor 0: pure functions of tensors. Rotations, similarities, grays, and reading images between pixels."""

@@ -12,7 +12,7 @@ def whole_boxes(boxes: Tensor) -> Tensor:
     return boxes.detach().nan_to_num(0.0).clamp(-LARGEST, LARGEST).round().long()
 
 
-def extent_boxes(points: Tensor) -> Tensor:
+def box_around(points: Tensor) -> Tensor:
     """The boxes (B, 4) that points (B, N, 2) just fill."""
     low = points.amin(1)
     return torch.cat((low, points.amax(1) - low), 1)

@@ -28,8 +28,8 @@ class Intrinsics:
         return cls(torch.tensor((fx, fy), dtype=torch.float64), torch.tensor((cx, cy), dtype=torch.float64))
 
     @classmethod
-    def for_picture(cls, width: int, height: int) -> "Intrinsics":
-        """The camera that OpenFace assumes behind a picture of unknown origin.
+    def for_image(cls, width: int, height: int) -> "Intrinsics":
+        """The camera that OpenFace assumes behind an image of unknown origin.
 
         Its principal point is the middle, its focal length that of a common webcam: 500 pixels at 640 x 480, and the
         mean of what width and height say of others.
@@ -68,7 +68,7 @@ def project(points: Tensor, camera: Intrinsics) -> Tensor:
     return torch.where(flat, across, seen)
 
 
-def projection_slopes(points: Tensor, camera: Intrinsics) -> Tensor:
+def projection_jacobian(points: Tensor, camera: Intrinsics) -> Tensor:
     """How what a camera sees moves with the points.
 
     Args:
@@ -76,7 +76,7 @@ def projection_slopes(points: Tensor, camera: Intrinsics) -> Tensor:
         camera: The camera, or one per row.
 
     Returns:
-        Derivatives of `project`, pixels per millimetre, shape (B, 2, N, 3): picture coordinate, point, its coordinate.
+        Derivatives of `project`, pixels per millimetre, shape (B, 2, N, 3): image coordinate, point, its coordinate.
     """
     depth = points[..., 2:]
     eye = torch.eye(2, dtype=points.dtype, device=points.device)[:, None].expand(
@@ -90,7 +90,7 @@ def back_project(pixels: Tensor, depth: Tensor, camera: Intrinsics) -> Tensor:
     """The points at given depths that a camera sees at given pixels.
 
     Args:
-        pixels: Picture positions (x, y), shape (B, N, 2).
+        pixels: Image positions (x, y), shape (B, N, 2).
         depth: Distance along the camera's axis, millimetres, shape (B, N).
         camera: The camera, or one per row.
 
@@ -106,7 +106,7 @@ def weak_perspective_origin(scale: Tensor, translation: Tensor, camera: Intrinsi
 
     Args:
         scale: Pixels per millimetre, shape (B,).
-        translation: Picture position of the shape's origin, pixels, shape (B, 2).
+        translation: Image position of the shape's origin, pixels, shape (B, 2).
         camera: The camera, or one per row.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Pictures to the grey levels that patch experts look at."""
+"""Images to the gray levels that patch experts look at."""
 
 import torch
 from torch import Tensor
@@ -6,28 +6,28 @@ from torch import Tensor
 RED, GREEN, BLUE = 9798, 19235, 3735  # 0.299, 0.587 and 0.114 in OpenCV's 15-bit fixed point
 
 
-def to_grey(frames: Tensor) -> Tensor:
-    """Grey pictures (F, H, W) of grey (F, H, W) or RGB (F, 3, H, W) frames.
+def to_gray(frames: Tensor) -> Tensor:
+    """Gray images (F, H, W) of gray (F, H, W) or RGB (F, 3, H, W) frames.
 
     Args:
         frames: uint8, or floating point in the same range 0 to 255.
 
     Returns:
-        The frames themselves where they are grey already. Otherwise their greys: of uint8 frames uint8, rounded as
+        The frames themselves where they are gray already. Otherwise their grays: of uint8 frames uint8, rounded as
         OpenCV rounds; of floating point frames the unrounded weighted sum, through which gradients flow.
 
     Raises:
         ValueError: The frames have another shape or number type.
 
     Source:
-        ``cv::cvtColor`` with ``COLOR_BGR2GRAY``, which OpenFace applies to every picture.
+        ``cv::cvtColor`` with ``COLOR_BGR2GRAY``, which OpenFace applies to every image.
     """
     if frames.dtype != torch.uint8 and not frames.is_floating_point():
         raise ValueError(f"frames are {frames.dtype}; give uint8, or floating point numbers from 0 to 255")
     if frames.ndim == 3:
         return frames
     if frames.ndim != 4 or frames.shape[1] != 3:
-        raise ValueError(f"frames have shape {tuple(frames.shape)}; expected grey (F, H, W) or RGB (F, 3, H, W)")
+        raise ValueError(f"frames have shape {tuple(frames.shape)}; expected gray (F, H, W) or RGB (F, 3, H, W)")
     if frames.is_floating_point():
         red, green, blue = frames.to(torch.promote_types(frames.dtype, torch.float32)).unbind(1)  # half would overflow
         return (RED * red + GREEN * green + BLUE * blue) / (RED + GREEN + BLUE)

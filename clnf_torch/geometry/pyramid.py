@@ -1,4 +1,4 @@
-"""Pictures in several sizes, so that a large face is read as smoothly as a small one."""
+"""Images in several sizes, so that a large face is read as smoothly as a small one."""
 
 from dataclasses import dataclass
 
@@ -13,35 +13,35 @@ SMALLEST = 16  # pixels; a side shorter than this is not halved again
 
 @dataclass(frozen=True)
 class Pyramid:
-    """Grey pictures, halved again and again, laid one after the other into one row of pixels."""
+    """Gray images, halved again and again, laid one after the other into one row of pixels."""
 
-    pixels: Tensor  # (P,) every size of every picture, each with its black margin
-    start: Tensor  # (L,) int64: where the pictures of each size begin
+    pixels: Tensor  # (P,) every size of every image, each with its black margin
+    start: Tensor  # (L,) int64: where the images of each size begin
     rows: Tensor  # (L,) int64: height of each size, margins included
     columns: Tensor  # (L,) int64: width of each size, margins included
 
     @classmethod
-    def of(cls, grey: Tensor) -> "Pyramid":
-        """The sizes of pictures (F, H, W), uint8 or floating point. Every other pixel's mean is rounded for uint8."""
-        sizes = [grey]
+    def of(cls, gray: Tensor) -> "Pyramid":
+        """The sizes of images (F, H, W), uint8 or floating point. Every other pixel's mean is rounded for uint8."""
+        sizes = [gray]
         while min(sizes[-1].shape[-2:]) >= 2 * SMALLEST:
             sizes.append(_halved(sizes[-1]))
         padded = [pad_with_black(size) for size in sizes]
         counts = torch.tensor([0] + [size.numel() for size in padded[:-1]])
         heights, widths = (torch.tensor([size.shape[axis] for size in padded]) for axis in (-2, -1))
-        start, heights, widths = (numbers.to(grey.device) for numbers in (counts.cumsum(0), heights, widths))
+        start, heights, widths = (numbers.to(gray.device) for numbers in (counts.cumsum(0), heights, widths))
         return cls(torch.cat([size.flatten() for size in padded]), start, heights, widths)
 
     def read(self, frame: Tensor, matrix: Tensor, width: int) -> Tensor:
-        """Square windows of pictures, each from the size in which its pixels lie one to two pixels apart.
+        """Square windows of images, each from the size in which its pixels lie one to two pixels apart.
 
         Args:
-            frame: Picture of each row, int64, shape (B,).
-            matrix: Maps from window to picture, pixels, shape (B, K, 2, 3).
+            frame: Image of each row, int64, shape (B,).
+            matrix: Maps from window to image, pixels, shape (B, K, 2, 3).
             width: Side A of the windows, pixels.
 
         Returns:
-            Grey levels, 0 outside the picture, in the matrix's number type, shape (B, K, A, A).
+            Gray levels, 0 outside the image, in the matrix's number type, shape (B, K, A, A).
         """
         level = self._level(matrix)
         halving = torch.ldexp(torch.ones_like(level, dtype=matrix.dtype), -level)[..., None, None]
@@ -49,12 +49,12 @@ class Pyramid:
         return self._take(frame, level, affine_cells(matrix * halving + (halving - 1) * middle, width), matrix.dtype)
 
     def _level(self, matrix: Tensor) -> Tensor:
-        """The size for maps (B, K, 2, 3), int64, shape (B, K): 0 is the picture itself."""
+        """The size for maps (B, K, 2, 3), int64, shape (B, K): 0 is the image itself."""
         step = torch.linalg.det(matrix[..., :2].detach()).abs().sqrt().nan_to_num(1.0)
         return step.clamp(min=1).log2().floor().long().clamp(max=len(self.start) - 1)
 
     def _take(self, frame: Tensor, level: Tensor, cells: Cells, dtype: torch.dtype) -> Tensor:
-        """Grey levels between the pixels of sizes (B, K) at cells (B, K, A, A)."""
+        """Gray levels between the pixels of sizes (B, K) at cells (B, K, A, A)."""
         start, rows, columns = (numbers[level][..., None, None] for numbers in (self.start, self.rows, self.columns))
         column = cells.column.long().clamp(min=-MARGIN).minimum(columns - 2 * MARGIN)
         row = cells.row.long().clamp(min=-MARGIN).minimum(rows - 2 * MARGIN)
@@ -70,7 +70,7 @@ class Pyramid:
         return torch.lerp(top, bottom, down)
 
 
-def _halved(grey: Tensor) -> Tensor:
-    """Pictures (F, H, W) of half the size, each pixel the mean of four; a last odd row or column is left out."""
-    mean = avg_pool2d(grey[:, None].to(torch.promote_types(grey.dtype, torch.float32)), 2)[:, 0]
-    return mean.to(grey.dtype) if grey.is_floating_point() else mean.round().to(grey.dtype)
+def _halved(gray: Tensor) -> Tensor:
+    """Images (F, H, W) of half the size, each pixel the mean of four; a last odd row or column is left out."""
+    mean = avg_pool2d(gray[:, None].to(torch.promote_types(gray.dtype, torch.float32)), 2)[:, 0]
+    return mean.to(gray.dtype) if gray.is_floating_point() else mean.round().to(gray.dtype)

@@ -1,4 +1,4 @@
-"""Parts of pictures brought to one size, as ``cv::resize`` does it."""
+"""Parts of images brought to one size, as ``cv::resize`` does it."""
 
 import torch
 from torch import Tensor
@@ -7,12 +7,12 @@ from clnf_torch.geometry.sampling import Cells, read_bilinear
 
 
 def resize_patches(padded: Tensor, frame: Tensor, patches: Tensor, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
-    """Rectangles of pictures, resized bilinearly, pixel centres on pixel centres, without smoothing.
+    """Rectangles of images, resized bilinearly, pixel centres on pixel centres, without smoothing.
 
     Args:
-        padded: Pictures from `pad_with_black`, shape (F, C, H + 4, W + 4), uint8 or floating point.
-        frame: Picture of each patch, int64, shape (K,).
-        patches: x, y, width, height in whole pixels, int64, shape (K, 4); what lies outside the picture is black.
+        padded: Images from `pad_with_black`, shape (F, C, H + 4, W + 4), uint8 or floating point.
+        frame: Image of each patch, int64, shape (K,).
+        patches: x, y, width, height in whole pixels, int64, shape (K, 4); what lies outside the image is black.
         size: Height h and width w to resize to.
         dtype: Number type of the result.
 
@@ -20,15 +20,15 @@ def resize_patches(padded: Tensor, frame: Tensor, patches: Tensor, size: tuple[i
         Shape (K, C, h, w).
 
     Source:
-        ``cv::resize`` with ``INTER_LINEAR`` on float32 pictures, which places its samples in float32.
+        ``cv::resize`` with ``INTER_LINEAR`` on float32 images, which places its samples in float32.
     """
     channels = padded.shape[1]
     column, right = _positions(patches[:, 0], patches[:, 2], size[1])
     row, down = _positions(patches[:, 1], patches[:, 3], size[0])
     cells = Cells(column[:, None, :], row[:, :, None], right[:, None, :], down[:, :, None])
-    picture = frame[:, None] * channels + torch.arange(channels, device=frame.device)
+    image = frame[:, None] * channels + torch.arange(channels, device=frame.device)
     cells = Cells(*(part.repeat_interleave(channels, 0) for part in cells))
-    return read_bilinear(padded.flatten(0, 1), picture.flatten(), cells, dtype).unflatten(0, (-1, channels))
+    return read_bilinear(padded.flatten(0, 1), image.flatten(), cells, dtype).unflatten(0, (-1, channels))
 
 
 def _positions(first: Tensor, length: Tensor, count: int) -> tuple[Tensor, Tensor]:

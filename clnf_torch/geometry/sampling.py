@@ -1,4 +1,4 @@
-"""Reading pictures at fractional positions, exact or on OpenCV's 1/32-pixel lattice, in affine grids or anywhere."""
+"""Reading images at fractional positions, exact or on OpenCV's 1/32-pixel lattice, in affine grids or anywhere."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-MARGIN = 2  # black pixels around a padded picture: positions further out are moved there
+MARGIN = 2  # black pixels around a padded image: positions further out are moved there
 
 
 class Cells(NamedTuple):
@@ -38,7 +38,7 @@ def affine_cells(matrix: Tensor, width: int) -> Cells:
     """Where an affine map puts the pixels of a square window, exactly.
 
     Args:
-        matrix: Maps from window to picture, shape (..., 2, 3): (x, y) = M (u, v, 1) at column u and row v.
+        matrix: Maps from window to image, shape (..., 2, 3): (x, y) = M (u, v, 1) at column u and row v.
         width: Side A of the window, pixels.
 
     Returns:
@@ -56,7 +56,7 @@ def affine_cells_32nds(matrix: Tensor, width: int) -> Cells:
     Not differentiable.
 
     Args:
-        matrix: Maps from window to picture, shape (..., 2, 3).
+        matrix: Maps from window to image, shape (..., 2, 3).
         width: Side A of the window, pixels.
 
     Returns:
@@ -74,26 +74,26 @@ def affine_cells_32nds(matrix: Tensor, width: int) -> Cells:
 
 
 def pad_with_black(images: Tensor) -> Tensor:
-    """Grey pictures (F, H, W) with the black margin that `read_bilinear` relies on, shape (F, H + 4, W + 4)."""
+    """Gray images (F, H, W) with the black margin that `read_bilinear` relies on, shape (F, H + 4, W + 4)."""
     return pad(images, (MARGIN, MARGIN, MARGIN, MARGIN))
 
 
 def read_bilinear(padded: Tensor, frame: Tensor, cells: Cells, dtype: torch.dtype) -> Tensor:
-    """Grey levels between pixels; every pixel outside its picture counts 0.
+    """Gray levels between pixels; every pixel outside its image counts 0.
 
     Args:
-        padded: Pictures from `pad_with_black`, shape (F, H + 4, W + 4), uint8 or floating point.
-        frame: Picture of each row, int64, shape (B,).
+        padded: Images from `pad_with_black`, shape (F, H + 4, W + 4), uint8 or floating point.
+        frame: Image of each row, int64, shape (B,).
         cells: Positions, shape (B, ...).
         dtype: Number type of the result.
 
     Returns:
-        Grey levels, shape (B, ...).
+        Gray levels, shape (B, ...).
     """
     _, rows, columns = padded.shape
     column = cells.column.clamp(-MARGIN, columns - 2 * MARGIN)
     row = cells.row.clamp(-MARGIN, rows - 2 * MARGIN)
-    origin = frame * (rows * columns) + MARGIN * (columns + 1)  # of each row's picture in the flat pixels
+    origin = frame * (rows * columns) + MARGIN * (columns + 1)  # of each row's image in the flat pixels
     corner = origin.reshape(-1, *[1] * (row.ndim - 1)) + torch.add(column, row, alpha=columns)
     pixels, right, down = padded.reshape(-1), cells.right.to(dtype), cells.down.to(dtype)
     top = torch.lerp(_take(pixels, corner, dtype), _take(pixels[1:], corner, dtype), right)
@@ -103,7 +103,7 @@ def read_bilinear(padded: Tensor, frame: Tensor, cells: Cells, dtype: torch.dtyp
 
 
 def _take(pixels: Tensor, index: Tensor, dtype: torch.dtype) -> Tensor:
-    """Pixels of a flat picture at whole positions; ``index_select`` is four times as fast as indexing."""
+    """Pixels of a flat image at whole positions; ``index_select`` is four times as fast as indexing."""
     return pixels.index_select(0, index.reshape(-1)).to(dtype).view(index.shape)
 
 

@@ -1,4 +1,4 @@
-"""Piecewise affine warps: where the pixels of a triangulated frame of reference lie in the picture of a face."""
+"""Piecewise affine warps: where the pixels of a triangulated frame of reference lie in the image of a face."""
 
 from typing import NamedTuple
 
@@ -21,10 +21,10 @@ class WarpTable(NamedTuple):
 
 
 def warp_positions(landmarks: Tensor, table: WarpTable) -> Tensor:
-    """Where the pixels of the frame of reference lie in the picture.
+    """Where the pixels of the frame of reference lie in the image.
 
     Args:
-        landmarks: The corners' places in the picture (x, y), shape (B, N, 2).
+        landmarks: The corners' places in the image (x, y), shape (B, N, 2).
         table: The frame of reference.
 
     Returns:
@@ -39,14 +39,14 @@ def warp_positions(landmarks: Tensor, table: WarpTable) -> Tensor:
 
 
 def triangle_maps(landmarks: Tensor, table: WarpTable) -> Tensor:
-    """The affine map from the frame of reference to the picture within each triangle.
+    """The affine map from the frame of reference to the image within each triangle.
 
     Args:
-        landmarks: The corners' places in the picture (x, y), shape (B, N, 2).
+        landmarks: The corners' places in the image (x, y), shape (B, N, 2).
         table: The frame of reference.
 
     Returns:
-        What the picture's (x, y) are at (0, 0), gain with each step along X, and with each along Y: (B, T, 3, 2).
+        What the image's (x, y) are at (0, 0), gain with each step along X, and with each along Y: (B, T, 3, 2).
 
     Source:
         OpenFace ``PAW::CalcCoeff``.

@@ -6,7 +6,7 @@ from torch import Tensor
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.models.numerics import Numerics, numerics_named
 
-EYE_PARTS = ("left_eye_28", "right_eye_28")  # the eye further left in the picture comes first
+EYE_PARTS = ("left_eye_28", "right_eye_28")  # the eye further left in the image comes first
 EYE_CORNERS = ((36, 39), (42, 45))  # of the same eyes, among the 68 landmarks of a face
 IRIS = 8  # the first landmarks of an eye: a ring around the iris
 EYEBALL_OFFSET = (0.0, -3.5, 7.0)  # from the middle of the corners to the eyeball's centre in the head's axes, mm
@@ -29,7 +29,7 @@ def gaze_directions(
         numerics: "openface" or "exact", which differ where the ray misses.
 
     Returns:
-        Unit vectors from eyeball to pupil in camera space, left eye of the picture first, shape (B, 2, 3). An eye that
+        Unit vectors from eyeball to pupil in camera space, left eye of the image first, shape (B, 2, 3). An eye that
         looks at a camera straight ahead has (0, 0, -1).
 
     Raises:

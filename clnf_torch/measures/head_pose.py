@@ -8,7 +8,7 @@ from torch import Tensor
 from clnf_torch.geometry.camera import Intrinsics, weak_perspective_origin
 from clnf_torch.geometry.rotation import euler_to_matrix, matrix_to_euler
 from clnf_torch.measures.landmarks_3d import FittedShape
-from clnf_torch.measures.pnp import RigidMotion, Sight, rigid_motion
+from clnf_torch.measures.pnp import Correspondences, RigidMotion, solve_pnp
 from clnf_torch.models.numerics import Numerics, numerics_named
 
 
@@ -29,7 +29,7 @@ def head_pose(shape: FittedShape, camera: Intrinsics, numerics: str | Numerics =
     """Pose under true perspective, turned with respect to the camera's axes.
 
     It is the pose in which the 3D shape of the fit, seen by the camera, comes closest to all the landmarks, hidden ones
-    included. Its rotation differs from the weak perspective's where a face is off the picture's centre.
+    included. Its rotation differs from the weak perspective's where a face is off the image's centre.
 
     Args:
         shape: The faces.
@@ -46,11 +46,11 @@ def head_pose(shape: FittedShape, camera: Intrinsics, numerics: str | Numerics =
     steady = shape.made_sound()
     params, landmarks = steady.params, steady.landmarks.double()
     camera = camera.to(landmarks)
-    sight = Sight(steady.pdm.points(params.local).double(), landmarks, camera)
+    sight = Correspondences(steady.pdm.points(params.local).double(), landmarks, camera)
     with torch.no_grad():
         origin = weak_perspective_origin(params.scale.double(), params.translation.double(), camera)
         start = _start_rotation(params.rotation.double(), numerics_named(numerics))
-    motion = rigid_motion(sight, RigidMotion(start, origin))
+    motion = solve_pnp(sight, RigidMotion(start, origin))
     pose = torch.cat((motion.translation, matrix_to_euler(motion.rotation)), dim=-1).to(shape.landmarks.dtype)
     blank = torch.where(shape.params.scale == 0, 0.0, torch.nan).to(pose.dtype)[:, None]
     pose = torch.where(shape.sound()[:, None], pose, blank)

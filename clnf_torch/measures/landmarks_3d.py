@@ -1,4 +1,4 @@
-"""3D landmarks in camera space: the model says how deep each lies, the picture in which direction."""
+"""3D landmarks in camera space: the model says how deep each lies, the image in which direction."""
 
 from dataclasses import dataclass
 
@@ -34,7 +34,7 @@ def landmarks_3d(shape: FittedShape, camera: Intrinsics) -> Tensor:
     """Landmarks in camera space.
 
     The scale of the weak perspective gives the distance of the shape, the rotated shape the depth of each landmark, and
-    the picture the direction in which it lies. A part is measured by its own parameters. OpenFace: it therefore lies at
+    the image the direction in which it lies. A part is measured by its own parameters. OpenFace: it therefore lies at
     its own distance, fx / scale of the part, which is not that of the face (eyes may be centimetres in front of it).
 
     Args:

@@ -15,7 +15,7 @@ from clnf_torch.models.numerics import Numerics
 
 @dataclass(frozen=True)
 class Eyes:
-    """Both eyes of B faces, the one further left in the picture first."""
+    """Both eyes of B faces, the one further left in the image first."""
 
     landmarks: Tensor  # (B, 2, 28, 2) pixels
     points: Tensor  # (B, 2, 28, 3) camera space, millimetres

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.fitting.gauss_newton import normal_equations, solve
-from clnf_torch.geometry.camera import Intrinsics, project, projection_slopes
+from clnf_torch.geometry.camera import Intrinsics, project, projection_jacobian
 from clnf_torch.geometry.rotation import turn
 
 ITERATIONS = 20  # at most, as cv::solvePnP; faces need six to twelve
@@ -32,17 +32,17 @@ class RigidMotion:
 
 
 @dataclass(frozen=True)
-class Sight:
+class Correspondences:
     """What a camera sees of B objects."""
 
     points: Tensor  # (B, N, 3) of the objects, millimetres
     pixels: Tensor  # (B, N, 2) where they are seen
     camera: Intrinsics
 
-    def detached(self) -> "Sight":
+    def detached(self) -> "Correspondences":
         """The same without gradients."""
         camera = Intrinsics(self.camera.focal.detach(), self.camera.center.detach())
-        return Sight(self.points.detach(), self.pixels.detach(), camera)
+        return Correspondences(self.points.detach(), self.pixels.detach(), camera)
 
     def misses(self, motion: RigidMotion) -> tuple[Tensor, Tensor]:
         """Points in camera space (B, N, 3), and the way from what the camera would see to what it sees (B, N, 2)."""
@@ -52,14 +52,14 @@ class Sight:
     def equations(self, motion: RigidMotion) -> tuple[Tensor, Tensor, Tensor]:
         """J' J (B, 6, 6) and J' e (B, 6) of the misses e, and half their squared length (B,)."""
         points, misses = self.misses(motion)
-        by_shift = projection_slopes(points, self.camera)  # (B, 2, N, 3)
+        by_shift = projection_jacobian(points, self.camera)  # (B, 2, N, 3)
         by_turn = torch.linalg.cross(self.points[:, None], by_shift @ motion.rotation[:, None])
         jacobian = torch.cat((by_turn, by_shift), dim=-1)
         hessian, descent = normal_equations(jacobian, torch.ones_like(misses[..., 0]), misses)
         return hessian, descent, misses.square().sum((-2, -1)) / 2
 
 
-def rigid_motion(sight: Sight, start: RigidMotion) -> RigidMotion:
+def solve_pnp(sight: Correspondences, start: RigidMotion) -> RigidMotion:
     """The rigid motions of least squared misses, nearby given ones.
 
     Args:
@@ -78,7 +78,7 @@ def rigid_motion(sight: Sight, start: RigidMotion) -> RigidMotion:
     return _follow(sight, settled) if any(value.requires_grad for value in inputs) else settled
 
 
-def _descend(sight: Sight, motion: RigidMotion) -> RigidMotion:
+def _descend(sight: Correspondences, motion: RigidMotion) -> RigidMotion:
     """Levenberg-Marquardt: each row keeps the steps that help it, until they are too small to matter."""
     hessian, descent, cost = sight.equations(motion)
     damping = torch.full_like(cost, DAMPING)
@@ -106,7 +106,7 @@ def _matters(delta: Tensor, motion: RigidMotion) -> Tensor:
     return torch.maximum(turned, moved / distance) > STILL
 
 
-def _follow(sight: Sight, settled: RigidMotion) -> RigidMotion:
+def _follow(sight: Correspondences, settled: RigidMotion) -> RigidMotion:
     """One Newton step from the minimum: hardly a step, but its derivatives are those of the minimum."""
     fixed, still = sight.detached(), sight.points.new_zeros(len(sight.points), 6)
     # Rows do not see each other: the derivative of their sum holds the one of each.

@@ -11,8 +11,8 @@ from clnf_torch.models.landmark_model import EarlyTermination, LandmarkModel, Pa
 from clnf_torch.models.patch_experts.base import Experts
 from clnf_torch.models.patch_experts.ccnf import CCNFExperts
 from clnf_torch.models.patch_experts.cen import CENExperts
-from clnf_torch.models.patch_experts.heatmap import HeatMapNetwork, JointExperts
-from clnf_torch.models.patch_experts.mlp_stack import ExpertStack
+from clnf_torch.models.patch_experts.heatmap import HeatmapExperts, UNet
+from clnf_torch.models.patch_experts.mlp_stack import MLPStack
 from clnf_torch.models.patch_experts.svr import SVRExperts
 from clnf_torch.models.pdm import PDM
 
@@ -154,7 +154,7 @@ def _build_experts(record: Mapping[str, Any], dtype: torch.dtype) -> Experts:
 
 def _build_cen(common: dict[str, Any], record: Mapping[str, Any], dtype: torch.dtype) -> Experts:
     """CEN experts."""
-    stacks = [ExpertStack(stack["weights"], stack["biases"], stack["activations"]) for stack in record["stacks"]]
+    stacks = [MLPStack(stack["weights"], stack["biases"], stack["activations"]) for stack in record["stacks"]]
     support = int(record["support"])
     return CENExperts(**common, support=support, expert=record["expert"], flipped=record["flipped"], stacks=stacks)
 
@@ -173,11 +173,11 @@ def _build_svr(common: dict[str, Any], record: Mapping[str, Any], dtype: torch.d
     return SVRExperts(**common, support=int(record["support"]), **numbers, **kept)
 
 
-def _build_joint(common: dict[str, Any], record: Mapping[str, Any], dtype: torch.dtype) -> Experts:
-    """Joint experts."""
-    network = HeatMapNetwork(common["visible"].shape[1], record["widths"], normalised=False)
+def _build_heatmap(common: dict[str, Any], record: Mapping[str, Any], dtype: torch.dtype) -> Experts:
+    """Heatmap experts."""
+    network = UNet(common["visible"].shape[1], record["widths"], normalised=False)
     network.load_state_dict({name: tensor.to(dtype) for name, tensor in record["network"].items()})
-    return JointExperts(**common, width=int(record["width"]), network=network.to(dtype).channels_last())
+    return HeatmapExperts(**common, width=int(record["width"]), network=network.to(dtype).channels_last())
 
 
-_FAMILIES = {"cen": _build_cen, "ccnf": _build_ccnf, "svr": _build_svr, "joint": _build_joint}
+_FAMILIES = {"cen": _build_cen, "ccnf": _build_ccnf, "svr": _build_svr, "joint": _build_heatmap}

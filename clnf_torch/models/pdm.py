@@ -140,7 +140,7 @@ class PDM(nn.Module):
         return self.mean + torch.bmm(local[:, None], modes).view(-1, *self.mean.shape)
 
     def landmarks(self, params: ShapeParams | PosedShape) -> Tensor:
-        """Landmarks in the picture, pixels, shape (B, N, 2). OpenFace ``PDM::CalcShape2D``."""
+        """Landmarks in the image, pixels, shape (B, N, 2). OpenFace ``PDM::CalcShape2D``."""
         posed = _posed(params)
         return _project(self.points(posed.local), posed)
 
@@ -160,7 +160,7 @@ class PDM(nn.Module):
         """
         posed = _posed(params)
         points, scale = self.points(posed.local), posed.scale[:, None, None]
-        seen = posed.rotation[:, :2]  # the rows of the rotation that reach the picture
+        seen = posed.rotation[:, :2]  # the rows of the rotation that reach the image
         by_scale = torch.bmm(seen, points.mT)  # (B, 2, N)
         by_turn = torch.linalg.cross(points[:, None], (scale * seen)[:, :, None])  # (B, 2, N, 3)
         by_shift = self.shift_columns.expand(*by_turn.shape[:3], 2)

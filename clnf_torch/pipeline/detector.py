@@ -9,15 +9,15 @@ from torch import Tensor, nn
 from clnf_torch.detection.validator import DetectionValidator, build_validator, is_face
 from clnf_torch.fitting.config import FitConfig, preset_named
 from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
-from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, Choice, SearchInput, search_hypotheses
-from clnf_torch.fitting.images import Pictures
+from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, HypothesisResult, SearchInput, search_hypotheses
+from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.fitting.parts import FaceWithParts, fit_parts
 from clnf_torch.models.bundle import build_model, default_bundle, load_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import Numerics, numerics_named
 from clnf_torch.models.pdm import ShapeParams
-from clnf_torch.pipeline.inputs import check_points, face_options, read_pictures
+from clnf_torch.pipeline.inputs import check_points, face_options, read_images
 from clnf_torch.pipeline.result import FitResult
 
 
@@ -53,7 +53,7 @@ class LandmarkDetector(nn.Module):
         """Landmarks of the faces in boxes.
 
         Args:
-            frames: Grey (F, H, W) or RGB (F, 3, H, W) pictures, uint8 or floating point in 0 to 255.
+            frames: Gray (F, H, W) or RGB (F, 3, H, W) images, uint8 or floating point in 0 to 255.
             boxes: Extent of each face's landmarks, brows to chin and jaw to jaw: x, y, width, height in pixels, shape
                 (B, 4).
             frame: Frame of each box, int64, shape (B,). May be left out for one frame, or for one box per frame.
@@ -78,16 +78,16 @@ class LandmarkDetector(nn.Module):
         boxes = check_points("boxes", boxes, (4,), like=self.model.pdm.mean)
         config = self._config(preset)
         rotations = MULTI_VIEW if (config.multi_view if multi_view is None else multi_view) else FRONTAL
-        pictures, framed = read_pictures(frames, frame, boxes.shape[0], boxes.device)
+        images, framed = read_images(frames, frame, boxes.shape[0], boxes.device)
         options = face_options(self._shape(boxes), boxes, regularisation, landmark_weight, visible)
         usable = framed & boxes.isfinite().all(-1) & (boxes[:, 2:] > 0).all(-1)
         fitter = LandmarkFitter(self.model, config, self.numerics)
         boxes = torch.where(usable[:, None], boxes, torch.nan)
-        choice = search_hypotheses(fitter, rotations, SearchInput(pictures=pictures, boxes=boxes, options=options))
-        result = self._finish(pictures, choice.state, choice.hypothesis, parts, validate)
+        choice = search_hypotheses(fitter, rotations, SearchInput(images=images, boxes=boxes, options=options))
+        result = self._finish(images, choice.state, choice.hypothesis, parts, validate)
         if choice.judged is choice.state:
             return result
-        return self._with_verdict(result, pictures, choice, parts, validate)
+        return self._with_verdict(result, images, choice, parts, validate)
 
     def refine(
         self,
@@ -123,7 +123,7 @@ class LandmarkDetector(nn.Module):
             ValueError: The shapes or types of the arguments are wrong.
         """
         landmarks = check_points("landmarks", landmarks, (self.model.pdm.num_landmarks, 2), like=self.model.pdm.mean)
-        pictures, framed = read_pictures(frames, frame, landmarks.shape[0], landmarks.device)
+        images, framed = read_images(frames, frame, landmarks.shape[0], landmarks.device)
         options = face_options(self._shape(landmarks), landmarks, regularisation, landmark_weight, visible)
         known = landmarks.isfinite().all(-1)
         usable = framed & (known.sum(-1) >= 3)
@@ -131,7 +131,7 @@ class LandmarkDetector(nn.Module):
         landmarks = torch.where(usable[:, None, None], landmarks, self.model.pdm.mean[:, :2])
         start = params_from_landmarks(self.model.pdm, landmarks, known | ~usable[:, None])
         start = start.where(usable, start.filled(torch.nan))
-        return self._fit_from(pictures, start, self._config(preset), options, parts, validate)
+        return self._fit_from(images, start, self._config(preset), options, parts, validate)
 
     def track(
         self,
@@ -162,13 +162,13 @@ class LandmarkDetector(nn.Module):
         Source:
             OpenFace ``CLNF::DetectLandmarks``, as ``DetectLandmarksInVideo`` calls it.
         """
-        pictures, framed = read_pictures(frames, frame, len(params), params.scale.device)
+        images, framed = read_images(frames, frame, len(params), params.scale.device)
         params = params.where(framed, params.filled(torch.nan))
-        return self._fit_from(pictures, params, self._config(preset), FaceOptions(), parts, validate)
+        return self._fit_from(images, params, self._config(preset), FaceOptions(), parts, validate)
 
     def _fit_from(
         self,
-        pictures: Pictures,
+        images: ImageBatch,
         start: ShapeParams,
         config: FitConfig,
         options: FaceOptions,
@@ -177,20 +177,20 @@ class LandmarkDetector(nn.Module):
     ) -> FitResult:
         """Fit faces from parameters, without hypotheses."""
         fitter = LandmarkFitter(self.model, config, self.numerics)
-        state = fitter.fit(pictures, FitState.at(start, self.model.pdm.num_landmarks), options)
-        return self._finish(pictures, state, torch.zeros_like(state.view), parts, validate)
+        state = fitter.fit(images, FitState.at(start, self.model.pdm.num_landmarks), options)
+        return self._finish(images, state, torch.zeros_like(state.view), parts, validate)
 
     def _finish(
-        self, pictures: Pictures, state: FitState, hypothesis: Tensor, parts: bool, validate: bool
+        self, images: ImageBatch, state: FitState, hypothesis: Tensor, parts: bool, validate: bool
     ) -> FitResult:
         """The result of a fit that has ended, with its parts folded back, and judged."""
         sound = state.params.finite()
         params = state.params.where(sound, state.params.filled(1))
         if parts and self.model.parts:
-            face = fit_parts(self.model, self.numerics, pictures, params, state.going & sound)
+            face = fit_parts(self.model, self.numerics, images, params, state.going & sound)
         else:
             face = FaceWithParts(params=params, landmarks=self.model.pdm.landmarks(params), parts={})
-        certainty, success = self._judge(pictures, face, state.going, validate)
+        confidence, success = self._judge(images, face, state.going, validate)
         return FitResult(
             landmarks=torch.where(sound[:, None, None], face.landmarks, torch.nan),
             params=face.params.where(sound, state.params),
@@ -199,32 +199,32 @@ class LandmarkDetector(nn.Module):
             view=state.view,
             visible=state.visible,
             hypothesis=hypothesis,
-            certainty=certainty,
+            confidence=confidence,
             success=success,
             kept_success=success,
             parts=face.parts,
         )
 
     def _with_verdict(
-        self, result: FitResult, pictures: Pictures, choice: Choice, parts: bool, validate: bool
+        self, result: FitResult, images: ImageBatch, choice: HypothesisResult, parts: bool, validate: bool
     ) -> FitResult:
         """The result with the success of the candidates that decide on it, where they are not the kept ones."""
         if not validate or self.validator is None:
-            return replace(result, certainty=choice.success.to(result.certainty), success=choice.success)
+            return replace(result, confidence=choice.success.to(result.confidence), success=choice.success)
         rows = (choice.judged_hypothesis != choice.hypothesis).nonzero().squeeze(-1)  # a read to the host
-        judged = self._finish(pictures.rows(rows), choice.judged[rows], choice.judged_hypothesis[rows], parts, validate)
+        judged = self._finish(images.rows(rows), choice.judged[rows], choice.judged_hypothesis[rows], parts, validate)
         return replace(
             result,
-            certainty=result.certainty.index_copy(0, rows, judged.certainty),
+            confidence=result.confidence.index_copy(0, rows, judged.confidence),
             success=result.success.index_copy(0, rows, judged.success),
         )
 
-    def _judge(self, pictures: Pictures, face: FaceWithParts, going: Tensor, validate: bool) -> tuple[Tensor, Tensor]:
-        """Certainty (B,) and success (B,). OpenFace: a fit that failed is not validated and has certainty 0."""
+    def _judge(self, images: ImageBatch, face: FaceWithParts, going: Tensor, validate: bool) -> tuple[Tensor, Tensor]:
+        """Confidence (B,) and success (B,). OpenFace: a fit that failed is not validated and has confidence 0."""
         if not validate or self.validator is None:
             return going.to(face.landmarks.dtype), going
-        certainty = self.validator(pictures, face.params.rotation, face.landmarks, self.numerics)
-        return torch.where(going, certainty, 0), going & is_face(certainty)
+        confidence = self.validator(images, face.params.rotation, face.landmarks, self.numerics)
+        return torch.where(going, confidence, 0), going & is_face(confidence)
 
     def _shape(self, faces: Tensor) -> tuple[int, int]:
         """Number of faces and of landmarks (B, N)."""

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from clnf_torch.fitting.fitter import FaceOptions
-from clnf_torch.fitting.images import Pictures
-from clnf_torch.geometry.gray import to_grey
+from clnf_torch.fitting.images import ImageBatch
+from clnf_torch.geometry.gray import to_gray
 
 
 def check_points(name: str, values: Tensor, shape: tuple[int, ...], like: Tensor) -> Tensor:
@@ -20,11 +20,11 @@ def check_points(name: str, values: Tensor, shape: tuple[int, ...], like: Tensor
     return values.to(like)
 
 
-def read_pictures(frames: Tensor, frame: Tensor | None, faces: int, device: torch.device) -> tuple[Pictures, Tensor]:
-    """The grey frames on a device, and the faces (B,) whose frame exists.
+def read_images(frames: Tensor, frame: Tensor | None, faces: int, device: torch.device) -> tuple[ImageBatch, Tensor]:
+    """The gray frames on a device, and the faces (B,) whose frame exists.
 
     Args:
-        frames: Grey (F, H, W) or RGB (F, 3, H, W).
+        frames: Gray (F, H, W) or RGB (F, 3, H, W).
         frame: Frame of each face, shape (B,); may be left out for one frame, or for one face per frame.
         faces: Number of faces B.
         device: Where to.
@@ -32,15 +32,15 @@ def read_pictures(frames: Tensor, frame: Tensor | None, faces: int, device: torc
     Raises:
         ValueError: Shapes or types are wrong.
     """
-    grey = to_grey(frames.to(device))
-    frame = frame_of_each(grey, frame, faces).to(device)
-    exists = (frame >= 0) & (frame < grey.shape[0])
-    grey = grey if len(grey) else grey.new_zeros(1, *grey.shape[1:])  # something to look at for faces without a frame
-    return Pictures(grey, torch.where(exists, frame, 0)), exists
+    gray = to_gray(frames.to(device))
+    frame = frame_of_each(gray, frame, faces).to(device)
+    exists = (frame >= 0) & (frame < gray.shape[0])
+    gray = gray if len(gray) else gray.new_zeros(1, *gray.shape[1:])  # something to look at for faces without a frame
+    return ImageBatch(gray, torch.where(exists, frame, 0)), exists
 
 
 def frame_of_each(frames: Tensor, frame: Tensor | None, faces: int) -> Tensor:
-    """The frame of each face, int64, shape (B,); arguments and errors as of `read_pictures`."""
+    """The frame of each face, int64, shape (B,); arguments and errors as of `read_images`."""
     if frame is None and frames.shape[0] not in (1, faces):
         raise ValueError(f"{faces} faces in {frames.shape[0]} frames: say with frame (B,) which frame each is in")
     if frame is None:

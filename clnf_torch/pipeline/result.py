@@ -8,7 +8,7 @@ from torch import Tensor
 from clnf_torch.fitting.parts import PartFit
 from clnf_torch.models.pdm import ShapeParams
 
-EYES = ("left_eye_28", "right_eye_28")  # by their place in the picture: "left" are landmarks 36 to 41
+EYES = ("left_eye_28", "right_eye_28")  # by their place in the image: "left" are landmarks 36 to 41
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class FitResult:
     view: Tensor  # (B,) int64: the view of the patch experts at the last scale
     visible: Tensor  # (B, N) bool: landmarks that have experts in that view
     hypothesis: Tensor  # (B,) int64: the rotation hypothesis that was kept
-    certainty: Tensor  # (B,) of the validation, 0 to 1; without one 1 where the fit succeeded
+    confidence: Tensor  # (B,) of the validation, 0 to 1; without one 1 where the fit succeeded
     success: Tensor  # (B,) bool. OpenFace: of the rotation hypotheses, that of the one continued last
     kept_success: Tensor  # (B,) bool: that of the kept hypothesis, which OpenFace stores in its model
     parts: dict[str, PartFit]  # by name; empty where the model has none or they were not asked for

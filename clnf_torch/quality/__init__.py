@@ -2,16 +2,16 @@
 
 from clnf_torch.quality.check import check_landmark_quality
 from clnf_torch.quality.config import QualityConfig
-from clnf_torch.quality.repair import neighbours, refine_landmarks
-from clnf_torch.quality.result import REASONS, LandmarkQuality, RefinedLandmarks, RefinementStatistics
+from clnf_torch.quality.repair import neighbours, repair_landmarks
+from clnf_torch.quality.result import REASONS, LandmarkQuality, RepairedLandmarks, RepairStatistics
 
 __all__ = [
     "REASONS",
     "LandmarkQuality",
     "QualityConfig",
-    "RefinedLandmarks",
-    "RefinementStatistics",
+    "RepairStatistics",
+    "RepairedLandmarks",
     "check_landmark_quality",
     "neighbours",
-    "refine_landmarks",
+    "repair_landmarks",
 ]

@@ -1,4 +1,4 @@
-"""Can these landmarks be right? Looked at from all sides: shape, order, place, motion, and the picture itself."""
+"""Can these landmarks be right? Looked at from all sides: shape, order, place, motion, and the image itself."""
 
 import functools
 import math
@@ -6,27 +6,27 @@ import math
 import torch
 from torch import Tensor
 
-from clnf_torch.fitting.images import Looking, Pictures
+from clnf_torch.fitting.images import ImageBatch, Looking
 from clnf_torch.fitting.mean_shift import landmark_likelihoods
-from clnf_torch.geometry.boxes import extent_boxes
+from clnf_torch.geometry.boxes import box_around
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.geometry.similarity import invert_similarity, similarity_between
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.pdm import ShapeParams
 from clnf_torch.pipeline.detector import LandmarkDetector, load
-from clnf_torch.pipeline.inputs import check_points, read_pictures
+from clnf_torch.pipeline.inputs import check_points, read_images
 from clnf_torch.quality import ordering as outline
 from clnf_torch.quality.config import QualityConfig
 from clnf_torch.quality.result import LandmarkQuality
-from clnf_torch.quality.robust_fit import RobustShape, robust_shape
+from clnf_torch.quality.robust_fit import RobustFit, robust_fit
 
 WINDOW = 11  # cells of the response maps, 4 to 7 mm each at the coarsest scale: almost an eye distance
 SIGMA = 1.0  # width of the kernel, cells
 
 
 def expert_support(
-    model: LandmarkModel, numerics: Numerics, pictures: Pictures, shape: ShapeParams, landmarks: Tensor
+    model: LandmarkModel, numerics: Numerics, images: ImageBatch, shape: ShapeParams, landmarks: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The smoothed response of each landmark's expert at the landmark, as a share of the best one in a window.
 
@@ -36,15 +36,15 @@ def expert_support(
     Args:
         model: The model.
         numerics: How its experts compute.
-        pictures: The pictures of the faces.
+        images: The images of the faces.
         shape: Pose and shape of the faces, around whose landmarks the experts look.
         landmarks: Where the landmarks are thought to be, pixels, shape (B, N, 2).
 
     Returns:
-        Shares from 0 to 1, 0 where a landmark is outside its window or the picture cannot be read, shape (B, N); and
+        Shares from 0 to 1, 0 where a landmark is outside its window or the image cannot be read, shape (B, N); and
         the landmarks that have experts in the face's view, bool, shape (B, N).
     """
-    experts, looking = model.experts_at(0), Looking(pictures, numerics.sample_on_32nds)
+    experts, looking = model.experts_at(0), Looking(images, numerics.sample_on_32nds)
     seen, upright = model.pdm.landmarks(shape), model.pdm.reference_landmarks(shape.local, experts.scale)
     to_reference = similarity_between(seen, upright)
     view = experts.nearest_view(shape.rotation)
@@ -90,9 +90,9 @@ def check_landmark_quality(
         landmarks: iBUG's 68 points, pixels (x, y), shape (B, 68, 2). NaN: the method does not know.
         detector: Its shape model says which faces there are; given frames, its experts say what they see. None: the one
             that is installed with the package, on the landmarks' device.
-        frames: Grey (F, H, W) or RGB (F, 3, H, W) pictures, as for `LandmarkDetector.fit`.
+        frames: Gray (F, H, W) or RGB (F, 3, H, W) images, as for `LandmarkDetector.fit`.
         frame: Frame of each face, int64, shape (B,); may be left out for one frame, or for one face per frame.
-        size: Height and width of the pictures, where no frames are given.
+        size: Height and width of the images, where no frames are given.
         boxes: Where the faces are, the extent of their landmarks: x, y, width, height, pixels, shape (B, 4). Rows with
             a NaN are not known.
         previous: The same faces' landmarks one frame earlier, shape (B, 68, 2), NaN where not known; see `neighbours`.
@@ -112,24 +112,24 @@ def check_landmark_quality(
         raise ValueError(f"the detector finds {model.pdm.num_landmarks} landmarks; quality is judged of {LANDMARKS}")
     landmarks = check_points("landmarks", landmarks, (LANDMARKS, 2), like=model.pdm.mean)
     known = (landmarks.abs() < LARGEST).all(-1)  # NaN is not
-    pictures, framed = None, known.new_ones(len(landmarks))
+    images, framed = None, known.new_ones(len(landmarks))
     if frames is not None:
-        pictures, framed = read_pictures(frames, frame, len(landmarks), landmarks.device)
-        size = pictures.size
-    beyond_picture = _beyond_picture(landmarks, size) if size is not None else torch.zeros_like(known)
+        images, framed = read_images(frames, frame, len(landmarks), landmarks.device)
+        size = images.size
+    beyond_image = _beyond_image(landmarks, size) if size is not None else torch.zeros_like(known)
     boxes = None if boxes is None else check_points("boxes", boxes, (4,), like=landmarks)
     beyond_box = _beyond_box(landmarks, boxes) if boxes is not None else torch.zeros_like(known)
-    shape = robust_shape(model.pdm, landmarks, _trusted(known, ~beyond_picture & ~beyond_box))
+    shape = robust_fit(model.pdm, landmarks, _trusted(known, ~beyond_image & ~beyond_box))
     # Points that are not known count as where the others would have them; a row is poor for them already.
     landmarks = torch.where(known[..., None], landmarks, shape.landmarks)
     nothing = torch.zeros_like(shape.tilt)
-    outside = torch.maximum(_share(beyond_picture) / config.beyond_picture, _share(beyond_box) / config.beyond_box)
+    outside = torch.maximum(_share(beyond_image) / config.beyond_image, _share(beyond_box) / config.beyond_box)
     if boxes is not None:
         outside = torch.maximum(outside, _other_size(landmarks, boxes) / math.log(config.box_ratio))
     unlikely, jumped, unsure = nothing, nothing, nothing
     support = torch.full_like(shape.residuals, torch.nan)
-    if pictures is not None:
-        support, visible = expert_support(model, detector.numerics, pictures, shape.params, landmarks)
+    if images is not None:
+        support, visible = expert_support(model, detector.numerics, images, shape.params, landmarks)
         mean = (support * known).sum(-1) / visible.sum(-1).clamp_min(1)
         unlikely = torch.where(framed, (1 - mean) / (1 - config.support_of(model.family)), 0)
     others = [
@@ -161,7 +161,7 @@ def _installed(device: str) -> LandmarkDetector:
     return load(device=device)
 
 
-def _implausible(shape: RobustShape, known: Tensor, config: QualityConfig) -> Tensor:
+def _implausible(shape: RobustFit, known: Tensor, config: QualityConfig) -> Tensor:
     """How far the shape is from all faces: residuals and coefficients together, points that are off, and the tilt."""
     residuals = torch.where(known, shape.residuals, 0)
     count = known.sum(-1).clamp_min(1)
@@ -170,7 +170,7 @@ def _implausible(shape: RobustShape, known: Tensor, config: QualityConfig) -> Te
     return torch.stack((fit, off, shape.tilt / config.tilt)).amax(0)
 
 
-def _crossings(landmarks: Tensor, shape: RobustShape, config: QualityConfig) -> tuple[Tensor, Tensor]:
+def _crossings(landmarks: Tensor, shape: RobustFit, config: QualityConfig) -> tuple[Tensor, Tensor]:
     """How far eyes and mouth are out of order: across along the face's own vertical, along them as in the shape."""
     points, fitted = _in_millimetres(landmarks, shape)
     down = torch.nn.functional.normalize(euler_to_matrix(shape.params.rotation)[:, :2, 1], dim=-1)
@@ -184,7 +184,7 @@ def _crossings(landmarks: Tensor, shape: RobustShape, config: QualityConfig) -> 
     return eyes.clamp_min(0) / config.order, mouth.clamp_min(0) / config.order
 
 
-def _jaw(landmarks: Tensor, shape: RobustShape, config: QualityConfig) -> Tensor:
+def _jaw(landmarks: Tensor, shape: RobustFit, config: QualityConfig) -> Tensor:
     """How far the jaw is folded, or not as long, wide or far below the mouth as in the shape."""
     points, fitted = _in_millimetres(landmarks, shape)
     folded = outline.wrong_way(points, outline.ALONG_JAW, outline.directions(fitted, outline.ALONG_JAW))
@@ -202,7 +202,7 @@ def _jaw(landmarks: Tensor, shape: RobustShape, config: QualityConfig) -> Tensor
     ).amax(0)
 
 
-def _in_millimetres(landmarks: Tensor, shape: RobustShape) -> tuple[Tensor, Tensor]:
+def _in_millimetres(landmarks: Tensor, shape: RobustFit) -> tuple[Tensor, Tensor]:
     """Landmarks and the shape's landmarks, in millimetres of the face."""
     scale = shape.params.scale[:, None, None]
     return landmarks / scale, shape.landmarks / scale
@@ -219,8 +219,8 @@ def _share(landmarks: Tensor) -> Tensor:
     return landmarks.float().mean(-1)
 
 
-def _beyond_picture(landmarks: Tensor, size: tuple[int, int]) -> Tensor:
-    """Landmarks (B, 68) beyond the outer edges of a picture's pixels."""
+def _beyond_image(landmarks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Landmarks (B, 68) beyond the outer edges of an image's pixels."""
     edge = landmarks.new_tensor([size[1], size[0]]) - 0.5
     return ((landmarks < -0.5) | (landmarks > edge)).any(-1)
 
@@ -239,11 +239,11 @@ def _beyond_box(landmarks: Tensor, boxes: Tensor) -> Tensor:
 
 def _other_size(landmarks: Tensor, boxes: Tensor) -> Tensor:
     """Absolute logarithm (B,) of the ratio of the sizes of landmarks' extent and box; 0 where a box is not known."""
-    ratio = extent_boxes(landmarks)[:, 2:].clamp_min(1).prod(-1) / boxes[:, 2:].clamp_min(1).prod(-1)
+    ratio = box_around(landmarks)[:, 2:].clamp_min(1).prod(-1) / boxes[:, 2:].clamp_min(1).prod(-1)
     return torch.where(_known_boxes(boxes), ratio.log().abs() / 2, 0)
 
 
-def _jump(landmarks: Tensor, others: list[Tensor], shape: RobustShape) -> Tensor:
+def _jump(landmarks: Tensor, others: list[Tensor], shape: RobustFit) -> Tensor:
     """Mean distance (B,) from the nearer one of the neighbouring frames, millimetres; 0 where neither is known."""
     away = torch.stack([torch.linalg.vector_norm(landmarks - other, dim=-1).mean(-1) for other in others])
     nearest = torch.where(away.isfinite(), away, torch.inf).amin(0)

@@ -11,7 +11,7 @@ LIPS: Pairs = (
     (61, 67), (62, 66), (63, 65),  # inner edges
     (50, 61), (51, 62), (52, 63), (67, 58), (66, 57), (65, 56),  # through the upper and through the lower lip
 )  # upper, lower  # fmt: skip
-ALONG_EYES: Pairs = ((36, 39), (42, 45), (39, 42), (37, 38), (41, 40), (43, 44), (47, 46))  # left, right in the picture
+ALONG_EYES: Pairs = ((36, 39), (42, 45), (39, 42), (37, 38), (41, 40), (43, 44), (47, 46))  # left, right in the image
 ALONG_MOUTH: Pairs = ((48, 54), (60, 64), (49, 53), (50, 52), (59, 55), (58, 56), (61, 63), (67, 65))
 ALONG_JAW: Pairs = tuple((point, point + 1) for point in range(16))  # from ear to ear
 CHIN_TO_MOUTH, EAR_TO_EAR = (57, 8), (0, 16)

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from clnf_torch.fitting.config import FitConfig
-from clnf_torch.geometry.boxes import extent_boxes
-from clnf_torch.geometry.gray import to_grey
+from clnf_torch.geometry.boxes import box_around
+from clnf_torch.geometry.gray import to_gray
 from clnf_torch.pipeline.detector import LandmarkDetector
 from clnf_torch.pipeline.inputs import check_points, frame_of_each
 from clnf_torch.pipeline.result import FitResult
 from clnf_torch.quality.check import LANDMARKS, check_landmark_quality
 from clnf_torch.quality.config import QualityConfig
-from clnf_torch.quality.result import LandmarkQuality, RefinedLandmarks
+from clnf_torch.quality.result import LandmarkQuality, RepairedLandmarks
 
 NEAR_SHAPE = 5.0  # mm, from the shape that most of the given landmarks agree on; mean of annotated landmarks 2
 NEAR_FIT = 8.0  # mm, from where the fit has it: an expert's view of a jaw may differ so much from a person's
@@ -68,7 +68,7 @@ POOR = 1e4  # taken off the log-likelihood of a fit that is poor itself: more th
 
 
 @torch.no_grad()
-def refine_landmarks(
+def repair_landmarks(
     detector: LandmarkDetector,
     frames: Tensor,
     landmarks: Tensor,
@@ -82,7 +82,7 @@ def refine_landmarks(
     multi_view: bool | None = True,
     keep_good: bool = True,
     config: QualityConfig | None = None,
-) -> RefinedLandmarks:
+) -> RepairedLandmarks:
     """Fits the landmarks of poor faces again, and leaves those of the others exactly as they are.
 
     A poor face is fitted from the shape that most of its landmarks agree on, from the extent of that shape, and from
@@ -91,7 +91,7 @@ def refine_landmarks(
 
     Args:
         detector: Fits; any family of experts.
-        frames: Grey (F, H, W) or RGB (F, 3, H, W) pictures, uint8 or floating point in 0 to 255.
+        frames: Gray (F, H, W) or RGB (F, 3, H, W) images, uint8 or floating point in 0 to 255.
         landmarks: Another method's 68 points, pixels (x, y), shape (B, 68, 2); NaN where it knows none.
         frame: Frame of each face, int64, shape (B,). May be left out for one frame, or for one face per frame.
         boxes: Where the faces are, as for `LandmarkDetector.fit`, shape (B, 4); rows with a NaN are not known.
@@ -110,12 +110,12 @@ def refine_landmarks(
         ValueError: The shapes or types of the arguments are wrong, or the detector has other landmarks.
     """
     given = check_points("landmarks", landmarks, (LANDMARKS, 2), like=detector.model.pdm.mean)
-    grey = to_grey(frames.to(given.device))
-    frame = frame_of_each(grey, frame, len(given)).to(given.device)
+    gray = to_gray(frames.to(given.device))
+    frame = frame_of_each(gray, frame, len(given)).to(given.device)
     before = check_landmark_quality(
         given,
         detector,
-        frames=grey,
+        frames=gray,
         frame=frame,
         boxes=boxes,
         previous=previous,
@@ -125,25 +125,25 @@ def refine_landmarks(
     )
     rows = before.poor.nonzero().squeeze(-1)  # a read to the host
     shape = before.shape[rows]
-    starts = [extent_boxes(shape.landmarks)]
+    starts = [box_around(shape.landmarks)]
     if boxes is not None:
         starts.append(torch.where(boxes[rows].isfinite(), boxes[rows], torch.nan).to(given))
-    fits = [detector.track(grey, shape.params, frame[rows], preset=preset, validate=False)]
+    fits = [detector.track(gray, shape.params, frame[rows], preset=preset, validate=False)]
     fits += [
-        detector.fit(grey, box, frame[rows], preset=preset, multi_view=multi_view, validate=False) for box in starts
+        detector.fit(gray, box, frame[rows], preset=preset, multi_view=multi_view, validate=False) for box in starts
     ]
-    best = _best_of(fits, detector, grey, frame[rows], config)
+    best = _best_of(fits, detector, gray, frame[rows], config)
     better = best.usable & (best.quality.score > before.score[rows])
     taken, best = rows[better], best[better]
     stay = torch.zeros_like(before.doubtful[taken])
     if keep_good:
         sure = ~before.reasons["unsure"][taken, None]
         stay = sure & good_landmarks(given[taken], best.landmarks, before[taken])
-        best, stay = _with_kept(best, given[taken], stay, detector, grey, frame[taken], config)
+        best, stay = _with_kept(best, given[taken], stay, detector, gray, frame[taken], config)
     refined = landmarks.clone()
     at = taken.to(landmarks.device)
     refined[at] = torch.where(stay[..., None].to(landmarks.device), landmarks[at], best.landmarks.to(landmarks))
-    return RefinedLandmarks(
+    return RepairedLandmarks(
         landmarks=refined,
         refitted=torch.zeros_like(before.poor).index_fill(0, taken, True),
         kept=torch.ones_like(before.doubtful).index_copy(0, taken, stay),
@@ -166,11 +166,11 @@ class _Best:
 
 
 def _best_of(
-    fits: list[FitResult], detector: LandmarkDetector, grey: Tensor, frame: Tensor, config: QualityConfig | None
+    fits: list[FitResult], detector: LandmarkDetector, gray: Tensor, frame: Tensor, config: QualityConfig | None
 ) -> _Best:
     """The likeliest of several fits of each face, of those that are not poor where there are any."""
     landmarks = torch.cat([fit.landmarks for fit in fits])
-    quality = check_landmark_quality(landmarks, detector, frames=grey, frame=frame.repeat(len(fits)), config=config)
+    quality = check_landmark_quality(landmarks, detector, frames=gray, frame=frame.repeat(len(fits)), config=config)
     likelihood = torch.cat([fit.likelihood for fit in fits])
     usable = torch.cat([fit.success for fit in fits]) & landmarks.isfinite().all(-1).all(-1) & likelihood.isfinite()
     rank = torch.where(usable, likelihood - POOR * quality.poor, -torch.inf)
@@ -184,13 +184,13 @@ def _with_kept(
     given: Tensor,
     stay: Tensor,
     detector: LandmarkDetector,
-    grey: Tensor,
+    gray: Tensor,
     frame: Tensor,
     config: QualityConfig | None,
 ) -> tuple[_Best, Tensor]:
     """Fits in which some given landmarks stay, and which (B, N) do: none of a face that would be poor with them."""
     mixed = torch.where(stay[..., None], given, best.landmarks)
-    quality = check_landmark_quality(mixed, detector, frames=grey, frame=frame, config=config)
+    quality = check_landmark_quality(mixed, detector, frames=gray, frame=frame, config=config)
     fine = ~quality.poor | best.quality.poor
     rows = fine.nonzero().squeeze(-1)  # a read to the host
     landmarks = torch.where(fine[:, None, None], mixed, best.landmarks)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from clnf_torch.quality.robust_fit import RobustShape
+from clnf_torch.quality.robust_fit import RobustFit
 
 REASONS = (
     "not finite",  # a landmark is no number, or absurdly far away
@@ -12,7 +12,7 @@ REASONS = (
     "eyes crossed",  # lids inside out, eye corners exchanged, or eyes exchanged
     "mouth crossed",  # lips inside out, or corners exchanged
     "jaw collapsed",  # folded, or far shorter, longer or narrower than the rest of the face says
-    "outside",  # of the picture, or of the given box
+    "outside",  # of the image, or of the given box
     "jumped",  # away from where it is in the neighbouring frames
     "unlikely",  # the experts see the landmarks elsewhere
     "unsure",  # says the other method itself
@@ -26,7 +26,7 @@ class LandmarkQuality:
     strain: Tensor  # (B, R) by reason, in the order of `REASONS`: 1 at the bound, more beyond it; 0 where not measured
     doubtful: Tensor  # (B, N) bool: landmarks that do not fit in with the others
     support: Tensor  # (B, N) from 0 to 1, what the landmarks' experts say; see `expert_support`; NaN without frames
-    shape: RobustShape  # the face that most of the landmarks agree on
+    shape: RobustFit  # the face that most of the landmarks agree on
 
     def __len__(self) -> int:
         """Number of faces B."""
@@ -67,7 +67,7 @@ class LandmarkQuality:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RefinementStatistics:
+class RepairStatistics:
     """How many faces were poor, and how many still are. Those of several calls add up."""
 
     faces: int = 0
@@ -77,9 +77,9 @@ class RefinementStatistics:
     before: tuple[int, ...] = (0,) * len(REASONS)  # poor faces by reason; a face may have several
     after: tuple[int, ...] = (0,) * len(REASONS)
 
-    def __add__(self, other: "RefinementStatistics") -> "RefinementStatistics":
+    def __add__(self, other: "RepairStatistics") -> "RepairStatistics":
         """Both together."""
-        return RefinementStatistics(
+        return RepairStatistics(
             faces=self.faces + other.faces,
             refitted=self.refitted + other.refitted,
             poor_before=self.poor_before + other.poor_before,
@@ -102,7 +102,7 @@ class RefinementStatistics:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RefinedLandmarks:
+class RepairedLandmarks:
     """Landmarks of which the poor ones were fitted again, one row per face."""
 
     landmarks: Tensor  # (B, N, 2) pixels, in the number type and on the device they were given in
@@ -112,9 +112,9 @@ class RefinedLandmarks:
     after: LandmarkQuality  # of fitted landmarks without comparing frames and without the other method's confidence
 
     @property
-    def statistics(self) -> RefinementStatistics:
+    def statistics(self) -> RepairStatistics:
         """The rows counted."""
-        return RefinementStatistics(
+        return RepairStatistics(
             faces=len(self.refitted),
             refitted=int(self.refitted.sum()),
             poor_before=int(self.before.poor.sum()),

@@ -11,13 +11,13 @@ from clnf_torch.geometry.similarity import similarity_between
 from clnf_torch.models.pdm import PDM, PosedShape, ShapeParams
 
 NOISE = 2.0  # millimetres, each coordinate: how far careful people's landmarks lie from the shape model
-REACHES = (40.0, 25.0, 16.0, 10.0, 8.0)  # millimetres; see `robust_shape`. From half an eye distance to five NOISEs
+REACHES = (40.0, 25.0, 16.0, 10.0, 8.0)  # millimetres; see `robust_fit`. From half an eye distance to five NOISEs
 STEPS = 5  # at each reach
 SMALLEST = 1e-3  # pixels per millimetre
 
 
 @dataclass(frozen=True, kw_only=True)
-class RobustShape:
+class RobustFit:
     """The shapes of B faces, and how well their landmarks obey them."""
 
     params: ShapeParams
@@ -26,16 +26,16 @@ class RobustShape:
     unlikeness: Tensor  # (B,) mean square of the shape coefficients, in variances of theirs
     tilt: Tensor  # (B,) angle between the face's own axis and the camera's, radians
 
-    def __getitem__(self, rows: Tensor | slice) -> "RobustShape":
+    def __getitem__(self, rows: Tensor | slice) -> "RobustFit":
         """The faces of these rows."""
-        return RobustShape(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+        return RobustFit(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
-    def replaced(self, rows: Tensor, other: "RobustShape") -> "RobustShape":
+    def replaced(self, rows: Tensor, other: "RobustFit") -> "RobustFit":
         """The same with other faces in some rows (K,), the K faces of `other`."""
         order = torch.arange(len(self.tilt), device=rows.device).index_copy(
             0, rows, len(self.tilt) + torch.arange(len(rows), device=rows.device)
         )
-        return RobustShape(
+        return RobustFit(
             params=ShapeParams.concatenate([self.params, other.params])[order],
             landmarks=torch.cat((self.landmarks, other.landmarks))[order],
             residuals=torch.cat((self.residuals, other.residuals))[order],
@@ -44,7 +44,7 @@ class RobustShape:
         )
 
 
-def robust_shape(pdm: PDM, landmarks: Tensor, trusted: Tensor) -> RobustShape:
+def robust_fit(pdm: PDM, landmarks: Tensor, trusted: Tensor) -> RobustFit:
     """Shapes that fit most of the landmarks of each face.
 
     Gauss-Newton steps for the posterior of pose and shape, in which a landmark that is r millimetres off weighs
@@ -75,7 +75,7 @@ def robust_shape(pdm: PDM, landmarks: Tensor, trusted: Tensor) -> RobustShape:
             right = torch.cat((right[:, :6], right[:, 6:] - precision[6:] * shape.local), dim=-1)
             shape = _held(shape, shape.step(solve(hessian + precision.diag(), right)))
     found = pdm.landmarks(shape)
-    return RobustShape(
+    return RobustFit(
         params=shape.params(),
         landmarks=found,
         residuals=_residuals(landmarks, found, shape.scale).nan_to_num(torch.inf, torch.inf),
@@ -96,7 +96,7 @@ def _held(before: PosedShape, after: PosedShape) -> PosedShape:
 
 
 def _start(pdm: PDM, landmarks: Tensor, known: Tensor) -> ShapeParams:
-    """The mean face at the median of the known landmarks, as large as they spread, turned in the picture's plane."""
+    """The mean face at the median of the known landmarks, as large as they spread, turned in the image's plane."""
     mean = pdm.mean[:, :2].expand_as(landmarks)
     middle, mean_middle = _median(landmarks, known), _median(mean, known)
     away, mean_away = landmarks - middle[:, None], mean - mean_middle[:, None]

@@ -1,4 +1,4 @@
-"""What faces look like: small upright pictures without light and contrast, compared by correlation."""
+"""What faces look like: small upright images without light and contrast, compared by correlation."""
 
 import torch
 from torch import Tensor
@@ -7,21 +7,21 @@ from torch.nn.functional import avg_pool2d
 from clnf_torch.geometry.sampling import cells_at, pad_with_black, read_bilinear
 from clnf_torch.geometry.similarity import similarity_between
 
-SIDE = 16  # pixels of a picture
+SIDE = 16  # pixels of an image
 SHARE = 0.84  # how much of the face's larger extent is shown: less background, more eyes, nose and mouth
 SURROUNDINGS = 9  # pixels over which light and contrast are evened out
-NOISE = 4.0  # grey levels; contrast below is not raised
-LEARNING = 0.05  # weight of the newest picture in what is remembered
+NOISE = 4.0  # gray levels; contrast below is not raised
+LEARNING = 0.05  # weight of the newest image in what is remembered
 
 PIXELS = SIDE * SIDE
 
 
-def looks_of(grey: Tensor, picture: Tensor, landmarks: Tensor, mean: Tensor) -> Tensor:
-    """Pictures of faces, turned upright and brought to one size by their landmarks.
+def appearance_descriptor(gray: Tensor, image: Tensor, landmarks: Tensor, mean: Tensor) -> Tensor:
+    """Images of faces, turned upright and brought to one size by their landmarks.
 
     Args:
-        grey: Pictures, uint8, shape (F, H, W).
-        picture: Picture of each face, int64, shape (B,).
+        gray: Images, uint8, shape (F, H, W).
+        image: Image of each face, int64, shape (B,).
         landmarks: Pixels, shape (B, N, 2).
         mean: The mean shape, millimetres, shape (N, 3).
 
@@ -35,11 +35,11 @@ def looks_of(grey: Tensor, picture: Tensor, landmarks: Tensor, mean: Tensor) -> 
     grid = grid * SHARE * (highest - lowest).amax() + (lowest + highest) / 2 - points.mean(0)
     to_image = similarity_between(points.expand_as(landmarks), landmarks)
     positions = grid @ to_image.mT + landmarks.mean(1, keepdim=True)
-    levels = read_bilinear(pad_with_black(grey), picture, cells_at(positions), mean.dtype)
+    levels = read_bilinear(pad_with_black(gray), image, cells_at(positions), mean.dtype)
     return _evened(avg_pool2d(levels.view(-1, 1, 2 * SIDE, 2 * SIDE), 2))
 
 
-def resemblance(one: Tensor, other: Tensor) -> Tensor:
+def normalised_cross_correlation(one: Tensor, other: Tensor) -> Tensor:
     """Correlations of looks (R, 256) with looks (K, 256), shape (R, K); 0 for those that nothing is known of."""
     return one @ other.mT / one.norm(dim=1, keepdim=True).clamp_min(torch.finfo(one.dtype).tiny)
 
@@ -55,7 +55,7 @@ def known(looks: Tensor) -> Tensor:
 
 
 def _evened(levels: Tensor) -> Tensor:
-    """Pictures (B, 1, s, s) with the same light and contrast everywhere, as vectors of length 1."""
+    """Images (B, 1, s, s) with the same light and contrast everywhere, as vectors of length 1."""
     apart = levels - _blurred(levels)
     even = apart / (_blurred(apart.square()).sqrt() + NOISE)
     looks = even.flatten(1) - even.mean((1, 2, 3))[:, None]
@@ -64,5 +64,5 @@ def _evened(levels: Tensor) -> Tensor:
 
 
 def _blurred(levels: Tensor) -> Tensor:
-    """Means of the surroundings in pictures (B, 1, s, s)."""
+    """Means of the surroundings in images (B, 1, s, s)."""
     return avg_pool2d(levels, SURROUNDINGS, 1, SURROUNDINGS // 2, count_include_pad=False)

@@ -6,7 +6,7 @@ from torch import Tensor
 from clnf_torch.geometry.boxes import overlap, suppress
 
 
-def landmark_boxes(landmarks: Tensor) -> Tensor:
+def box_around_landmarks(landmarks: Tensor) -> Tensor:
     """Boxes (B, 4) around landmarks (B, N, 2): x, y, width, height, pixels. OpenFace ``CLNF::GetBoundingBox``."""
     lowest, highest = landmarks.amin(-2), landmarks.amax(-2)
     return torch.cat((lowest, highest - lowest), dim=-1)

@@ -13,10 +13,10 @@ class VideoConfig:
     small_windows: tuple[int, ...] | None = None  # for faces that were followed in the frame before; "tracking"'s
     single_face: bool = False  # OpenFace's tracker: one face per video, and its rules to the letter
     redetect_every: int = 2  # single face: look again after so many failing frames; negative: never after a failure
-    template: bool = False  # move each face to where its picture of the frame before is found, before the fit
+    template: bool = False  # move each face to where its image of the frame before is found, before the fit
 
     multi_view: bool = True  # try eleven rotations on every detected face; OpenFace does
-    detect_every: int = 10  # many faces: frames from one look at the whole picture to the next
+    detect_every: int = 10  # many faces: frames from one look at the whole image to the next
     confirm_after: int = 5  # frames in which a face was found until it is no mistake; before, it rests soon when lost
     look_for: int = 100  # failing frames in a row in which a lost face is fitted where it was; OpenFace's number
     forget_after: int = 1800  # failing frames in a row until a face's identity is given up

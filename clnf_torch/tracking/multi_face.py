@@ -9,17 +9,17 @@ from clnf_torch.detection.face_detector import FaceBoxes
 from clnf_torch.geometry.records import join_rows, put_rows, take_rows
 from clnf_torch.models.pdm import PDM
 from clnf_torch.pipeline.result import FitResult
-from clnf_torch.tracking.appearance import known, remembered, resemblance
+from clnf_torch.tracking.appearance import known, normalised_cross_correlation, remembered
 from clnf_torch.tracking.association import (
     associate,
+    box_around_landmarks,
     distances,
-    landmark_boxes,
     leaders,
     overlap_scores,
     recognition_scores,
 )
 from clnf_torch.tracking.config import VideoConfig
-from clnf_torch.tracking.frame_fitter import Follower, Scene
+from clnf_torch.tracking.frame_fitter import FrameBatch, FrameFitter
 from clnf_torch.tracking.result import VideoResult
 from clnf_torch.tracking.state import NO_FAILURE, Tracks, TrackState
 from clnf_torch.tracking.template import Templates
@@ -48,7 +48,7 @@ class Faces:
     detected: Tensor  # (R,) bool: fitted in a detected box
 
 
-def step_many_faces(follower: Follower, state: TrackState, scene: Scene) -> tuple[TrackState, VideoResult]:
+def step_multi_face(follower: FrameFitter, state: TrackState, scene: FrameBatch) -> tuple[TrackState, VideoResult]:
     """One frame of every video.
 
     Faces are followed; of those that have come to follow one face all but one are lost. Every few frames, and where a
@@ -72,7 +72,7 @@ def step_many_faces(follower: Follower, state: TrackState, scene: Scene) -> tupl
         found = _fitted(follower, scene, faces.tracks, boxes)
         partner = _recognised(follower.config, faces.tracks, found)
         faces = _taken_up(faces, found, partner)
-        faces, identities = _born(follower.detector.model.pdm, faces, found, partner, identities)
+        faces, identities = _new_tracks(follower.detector.model.pdm, faces, found, partner, identities)
     return _finished(follower, replace(state, next_identity=identities), scene, faces)
 
 
@@ -83,19 +83,19 @@ def search_due(config: VideoConfig, state: TrackState, tracks: Tracks) -> Tensor
     return (state.frame % config.detect_every == 0) | (losses > 0)
 
 
-def _followed(follower: Follower, state: TrackState, scene: Scene) -> Faces:
+def _followed(follower: FrameFitter, state: TrackState, scene: FrameBatch) -> Faces:
     """Every face where it is now, or where it was last found; a lost one must look as it did.
 
     Of faces that overlap too much, one that was followed without a break leads, and among those the oldest.
     """
     before, fits = state.tracks, follower.follow(state, scene)
     looks = follower.looks(scene, fits.landmarks, before.video)
-    alike = resemblance(before.looks, looks).diagonal() >= follower.config.alike_here
+    alike = normalised_cross_correlation(before.looks, looks).diagonal() >= follower.config.alike_here
     ok = fits.success & (before.success | alike | ~known(before.looks))
     rank = before.identity + torch.where(before.success, 0, BEHIND)
     alone = -1 - torch.arange(len(before), device=rank.device)  # failed fits see nobody
     leading = leaders(
-        landmark_boxes(fits.landmarks), rank, torch.where(ok, before.video, alone), follower.config.merge_above
+        box_around_landmarks(fits.landmarks), rank, torch.where(ok, before.video, alone), follower.config.merge_above
     )
     tracks = _updated(before, fits, ok & leading)
     return Faces(tracks=tracks, fits=fits, looks=looks, detected=torch.zeros_like(tracks.success))
@@ -107,7 +107,7 @@ def _updated(before: Tracks, fits: FitResult, ok: Tensor) -> Tracks:
         before,
         params=fits.params.where(ok, before.params),
         landmarks=torch.where(ok[:, None, None], fits.landmarks, before.landmarks),
-        certainty=fits.certainty,
+        confidence=fits.confidence,
         initialised=before.initialised | ok,
         seen=before.seen + ok,
         success=ok,
@@ -117,18 +117,18 @@ def _updated(before: Tracks, fits: FitResult, ok: Tensor) -> Tracks:
 
 def _unfollowed(config: VideoConfig, tracks: Tracks, found: FaceBoxes) -> FaceBoxes:
     """Found boxes that are not those of followed faces."""
-    boxes, followed = landmark_boxes(tracks.landmarks), tracks.success[:, None]
+    boxes, followed = box_around_landmarks(tracks.landmarks), tracks.success[:, None]
     together = followed & (tracks.video[:, None] == found.frame)
     partner = associate(overlap_scores(boxes, found.boxes.to(boxes), together, config.same_face))
     return take_rows(found, partner < 0)
 
 
-def _fitted(follower: Follower, scene: Scene, tracks: Tracks, boxes: FaceBoxes) -> Found:
+def _fitted(follower: FrameFitter, scene: FrameBatch, tracks: Tracks, boxes: FaceBoxes) -> Found:
     """The fits in found boxes that succeeded on a face that nobody else follows."""
     fits, video, count = follower.fit(scene, boxes.boxes, boxes.frame), boxes.frame, len(boxes.frame)
     rank = torch.cat((tracks.identity, BEHIND + torch.arange(count, device=video.device)))
     group = torch.cat((torch.where(tracks.success, tracks.video, -1), torch.where(fits.success, video, -1)))
-    places = torch.cat((landmark_boxes(tracks.landmarks), landmark_boxes(fits.landmarks)))
+    places = torch.cat((box_around_landmarks(tracks.landmarks), box_around_landmarks(fits.landmarks)))
     leading = leaders(places, rank, group, follower.config.merge_above)
     rows = (fits.success & leading[-count:]).nonzero().squeeze(1)
     fits, video = fits[rows], video[rows]
@@ -138,9 +138,9 @@ def _fitted(follower: Follower, scene: Scene, tracks: Tracks, boxes: FaceBoxes) 
 def _recognised(config: VideoConfig, tracks: Tracks, found: Found) -> Tensor:
     """The lost face that each found one is, -1 for a new one, int64, shape (K,)."""
     together = ~tracks.success[:, None] & (tracks.video[:, None] == found.video)
-    away = distances(landmark_boxes(tracks.landmarks), landmark_boxes(found.fits.landmarks)) / config.reach
+    away = distances(box_around_landmarks(tracks.landmarks), box_around_landmarks(found.fits.landmarks)) / config.reach
     away = away + (tracks.failures - NO_FAILURE)[:, None] / config.forget_after
-    alike = resemblance(tracks.looks, found.looks)
+    alike = normalised_cross_correlation(tracks.looks, found.looks)
     return associate(recognition_scores(alike, away, together, config.alike_far))
 
 
@@ -157,7 +157,7 @@ def _taken_up(faces: Faces, found: Found, partner: Tensor) -> Faces:
     )
 
 
-def _born(pdm: PDM, faces: Faces, found: Found, partner: Tensor, identities: Tensor) -> tuple[Faces, Tensor]:
+def _new_tracks(pdm: PDM, faces: Faces, found: Found, partner: Tensor, identities: Tensor) -> tuple[Faces, Tensor]:
     """New faces: those (K,) without a partner; and the next identity of each video (V,)."""
     found = take_rows(found, partner < 0)
     fits, video = found.fits, found.video
@@ -172,7 +172,9 @@ def _born(pdm: PDM, faces: Faces, found: Found, partner: Tensor, identities: Ten
     return joined, identities.index_add(0, video, torch.ones_like(video))
 
 
-def _finished(follower: Follower, state: TrackState, scene: Scene, faces: Faces) -> tuple[TrackState, VideoResult]:
+def _finished(
+    follower: FrameFitter, state: TrackState, scene: FrameBatch, faces: Faces
+) -> tuple[TrackState, VideoResult]:
     """The next state and the result, both by video and identity.
 
     A face that was lost long ago, or soon after it was first seen, rests: it has no row and is not looked for. It is in

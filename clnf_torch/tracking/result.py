@@ -40,12 +40,12 @@ def at_rest(model: LandmarkModel, tracks: Tracks) -> FitResult:
     return FitResult(
         landmarks=tracks.landmarks,
         params=tracks.params,
-        likelihood=torch.full_like(tracks.certainty, NEVER_FITTED),
+        likelihood=torch.full_like(tracks.confidence, NEVER_FITTED),
         landmark_likelihoods=tracks.landmarks.new_full(shape, UNSEEN),
         view=zeros,
         visible=never[:, None].expand(shape),
         hypothesis=zeros,
-        certainty=tracks.certainty,
+        confidence=tracks.confidence,
         success=never,
         kept_success=never,
         parts={part.name: _part_at_rest(part.model, rows) for part in model.parts},
@@ -60,6 +60,6 @@ def _part_at_rest(model: LandmarkModel, rows: int) -> PartFit:
         landmarks=unseen.landmarks,
         params=unseen.params,
         landmark_likelihoods=unseen.landmarks.new_full(unseen.landmarks.shape[:2], UNSEEN),
-        likelihood=unseen.certainty.new_full((rows,), -torch.inf),
+        likelihood=unseen.confidence.new_full((rows,), -torch.inf),
         refined=unseen.success,
     )

@@ -9,7 +9,7 @@ from clnf_torch.detection.face_detector import FaceBoxes, nearest, widest
 from clnf_torch.geometry.records import put_rows, where_rows
 from clnf_torch.pipeline.result import FitResult
 from clnf_torch.tracking.config import VideoConfig
-from clnf_torch.tracking.frame_fitter import Follower, Scene
+from clnf_torch.tracking.frame_fitter import FrameBatch, FrameFitter
 from clnf_torch.tracking.result import VideoResult
 from clnf_torch.tracking.state import NO_FAILURE, Tracks, TrackState
 
@@ -17,7 +17,7 @@ GIVE_UP = 100  # failures in a row
 RESTORED = ("params", "landmarks", "likelihood", "landmark_likelihoods")  # after a rejected detection
 
 
-def step_single_face(follower: Follower, state: TrackState, scene: Scene) -> tuple[TrackState, VideoResult]:
+def step_single_face(follower: FrameFitter, state: TrackState, scene: FrameBatch) -> tuple[TrackState, VideoResult]:
     """One frame of every video.
 
     Args:
@@ -39,7 +39,7 @@ def step_single_face(follower: Follower, state: TrackState, scene: Scene) -> tup
         before,
         params=faces.params,
         landmarks=faces.landmarks,
-        certainty=faces.certainty,
+        confidence=faces.confidence,
         success=ok,
         failures=torch.where(before.initialised, tried_in_vain, before.failures),
     )
@@ -81,7 +81,7 @@ def detection_due(config: VideoConfig, tracks: Tracks) -> Tensor:
     return never_seen | (tracks.initialised & ~tracks.success & (tracks.failures % period == 0))
 
 
-def _one_face(follower: Follower, state: TrackState, scene: Scene, attempt: Tensor) -> FaceBoxes:
+def _one_face(follower: FrameFitter, state: TrackState, scene: FrameBatch, attempt: Tensor) -> FaceBoxes:
     """The face of each video that is nearest to the preferred place, or the widest; without area where there is none.
 
     OpenFace: the preferred place is cut off to whole pixels.
@@ -93,12 +93,12 @@ def _one_face(follower: Follower, state: TrackState, scene: Scene, attempt: Tens
 
 
 def _fit_found(
-    follower: Follower, scene: Scene, faces: FitResult, face: FaceBoxes, found: Tensor, first: Tensor
+    follower: FrameFitter, scene: FrameBatch, faces: FitResult, face: FaceBoxes, found: Tensor, first: Tensor
 ) -> tuple[FitResult, Tensor]:
     """Fit the found faces; the results of all videos, and which videos (V,) accept their face.
 
     OpenFace: a first face is accepted whatever the validator says. Where another one is not, pose, shape, landmarks and
-    likelihoods of the failed fit are restored; view, certainty, success and parts stay those of the rejected one.
+    likelihoods of the failed fit are restored; view, confidence, success and parts stay those of the rejected one.
     """
     rows = found.nonzero().squeeze(1)
     if not rows.numel():
@@ -121,7 +121,7 @@ def _after_detection(tracks: Tracks, faces: FitResult, found: Tensor, accepted: 
         tracks,
         params=faces.params,
         landmarks=faces.landmarks,
-        certainty=faces.certainty,
+        confidence=faces.confidence,
         success=torch.where(found, faces.kept_success, tracks.success),
         initialised=found | (tracks.initialised & (failures <= GIVE_UP)),
         failures=failures,

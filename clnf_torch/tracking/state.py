@@ -27,7 +27,7 @@ class Tracks:
     params: ShapeParams  # where the next fit starts
     landmarks: Tensor  # (R, N, 2) pixels
     looks: Tensor  # (R, 256) what the face looks like on average, 0 where that is not known
-    certainty: Tensor  # (R,) of the last validation
+    confidence: Tensor  # (R,) of the last validation
     initialised: Tensor  # (R,) bool: there is a face to be followed. OpenFace ``tracking_initialised``
     success: Tensor  # (R,) bool: the last fit succeeded. OpenFace ``detection_success``
     failures: Tensor  # (R,) int64: failing frames in a row, -1 for none
@@ -52,7 +52,7 @@ class Tracks:
             params=params,
             landmarks=like.new_zeros(rows, pdm.num_landmarks, 2),
             looks=like.new_zeros(rows, PIXELS),
-            certainty=like.new_zeros(rows),
+            confidence=like.new_zeros(rows),
             initialised=never,
             success=never,
             failures=torch.full_like(video, NO_FAILURE),

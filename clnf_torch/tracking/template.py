@@ -1,4 +1,4 @@
-"""Template tracking: each face is looked for by its picture of the frame before, ahead of the fit."""
+"""Template tracking: each face is looked for by its image of the frame before, ahead of the fit."""
 
 from dataclasses import dataclass
 
@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-SIZE = 0.3  # pixels per millimetre at which pictures are compared; OpenFace ``face_template_scale``
+SIZE = 0.3  # pixels per millimetre at which images are compared; OpenFace ``face_template_scale``
 
 
 @dataclass(frozen=True)
 class Templates:
-    """Pictures of R faces, none where the size is 0."""
+    """Images of R faces, none where the size is 0."""
 
     pixels: Tensor  # (R, h, w) uint8, each in the upper left corner
     size: Tensor  # (R, 2) int64: width and height of each
@@ -22,7 +22,7 @@ class Templates:
 
     @classmethod
     def none(cls, rows: int, device: torch.device) -> "Templates":
-        """No pictures of so many faces."""
+        """No images of so many faces."""
         pixels = torch.zeros(rows, 0, 0, dtype=torch.uint8, device=device)
         return cls(pixels, torch.zeros(rows, 2, dtype=torch.int64, device=device))
 
@@ -35,60 +35,60 @@ class Templates:
         return cls(torch.cat(padded), torch.cat((first.size, second.size)))
 
     def where(self, keep: Tensor, other: "Templates") -> "Templates":
-        """These pictures in the rows where `keep` (R,) is true, those of `other` in the rest."""
+        """These images in the rows where `keep` (R,) is true, those of `other` in the rest."""
         both = Templates.join(self, other)
         rows = torch.arange(len(self), device=keep.device)
         rows = torch.where(keep, rows, rows + len(self))
         return Templates(both.pixels[rows], both.size[rows])
 
 
-def cut_templates(grey: Tensor, picture: Tensor, boxes: Tensor) -> Templates:
-    """Pictures of faces.
+def cut_templates(gray: Tensor, image: Tensor, boxes: Tensor) -> Templates:
+    """Images of faces.
 
     Args:
-        grey: Shape (F, H, W), uint8.
-        picture: Picture of each face, int64, shape (R,).
+        gray: Shape (F, H, W), uint8.
+        image: Image of each face, int64, shape (R,).
         boxes: Boxes around the landmarks, pixels, shape (R, 4).
 
     Returns:
-        What the pictures show in the boxes. OpenFace: x, y, width and height are each cut off to whole numbers.
+        What the images show in the boxes. OpenFace: x, y, width and height are each cut off to whole numbers.
 
     Source:
         OpenFace ``UpdateTemplate``.
     """
-    patches = _inside(boxes, grey)
+    patches = _inside(boxes, gray)
     unchanged = boxes.new_ones(boxes.shape[0], dtype=torch.float64)
-    pixels, size = _resized(grey, picture, patches, unchanged)
+    pixels, size = _resized(gray, image, patches, unchanged)
     return Templates(pixels.to(torch.uint8), size)
 
 
-def template_shift(templates: Templates, grey: Tensor, picture: Tensor, boxes: Tensor, scale: Tensor) -> Tensor:
-    """How far faces have moved since their pictures were taken.
+def template_shift(templates: Templates, gray: Tensor, image: Tensor, boxes: Tensor, scale: Tensor) -> Tensor:
+    """How far faces have moved since their images were taken.
 
-    OpenFace: the shift is a multiple of s / 0.3 pixels; it is not 0 for unchanged pictures, since boxes are cut off to
+    OpenFace: the shift is a multiple of s / 0.3 pixels; it is not 0 for unchanged images, since boxes are cut off to
     whole pixels; and it is wrong by what a border cuts off, since it is measured from the uncut box. (OpenFace keeps
     the reduced template; the next success replaces it before it is used again, so we keep the original.)
 
     Args:
-        templates: Pictures of R faces.
-        grey: Shape (F, H, W), uint8.
-        picture: Picture of each face, int64, shape (R,).
+        templates: Images of R faces.
+        gray: Shape (F, H, W), uint8.
+        image: Image of each face, int64, shape (R,).
         boxes: Boxes around the landmarks where the faces were, pixels, shape (R, 4).
         scale: Of the faces, pixels per millimetre, shape (R,).
 
     Returns:
-        Pixels, shape (R, 2). 0 for faces without a picture, and where the search region is smaller than the picture:
+        Pixels, shape (R, 2). 0 for faces without an image, and where the search region is smaller than the image:
         OpenFace fails there.
 
     Source:
         OpenFace ``CorrectGlobalParametersVideo``; ``cv::matchTemplate`` with ``TM_CCOEFF_NORMED``.
     """
-    region = _inside(torch.cat((boxes[:, :2] - boxes[:, 2:] / 2, 2 * boxes[:, 2:]), dim=-1), grey)
+    region = _inside(torch.cat((boxes[:, :2] - boxes[:, 2:] / 2, 2 * boxes[:, 2:]), dim=-1), gray)
     factor = (SIZE / scale.double()).clamp_max(1.0)
-    own = torch.arange(len(templates), device=picture.device)
+    own = torch.arange(len(templates), device=image.device)
     whole = torch.cat((torch.zeros_like(templates.size), templates.size), dim=-1)
     template, size = _resized(templates.pixels, own, whole, factor)
-    searched, searched_size = _resized(grey, picture, region, factor)
+    searched, searched_size = _resized(gray, image, region, factor)
     possible = ((size > 0) & (searched_size >= size)).all(-1)
     if not possible.any():
         return torch.zeros_like(boxes[:, :2])
@@ -97,10 +97,10 @@ def template_shift(templates: Templates, grey: Tensor, picture: Tensor, boxes: T
     return torch.where(possible[:, None], shift.to(boxes), 0)
 
 
-def _inside(boxes: Tensor, grey: Tensor) -> Tensor:
-    """What lies in pictures of boxes (R, 4) whose numbers are cut off to whole ones, int64; without area: nothing."""
+def _inside(boxes: Tensor, gray: Tensor) -> Tensor:
+    """What lies in images of boxes (R, 4) whose numbers are cut off to whole ones, int64; without area: nothing."""
     whole = boxes.nan_to_num(0.0).clamp(-1e6, 1e6).long()
-    limit = torch.tensor([grey.shape[2], grey.shape[1]], device=boxes.device)
+    limit = torch.tensor([gray.shape[2], gray.shape[1]], device=boxes.device)
     first = whole[:, :2].clamp_min(0)
     last = torch.minimum(whole[:, :2] + whole[:, 2:], limit)
     size = (last - first).clamp_min(0)
@@ -108,11 +108,11 @@ def _inside(boxes: Tensor, grey: Tensor) -> Tensor:
     return torch.where(empty, 0, torch.cat((first, size), dim=-1))
 
 
-def _resized(source: Tensor, picture: Tensor, patches: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
-    """Patches (R, 4) of pictures (F, H, W) resized bilinearly by factors (R,), as ``cv::resize`` does.
+def _resized(source: Tensor, image: Tensor, patches: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
+    """Patches (R, 4) of images (F, H, W) resized bilinearly by factors (R,), as ``cv::resize`` does.
 
     Returns:
-        Whole grey levels, float64, shape (R, h, w), 0 beyond each one's own size; and the sizes (R, 2), width and
+        Whole gray levels, float64, shape (R, h, w), 0 beyond each one's own size; and the sizes (R, 2), width and
         height. (OpenCV rounds the weights to 1/2048, so that some levels differ by 1.)
     """
     size = (patches[:, 2:] * factor[:, None]).round().long()
@@ -121,8 +121,8 @@ def _resized(source: Tensor, picture: Tensor, patches: Tensor, factor: Tensor) -
         return torch.zeros(len(size), height, width, dtype=torch.float64, device=source.device), size
     left, right, across = _neighbours(patches[:, 0], patches[:, 2], factor, width)
     top, bottom, down = _neighbours(patches[:, 1], patches[:, 3], factor, height)
-    upper = torch.lerp(_read(source, picture, left, top), _read(source, picture, right, top), across[:, None, :])
-    lower = torch.lerp(_read(source, picture, left, bottom), _read(source, picture, right, bottom), across[:, None, :])
+    upper = torch.lerp(_read(source, image, left, top), _read(source, image, right, top), across[:, None, :])
+    lower = torch.lerp(_read(source, image, left, bottom), _read(source, image, right, bottom), across[:, None, :])
     levels = torch.lerp(upper, lower, down[:, :, None]).round()
     return levels * _mask(size, height, width), size
 
@@ -136,9 +136,9 @@ def _neighbours(first: Tensor, length: Tensor, factor: Tensor, count: int) -> tu
     return first[:, None] + pixel, first[:, None] + torch.minimum(pixel + 1, last), position - pixel
 
 
-def _read(source: Tensor, picture: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
+def _read(source: Tensor, image: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
     """Pixels at columns (R, w) and rows (R, h), float64, shape (R, h, w)."""
-    return source[picture[:, None, None], rows[:, :, None], columns[:, None, :]].double()
+    return source[image[:, None, None], rows[:, :, None], columns[:, None, :]].double()
 
 
 def _mask(size: Tensor, height: int, width: int) -> Tensor:

@@ -11,8 +11,8 @@ from clnf_torch.geometry.records import join_rows, put_rows, take_rows
 from clnf_torch.models.pdm import ShapeParams
 from clnf_torch.pipeline.detector import LandmarkDetector
 from clnf_torch.tracking.config import VideoConfig
-from clnf_torch.tracking.frame_fitter import Follower, Scene
-from clnf_torch.tracking.multi_face import step_many_faces
+from clnf_torch.tracking.frame_fitter import FrameBatch, FrameFitter
+from clnf_torch.tracking.multi_face import step_multi_face
 from clnf_torch.tracking.result import VideoResult
 from clnf_torch.tracking.single_face import step_single_face
 from clnf_torch.tracking.state import Tracks, TrackState
@@ -41,7 +41,7 @@ class VideoTracker:
         self, detector: LandmarkDetector, face_detector: FaceDetector | None = None, config: VideoConfig | None = None
     ) -> None:
         self.detector, self.config = detector, config or VideoConfig()
-        self._follower = Follower(detector, face_detector, self.config)
+        self._follower = FrameFitter(detector, face_detector, self.config)
 
     def begin(self, videos: int = 1) -> TrackState:
         """The state before the first frame of so many videos."""
@@ -114,7 +114,7 @@ class VideoTracker:
 
         Args:
             state: From `begin` or the step before; it is not changed.
-            frames: Grey (V, H, W) or RGB (V, 3, H, W), uint8 or floating point in 0 to 255.
+            frames: Gray (V, H, W) or RGB (V, 3, H, W), uint8 or floating point in 0 to 255.
             damaged: Frames that could not be read, bool, shape (V,): their faces are lost for this frame.
 
         Returns:
@@ -127,14 +127,14 @@ class VideoTracker:
         if frames.shape[:1] != (state.videos,) or frames.ndim not in (3, 4):
             raise ValueError(
                 f"frames have shape {tuple(frames.shape)}; expected one frame for each of the {state.videos} videos, "
-                "grey (V, H, W) or RGB (V, 3, H, W)"
+                "gray (V, H, W) or RGB (V, 3, H, W)"
             )
         if damaged is not None and damaged.shape != (state.videos,):
             raise ValueError(f"damaged has shape {tuple(damaged.shape)}; expected ({state.videos},)")
         if damaged is None:
             damaged = torch.zeros(state.videos, dtype=torch.bool)
-        scene = Scene(frames.to(device), damaged.to(device, torch.bool))
-        step = step_single_face if self.config.single_face else step_many_faces
+        scene = FrameBatch(frames.to(device), damaged.to(device, torch.bool))
+        step = step_single_face if self.config.single_face else step_multi_face
         return step(self._follower, state, scene)
 
 

@@ -10,7 +10,7 @@ from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import bundle_of
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.patch_experts.base import Experts
-from clnf_torch.models.patch_experts.heatmap import JointExperts
+from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
 from clnf_torch.models.pdm import PDM
 
 RESEARCH_USE = (
@@ -28,7 +28,7 @@ def save_bundle(
     validator: Mapping[str, Any] | None = None,
     face_detector: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes a bundle of joint experts, their weights in float16; the file has its name only once it is complete.
+    """Writes a bundle of heatmap experts, their weights in float16; the file has its name only once it is complete.
 
     Args:
         path: Where to.
@@ -52,7 +52,7 @@ def save_bundle(
 
 
 def model_record(model: LandmarkModel) -> dict[str, Any]:
-    """A model of joint experts as a bundle's ``model``; experts that are asked twice are written once."""
+    """A model of heatmap experts as a bundle's ``model``; experts that are asked twice are written once."""
     scales = [model.experts_at(index) for index in range(model.num_scales)]
     first = [next(k for k, earlier in enumerate(scales) if earlier is experts) for experts in scales]
     rules = model.early_termination
@@ -75,7 +75,7 @@ def pdm_record(pdm: PDM) -> dict[str, torch.Tensor]:
 
 def _experts_record(experts: Experts) -> dict[str, Any]:
     """The record of a scale."""
-    joint = cast(JointExperts, experts)
+    joint = cast(HeatmapExperts, experts)
     network = joint.network
     return {
         "family": "joint",

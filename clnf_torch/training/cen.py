@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clnf_torch.models.patch_experts.mlp_stack import ACTIVATIONS, ExpertStack
-from clnf_torch.training.augmentation.photometric import CLEAN, Spoiling
-from clnf_torch.training.augmentation.random import Dice
+from clnf_torch.models.patch_experts.mlp_stack import ACTIVATIONS, MLPStack
+from clnf_torch.training.augmentation.photometric import CLEAN, ImageAugmentation
+from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.cen_samples import SUPPORT, UprightFaces, ViewRows, epoch_of_patches
 
 NAMED_WIDTHS = {"coarse": (300, 100, 50), "fine": (500, 200, 100)}  # of OpenFace's two coarse and two fine scales
@@ -36,7 +36,7 @@ def activations_of(widths: Sequence[int]) -> list[str]:
     return ["relu"] * (len(widths) - 1) + ["sigmoid"] * 2
 
 
-def fresh_stack(experts: int, inputs: int, widths: Sequence[int], generator: torch.Generator) -> ExpertStack:
+def fresh_stack(experts: int, inputs: int, widths: Sequence[int], generator: torch.Generator) -> MLPStack:
     """E networks that have learned nothing, on the CPU; their parameters ask for gradients.
 
     Args:
@@ -55,10 +55,10 @@ def fresh_stack(experts: int, inputs: int, widths: Sequence[int], generator: tor
         biases.append(torch.zeros(experts, after))
     weights[-1] = weights[-1].abs()
     biases[-1] = FIRST_ANSWER - 0.5 * weights[-1].sum(1)  # the last hidden layer's sigmoids begin around 0.5
-    return ExpertStack(weights, biases, activations_of(widths)).requires_grad_()
+    return MLPStack(weights, biases, activations_of(widths)).requires_grad_()
 
 
-def answers(stack: ExpertStack, pixels: Tensor, dropout: float, generator: torch.Generator) -> Tensor:
+def answers(stack: MLPStack, pixels: Tensor, dropout: float, generator: torch.Generator) -> Tensor:
     """Answers (E, P) of all networks to their own patches (E, P, in), with such a share of hidden neurons silent.
 
     The generator lies on the networks' device.
@@ -113,15 +113,15 @@ class CenConfig:
     rate: float = 5e-5  # learning rate of Adam
     dropout: float = 0.3  # share of the hidden neurons
     sigma: float = 1.0  # width of what the experts should answer, reference pixels
-    levels: int = 1  # sharpnesses of the pictures
-    spoiling: Spoiling = field(default_factory=Spoiling)
+    levels: int = 1  # sharpnesses of the images
+    spoiling: ImageAugmentation = field(default_factory=ImageAugmentation)
 
 
 @dataclass(frozen=True)
 class TrainedExperts:
     """The experts of a view, one per trained landmark."""
 
-    stack: ExpertStack  # E networks on the CPU
+    stack: MLPStack  # E networks on the CPU
     confidence: Tensor  # (E,) squared correlation with the truth on faces that were held out
     error: Tensor  # (E,) mean squared error there
 
@@ -173,7 +173,7 @@ class CenTraining:
     def experts(self) -> TrainedExperts:
         """The best experts so far."""
         weights, biases = self._best[: len(self.stack.weights)], self._best[len(self.stack.weights) :]
-        stack = ExpertStack([w.cpu() for w in weights], [b.cpu() for b in biases], self.stack.activations)
+        stack = MLPStack([w.cpu() for w in weights], [b.cpu() for b in biases], self.stack.activations)
         return TrainedExperts(stack, self._confidence.clone(), self._error.clone())
 
     def state(self) -> dict[str, Any]:
@@ -199,7 +199,7 @@ class CenTraining:
 
     def _one_epoch(self) -> None:
         """Shows every face eleven times."""
-        config, dice = self.config, Dice(self._generator, self._device)
+        config, dice = self.config, Sampler(self._generator, self._device)
         for patches in epoch_of_patches(
             self._faces, self._rows, self._at, config.areas, config.sigma, config.spoiling, dice
         ):
@@ -216,7 +216,7 @@ class CenTraining:
     def _judge(self) -> Agreement:
         """How well the experts do on the faces that were held out, which look the same in every epoch."""
         agreement, config = Agreement.none(len(self._at)), self.config
-        dice = Dice(torch.Generator().manual_seed(self._seed), self._device)
+        dice = Sampler(torch.Generator().manual_seed(self._seed), self._device)
         for patches in epoch_of_patches(self._faces, self._held_out, self._at, config.areas, config.sigma, CLEAN, dice):
             agreement.add(answers(self.stack, patches.pixels, 0.0, self._silence), patches.target)
         return agreement

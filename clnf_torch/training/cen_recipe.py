@@ -30,7 +30,7 @@ from clnf_torch.training.trainer import load_checkpoint, save_checkpoint
 
 
 def left_half(pdm: PDM, mirror: Tensor) -> Tensor:
-    """Landmarks in the picture's left half of a frontal face, and those that are their own partners; bool, (N,)."""
+    """Landmarks in the image's left half of a frontal face, and those that are their own partners; bool, (N,)."""
     across = pdm.mean.detach()[:, 0].to(mirror.device)
     return (across < across[mirror]) | (mirror == torch.arange(len(mirror), device=mirror.device))
 
@@ -103,7 +103,7 @@ class CenScale:
 
     scale: float  # pixels per millimetre
     widths: tuple[int, ...]  # of the hidden layers
-    levels: int = 1  # sharpnesses of the pictures; see `levels_at`
+    levels: int = 1  # sharpnesses of the images; see `levels_at`
 
     @classmethod
     def named(cls, text: str) -> "CenScale":
@@ -123,7 +123,7 @@ class CenScale:
 
 
 def levels_at(scale: float) -> int:
-    """Sharpnesses of pictures for experts of a scale: at coarse ones, faces of all sizes are looked at unsmoothed."""
+    """Sharpnesses of images for experts of a scale: at coarse ones, faces of all sizes are looked at unsmoothed."""
     return 1 + (scale < 0.6) + (scale < 0.3)
 
 

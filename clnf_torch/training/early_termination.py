@@ -10,7 +10,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from clnf_torch.fitting.config import FitConfig, preset_named
 from clnf_torch.fitting.fitter import FaceOptions, LandmarkFitter
 from clnf_torch.fitting.hypotheses import MULTI_VIEW, Candidates, Rotations, SearchInput
-from clnf_torch.fitting.images import Pictures
+from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.models.landmark_model import EarlyTermination, LandmarkModel
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.data.boxes import perturb_boxes
@@ -22,7 +22,7 @@ RIDGE = 1e-2  # holds the common line back where likelihoods tell good from bad 
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrialFits:
+class RotationTrials:
     """Fits of annotated faces from many rotations, one per row."""
 
     likelihood: Tensor  # (F,) mean log-likelihood after the first scale
@@ -77,7 +77,7 @@ def try_rotations(
     boxes: Tensor,
     config: FitConfig,
     rotations: Rotations = MULTI_VIEW,
-) -> TrialFits:
+) -> RotationTrials:
     """Fits every face from every rotation, to the end, and tells how it went.
 
     Args:
@@ -97,15 +97,17 @@ def try_rotations(
     first, rest = fitter.first_scale(), fitter.after_first_scale()
     if rest is None:
         raise ValueError("only one scale is fitted; early termination needs at least two")
-    pictures = Pictures(faces.grey, torch.arange(len(faces), device=boxes.device))
-    given = SearchInput(pictures=pictures, boxes=boxes, options=FaceOptions())
+    images = ImageBatch(faces.gray, torch.arange(len(faces), device=boxes.device))
+    given = SearchInput(images=images, boxes=boxes, options=FaceOptions())
     candidates = Candidates.cross(given.faces, torch.arange(len(rotations), device=boxes.device))
     with torch.inference_mode():
         begun = given.fit(first, given.start(first, rotations, candidates), candidates)
         ended = given.fit(rest, begun, candidates)
         landmarks = detector.model.pdm.landmarks(ended.params)
     error = face_errors(landmarks, faces.landmarks[candidates.face].to(landmarks))
-    return TrialFits(likelihood=begun.likelihood, view=begun.view, error=torch.where(ended.going, error, torch.inf))
+    return RotationTrials(
+        likelihood=begun.likelihood, view=begun.view, error=torch.where(ended.going, error, torch.inf)
+    )
 
 
 def _lines(inputs: Tensor, group: Tensor, good: Tensor, around: Tensor, pull: float) -> Tensor:

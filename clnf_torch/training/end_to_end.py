@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from clnf_torch.fitting.config import FitConfig, preset_named
-from clnf_torch.geometry.boxes import extent_boxes
+from clnf_torch.geometry.boxes import box_around
 from clnf_torch.models.numerics import EXACT
 from clnf_torch.pipeline import LandmarkDetector
-from clnf_torch.training.augmentation.photometric import Spoiling
-from clnf_torch.training.augmentation.random import Dice
+from clnf_torch.training.augmentation.photometric import ImageAugmentation
+from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.boxes import perturb_boxes
 from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.trainer import BestState
@@ -30,7 +30,7 @@ class EndToEndConfig:
     held_out: int = 10  # each so-many-th face is judged by, not learned from; 0: none is
     judge_every: int = 50  # steps
     fit: FitConfig | None = None  # None: the default preset of the model's family
-    spoiling: Spoiling = field(default_factory=Spoiling)
+    spoiling: ImageAugmentation = field(default_factory=ImageAugmentation)
     seed: int = 0
 
 
@@ -69,7 +69,7 @@ def train_end_to_end(
     numbers = torch.arange(len(faces))
     judged = numbers % config.held_out == config.held_out // 2 if config.held_out else torch.ones_like(numbers).bool()
     learn, judges = numbers[~judged] if config.held_out else numbers, faces[numbers[judged]]
-    dice = Dice(torch.Generator().manual_seed(config.seed), faces.landmarks.device)
+    dice = Sampler(torch.Generator().manual_seed(config.seed), faces.landmarks.device)
     optimiser = torch.optim.Adam(parameters, lr=config.rate)
     before = _judge(detector, judges, config)
     best = BestState(parameters, before)
@@ -90,8 +90,8 @@ def fit_errors(detector: LandmarkDetector, faces: FaceCrops, boxes: Tensor, conf
     """
     preset = replace(config.fit or preset_named("default", detector.model.family), tolerance=0.0, multi_view=False)
     frame = torch.arange(len(faces), device=boxes.device)
-    found = detector.fit(faces.grey, boxes, frame, preset=preset, parts=False, validate=False)
-    size = extent_boxes(faces.landmarks)[:, 2:].prod(-1).sqrt()
+    found = detector.fit(faces.gray, boxes, frame, preset=preset, parts=False, validate=False)
+    size = box_around(faces.landmarks)[:, 2:].prod(-1).sqrt()
     away = (found.landmarks - faces.landmarks).square().sum(-1).add(1e-6).sqrt().mean(-1) / size
     return torch.where(found.success & away.isfinite(), away, 0)
 
@@ -100,14 +100,14 @@ def _one_step(
     detector: LandmarkDetector,
     faces: FaceCrops,
     config: EndToEndConfig,
-    dice: Dice,
+    dice: Sampler,
     optimiser: torch.optim.Optimizer,
     parameters: list[nn.Parameter],
 ) -> float:
     """Fits some faces, and moves the parameters; the loss."""
-    grey = config.spoiling(faces.grey.float(), faces.landmarks, dice)
+    gray = config.spoiling(faces.gray.float(), faces.landmarks, dice)
     boxes = perturb_boxes(faces.landmarks, dice.generator, config.size, config.center)
-    loss = fit_errors(detector, FaceCrops(grey=grey, landmarks=faces.landmarks), boxes, config).mean()
+    loss = fit_errors(detector, FaceCrops(gray=gray, landmarks=faces.landmarks), boxes, config).mean()
     optimiser.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(parameters, config.longest)
@@ -119,8 +119,8 @@ def _one_step(
 def _judge(detector: LandmarkDetector, faces: FaceCrops, config: EndToEndConfig) -> float:
     """The mean error of faces, boxes and markings being the same every time; lost ones count as a face size."""
     generator = torch.Generator().manual_seed(config.seed)
-    dice, pens_alone = Dice(generator, faces.landmarks.device), replace(config.spoiling, light=False)
-    faces = FaceCrops(grey=pens_alone(faces.grey.float(), faces.landmarks, dice), landmarks=faces.landmarks)
+    dice, pens_alone = Sampler(generator, faces.landmarks.device), replace(config.spoiling, light=False)
+    faces = FaceCrops(gray=pens_alone(faces.gray.float(), faces.landmarks, dice), landmarks=faces.landmarks)
     boxes = perturb_boxes(faces.landmarks, generator, config.size, config.center)
     rows = torch.arange(len(faces)).split(config.batch)
     errors = torch.cat([fit_errors(detector, faces[some], boxes[some], config) for some in rows])

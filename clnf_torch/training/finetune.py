@@ -13,28 +13,30 @@ from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.patch_experts.base import Experts
 from clnf_torch.models.patch_experts.cen import CENExperts
-from clnf_torch.models.patch_experts.heatmap import JointExperts
+from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
 from clnf_torch.models.pdm import PDM, ShapeParams
-from clnf_torch.training.augmentation.photometric import Spoiling
+from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.bundles import model_record, pdm_record
 from clnf_torch.training.cen_recipe import levels_at
 from clnf_torch.training.data.cen_samples import UprightFaces
 from clnf_torch.training.data.crops import FaceCrops
-from clnf_torch.training.data.heatmap_samples import Stage
+from clnf_torch.training.data.heatmap_samples import FaceDataset
 from clnf_torch.training.recipe import FINE
 from clnf_torch.training.trainer import learnable_experts, load_checkpoint, save_checkpoint
-from clnf_torch.training.tuning import Losses, Tuning, TuningConfig, cen_losses, joint_losses, nearest_config
+from clnf_torch.training.tuning import Losses, Tuning, TuningConfig, cen_losses, heatmap_losses, nearest_config
 
 SUITABLE = {
     "cen": TuningConfig(),
-    "joint": TuningConfig(batch=8, spoiling=Spoiling(marked=FINE.marked)),  # as they were trained, to forget no marks
+    "joint": TuningConfig(
+        batch=8, spoiling=ImageAugmentation(marked=FINE.marked)
+    ),  # as they were trained, to forget no marks
 }
 """What suits the families that can be tuned."""
 
 
 @dataclass(frozen=True)
 class TuningResult:
-    """Mean errors of the response maps of faces that were held out, by scale; joint experts count in nats."""
+    """Mean errors of the response maps of faces that were held out, by scale; heatmap experts count in nats."""
 
     scales: tuple[float, ...]  # pixels per millimetre; experts that are asked at several scales count once
     before: tuple[float, ...]
@@ -56,7 +58,7 @@ def fine_tune(
     """Tunes the experts of a model, in place. Held-out faces are never worse off than before.
 
     Args:
-        model: CEN or joint experts on the device of the faces.
+        model: CEN or heatmap experts on the device of the faces.
         faces: Annotated faces.
         mirror: Each landmark's partner on the other side of the face, int64, shape (N,).
         config: Settings; None: what suits the family.
@@ -76,7 +78,7 @@ def fine_tune(
         )
     config = config or SUITABLE[model.family]
     params = params_from_landmarks(model.pdm, faces.landmarks)
-    task = f"{config} {fingerprint(*model.state_dict().values(), faces.grey, faces.landmarks)}"
+    task = f"{config} {fingerprint(*model.state_dict().values(), faces.gray, faces.landmarks)}"
     learnable_experts(model)
     scales, before, after = [], [], []
     for number, experts in enumerate(distinct_experts(model)):
@@ -111,9 +113,9 @@ def _losses(
     experts: Experts, model: LandmarkModel, faces: FaceCrops, params: ShapeParams, mirror: Tensor, config: TuningConfig
 ) -> Losses:
     """How wrong experts of either family are."""
-    if isinstance(experts, JointExperts):
-        stage = Stage.of(faces, model.pdm, params, nearest_config(experts.scale).levels)
-        return joint_losses(experts, stage, mirror, config.spoiling)
+    if isinstance(experts, HeatmapExperts):
+        stage = FaceDataset.of(faces, model.pdm, params, nearest_config(experts.scale).levels)
+        return heatmap_losses(experts, stage, mirror, config.spoiling)
     upright = UprightFaces.of(faces, model.pdm, params, experts.scale, mirror, levels_at(experts.scale))
     return cen_losses(cast(CENExperts, experts), upright, params.rotation, config.spoiling)
 

@@ -1,4 +1,4 @@
-"""Trains joint experts: the network of one scale, on faces misplaced, marked and spoilt at random."""
+"""Trains heatmap experts: the network of one scale, on faces misplaced, marked and spoilt at random."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clnf_torch.models.patch_experts.heatmap import ZOOM, HeatMapNetwork
-from clnf_torch.training.augmentation.photometric import Spoiling
-from clnf_torch.training.augmentation.pose_warp import Bend
-from clnf_torch.training.augmentation.random import Dice
-from clnf_torch.training.data.heatmap_samples import Aim, Samples, Stage, draw_samples
-from clnf_torch.training.trainer import rate_at
+from clnf_torch.models.patch_experts.heatmap import ZOOM, UNet
+from clnf_torch.training.augmentation.photometric import ImageAugmentation
+from clnf_torch.training.augmentation.pose_warp import PoseWarp
+from clnf_torch.training.augmentation.random import Sampler
+from clnf_torch.training.data.heatmap_samples import FaceDataset, PoseJitter, Samples, draw_samples
+from clnf_torch.training.trainer import cosine_schedule
 
 
 def map_loss(scores: Tensor, positions: Tensor, width: float, weight: Tensor | None = None) -> Tensor:
@@ -45,15 +45,15 @@ LEAST_RATE = 1e-5
 
 
 @dataclass(frozen=True, kw_only=True)
-class JointConfig:
+class HeatmapConfig:
     """What the experts of one scale are, and how they are trained."""
 
     scale: float  # of their maps, pixels per millimetre
     width: int  # side of the area that they look at, in pixels of half a reference pixel
     widths: tuple[int, ...] = (24, 48, 96, 160, 256)  # channels of the network at 1/2, 1/4, ... of the area's side
-    aim: Aim  # how far the fit may be off when it asks them
-    bend: Bend = field(default_factory=Bend)  # the faces' heads and features
-    levels: int  # sharpnesses of the pictures that they are shown
+    aim: PoseJitter  # how far the fit may be off when it asks them
+    bend: PoseWarp = field(default_factory=PoseWarp)  # the faces' heads and features
+    levels: int  # sharpnesses of the images that they are shown
     steps: int
     batch: int
     rate: float = 3e-3  # highest learning rate of AdamW
@@ -63,7 +63,7 @@ class JointConfig:
     turned: float = 3.0  # a face turned by a radian is drawn this many times more often than a frontal one, plus 1
 
 
-class JointTraining:
+class HeatmapTraining:
     """The training of one scale, step by step.
 
     Args:
@@ -74,14 +74,14 @@ class JointTraining:
         seed: Of all randomness.
     """
 
-    def __init__(self, config: JointConfig, stage: Stage, yaw: Tensor, mirror: Tensor, seed: int = 0) -> None:
+    def __init__(self, config: HeatmapConfig, stage: FaceDataset, yaw: Tensor, mirror: Tensor, seed: int = 0) -> None:
         self.config, self.stage, self.mirror, self.step = config, stage, mirror, 0
         self.device = stage.landmarks.device
         self.generator = torch.Generator().manual_seed(seed)
         self._share = (1 + config.turned * yaw.abs()).cpu()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = HeatMapNetwork(len(mirror), config.widths)
+            network = UNet(len(mirror), config.widths)
         self.network = network.to(self.device).channels_last()
         self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
         self._optimiser = torch.optim.AdamW(_groups(self.network, config.decay), lr=config.rate)
@@ -95,9 +95,9 @@ class JointTraining:
             self._remember()
             report(self.step, loss)
 
-    def experts(self) -> HeatMapNetwork:
+    def experts(self) -> UNet:
         """The network so far, its weights averaged over the last steps, folded for use."""
-        network = HeatMapNetwork(len(self.mirror), self.config.widths)
+        network = UNet(len(self.mirror), self.config.widths)
         network.load_state_dict(self.average)
         return network.folded()
 
@@ -122,10 +122,10 @@ class JointTraining:
     def _one_step(self) -> float:
         """Draws faces, and moves the weights; the loss."""
         for group in self._optimiser.param_groups:
-            group["lr"] = rate_at(self.step, self.config.steps, self.config.rate, WARM_UP) + LEAST_RATE
+            group["lr"] = cosine_schedule(self.step, self.config.steps, self.config.rate, WARM_UP) + LEAST_RATE
         samples = self._samples()
         with torch.autocast(self.device.type, torch.bfloat16):
-            scores = self.network(samples.grey)
+            scores = self.network(samples.gray)
         loss = map_loss(scores.float(), samples.landmarks / ZOOM, self.config.target)
         self._optimiser.zero_grad()
         loss.backward()
@@ -135,13 +135,15 @@ class JointTraining:
     @torch.no_grad()
     def _samples(self) -> Samples:
         """A batch of faces as the fit, a pen and a camera would have them."""
-        config, dice = self.config, Dice(self.generator, self.device)
+        config, dice = self.config, Sampler(self.generator, self.device)
         rows = torch.multinomial(
             self._share, config.batch, replacement=config.batch > len(self._share), generator=self.generator
         ).to(self.device)
         zoom = ZOOM * config.scale
         samples = draw_samples(self.stage, rows, config.aim, config.bend, zoom, config.width, self.mirror, dice)
-        return Samples(Spoiling(marked=config.marked)(samples.grey, samples.landmarks, dice), samples.landmarks)
+        return Samples(
+            ImageAugmentation(marked=config.marked)(samples.gray, samples.landmarks, dice), samples.landmarks
+        )
 
     @torch.no_grad()
     def _remember(self) -> None:

@@ -1,4 +1,4 @@
-"""The whole training of a landmark model of joint experts: its shape, one scale after the other, all together."""
+"""The whole training of a landmark model of heatmap experts: its shape, one scale after the other, all together."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -9,34 +9,34 @@ from torch import Tensor
 
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.models.landmark_model import LandmarkModel
-from clnf_torch.models.patch_experts.heatmap import JointExperts
+from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
 from clnf_torch.models.pdm import PDM
 from clnf_torch.pipeline import LandmarkDetector
-from clnf_torch.training.augmentation.photometric import Spoiling
-from clnf_torch.training.augmentation.pose_warp import Bend
+from clnf_torch.training.augmentation.photometric import ImageAugmentation
+from clnf_torch.training.augmentation.pose_warp import PoseWarp
 from clnf_torch.training.data.crops import FaceCrops
-from clnf_torch.training.data.heatmap_samples import Aim, Stage
+from clnf_torch.training.data.heatmap_samples import FaceDataset, PoseJitter
 from clnf_torch.training.end_to_end import EndToEndConfig, train_end_to_end
-from clnf_torch.training.heatmap import JointConfig, JointTraining
+from clnf_torch.training.heatmap import HeatmapConfig, HeatmapTraining
 from clnf_torch.training.shape import ShapeConfig, train_shape
 from clnf_torch.training.shape_gaussian import ShapeGaussian
 from clnf_torch.training.trainer import learnable_experts, load_checkpoint, save_checkpoint
 
 SAVE_EVERY = 250  # steps
-COARSE = JointConfig(
+COARSE = HeatmapConfig(
     scale=0.15,
     width=64,
-    aim=Aim(turn=0.4, size=0.15, shift=8.0, boxed=0.4),
-    bend=Bend(nod=0.15, turn=0.25, shape=0.3),
+    aim=PoseJitter(turn=0.4, size=0.15, shift=8.0, boxed=0.4),
+    bend=PoseWarp(nod=0.15, turn=0.25, shape=0.3),
     levels=3,
     steps=7000,
     batch=64,
 )  # knows the face from where a box puts it, upside up or not quite
-FINE = JointConfig(
+FINE = HeatmapConfig(
     scale=0.3,
     width=128,
-    aim=Aim(turn=0.1, size=0.06, shift=3.0),
-    bend=Bend(nod=0.1, turn=0.2, shape=0.3),
+    aim=PoseJitter(turn=0.1, size=0.06, shift=3.0),
+    bend=PoseWarp(nod=0.1, turn=0.2, shape=0.3),
     levels=2,
     steps=9000,
     batch=32,
@@ -51,10 +51,10 @@ class Recipe:
     """What a landmark model is made of, and how."""
 
     shape: ShapeConfig = field(default_factory=ShapeConfig)
-    scales: tuple[JointConfig, ...] = (COARSE, FINE)
+    scales: tuple[HeatmapConfig, ...] = (COARSE, FINE)
     end_to_end: EndToEndConfig = field(
         default_factory=lambda: EndToEndConfig(
-            steps=600, batch=8, rate=3e-5, judge_every=100, spoiling=Spoiling(marked=0.4)
+            steps=600, batch=8, rate=3e-5, judge_every=100, spoiling=ImageAugmentation(marked=0.4)
         )
     )
     passes: tuple[int, ...] = (0, 0, 1)  # the scales that a fit goes through: coarse twice, since turned faces move far
@@ -69,7 +69,7 @@ def train_landmark_model(
     folder: Path,
     report: Report = lambda *_: None,
 ) -> LandmarkModel:
-    """A landmark model of joint experts.
+    """A landmark model of heatmap experts.
 
     Args:
         faces: Annotated faces, on the device to train on.
@@ -90,19 +90,19 @@ def train_landmark_model(
     params = params_from_landmarks(placed, faces.landmarks)
     experts = []
     for number, config in enumerate(recipe.scales):
-        stage = Stage.of(faces, placed, params, config.levels)
-        training = JointTraining(config, stage, params.rotation[:, 1], mirror, recipe.seed + number)
+        stage = FaceDataset.of(faces, placed, params, config.levels)
+        training = HeatmapTraining(config, stage, params.rotation[:, 1], mirror, recipe.seed + number)
         _train(training, folder / f"scale_{number}.pt", f"{config} {recipe.seed} {len(faces)}", report)
-        experts.append(joint_experts(config, training.experts().cpu(), len(mirror)))
+        experts.append(heatmap_experts(config, training.experts().cpu(), len(mirror)))
     model = LandmarkModel(pdm.cpu(), [experts[number] for number in recipe.passes], "joint")
     _through_the_fit(model, faces, recipe, folder, report)
     return model
 
 
-def joint_experts(config: JointConfig, network: torch.nn.Module, landmarks: int) -> JointExperts:
+def heatmap_experts(config: HeatmapConfig, network: torch.nn.Module, landmarks: int) -> HeatmapExperts:
     """The experts of a trained network, with one view in which all landmarks are visible and equally trusted."""
     visible = torch.ones(1, landmarks, dtype=torch.bool)
-    return JointExperts(config.scale, torch.zeros(1, 3), visible, torch.ones(1, landmarks), config.width, network)
+    return HeatmapExperts(config.scale, torch.zeros(1, 3), visible, torch.ones(1, landmarks), config.width, network)
 
 
 def _shape(faces: FaceCrops, prior: ShapeGaussian, mirror: Tensor, recipe: Recipe, folder: Path, report: Report) -> PDM:
@@ -134,7 +134,7 @@ def _through_the_fit(model: LandmarkModel, faces: FaceCrops, recipe: Recipe, fol
         model.experts.load_state_dict(state["experts"])
 
 
-def _train(training: JointTraining, path: Path, task: str, report: Report) -> None:
+def _train(training: HeatmapTraining, path: Path, task: str, report: Report) -> None:
     """Trains the experts of a scale, from its checkpoint on where there is one."""
     state = load_checkpoint(path, task)
     if state is not None:

@@ -72,7 +72,7 @@ def train_shape(
 
     Each face is a draw from a Gaussian over 3D shapes, seen under weak perspective with noise. In turns, every face's
     pose and 3D shape are estimated under the current Gaussian, and the Gaussian from the shapes and from how unsure
-    they are. Depth, of which a single picture says little, comes from faces that are turned, and from the prior.
+    they are. Depth, of which a single image says little, comes from faces that are turned, and from the prior.
 
     Args:
         landmarks: Annotated faces, pixels, shape (F, N, 2).

@@ -60,7 +60,7 @@ def learnable_experts(model: LandmarkModel) -> list[nn.Parameter]:
     return parameters
 
 
-def rate_at(step: int, steps: int, highest: float, warm_up: int) -> float:
+def cosine_schedule(step: int, steps: int, highest: float, warm_up: int) -> float:
     """The learning rate of a step: a short rise over the first `warm_up` steps, then half a cosine down to 0."""
     falling = 0.5 + 0.5 * math.cos(math.pi * (step / steps))
     return highest * min(1.0, (step + 1) / warm_up) * falling

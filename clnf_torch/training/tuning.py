@@ -1,4 +1,4 @@
-"""What joint experts learn by when they are tuned: maps of faces misplaced, bent and spoilt as in their training."""
+"""What heatmap experts learn by when they are tuned: maps of faces misplaced, bent and spoilt as in their training."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from clnf_torch.models.numerics import EXACT
 from clnf_torch.models.patch_experts.cen import CENExperts
-from clnf_torch.models.patch_experts.heatmap import ZOOM, JointExperts
-from clnf_torch.training.augmentation.photometric import CLEAN, Spoiling
-from clnf_torch.training.augmentation.pose_warp import Bend
-from clnf_torch.training.augmentation.random import Dice
+from clnf_torch.models.patch_experts.heatmap import ZOOM, HeatmapExperts
+from clnf_torch.training.augmentation.photometric import CLEAN, ImageAugmentation
+from clnf_torch.training.augmentation.pose_warp import PoseWarp
+from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.cen_recipe import held_out_faces
 from clnf_torch.training.data.cen_samples import FAR, NEAR, UprightFaces, ViewRows, gaussian_maps
-from clnf_torch.training.data.heatmap_samples import Stage, draw_samples
-from clnf_torch.training.heatmap import JointConfig, map_loss
+from clnf_torch.training.data.heatmap_samples import FaceDataset, draw_samples
+from clnf_torch.training.heatmap import HeatmapConfig, map_loss
 from clnf_torch.training.recipe import COARSE, FINE
 from clnf_torch.training.trainer import BestState
 
@@ -32,11 +32,11 @@ class TuningConfig:
     batch: int = 4  # faces in a step
     rate: float = 1e-5  # learning rate of Adam
     held_out: int = 10  # each so-many-th face is judged by, not learned from
-    spoiling: Spoiling = field(default_factory=Spoiling)
+    spoiling: ImageAugmentation = field(default_factory=ImageAugmentation)
     seed: int = 0
 
 
-Loss = Callable[[Tensor, Dice], Tensor]
+Loss = Callable[[Tensor, Sampler], Tensor]
 """Called with rows of faces, int64 (B,), and dice; how wrong the experts' response maps are, a number."""
 
 
@@ -63,7 +63,7 @@ class Tuning:
         self.config, self.losses, self.epoch = config, losses, 0
         self._seed, self._device = seed, rotation.device
         self._learn, self._judges = _split(held_out_faces(rotation, config.held_out))
-        self._dice = Dice(torch.Generator().manual_seed(seed), rotation.device)
+        self._dice = Sampler(torch.Generator().manual_seed(seed), rotation.device)
         self._parameters = list(experts.parameters())
         self._optimiser = torch.optim.Adam(self._parameters, lr=config.rate)
         self.before = self._judged()
@@ -111,7 +111,7 @@ class Tuning:
     @torch.no_grad()
     def _judged(self) -> float:
         """The mean error of the faces to judge by."""
-        fixed = Dice(torch.Generator().manual_seed(self._seed), self._device)
+        fixed = Sampler(torch.Generator().manual_seed(self._seed), self._device)
         rows = self._judges.repeat(LOOKS).split(self.config.batch)
         return float(torch.stack([self.losses.judge(some, fixed) for some in rows]).mean())
 
@@ -129,21 +129,21 @@ SIGMA = 1.0  # width of what the experts should answer, reference pixels
 NEAR_BY = 0.5  # share of the areas that lie near their landmark
 
 
-def cen_losses(experts: CENExperts, faces: UprightFaces, rotation: Tensor, spoiling: Spoiling) -> Losses:
+def cen_losses(experts: CENExperts, faces: UprightFaces, rotation: Tensor, spoiling: ImageAugmentation) -> Losses:
     """Mean squared differences between response maps and Gaussians around the truth.
 
     Args:
         experts: Those of one scale.
         faces: F faces in the reference frame of that scale.
         rotation: Of their heads, shape (F, 3).
-        spoiling: What happens to the pictures that are learned from.
+        spoiling: What happens to the images that are learned from.
     """
     loss = partial(_cen_loss, experts, faces, rotation)
     return Losses(partial(loss, spoiling=spoiling), partial(loss, spoiling=CLEAN))
 
 
 def _cen_loss(
-    experts: CENExperts, faces: UprightFaces, rotation: Tensor, rows: Tensor, dice: Dice, spoiling: Spoiling
+    experts: CENExperts, faces: UprightFaces, rotation: Tensor, rows: Tensor, dice: Sampler, spoiling: ImageAugmentation
 ) -> Tensor:
     """The mean over the visible landmarks of some faces, half of which are mirrored."""
     landmarks = faces.landmarks.shape[1]
@@ -161,30 +161,36 @@ def _cen_loss(
     return (wrong * seen).sum() / seen.sum().clamp(min=1)
 
 
-def nearest_config(scale: float) -> JointConfig:
+def nearest_config(scale: float) -> HeatmapConfig:
     """The settings that the recipe's experts of about that scale, pixels per millimetre, were trained with."""
     return min((COARSE, FINE), key=lambda config: abs(config.scale - scale))
 
 
-def joint_losses(experts: JointExperts, stage: Stage, mirror: Tensor, spoiling: Spoiling) -> Losses:
+def heatmap_losses(experts: HeatmapExperts, stage: FaceDataset, mirror: Tensor, spoiling: ImageAugmentation) -> Losses:
     """Cross-entropies between the experts' maps and Gaussians around the truth; see `map_loss`.
 
     Args:
         experts: Those of one scale.
         stage: The faces; to be learned from, they are bent, misplaced and spoilt; to be judged by, misplaced alone.
         mirror: Each landmark's partner on the other side of the face, int64, shape (N,).
-        spoiling: What happens to the pictures.
+        spoiling: What happens to the images.
     """
     loss = partial(_heatmap_loss, experts, stage, mirror)
     bend = nearest_config(experts.scale).bend
-    return Losses(partial(loss, bend=bend, spoiling=spoiling), partial(loss, bend=Bend(), spoiling=CLEAN))
+    return Losses(partial(loss, bend=bend, spoiling=spoiling), partial(loss, bend=PoseWarp(), spoiling=CLEAN))
 
 
 def _heatmap_loss(
-    experts: JointExperts, stage: Stage, mirror: Tensor, rows: Tensor, dice: Dice, bend: Bend, spoiling: Spoiling
+    experts: HeatmapExperts,
+    stage: FaceDataset,
+    mirror: Tensor,
+    rows: Tensor,
+    dice: Sampler,
+    bend: PoseWarp,
+    spoiling: ImageAugmentation,
 ) -> Tensor:
     """The mean over all landmarks of some faces that lie inside their maps."""
     config, zoom = nearest_config(experts.scale), ZOOM * experts.scale
     shown = draw_samples(stage, rows, config.aim, bend, zoom, experts.width, mirror, dice)
-    grey = spoiling(shown.grey, shown.landmarks, dice)
-    return map_loss(experts.network(grey), shown.landmarks / ZOOM, config.target)
+    gray = spoiling(shown.gray, shown.landmarks, dice)
+    return map_loss(experts.network(gray), shown.landmarks / ZOOM, config.target)

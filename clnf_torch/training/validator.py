@@ -13,19 +13,19 @@ from torch.nn.functional import cross_entropy
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.pdm import PDM
-from clnf_torch.training.augmentation.photometric import Spoiling
-from clnf_torch.training.augmentation.random import Dice
+from clnf_torch.training.augmentation.photometric import ImageAugmentation
+from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.crops import FaceCrops, in_halved
 from clnf_torch.training.metrics import FAILED
 from clnf_torch.training.shape_gaussian import MIRROR_68
-from clnf_torch.training.trainer import load_checkpoint, rate_at, save_checkpoint
+from clnf_torch.training.trainer import cosine_schedule, load_checkpoint, save_checkpoint
 from clnf_torch.training.validator_network import layers_of, make_network, places_of, targets
 from clnf_torch.training.validator_samples import (
     STARTS,
-    Guesses,
+    TrialFits,
     disturb,
     fits_from_everywhere,
-    grey_between,
+    gray_between,
     in_sharpnesses,
     make_view,
     set_statistics,
@@ -44,13 +44,13 @@ Report = Callable[[str, int, int, float], None]
 class ValidatorConfig:
     """What a validator is, and how it is trained."""
 
-    side: int = 56  # of the pictures that it looks at, pixels; divisible by 8
+    side: int = 56  # of the images that it looks at, pixels; divisible by 8
     widths: tuple[int, ...] = (16, 32, 64, 64)  # channels of its convolutions
     hidden: int = 64
-    bins: int = 20  # steps of certainty, as many as OpenFace's validators for CE-CLM have
+    bins: int = 20  # steps of confidence, as many as OpenFace's validators for CE-CLM have
     passing: float = FAILED  # the error below which landmarks are taken for a face
     softness: float = 1.0  # of the targets, bins
-    levels: int = 3  # sharpnesses of the pictures that it is shown
+    levels: int = 3  # sharpnesses of the images that it is shown
     steps: int = 3000
     batch: int = 128
     fitted: float = 0.5  # share of the landmarks that come from fits; the others are true ones, disturbed
@@ -70,13 +70,13 @@ class ValidatorTraining:
         fits: Landmarks that fits have found.
     """
 
-    def __init__(self, config: ValidatorConfig, faces: FaceCrops, pdm: PDM, fits: Guesses) -> None:
+    def __init__(self, config: ValidatorConfig, faces: FaceCrops, pdm: PDM, fits: TrialFits) -> None:
         self.config, self.faces, self.pdm, self.fits, self.step = config, faces, pdm, fits, 0
-        self.device = faces.grey.device
+        self.device = faces.gray.device
         self.generator = torch.Generator().manual_seed(config.seed)
         self._params = params_from_landmarks(pdm, faces.landmarks)
         self._mirror = torch.tensor(MIRROR_68, device=self.device)
-        self._pictures = in_sharpnesses(faces.grey, config.levels)
+        self._images = in_sharpnesses(faces.gray, config.levels)
         self._share = _even_share(places_of(fits.error, config.bins, config.passing).long().cpu(), config.bins)
         self._frame = frame_landmarks(pdm.mean[:, :2], config.side).float()
         self._table = make_warp_table(pdm.mean[:, :2].cpu(), config.side)
@@ -85,7 +85,7 @@ class ValidatorTraining:
             self.network = make_network(config.side, config.widths, config.hidden, config.bins).to(self.device)
         true = pdm.landmarks(self._params)
         self._view = make_view(self._table, config.side, self.network).to(self.device)
-        set_statistics(self._view, self._pictures[0], (true, true[:, self._mirror]))
+        set_statistics(self._view, self._images[0], (true, true[:, self._mirror]))
         self._optimiser = torch.optim.AdamW(self.network.parameters(), lr=config.rate, weight_decay=config.decay)
 
     def run(self, until: int | None = None, report: Callable[[int, float], None] = lambda *_: None) -> None:
@@ -125,7 +125,7 @@ class ValidatorTraining:
         """Draws landmarks, and moves the weights; the loss."""
         config = self.config
         for group in self._optimiser.param_groups:
-            group["lr"] = rate_at(self.step, config.steps, config.rate, WARM_UP)
+            group["lr"] = cosine_schedule(self.step, config.steps, config.rate, WARM_UP)
         guesses, pixels = self._samples()
         wanted = targets(guesses.error, config.bins, config.passing, config.softness)
         with torch.autocast(self.device.type, torch.bfloat16):
@@ -137,30 +137,30 @@ class ValidatorTraining:
         return loss.item()
 
     @torch.no_grad()
-    def _samples(self) -> tuple[Guesses, Tensor]:
-        """A batch of landmarks, and the grey levels between them as a pen and a camera would have them (B, P)."""
-        dice, side, places = Dice(self.generator, self.device), self.config.side, self._view.places
+    def _samples(self) -> tuple[TrialFits, Tensor]:
+        """A batch of landmarks, and the gray levels between them as a pen and a camera would have them (B, P)."""
+        dice, side, places = Sampler(self.generator, self.device), self.config.side, self._view.places
         guesses = self._guesses(dice)
-        warped = self._warped(guesses, int(dice.choice(len(self._pictures), 1)), dice)
-        pictures = warped.new_zeros(len(guesses), side * side).index_copy(1, places, warped).view(-1, side, side)
+        warped = self._warped(guesses, int(dice.choice(len(self._images), 1)), dice)
+        images = warped.new_zeros(len(guesses), side * side).index_copy(1, places, warped).view(-1, side, side)
         here = self._frame.expand(len(guesses), -1, -1)
-        spoilt = Spoiling(marked=self.config.marked)(pictures, here, dice)
+        spoilt = ImageAugmentation(marked=self.config.marked)(images, here, dice)
         return guesses, spoilt.flatten(1)[:, places]
 
-    def _guesses(self, dice: Dice) -> Guesses:
+    def _guesses(self, dice: Sampler) -> TrialFits:
         """Landmarks of fits, as many from every bin, and disturbed ones."""
         fitted = round(self.config.fitted * self.config.batch)
         drawn = torch.multinomial(self._share, fitted, replacement=True, generator=self.generator)
         face = dice.choice(len(self.faces), self.config.batch - fitted)
-        disturbed = Guesses.of(self.faces, face, disturb(self.pdm, self._params[face], dice))
-        return Guesses.concatenate([self.fits[drawn.to(self.device)], disturbed])
+        disturbed = TrialFits.of(self.faces, face, disturb(self.pdm, self._params[face], dice))
+        return TrialFits.concatenate([self.fits[drawn.to(self.device)], disturbed])
 
-    def _warped(self, guesses: Guesses, level: int, dice: Dice) -> Tensor:
-        """Grey levels between the landmarks in pictures of a sharpness, half of them mirrored; (B, P)."""
+    def _warped(self, guesses: TrialFits, level: int, dice: Sampler) -> Tensor:
+        """Gray levels between the landmarks in images of a sharpness, half of them mirrored; (B, P)."""
         landmarks = in_halved(guesses.landmarks, level)
         mirrored = dice.chance(0.5, len(guesses))[:, None, None]
         landmarks = torch.where(mirrored, landmarks[:, self._mirror], landmarks)
-        return grey_between(self._view, self._pictures[level].rows(guesses.face), landmarks)
+        return gray_between(self._view, self._images[level].rows(guesses.face), landmarks)
 
 
 def train_validator(
@@ -208,7 +208,7 @@ def fingerprint(model: LandmarkModel) -> str:
     return digest.hexdigest()[:12]
 
 
-def _fits(model: LandmarkModel, faces: FaceCrops, seed: int, path: Path, given: str, report: Report) -> Guesses:
+def _fits(model: LandmarkModel, faces: FaceCrops, seed: int, path: Path, given: str, report: Report) -> TrialFits:
     """Fits of the faces, from their checkpoint where there is one."""
     task = f"{seed} {given}"
     state = load_checkpoint(path, task)
@@ -217,7 +217,7 @@ def _fits(model: LandmarkModel, faces: FaceCrops, seed: int, path: Path, given: 
         fits = fits_from_everywhere(model, faces, seed, lambda n, failed: report(path.stem, n, kinds, failed))
         state = vars(fits)
         save_checkpoint(path, task, state)
-    return Guesses(**{name: value.to(faces.grey.device) for name, value in state.items()})
+    return TrialFits(**{name: value.to(faces.gray.device) for name, value in state.items()})
 
 
 def _even_share(place: Tensor, bins: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""How well certainty tells fits that succeeded from fits that failed."""
+"""How well confidence tells fits that succeeded from fits that failed."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,22 +27,22 @@ class Separation:
     failed_passed: float  # share of the failed ones
 
 
-def separation(certainty: Tensor, errors: Tensor, limit: float = FAILED) -> Separation:
-    """How well certainties (B,) separate errors (B,) below a limit from the others, at the runtime's boundary."""
-    good, passed = errors < limit, is_face(certainty)
+def separation(confidence: Tensor, errors: Tensor, limit: float = FAILED) -> Separation:
+    """How well confidences (B,) separate errors (B,) below a limit from the others, at the runtime's boundary."""
+    good, passed = errors < limit, is_face(confidence)
     return Separation(
         fits=len(errors),
         failed=_share(~good),
-        area=roc_area(certainty, good),
+        area=roc_area(confidence, good),
         accuracy=_share(passed == good),
         good_passed=_share(passed[good]),
         failed_passed=_share(passed[~good]),
     )
 
 
-def roc_area(certainty: Tensor, good: Tensor) -> float:
+def roc_area(confidence: Tensor, good: Tensor) -> float:
     """How often one of the good is more certain than one of the others, ties counted half; NaN where there are none."""
-    levels, level = certainty.unique(return_inverse=True)
+    levels, level = confidence.unique(return_inverse=True)
     of_good = level[good].bincount(minlength=len(levels)).double()
     of_others = level[~good].bincount(minlength=len(levels)).double()
     less_certain = of_others.cumsum(0) - of_others / 2
@@ -71,14 +71,14 @@ def judge_validator(
         By kind of start, and for ``"all"`` together.
     """
     detector, generator = LandmarkDetector(model, "exact", build_validator(record)), torch.Generator().manual_seed(seed)
-    judged, certainties, errors = {}, [], []
+    judged, confidences, errors = {}, [], []
     for name, begin in {**STARTS, "half faces": half_faces}.items():
-        landmarks, certainty = find_from(detector, faces, begin, generator)
-        certainties.append(certainty)
+        landmarks, confidence = find_from(detector, faces, begin, generator)
+        confidences.append(confidence)
         errors.append(face_errors(landmarks, faces.landmarks))
-        judged[name] = separation(certainty, errors[-1], limit)
+        judged[name] = separation(confidence, errors[-1], limit)
         report(name, judged[name])
-    judged["all"] = separation(torch.cat(certainties), torch.cat(errors), limit)
+    judged["all"] = separation(torch.cat(confidences), torch.cat(errors), limit)
     report("all", judged["all"])
     return judged
 

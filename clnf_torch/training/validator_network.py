@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clnf_torch.detection.validator import certainty_of, is_face
+from clnf_torch.detection.validator import confidence_of, is_face
 
 
 def passing_bins(bins: int) -> int:
     """How many of C bins the runtime takes for faces."""
-    return int(is_face(certainty_of(torch.eye(bins))).sum())
+    return int(is_face(confidence_of(torch.eye(bins))).sum())
 
 
 def places_of(errors: Tensor, bins: int, passing: float) -> Tensor:
@@ -43,20 +43,20 @@ def targets(errors: Tensor, bins: int, passing: float, softness: float) -> Tenso
 
 
 KERNEL = 3  # side of the filters but the first
-FIRST = 5  # side of the first filters, which see the picture itself
+FIRST = 5  # side of the first filters, which see the image itself
 
 
 def make_network(side: int, widths: Sequence[int], hidden: int, bins: int) -> nn.Sequential:
     """A network of random weights.
 
     Args:
-        side: Of the pictures that it looks at, pixels.
+        side: Of the images that it looks at, pixels.
         widths: Channels after each convolution; all but the last are halved in size afterwards.
         hidden: Width of the layer before the scores.
         bins: Number of scores C.
 
     Returns:
-        Maps pictures (B, 1, side, side) to scores (B, C).
+        Maps images (B, 1, side, side) to scores (B, C).
     """
     layers: list[nn.Module] = []
     for number, (before, after) in enumerate(zip((1, *widths), widths, strict=False)):
@@ -67,7 +67,7 @@ def make_network(side: int, widths: Sequence[int], hidden: int, bins: int) -> nn
             layers.append(nn.MaxPool2d(2, 2, ceil_mode=True))
             side = (side + 1) // 2
     if side < 1:
-        raise ValueError(f"{len(widths)} convolutions leave nothing of the pictures; make them larger")
+        raise ValueError(f"{len(widths)} convolutions leave nothing of the images; make them larger")
     layers += [nn.Flatten(), nn.Linear(widths[-1] * side * side, hidden), nn.ReLU(), nn.Linear(hidden, bins)]
     return nn.Sequential(*layers)
 

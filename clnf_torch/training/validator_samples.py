@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from clnf_torch.detection.validator import ViewValidator
-from clnf_torch.fitting.images import Pictures
-from clnf_torch.geometry.boxes import extent_boxes
+from clnf_torch.fitting.images import ImageBatch
+from clnf_torch.geometry.boxes import box_around
 from clnf_torch.geometry.warp import WarpTable
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import EXACT
 from clnf_torch.models.pdm import PDM, ShapeParams
 from clnf_torch.pipeline import LandmarkDetector
-from clnf_torch.training.augmentation.random import Dice
+from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.boxes import perturb_boxes
 from clnf_torch.training.data.crops import FaceCrops, halved
 from clnf_torch.training.metrics import FAILED, face_errors
@@ -28,8 +28,8 @@ def make_view(table: dict[str, Tensor], side: int, network: nn.Module) -> ViewVa
 
     Args:
         table: From `make_warp_table`.
-        side: Height and width of the pictures that the network looks at, pixels.
-        network: Maps pictures (B, 1, side, side) to scores (B, C).
+        side: Height and width of the images that the network looks at, pixels.
+        network: Maps images (B, 1, side, side) to scores (B, C).
     """
     places = table["pixels"]
     column_row = torch.stack((places % side, places // side), -1)
@@ -43,27 +43,27 @@ def make_view(table: dict[str, Tensor], side: int, network: nn.Module) -> ViewVa
     return ViewValidator(warp, places, (side, side), torch.zeros(len(places)), torch.ones(len(places)), network)
 
 
-def set_statistics(view: ViewValidator, pictures: Pictures, shapes: Sequence[Tensor]) -> None:
+def set_statistics(view: ViewValidator, images: ImageBatch, shapes: Sequence[Tensor]) -> None:
     """Gives a view the mean and deviation of every pixel between landmarks (B, N, 2), of each of some shapes."""
-    pixels = view.normalise(torch.cat([grey_between(view, pictures, landmarks) for landmarks in shapes]))
+    pixels = view.normalise(torch.cat([gray_between(view, images, landmarks) for landmarks in shapes]))
     view.mean, view.deviation = pixels.mean(0), pixels.std(0).clamp(min=LEAST_DEVIATION)
 
 
-def grey_between(view: ViewValidator, pictures: Pictures, landmarks: Tensor) -> Tensor:
-    """What the runtime sees between landmarks (B, N, 2) in the pictures of B faces; shape (B, P)."""
-    return view.warp(pictures, landmarks, landmarks.new_zeros(len(landmarks), 2), EXACT)
+def gray_between(view: ViewValidator, images: ImageBatch, landmarks: Tensor) -> Tensor:
+    """What the runtime sees between landmarks (B, N, 2) in the images of B faces; shape (B, P)."""
+    return view.warp(images, landmarks, landmarks.new_zeros(len(landmarks), 2), EXACT)
 
 
-def in_sharpnesses(grey: Tensor, levels: int) -> list[Pictures]:
-    """Pictures (F, S, S), uint8, in so many sharpnesses, one face in each."""
-    face = torch.arange(len(grey), device=grey.device)
-    return [Pictures(size, face) for size in halved(grey, levels)]
+def in_sharpnesses(gray: Tensor, levels: int) -> list[ImageBatch]:
+    """Images (F, S, S), uint8, in so many sharpnesses, one face in each."""
+    face = torch.arange(len(gray), device=gray.device)
+    return [ImageBatch(size, face) for size in halved(gray, levels)]
 
 
 LOST = 0.2  # share of the faces that end anywhere, at any angle and of any size
 
 
-def disturb(pdm: PDM, params: ShapeParams, dice: Dice) -> Tensor:
+def disturb(pdm: PDM, params: ShapeParams, dice: Sampler) -> Tensor:
     """Landmarks of faces whose pose and shape have been changed a little, much, or beyond all measure.
 
     Args:
@@ -100,7 +100,7 @@ FITS = 64  # at a time
 
 
 @dataclass(frozen=True)
-class Guesses:
+class TrialFits:
     """Landmarks that somebody believes in."""
 
     face: Tensor  # (K,) int64: row of the face that they are meant for
@@ -111,17 +111,17 @@ class Guesses:
         """Number of guesses K."""
         return len(self.face)
 
-    def __getitem__(self, rows: Tensor) -> "Guesses":
+    def __getitem__(self, rows: Tensor) -> "TrialFits":
         """The guesses of these rows."""
-        return Guesses(self.face[rows], self.landmarks[rows], self.error[rows])
+        return TrialFits(self.face[rows], self.landmarks[rows], self.error[rows])
 
     @classmethod
-    def of(cls, faces: FaceCrops, face: Tensor, landmarks: Tensor) -> "Guesses":
+    def of(cls, faces: FaceCrops, face: Tensor, landmarks: Tensor) -> "TrialFits":
         """Landmarks (K, N, 2) for faces (K,), with their errors."""
         return cls(face, landmarks, face_errors(landmarks, faces.landmarks[face].to(landmarks)))
 
     @classmethod
-    def concatenate(cls, parts: list["Guesses"]) -> "Guesses":
+    def concatenate(cls, parts: list["TrialFits"]) -> "TrialFits":
         """The rows of several records, one after the other."""
         face, landmarks, error = zip(*((part.face, part.landmarks, part.error) for part in parts), strict=True)
         return cls(torch.cat(face), torch.cat(landmarks), torch.cat(error))
@@ -131,27 +131,27 @@ class Guesses:
 class Start:
     """What fits of F faces begin with."""
 
-    pictures: Tensor  # (F, S, S) uint8
+    images: Tensor  # (F, S, S) uint8
     boxes: Tensor  # (F, 4) x, y, width, height, pixels
-    upside_down: bool = False  # the pictures are the crops after half a turn
+    upside_down: bool = False  # the images are the crops after half a turn
 
 
 def usual_boxes(faces: FaceCrops, generator: torch.Generator) -> Start:
     """Boxes near where face detectors see the faces."""
-    return Start(faces.grey, perturb_boxes(faces.landmarks, generator))
+    return Start(faces.gray, perturb_boxes(faces.landmarks, generator))
 
 
 def displaced_boxes(faces: FaceCrops, generator: torch.Generator) -> Start:
     """Boxes that are too large, too small, or half beside the faces."""
-    return Start(faces.grey, perturb_boxes(faces.landmarks, generator, size=0.3, center=0.25))
+    return Start(faces.gray, perturb_boxes(faces.landmarks, generator, size=0.3, center=0.25))
 
 
 def boxes_anywhere(faces: FaceCrops, generator: torch.Generator) -> Start:
     """Boxes of any size, anywhere: mostly around what is no face."""
-    dice, count = Dice(generator, faces.landmarks.device), len(faces)
-    size = extent_boxes(faces.landmarks)[:, 2:] * dice.ratio(0.3, 1.5, count, 1)
-    middle = dice.uniform(0, 1, count, 2) * faces.landmarks.new_tensor(faces.grey.shape[:0:-1])
-    return Start(faces.grey, torch.cat((middle - size / 2, size), 1))
+    dice, count = Sampler(generator, faces.landmarks.device), len(faces)
+    size = box_around(faces.landmarks)[:, 2:] * dice.ratio(0.3, 1.5, count, 1)
+    middle = dice.uniform(0, 1, count, 2) * faces.landmarks.new_tensor(faces.gray.shape[:0:-1])
+    return Start(faces.gray, torch.cat((middle - size / 2, size), 1))
 
 
 def half_faces(faces: FaceCrops, generator: torch.Generator) -> Start:
@@ -161,7 +161,7 @@ def half_faces(faces: FaceCrops, generator: torch.Generator) -> Start:
 
 def upside_down(faces: FaceCrops, generator: torch.Generator) -> Start:
     """Usual boxes in crops after half a turn."""
-    return Start(faces.grey.flip(-2, -1), perturb_boxes(_turned(faces, faces.landmarks), generator), upside_down=True)
+    return Start(faces.gray.flip(-2, -1), perturb_boxes(_turned(faces, faces.landmarks), generator), upside_down=True)
 
 
 STARTS = {
@@ -174,19 +174,19 @@ STARTS = {
 
 def halve(faces: FaceCrops, generator: torch.Generator) -> FaceCrops:
     """The faces, each black to the left or to the right of some line through it."""
-    dice, count = Dice(generator, faces.landmarks.device), len(faces)
-    box = extent_boxes(faces.landmarks)
+    dice, count = Sampler(generator, faces.landmarks.device), len(faces)
+    box = box_around(faces.landmarks)
     line = box[:, 0] + dice.uniform(0.25, 0.75, count) * box[:, 2]
-    column = torch.arange(faces.grey.shape[-1], device=faces.grey.device)
+    column = torch.arange(faces.gray.shape[-1], device=faces.gray.device)
     black = (column < line[:, None]) == dice.chance(0.5, count, 1)
-    return FaceCrops(grey=faces.grey.masked_fill(black[:, None], 0), landmarks=faces.landmarks)
+    return FaceCrops(gray=faces.gray.masked_fill(black[:, None], 0), landmarks=faces.landmarks)
 
 
 def with_half_faces(faces: FaceCrops, seed: int) -> FaceCrops:
     """The faces, and every second of them once more as a half face."""
     halves = halve(faces[::2], torch.Generator().manual_seed(seed))
     return FaceCrops(
-        grey=torch.cat((faces.grey, halves.grey)), landmarks=torch.cat((faces.landmarks, halves.landmarks))
+        gray=torch.cat((faces.gray, halves.gray)), landmarks=torch.cat((faces.landmarks, halves.landmarks))
     )
 
 
@@ -201,26 +201,26 @@ def find_from(
     Args:
         detector: The detector.
         faces: F annotated faces.
-        begin: Gives pictures and boxes; one of `STARTS`.
+        begin: Gives images and boxes; one of `STARTS`.
         generator: Decides about them.
 
     Returns:
-        Landmarks in pixels of the crops, NaN where the fit failed, shape (F, N, 2), and certainties, shape (F,).
+        Landmarks in pixels of the crops, NaN where the fit failed, shape (F, N, 2), and confidences, shape (F,).
     """
-    landmarks, certainty = [], []
+    landmarks, confidence = [], []
     with torch.inference_mode():
-        for rows in torch.arange(len(faces), device=faces.grey.device).split(FITS):
+        for rows in torch.arange(len(faces), device=faces.gray.device).split(FITS):
             start = begin(faces[rows], generator)
-            found = detector.fit(start.pictures, start.boxes)
+            found = detector.fit(start.images, start.boxes)
             shape = found.landmarks.float()
             landmarks.append(_turned(faces, shape) if start.upside_down else shape)
-            certainty.append(found.certainty)
-    return torch.cat(landmarks), torch.cat(certainty)
+            confidence.append(found.confidence)
+    return torch.cat(landmarks), torch.cat(confidence)
 
 
 def fits_from_everywhere(
     model: LandmarkModel, faces: FaceCrops, seed: int, report: Callable[[int, float], None] = lambda *_: None
-) -> Guesses:
+) -> TrialFits:
     """What fits of a model make of faces from every kind of start, without those that failed of themselves.
 
     Args:
@@ -234,11 +234,11 @@ def fits_from_everywhere(
     for number, begin in enumerate(STARTS.values()):
         landmarks, _ = find_from(detector, faces, begin, generator)
         sound = landmarks.isfinite().flatten(1).all(-1).nonzero().squeeze(-1)
-        parts.append(Guesses.of(faces, sound, landmarks[sound]))
+        parts.append(TrialFits.of(faces, sound, landmarks[sound]))
         report(number + 1, float((parts[-1].error > FAILED).float().mean()))
-    return Guesses.concatenate(parts)
+    return TrialFits.concatenate(parts)
 
 
 def _turned(faces: FaceCrops, landmarks: Tensor) -> Tensor:
     """Landmarks (F, N, 2) where they lie after the crops have been turned by half a turn; twice it does nothing."""
-    return landmarks.new_tensor(faces.grey.shape[:0:-1]) - 1 - landmarks
+    return landmarks.new_tensor(faces.gray.shape[:0:-1]) - 1 - landmarks

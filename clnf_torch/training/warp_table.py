@@ -36,7 +36,7 @@ def make_warp_table(shape: Tensor, side: int) -> dict[str, Tensor]:
 
     Args:
         shape: The shape in the frame of reference (x, y), in any unit, shape (N, 2). Its longer extent fills the side.
-        side: Height and width of the picture that the network looks at, pixels.
+        side: Height and width of the image that the network looks at, pixels.
 
     Returns:
         ``triangles``, ``alpha``, ``beta``, ``origin``, ``pixels`` and ``triangle``; see converters/README.md.
@@ -60,7 +60,7 @@ def make_warp_table(shape: Tensor, side: int) -> dict[str, Tensor]:
 
 
 def frame_landmarks(shape: Tensor, side: int) -> Tensor:
-    """Where a shape (N, 2) lies in the picture that the network looks at, in its middle, float64, shape (N, 2)."""
+    """Where a shape (N, 2) lies in the image that the network looks at, in its middle, float64, shape (N, 2)."""
     shape = shape.detach().double()
     low, high = shape.amin(0), shape.amax(0)
     return (shape - (low + high) / 2) * ((side - 1) / (high - low).amax()) + (side - 1) / 2

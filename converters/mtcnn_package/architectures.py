@@ -70,7 +70,7 @@ def array_shapes(network: Architecture) -> list[Shape]:
 def network_layers(network: Architecture, arrays: Sequence[FloatArray]) -> list[Layer]:
     """The layers of a bundle.
 
-    The package keeps pictures as (row, column, channel), and flattens maps column by column, all channels of a place
+    The package keeps images as (row, column, channel), and flattens maps column by column, all channels of a place
     together; a bundle has the channels first and flattens channel by channel and row by row. Both cut the last windows
     of a pooling at the right and lower border.
 

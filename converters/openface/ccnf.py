@@ -15,7 +15,7 @@ from clnf_torch.converters.openface.text import require_file
 from clnf_torch.converters.openface.views import Views, fit_into, read_views, require_little_padding
 
 MARKER, NEURON_MARKER = 5, 2  # begin every expert and every neuron
-RAW = 0  # the type of neurons that look at grey levels
+RAW = 0  # the type of neurons that look at gray levels
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -93,7 +93,7 @@ def _read_neuron(reader: BinaryReader, name: str, numbers: NDArray[np.float64], 
     place = reader.place
     marker, kind = reader.take("2i", f"marker ({NEURON_MARKER}) and type of {name}")
     if marker != NEURON_MARKER or kind != RAW:
-        expected = f"marker {NEURON_MARKER} and type {RAW} (grey levels) of {name}"
+        expected = f"marker {NEURON_MARKER} and type {RAW} (gray levels) of {name}"
         raise ConversionError(place, expected=expected, found=f"{marker} and {kind}")
     numbers[:] = _read_finite(reader, 3, f"gain, bias and alpha of {name}")
     matrix = reader.matrix(f"the weights of {name}")

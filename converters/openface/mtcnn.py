@@ -80,6 +80,6 @@ def _read_file(path: Path, name: str) -> list[Layer]:
 
 
 def _slides(layers: list[Layer], shape: Shape) -> bool:
-    """Whether a network can slide over a picture two pixels at a time, and sees ``SIDES["PNet"]`` of them at once."""
+    """Whether a network can slide over an image two pixels at a time, and sees ``SIDES["PNet"]`` of them at once."""
     strides = [stride for layer in layers if layer["kind"] == "max_pool" for stride in layer["stride"]]
     return len(shape) == 3 and shape[0] >= ANSWERS and shape[1:] == (1, 1) and [s for s in strides if s > 1] == [2, 2]

@@ -228,7 +228,7 @@ def _record(file: SvrFile, half: bool) -> dict[str, Any]:
 def _normalise(match: Match) -> tuple[NDArray[np.float64], float]:
     """The template (S * S,), pixels row by row, minus its mean, divided by its length; and the bias.
 
-    OpenFace: the file's matrices are transposed, their rows are columns of the picture.
+    OpenFace: the file's matrices are transposed, their rows are columns of the image.
     """
     template = match.weights.astype(np.float64).T.reshape(-1)
     template = template - template.mean()

@@ -1,7 +1,7 @@
 """The landmark validator (``validator_cnn*.txt``, binary in spite of its name).
 
-For each orientation of the head it has a piecewise affine warp to a small picture, the mean and deviation of such
-pictures, and a network that looks at them.
+For each orientation of the head it has a piecewise affine warp to a small image, the mean and deviation of such
+images, and a network that looks at them.
 """
 
 from pathlib import Path
@@ -36,12 +36,12 @@ def read_warp_table(
     Args:
         reader: The file, at the number of pixels.
         points: Number of landmarks N.
-        size: Height and width of the warped picture.
+        size: Height and width of the warped image.
         count: Number of pixels P that it must have.
 
     Returns:
         ``triangles`` (T, 3) int64, ``alpha`` and ``beta`` (T, 3) float64, ``origin`` (2,) float64: where column 0 and
-        row 0 lie in the frame of reference, ``pixels`` (P,) int64: places in the picture in row-major order, and
+        row 0 lie in the frame of reference, ``pixels`` (P,) int64: places in the image in row-major order, and
         ``triangle`` (P,) int64; and where each of these pixels is in the file's column-major order, (P,).
 
     Raises:
@@ -52,7 +52,7 @@ def read_warp_table(
     """
     place = reader.place
     if (found := reader.take("i", "the number of pixels (int32)")) != count:
-        raise ConversionError(place, expected=f"{count} pixels, as the mean picture has", found=str(found))
+        raise ConversionError(place, expected=f"{count} pixels, as the mean image has", found=str(found))
     origin = _read_origin(reader)
     corners = _read_corners(reader, points)
     triangles = _read_integers(reader, "the triangles", (None, 3), (0, points - 1))
@@ -153,7 +153,7 @@ def _require_inside(
         raise ConversionError(place, expected=expected, found=found, remedy=OTHER_WARP)
 
 
-SIZE = (60, 60)  # height and width of the pictures that OpenFace's networks look at
+SIZE = (60, 60)  # height and width of the images that OpenFace's networks look at
 CNN = 3
 OLDER_TYPES = "OpenFace 2.2 refuses the older types too; use validator_cnn.txt or validator_cnn_68.txt"
 WHAT = "a landmark validator"
@@ -165,7 +165,7 @@ def convert_validator(path: Path, points: int, size: tuple[int, int] = SIZE) -> 
     Args:
         path: The file.
         points: Number of landmarks N of the PDM.
-        size: Height H and width W of its pictures.
+        size: Height H and width W of its images.
 
     Returns:
         ``kind`` "cnn", ``size`` [H, W], ``orientations`` (V, 3) float64 in radians, and ``views``, one record for each
@@ -218,7 +218,7 @@ def _read_orientations(reader: BinaryReader) -> NDArray[np.float64]:
 
 def _read_view(reader: BinaryReader, points: int, size: tuple[int, int]) -> dict[str, Any]:
     """What belongs to one orientation, its pixels in row-major order."""
-    mean = _read_pixels(reader, "the mean picture", -FLOAT32_MAX)
+    mean = _read_pixels(reader, "the mean image", -FLOAT32_MAX)
     deviation = _read_pixels(reader, "the standard deviations", FLOAT32_MIN, len(mean))
     place = reader.place
     layers, shape = read_network(reader, VALIDATOR, (1, *size))
@@ -226,8 +226,8 @@ def _read_view(reader: BinaryReader, points: int, size: tuple[int, int]) -> dict
         found = " x ".join(map(str, shape))
         raise ConversionError(place, expected="a network that ends in a list of scores", found=f"maps of {found}")
     table, order = read_warp_table(reader, points, size, len(mean))
-    pictures = {"mean": torch.from_numpy(mean[order]), "deviation": torch.from_numpy(deviation[order])}
-    return {**table, **pictures, "layers": layers}
+    images = {"mean": torch.from_numpy(mean[order]), "deviation": torch.from_numpy(deviation[order])}
+    return {**table, **images, "layers": layers}
 
 
 def _read_pixels(reader: BinaryReader, what: str, least: float, count: int | None = None) -> NDArray[np.float32]:

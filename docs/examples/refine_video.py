@@ -14,7 +14,7 @@ import cv2
 import torch
 
 import clnf_torch
-from clnf_torch.quality import RefinementStatistics
+from clnf_torch.quality import RepairStatistics
 from clnf_torch.quality.repair import neighbours
 
 BATCH = 16  # frames that are worked on together
@@ -51,16 +51,16 @@ def read_frames(path: Path):
         yield torch.stack(frames)
 
 
-def main(video: Path, table: Path, out: Path, model: Path | None = None) -> RefinementStatistics:
+def main(video: Path, table: Path, out: Path, model: Path | None = None) -> RepairStatistics:
     """Refines a table of landmarks batch by batch, and prints what became of them."""
     detector = clnf_torch.load(model, "cuda" if torch.cuda.is_available() else "cpu")
     frame, landmarks = read_table(table)
     previous, following = neighbours(landmarks, frame)  # of one face; several need their identity too
     refined, refitted = landmarks.clone(), torch.zeros(len(frame), dtype=torch.bool)
-    total, first = RefinementStatistics(), 1
+    total, first = RepairStatistics(), 1
     for frames in read_frames(video):
         rows = ((frame >= first) & (frame < first + len(frames))).nonzero().squeeze(1)
-        done = clnf_torch.refine_landmarks(
+        done = clnf_torch.repair_landmarks(
             detector,
             frames,
             landmarks[rows],

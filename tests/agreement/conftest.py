@@ -1,4 +1,4 @@
-"""Golden files, converted models and pictures for the agreement tests, and the table of what was measured."""
+"""Golden files, converted models and images for the agreement tests, and the table of what was measured."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ def found(fit: Fit, golden: Callable, detector: Callable, dtype: torch.dtype) ->
 
 
 @pytest.fixture(scope="session")
-def picture(golden_dir: Path, request: pytest.FixtureRequest) -> Callable[[str], Tensor]:
-    """Pictures by name, grey, uint8, shape (1, H, W)."""
+def read_image(golden_dir: Path, request: pytest.FixtureRequest) -> Callable[[str], Tensor]:
+    """Images by name, gray, uint8, shape (1, H, W)."""
 
     @cache
     def read(name: str) -> Tensor:
         folder = golden_dir / "free_model" if name == "image" else request.getfixturevalue("shared") / "images"
-        grey = cv2.cvtColor(cv2.imread(str(folder / f"{name}.png")), cv2.COLOR_BGR2GRAY)
-        return torch.from_numpy(grey)[None]
+        gray = cv2.cvtColor(cv2.imread(str(folder / f"{name}.png")), cv2.COLOR_BGR2GRAY)
+        return torch.from_numpy(gray)[None]
 
     return read
 

@@ -17,7 +17,7 @@ class Fit(NamedTuple):
 
     file: str  # golden file
     model: str
-    picture: str
+    image: str
     preset: str
     multi_view: bool
 
@@ -27,16 +27,15 @@ FREE = [
     Fit("fit_weighted", "free", "image", "default", False),  # with weights from confidences and ten iterations
 ]
 FRONTAL = [
-    Fit(f"fit_cen_derived_{kind}_{picture}", "standin", picture, "default", False)
-    for kind, pictures in {
+    Fit(f"fit_cen_derived_{kind}_{image}", "standin", image, "default", False)
+    for kind, images in {
         "plain": ("lenna", "obama"),
         "default": ("astronaut", "biden", "breakingbad", "lenna", "obama", "obama2", "takeo"),
     }.items()
-    for picture in pictures
+    for image in images
 ]
 MULTI_VIEW = [
-    Fit(f"fit_cen_derived_multiview_{picture}", "standin", picture, "default", True)
-    for picture in ("breakingbad", "lenna")
+    Fit(f"fit_cen_derived_multiview_{image}", "standin", image, "default", True) for image in ("breakingbad", "lenna")
 ]
 WILD = Fit("fit_cen_derived_wild_obama2", "standin", "obama2", "wild", True)
 CHAOTIC = Fit("fit_cen_derived_wild_breakingbad", "standin", "breakingbad", "wild", True)  # see test_chaos.py
@@ -82,11 +81,11 @@ def last_view(golden: Golden) -> int:
     return int([trace for trace in traces(golden) if trace.prefix.startswith(kept)][-1].number("view_id"))
 
 
-def run(detector: LandmarkDetector, golden: Golden, picture: Tensor) -> FitResult:
+def run(detector: LandmarkDetector, golden: Golden, image: Tensor) -> FitResult:
     """Our fit of the whole face alone from OpenFace's box with OpenFace's settings."""
     config = config_of(golden)
     with torch.inference_mode():
-        return detector.fit(picture, golden["bbox"], preset=config, parts=False, validate=False)
+        return detector.fit(image, golden["bbox"], preset=config, parts=False, validate=False)
 
 
 def distances(ours: Tensor, theirs: Tensor) -> Tensor:

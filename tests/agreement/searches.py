@@ -11,7 +11,7 @@ from torch import Tensor
 
 from clnf_torch import OPENFACE, PDM, LandmarkModel, ShapeParams
 from clnf_torch.fitting.config import ScaleConfig
-from clnf_torch.fitting.images import Pictures
+from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.mean_shift import EDGE
 from clnf_torch.fitting.nu_rlms import ResponseField
 from clnf_torch.models.patch_experts.base import PatchExperts
@@ -136,9 +136,9 @@ def positions_at(search: Search, params: ShapeParams) -> Tensor:
     return search.field().positions(search.pdm.landmarks(params))
 
 
-def answer(search: Search, picture: Tensor) -> ResponseField:
+def answer(search: Search, image: Tensor) -> ResponseField:
     """Our experts' responses around OpenFace's landmarks."""
     field, width = search.field(), search.window + search.experts.support - 1
-    pictures = Pictures(picture, torch.zeros(1, dtype=torch.int64))
-    areas = pictures.cut_areas(field.base, field.to_image, width, on_32nds=True)
+    images = ImageBatch(image, torch.zeros(1, dtype=torch.int64))
+    areas = images.cut_areas(field.base, field.to_image, width, on_32nds=True)
     return replace(field, responses=search.experts(areas, search.view, OPENFACE))

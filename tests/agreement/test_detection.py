@@ -19,16 +19,16 @@ UNSTABLE = fits_of("ccnf", "ccnf_parts", multiview=("breakingbad",))[0]  # see t
 MEAN, LARGEST, LARGEST_EYE = 0.1, 0.6, 1.0
 
 
-def detect(fit: Fit, values, detector, picture):
+def detect(fit: Fit, values, detector, read_image):
     """Our detection from OpenFace's box with its settings."""
     with torch.inference_mode():
-        return detector(fit.model).fit(picture(fit.picture), values["bbox"], preset=config_of(values))
+        return detector(fit.model).fit(read_image(fit.image), values["bbox"], preset=config_of(values))
 
 
 @each(FITS)
-def test_from_picture_to_landmarks(fit, golden, detector, picture, agree: Agreement):
+def test_from_image_to_landmarks(fit, golden, detector, read_image, agree: Agreement):
     values = golden(fit.file)
-    ours = detect(fit, values, detector, picture)
+    ours = detect(fit, values, detector, read_image)
     apart = distances(ours.landmarks, values.points("landmarks"))
     agree.holds(f"detection: mean distance, px ({fit.model})", apart.mean().item(), within=MEAN)
     agree.holds(f"detection: largest distance, px ({fit.model})", apart.max().item(), within=LARGEST)
@@ -41,11 +41,11 @@ def test_from_picture_to_landmarks(fit, golden, detector, picture, agree: Agreem
 
 
 @each([*FITS, UNSTABLE, CHAOTIC])
-def test_hypothesis_certainty_and_success(fit, golden, detector, picture):
+def test_hypothesis_confidence_and_success(fit, golden, detector, read_image):
     values = golden(fit.file)
-    ours = detect(fit, values, detector, picture)
+    ours = detect(fit, values, detector, read_image)
     assert ours.hypothesis.item() == values.number("chosen_hypothesis")
-    assert ours.certainty.item() == pytest.approx(values.number("detection_certainty"), abs=1e-6)
+    assert ours.confidence.item() == pytest.approx(values.number("detection_certainty"), abs=1e-6)
     assert ours.success.item() == values.number("success")
     parts = ("inner", "left_eye_28", "right_eye_28")
     assert list(ours.parts) == [name for name in parts if f"{name}/landmarks" in values]

@@ -14,7 +14,7 @@ from tests.agreement.photographs import FRONTAL, distances, run
 # cell (OpenFace's checkerboard) smooths them enough to change the outcome: biden ends in another view, 18 px away at
 # most, breakingbad 7 px.
 PLAIN = {"astronaut", "lenna", "obama", "obama2", "takeo"}
-FITS = [fit for fit in FRONTAL if fit.picture in PLAIN and "default" in fit.file]
+FITS = [fit for fit in FRONTAL if fit.image in PLAIN and "default" in fit.file]
 CONTINUOUS = replace(OPENFACE, name="continuous", sample_on_32nds=False, kernel_step=None)
 
 
@@ -22,9 +22,9 @@ CONTINUOUS = replace(OPENFACE, name="continuous", sample_on_32nds=False, kernel_
 @pytest.mark.parametrize(
     ("numerics", "mean", "largest"), [(CONTINUOUS, 0.25, 1.0), (EXACT, 1.0, 4.0)], ids=["continuous", "exact"]
 )
-@pytest.mark.parametrize("fit", FITS, ids=[fit.picture for fit in FITS])
-def test_lands_near_openface(golden, detector, picture, agree: Agreement, fit, numerics, mean, largest):
-    values, image, model = golden(fit.file), picture(fit.picture), detector(fit.model).model
+@pytest.mark.parametrize("fit", FITS, ids=[fit.image for fit in FITS])
+def test_lands_near_openface(golden, detector, read_image, agree: Agreement, fit, numerics, mean, largest):
+    values, image, model = golden(fit.file), read_image(fit.image), detector(fit.model).model
     theirs = run(detector(fit.model), values, image)
     ours = run(LandmarkDetector(model, numerics), values, image)
     apart = distances(ours.landmarks, theirs.landmarks)

@@ -17,7 +17,7 @@ from tests.agreement.photographs import Fit, config_of, distances, each, last_vi
 from tests.agreement.searches import answer, searches
 from tests.agreement.test_responses import at_every_scale, cases_at
 
-# File, model, picture, and the windows of the scales. 13 is a window without components of Sigma.
+# File, model, image, and the windows of the scales. 13 is a window without components of Sigma.
 RESPONSES = [
     ("response_ccnf_general_lenna", "ccnf", "lenna", (11, 9, 7)),
     ("response_ccnf_wild_obama2", "ccnf_wild", "obama2", (15, 13, 11, 11)),
@@ -48,12 +48,12 @@ def test_responses_to_stored_areas(case, numerics, agree: Agreement):
     assert not ours[~cases.visible].any()
 
 
-def fits_of(family: str, model: str, **pictures: tuple[str, ...]) -> list[Fit]:
+def fits_of(family: str, model: str, **images: tuple[str, ...]) -> list[Fit]:
     """The fits of a family by kind: "plain", "default" or "multiview"."""
     return [
-        Fit(f"fit_{family}_general_{kind}_{picture}", model, picture, "default", kind == "multiview")
-        for kind, names in pictures.items()
-        for picture in names
+        Fit(f"fit_{family}_general_{kind}_{image}", model, image, "default", kind == "multiview")
+        for kind, names in images.items()
+        for image in names
     ]
 
 
@@ -62,7 +62,7 @@ FITS = [
     *fits_of("ccnf", "ccnf", plain=("lenna", "obama"), default=FACES, multiview=("lenna",)),
     *fits_of("svr", "svr", default=("obama", "takeo")),
 ]
-# Its best hypothesis begins with areas on ties of the 1/32-pixel lattice, far out in a large picture where a float32 is
+# Its best hypothesis begins with areas on ties of the 1/32-pixel lattice, far out in a large image where a float32 is
 # good to 1e-4 px, and a reference pixel of the coarsest scale is 9 px wide.
 UNSTABLE = fits_of("ccnf", "ccnf", multiview=("breakingbad",))[0]
 # Pixels. Two builds of OpenFace differ by up to 0.16 px. We were up to 0.09 px from it, 0.004 px with SVR experts.
@@ -77,17 +77,17 @@ def test_presets_are_openfaces(fit, golden, detector):
 
 
 @each(FITS)
-def test_from_picture_to_landmarks(fit, golden, detector, picture, agree: Agreement):
-    compare(fit, golden(fit.file), detector(fit.model), picture(fit.picture), agree, (MEAN, LARGEST), fit.model)
+def test_from_image_to_landmarks(fit, golden, detector, read_image, agree: Agreement):
+    compare(fit, golden(fit.file), detector(fit.model), read_image(fit.image), agree, (MEAN, LARGEST), fit.model)
 
 
 @pytest.mark.parametrize(("dtype", "within"), [(torch.float64, (MEAN, LARGEST)), (torch.float32, (0.3, 1.5))])
-def test_a_face_on_ties_of_the_lattice(golden, detector, picture, agree: Agreement, dtype, within):
+def test_a_face_on_ties_of_the_lattice(golden, detector, read_image, agree: Agreement, dtype, within):
     values = golden(UNSTABLE.file).to(dtype)
-    compare(UNSTABLE, values, detector("ccnf", dtype), picture(UNSTABLE.picture), agree, within, f"ties, {dtype}")
+    compare(UNSTABLE, values, detector("ccnf", dtype), read_image(UNSTABLE.image), agree, within, f"ties, {dtype}")
 
 
-def test_the_same_face_where_openface_saw_it(golden, detector, picture, agree: Agreement):
+def test_the_same_face_where_openface_saw_it(golden, detector, read_image, agree: Agreement):
     values = golden(UNSTABLE.file)
     kept = f"hyp{int(values.number('chosen_hypothesis'))}/"
     for search in searches(values, detector("ccnf").model):
@@ -95,7 +95,7 @@ def test_the_same_face_where_openface_saw_it(golden, detector, picture, agree: A
             ours = nu_rlms(
                 search.pdm,
                 search.start,
-                answer(search, picture(UNSTABLE.picture)),
+                answer(search, read_image(UNSTABLE.image)),
                 search.config(5),
                 rigid=search.rigid,
                 kernel_step=0.1,
@@ -104,9 +104,9 @@ def test_the_same_face_where_openface_saw_it(golden, detector, picture, agree: A
             agree.holds("ties: one search at OpenFace's areas, px", apart.max().item(), within=0.02, note=search.name)
 
 
-def compare(fit: Fit, values: Golden, detector, picture, agree: Agreement, within: tuple[float, float], name: str):
+def compare(fit: Fit, values: Golden, detector, image, agree: Agreement, within: tuple[float, float], name: str):
     """A whole fit against what OpenFace has before parts and validation."""
-    result, kept = run(detector, values, picture), winner(values)
+    result, kept = run(detector, values, image), winner(values)
     apart = distances(result.landmarks, kept.points("landmarks_after_fit"))
     assert result.view.item() == last_view(values)
     assert result.hypothesis.item() == values.number("chosen_hypothesis")

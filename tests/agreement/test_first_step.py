@@ -66,11 +66,11 @@ def test_first_mean_shift(found, agree: Agreement):
 
 @every_fit
 @in_float32
-def test_first_mean_shift_of_our_responses(found, fit, picture, agree: Agreement):
+def test_first_mean_shift_of_our_responses(found, fit, read_image, agree: Agreement):
     """Where no responses are stored; landmarks outside their windows and profile views are among them."""
     stage = "first step: mean shift of our responses, cells"
     for search in found:
-        responses = answer(search, picture(fit.picture)).responses
+        responses = answer(search, read_image(fit.image)).responses
         shift = mean_shift(responses, search.positions("0"), search.sigma, KERNEL_STEP)
         ours, theirs = shift * search.visible[..., None], search.steps.points("ms0_ref")
         agree.absolute(stage, ours, theirs, within=WITHIN_SHIFT_OF_OUR_RESPONSES, note=search.name)

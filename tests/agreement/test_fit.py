@@ -1,4 +1,4 @@
-"""Whole fits against OpenFace's: settings, starts, each scale from OpenFace's own state, from picture to landmarks."""
+"""Whole fits against OpenFace's: settings, starts, each scale from OpenFace's own state, from image to landmarks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from clnf_torch import OPENFACE, FitConfig, LandmarkModel, ShapeParams
 from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
 from clnf_torch.fitting.hypotheses import MULTI_VIEW as ROTATIONS
-from clnf_torch.fitting.images import Pictures
+from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_box
 from tests.agreement.golden import scale_index, traces
 from tests.agreement.measure import Agreement
@@ -31,7 +31,7 @@ from tests.agreement.photographs import (
 )  # fmt: skip
 
 FITS = [*FREE, *FRONTAL, *MULTI_VIEW, WILD]
-# Pixels. Pictures are read on a lattice and kernels centred on a grid, so the last bit of a float32 moves landmarks:
+# Pixels. Images are read on a lattice and kernels centred on a grid, so the last bit of a float32 moves landmarks:
 # two builds of OpenFace differ by up to 0.3 px with these experts, by 0.6 px with the wild preset. We were up to 0.3 px
 # from OpenFace (mean 0.045); another processor's rounding may lead elsewhere, but no further than:
 MEAN, LARGEST = 0.1, 0.6
@@ -57,7 +57,7 @@ def test_starts(fit, golden, detector, agree: Agreement):
 
 
 @each(FITS)
-def test_each_scale_from_openfaces_state(fit, golden, detector, picture, agree: Agreement):
+def test_each_scale_from_openfaces_state(fit, golden, detector, read_image, agree: Agreement):
     values, model = golden(fit.file), detector(fit.model).model
     found = defaultdict(list)
     for trace in traces(values):
@@ -65,25 +65,25 @@ def test_each_scale_from_openfaces_state(fit, golden, detector, picture, agree: 
     for scale, scale_traces in found.items():
         start = ShapeParams.concatenate([trace.params("global_in", "local_in") for trace in scale_traces])
         end = ShapeParams.concatenate([trace.params("global_nonrigid", "local_nonrigid") for trace in scale_traces])
-        ours = fit_scale(model, config_of(values), scale, picture(fit.picture), start)
+        ours = fit_scale(model, config_of(values), scale, read_image(fit.image), start)
         assert ours.view.tolist() == [int(trace.number("view_id")) for trace in scale_traces]
         apart = distances(model.pdm.landmarks(ours.params), model.pdm.landmarks(end))
         agree.holds("one scale: mean distance, px", apart.mean(-1).max().item(), within=MEAN)
         agree.holds("one scale: largest distance, px", apart.max().item(), within=LARGEST)
 
 
-def fit_scale(model: LandmarkModel, config: FitConfig, scale: int, picture, start: ShapeParams) -> FitState:
-    """One scale alone for faces in the same picture."""
+def fit_scale(model: LandmarkModel, config: FitConfig, scale: int, image, start: ShapeParams) -> FitState:
+    """One scale alone for faces in the same image."""
     windows = tuple(window if index == scale else 0 for index, window in enumerate(config.window_sizes))
     fitter = LandmarkFitter(model, replace(config, window_sizes=windows), OPENFACE)
-    pictures = Pictures(picture, torch.zeros(len(start), dtype=torch.int64))
-    return fitter.fit(pictures, FitState.at(start, model.pdm.num_landmarks), FaceOptions())
+    images = ImageBatch(image, torch.zeros(len(start), dtype=torch.int64))
+    return fitter.fit(images, FitState.at(start, model.pdm.num_landmarks), FaceOptions())
 
 
 @each(FITS)
-def test_from_picture_to_landmarks(fit, golden, detector, picture, agree: Agreement):
+def test_from_image_to_landmarks(fit, golden, detector, read_image, agree: Agreement):
     values = golden(fit.file)
-    result, kept = run(detector(fit.model), values, picture(fit.picture)), winner(values)
+    result, kept = run(detector(fit.model), values, read_image(fit.image)), winner(values)
     apart = distances(result.landmarks, kept.points("landmarks_after_fit"))
     agree.holds(f"whole fit: mean distance, px ({fit.preset})", apart.mean().item(), within=MEAN)
     agree.holds(f"whole fit: largest distance, px ({fit.preset})", apart.max().item(), within=LARGEST)

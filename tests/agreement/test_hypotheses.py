@@ -12,13 +12,13 @@ from torch import Tensor
 from clnf_torch import OPENFACE, LandmarkModel, ShapeParams
 from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
 from clnf_torch.fitting.hypotheses import MULTI_VIEW as ROTATIONS
-from clnf_torch.fitting.images import Pictures
+from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_box
 from tests.agreement.golden import Golden
 from tests.agreement.measure import Agreement
 from tests.agreement.photographs import MULTI_VIEW, config_of, distances, run, winner
 
-FIT = next(fit for fit in MULTI_VIEW if fit.picture == "breakingbad")  # no hypothesis ends the search early here
+FIT = next(fit for fit in MULTI_VIEW if fit.image == "breakingbad")  # no hypothesis ends the search early here
 FINALISTS = [10, 2, 4]  # in the order of their scores after the first scale
 # Log-likelihoods after a whole scale: a landmark that moves by 0.1 px changes them by about this much.
 WITHIN_LIKELIHOOD = 0.02
@@ -30,27 +30,27 @@ class Race(NamedTuple):
     golden: Golden
     model: LandmarkModel
     fitter: LandmarkFitter
-    picture: Tensor
+    image: Tensor
     states: FitState  # 11 rows
 
     def go_on(self, start: ShapeParams) -> FitState:
         """The other scales."""
         rest = self.fitter.after_first_scale()
-        return rest.fit(self.pictures(len(start)), FitState.at(start, self.model.pdm.num_landmarks), FaceOptions())
+        return rest.fit(self.images(len(start)), FitState.at(start, self.model.pdm.num_landmarks), FaceOptions())
 
-    def pictures(self, rows: int) -> Pictures:
-        """The picture for so many rows."""
-        return Pictures(self.picture, torch.zeros(rows, dtype=torch.int64))
+    def images(self, rows: int) -> ImageBatch:
+        """The image for so many rows."""
+        return ImageBatch(self.image, torch.zeros(rows, dtype=torch.int64))
 
 
 @pytest.fixture(scope="module")
-def race(golden, detector, picture) -> Race:
+def race(golden, detector, read_image) -> Race:
     values, model = golden(FIT.file), detector(FIT.model).model
     fitter = LandmarkFitter(model, config_of(values), OPENFACE)
     start = params_from_box(model.pdm, values["bbox"].expand(len(ROTATIONS), -1), torch.tensor(ROTATIONS))
     state = FitState.at(start, model.pdm.num_landmarks)
-    unfitted = Race(values, model, fitter, picture(FIT.picture), state)
-    states = fitter.first_scale().fit(unfitted.pictures(len(ROTATIONS)), state, FaceOptions())
+    unfitted = Race(values, model, fitter, read_image(FIT.image), state)
+    states = fitter.first_scale().fit(unfitted.images(len(ROTATIONS)), state, FaceOptions())
     return unfitted._replace(states=states)
 
 
@@ -101,7 +101,7 @@ def test_finalists_from_openfaces_state(race, agree: Agreement):
 
 
 def test_the_search_forgets_shapes_as_openface_does(race, detector):
-    result = run(detector(FIT.model), race.golden, race.picture)
+    result = run(detector(FIT.model), race.golden, race.image)
     params = race.states.params[torch.tensor(FINALISTS)]
     forgotten = torch.tensor([[False], [True], [True]])
     by_hand = race.go_on(replace(params, local=torch.where(forgotten, 0, params.local)))

@@ -36,11 +36,11 @@ def test_every_iteration(found, fit, agree: Agreement, record_property):
 
 @unmapped_fits
 @in_float32
-def test_every_iteration_until_a_kernel_is_in_doubt(found, fit, picture, agree: Agreement, record_property):
+def test_every_iteration_until_a_kernel_is_in_doubt(found, fit, read_image, agree: Agreement, record_property):
     """On our own responses: weighted fits, ten iterations, early ends and profile views are among them."""
     compared = 0
     for search in found:
-        for count, ours, theirs, doubts in follow(search, answer(search, picture(fit.picture))):
+        for count, ours, theirs, doubts in follow(search, answer(search, read_image(fit.image))):
             if doubts:
                 break
             note = f"{search.name} iteration {count}"

@@ -14,15 +14,15 @@ from torch import Tensor
 from clnf_torch.converters.openface.mtcnn import convert_mtcnn, find_mtcnn
 from clnf_torch.detection import MTCNN, nearest, widest
 from clnf_torch.detection.mtcnn import build_mtcnn
-from clnf_torch.detection.proposals import Pictures, propose, pyramid_scales
+from clnf_torch.detection.proposals import ImageBatch, propose, pyramid_scales
 from tests.agreement.golden import Golden
 from tests.agreement.measure import Agreement
 
-PICTURES = ("astronaut", "biden", "breakingbad", "lenna", "obama", "obama2", "takeo")
+IMAGES = ("astronaut", "biden", "breakingbad", "lenna", "obama", "obama2", "takeo")
 WITHIN_PIXELS = 1e-3  # of coordinates up to 2,000, whose float32 neighbours are 1e-4 apart; reached: 1.6e-4
 WITHIN_SCORE = 1e-5  # of probabilities; reached: 2e-6, the rounding of three convolutions
 
-each_picture = pytest.mark.parametrize("name", PICTURES)
+each_image = pytest.mark.parametrize("name", IMAGES)
 
 
 @pytest.fixture(scope="session")
@@ -56,17 +56,17 @@ def in_order(boxes: Tensor) -> Tensor:
     return torch.tensor(sorted(boxes.tolist()))
 
 
-@each_picture
+@each_image
 def test_every_stage(mtcnn, photograph, golden, agree: Agreement, name):
     """Whole-pixel boxes are the same ones in the same order; the last ones agree to the rounding of float32.
 
     Some scores are 3e-6 apart: processors that add up in another order may exchange such neighbours.
     """
-    expected, pictures = golden(f"mtcnn_{name}").below("mtcnn"), Pictures.of(photograph(name))
-    scales = pyramid_scales(pictures.height, pictures.width, mtcnn.config.min_face, mtcnn.config.factor)
+    expected, images = golden(f"mtcnn_{name}").below("mtcnn"), ImageBatch.of(photograph(name))
+    scales = pyramid_scales(images.height, images.width, mtcnn.config.min_face, mtcnn.config.factor)
     with torch.inference_mode():
-        proposed = propose(mtcnn.proposer, pictures, scales, mtcnn.config.thresholds[0], torch.float32)
-        refine, output, final = mtcnn.stages(proposed, pictures)
+        proposed = propose(mtcnn.proposer, images, scales, mtcnn.config.thresholds[0], torch.float32)
+        refine, output, final = mtcnn.stages(proposed, images)
     stages = {
         "pnet_boxes_after_scale_nms": (proposed, 0.0),
         "rnet_in": (refine, 0.0),
@@ -79,7 +79,7 @@ def test_every_stage(mtcnn, photograph, golden, agree: Agreement, name):
         agree.absolute(f"MTCNN: {key}, scores", found.score, score, within=WITHIN_SCORE, note=name)
 
 
-@each_picture
+@each_image
 def test_faces(mtcnn, photograph, golden, agree: Agreement, name):
     expected, faces = golden(f"mtcnn_{name}"), mtcnn.detect(photograph(name))
     agree.absolute("MTCNN: final boxes", faces.boxes, expected["boxes"][0], within=WITHIN_PIXELS, note=name)
@@ -87,7 +87,7 @@ def test_faces(mtcnn, photograph, golden, agree: Agreement, name):
     assert faces.frame.tolist() == [0] * len(faces.boxes)
 
 
-@each_picture
+@each_image
 def test_the_choice_of_one_face(mtcnn, photograph, golden, agree: Agreement, name):
     expected, faces = golden(f"mtcnn_{name}"), mtcnn.detect(photograph(name))
     single = widest(faces, 1)
@@ -104,17 +104,17 @@ def test_frames_of_a_batch_do_not_see_each_other(mtcnn, photograph):
     lenna, astronaut = photograph("lenna"), photograph("astronaut")
     together = mtcnn.detect(torch.cat((lenna, torch.zeros_like(lenna), astronaut, lenna)))
     assert together.frame.tolist() == [0, 2, 3]
-    for row, picture in enumerate((lenna, astronaut, lenna)):
-        alone = mtcnn.detect(picture)
+    for row, image in enumerate((lenna, astronaut, lenna)):
+        alone = mtcnn.detect(image)
         torch.testing.assert_close(together.boxes[row : row + 1], alone.boxes, rtol=0, atol=WITHIN_PIXELS)
         torch.testing.assert_close(together.confidence[row : row + 1], alone.confidence, rtol=0, atol=WITHIN_SCORE)
 
 
-def test_floating_point_and_grey_frames(mtcnn, photograph):
-    """The numbers count, not their type; a grey frame is its three equal channels."""
+def test_floating_point_and_gray_frames(mtcnn, photograph):
+    """The numbers count, not their type; a gray frame is its three equal channels."""
     lenna = photograph("lenna")
     torch.testing.assert_close(mtcnn.detect(lenna.float()).boxes, mtcnn.detect(lenna).boxes, rtol=0, atol=WITHIN_PIXELS)
-    grey = lenna[:, 1]
-    three = mtcnn.detect(grey[:, None].expand(-1, 3, -1, -1))
-    torch.testing.assert_close(mtcnn.detect(grey).boxes, three.boxes, rtol=0, atol=WITHIN_PIXELS)
+    gray = lenna[:, 1]
+    three = mtcnn.detect(gray[:, None].expand(-1, 3, -1, -1))
+    torch.testing.assert_close(mtcnn.detect(gray).boxes, three.boxes, rtol=0, atol=WITHIN_PIXELS)
     assert len(three.boxes) == 1

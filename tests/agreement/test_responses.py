@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from clnf_torch import EXACT, OPENFACE, ShapeParams
-from clnf_torch.fitting.images import Pictures
+from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.geometry.similarity import invert_similarity, similarity_between
 from clnf_torch.models.landmark_model import LandmarkModel
 from tests.agreement.golden import Golden, traces
 from tests.agreement.measure import Agreement
 
-# File, model, picture, and the windows of the scales; of fits the areas and sparse responses alone are stored.
+# File, model, image, and the windows of the scales; of fits the areas and sparse responses alone are stored.
 RESPONSES = [
     ("responses", "free", "image", (11, 9, 7, 5)),
     ("response_cen_derived_lenna", "standin", "lenna", (11, 9, 7, 5)),
@@ -28,7 +28,7 @@ FITS = [
     ("fit_cen_derived_plain_obama", "standin", "obama", (11, 9, 7, 5)),
 ]
 WITHIN_SIMILARITY = 2e-6  # float32 rounding, as for the shape model
-# Share of pixels off by more than 1e-3 grey levels. From OpenFace's landmarks and similarity every pixel is equal.
+# Share of pixels off by more than 1e-3 gray levels. From OpenFace's landmarks and similarity every pixel is equal.
 WITHIN_SHARE = 1e-4
 # From its parameters, over all scales of a file: positions that differ by the last bit of a float32 and lie on a tie of
 # the 1/32-pixel lattice take a row or a column of an area with them. Two builds of OpenFace differ in 0.1 to 0.3 %, we
@@ -89,7 +89,7 @@ def cases_at(golden: Golden, file: str, scale: int, window: int) -> Cases:
 
 
 def at_every_scale(files: list[tuple[str, str, str, tuple[int, ...]]]) -> list:
-    """Each file, model and picture with each scale and window."""
+    """Each file, model and image with each scale and window."""
     return [
         pytest.param((*names, scale, window), id=f"{names[0]}-{scale}")
         for *names, windows in files
@@ -98,16 +98,16 @@ def at_every_scale(files: list[tuple[str, str, str, tuple[int, ...]]]) -> list:
 
 
 @pytest.fixture(params=at_every_scale([*RESPONSES, *FITS]))
-def case(request: pytest.FixtureRequest, golden: Callable, detector: Callable, picture: Callable):
-    """Cases, model, picture and scale."""
+def case(request: pytest.FixtureRequest, golden: Callable, detector: Callable, read_image: Callable):
+    """Cases, model, image and scale."""
     file, model, image, scale, window = request.param
     cases = cases_at(golden(file), file, scale, window)
     assert cases.sparse.shape[-1] == window
-    return cases, detector(model).model, picture(image), scale
+    return cases, detector(model).model, read_image(image), scale
 
 
 def reference_frame(model: LandmarkModel, params: ShapeParams, scale: int) -> tuple[Tensor, Tensor]:
-    """The landmarks and the similarity from the picture to the reference frame of a scale."""
+    """The landmarks and the similarity from the image to the reference frame of a scale."""
     landmarks = model.pdm.landmarks(params)
     reference = model.pdm.reference_landmarks(params.local, model.experts[scale].scale)
     return landmarks, similarity_between(landmarks, reference)
@@ -127,26 +127,26 @@ def test_similarities(case, agree: Agreement):
     agree.relative("similarities", invert_similarity(to_reference), cases.to_image, within=WITHIN_SIMILARITY)
 
 
-def pixels_off(cases: Cases, picture: Tensor, landmarks: Tensor, to_image: Tensor) -> Tensor:
-    """Whether each pixel of the seen areas is off by more than 1e-3 grey levels, a flat list."""
-    pictures = Pictures(picture, torch.zeros(len(landmarks), dtype=torch.int64))
-    areas = pictures.cut_areas(landmarks, to_image, cases.areas.shape[-1], on_32nds=True)
+def pixels_off(cases: Cases, image: Tensor, landmarks: Tensor, to_image: Tensor) -> Tensor:
+    """Whether each pixel of the seen areas is off by more than 1e-3 gray levels, a flat list."""
+    images = ImageBatch(image, torch.zeros(len(landmarks), dtype=torch.int64))
+    areas = images.cut_areas(landmarks, to_image, cases.areas.shape[-1], on_32nds=True)
     return (areas - cases.areas)[cases.areas.isfinite()].abs() > 1e-3
 
 
 def test_areas(case, agree: Agreement):
-    cases, _, picture, _ = case
-    off = pixels_off(cases, picture, cases.landmarks, cases.to_image).double().mean().item()
+    cases, _, image, _ = case
+    off = pixels_off(cases, image, cases.landmarks, cases.to_image).double().mean().item()
     agree.holds("areas: share of pixels off", off, within=WITHIN_SHARE)
 
 
 @pytest.mark.parametrize(("file", "model", "image", "windows"), [*RESPONSES, *FITS])
-def test_areas_from_parameters(golden, detector, picture, agree: Agreement, file, model, image, windows):
+def test_areas_from_parameters(golden, detector, read_image, agree: Agreement, file, model, image, windows):
     off = []
     for scale, window in enumerate(windows):
         cases = cases_at(golden(file), file, scale, window)
         landmarks, to_reference = reference_frame(detector(model).model, cases.params, scale)
-        off.append(pixels_off(cases, picture(image), landmarks, invert_similarity(to_reference)))
+        off.append(pixels_off(cases, read_image(image), landmarks, invert_similarity(to_reference)))
     share = torch.cat(off).double().mean().item()
     agree.holds("areas, from parameters: share of pixels off", share, within=WITHIN_SHARE_FROM_PARAMETERS)
 

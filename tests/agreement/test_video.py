@@ -167,12 +167,12 @@ def test_landmarks(run: Run, agree: Agreement):
         agree.holds(f"video, {where}: largest distance, px", apart.max().item(), within=largest, note=f"frame {i}")
 
 
-def test_certainties(run: Run, agree: Agreement):
+def test_confidences(run: Run, agree: Agreement):
     """They take the values of the validator's bins only: the same bin."""
     for i in range(FRAMES):
         theirs = run.golden.below(f"frame{i}")["detection_certainty"]
         agree.absolute(
-            "video: certainty", run.results[i].faces.certainty[None][0], theirs, within=1e-4, note=f"frame {i}"
+            "video: confidence", run.results[i].faces.confidence[None][0], theirs, within=1e-4, note=f"frame {i}"
         )
 
 

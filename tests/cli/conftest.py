@@ -1,4 +1,4 @@
-"""A bundle of the free model, its picture, and the program itself."""
+"""A bundle of the free model, its image, and the program itself."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from typer.testing import CliRunner, Result
 
 import clnf_torch
 from clnf_torch.cli import annotated_faces
-from clnf_torch.cli.images import read_picture
+from clnf_torch.cli.images import read_image
 from clnf_torch.cli.main import app
 from clnf_torch.converters import convert
 
 
 @pytest.fixture(scope="session")
 def free_model(golden_dir: Path) -> Path:
-    """The folder of the free model and its picture."""
+    """The folder of the free model and its image."""
     return golden_dir / "free_model"
 
 
 @pytest.fixture(scope="session")
-def picture(free_model: Path) -> Path:
-    """The free model's picture."""
+def image(free_model: Path) -> Path:
+    """The free model's image."""
     return free_model / "image.png"
 
 
@@ -52,13 +52,13 @@ def clnf_torch_cli() -> Callable[..., Result]:
 
 
 @pytest.fixture
-def four_copies(tmp_path: Path, bundle: Path, picture: Path, box: list[float]) -> Path:
+def four_copies(tmp_path: Path, bundle: Path, image: Path, box: list[float]) -> Path:
     """A folder of four annotated faces, which are one."""
-    found = clnf_torch.load(bundle).fit(read_picture(picture)[None], torch.tensor([box])).landmarks[0]
+    found = clnf_torch.load(bundle).fit(read_image(image)[None], torch.tensor([box])).landmarks[0]
     (folder := tmp_path / "faces").mkdir()
     names = [f"{number}.png" for number in range(4)]
     for name in names:
-        shutil.copy(picture, folder / name)
+        shutil.copy(image, folder / name)
     np.savez(folder / "landmarks.npz", names=np.array(names), landmarks=np.stack([found.numpy()] * 4))
     return folder
 

@@ -1,4 +1,4 @@
-"""Which pictures are fitted together."""
+"""Which images are fitted together."""
 
 from __future__ import annotations
 

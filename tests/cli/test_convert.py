@@ -96,7 +96,7 @@ def test_the_default_model_has_no_form_in_openface(clnf_torch_cli, tmp_path):
     done = clnf_torch_cli("export", default_bundle(), tmp_path / "back")
     (line,) = done.stderr.splitlines()
     assert done.exit_code == 2 and not (tmp_path / "back").exists()
-    assert "default.pt: expected CEN experts, found joint experts, which OpenFace has no form for; name a" in line
+    assert "default.pt: expected CEN experts, found heatmap experts, which OpenFace has no form for; name a" in line
 
 
 def test_info_says_what_is_inside(clnf_torch_cli, bundle):
@@ -108,7 +108,7 @@ def test_info_says_what_is_inside(clnf_torch_cli, bundle):
     assert "no published hash known" in done.stdout
 
 
-@pytest.mark.parametrize("command", [("info",), ("export", "to"), ("fit", "picture.png")], ids=lambda words: words[0])
+@pytest.mark.parametrize("command", [("info",), ("export", "to"), ("fit", "image.png")], ids=lambda words: words[0])
 @pytest.mark.parametrize("contents", [None, b"", b"no bundle", "tensor"], ids=["missing", "empty", "text", "tensor"])
 def test_a_wrong_bundle_is_one_line(clnf_torch_cli, tmp_path, monkeypatch, command, contents):
     monkeypatch.chdir(tmp_path)

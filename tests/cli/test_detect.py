@@ -11,7 +11,7 @@ import torch
 
 import clnf_torch
 from clnf_torch.cli.commands import detect as command
-from clnf_torch.cli.images import read_picture
+from clnf_torch.cli.images import read_image
 from tests.cli.videos import FixedBox, shades, write_folder
 
 KEYS = {
@@ -27,47 +27,47 @@ def rows_of(path) -> list[dict[str, str]]:
 
 @pytest.fixture
 def found(monkeypatch, box):
-    """Makes the program find the free model's face wherever a picture is not dark."""
+    """Makes the program find the free model's face wherever an image is not dark."""
     monkeypatch.setattr(command, "load_face_detector", lambda *_: FixedBox(box))
 
 
-def test_found_faces_are_fitted_and_measured(clnf_torch_cli, bundle, picture, box, found):
-    done = clnf_torch_cli("detect", picture, "--model", bundle)
-    result = clnf_torch.load(bundle).fit(read_picture(picture)[None], torch.tensor([box]))
+def test_found_faces_are_fitted_and_measured(clnf_torch_cli, bundle, image, box, found):
+    done = clnf_torch_cli("detect", image, "--model", bundle)
+    result = clnf_torch.load(bundle).fit(read_image(image)[None], torch.tensor([box]))
     (face,) = json.loads(done.stdout)["faces"]
     assert done.exit_code == 0, done.stderr
     assert face.keys() == KEYS
-    assert (face["image"], face["confidence"], face["success"]) == (str(picture), 1, True)
+    assert (face["image"], face["confidence"], face["success"]) == (str(image), 1, True)
     torch.testing.assert_close(torch.tensor(face["box"]), torch.tensor(box))
     torch.testing.assert_close(torch.tensor(face["landmarks"]), result.landmarks[0], atol=1e-3, rtol=0)
 
 
-def test_given_boxes_need_no_face_detector(clnf_torch_cli, bundle, picture, box, tmp_path):
+def test_given_boxes_need_no_face_detector(clnf_torch_cli, bundle, image, box, tmp_path):
     (tmp_path / "boxes.json").write_text(json.dumps({"image.png": [box, box]}))
-    one = clnf_torch_cli("detect", picture, "--model", bundle, "--box", *box)
-    two = clnf_torch_cli("detect", picture, "--model", bundle, "--boxes", tmp_path / "boxes.json")
+    one = clnf_torch_cli("detect", image, "--model", bundle, "--box", *box)
+    two = clnf_torch_cli("detect", image, "--model", bundle, "--boxes", tmp_path / "boxes.json")
     assert [len(json.loads(done.stdout)["faces"]) for done in (one, two)] == [1, 2]
 
 
-def test_a_bundle_without_face_detector_is_one_line(clnf_torch_cli, bundle, picture):
-    done = clnf_torch_cli("detect", picture, "--model", bundle)
+def test_a_bundle_without_face_detector_is_one_line(clnf_torch_cli, bundle, image):
+    done = clnf_torch_cli("detect", image, "--model", bundle)
     (line,) = done.stderr.splitlines()
     assert done.exit_code == 1
     assert "holds no face detector" in line
     assert "give the boxes" in line
 
 
-def test_tables_hold_every_face_of_every_picture(clnf_torch_cli, bundle, picture, found, tmp_path):
-    folder = write_folder(tmp_path / "pictures", shades(4))
+def test_tables_hold_every_face_of_every_image(clnf_torch_cli, bundle, image, found, tmp_path):
+    folder = write_folder(tmp_path / "images", shades(4))
     words = "--csv", tmp_path / "t.csv", "--parquet", tmp_path / "t.parquet", "--json", tmp_path / "t.json"
-    done = clnf_torch_cli("detect", folder / "0.png", picture, folder / "3.png", "--model", bundle, *words)
+    done = clnf_torch_cli("detect", folder / "0.png", image, folder / "3.png", "--model", bundle, *words)
     assert done.exit_code == 0, done.stderr
     assert done.stdout == ""
     assert done.stderr.splitlines() == [f"no face found: {folder / '0.png'}"]
     rows = rows_of(tmp_path / "t.csv")
     faces = json.loads((tmp_path / "t.json").read_text())["faces"]
     assert list(rows[0])[:3] == ["face", "confidence", "pose_Tx"]
-    assert [row["image"] for row in rows] == [face["image"] for face in faces] == [str(picture), str(folder / "3.png")]
+    assert [row["image"] for row in rows] == [face["image"] for face in faces] == [str(image), str(folder / "3.png")]
     assert [float(rows[0][f"x_{n}"]) for n in range(68)] == pytest.approx([x for x, _ in faces[0]["landmarks"]])
     assert [float(rows[0][f"Z_{n}"]) for n in range(68)] == pytest.approx([p[2] for p in faces[0]["landmarks_3d"]])
     parquet = pytest.importorskip("pyarrow.parquet").read_table(tmp_path / "t.parquet")
@@ -75,16 +75,16 @@ def test_tables_hold_every_face_of_every_picture(clnf_torch_cli, bundle, picture
     assert parquet.num_rows == 2
 
 
-def test_pictures_without_faces_give_a_table_without_rows(clnf_torch_cli, bundle, found, tmp_path):
-    folder = write_folder(tmp_path / "pictures", shades(1))
+def test_images_without_faces_give_a_table_without_rows(clnf_torch_cli, bundle, found, tmp_path):
+    folder = write_folder(tmp_path / "images", shades(1))
     done = clnf_torch_cli("detect", folder / "0.png", "--model", bundle, "--csv", tmp_path / "t.csv")
     assert done.exit_code == 0
     assert rows_of(tmp_path / "t.csv") == []
     assert (tmp_path / "t.csv").read_text().startswith("face,confidence,")
 
 
-def test_options_reach_the_table(clnf_torch_cli, bundle, picture, box, tmp_path):
-    words = "detect", picture, "--model", bundle, "--box", *box, "--csv", tmp_path / "t.csv"
+def test_options_reach_the_table(clnf_torch_cli, bundle, image, box, tmp_path):
+    words = "detect", image, "--model", bundle, "--box", *box, "--csv", tmp_path / "t.csv"
     assert clnf_torch_cli(*words, "--likelihoods", "--openface-precision").exit_code == 0
     (row,) = rows_of(tmp_path / "t.csv")
     assert row["confidence"] == "1.000"
@@ -96,24 +96,24 @@ def test_options_reach_the_table(clnf_torch_cli, bundle, picture, box, tmp_path)
     assert float(rows_of(tmp_path / "t.csv")[0]["pose_Tz"]) == pytest.approx(near * 1000 / focal, rel=0.05)
 
 
-def test_batches_change_nothing(clnf_torch_cli, bundle, picture, found):
-    words = "detect", picture, picture, picture, "--model", bundle
+def test_batches_change_nothing(clnf_torch_cli, bundle, image, found):
+    words = "detect", image, image, image, "--model", bundle
     one, many = (json.loads(clnf_torch_cli(*words, "--batch", batch).stdout)["faces"] for batch in (1, 3))
     for alone, together in zip(one, many, strict=True):
         np.testing.assert_allclose(alone["landmarks"], together["landmarks"], atol=1e-3)
 
 
-def test_a_bad_picture_is_named_and_the_others_are_done(clnf_torch_cli, bundle, picture, found, tmp_path):
-    (tmp_path / "bad.png").write_bytes(b"no picture")
+def test_a_bad_image_is_named_and_the_others_are_done(clnf_torch_cli, bundle, image, found, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"no image")
     words = "--model", bundle, "--draw", tmp_path / "drawn", "--json", tmp_path / "t.json"
-    done = clnf_torch_cli("detect", tmp_path / "bad.png", picture, *words)
+    done = clnf_torch_cli("detect", tmp_path / "bad.png", image, *words)
     assert done.exit_code == 1
     assert done.stderr.splitlines()[0].startswith(f"clnf-torch: error: {tmp_path / 'bad.png'}: ")
     assert len(json.loads((tmp_path / "t.json").read_text())["faces"]) == 1
     assert [path.name for path in (tmp_path / "drawn").iterdir()] == ["image_landmarks.png"]
 
 
-def test_ctrl_c_keeps_what_was_done(clnf_torch_cli, bundle, picture, found, tmp_path, monkeypatch):
+def test_ctrl_c_keeps_what_was_done(clnf_torch_cli, bundle, image, found, tmp_path, monkeypatch):
     fit, calls = clnf_torch.LandmarkDetector.fit, []
 
     def interrupted(*arguments, **options):
@@ -124,7 +124,7 @@ def test_ctrl_c_keeps_what_was_done(clnf_torch_cli, bundle, picture, found, tmp_
 
     monkeypatch.setattr(clnf_torch.LandmarkDetector, "fit", interrupted)
     words = "--csv", tmp_path / "t.csv", "--json", tmp_path / "t.json", "--batch", 1
-    done = clnf_torch_cli("detect", picture, picture, "--model", bundle, *words)
+    done = clnf_torch_cli("detect", image, image, "--model", bundle, *words)
     assert done.exit_code == 130
     assert done.stderr.splitlines() == ["clnf-torch: interrupted"]
     assert len(rows_of(tmp_path / "t.csv")) == len(json.loads((tmp_path / "t.json").read_text())["faces"]) == 1
@@ -133,7 +133,7 @@ def test_ctrl_c_keeps_what_was_done(clnf_torch_cli, bundle, picture, found, tmp_
 @pytest.mark.parametrize(
     "words", [["--box", 1, 2, 3, 4, "--boxes", "b.json"], ["--batch", 0], ["--fx", -1], ["--cx", "nan"]]
 )
-def test_wrong_words_are_usage_errors(clnf_torch_cli, bundle, picture, words):
-    done = clnf_torch_cli("detect", picture, "--model", bundle, *words)
+def test_wrong_words_are_usage_errors(clnf_torch_cli, bundle, image, words):
+    done = clnf_torch_cli("detect", image, "--model", bundle, *words)
     assert done.exit_code == 2
     assert "Error: " in done.stderr

@@ -15,30 +15,30 @@ import torch
 
 import clnf_torch
 from clnf_torch.cli.commands import evaluate as command
-from clnf_torch.cli.images import read_picture
+from clnf_torch.cli.images import read_image
 from clnf_torch.converters import convert
-from clnf_torch.geometry.boxes import extent_boxes
+from clnf_torch.geometry.boxes import box_around
 from tests.cli.videos import FixedBox
 
 Numbers = dict[str, dict[str, dict[str, float | None]]]
 
 
 @pytest.fixture(scope="session")
-def found(bundle, picture, box) -> torch.Tensor:
-    """The landmarks that the free model finds in its picture, (68, 2)."""
-    return clnf_torch.load(bundle).fit(read_picture(picture)[None], torch.tensor([box])).landmarks[0]
+def found(bundle, image, box) -> torch.Tensor:
+    """The landmarks that the free model finds in its image, (68, 2)."""
+    return clnf_torch.load(bundle).fit(read_image(image)[None], torch.tensor([box])).landmarks[0]
 
 
 @pytest.fixture
-def faces(tmp_path, picture, found) -> Callable[..., Path]:
-    """Writes a folder with copies of the picture, whose annotations are the found landmarks plus an offset each."""
+def faces(tmp_path, image, found) -> Callable[..., Path]:
+    """Writes a folder with copies of the image, whose annotations are the found landmarks plus an offset each."""
 
     def write(*offsets: tuple[float, float], split: tuple[str, ...] = ()) -> Path:
         folder = tmp_path / "faces"
         folder.mkdir()
         names = [f"{number}.png" for number in range(len(offsets))]
         for name in names:
-            shutil.copy(picture, folder / name)
+            shutil.copy(image, folder / name)
         landmarks = found + torch.tensor(offsets)[:, None]
         chosen = {"split": np.array(split)} if split else {}
         np.savez(folder / "landmarks.npz", names=np.array(names), landmarks=landmarks.numpy(), **chosen)
@@ -49,7 +49,7 @@ def faces(tmp_path, picture, found) -> Callable[..., Path]:
 
 @pytest.fixture
 def boxes_file(tmp_path, box) -> Path:
-    """The picture's own box for every copy, as .npz."""
+    """The image's own box for every copy, as .npz."""
     names = np.array([f"{number}.png" for number in range(9)])
     np.savez(tmp_path / "boxes.npz", names=names, boxes=np.array([box] * 9))
     return tmp_path / "boxes.npz"
@@ -92,7 +92,7 @@ def test_every_face_is_listed_in_the_csv_file(clnf_torch_cli, bundle, faces, fou
     assert clnf_torch_cli(*words).exit_code == 0
     with open(tmp_path / "e.csv", newline="") as file:
         first, second = csv.DictReader(file)
-    assert (second["picture"], second["split"], second["unmarked_success"]) == (str(folder / "1.png"), "b", "1")
+    assert (second["image"], second["split"], second["unmarked_success"]) == (str(folder / "1.png"), "b", "1")
     assert float(first["unmarked_error_68"]) == pytest.approx(0, abs=1e-5)
     eyes = float((found[36] - found[45]).norm())
     assert float(second["unmarked_error_51"]) == pytest.approx(5 / eyes, rel=1e-3)
@@ -138,12 +138,12 @@ def test_perturbed_boxes_follow_their_seed(clnf_torch_cli, bundle, faces):
     assert one == again and one != other and one != given
 
 
-def test_given_boxes_are_the_landmarks_extents(clnf_torch_cli, bundle, faces, found, picture):
+def test_given_boxes_are_the_landmarks_extents(clnf_torch_cli, bundle, faces, found, image):
     offset = torch.tensor([3.0, 4.0])
     folder = faces((3.0, 4.0))
     runs = numbers(clnf_torch_cli("evaluate", "--data", folder, "--model", bundle, "--json", "-"))
-    boxes = extent_boxes((found + offset)[None])
-    landmarks = clnf_torch.load(bundle).fit(read_picture(picture)[None], boxes).landmarks[0]
+    boxes = box_around((found + offset)[None])
+    landmarks = clnf_torch.load(bundle).fit(read_image(image)[None], boxes).landmarks[0]
     expected = (landmarks - found - offset).norm(dim=1).mean() / (found[36] - found[45]).norm()
     assert runs["unmarked"]["68"]["mean"] == pytest.approx(float(expected), rel=1e-3)
 
@@ -160,7 +160,7 @@ def test_detected_faces_that_are_missed_count_as_failures(clnf_torch_cli, bundle
     assert f"not found  {folder / '1.png'}" in clnf_torch_cli(*words).stdout
 
 
-def test_boxes_of_a_json_file_may_be_several_per_picture(clnf_torch_cli, bundle, faces, box, tmp_path):
+def test_boxes_of_a_json_file_may_be_several_per_image(clnf_torch_cli, bundle, faces, box, tmp_path):
     folder = faces((0.0, 0.0), (0.0, 0.0))
     far = [0.0, 0.0, 20.0, 20.0]
     (tmp_path / "boxes.json").write_text(json.dumps({"0.png": [far, box], "1.png": []}))
@@ -204,7 +204,7 @@ def test_what_is_missing_is_one_line(clnf_torch_cli, bundle, faces, tmp_path):
         assert done.exit_code == 1 and complaint in line
 
 
-def test_pictures_with_pts_files_are_faces_too(clnf_torch_cli, bundle, faces, found, boxes_file):
+def test_images_with_pts_files_are_faces_too(clnf_torch_cli, bundle, faces, found, boxes_file):
     folder = faces((0.0, 0.0))
     (folder / "landmarks.npz").unlink()
     points = "\n".join(f"{x + 1:.5f} {y + 1:.5f}" for x, y in found.tolist())
@@ -218,7 +218,7 @@ def test_curves_are_drawn(clnf_torch_cli, bundle, faces, tmp_path):
     path = tmp_path / "curve.png"
     done = clnf_torch_cli("evaluate", "--data", faces((0.0, 0.0)), "--model", bundle, "--curve", path)
     assert done.exit_code == 0, done.stderr
-    drawn = read_picture(path)
+    drawn = read_image(path)
     assert min(drawn.shape[1:]) > 400 and (drawn.amax(0) - drawn.amin(0)).amax() > 50  # coloured curves
 
 

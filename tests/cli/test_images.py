@@ -1,4 +1,4 @@
-"""Pictures as they are read: always upright RGB, uint8, from whatever a file holds."""
+"""Images as they are read: always upright RGB, uint8, from whatever a file holds."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from clnf_torch.cli.images import PictureError, draw_landmarks, read_picture, write_png
-from clnf_torch.geometry.gray import to_grey
+from clnf_torch.cli.images import ImageError, draw_landmarks, read_image, write_png
+from clnf_torch.geometry.gray import to_gray
 
 
 @pytest.fixture
 def colours() -> np.ndarray:
-    """A picture of 5 x 7 pixels, BGR."""
+    """An image of 5 x 7 pixels, BGR."""
     return np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
 
 
 def written(path, pixels):
-    """The path, with a picture in it."""
+    """The path, with an image in it."""
     assert cv2.imwrite(str(path), pixels)
     return path
 
@@ -29,23 +29,23 @@ def rgb(pixels):
 
 
 def test_colours_come_as_rgb(tmp_path, colours):
-    assert torch.equal(read_picture(written(tmp_path / "picture.png", colours)), rgb(colours))
+    assert torch.equal(read_image(written(tmp_path / "image.png", colours)), rgb(colours))
 
 
-def test_grey_stays_the_same_grey(tmp_path):
-    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    picture = read_picture(written(tmp_path / "grey.png", grey))
-    assert torch.equal(to_grey(picture[None])[0], torch.from_numpy(grey))
+def test_gray_stays_the_same_gray(tmp_path):
+    gray = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    image = read_image(written(tmp_path / "gray.png", gray))
+    assert torch.equal(to_gray(image[None])[0], torch.from_numpy(gray))
 
 
 def test_sixteen_bits_keep_the_upper_eight(tmp_path, colours):
     deep = colours.astype(np.uint16) * 256 + 77
-    assert torch.equal(read_picture(written(tmp_path / "deep.png", deep)), rgb(colours))
+    assert torch.equal(read_image(written(tmp_path / "deep.png", deep)), rgb(colours))
 
 
 def test_transparency_is_dropped(tmp_path, colours):
     clear = np.dstack([colours, np.full(colours.shape[:2], 9, np.uint8)])
-    assert torch.equal(read_picture(written(tmp_path / "clear.png", clear)), rgb(colours))
+    assert torch.equal(read_image(written(tmp_path / "clear.png", clear)), rgb(colours))
 
 
 def test_a_photograph_is_turned_upright(tmp_path):
@@ -57,27 +57,27 @@ def test_a_photograph_is_turned_upright(tmp_path):
     exif = b"Exif\0\0" + tiff
     segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
     (tmp_path / "turned.jpg").write_bytes(content[:2] + segment + content[2:])
-    picture = read_picture(tmp_path / "turned.jpg").float().mean(0)
-    assert picture.shape == (32, 16)
-    assert picture[:14].mean() > 250
-    assert picture[18:].mean() < 5
+    image = read_image(tmp_path / "turned.jpg").float().mean(0)
+    assert image.shape == (32, 16)
+    assert image[:14].mean() > 250
+    assert image[18:].mean() < 5
 
 
-def test_a_cut_picture_is_an_error(tmp_path, colours):
+def test_a_cut_image_is_an_error(tmp_path, colours):
     path = written(tmp_path / "cut.png", colours)
     path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(PictureError, match=r"cut\.png"):
-        read_picture(path)
+    with pytest.raises(ImageError, match=r"cut\.png"):
+        read_image(path)
 
 
 def test_dots_lie_on_the_landmarks_and_strays_are_left_out(tmp_path):
-    picture = torch.zeros(3, 40, 50, dtype=torch.uint8)
+    image = torch.zeros(3, 40, 50, dtype=torch.uint8)
     points = torch.tensor([[[10.0, 30.0], [40.0, 5.0], [torch.nan, 3.0], [1e30, 4.0], [-7.0, 4.0]]])
     visible = torch.tensor([[True, False, True, True, True]])
-    write_png(tmp_path / "drawn.png", draw_landmarks(picture, points, visible))
+    write_png(tmp_path / "drawn.png", draw_landmarks(image, points, visible))
     drawn = cv2.imread(str(tmp_path / "drawn.png"))
     assert drawn[30, 10].argmax() == 1  # green, BGR: seen
     assert drawn[5, 40].argmax() == 2  # orange: hidden
     ys, xs = drawn.any(axis=-1).nonzero()
     assert all(min(abs(x - 10) + abs(y - 30), abs(x - 40) + abs(y - 5)) <= 30 for x, y in zip(xs, ys, strict=True))
-    assert not picture.any()
+    assert not image.any()

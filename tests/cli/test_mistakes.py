@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from clnf_torch.cli.parallel_videos import Seen, Undecided
+from clnf_torch.cli.parallel_videos import ConfirmationBuffer, VideoFrame
 from clnf_torch.tracking import VideoTracker
 from tests.tracking.world import MANY, SINGLE, Fitter, Rectangles, frame
 
@@ -14,19 +14,19 @@ CAREFUL = replace(MANY, detect_every=1, confirm_after=3, reach=1.0)
 ONE, OTHER = (50, 60, 80), (150, 60, 90)
 
 
-def seen_by(walk, config=CAREFUL) -> list[Seen]:
+def seen_by(walk, config=CAREFUL) -> list[VideoFrame]:
     """What a tracker sees, frame by frame."""
     tracker = VideoTracker(Fitter(), Rectangles(), config)
     state, seen = tracker.begin(), []
-    for number, picture in enumerate(walk):
-        state, result = tracker.step(state, picture[None])
-        seen.append(Seen(picture, float(number), number, result))
+    for number, image in enumerate(walk):
+        state, result = tracker.step(state, image[None])
+        seen.append(VideoFrame(image, float(number), number, result))
     return seen
 
 
-def decided(seen: list[Seen]) -> tuple[list[list[int]], list[int]]:
+def decided(seen: list[VideoFrame]) -> tuple[list[list[int]], list[int]]:
     """The faces of every frame that comes out, and how many frames had come out after each that went in."""
-    undecided, out, counts = Undecided(), [], []
+    undecided, out, counts = ConfirmationBuffer(), [], []
     for each in seen:
         out += undecided(each)
         counts.append(len(out))
@@ -72,7 +72,7 @@ def test_the_single_face_is_never_doubted():
 
 def test_rows_stay_with_their_faces():
     seen = seen_by([frame(ONE, OTHER)] * 2 + [frame(OTHER)] * 4)
-    undecided = Undecided()
+    undecided = ConfirmationBuffer()
     out = [each for one in seen for each in undecided(one)]
     assert [each.result.identity.tolist() for each in out] == [[0]] * 6
     centres = [(each.result.faces.landmarks.amin(1) + each.result.faces.landmarks.amax(1)) / 2 for each in out]

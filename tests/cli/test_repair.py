@@ -10,15 +10,15 @@ import torch
 
 import clnf_torch
 from clnf_torch.cli.commands.repair import COLUMNS, TableError, read_table
-from clnf_torch.cli.images import read_picture
+from clnf_torch.cli.images import read_image
 from tests.cli.videos import write_folder, write_video
 
 
 @pytest.fixture(scope="module")
-def fitted(bundle, picture, box) -> list[list[float]]:
-    """The landmarks that the free model finds in its picture."""
+def fitted(bundle, image, box) -> list[list[float]]:
+    """The landmarks that the free model finds in its image."""
     detector = clnf_torch.load(bundle)
-    return detector.fit(read_picture(picture)[None], torch.tensor([box])).landmarks[0].tolist()
+    return detector.fit(read_image(image)[None], torch.tensor([box])).landmarks[0].tolist()
 
 
 def write(path, rows) -> None:
@@ -43,8 +43,8 @@ def table(tmp_path, fitted):
     return tmp_path / "theirs.csv"
 
 
-def test_poor_rows_are_mended_and_the_rest_stays(clnf_torch_cli, bundle, picture, table, tmp_path):
-    still = cv2.imread(str(picture))
+def test_poor_rows_are_mended_and_the_rest_stays(clnf_torch_cli, bundle, image, table, tmp_path):
+    still = cv2.imread(str(image))
     folder = write_folder(tmp_path / "frames", [still] * 4)
     words = "--landmarks", table, "--csv", tmp_path / "ours.csv", "--model", bundle, "--batch", "2", "--no-multi-view"
     done = clnf_torch_cli("refine", folder, *words)
@@ -59,8 +59,8 @@ def test_poor_rows_are_mended_and_the_rest_stays(clnf_torch_cli, bundle, picture
     assert not torch.equal(after.landmarks[1], before.landmarks[1])
 
 
-def test_without_faces_in_the_video_the_table_comes_out_as_it_is(clnf_torch_cli, bundle, picture, tmp_path, fitted):
-    video = write_video(tmp_path / "clip.mp4", [cv2.imread(str(picture))] * 2)
+def test_without_faces_in_the_video_the_table_comes_out_as_it_is(clnf_torch_cli, bundle, image, tmp_path, fitted):
+    video = write_video(tmp_path / "clip.mp4", [cv2.imread(str(image))] * 2)
     write(tmp_path / "theirs.csv", [(7, "later", swapped(fitted))])
     done = clnf_torch_cli("refine", video, "--landmarks", tmp_path / "theirs.csv", "--csv", "-", "--model", bundle)
     assert done.exit_code == 0, done.output
@@ -68,12 +68,12 @@ def test_without_faces_in_the_video_the_table_comes_out_as_it_is(clnf_torch_cli,
     assert done.stderr.startswith("0 faces, 0 fitted again\n")
 
 
-def test_rows_of_damaged_frames_stay_and_it_is_said(clnf_torch_cli, bundle, picture, table, tmp_path):
-    folder = write_folder(tmp_path / "frames", [cv2.imread(str(picture))] * 4)
+def test_rows_of_damaged_frames_stay_and_it_is_said(clnf_torch_cli, bundle, image, table, tmp_path):
+    folder = write_folder(tmp_path / "frames", [cv2.imread(str(image))] * 4)
     (folder / "2.png").write_bytes(b"nothing")  # the third frame, where the eyes are exchanged
     words = "--landmarks", table, "--csv", tmp_path / "ours.csv", "--model", bundle
     done = clnf_torch_cli("refine", folder, *words)
-    assert done.exit_code == 1 and "1 of 4 pictures cannot be used" in done.stderr
+    assert done.exit_code == 1 and "1 of 4 images cannot be used" in done.stderr
     assert read_table(tmp_path / "ours.csv").rows[1] == read_table(table).rows[1]
 
 
@@ -86,12 +86,12 @@ def test_rows_of_damaged_frames_stay_and_it_is_said(clnf_torch_cli, bundle, pict
         (",".join(["frame", *COLUMNS]) + "\n" + "1," * 136 + "far\n", "row 2, y_67: expected a number, found 'far'"),
     ],
 )
-def test_a_bad_table_is_named(clnf_torch_cli, bundle, picture, tmp_path, text, message):
+def test_a_bad_table_is_named(clnf_torch_cli, bundle, image, tmp_path, text, message):
     path = tmp_path / "theirs.csv"
     path.write_text(text)
     with pytest.raises(TableError, match=message):
         read_table(path)
-    folder = write_folder(tmp_path / "frames", [cv2.imread(str(picture))])
+    folder = write_folder(tmp_path / "frames", [cv2.imread(str(image))])
     done = clnf_torch_cli("refine", folder, "--landmarks", path, "--csv", tmp_path / "o.csv", "--model", bundle)
     assert done.exit_code == 1 and done.stderr.count("\n") == 1 and message in done.stderr
     assert not (tmp_path / "o.csv").exists()

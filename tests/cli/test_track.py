@@ -29,8 +29,8 @@ def found(monkeypatch, box):
     monkeypatch.setattr(command, "load_face_detector", lambda *_: FixedBox(box))
 
 
-def test_every_frame_has_a_row(clnf_torch_cli, bundle, picture, found, tmp_path):
-    video = write_video(tmp_path / "video.mp4", moving(picture, 5))
+def test_every_frame_has_a_row(clnf_torch_cli, bundle, image, found, tmp_path):
+    video = write_video(tmp_path / "video.mp4", moving(image, 5))
     words = "--csv", tmp_path / "t.csv", "--json", tmp_path / "t.json", "--draw", tmp_path / "drawn.mp4"
     done = clnf_torch_cli("track", video, "--model", bundle, *words, "--no-multi-view")
     rows, text = rows_of(tmp_path / "t.csv"), json.loads((tmp_path / "t.json").read_text())
@@ -58,8 +58,8 @@ def test_a_video_without_faces_has_rows_of_nobody(clnf_torch_cli, bundle, found,
         assert {float(value) for name, value in row.items() if name not in {"frame", "timestamp"}} == {0}
 
 
-def test_a_damaged_frame_is_a_row_without_success(clnf_torch_cli, bundle, picture, found, tmp_path):
-    video = damage_frame(write_key_frames(tmp_path / "video.avi", moving(picture, 5)), number=2)
+def test_a_damaged_frame_is_a_row_without_success(clnf_torch_cli, bundle, image, found, tmp_path):
+    video = damage_frame(write_key_frames(tmp_path / "video.avi", moving(image, 5)), number=2)
     words = "--csv", tmp_path / "t.csv", "--draw", tmp_path / "t.mp4", "--no-multi-view"
     done = clnf_torch_cli("track", video, "--model", bundle, *words)
     assert done.exit_code == 1
@@ -68,8 +68,8 @@ def test_a_damaged_frame_is_a_row_without_success(clnf_torch_cli, bundle, pictur
     assert len(list(VideoFile(tmp_path / "t.mp4"))) == 5
 
 
-def test_videos_side_by_side_are_those_alone(clnf_torch_cli, bundle, picture, box, tmp_path):
-    frames = moving(picture, 3)
+def test_videos_side_by_side_are_those_alone(clnf_torch_cli, bundle, image, box, tmp_path):
+    frames = moving(image, 3)
     first = write_folder(tmp_path / "first", frames)
     second = write_folder(tmp_path / "second", frames[::-1][:2])
     (tmp_path / "third").mkdir()
@@ -89,9 +89,9 @@ def test_videos_side_by_side_are_those_alone(clnf_torch_cli, bundle, picture, bo
                 assert float(one[column]) == pytest.approx(float(same[column]), abs=1e-3)
 
 
-def test_a_bad_video_is_named_and_the_others_are_done(clnf_torch_cli, bundle, picture, found, tmp_path):
+def test_a_bad_video_is_named_and_the_others_are_done(clnf_torch_cli, bundle, image, found, tmp_path):
     (tmp_path / "bad.mp4").write_bytes(b"no video")
-    good = write_folder(tmp_path / "good", moving(picture, 2))
+    good = write_folder(tmp_path / "good", moving(image, 2))
     words = "--model", bundle, "--csv", tmp_path / "out", "--no-multi-view"
     done = clnf_torch_cli("track", tmp_path / "bad.mp4", good, tmp_path / "missing.avi", *words)
     bad, missing, _ = done.stderr.splitlines()
@@ -101,8 +101,8 @@ def test_a_bad_video_is_named_and_the_others_are_done(clnf_torch_cli, bundle, pi
     assert len(rows_of(tmp_path / "out" / "good.csv")) == 2
 
 
-def test_a_bundle_without_face_detector_is_one_line(clnf_torch_cli, bundle, picture, tmp_path):
-    folder = write_folder(tmp_path / "frames", moving(picture, 1))
+def test_a_bundle_without_face_detector_is_one_line(clnf_torch_cli, bundle, image, tmp_path):
+    folder = write_folder(tmp_path / "frames", moving(image, 1))
     done = clnf_torch_cli("track", folder, "--model", bundle, "--csv", tmp_path / "t.csv")
     (line,) = done.stderr.splitlines()
     assert done.exit_code == 1
@@ -125,9 +125,9 @@ def test_wrong_words_are_usage_errors(clnf_torch_cli, bundle, words):
     assert "Error: " in done.stderr
 
 
-def test_ctrl_c_keeps_what_was_done(bundle, picture, box, tmp_path):
+def test_ctrl_c_keeps_what_was_done(bundle, image, box, tmp_path):
     folder, out = tmp_path / "frames", tmp_path / "out"
-    write_folder(folder, moving(picture, 1))
+    write_folder(folder, moving(image, 1))
     for number in range(1, 3000):
         os.link(folder / "0.png", folder / f"{number}.png")
     out.mkdir()
@@ -153,10 +153,10 @@ def test_a_real_clip(clnf_torch_cli, shared, openface_models, tmp_path):
     if not clip.is_file():
         pytest.skip(f"no {clip}: put OpenFace's sample clips there")
     convert(openface_models / "main_ceclm_general.txt", tmp_path / "model.pt")
-    pictures = [
-        frame.picture.permute(1, 2, 0).numpy()[..., ::-1] for _, frame in zip(range(20), VideoFile(clip), strict=False)
+    images = [
+        frame.image.permute(1, 2, 0).numpy()[..., ::-1] for _, frame in zip(range(20), VideoFile(clip), strict=False)
     ]
-    folder = write_folder(tmp_path / "frames", pictures)
+    folder = write_folder(tmp_path / "frames", images)
     done = clnf_torch_cli("track", folder, "--model", tmp_path / "model.pt", "--csv", tmp_path / "t.csv")
     rows = rows_of(tmp_path / "t.csv")
     assert done.exit_code == 0, done.stderr

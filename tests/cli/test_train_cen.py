@@ -6,13 +6,11 @@ import pytest
 import torch
 
 import clnf_torch
-from clnf_torch.cli.images import read_picture
+from clnf_torch.cli.images import read_image
 from clnf_torch.models.bundle import load_bundle
 
 
-def test_new_experts_from_a_folder_of_faces(
-    clnf_torch_cli, four_copies, bundle, few_are_enough, picture, box, tmp_path
-):
+def test_new_experts_from_a_folder_of_faces(clnf_torch_cli, four_copies, bundle, few_are_enough, image, box, tmp_path):
     words = (
         "train",
         "cen",
@@ -33,7 +31,7 @@ def test_new_experts_from_a_folder_of_faces(
     content = load_bundle(tmp_path / "cen.pt")
     assert content["licence"] == "mine" and content["sources"] == [{"name": "4 annotated faces of faces"}]
     found = clnf_torch.load(tmp_path / "cen.pt").fit(
-        read_picture(picture)[None], torch.tensor([box]), preset=clnf_torch.FitConfig(window_sizes=(5,))
+        read_image(image)[None], torch.tensor([box]), preset=clnf_torch.FitConfig(window_sizes=(5,))
     )
     assert found.landmarks.isfinite().all() and found.landmarks.shape == (1, 68, 2)
     assert (tmp_path / "work" / "cen_0_0.pt").is_file()

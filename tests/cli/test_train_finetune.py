@@ -13,7 +13,7 @@ import clnf_torch
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.models.bundle import build_model, default_bundle, load_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
-from clnf_torch.models.patch_experts.heatmap import HeatMapNetwork, JointExperts
+from clnf_torch.models.patch_experts.heatmap import HeatmapExperts, UNet
 from clnf_torch.training.bundles import save_bundle
 from tests.factories import make_pdm
 from tests.training.untrained import untrained_model
@@ -21,7 +21,7 @@ from tests.training.untrained import untrained_model
 
 @pytest.fixture
 def joint(bundle, tmp_path) -> Path:
-    """A bundle of the free model's shape and of joint experts that know nothing."""
+    """A bundle of the free model's shape and of heatmap experts that know nothing."""
     model = LandmarkModel(build_model(load_bundle(bundle)).pdm, [untrained_model().experts_at(0)], "joint")
     save_bundle(tmp_path / "joint.pt", model, "test", [{"name": "nothing"}], licence="mine")
     return tmp_path / "joint.pt"
@@ -91,8 +91,8 @@ def test_the_default_model_is_tuned_where_no_other_is_named(tune, few_are_enough
 
 def test_models_of_other_landmarks_are_refused(tune, tmp_path):
     seen = torch.ones(1, 5, dtype=torch.bool)
-    network = HeatMapNetwork(5, (4, 8)).folded()
-    experts = JointExperts(0.15, torch.zeros(1, 3), seen, torch.ones(1, 5), 48, network)
+    network = UNet(5, (4, 8)).folded()
+    experts = HeatmapExperts(0.15, torch.zeros(1, 3), seen, torch.ones(1, 5), 48, network)
     save_bundle(tmp_path / "five.pt", LandmarkModel(make_pdm(torch.float32), [experts], "joint"), "test", [])
     done = tune("--model", tmp_path / "five.pt")
     assert done.exit_code == 1 and "it has 5 landmarks and 'joint' experts; models of 68" in done.stderr

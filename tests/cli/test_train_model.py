@@ -1,4 +1,4 @@
-"""``clnf-torch train model`` from pictures to a bundle: in a few steps, stopped and resumed, and with bad input."""
+"""``clnf-torch train model`` from images to a bundle: in a few steps, stopped and resumed, and with bad input."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ FEW = ("--effort", "0.0002", "--hold-out", "3", "--threads", "1")
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory):
-    """Twelve pictures of dots with their annotations, shapes to begin with, and a bundle with a face detector."""
+    """Twelve images of dots with their annotations, shapes to begin with, and a bundle with a face detector."""
     from clnf_torch.models.archive import save_archive
     from clnf_torch.models.bundle import FORMAT, VERSION
 
     folder = tmp_path_factory.mktemp("faces")
     pdm = make_gaussian().pdm()
     crops = make_crops(pdm.landmarks(make_heads(pdm, 12)))
-    for row, (grey, landmarks) in enumerate(zip(crops.grey, crops.landmarks, strict=True)):
-        cv2.imwrite(str(folder / f"{row}.png"), grey.numpy())
+    for row, (gray, landmarks) in enumerate(zip(crops.gray, crops.landmarks, strict=True)):
+        cv2.imwrite(str(folder / f"{row}.png"), gray.numpy())
         points = "\n".join(f"{x + 1:.3f} {y + 1:.3f}" for x, y in landmarks.tolist())
         (folder / f"{row}.pts").write_text(f"version: 1\nn_points: 68\n{{\n{points}\n}}\n")
     own = folder.parent

@@ -18,8 +18,8 @@ from tests.cli.videos import damage_frame, shades, write_folder, write_key_frame
 
 
 def levels(source) -> list[int | None]:
-    """The mean grey level of every frame, None where it is damaged."""
-    return [None if frame.picture is None else round(float(frame.picture.float().mean())) for frame in source]
+    """The mean gray level of every frame, None where it is damaged."""
+    return [None if frame.image is None else round(float(frame.image.float().mean())) for frame in source]
 
 
 def assert_shades(found, damaged=()):
@@ -45,9 +45,9 @@ def test_colours_come_as_rgb(tmp_path):
     red = np.zeros((48, 64, 3), np.uint8)
     red[..., 2] = 200
     (frame,) = VideoFile(write_video(tmp_path / "red.mp4", [red]))
-    assert frame.picture.shape == (3, 48, 64)
-    assert frame.picture.dtype == torch.uint8
-    torch.testing.assert_close(frame.picture.float().mean((1, 2)), torch.tensor([200.0, 0, 0]), atol=6, rtol=0)
+    assert frame.image.shape == (3, 48, 64)
+    assert frame.image.dtype == torch.uint8
+    torch.testing.assert_close(frame.image.float().mean((1, 2)), torch.tensor([200.0, 0, 0]), atol=6, rtol=0)
 
 
 def test_odd_sides_lose_a_line(tmp_path):
@@ -70,9 +70,9 @@ def test_a_telephones_video_is_turned_upright(tmp_path):
     turned.write_bytes(content[:place] + clockwise + content[place + len(clockwise) :])
     source = VideoFile(turned)
     assert (source.width, source.height) == (48, 64)
-    picture = next(iter(source)).picture.float().mean(0)
-    assert picture[:28].mean() > 150  # now the upper half
-    assert picture[36:].mean() < 40
+    image = next(iter(source)).image.float().mean(0)
+    assert image[:28].mean() > 150  # now the upper half
+    assert image[36:].mean() < 40
 
 
 def test_a_damaged_frame_is_named_and_the_others_are_read(tmp_path):
@@ -124,7 +124,7 @@ def test_a_file_with_sound_alone_is_an_error(tmp_path):
     with wave.open(str(path), "wb") as sound:
         sound.setparams((1, 2, 8000, 0, "NONE", ""))
         sound.writeframes(bytes(1600))
-    with pytest.raises(VideoError, match="without pictures"):
+    with pytest.raises(VideoError, match="without images"):
         VideoFile(path)
 
 
@@ -137,34 +137,34 @@ def test_a_folder_is_read_by_number(tmp_path):
     assert frames[-1].time == pytest.approx(11 / 30)
 
 
-def test_pictures_of_a_folder_that_cannot_be_used_are_damaged_frames(tmp_path):
+def test_images_of_a_folder_that_cannot_be_used_are_damaged_frames(tmp_path):
     folder = write_folder(tmp_path / "frames", shades(6))
-    (folder / "0.png").write_bytes(b"no picture")
+    (folder / "0.png").write_bytes(b"no image")
     cv2.imwrite(str(folder / "3.png"), np.zeros((10, 10, 3), np.uint8))
     source = FrameFolder(folder)
     assert (source.width, source.height) == (64, 48)
     assert_shades(levels(source), damaged=[0, 3])
-    assert source.problem.startswith(f"{folder}: 2 of 6 pictures cannot be used, the first: ")
+    assert source.problem.startswith(f"{folder}: 2 of 6 images cannot be used, the first: ")
     assert "0.png" in source.problem
 
 
-def test_a_folder_without_pictures_is_an_error(tmp_path):
-    with pytest.raises(VideoError, match="found no pictures"):
+def test_a_folder_without_images_is_an_error(tmp_path):
+    with pytest.raises(VideoError, match="found no images"):
         FrameFolder(tmp_path)
 
 
 def test_a_drawn_video_is_kept_whatever_ends_it(tmp_path):
     path = tmp_path / "drawn.mp4"
     with pytest.raises(KeyboardInterrupt), video_file(path, Fraction(25)) as video:
-        for picture in shades(5):
-            video.append(picture)
+        for image in shades(5):
+            video.append(image)
         assert not path.exists()
         raise KeyboardInterrupt
     assert_shades(levels(VideoFile(path)))
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_video_without_pictures_leaves_nothing(tmp_path):
+def test_a_video_without_images_leaves_nothing(tmp_path):
     with video_file(tmp_path / "none.mp4", Fraction(25)):
         pass
     assert list(tmp_path.iterdir()) == []

@@ -15,39 +15,39 @@ from clnf_torch.detection import FaceBoxes
 
 
 def shades(count: int, width: int = 64, height: int = 48) -> list[np.ndarray]:
-    """Pictures (H, W, 3), each of one grey level: 0, 10, 20, ..."""
+    """Images (H, W, 3), each of one gray level: 0, 10, 20, ..."""
     return [np.full((height, width, 3), 10 * number, np.uint8) for number in range(count)]
 
 
-def moving(picture: Path, count: int) -> list[np.ndarray]:
-    """A picture that moves to the right by a pixel per frame, BGR."""
-    still = cv2.imread(str(picture))
+def moving(image: Path, count: int) -> list[np.ndarray]:
+    """An image that moves to the right by a pixel per frame, BGR."""
+    still = cv2.imread(str(image))
     return [np.roll(still, number, axis=1) for number in range(count)]
 
 
-def write_video(path: Path, pictures: list[np.ndarray], rate: int = 25) -> Path:
-    """The path, with a video of BGR pictures."""
+def write_video(path: Path, images: list[np.ndarray], rate: int = 25) -> Path:
+    """The path, with a video of BGR images."""
     with video_file(path, Fraction(rate)) as video:
-        for picture in pictures:
-            video.append(picture)
+        for image in images:
+            video.append(image)
     return path
 
 
-def write_folder(path: Path, pictures: list[np.ndarray]) -> Path:
-    """The path, with pictures 0.png, 1.png, ... in it."""
+def write_folder(path: Path, images: list[np.ndarray]) -> Path:
+    """The path, with images 0.png, 1.png, ... in it."""
     path.mkdir()
-    for number, picture in enumerate(pictures):
-        assert cv2.imwrite(str(path / f"{number}.png"), picture)
+    for number, image in enumerate(images):
+        assert cv2.imwrite(str(path / f"{number}.png"), image)
     return path
 
 
-def write_key_frames(path: Path, pictures: list[np.ndarray]) -> Path:
-    """The path, with a video in which no picture refers to another."""
+def write_key_frames(path: Path, images: list[np.ndarray]) -> Path:
+    """The path, with a video in which no image refers to another."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mjpeg", rate=25)
-        stream.height, stream.width, stream.pix_fmt = *pictures[0].shape[:2], "yuvj420p"
-        for picture in pictures:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        stream.height, stream.width, stream.pix_fmt = *images[0].shape[:2], "yuvj420p"
+        for image in images:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
         container.mux(stream.encode(None))
     return path
 

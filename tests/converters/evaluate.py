@@ -1,4 +1,4 @@
-"""One expert on one patch of grey values, twice: as OpenFace's file says, and as the bundle says."""
+"""One expert on one patch of gray values, twice: as OpenFace's file says, and as the bundle says."""
 
 from __future__ import annotations
 

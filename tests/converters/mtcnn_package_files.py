@@ -63,17 +63,17 @@ def plain(value: object) -> bytes:
     return pickle.dumps(value, protocol=2)[2:-1]
 
 
-def forward(name: str, arrays: Arrays, picture: np.ndarray) -> np.ndarray:
-    """What the package's network says of a picture (3, H, W): face or not, then corrections, then landmarks.
+def forward(name: str, arrays: Arrays, image: np.ndarray) -> np.ndarray:
+    """What the package's network says of an image (3, H, W): face or not, then corrections, then landmarks.
 
-    Written from the package's description of its layers, in float64; pictures are (row, column, channel) in here.
+    Written from the package's description of its layers, in float64; images are (row, column, channel) in here.
     """
     waiting = [array.astype(np.float64) for array in arrays]
 
     def take(count: int) -> list[np.ndarray]:
         return [waiting.pop(0) for _ in range(count)]
 
-    maps = picture.transpose(1, 2, 0).astype(np.float64)
+    maps = image.transpose(1, 2, 0).astype(np.float64)
     pools = {"pnet": ((2, "same"), None, None), "rnet": ((3, "same"), (3, "valid"), None)}
     pools["onet"] = ((3, "same"), (3, "valid"), (2, "same"), None)
     for pool in pools[name]:

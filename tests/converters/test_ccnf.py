@@ -121,7 +121,7 @@ DAMAGE = {
     "absurd neurons": (f"neurons {EXPERT}", INT(2**31 - 1), "number of neurons"),
     "no neurons where seen": (f"neurons {EXPERT}", INT(0) + INT(0), "neurons for a landmark that the view shows"),
     "wrong neuron": (f"kind {EXPERT} 0", struct.pack("<2i", 3, 0), "marker 2 and type 0"),
-    "depth neuron": (f"kind {EXPERT} 1", struct.pack("<2i", 2, 3), "marker 2 and type 0 (grey levels) of neuron 2"),
+    "depth neuron": (f"kind {EXPERT} 1", struct.pack("<2i", 2, 3), "marker 2 and type 0 (gray levels) of neuron 2"),
     "gain is not a number": (f"numbers {EXPERT} 1", struct.pack("<3d", float("nan"), 0, 1), "of neuron 2 of 2, finite"),
     "alpha beyond float32": (f"numbers {EXPERT} 1", struct.pack("<3d", 1, 0, 1e300), "of neuron 2 of 2, finite"),
     "weights of doubles": (f"weight {EXPERT} 0", matrix(np.ones(SQUARE)), "3 x 3 of float32"),

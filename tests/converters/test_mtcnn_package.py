@@ -55,7 +55,7 @@ def installed() -> Path:
 
 
 def shown(name: str) -> torch.Tensor:
-    """Noise of the size that a network looks at; the first one also takes larger pictures of odd sides."""
+    """Noise of the size that a network looks at; the first one also takes larger images of odd sides."""
     side = ARCHITECTURES[name].side
     height, width = (25, 32) if name == "pnet" else (side, side)
     return 2 * torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(3), dtype=torch.float64) - 1
@@ -64,8 +64,8 @@ def shown(name: str) -> torch.Tensor:
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_networks_say_what_the_packages_do(package, name):
     network = build_network(face_detector_record(package)[name]["layers"], torch.float64)
-    for picture, answer in zip(shown(name), network(shown(name)), strict=True):
-        expected = torch.from_numpy(forward(name, random_arrays(name), picture.numpy()))
+    for image, answer in zip(shown(name), network(shown(name)), strict=True):
+        expected = torch.from_numpy(forward(name, random_arrays(name), image.numpy()))
         assert expected.abs().max() > 0.1
         torch.testing.assert_close(answer, expected)
 
@@ -203,7 +203,7 @@ def test_the_package_has_openfaces_networks(installed, openface_models):
 
 def test_the_astronaut_is_found(installed):
     data = pytest.importorskip("skimage.data", reason="scikit-image is not installed: pip install scikit-image")
-    picture = torch.from_numpy(data.astronaut()).permute(2, 0, 1)[None]
-    found = build_mtcnn(face_detector_record(installed)).detect(picture)
+    image = torch.from_numpy(data.astronaut()).permute(2, 0, 1)[None]
+    found = build_mtcnn(face_detector_record(installed)).detect(image)
     assert len(found.boxes) == 1 and found.confidence[0] > 0.99
     assert overlap(found.boxes[0], torch.tensor(ASTRONAUT)) > 0.7

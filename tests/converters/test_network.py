@@ -34,36 +34,36 @@ def read(
     return network
 
 
-def answer(layers: list[Layer], picture: np.ndarray) -> np.ndarray:
-    return build_network(layers)(torch.from_numpy(picture)[None])[0].numpy()
+def answer(layers: list[Layer], image: np.ndarray) -> np.ndarray:
+    return build_network(layers)(torch.from_numpy(image)[None])[0].numpy()
 
 
 def test_kernels_are_stored_input_by_input(tmp_path):
-    kernels, bias, picture = floats(2, 3, 2, 4), floats(3, seed=1), floats(2, 5, 6, seed=2)  # [input][kernel](y, x)
+    kernels, bias, image = floats(2, 3, 2, 4), floats(3, seed=1), floats(2, 5, 6, seed=2)  # [input][kernel](y, x)
     content = INT(1) + struct.pack("<3i", 0, 2, 3) + bias.tobytes()
     content += b"".join(matrix(kernels[i, k]) for i in range(2) for k in range(3))
     layers, shape = read(tmp_path / "n.dat", content, inputs=(2, 5, 6))
-    found = answer(layers, picture)
+    found = answer(layers, image)
     assert shape == found.shape == (3, 4, 3)
     for k, y, x in np.ndindex(*shape):
-        expected = bias[k] + sum((picture[i, y : y + 2, x : x + 4] * kernels[i, k]).sum() for i in range(2))
+        expected = bias[k] + sum((image[i, y : y + 2, x : x + 4] * kernels[i, k]).sum() for i in range(2))
         assert found[k, y, x] == pytest.approx(expected, abs=1e-5)
 
 
 def test_maps_are_flattened_column_by_column(tmp_path):
-    weight, bias, picture = floats(2 * 3 * 4, 5), floats(5, 1, seed=1), floats(2, 3, 4, seed=2)
+    weight, bias, image = floats(2 * 3 * 4, 5), floats(5, 1, seed=1), floats(2, 3, 4, seed=2)
     layers, shape = read(tmp_path / "n.dat", INT(1) + INT(2) + matrix(bias) + matrix(weight), inputs=(2, 3, 4))
     assert shape == (5,) and layers[0]["kind"] == "linear"
-    vector = np.concatenate([picture[m, :, x] for m in range(2) for x in range(4)])  # index m * H * W + x * H + y
-    np.testing.assert_allclose(answer(layers, picture), vector @ weight + bias[:, 0], rtol=1e-5, atol=1e-5)
+    vector = np.concatenate([image[m, :, x] for m in range(2) for x in range(4)])  # index m * H * W + x * H + y
+    np.testing.assert_allclose(answer(layers, image), vector @ weight + bias[:, 0], rtol=1e-5, atol=1e-5)
 
 
 def test_an_input_for_each_map_makes_a_convolution(tmp_path):
-    weight, bias, picture = floats(2, 5), floats(5, 1, seed=1), floats(2, 3, 4, seed=2)
+    weight, bias, image = floats(2, 5), floats(5, 1, seed=1), floats(2, 3, 4, seed=2)
     layers, shape = read(tmp_path / "n.dat", INT(1) + INT(2) + matrix(bias) + matrix(weight), inputs=(2, 3, 4))
     assert shape == (5, 3, 4) and layers[0]["kind"] == "conv"
-    expected = np.einsum("iyx,io->oyx", picture, weight) + bias[:, :, None]
-    np.testing.assert_allclose(answer(layers, picture), expected, rtol=1e-5, atol=1e-5)
+    expected = np.einsum("iyx,io->oyx", image, weight) + bias[:, :, None]
+    np.testing.assert_allclose(answer(layers, image), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_windows_are_stored_x_before_y(tmp_path):

@@ -12,12 +12,12 @@ import torch
 from clnf_torch.converters import ConversionError
 from clnf_torch.converters.openface.validator import convert_validator
 from clnf_torch.detection.validator import build_validator
-from clnf_torch.fitting.images import Pictures
+from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.models.numerics import OPENFACE
 from tests.converters.openface_files import POINTS, Pieces, matrix, offset_of
 from tests.converters.refusals import refusal
 from tests.converters.validator_files import SMALL, YAWS, validator_pieces
-from tests.factories import make_pictures
+from tests.factories import make_images
 from tests.validators import BINS, make_warp_frame
 
 
@@ -61,17 +61,17 @@ def test_pixels_change_from_column_by_column_to_row_by_row(tmp_path):
     for k, view in enumerate(record["views"]):
         mask = numbers(pieces[f"mask {k}"], "<i4", SMALL[1]).astype(bool)
         for name in ("mean", "deviation"):
-            picture = np.zeros(SMALL, np.float32)
-            picture.T[mask.T] = numbers(pieces[f"{name} {k}"], "<f8", 1)[:, 0]  # as OpenFace fills it
-            assert torch.equal(view[name], torch.from_numpy(picture).flatten()[view["pixels"]])
+            image = np.zeros(SMALL, np.float32)
+            image.T[mask.T] = numbers(pieces[f"{name} {k}"], "<f8", 1)[:, 0]  # as OpenFace fills it
+            assert torch.equal(view[name], torch.from_numpy(image).flatten()[view["pixels"]])
 
 
 def test_what_is_converted_judges_faces(tmp_path):
     validator = build_validator(read(tmp_path / "v.txt", whole(validator_pieces())), torch.float64)
     landmarks = 4 * make_warp_frame()[0] + torch.tensor([[[36.0, 36.0]], [[30.0, 40.0]]])
     rotation = torch.tensor([[0.0, 0.1, 0.0], [0.0, -0.6, 0.0]], dtype=torch.float64)
-    certainty = validator(Pictures(make_pictures(1), torch.zeros(2, dtype=torch.int64)), rotation, landmarks, OPENFACE)
-    assert set(certainty.tolist()) <= {1 - (k + 0.5) / BINS for k in range(BINS)}
+    confidence = validator(ImageBatch(make_images(1), torch.zeros(2, dtype=torch.int64)), rotation, landmarks, OPENFACE)
+    assert set(confidence.tolist()) <= {1 - (k + 0.5) / BINS for k in range(BINS)}
 
 
 @pytest.mark.parametrize("name", ["validator_cnn", "validator_cnn_68"])
@@ -104,7 +104,7 @@ DAMAGE = {
     "absurd kernels": ("convolution 1", struct.pack("<3i", 0, 1, 2**30), "numbers"),
     "kernels of two sizes": ("kernel 1 1", matrix(np.ones((2, 2), "<f4")), "another kernel"),
     "layers that do not chain": ("connected weights 1", matrix(np.ones((7, 5), "<f4")), "x 5 of float32"),
-    "another number of pixels": ("count 1", INT(3), "as the mean picture has"),
+    "another number of pixels": ("count 1", INT(3), "as the mean image has"),
     "an origin that is none": ("origin 1", struct.pack("<2d", np.nan, 0), "finite least x and y"),
     "corners of four": ("corners 1", matrix(np.ones((8, 1))), "10 values of float64"),
     "corners too far": ("corners 1", matrix(np.full((10, 1), 1e200)), "corners of the warp that fit"),

@@ -18,8 +18,8 @@ def validator_pieces(*, size: tuple[int, int] = SMALL, zoom: float = 1, seed: in
     """A validator of two orientations for five landmarks: one convolution, two pools and a list of scores.
 
     Args:
-        size: Height and width of the pictures that the networks look at.
-        zoom: How much larger than the smallest picture the triangles are drawn.
+        size: Height and width of the images that the networks look at.
+        zoom: How much larger than the smallest image the triangles are drawn.
         seed: Of the random numbers.
     """
     rng = np.random.default_rng(seed)

@@ -75,7 +75,7 @@ def test_layers_follow_one_another_on_any_device(device):
     assert sum(parameter.numel() for parameter in network.parameters()) == 4 * 27 + 4 + 4 + 80 + 5
 
 
-def test_gradients_reach_the_picture():
+def test_gradients_reach_the_image():
     layers = [
         {"kind": "conv", "weight": randn(2, 1, 2, 2), "bias": randn(2)},
         {"kind": "prelu", "slope": randn(2)},

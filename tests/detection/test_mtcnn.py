@@ -23,8 +23,8 @@ def make_frames(count: int = 1, height: int = 64, width: int = 75) -> Tensor:
 def test_a_cascade_of_loops(seed):
     mtcnn, frames = make_mtcnn(seed=seed), make_frames(2)
     found = mtcnn.detect(frames)
-    for k, picture in enumerate(frames):
-        expected = detect_slowly(mtcnn, picture)
+    for k, image in enumerate(frames):
+        expected = detect_slowly(mtcnn, image)
         mine = found.frame == k
         assert expected
         boxes, scores = zip(*expected, strict=True)
@@ -70,12 +70,12 @@ def test_number_types_of_frames(number_type):
     torch.testing.assert_close(mtcnn.detect(frames.to(number_type)).boxes, mtcnn.detect(frames).boxes)
 
 
-def test_grey_frames_are_three_equal_channels():
+def test_gray_frames_are_three_equal_channels():
     mtcnn, frames = make_mtcnn(), make_frames(2)
-    grey = frames[:, 0]
-    expected = mtcnn.detect(grey[:, None].expand(-1, 3, -1, -1))
+    gray = frames[:, 0]
+    expected = mtcnn.detect(gray[:, None].expand(-1, 3, -1, -1))
     assert len(expected.boxes) > 3
-    torch.testing.assert_close(mtcnn.detect(grey).boxes, expected.boxes)
+    torch.testing.assert_close(mtcnn.detect(gray).boxes, expected.boxes)
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 64, 75), (2, 3, 20, 200), (1, 3, 1, 1), (1, 3, 0, 9), (3, 23, 23)])
@@ -109,8 +109,8 @@ def test_boxes_carry_no_gradient_and_no_restriction(dtype, device):
 @pytest.mark.parametrize(
     ("frames", "complaint"),
     [
-        (torch.zeros(1, 4, 80, 80), "expected grey"),
-        (torch.zeros(80, 80), "expected grey"),
+        (torch.zeros(1, 4, 80, 80), "expected gray"),
+        (torch.zeros(80, 80), "expected gray"),
         (torch.zeros(1, 3, 80, 80, dtype=torch.int64), "give uint8"),
     ],
 )

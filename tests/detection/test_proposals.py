@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from clnf_torch.detection.proposals import Pictures, face_probability, propose, pyramid_scales
+from clnf_torch.detection.proposals import PaddedFrames, face_probability, propose, pyramid_scales
 from tests.mtcnns import CONFIG, make_mtcnn
 
 SCALES = [
@@ -25,9 +25,9 @@ def test_scales(height, width, count):
 class Corner(torch.nn.Module):
     """Is sure of the first cell that it sees, and of a cell in column 4, row 1."""
 
-    def forward(self, pictures):
-        height, width = ((side - 10) // 2 for side in pictures.shape[2:])
-        maps = pictures.new_zeros(pictures.shape[0], 6, height, width)
+    def forward(self, images):
+        height, width = ((side - 10) // 2 for side in images.shape[2:])
+        maps = images.new_zeros(images.shape[0], 6, height, width)
         maps[:, 1] = -9.0
         maps[:, 1, 0, 0] = 2.0
         maps[:, 1, 1, 4] = 3.0
@@ -36,8 +36,8 @@ class Corner(torch.nn.Module):
 
 
 def test_cells_become_boxes_of_the_frame():
-    pictures = Pictures.of(torch.zeros(2, 1, 80, 100))
-    found = propose(Corner(), pictures, [0.2], 0.6, torch.float32)
+    images = PaddedFrames.of(torch.zeros(2, 1, 80, 100))
+    found = propose(Corner(), images, [0.2], 0.6, torch.float32)
     first = [5, 5, 55, 55]  # from trunc(1 / 0.2) to trunc(12 / 0.2)
     other = [45, 15, 55, 55]  # from trunc(9 / 0.2), trunc(3 / 0.2) to trunc(20 / 0.2), trunc(14 / 0.2)
     assert found.boxes.tolist() == [other, first, other, first]
@@ -47,8 +47,8 @@ def test_cells_become_boxes_of_the_frame():
 
 
 def test_scales_are_thinned_apart_and_follow_one_another():
-    pictures = Pictures.of(torch.zeros(1, 1, 200, 240))
-    found = propose(Corner(), pictures, [0.2, 0.199], 0.6, torch.float32)  # nearly the same boxes twice
+    images = PaddedFrames.of(torch.zeros(1, 1, 200, 240))
+    found = propose(Corner(), images, [0.2, 0.199], 0.6, torch.float32)  # nearly the same boxes twice
     assert found.boxes[:2].tolist() == [[45, 15, 55, 55], [5, 5, 55, 55]]
     assert len(found.boxes) == 4 and found.boxes[2, 0] == 45 and found.boxes[3, 0] == 5
 
@@ -57,17 +57,17 @@ def test_frames_do_not_see_each_other():
     mtcnn, rng = make_mtcnn(), torch.Generator().manual_seed(3)
     frames = 255 * torch.rand(3, 3, 60, 50, generator=rng, dtype=torch.float64)
     scales = pyramid_scales(60, 50, CONFIG.min_face, CONFIG.factor)
-    together = propose(mtcnn.proposer, Pictures.of(frames), scales, 0.55, torch.float64)
+    together = propose(mtcnn.proposer, PaddedFrames.of(frames), scales, 0.55, torch.float64)
     for frame in range(3):
-        alone = propose(mtcnn.proposer, Pictures.of(frames[frame : frame + 1]), scales, 0.55, torch.float64)
+        alone = propose(mtcnn.proposer, PaddedFrames.of(frames[frame : frame + 1]), scales, 0.55, torch.float64)
         mine = together.take(together.frame == frame)
         assert len(alone.boxes) > 5 and torch.equal(mine.boxes, alone.boxes)
         torch.testing.assert_close(mine.score, alone.score)
 
 
-def test_black_lies_outside_and_grey_is_all_colours():
-    pictures = Pictures.of(torch.full((1, 1, 8, 8), 255, dtype=torch.uint8))
-    shown = pictures.patches(torch.tensor([0]), torch.tensor([[-2, 0, 4, 4]]), (4, 4), torch.float32)
+def test_black_lies_outside_and_gray_is_all_colours():
+    images = PaddedFrames.of(torch.full((1, 1, 8, 8), 255, dtype=torch.uint8))
+    shown = images.patches(torch.tensor([0]), torch.tensor([[-2, 0, 4, 4]]), (4, 4), torch.float32)
     assert shown.shape == (1, 3, 4, 4)
     black, white = -127.5 / 128, 127.5 / 128
     assert shown[0, 2, 0].tolist() == [black, black, white, white]

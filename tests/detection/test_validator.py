@@ -15,14 +15,14 @@ from clnf_torch.detection.validator import (
     DetectionValidator,
     ViewValidator,
     build_validator,
-    certainty_of,
+    confidence_of,
     face_region,
     is_face,
 )
-from clnf_torch.fitting.images import Pictures
+from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.geometry.warp import WarpTable, warp_positions
 from clnf_torch.models.numerics import EXACT, OPENFACE
-from tests.factories import make_pictures
+from tests.factories import make_images
 from tests.validators import BINS, HEIGHT, WIDTH, make_validator_record, make_warp_frame
 
 POSSIBLE = [0.125, 0.375, 0.625, 0.875]  # 1 - (k + 1/2) / BINS
@@ -30,7 +30,7 @@ BOTH = pytest.mark.parametrize("numerics", [OPENFACE, EXACT], ids=["openface", "
 
 
 def make_faces(count: int, dtype=torch.float64, frames: int = 2):
-    """Pictures with faces in them, their rotations and landmarks; every other face is turned aside."""
+    """Images with faces in them, their rotations and landmarks; every other face is turned aside."""
     rng = torch.Generator().manual_seed(9)
     corners, _ = make_warp_frame()
     size = 2 + 3 * torch.rand(count, 1, 1, generator=rng, dtype=torch.float64)
@@ -39,26 +39,26 @@ def make_faces(count: int, dtype=torch.float64, frames: int = 2):
     rotation = torch.zeros(count, 3, dtype=dtype)
     rotation[1::2, 1] = 0.6
     frame = torch.arange(count) % frames
-    return Pictures(make_pictures(frames).to(dtype), frame), rotation, landmarks.to(dtype)
+    return ImageBatch(make_images(frames).to(dtype), frame), rotation, landmarks.to(dtype)
 
 
-def test_certainties_of_scores():
+def test_confidences_of_scores():
     scores = torch.tensor([[9.0, 1, 2, 3], [1, 9, 2, 3], [1, 2, 3, 9], [5, 5, 5, 5], [1, math.nan, 2, 3]])
-    assert certainty_of(scores).tolist() == [0.875, 0.625, 0.125, 0.875, 0.0]
-    assert certainty_of(scores.double()).dtype == torch.float64
+    assert confidence_of(scores).tolist() == [0.875, 0.625, 0.125, 0.875, 0.0]
+    assert confidence_of(scores.double()).dtype == torch.float64
 
 
 def test_the_sixth_of_twenty_scores_is_no_face(dtype):
-    certainty = certainty_of(torch.eye(20, dtype=dtype))
-    assert is_face(certainty).tolist() == [True] * 5 + [False] * 15
-    assert is_face(certainty_of(torch.eye(30, dtype=dtype))).tolist() == [True] * 8 + [False] * 22
+    confidence = confidence_of(torch.eye(20, dtype=dtype))
+    assert is_face(confidence).tolist() == [True] * 5 + [False] * 15
+    assert is_face(confidence_of(torch.eye(30, dtype=dtype))).tolist() == [True] * 8 + [False] * 22
 
 
 @pytest.mark.parametrize(
     ("low", "high", "corner", "usable"),
     [
         ((10.9, 20.2), (50.0, 60.0), (7, 17), True),
-        ((1.5, 2.9), (50.0, 60.0), (0, 0), True),  # cut off at the picture's border
+        ((1.5, 2.9), (50.0, 60.0), (0, 0), True),  # cut off at the image's border
         ((-500.0, -500.0), (500.0, 500.0), (0, 0), True),
         ((-30.0, 10.0), (-3.0, 60.0), (0, 7), False),  # left of it
         ((-30.0, 10.0), (-1.1, 60.0), (0, 7), False),  # a column of one pixel
@@ -95,111 +95,111 @@ def test_a_face_without_texture_is_zero_before_the_second_normalisation(dtype):
 @BOTH
 def test_the_steps_one_by_one(numerics):
     validator = build_validator(make_validator_record(), torch.float64)
-    grey = make_pictures(2)
+    gray = make_images(2)
     _, rotation, landmarks = make_faces(4)
     frame = torch.tensor([0, 1, 0, 1])
-    certainty = validator(Pictures(grey, frame), rotation, landmarks, numerics)
+    confidence = validator(ImageBatch(gray, frame), rotation, landmarks, numerics)
     for i in range(4):
         view = validator.views[i % 2]
         positions = warp_positions(landmarks[i : i + 1], view.table)[0]
         if numerics.sample_on_32nds:
             positions = (32 * positions).round() / 32
-        pixels = torch.stack([bilinear(grey[frame[i]], x, y) for x, y in positions.tolist()])
-        picture = torch.zeros(HEIGHT * WIDTH, dtype=torch.float64)
-        picture[view.places] = ((pixels - pixels.mean()) / pixels.std(correction=0) - view.mean) / view.deviation
+        pixels = torch.stack([bilinear(gray[frame[i]], x, y) for x, y in positions.tolist()])
+        image = torch.zeros(HEIGHT * WIDTH, dtype=torch.float64)
+        image[view.places] = ((pixels - pixels.mean()) / pixels.std(correction=0) - view.mean) / view.deviation
         scores = build_network(make_validator_record()["views"][i % 2]["layers"], torch.float64)(
-            picture.view(1, 1, HEIGHT, WIDTH)
+            image.view(1, 1, HEIGHT, WIDTH)
         )
         torch.testing.assert_close(view(pixels[None]), scores)
-        assert certainty[i].item() == POSSIBLE[::-1][int(scores.argmax())]
+        assert confidence[i].item() == POSSIBLE[::-1][int(scores.argmax())]
 
 
-def bilinear(picture, x: float, y: float):
-    """One grey level between pixels, all of them inside."""
+def bilinear(image, x: float, y: float):
+    """One gray level between pixels, all of them inside."""
     column, row = math.floor(x), math.floor(y)
     right, down = x - column, y - row
-    (a, b), (c, d) = picture[row : row + 2, column : column + 2]
+    (a, b), (c, d) = image[row : row + 2, column : column + 2]
     return (a * (1 - right) + b * right) * (1 - down) + (c * (1 - right) + d * right) * down
 
 
 class Darkest(nn.Module):
     """A network whose greatest score is that of the darkest pixel."""
 
-    def forward(self, pictures):
-        return -pictures.flatten(1)
+    def forward(self, images):
+        return -images.flatten(1)
 
 
 def test_the_last_row_and_column_are_black_in_openface_alone():
-    grey = torch.full((1, 40, 40), 200.0, dtype=torch.float64)
+    gray = torch.full((1, 40, 40), 200.0, dtype=torch.float64)
     corners, table = make_warp_frame()
     mean = torch.zeros(len(table.pixels), dtype=torch.float64)
     places = torch.arange(len(mean))
     view = ViewValidator(table, places, (1, len(mean)), mean, mean + 1, Darkest())
     landmarks = 3 * corners[None] + torch.tensor([31.4, 31.4])  # as far as the last pixels
     corner, _ = face_region(landmarks, 40, 40)
-    pictures = Pictures(grey, torch.tensor([0]))
-    whole = view.warp(pictures, landmarks - corner[:, None], corner, EXACT)
-    cut = view.warp(pictures.without_last_pixels(), landmarks - corner[:, None], corner, EXACT)
+    images = ImageBatch(gray, torch.tensor([0]))
+    whole = view.warp(images, landmarks - corner[:, None], corner, EXACT)
+    cut = view.warp(images.without_last_pixels(), landmarks - corner[:, None], corner, EXACT)
     inside = (warp_positions(landmarks, table) <= 38).all(-1)
     last = (warp_positions(landmarks, table) > 38).any(-1)
     assert inside.any() and last.any()
     assert (whole == 200).all() and (cut[inside] == 200).all() and (cut[last] < 200).all()
     judge = DetectionValidator(torch.zeros(1, 3), [view])
     rotation = torch.zeros(1, 3, dtype=torch.float64)
-    expected = {numerics: certainty_of(view(seen)) for numerics, seen in ((EXACT, whole), (OPENFACE, cut))}
+    expected = {numerics: confidence_of(view(seen)) for numerics, seen in ((EXACT, whole), (OPENFACE, cut))}
     assert expected[EXACT] != expected[OPENFACE]
-    for numerics, certainty in expected.items():
-        assert torch.equal(judge(pictures, rotation, landmarks, numerics), certainty)
+    for numerics, confidence in expected.items():
+        assert torch.equal(judge(images, rotation, landmarks, numerics), confidence)
 
 
 @BOTH
 def test_faces_that_cannot_be_judged_spare_the_others(numerics, dtype):
     validator = build_validator(make_validator_record(), dtype)
-    pictures, rotation, landmarks = make_faces(8, dtype)
-    expected = validator(pictures, rotation, landmarks, numerics)
+    images, rotation, landmarks = make_faces(8, dtype)
+    expected = validator(images, rotation, landmarks, numerics)
     assert set(expected.tolist()) <= set(POSSIBLE) and len(set(expected.tolist())) > 1
     landmarks[0, 2, 1] = math.nan
     rotation[1, 0] = math.inf
     landmarks[2] = 20.0  # a heap, which leaves a square of six pixels
     landmarks[3] += 1000
     landmarks[4] = math.inf
-    certainty = validator(pictures, rotation, landmarks, numerics)
-    assert certainty[[0, 1, 3, 4]].tolist() == [0, 0, 0, 0]
-    assert certainty[2] in POSSIBLE
-    assert torch.equal(certainty[5:], expected[5:])
+    confidence = validator(images, rotation, landmarks, numerics)
+    assert confidence[[0, 1, 3, 4]].tolist() == [0, 0, 0, 0]
+    assert confidence[2] in POSSIBLE
+    assert torch.equal(confidence[5:], expected[5:])
 
 
-def test_a_picture_that_is_no_picture_has_certainty_zero():
+def test_a_image_that_is_no_image_has_confidence_zero():
     validator = build_validator(make_validator_record(), torch.float64)
     _, rotation, landmarks = make_faces(4)
-    grey = make_pictures(2)
-    grey[1] = math.nan
-    certainty = validator(Pictures(grey, torch.tensor([0, 1, 0, 1])), rotation, landmarks, EXACT)
-    assert (certainty[[1, 3]] == 0).all() and (certainty[[0, 2]] > 0).all()
+    gray = make_images(2)
+    gray[1] = math.nan
+    confidence = validator(ImageBatch(gray, torch.tensor([0, 1, 0, 1])), rotation, landmarks, EXACT)
+    assert (confidence[[1, 3]] == 0).all() and (confidence[[0, 2]] > 0).all()
 
 
 @BOTH
 def test_faces_in_a_batch_do_not_see_each_other(numerics, device, dtype):
     faces = FACES + 7
     validator = build_validator(make_validator_record(), dtype).to(device)
-    pictures, rotation, landmarks = make_faces(faces, dtype)
-    pictures = Pictures(make_pictures(2).to(device, dtype), (torch.arange(faces) % 2).to(device))
+    images, rotation, landmarks = make_faces(faces, dtype)
+    images = ImageBatch(make_images(2).to(device, dtype), (torch.arange(faces) % 2).to(device))
     rotation, landmarks = rotation.to(device), landmarks.to(device)
-    together = validator(pictures, rotation, landmarks, numerics)
+    together = validator(images, rotation, landmarks, numerics)
     assert together.shape == (faces,) and together.dtype == dtype and together.device.type == device.type
     assert len(set(together.tolist())) > 1
     for i in range(0, faces, 9):
         row = torch.tensor([i], device=device)
-        assert torch.equal(validator(pictures.rows(row), rotation[row], landmarks[row], numerics), together[row])
+        assert torch.equal(validator(images.rows(row), rotation[row], landmarks[row], numerics), together[row])
     order = torch.randperm(faces, generator=torch.Generator().manual_seed(0)).to(device)
-    shuffled = validator(pictures.rows(order), rotation[order], landmarks[order], numerics)
+    shuffled = validator(images.rows(order), rotation[order], landmarks[order], numerics)
     assert torch.equal(shuffled, together[order])
 
 
 def test_no_faces():
     validator = build_validator(make_validator_record())
-    pictures = Pictures(torch.zeros(1, 20, 20), torch.zeros(0, dtype=torch.int64))
-    assert validator(pictures, torch.zeros(0, 3), torch.zeros(0, 5, 2), OPENFACE).shape == (0,)
+    images = ImageBatch(torch.zeros(1, 20, 20), torch.zeros(0, dtype=torch.int64))
+    assert validator(images, torch.zeros(0, 3), torch.zeros(0, 5, 2), OPENFACE).shape == (0,)
 
 
 def test_the_first_of_two_equally_close_orientations():
@@ -210,13 +210,13 @@ def test_the_first_of_two_equally_close_orientations():
 
 def test_gradient_of_scores():
     view = build_validator(make_validator_record(), torch.float64).views[0]
-    grey, landmarks = make_pictures(1)[:, 20:31, 20:31].clone(), make_warp_frame()[0][None] + 5.3
+    gray, landmarks = make_images(1)[:, 20:31, 20:31].clone(), make_warp_frame()[0][None] + 5.3
     corner, frame = torch.zeros(1, 2, dtype=torch.float64), torch.tensor([0])
 
-    def scores(grey, landmarks):
-        return view(view.warp(Pictures(grey, frame), landmarks, corner, EXACT))
+    def scores(gray, landmarks):
+        return view(view.warp(ImageBatch(gray, frame), landmarks, corner, EXACT))
 
-    assert torch.autograd.gradcheck(scores, (grey.requires_grad_(), landmarks.requires_grad_()))
+    assert torch.autograd.gradcheck(scores, (gray.requires_grad_(), landmarks.requires_grad_()))
 
 
 def test_records_of_another_kind():

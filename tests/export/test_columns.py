@@ -45,7 +45,7 @@ def test_every_column_is_in_its_place():
     assert [start for start, *_ in GROUPS[1:]] == [start + count for start, count, _, _ in GROUPS[:-1]]
 
 
-def test_pictures_begin_with_face_and_confidence():
+def test_images_begin_with_face_and_confidence():
     table = make_table(2)
     names = names_of(table, image_mode=True)
     assert names[:2] == ["face", "confidence"] and names[2:] == names_of(table)[5:]
@@ -101,5 +101,5 @@ def test_digits_that_openface_prints():
         "frame": 0, "face_id": 0, "timestamp": 3, "confidence": 2, "success": 0, "gaze_0_x": 6, "gaze_angle_x": 3,
         "eye_lmk_x_0": 1, "eye_lmk_X_0": 1, "pose_Tx": 1, "pose_Rx": 3, "x_0": 1, "X_0": 1, "p_scale": 3, "p_0": 3,
     }  # fmt: skip
-    picture = {block.names[0]: block.decimals for block in columns(make_table(1), image_mode=True)}
-    assert picture["confidence"] == 3
+    image = {block.names[0]: block.decimals for block in columns(make_table(1), image_mode=True)}
+    assert image["confidence"] == 3

@@ -78,7 +78,7 @@ def test_numbers_that_are_none(target):
         assert read(target)["X_0"] == ["nan"] and read(target)["X_1"] == ["inf"]
 
 
-def test_names_of_pictures_may_hold_commas(target):
+def test_names_of_images_may_hold_commas(target):
     with csv_file(target, image_mode=True) as rows:
         rows.append(make_table(2, image=('a, "b".png', "ü.png")))
     assert read(target)["image"] == ['a, "b".png', "ü.png"]

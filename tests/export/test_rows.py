@@ -68,7 +68,7 @@ def test_likelihoods_when_they_are_wanted():
         ("gaze", torch.ones(2, 3), r"gaze has shape \(2, 3\); expected \(2, 2, 3\)"),
         ("points", torch.ones(2, 68, 2), r"points has shape \(2, 68, 2\); expected \(2, any, 3\)"),
         ("pose", torch.ones(1, 6), r"pose has shape \(1, 6\); expected \(2, 6\)"),
-        ("image", ("a.png",), "there are 1 names of pictures for 2 rows"),
+        ("image", ("a.png",), "there are 1 names of images for 2 rows"),
     ],
 )
 def test_fields_that_do_not_belong_together_are_refused(field, value, expected):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from clnf_torch.fitting.fitter import FitState
-from clnf_torch.fitting.hypotheses import Candidates, Choice
+from clnf_torch.fitting.hypotheses import Candidates, HypothesisResult
 from tests.factories import N, make_params
 
 
@@ -30,7 +30,7 @@ def chosen(likelihoods: list[list[float]]) -> list[int]:
     values = torch.tensor(likelihoods, dtype=torch.float64)
     state = FitState.at(make_params(values.numel()), N)
     candidates = Candidates.cross(torch.arange(values.shape[0]), torch.arange(values.shape[1]))
-    choice = Choice.most_likely(replace(state, likelihood=values.flatten()), candidates, tuple(values.shape))
+    choice = HypothesisResult.most_likely(replace(state, likelihood=values.flatten()), candidates, tuple(values.shape))
     rows = torch.arange(len(values)) * values.shape[1] + choice.hypothesis
     torch.testing.assert_close(choice.state.params.globals, state.params.globals[rows])
     return choice.hypothesis.tolist()

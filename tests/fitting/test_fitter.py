@@ -10,7 +10,7 @@ import torch
 
 from clnf_torch.fitting.config import FitConfig
 from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
-from clnf_torch.fitting.images import Pictures
+from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_box
 from clnf_torch.fitting.mean_shift import UNSEEN
 from clnf_torch.fitting.nu_rlms import ResponseField
@@ -18,7 +18,7 @@ from clnf_torch.geometry.similarity import invert_similarity, similarity_between
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import EXACT, OPENFACE, Numerics
 from clnf_torch.models.pdm import ShapeParams
-from tests.factories import CONFIG, N, V, make_boxes, make_experts, make_model, make_pdm, make_pictures
+from tests.factories import CONFIG, N, V, make_boxes, make_experts, make_images, make_model, make_pdm
 from tests.fitting.test_nu_rlms import naive_nu_rlms, same
 
 
@@ -34,7 +34,7 @@ class NaiveFit:
 
 
 def naive_fit(
-    model: LandmarkModel, picture: torch.Tensor, params: ShapeParams, config: FitConfig, numerics: Numerics
+    model: LandmarkModel, image: torch.Tensor, params: ShapeParams, config: FitConfig, numerics: Numerics
 ) -> NaiveFit:
     """One face, scale after scale, as section 6 of OpenFace's description has it."""
     scales = [experts.scale for experts in model.experts]
@@ -55,8 +55,8 @@ def naive_fit(
         base = model.pdm.landmarks(params)
         to_reference = similarity_between(base, model.pdm.reference_landmarks(params.local, experts.scale))
         to_image = invert_similarity(to_reference)
-        pictures = Pictures(picture[None], torch.zeros(1, dtype=torch.int64))
-        areas = pictures.cut_areas(base, to_image, window + experts.support - 1, numerics.sample_on_32nds)
+        images = ImageBatch(image[None], torch.zeros(1, dtype=torch.int64))
+        areas = images.cut_areas(base, to_image, window + experts.support - 1, numerics.sample_on_32nds)
         responses, visible = experts.respond(areas, view, numerics), experts.visible[view]
         factor = config.weight_factor * (1 + 2 * finer)
         weight = visible * (factor * experts.confidence[view] if config.weight_factor else 1.0)
@@ -85,9 +85,9 @@ def start_at(boxes: torch.Tensor, yaws: torch.Tensor | None = None) -> ShapePara
     return params_from_box(make_pdm(), boxes, rotation)
 
 
-def fit(model, pictures, frame, start, config=CONFIG, numerics=EXACT, options=None) -> FitState:
+def fit(model, images, frame, start, config=CONFIG, numerics=EXACT, options=None) -> FitState:
     fitter = LandmarkFitter(model, config, numerics)
-    return fitter.fit(Pictures(pictures, frame), FitState.at(start, N), options or FaceOptions())
+    return fitter.fit(ImageBatch(images, frame), FitState.at(start, N), options or FaceOptions())
 
 
 CONFIGS = {
@@ -102,11 +102,11 @@ CONFIGS = {
 @pytest.mark.parametrize("numerics", [OPENFACE, EXACT], ids=lambda numerics: numerics.name)
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_faces_one_at_a_time(numerics, config):
-    model, pictures, start = make_model(), make_pictures(2), start_at(make_boxes(7))
+    model, images, start = make_model(), make_images(2), start_at(make_boxes(7))
     frame = torch.tensor([0, 1, 1, 0, 1, 0, 0])
-    state = fit(model, pictures, frame, start, config, numerics)
+    state = fit(model, images, frame, start, config, numerics)
     for i in range(7):
-        expected = naive_fit(model, pictures[frame[i]], start[i : i + 1], config, numerics)
+        expected = naive_fit(model, images[frame[i]], start[i : i + 1], config, numerics)
         same(state.params[i : i + 1], expected.params, atol=1e-7, rtol=1e-6)
         assert state.going[i].item() == expected.success and state.view[i].item() == expected.view
         assert state.likelihood[i].item() == pytest.approx(expected.likelihood, abs=1e-6)
@@ -116,14 +116,14 @@ def test_faces_one_at_a_time(numerics, config):
 
 def test_small_faces_fail_at_the_scale_where_they_are_too_small():
     """Faces from 0.2 to 0.5 pixels per millimetre: too small, small enough to be judged early, and large enough."""
-    model, picture = make_model(), make_pictures()
+    model, image = make_model(), make_images()
     sizes = torch.linspace(13, 32, 20, dtype=torch.float64)
     boxes = torch.stack((30 + 0 * sizes, 25 + 0 * sizes, sizes, sizes), -1)
     start = start_at(boxes, torch.zeros(20, dtype=torch.float64))
-    state = fit(model, picture, torch.zeros(20).long(), start)
+    state = fit(model, image, torch.zeros(20).long(), start)
     successes = set()
     for i in range(20):
-        expected = naive_fit(model, picture[0], start[i : i + 1], CONFIG, EXACT)
+        expected = naive_fit(model, image[0], start[i : i + 1], CONFIG, EXACT)
         successes.add(expected.success)
         same(state.params[i : i + 1], expected.params, atol=1e-7, rtol=1e-6)
         assert state.going[i].item() == expected.success
@@ -132,23 +132,23 @@ def test_small_faces_fail_at_the_scale_where_they_are_too_small():
 
 
 def test_a_face_that_failed_keeps_how_far_it_came():
-    model, picture = make_model(), make_pictures()
+    model, image = make_model(), make_images()
     boxes = torch.tensor([[30.0, 25.0, 12.0, 12.0]], dtype=torch.float64)
     start = start_at(boxes, torch.zeros(1, dtype=torch.float64))
-    whole = fit(model, picture, torch.zeros(1).long(), start)
-    first = fit(model, picture, torch.zeros(1).long(), start, replace(CONFIG, window_sizes=(5, 0)))
+    whole = fit(model, image, torch.zeros(1).long(), start)
+    first = fit(model, image, torch.zeros(1).long(), start, replace(CONFIG, window_sizes=(5, 0)))
     assert not whole.going.any()
     same(whole.params, first.params)
     torch.testing.assert_close(whole.likelihood, first.likelihood)
 
 
 def test_the_first_scale_and_the_rest_make_the_whole():
-    model, pictures, start = make_model(), make_pictures(), start_at(make_boxes(5))
+    model, images, start = make_model(), make_images(), start_at(make_boxes(5))
     fitter, frame = LandmarkFitter(model, CONFIG, OPENFACE), torch.zeros(5, dtype=torch.int64)
-    whole = fitter.fit(Pictures(pictures, frame), FitState.at(start, N), FaceOptions())
-    first = fitter.first_scale().fit(Pictures(pictures, frame), FitState.at(start, N), FaceOptions())
+    whole = fitter.fit(ImageBatch(images, frame), FitState.at(start, N), FaceOptions())
+    first = fitter.first_scale().fit(ImageBatch(images, frame), FitState.at(start, N), FaceOptions())
     assert first.likelihood.isfinite().all()
-    found = fitter.after_first_scale().fit(Pictures(pictures, frame), first, FaceOptions())
+    found = fitter.after_first_scale().fit(ImageBatch(images, frame), first, FaceOptions())
     same(found.params, whole.params)
     torch.testing.assert_close(found.likelihood, whole.likelihood)
 
@@ -159,12 +159,12 @@ def test_one_scale_alone_has_no_rest():
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_pictures_that_are_no_numbers_fail_their_own_faces_alone(value):
-    model, pictures, start = make_model(), make_pictures(2), start_at(make_boxes(4))
+def test_images_that_are_no_numbers_fail_their_own_faces_alone(value):
+    model, images, start = make_model(), make_images(2), start_at(make_boxes(4))
     frame = torch.tensor([0, 1, 0, 1])
-    expected = fit(model, pictures, frame, start)
-    pictures[1] = value
-    state = fit(model, pictures, frame, start)
+    expected = fit(model, images, frame, start)
+    images[1] = value
+    state = fit(model, images, frame, start)
     assert state.going.tolist() == [True, False, True, False]
     same(state.params[::2], expected.params[::2])
     same(state.params[1::2], start[1::2])
@@ -172,11 +172,11 @@ def test_pictures_that_are_no_numbers_fail_their_own_faces_alone(value):
 
 
 def test_starts_that_are_no_numbers_spare_the_others():
-    model, pictures, start = make_model(), make_pictures(), start_at(make_boxes(4))
+    model, images, start = make_model(), make_images(), start_at(make_boxes(4))
     frame = torch.zeros(4, dtype=torch.int64)
-    expected = fit(model, pictures, frame, start)
+    expected = fit(model, images, frame, start)
     start.rotation[1], start.local[2] = math.nan, math.inf
-    state = fit(model, pictures, frame, start)
+    state = fit(model, images, frame, start)
     assert state.going.tolist() == [True, False, False, True]
     same(state.params[::3], expected.params[::3])
     assert state.params.rotation[1].isnan().all()
@@ -196,13 +196,13 @@ def test_options_are_those_of_their_rows():
 
 def test_hidden_landmarks_do_not_matter():
     """Hiding a landmark is the same as experts that cannot see it."""
-    model, pictures, start = make_model(), make_pictures(), start_at(make_boxes(3), torch.zeros(3, dtype=torch.float64))
+    model, images, start = make_model(), make_images(), start_at(make_boxes(3), torch.zeros(3, dtype=torch.float64))
     visible = torch.ones(3, N, dtype=torch.bool)
     visible[:, 4] = False
-    state = fit(model, pictures, torch.zeros(3).long(), start, options=FaceOptions(visible=visible))
+    state = fit(model, images, torch.zeros(3).long(), start, options=FaceOptions(visible=visible))
     for experts in model.experts:
         experts.visible[:, 4] = False
-    expected = fit(model, pictures, torch.zeros(3).long(), start)
+    expected = fit(model, images, torch.zeros(3).long(), start)
     same(state.params, expected.params)
     torch.testing.assert_close(state.likelihood, expected.likelihood)
     assert (state.landmark_likelihoods[:, 4] == UNSEEN).all() and not state.visible[:, 4].any()
@@ -215,15 +215,15 @@ def test_windows_that_do_not_suit_the_model_are_refused(windows):
 
 
 def test_more_windows_than_scales_are_left_over():
-    model, pictures, start = make_model(), make_pictures(), start_at(make_boxes(2))
-    expected = fit(model, pictures, torch.zeros(2).long(), start)
-    more = fit(model, pictures, torch.zeros(2).long(), start, replace(CONFIG, window_sizes=(5, 3, 11)))
+    model, images, start = make_model(), make_images(), start_at(make_boxes(2))
+    expected = fit(model, images, torch.zeros(2).long(), start)
+    more = fit(model, images, torch.zeros(2).long(), start, replace(CONFIG, window_sizes=(5, 3, 11)))
     same(more.params, expected.params)
     torch.testing.assert_close(more.likelihood, expected.likelihood)
 
 
 def test_concatenate_and_rows():
-    state = fit(make_model(), make_pictures(), torch.zeros(4).long(), start_at(make_boxes(4)))
+    state = fit(make_model(), make_images(), torch.zeros(4).long(), start_at(make_boxes(4)))
     both = FitState.concatenate(state[torch.tensor([3, 1])], state[torch.tensor([0])])
     torch.testing.assert_close(both.likelihood, state.likelihood[torch.tensor([3, 1, 0])])
     same(both.params, state.params[torch.tensor([3, 1, 0])])
@@ -231,5 +231,5 @@ def test_concatenate_and_rows():
 
 def test_a_model_of_one_scale():
     model = LandmarkModel(make_pdm(), [make_experts()], "cen")
-    state = fit(model, make_pictures(), torch.zeros(2).long(), start_at(make_boxes(2)), FitConfig(window_sizes=(5,)))
+    state = fit(model, make_images(), torch.zeros(2).long(), start_at(make_boxes(2)), FitConfig(window_sizes=(5,)))
     assert state.likelihood.isfinite().all()

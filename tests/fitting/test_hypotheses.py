@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from clnf_torch.fitting.fitter import FaceOptions, LandmarkFitter
-from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, Choice, SearchInput, search_hypotheses
-from clnf_torch.fitting.images import Pictures
+from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, HypothesisResult, SearchInput, search_hypotheses
+from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_box
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import EXACT, OPENFACE, Numerics
-from tests.factories import CONFIG, make_boxes, make_model, make_pictures, make_rules
+from tests.factories import CONFIG, make_boxes, make_images, make_model, make_rules
 from tests.fitting.test_fitter import NaiveFit, naive_fit
 from tests.fitting.test_nu_rlms import same
 
@@ -23,7 +23,7 @@ FIRST, REST = replace(CONFIG, window_sizes=(5, 0)), replace(CONFIG, window_sizes
 
 
 def naive_search(
-    model: LandmarkModel, picture: torch.Tensor, box: torch.Tensor, numerics: Numerics
+    model: LandmarkModel, image: torch.Tensor, box: torch.Tensor, numerics: Numerics
 ) -> tuple[NaiveFit, int, bool]:
     """One face, one rotation after the other, as OpenFace does: fit, hypothesis, success."""
 
@@ -32,37 +32,37 @@ def naive_search(
 
     rules, count = model.early_termination, len(ROTATIONS)
     if rules is None:
-        fits = [naive_fit(model, picture, start(k), CONFIG, numerics) for k in range(count)]
+        fits = [naive_fit(model, image, start(k), CONFIG, numerics) for k in range(count)]
         best = max(range(count), key=lambda k: (fits[k].likelihood, -k))
         return fits[best], best, fits[best].success
     firsts: list[NaiveFit] = []
     scores: list[float] = []
     for k in range(count):
-        first = naive_fit(model, picture, start(k), FIRST, numerics)
+        first = naive_fit(model, image, start(k), FIRST, numerics)
         weight, bias, cutoff = (rule[first.view].item() for rule in vars(rules).values())
         firsts.append(first)
         scores.append(first.likelihood * weight + bias)
         if scores[-1] > cutoff:
-            whole = go_on(model, picture, first, numerics, forget=False)
+            whole = go_on(model, image, first, numerics, forget=False)
             return whole, k, whole.success
     ranked = sorted(range(count), key=lambda k: -scores[k])[:3]
-    wholes = [go_on(model, picture, firsts[k], numerics, numerics.quirks and k != count - 1) for k in ranked]
+    wholes = [go_on(model, image, firsts[k], numerics, numerics.quirks and k != count - 1) for k in ranked]
     place = max(range(3), key=lambda r: (wholes[r].likelihood, -ranked[r]))
     success = wholes[-1].success if numerics.quirks else wholes[place].success
     return wholes[place], ranked[place], success
 
 
-def go_on(model: LandmarkModel, picture: torch.Tensor, first: NaiveFit, numerics: Numerics, forget: bool) -> NaiveFit:
+def go_on(model: LandmarkModel, image: torch.Tensor, first: NaiveFit, numerics: Numerics, forget: bool) -> NaiveFit:
     """The remaining scales after the first; from the mean shape where OpenFace has forgotten the face's own."""
     params = replace(first.params, local=torch.zeros_like(first.params.local)) if forget else first.params
     if first.success:
-        return naive_fit(model, picture, params, REST, numerics)
+        return naive_fit(model, image, params, REST, numerics)
     return replace(first, params=params)
 
 
-def search(model, pictures, boxes, numerics, rotations=ROTATIONS, frame=None, options=None) -> Choice:
+def search(model, images, boxes, numerics, rotations=ROTATIONS, frame=None, options=None) -> HypothesisResult:
     frame = torch.zeros(len(boxes), dtype=torch.int64) if frame is None else frame
-    given = SearchInput(pictures=Pictures(pictures, frame), boxes=boxes, options=options or FaceOptions())
+    given = SearchInput(images=ImageBatch(images, frame), boxes=boxes, options=options or FaceOptions())
     return search_hypotheses(LandmarkFitter(model, CONFIG, numerics), rotations, given)
 
 
@@ -73,9 +73,9 @@ def mixed_boxes(faces: int) -> torch.Tensor:
     return boxes
 
 
-def check(choice: Choice, model, picture, boxes, numerics) -> None:
+def check(choice: HypothesisResult, model, image, boxes, numerics) -> None:
     for i, box in enumerate(boxes):
-        expected, hypothesis, success = naive_search(model, picture, box, numerics)
+        expected, hypothesis, success = naive_search(model, image, box, numerics)
         assert choice.hypothesis[i].item() == hypothesis
         assert choice.success[i].item() == success
         same(choice.state.params[i : i + 1], expected.params, atol=1e-7, rtol=1e-6)
@@ -85,18 +85,18 @@ def check(choice: Choice, model, picture, boxes, numerics) -> None:
 
 @pytest.mark.parametrize("numerics", [OPENFACE, EXACT], ids=lambda numerics: numerics.name)
 def test_without_early_termination_the_most_likely_wins(numerics):
-    model, pictures, boxes = make_model(), make_pictures(), mixed_boxes(6)
-    choice = search(model, pictures, boxes, numerics)
-    check(choice, model, pictures[0], boxes, numerics)
+    model, images, boxes = make_model(), make_images(), mixed_boxes(6)
+    choice = search(model, images, boxes, numerics)
+    check(choice, model, images[0], boxes, numerics)
     assert len(choice.hypothesis.unique()) > 1
 
 
 @pytest.mark.parametrize("numerics", [OPENFACE, EXACT], ids=lambda numerics: numerics.name)
 @pytest.mark.parametrize("cutoff", [-math.inf, -0.4, -0.2, math.inf])
 def test_early_termination(numerics, cutoff):
-    model, pictures, boxes = make_model(rules=make_rules(cutoff=cutoff)), make_pictures(), mixed_boxes(8)
-    choice = search(model, pictures, boxes, numerics)
-    check(choice, model, pictures[0], boxes, numerics)
+    model, images, boxes = make_model(rules=make_rules(cutoff=cutoff)), make_images(), mixed_boxes(8)
+    choice = search(model, images, boxes, numerics)
+    check(choice, model, images[0], boxes, numerics)
     if cutoff == -math.inf:
         assert (choice.hypothesis == 0).all()
 
@@ -104,15 +104,15 @@ def test_early_termination(numerics, cutoff):
 @pytest.mark.parametrize("seed", [50, 60, 70])
 def test_early_termination_of_other_models(seed):
     model, boxes = make_model(rules=make_rules(cutoff=-0.3), seed=seed), mixed_boxes(3)
-    pictures = make_pictures()
-    check(search(model, pictures, boxes, OPENFACE), model, pictures[0], boxes, OPENFACE)
+    images = make_images()
+    check(search(model, images, boxes, OPENFACE), model, images[0], boxes, OPENFACE)
 
 
 def test_openface_reports_the_success_of_the_candidate_continued_last():
     """Near the smallest size some candidates fail and others do not; the winner's success may differ."""
     model, boxes = make_model(rules=make_rules(cutoff=math.inf)), make_boxes(40)
     boxes[:, 2:] = torch.linspace(14, 19, 40, dtype=torch.float64)[:, None]
-    followed, exact = (search(model, make_pictures(), boxes, numerics) for numerics in (OPENFACE, EXACT))
+    followed, exact = (search(model, make_images(), boxes, numerics) for numerics in (OPENFACE, EXACT))
     assert (followed.success != followed.state.going).any()
     assert (exact.success == exact.state.going).all()
 
@@ -120,27 +120,27 @@ def test_openface_reports_the_success_of_the_candidate_continued_last():
 @pytest.mark.parametrize("rules", [None, make_rules(cutoff=-0.3)], ids=["all", "early"])
 @pytest.mark.parametrize("faces", [0, 1, 5])
 def test_faces_one_by_one_and_in_another_order(rules, faces):
-    model, pictures, boxes = make_model(rules=rules), make_pictures(2), make_boxes(faces)
+    model, images, boxes = make_model(rules=rules), make_images(2), make_boxes(faces)
     frame = torch.arange(faces) % 2
-    together = search(model, pictures, boxes, OPENFACE, MULTI_VIEW, frame)
+    together = search(model, images, boxes, OPENFACE, MULTI_VIEW, frame)
     assert together.success.shape == (faces,) and together.state.landmark_likelihoods.shape == (faces, 5)
-    back = search(model, pictures, boxes.flip(0), OPENFACE, MULTI_VIEW, frame.flip(0))
+    back = search(model, images, boxes.flip(0), OPENFACE, MULTI_VIEW, frame.flip(0))
     same(back.state.params, together.state.params[torch.arange(faces).flip(0)])
     for i in range(faces):
         row = slice(i, i + 1)
-        alone = search(model, pictures, boxes[row], OPENFACE, MULTI_VIEW, frame[row])
+        alone = search(model, images, boxes[row], OPENFACE, MULTI_VIEW, frame[row])
         same(alone.state.params, together.state.params[row])
         assert alone.hypothesis.item() == together.hypothesis[i].item()
 
 
 @pytest.mark.parametrize("rules", [None, make_rules(cutoff=-0.3), make_rules(cutoff=math.inf)])
 @pytest.mark.parametrize("numerics", [OPENFACE, EXACT], ids=lambda numerics: numerics.name)
-def test_unusable_boxes_and_pictures_spare_the_others(rules, numerics):
-    model, pictures, boxes = make_model(rules=rules), make_pictures(2), make_boxes(4)
+def test_unusable_boxes_and_images_spare_the_others(rules, numerics):
+    model, images, boxes = make_model(rules=rules), make_images(2), make_boxes(4)
     frame = torch.tensor([0, 0, 1, 0])
-    expected = search(model, pictures, boxes, numerics, frame=frame)
-    pictures[1], boxes[1] = math.nan, math.nan
-    choice = search(model, pictures, boxes, numerics, frame=frame)
+    expected = search(model, images, boxes, numerics, frame=frame)
+    images[1], boxes[1] = math.nan, math.nan
+    choice = search(model, images, boxes, numerics, frame=frame)
     assert not choice.success[1:3].any()
     same(choice.state.params[torch.tensor([0, 3])], expected.state.params[torch.tensor([0, 3])])
     assert choice.hypothesis[::3].tolist() == expected.hypothesis[::3].tolist()
@@ -150,25 +150,25 @@ def test_unusable_boxes_and_pictures_spare_the_others(rules, numerics):
 def test_candidates_that_could_not_be_read_never_end_the_search(weight):
     """Their likelihood is minus infinity, whatever the early-termination numbers make of it."""
     rules = make_rules(cutoff=1e6)
-    model, pictures, box = (
+    model, images, box = (
         make_model(rules=replace(rules, weights=0 * rules.weights + weight)),
-        make_pictures(),
+        make_images(),
         make_boxes(1),
     )
-    pictures[:, :, :16] = math.nan  # some rotations look there, others do not
+    images[:, :, :16] = math.nan  # some rotations look there, others do not
     box[:, 0] = 22
-    choice = search(model, pictures, box, EXACT, MULTI_VIEW)
-    alone = [search(model, pictures, box, EXACT, (rotation,)).success.item() for rotation in MULTI_VIEW]
+    choice = search(model, images, box, EXACT, MULTI_VIEW)
+    alone = [search(model, images, box, EXACT, (rotation,)).success.item() for rotation in MULTI_VIEW]
     assert True in alone and False in alone
     assert choice.success.item()
 
 
 def test_options_follow_their_faces():
-    model, pictures, boxes = make_model(), make_pictures(), make_boxes(2)
+    model, images, boxes = make_model(), make_images(), make_boxes(2)
     visible = torch.ones(2, 5, dtype=torch.bool)
     visible[1, 0] = False
-    choice = search(model, pictures, boxes, EXACT, options=FaceOptions(visible=visible))
-    plain = search(model, pictures, boxes, EXACT)
+    choice = search(model, images, boxes, EXACT, options=FaceOptions(visible=visible))
+    plain = search(model, images, boxes, EXACT)
     same(choice.state.params[:1], plain.state.params[:1])
     assert not choice.state.visible[1, 0] and choice.state.visible[0, 0]
 

@@ -7,12 +7,12 @@ import math
 import pytest
 import torch
 
-from clnf_torch.fitting.images import Pictures, area_to_picture
-from tests.factories import make_pictures
+from clnf_torch.fitting.images import ImageBatch, area_to_image
+from tests.factories import make_images
 
 
 def similarities(rng, faces: int) -> torch.Tensor:
-    """Maps from reference to picture (B, 2, 2)."""
+    """Maps from reference to image (B, 2, 2)."""
     angle, scale = torch.rand(2, faces, generator=rng, dtype=torch.float64)
     c, s = (1 + 2 * scale) * (angle - 0.5).cos(), (1 + 2 * scale) * (angle - 0.5).sin()
     return torch.stack((c, -s, s, c), -1).view(-1, 2, 2)
@@ -22,12 +22,12 @@ def centres(rng, faces: int) -> torch.Tensor:
     return 15 + 40 * torch.rand(faces, 3, 2, generator=rng, dtype=torch.float64)
 
 
-def naive_pixel(picture: list[list[float]], x: float, y: float) -> float:
-    """Bilinear, each neighbour outside the picture counting 0."""
+def naive_pixel(image: list[list[float]], x: float, y: float) -> float:
+    """Bilinear, each neighbour outside the image counting 0."""
     column, row = math.floor(x), math.floor(y)
 
     def pixel(j: int, i: int) -> float:
-        return picture[j][i] if 0 <= j < len(picture) and 0 <= i < len(picture[0]) else 0.0
+        return image[j][i] if 0 <= j < len(image) and 0 <= i < len(image[0]) else 0.0
 
     right, down = x - column, y - row
     above = pixel(row, column) * (1 - right) + pixel(row, column + 1) * right
@@ -37,35 +37,35 @@ def naive_pixel(picture: list[list[float]], x: float, y: float) -> float:
 
 @pytest.mark.parametrize("width", [5, 6])
 def test_exact_areas_pixel_by_pixel(rng, width):
-    grey, frame, landmarks, to_image = make_pictures(2), torch.tensor([1, 0]), centres(rng, 2), similarities(rng, 2)
-    areas = Pictures(grey, frame).cut_areas(landmarks, to_image, width, on_32nds=False)
+    gray, frame, landmarks, to_image = make_images(2), torch.tensor([1, 0]), centres(rng, 2), similarities(rng, 2)
+    areas = ImageBatch(gray, frame).cut_areas(landmarks, to_image, width, on_32nds=False)
     assert areas.shape == (2, 3, width, width)
     for face in range(2):
-        picture, a, b = grey[frame[face]].tolist(), to_image[face, 0, 0].item(), -to_image[face, 0, 1].item()
+        image, a, b = gray[frame[face]].tolist(), to_image[face, 0, 0].item(), -to_image[face, 0, 1].item()
         for n, (lx, ly) in enumerate(landmarks[face].tolist()):
             for v in range(width):
                 for u in range(width):
                     x = a * u - b * v + lx - (a - b) * (width - 1) / 2
                     y = b * u + a * v + ly - (a + b) * (width - 1) / 2
-                    assert areas[face, n, v, u].item() == pytest.approx(naive_pixel(picture, x, y), abs=1e-9)
+                    assert areas[face, n, v, u].item() == pytest.approx(naive_pixel(image, x, y), abs=1e-9)
 
 
 def test_the_middle_pixel_is_the_landmark(rng):
     landmarks, to_image = centres(rng, 4), similarities(rng, 4)
-    matrix = area_to_picture(landmarks, to_image, 7)
+    matrix = area_to_image(landmarks, to_image, 7)
     middle = matrix @ torch.tensor([3.0, 3.0, 1.0], dtype=torch.float64)
     torch.testing.assert_close(middle, landmarks)
     torch.testing.assert_close(matrix[..., :2], to_image[:, None].expand(4, 3, 2, 2))
 
 
 def test_areas_on_the_lattice_are_close_to_the_exact_ones(rng):
-    pictures, landmarks, to_image = (
-        Pictures(make_pictures(), torch.zeros(6).long()),
+    images, landmarks, to_image = (
+        ImageBatch(make_images(), torch.zeros(6).long()),
         centres(rng, 6),
         similarities(rng, 6),
     )
-    exact, rounded = (pictures.cut_areas(landmarks, to_image, 7, on_32nds) for on_32nds in (False, True))
-    steepest = max(make_pictures().diff(dim=dim).abs().max().item() for dim in (1, 2))
+    exact, rounded = (images.cut_areas(landmarks, to_image, 7, on_32nds) for on_32nds in (False, True))
+    steepest = max(make_images().diff(dim=dim).abs().max().item() for dim in (1, 2))
     difference = (exact - rounded).abs().max().item()
     assert 0 < difference <= 2 * steepest / 60  # a 64th of a pixel in each direction
 
@@ -73,32 +73,32 @@ def test_areas_on_the_lattice_are_close_to_the_exact_ones(rng):
 @pytest.mark.parametrize("on_32nds", [True, False])
 @pytest.mark.parametrize("faces", [0, 1, 5])
 def test_batch_rows_device_and_dtype(rng, on_32nds, faces, device, dtype):
-    grey, frame = make_pictures(3).to(device, dtype), torch.randint(0, 3, (faces,), generator=rng).to(device)
+    gray, frame = make_images(3).to(device, dtype), torch.randint(0, 3, (faces,), generator=rng).to(device)
     landmarks, to_image = centres(rng, faces).to(device, dtype), similarities(rng, faces).to(device, dtype)
-    pictures = Pictures(grey, frame)
-    together = pictures.cut_areas(landmarks, to_image, 5, on_32nds)
+    images = ImageBatch(gray, frame)
+    together = images.cut_areas(landmarks, to_image, 5, on_32nds)
     assert together.shape == (faces, 3, 5, 5) and together.dtype == dtype and together.device.type == device.type
     for i in range(faces):
-        alone = pictures.rows(torch.tensor([i], device=device))
+        alone = images.rows(torch.tensor([i], device=device))
         found = alone.cut_areas(landmarks[i : i + 1], to_image[i : i + 1], 5, on_32nds)
         torch.testing.assert_close(found[0], together[i])
 
 
 @pytest.mark.parametrize("on_32nds", [True, False])
-def test_uint8_pictures_are_read_as_they_are(rng, on_32nds):
-    grey, frame = make_pictures().to(torch.uint8), torch.zeros(4, dtype=torch.int64)
+def test_uint8_images_are_read_as_they_are(rng, on_32nds):
+    gray, frame = make_images().to(torch.uint8), torch.zeros(4, dtype=torch.int64)
     landmarks, to_image = centres(rng, 4), similarities(rng, 4)
-    whole, floating = (Pictures(g, frame).cut_areas(landmarks, to_image, 5, on_32nds) for g in (grey, grey.double()))
+    whole, floating = (ImageBatch(g, frame).cut_areas(landmarks, to_image, 5, on_32nds) for g in (gray, gray.double()))
     torch.testing.assert_close(whole, floating)
 
 
 def test_gradients(rng):
-    grey = make_pictures(1, 12, 12).requires_grad_()
+    gray = make_images(1, 12, 12).requires_grad_()
     landmarks = (4 + 4 * torch.rand(2, 2, 2, generator=rng, dtype=torch.float64)).requires_grad_()
     to_image = (0.4 * similarities(rng, 2)).requires_grad_()
     frame = torch.zeros(2, dtype=torch.int64)
 
-    def run(grey, landmarks, to_image):
-        return Pictures(grey, frame).cut_areas(landmarks, to_image, 4, on_32nds=False)
+    def run(gray, landmarks, to_image):
+        return ImageBatch(gray, frame).cut_areas(landmarks, to_image, 4, on_32nds=False)
 
-    assert torch.autograd.gradcheck(run, (grey, landmarks, to_image), fast_mode=True)
+    assert torch.autograd.gradcheck(run, (gray, landmarks, to_image), fast_mode=True)

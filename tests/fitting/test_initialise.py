@@ -70,7 +70,7 @@ def test_an_unusable_box_makes_an_unusable_row_and_sends_no_nan_back(value):
 
 
 def gentle(faces: int) -> ShapeParams:
-    """Faces that the shape prior hardly holds back: large in the picture, close to the mean."""
+    """Faces that the shape prior hardly holds back: large in the image, close to the mean."""
     params = make_params(faces)
     return ShapeParams(20 * params.scale, params.rotation / 2, params.translation, params.local / 8)
 

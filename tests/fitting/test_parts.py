@@ -8,11 +8,11 @@ import torch
 from clnf_torch import EXACT, OPENFACE
 from clnf_torch.fitting.config import PART_PRESETS, part_preset
 from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
-from clnf_torch.fitting.images import Pictures
+from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.fitting.parts import fit_parts
 from clnf_torch.models.landmark_model import LandmarkModel, Part
-from tests.factories import N, make_experts, make_model, make_params, make_pdm, make_pictures
+from tests.factories import N, make_experts, make_images, make_model, make_params, make_pdm
 
 IN_PARENT, IN_PART = [0, 1, 2, 3], [1, 0, 2, 4]
 
@@ -31,7 +31,7 @@ def make_face(*parts: Part) -> LandmarkModel:
 def run(model, params, going=None, numerics=OPENFACE, frames=1):
     frame = torch.arange(len(params)) % frames
     going = torch.ones(len(params), dtype=torch.bool) if going is None else going
-    return fit_parts(model, numerics, Pictures(make_pictures(frames), frame), params, going)
+    return fit_parts(model, numerics, ImageBatch(make_images(frames), frame), params, going)
 
 
 @pytest.mark.parametrize("numerics", [OPENFACE, EXACT], ids=lambda numerics: numerics.name)
@@ -45,9 +45,9 @@ def test_a_part_step_by_step(numerics):
     for parent, own in zip(IN_PARENT, IN_PART, strict=True):
         given[:, own], known[:, own] = model.pdm.landmarks(params)[:, parent], True
     start = params_from_landmarks(part.model.pdm, given, known)
-    pictures = Pictures(make_pictures(), torch.zeros(3, dtype=torch.int64))
+    images = ImageBatch(make_images(), torch.zeros(3, dtype=torch.int64))
     fitter = LandmarkFitter(part.model, part_preset("left_eye_28"), numerics)
-    state = fitter.fit(pictures, FitState.at(start, N), FaceOptions())
+    state = fitter.fit(images, FitState.at(start, N), FaceOptions())
     refined = params.scale > 0.9 * 0.5
     assert refined.any() and not refined.all()
     expected = part.model.pdm.landmarks(state.params.where(refined, start))

@@ -9,7 +9,7 @@ from clnf_torch.geometry.camera import (
     Intrinsics,
     back_project,
     project,
-    projection_slopes,
+    projection_jacobian,
     weak_perspective_origin,
 )
 
@@ -26,8 +26,8 @@ def points_in_front(rng, *shape):
 @pytest.mark.parametrize(
     ("size", "focal"), [((640, 480), 500), ((512, 512), (400 + 533 + 1 / 3) / 2), ((1920, 1080), 1312.5)]
 )
-def test_cameras_of_unknown_pictures(size, focal):
-    camera = Intrinsics.for_picture(*size)
+def test_cameras_of_unknown_images(size, focal):
+    camera = Intrinsics.for_image(*size)
     torch.testing.assert_close(camera.focal, torch.tensor((focal, focal), dtype=torch.float64))
     torch.testing.assert_close(camera.center, torch.tensor(size, dtype=torch.float64) / 2)
 
@@ -60,14 +60,14 @@ def test_a_camera_per_face(rng):
     for row in range(3):
         alone = Intrinsics(cameras.focal[row], cameras.center[row])
         torch.testing.assert_close(seen[row : row + 1], project(points[row : row + 1], alone))
-        slopes = projection_slopes(points[row : row + 1], alone)
-        torch.testing.assert_close(projection_slopes(points, cameras)[row : row + 1], slopes)
+        slopes = projection_jacobian(points[row : row + 1], alone)
+        torch.testing.assert_close(projection_jacobian(points, cameras)[row : row + 1], slopes)
     torch.testing.assert_close(back_project(seen, points[..., 2], cameras), points)
 
 
 def test_slopes_are_the_derivatives(rng):
     points = points_in_front(rng, 2, 4)
-    for row, slopes in zip(points, projection_slopes(points, CAMERA), strict=True):
+    for row, slopes in zip(points, projection_jacobian(points, CAMERA), strict=True):
         full = torch.func.jacrev(lambda one: project(one[None], CAMERA)[0])(row)  # (N, 2, N, 3)
         torch.testing.assert_close(slopes, full.diagonal(dim1=0, dim2=2).permute(0, 2, 1))
 
@@ -84,14 +84,14 @@ def test_gradients(rng):
     focal, center = CAMERA.focal.clone().requires_grad_(), CAMERA.center.clone().requires_grad_()
     pixels, depth = project(points, CAMERA).detach().requires_grad_(), points[..., 2].detach().requires_grad_()
     assert torch.autograd.gradcheck(lambda p, f, c: project(p, Intrinsics(f, c)), (points, focal, center))
-    assert torch.autograd.gradcheck(lambda p, f: projection_slopes(p, Intrinsics(f, center)), (points, focal))
+    assert torch.autograd.gradcheck(lambda p, f: projection_jacobian(p, Intrinsics(f, center)), (points, focal))
     assert torch.autograd.gradcheck(lambda p, d, f: back_project(p, d, Intrinsics(f, center)), (pixels, depth, focal))
 
 
 def test_device_and_dtype(device, dtype):
     points = torch.ones(2, 5, 3, device=device, dtype=dtype)
     camera = CAMERA.to(points)
-    for result in (project(points, camera), projection_slopes(points, camera), camera.focal, camera.center):
+    for result in (project(points, camera), projection_jacobian(points, camera), camera.focal, camera.center):
         assert result.dtype == dtype and result.device.type == device.type
 
 

@@ -1,26 +1,26 @@
-"""Pyramids: the picture itself where it is sharp enough, ramps exactly, fine patterns smoothed away."""
+"""Pyramids: the image itself where it is sharp enough, ramps exactly, fine patterns smoothed away."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from clnf_torch.fitting.images import Pictures
+from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.geometry.pyramid import Pyramid
-from tests.factories import make_pictures, seeded
+from tests.factories import make_images, seeded
 
 
 def zoomed(step: float, left: float = 20.0, top: float = 30.0) -> Tensor:
-    """The map of one window (1, 1, 2, 3) whose pixels lie a step apart in the picture."""
+    """The map of one window (1, 1, 2, 3) whose pixels lie a step apart in the image."""
     return torch.tensor([[[[step, 0.0, left], [0.0, step, top]]]], dtype=torch.float64)
 
 
-def test_small_faces_are_read_from_the_picture_itself(device, dtype):
-    pictures = make_pictures(2, 90, 100).to(device, dtype)
+def test_small_faces_are_read_from_the_image_itself(device, dtype):
+    images = make_images(2, 90, 100).to(device, dtype)
     frame = torch.tensor([1, 0, 1], device=device)
     landmarks = 90 * torch.rand(3, 4, 2, generator=seeded(1), dtype=torch.float64).to(device, dtype)
     to_image = torch.eye(2, device=device, dtype=dtype) * torch.tensor([0.4, 1.0, 1.9], device=device)[:, None, None]
-    cut = Pictures(pictures, frame)
+    cut = ImageBatch(images, frame)
     torch.testing.assert_close(
         cut.cut_smooth_areas(landmarks, to_image.to(dtype), 9), cut.cut_areas(landmarks, to_image.to(dtype), 9, False)
     )
@@ -48,7 +48,7 @@ def test_outside_is_black_in_every_size():
     assert not window.any()
 
 
-def test_gradients_reach_the_picture():
-    picture = make_pictures(1, 70, 70).requires_grad_()
+def test_gradients_reach_the_image():
+    image = make_images(1, 70, 70).requires_grad_()
     matrix = zoomed(3.0, 5.0, 6.0)
-    assert torch.autograd.gradcheck(lambda p: Pyramid.of(p).read(torch.tensor([0]), matrix, 4), (picture,))
+    assert torch.autograd.gradcheck(lambda p: Pyramid.of(p).read(torch.tensor([0]), matrix, 4), (image,))

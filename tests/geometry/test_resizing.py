@@ -21,14 +21,14 @@ def make_frames(frames: int = 2, channels: int = 3) -> Tensor:
     return torch.randint(0, 256, (frames, channels, HEIGHT, WIDTH), generator=seeded(4), dtype=torch.uint8)
 
 
-def resized_slowly(picture: Tensor, patch: list[int], size: tuple[int, int]) -> Tensor:
+def resized_slowly(image: Tensor, patch: list[int], size: tuple[int, int]) -> Tensor:
     """One channel (H, W) of a patch, sample by sample."""
     x, y, width, height = patch
     out = torch.zeros(size, dtype=torch.float64)
 
     def pixel(row: int, column: int) -> float:
         row, column = row + y, column + x
-        return float(picture[row, column]) if 0 <= row < HEIGHT and 0 <= column < WIDTH else 0.0
+        return float(image[row, column]) if 0 <= row < HEIGHT and 0 <= column < WIDTH else 0.0
 
     for i in range(size[0]):
         for j in range(size[1]):
@@ -55,7 +55,7 @@ def test_pixel_by_pixel(size, dtype):
 
 @pytest.mark.parametrize("size", [(12, 12), (9, 31), (40, 6)])
 def test_opencv(size):
-    """OpenCV 5 places samples in float64, 4 in float32: 1e-6 pixels of 255 grey levels."""
+    """OpenCV 5 places samples in float64, 4 in float32: 1e-6 pixels of 255 gray levels."""
     frames = make_frames(1)
     whole = torch.tensor([[0, 0, WIDTH, HEIGHT]])
     found = resize_patches(pad_with_black(frames), torch.tensor([0]), whole, size, torch.float32)
@@ -71,7 +71,7 @@ def test_a_size_of_its_own_is_the_patch_itself():
     assert torch.equal(found[0], frames[1, :, 3:10, 4:12].float())
 
 
-def test_gradients_reach_the_picture():
+def test_gradients_reach_the_image():
     frames = make_frames(1, 1).double().requires_grad_()
     patches, frame = torch.tensor(PATCHES[1:3]), torch.zeros(2, dtype=torch.int64)
     assert torch.autograd.gradcheck(

@@ -21,7 +21,7 @@ HEIGHT, WIDTH, SIDE = 13, 17, 6
 
 
 def random_maps(rng, *shape):
-    """Affine maps whose windows lie partly outside the picture."""
+    """Affine maps whose windows lie partly outside the image."""
     matrix = torch.randn(*shape, 2, 3, generator=rng, dtype=torch.float64)
     matrix[..., 2] = 8 + 8 * matrix[..., 2]
     return matrix
@@ -145,7 +145,7 @@ def test_batch_and_shape(rng, cells_of, shape, device, dtype):
         torch.testing.assert_close(read(images, frame[i : i + 1], matrix[i : i + 1], cells_of, dtype)[0], together[i])
 
 
-def test_gradients_of_pictures_and_maps(rng):
+def test_gradients_of_images_and_maps(rng):
     images = torch.rand(2, 5, 5, generator=rng, dtype=torch.float64, requires_grad=True)
     matrix = torch.tensor([[[0.9, 0.2, 0.13], [-0.2, 0.9, 0.57]]], dtype=torch.float64).repeat(2, 1, 1).requires_grad_()
     frame = torch.tensor([1, 0])
@@ -154,7 +154,7 @@ def test_gradients_of_pictures_and_maps(rng):
     )
 
 
-def test_lattice_reading_has_a_gradient_of_pictures_alone(rng):
+def test_lattice_reading_has_a_gradient_of_images_alone(rng):
     images = torch.rand(1, HEIGHT, WIDTH, generator=rng, dtype=torch.float64, requires_grad=True)
     matrix = torch.tensor([[[0.9, 0.2, 2.1], [-0.2, 0.9, 3.6]]], dtype=torch.float64, requires_grad=True)
     area = read(images, torch.tensor([0]), matrix, affine_cells_32nds)

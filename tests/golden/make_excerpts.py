@@ -1,6 +1,6 @@
 """Copies the free model's golden values that tests read from the shared folder: ``python make_excerpts.py ../shared``.
 
-Left out: the picture itself (it is ``free_model/image.png``), what the free model has not got (gaze, parts), and
+Left out: the image itself (it is ``free_model/image.png``), what the free model has not got (gaze, parts), and
 values that no test asks for.
 """
 
@@ -25,8 +25,8 @@ EXCERPTS = {
 }  # file: how the keys begin that are kept
 
 
-def picture() -> np.ndarray:
-    """The free model's picture in grey, as OpenFace sees it."""
+def image() -> np.ndarray:
+    """The free model's image in gray, as OpenFace sees it."""
     return cv2.cvtColor(cv2.imread(str(HERE / "free_model" / "image.png")), cv2.COLOR_BGR2GRAY)
 
 
@@ -34,8 +34,8 @@ def main(shared: Path) -> None:
     """Writes the excerpts beside this file."""
     for name, pattern in EXCERPTS.items():
         values = dict(np.load(shared / "golden_free" / f"{name}.npz"))
-        if "gray" in values and not np.array_equal(values["gray"], picture()):
-            raise ValueError(f"{name}.npz was made on another picture than free_model/image.png")
+        if "gray" in values and not np.array_equal(values["gray"], image()):
+            raise ValueError(f"{name}.npz was made on another image than free_model/image.png")
         kept = {key: value for key, value in values.items() if re.match(pattern, key)}
         np.savez_compressed(HERE / f"{name}.npz", **kept)
         print(f"{name}.npz: {len(kept)} of {len(values)} values, {(HERE / f'{name}.npz').stat().st_size:,} bytes")

@@ -26,7 +26,7 @@ FACE, EYE = make_pdm(68, 140.0, 1), make_pdm(28, 24.0, 2)
 
 
 def make_params(faces: int, scale: float, seed: int, spread: float = 40.0) -> ShapeParams:
-    """Heads turned this way and that around the middle of the picture."""
+    """Heads turned this way and that around the middle of the image."""
     rng = seeded(seed)
     return ShapeParams(
         scale * (1 + 0.3 * torch.rand(faces, generator=rng, dtype=torch.float64)),

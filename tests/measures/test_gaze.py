@@ -92,7 +92,7 @@ def test_rows_do_not_see_each_other(rng):
 def test_angles():
     looks = directions((0.0, 0.0, -1.0), (0.0, 0.0, -1.0))
     torch.testing.assert_close(gaze_angles(looks), torch.zeros(1, 2, dtype=torch.float64))
-    looks = torch.tensor([[[0.6, 0.0, -0.8], [0.0, 0.6, -0.8]]], dtype=torch.float64)  # right of the picture; down
+    looks = torch.tensor([[[0.6, 0.0, -0.8], [0.0, 0.6, -0.8]]], dtype=torch.float64)  # right of the image; down
     expected = torch.tensor([[0.3, 0.3]], dtype=torch.float64).atan2(torch.tensor(0.8).double())
     torch.testing.assert_close(gaze_angles(looks), expected)
 

@@ -1,4 +1,4 @@
-"""`clnf_torch.measures.landmarks_3d`: depth from the model, direction from the picture."""
+"""`clnf_torch.measures.landmarks_3d`: depth from the model, direction from the image."""
 
 from __future__ import annotations
 

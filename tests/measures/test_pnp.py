@@ -7,7 +7,7 @@ import torch
 
 from clnf_torch.geometry.camera import Intrinsics, project
 from clnf_torch.geometry.rotation import euler_to_matrix, turn
-from clnf_torch.measures.pnp import RigidMotion, Sight, rigid_motion
+from clnf_torch.measures.pnp import Correspondences, RigidMotion, solve_pnp
 from tests.measures.heads import CAMERA, FACE
 
 
@@ -18,11 +18,11 @@ def true_motion(rng, rows: int) -> RigidMotion:
     return RigidMotion(euler_to_matrix(0.4 * torch.randn(rows, 3, generator=rng, dtype=torch.float64)), shift)
 
 
-def sight_of(rng, motion: RigidMotion, noise: float = 0.0) -> Sight:
+def sight_of(rng, motion: RigidMotion, noise: float = 0.0) -> Correspondences:
     """What the camera sees of them."""
     points = FACE.mean.detach().expand(len(motion.translation), -1, -1)
     seen = project(points @ motion.rotation.mT + motion.translation[:, None], CAMERA)
-    return Sight(points, seen + noise * torch.randn(seen.shape, generator=rng, dtype=torch.float64), CAMERA)
+    return Correspondences(points, seen + noise * torch.randn(seen.shape, generator=rng, dtype=torch.float64), CAMERA)
 
 
 def nearby(rng, motion: RigidMotion) -> RigidMotion:
@@ -46,7 +46,7 @@ def test_equations_are_the_derivatives_of_the_cost(rng):
 @pytest.mark.parametrize("rows", [0, 1, 5])
 def test_finds_known_motions(rng, rows):
     motion = true_motion(rng, rows)
-    found = rigid_motion(sight_of(rng, motion), nearby(rng, motion))
+    found = solve_pnp(sight_of(rng, motion), nearby(rng, motion))
     torch.testing.assert_close(found.rotation, motion.rotation, rtol=0, atol=1e-8)
     torch.testing.assert_close(found.translation, motion.translation, rtol=0, atol=1e-5)
 
@@ -54,7 +54,7 @@ def test_finds_known_motions(rng, rows):
 def test_ends_at_a_minimum(rng):
     motion = true_motion(rng, 4)
     sight = sight_of(rng, motion, noise=3.0)
-    found = rigid_motion(sight, nearby(rng, motion))
+    found = solve_pnp(sight, nearby(rng, motion))
     hessian, descent, cost = sight.equations(found)
     assert (descent.abs() < 1e-5 * hessian.diagonal(dim1=-2, dim2=-1).sqrt() * cost.sqrt()[:, None]).all()
     for _ in range(20):
@@ -65,11 +65,11 @@ def test_ends_at_a_minimum(rng):
 def test_rows_do_not_see_each_other(rng):
     motion = true_motion(rng, 3)
     sight, start = sight_of(rng, motion, noise=3.0), nearby(rng, motion)
-    together = rigid_motion(sight, start)
+    together = solve_pnp(sight, start)
     for row in range(3):
         one = slice(row, row + 1)
-        alone = rigid_motion(
-            Sight(sight.points[one], sight.pixels[one], CAMERA),
+        alone = solve_pnp(
+            Correspondences(sight.points[one], sight.pixels[one], CAMERA),
             RigidMotion(start.rotation[one], start.translation[one]),
         )
         torch.testing.assert_close(together.translation[one], alone.translation, rtol=0, atol=1e-8)
@@ -80,7 +80,7 @@ def test_a_hopeless_row_ends_and_spares_the_others(rng):
     motion = true_motion(rng, 2)
     sight = sight_of(rng, motion)
     sight.pixels[0] = torch.nan
-    found = rigid_motion(sight, nearby(rng, motion))
+    found = solve_pnp(sight, nearby(rng, motion))
     torch.testing.assert_close(found.translation[1], motion.translation[1], rtol=0, atol=1e-5)
 
 
@@ -91,7 +91,7 @@ def test_derivatives_are_those_of_the_minimum(rng):
     inputs = [sight.points.clone(), sight.pixels, CAMERA.focal.clone(), CAMERA.center.clone()]
 
     def found(points, pixels, focal, center):
-        motion = rigid_motion(Sight(points, pixels, Intrinsics(focal, center)), start)
+        motion = solve_pnp(Correspondences(points, pixels, Intrinsics(focal, center)), start)
         return motion.translation, motion.rotation
 
     settings = {"eps": 1e-4, "atol": 1e-5, "rtol": 1e-4}
@@ -104,7 +104,7 @@ def test_derivatives_do_not_depend_on_the_start(rng):
     pixels = sight.pixels.requires_grad_()
     slopes = []
     for start in (nearby(rng, motion), motion):
-        found = rigid_motion(Sight(sight.points, pixels, CAMERA), start)
+        found = solve_pnp(Correspondences(sight.points, pixels, CAMERA), start)
         slopes.append(torch.autograd.grad(found.translation.sum(), pixels)[0])
     torch.testing.assert_close(*slopes, rtol=1e-5, atol=1e-6)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import clnf_torch
-from clnf_torch.cli.images import read_picture
+from clnf_torch.cli.images import read_image
 from clnf_torch.converters import convert
 from clnf_torch.models.pdm import ShapeParams
 
@@ -24,16 +24,16 @@ def detector(golden_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> clnf
 
 
 @pytest.fixture(scope="session")
-def picture(golden_dir: Path) -> Tensor:
-    """The picture that belongs to it, shape (1, 3, H, W)."""
-    return read_picture(golden_dir / "free_model" / "image.png")[None]
+def image(golden_dir: Path) -> Tensor:
+    """The image that belongs to it, shape (1, 3, H, W)."""
+    return read_image(golden_dir / "free_model" / "image.png")[None]
 
 
 @pytest.fixture(scope="session")
-def fitted(detector: clnf_torch.LandmarkDetector, picture: Tensor, golden_dir: Path) -> Tensor:
+def fitted(detector: clnf_torch.LandmarkDetector, image: Tensor, golden_dir: Path) -> Tensor:
     """The landmarks that the detector finds there, shape (1, 68, 2)."""
     box = json.loads((golden_dir / "free_model" / "boxes.json").read_text())["image.png"]
-    return detector.fit(picture, torch.tensor(box, dtype=torch.float32)).landmarks
+    return detector.fit(image, torch.tensor(box, dtype=torch.float32)).landmarks
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import torch
 
 import clnf_torch
 from clnf_torch.quality import REASONS, LandmarkQuality, QualityConfig, check_landmark_quality
-from clnf_torch.training.augmentation.landmark_corruption import SPOILERS, spoil
+from clnf_torch.training.augmentation.landmark_corruption import CORRUPTIONS, spoil
 
 EYES, MOUTH, JAW = "eyes crossed", "mouth crossed", "jaw collapsed"
 FOUND_BY = {
@@ -21,7 +21,7 @@ FOUND_BY = {
     "drawn to a marking": ("implausible",),
     "noisy": ("implausible",),
     "outside": ("implausible",),
-}  # without a picture
+}  # without an image
 
 
 def named(quality: LandmarkQuality) -> list[set[str]]:
@@ -30,7 +30,7 @@ def named(quality: LandmarkQuality) -> list[set[str]]:
 
 
 def spoilt(detector, faces, name, seed=3):
-    kind = torch.full((len(faces),), list(SPOILERS).index(name))
+    kind = torch.full((len(faces),), list(CORRUPTIONS).index(name))
     return spoil(faces, kind, detector.model.pdm.mean[:, :2], torch.Generator().manual_seed(seed))
 
 
@@ -83,7 +83,7 @@ def test_what_is_not_finite_is_named(detector, faces):
     torch.testing.assert_close(quality.shape.landmarks[0, 5], faces[0, 5], atol=2.0, rtol=0)
 
 
-def test_points_outside_the_picture_or_the_box_are_named(detector, faces):
+def test_points_outside_the_image_or_the_box_are_named(detector, faces):
     assert named(check_landmark_quality(faces, detector, size=(400, 200))) == [{"outside"}] * 6
     low, high = faces.amin(1), faces.amax(1)
     boxes = torch.cat((low, high - low), 1)
@@ -122,26 +122,26 @@ def test_the_other_methods_doubts_are_named(detector, faces, each):
     assert quality.reasons["unsure"].tolist() == [False, True, False, True, False, True]
 
 
-def test_landmarks_beside_what_the_experts_see_are_unlikely(detector, picture, fitted):
+def test_landmarks_beside_what_the_experts_see_are_unlikely(detector, image, fitted):
     moved = torch.cat((fitted, fitted + torch.tensor([40.0, 0.0])))
     frame, unlikely, least = torch.zeros(2, dtype=torch.int64), REASONS.index("unlikely"), 0.1
     free = QualityConfig(least_support=least)
-    quality = check_landmark_quality(moved, detector, frames=picture, frame=frame, config=free)
+    quality = check_landmark_quality(moved, detector, frames=image, frame=frame, config=free)
     support = 1 - quality.strain[:, unlikely] * (1 - least)  # the mean share of the best response nearby
     assert support[0] > support[1] + 0.01 and (support > 0).all() and (support < 1).all()
     between = QualityConfig(least_support=float(support.mean()))
-    quality = check_landmark_quality(moved, detector, frames=picture, frame=frame, config=between)
+    quality = check_landmark_quality(moved, detector, frames=image, frame=frame, config=between)
     assert quality.reasons["unlikely"].tolist() == [False, True]
-    nowhere = check_landmark_quality(fitted, detector, frames=picture, frame=torch.tensor([3]))
+    nowhere = check_landmark_quality(fitted, detector, frames=image, frame=torch.tensor([3]))
     assert nowhere.strain[0, unlikely] == 0
 
 
-def test_faces_do_not_see_each_other(detector, faces, picture):
+def test_faces_do_not_see_each_other(detector, faces, image):
     wrong = torch.cat((faces, spoilt(detector, faces, "noisy"), torch.full((1, 68, 2), torch.nan)))
     frame = torch.zeros(13, dtype=torch.int64)
-    together = check_landmark_quality(wrong, detector, frames=picture, frame=frame)
+    together = check_landmark_quality(wrong, detector, frames=image, frame=frame)
     for row in (0, 5, 8, 12):
-        alone = check_landmark_quality(wrong[row : row + 1], detector, frames=picture, frame=frame[:1])
+        alone = check_landmark_quality(wrong[row : row + 1], detector, frames=image, frame=frame[:1])
         torch.testing.assert_close(alone.strain, together.strain[row : row + 1], atol=1e-3, rtol=1e-3)
         assert torch.equal(alone.doubtful, together.doubtful[row : row + 1])
 
@@ -154,8 +154,8 @@ def test_moved_turned_and_scaled_faces_are_as_good(detector, faces):
     torch.testing.assert_close(found.strain, expected.strain, atol=0.05, rtol=0.05)
 
 
-def test_no_faces(detector, picture):
-    quality = check_landmark_quality(torch.zeros(0, 68, 2), detector, frames=picture)
+def test_no_faces(detector, image):
+    quality = check_landmark_quality(torch.zeros(0, 68, 2), detector, frames=image)
     assert len(quality) == 0 and quality.poor.shape == quality.score.shape == (0,)
 
 

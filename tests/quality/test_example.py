@@ -11,7 +11,7 @@ import torch
 
 from clnf_torch.converters import convert
 from clnf_torch.quality import check_landmark_quality
-from clnf_torch.training.augmentation.landmark_corruption import SPOILERS, spoil
+from clnf_torch.training.augmentation.landmark_corruption import CORRUPTIONS, spoil
 from tests.cli.videos import write_video
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,10 +31,10 @@ def bundle(golden_dir, tmp_path) -> Path:
     return tmp_path / "free.pt"
 
 
-def test_a_table_beside_a_video_is_refined(script, bundle, detector, picture, fitted, tmp_path, monkeypatch, capsys):
-    still = np.ascontiguousarray(picture[0].permute(1, 2, 0).flip(-1).numpy())
+def test_a_table_beside_a_video_is_refined(script, bundle, detector, image, fitted, tmp_path, monkeypatch, capsys):
+    still = np.ascontiguousarray(image[0].permute(1, 2, 0).flip(-1).numpy())
     video = write_video(tmp_path / "clip.mp4", [still] * 5)
-    kind = torch.tensor([-1, list(SPOILERS).index("eyes swapped"), -1, list(SPOILERS).index("outside")])
+    kind = torch.tensor([-1, list(CORRUPTIONS).index("eyes swapped"), -1, list(CORRUPTIONS).index("outside")])
     mean = detector.model.pdm.mean[:, :2]
     landmarks = spoil(fitted.repeat(4, 1, 1), kind, mean, torch.Generator().manual_seed(2))
     landmarks[2, 7, 0] = torch.nan

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from clnf_torch.quality import REASONS, QualityConfig, RefinementStatistics, refine_landmarks
-from clnf_torch.training.augmentation.landmark_corruption import SPOILERS, spoil
+from clnf_torch.quality import REASONS, QualityConfig, RepairStatistics, repair_landmarks
+from clnf_torch.training.augmentation.landmark_corruption import CORRUPTIONS, spoil
 
 CONFIG = QualityConfig(least_support=0.05)  # the free model's experts agree on little
 SETTINGS = {"config": CONFIG, "multi_view": False}  # and find faces at any angle
@@ -16,14 +16,14 @@ KINDS = ("eyes swapped", "mouth inverted", "jaw dragged", "drawn to a marking", 
 @pytest.fixture(scope="module")
 def spoilt(detector, fitted):
     """A good face, and what became of it in six ways."""
-    kind = torch.tensor([-1, *(list(SPOILERS).index(name) for name in KINDS)])
+    kind = torch.tensor([-1, *(list(CORRUPTIONS).index(name) for name in KINDS)])
     mean = detector.model.pdm.mean[:, :2]
     return spoil(fitted.repeat(len(kind), 1, 1), kind, mean, torch.Generator().manual_seed(5))
 
 
 @pytest.fixture(scope="module")
-def refined(detector, picture, spoilt):
-    return refine_landmarks(detector, picture, spoilt, torch.zeros(len(spoilt), dtype=torch.int64), **SETTINGS)
+def refined(detector, image, spoilt):
+    return repair_landmarks(detector, image, spoilt, torch.zeros(len(spoilt), dtype=torch.int64), **SETTINGS)
 
 
 def test_poor_faces_are_fitted_again_and_become_good(refined, spoilt, fitted):
@@ -33,41 +33,41 @@ def test_poor_faces_are_fitted_again_and_become_good(refined, spoilt, fitted):
     assert (away[1][1:] < 8).all() and away[1].mean() < away[0].mean() / 4
 
 
-def test_good_faces_stay_as_they_are_to_the_last_bit(detector, picture, fitted):
+def test_good_faces_stay_as_they_are_to_the_last_bit(detector, image, fitted):
     landmarks = fitted.double() + 1e-9  # more digits than the detector computes with
-    done = refine_landmarks(detector, picture, landmarks, **SETTINGS)
+    done = repair_landmarks(detector, image, landmarks, **SETTINGS)
     assert torch.equal(done.landmarks, landmarks) and done.landmarks.dtype == torch.float64
     assert done.landmarks is not landmarks and not done.refitted.any()
     assert torch.equal(done.after.strain, done.before.strain)
 
 
-def test_what_was_given_is_not_changed(detector, picture, spoilt):
+def test_what_was_given_is_not_changed(detector, image, spoilt):
     kept = spoilt.clone()
-    refine_landmarks(detector, picture, spoilt[1:2], **SETTINGS)
+    repair_landmarks(detector, image, spoilt[1:2], **SETTINGS)
     assert torch.equal(spoilt, kept)
 
 
-def test_faces_do_not_see_each_other(detector, picture, spoilt, refined):
+def test_faces_do_not_see_each_other(detector, image, spoilt, refined):
     for row in (0, 2, 5):
-        alone = refine_landmarks(detector, picture, spoilt[row : row + 1], **SETTINGS)
+        alone = repair_landmarks(detector, image, spoilt[row : row + 1], **SETTINGS)
         torch.testing.assert_close(alone.landmarks[0], refined.landmarks[row], atol=0.05, rtol=0)
         assert alone.refitted[0] == refined.refitted[row]
 
 
-def test_unknown_faces_are_found_by_their_box(detector, picture, fitted):
+def test_unknown_faces_are_found_by_their_box(detector, image, fitted):
     unknown = torch.full((3, 68, 2), torch.nan)
     low = fitted.amin(1)
     boxes = torch.cat((low, fitted.amax(1) - low), 1).repeat(3, 1)
     boxes[1] = torch.nan
     frame = torch.tensor([0, 0, 9])  # the last one is in no frame
-    done = refine_landmarks(detector, picture, unknown, frame, boxes=boxes, **SETTINGS)
+    done = repair_landmarks(detector, image, unknown, frame, boxes=boxes, **SETTINGS)
     assert done.refitted[0] and not done.refitted[2]
     assert torch.linalg.vector_norm(done.landmarks[0] - fitted[0], dim=-1).mean() < 8
     assert done.landmarks[2].isnan().all() and done.after.poor[2]
 
 
-def test_doubted_faces_are_fitted_again(detector, picture, fitted):
-    done = refine_landmarks(detector, picture, fitted, confidence=torch.tensor([0.1]), **SETTINGS)
+def test_doubted_faces_are_fitted_again(detector, image, fitted):
+    done = repair_landmarks(detector, image, fitted, confidence=torch.tensor([0.1]), **SETTINGS)
     assert done.before.reasons["unsure"].all() and done.refitted.all() and not done.after.poor.any()
 
 
@@ -79,36 +79,36 @@ def test_statistics_count_faces_and_reasons(refined):
     assert "  eyes crossed" in str(counted) and "jumped" not in str(counted)
 
 
-def test_statistics_of_batches_add_up(detector, picture, spoilt, refined):
-    total = RefinementStatistics()
+def test_statistics_of_batches_add_up(detector, image, spoilt, refined):
+    total = RepairStatistics()
     for some in spoilt.split(3):
         frame = torch.zeros(len(some), dtype=torch.int64)
-        total += refine_landmarks(detector, picture, some, frame, **SETTINGS).statistics
+        total += repair_landmarks(detector, image, some, frame, **SETTINGS).statistics
     assert total == refined.statistics
 
 
-def test_no_faces_and_no_poor_faces(detector, picture):
-    done = refine_landmarks(detector, picture, torch.zeros(0, 68, 2))
-    assert done.landmarks.shape == (0, 68, 2) and done.statistics == RefinementStatistics()
+def test_no_faces_and_no_poor_faces(detector, image):
+    done = repair_landmarks(detector, image, torch.zeros(0, 68, 2))
+    assert done.landmarks.shape == (0, 68, 2) and done.statistics == RepairStatistics()
 
 
-def test_faces_need_a_frame_each(detector, picture, spoilt):
+def test_faces_need_a_frame_each(detector, image, spoilt):
     with pytest.raises(ValueError, match="7 faces in 2 frames"):
-        refine_landmarks(detector, picture.repeat(2, 1, 1, 1), spoilt)
+        repair_landmarks(detector, image.repeat(2, 1, 1, 1), spoilt)
 
 
-def test_good_landmarks_of_poor_faces_stay(detector, picture, fitted, monkeypatch):
+def test_good_landmarks_of_poor_faces_stay(detector, image, fitted, monkeypatch):
     monkeypatch.setattr("clnf_torch.quality.repair.SUPPORT", 0.0)  # the free model's experts have no opinion
     crossed = fitted.double() + 1e-9
     crossed[:, 36:48] = crossed[:, [*range(42, 48), *range(36, 42)]]
-    done = refine_landmarks(detector, picture, crossed, **SETTINGS)
+    done = repair_landmarks(detector, image, crossed, **SETTINGS)
     assert done.refitted.all() and done.before.reasons["eyes crossed"].all() and not done.after.poor.any()
     assert not done.kept[:, 36:48].any() and done.kept.sum() > 45
     assert torch.equal(done.landmarks[done.kept], crossed[done.kept])
-    everything = refine_landmarks(detector, picture, crossed, keep_good=False, **SETTINGS)
+    everything = repair_landmarks(detector, image, crossed, keep_good=False, **SETTINGS)
     assert not everything.kept.any() and not torch.equal(everything.landmarks[:, :17], crossed[:, :17])
 
 
-def test_nothing_stays_that_the_other_method_is_unsure_of(detector, picture, fitted):
-    done = refine_landmarks(detector, picture, fitted, confidence=torch.tensor([0.1]), **SETTINGS)
+def test_nothing_stays_that_the_other_method_is_unsure_of(detector, image, fitted):
+    done = repair_landmarks(detector, image, fitted, confidence=torch.tensor([0.1]), **SETTINGS)
     assert done.refitted.all() and not done.kept.any()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from clnf_torch.fitting.images import Pictures
+from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.mean_shift import landmark_likelihoods
-from clnf_torch.geometry.gray import to_grey
+from clnf_torch.geometry.gray import to_gray
 from clnf_torch.quality.check import SIGMA, expert_support, smoothed
-from clnf_torch.quality.robust_fit import robust_shape
+from clnf_torch.quality.robust_fit import robust_fit
 
 
 def test_maps_are_smoothed_as_likelihoods_are(rng):
@@ -20,17 +20,17 @@ def test_maps_are_smoothed_as_likelihoods_are(rng):
         torch.testing.assert_close(smoothed(responses, SIGMA)[..., row, column], expected)
 
 
-def test_support_is_a_share_and_falls_away_from_the_landmarks(detector, picture, fitted):
-    pictures = Pictures(to_grey(picture), torch.zeros(1, dtype=torch.int64))
-    shape = robust_shape(detector.model.pdm, fitted, torch.ones(1, 68, dtype=torch.bool)).params
-    here, visible = expert_support(detector.model, detector.numerics, pictures, shape, fitted)
+def test_support_is_a_share_and_falls_away_from_the_landmarks(detector, image, fitted):
+    images = ImageBatch(to_gray(image), torch.zeros(1, dtype=torch.int64))
+    shape = robust_fit(detector.model.pdm, fitted, torch.ones(1, 68, dtype=torch.bool)).params
+    here, visible = expert_support(detector.model, detector.numerics, images, shape, fitted)
     assert visible.any() and (here >= 0).all() and (here <= 1).all() and (here[~visible] == 0).all()
-    far, _ = expert_support(detector.model, detector.numerics, pictures, shape, fitted + 1000)
+    far, _ = expert_support(detector.model, detector.numerics, images, shape, fitted + 1000)
     assert (far == 0).all() and here[visible].mean() > 0.1
 
 
-def test_a_picture_that_cannot_be_read_supports_nothing(detector, picture, fitted):
-    blank = Pictures(torch.full((1, *picture.shape[-2:]), torch.nan), torch.zeros(1, dtype=torch.int64))
-    shape = robust_shape(detector.model.pdm, fitted, torch.ones(1, 68, dtype=torch.bool)).params
+def test_a_image_that_cannot_be_read_supports_nothing(detector, image, fitted):
+    blank = ImageBatch(torch.full((1, *image.shape[-2:]), torch.nan), torch.zeros(1, dtype=torch.int64))
+    shape = robust_fit(detector.model.pdm, fitted, torch.ones(1, 68, dtype=torch.bool)).params
     share, _ = expert_support(detector.model, detector.numerics, blank, shape, fitted)
     assert (share == 0).all()

@@ -8,14 +8,20 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from clnf_torch.tracking.appearance import PIXELS, known, looks_of, remembered, resemblance
+from clnf_torch.tracking.appearance import (
+    PIXELS,
+    appearance_descriptor,
+    known,
+    normalised_cross_correlation,
+    remembered,
+)
 from tests.factories import make_pdm
 
 MEAN = make_pdm().mean
 
 
 def world(seed: int) -> torch.Tensor:
-    """A smooth picture, float64, shape (200, 200)."""
+    """A smooth image, float64, shape (200, 200)."""
     rough = torch.rand(1, 1, 20, 20, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return 200 * interpolate(rough, (200, 200), mode="bicubic")[0, 0].clamp(0, 1)
 
@@ -26,42 +32,44 @@ def face_at(x: float, y: float, scale: float = 1.0, angle: float = 0.0) -> torch
     return (scale * MEAN[None, :, :2] @ turn.mT) + torch.tensor([x, y], dtype=torch.float64)
 
 
-def look(picture: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
-    return looks_of(picture.to(torch.uint8)[None], torch.zeros(len(landmarks), dtype=torch.int64), landmarks, MEAN)
+def look(image: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
+    return appearance_descriptor(
+        image.to(torch.uint8)[None], torch.zeros(len(landmarks), dtype=torch.int64), landmarks, MEAN
+    )
 
 
 def test_a_vector_of_length_one_for_each_face():
     looks = look(world(0), torch.cat((face_at(80, 80), face_at(120, 100))))
     assert looks.shape == (2, PIXELS) and looks.dtype == torch.float64
     torch.testing.assert_close(looks.norm(dim=1), torch.ones(2, dtype=torch.float64))
-    assert resemblance(looks, looks)[0, 1] < 0.6
+    assert normalised_cross_correlation(looks, looks)[0, 1] < 0.6
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])
 def test_turned_upright(quarters):
-    picture = world(1)
+    image = world(1)
     x, y = 90.0, 110.0
     for _ in range(quarters):  # a quarter turn to the left takes (x, y) to (y, 199 - x)
         x, y = y, 199 - x
-    turned = look(picture.rot90(quarters), face_at(x, y, angle=-quarters * math.pi / 2))
-    torch.testing.assert_close(turned, look(picture, face_at(90, 110)), atol=1e-6, rtol=0)
+    turned = look(image.rot90(quarters), face_at(x, y, angle=-quarters * math.pi / 2))
+    torch.testing.assert_close(turned, look(image, face_at(90, 110)), atol=1e-6, rtol=0)
 
 
 def test_of_one_size():
     large = interpolate(world(2)[None, None], scale_factor=2, mode="bilinear")[0, 0]
     pair = look(world(2), face_at(100, 100)), look(large, face_at(200.5, 200.5, scale=2.0))
-    assert resemblance(*pair).item() > 0.99
+    assert normalised_cross_correlation(*pair).item() > 0.99
 
 
 def test_light_and_contrast_do_not_count():
-    picture = world(3)
-    dim = 0.5 * picture + torch.linspace(0, 100, 200, dtype=torch.float64)  # lit from the right
-    assert resemblance(look(picture, face_at(100, 100)), look(dim, face_at(100, 100))).item() > 0.95
+    image = world(3)
+    dim = 0.5 * image + torch.linspace(0, 100, 200, dtype=torch.float64)  # lit from the right
+    assert normalised_cross_correlation(look(image, face_at(100, 100)), look(dim, face_at(100, 100))).item() > 0.95
 
 
-def test_faces_of_their_own_pictures_in_one_batch():
-    pictures = torch.stack((world(4), world(5))).to(torch.uint8)
-    both = looks_of(pictures, torch.tensor([1, 0]), face_at(90, 90).repeat(2, 1, 1), MEAN)
+def test_faces_of_their_own_images_in_one_batch():
+    images = torch.stack((world(4), world(5))).to(torch.uint8)
+    both = appearance_descriptor(images, torch.tensor([1, 0]), face_at(90, 90).repeat(2, 1, 1), MEAN)
     alone = torch.cat([look(world(seed), face_at(90, 90)) for seed in (5, 4)])
     torch.testing.assert_close(both, alone, rtol=0, atol=0)
 
@@ -70,7 +78,7 @@ def test_faces_of_their_own_pictures_in_one_batch():
 def test_nothing_to_be_seen(landmarks):
     looks = look(world(6), landmarks)
     assert not looks.any() and not known(looks).any()
-    assert resemblance(looks, look(world(6), face_at(90, 90))).tolist() == [[0.0]]
+    assert normalised_cross_correlation(looks, look(world(6), face_at(90, 90))).tolist() == [[0.0]]
 
 
 def test_nobody():
@@ -83,7 +91,7 @@ def test_a_running_mean():
     torch.testing.assert_close(mean, first)
     mean = remembered(mean, second)
     torch.testing.assert_close(mean, 0.95 * first + 0.05 * second)
-    assert resemblance(mean, first) > 0.99
+    assert normalised_cross_correlation(mean, first) > 0.99
     for _ in range(100):
         mean = remembered(mean, second)
-    assert resemblance(mean, second) > 0.99
+    assert normalised_cross_correlation(mean, second) > 0.99

@@ -7,8 +7,8 @@ import torch
 
 from clnf_torch.tracking.association import (
     associate,
+    box_around_landmarks,
     distances,
-    landmark_boxes,
     leaders,
     overlap_scores,
     recognition_scores,
@@ -33,7 +33,7 @@ def boxes(*corners: tuple[float, float]) -> torch.Tensor:
 
 def test_boxes_around_landmarks():
     landmarks = torch.tensor([[[3.0, 8.0], [1.0, 2.0], [2.0, 9.0]]])
-    assert landmark_boxes(landmarks).tolist() == [[1, 2, 2, 7]]
+    assert box_around_landmarks(landmarks).tolist() == [[1, 2, 2, 7]]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (4, 7), (7, 4), (9, 9)])

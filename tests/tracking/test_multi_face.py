@@ -21,8 +21,8 @@ def make(config: VideoConfig = MANY, **kwargs) -> VideoTracker:
 
 def run(tracker: VideoTracker, frames: Iterable[torch.Tensor]) -> list[VideoResult]:
     state, results = tracker.begin(), []
-    for picture in frames:
-        state, result = tracker.step(state, picture[None])
+    for image in frames:
+        state, result = tracker.step(state, image[None])
         results.append(result)
     return results
 
@@ -159,15 +159,15 @@ def test_a_track_that_the_validator_comes_to_doubt_is_lost():
     walk = [frame((60, 60, 80))] * 2 + [frame((60, 60, 90))] * 2
     results = run(make(doubted=frozenset({90})), walk)
     assert [len(places(result)) for result in results] == [1, 1, 0, 0] and results[-1].identity.tolist() == [0]
-    assert results[-1].faces.certainty.item() == pytest.approx(0.1)
+    assert results[-1].faces.confidence.item() == pytest.approx(0.1)
 
 
 def test_blank_and_damaged_frames_are_rows_without_success():
     tracker = make()
     state, _ = tracker.step(tracker.begin(), frame((60, 60, 80))[None])
     before = state.tracks.params.globals
-    for picture, damaged in ((frame(), False), (frame((60, 60, 80)), True)):
-        state, result = tracker.step(state, picture[None], torch.tensor([damaged]))
+    for image, damaged in ((frame(), False), (frame((60, 60, 80)), True)):
+        state, result = tracker.step(state, image[None], torch.tensor([damaged]))
         assert result.identity.tolist() == [0] and not result.success.any()
         torch.testing.assert_close(state.tracks.params.globals, before)  # a lost face waits where it was
     state, result = tracker.step(state, frame((62, 60, 80))[None])

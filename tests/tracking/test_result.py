@@ -9,7 +9,7 @@ from clnf_torch.models.landmark_model import LandmarkModel, Part
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.tracking.result import at_rest
 from clnf_torch.tracking.state import Tracks
-from tests.factories import CONFIG, make_boxes, make_experts, make_model, make_pdm, make_pictures
+from tests.factories import CONFIG, make_boxes, make_experts, make_images, make_model, make_pdm
 
 
 def test_they_can_stand_beside_fitted_faces():
@@ -17,7 +17,7 @@ def test_they_can_stand_beside_fitted_faces():
     part = Part("part", make_model(), shared, shared)
     experts = [make_experts(0.25, 3), make_experts(0.5, 5)]
     model = LandmarkModel(make_pdm(), experts, "cen", parts=[part])
-    fits = LandmarkDetector(model, "exact").fit(make_pictures(), make_boxes(2), preset=CONFIG)
+    fits = LandmarkDetector(model, "exact").fit(make_images(), make_boxes(2), preset=CONFIG)
     numbers = torch.arange(3)
     joined = join_rows(fits, at_rest(model, Tracks.unseen(model.pdm, numbers, numbers)))
     assert joined.landmarks.shape[0] == joined.parts["part"].landmarks.shape[0] == 5

@@ -19,8 +19,8 @@ FIRST, SMALL = SINGLE.preset.window_sizes, SINGLE.small_windows
 def run(tracker: VideoTracker, frames, state: TrackState | None = None) -> tuple[list[TrackState], list[VideoResult]]:
     """Every state and result of one video."""
     states, results = [state or tracker.begin()], []
-    for picture in frames:
-        state, result = tracker.step(states[-1], picture[None])
+    for image in frames:
+        state, result = tracker.step(states[-1], image[None])
         states.append(state)
         results.append(result)
     return states[1:], results
@@ -58,8 +58,8 @@ def test_a_lost_face_is_looked_for_at_once_then_at_every_second_failure():
     tracker, _, rectangles = make()
     shown = []
     states = [tracker.begin()]
-    for picture in film("F" + "B" * 6):
-        states.append(tracker.step(states[-1], picture[None])[0])
+    for image in film("F" + "B" * 6):
+        states.append(tracker.step(states[-1], image[None])[0])
         shown.append(rectangles.shown)
     assert shown == [1, 2, 2, 3, 3, 4, 4]
 
@@ -109,7 +109,7 @@ def test_a_rejected_detection_restores_the_failed_fit():
     detected = fitter.fit(
         moved[None], torch.tensor([[120, 40, 40, 40]]), torch.tensor([0]), preset=SINGLE.preset, multi_view=True
     )
-    assert results[1].faces.certainty.item() == detected.certainty.item()
+    assert results[1].faces.confidence.item() == detected.confidence.item()
 
 
 def test_another_detection_is_kept_where_it_succeeds():
@@ -136,11 +136,11 @@ def test_the_widest_face_is_taken_or_the_nearest_to_a_preferred_place():
             return FaceBoxes(boxes=boxes, confidence=torch.tensor([0.9, 0.8]), frame=torch.zeros(2, dtype=torch.int64))
 
     tracker = VideoTracker(Fitter(), Two(), SINGLE)
-    picture = frame((50, 60, 80), (150, 60, 90))[None]
-    state, result = tracker.step(tracker.begin(), picture)
+    image = frame((50, 60, 80), (150, 60, 90))[None]
+    state, result = tracker.step(tracker.begin(), image)
     assert result.faces.landmarks[0, :, 0].mean() > 100
     preferred = tracker.prefer(tracker.begin(), torch.tensor([[0.25, 0.5]]))
-    state, result = tracker.step(preferred, picture)
+    state, result = tracker.step(preferred, image)
     assert result.faces.landmarks[0, :, 0].mean() < 100 and state.preferred.isnan().all()
 
 

@@ -15,8 +15,8 @@ from tests.tracking.world import MANY, SINGLE, Fitter, Rectangles, frame
 def state_of(videos: int, config=MANY) -> TrackState:
     """Video n shows n + 1 faces."""
     tracker = VideoTracker(Fitter(), Rectangles(), config)
-    pictures = [frame(*((30 + 45 * k, 60, 60 + 20 * k) for k in range(n + 1))) for n in range(videos)]
-    return tracker.step(tracker.begin(videos), torch.stack(pictures))[0]
+    images = [frame(*((30 + 45 * k, 60, 60 + 20 * k) for k in range(n + 1))) for n in range(videos)]
+    return tracker.step(tracker.begin(videos), torch.stack(images))[0]
 
 
 def assert_same(found: TrackState, expected: TrackState):

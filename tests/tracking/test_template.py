@@ -11,24 +11,24 @@ import torch
 
 from clnf_torch.tracking import VideoTracker
 from clnf_torch.tracking.template import SIZE, Templates, cut_templates, template_shift
-from tests.factories import make_pictures
+from tests.factories import make_images
 from tests.tracking.world import MANY, SINGLE, Fitter, frame
 
-PICTURES = make_pictures(2, 150, 200).to(torch.uint8)
+IMAGES = make_images(2, 150, 200).to(torch.uint8)
 
 
 def moved(right: int, down: int) -> torch.Tensor:
-    """The pictures, with everything further right and down."""
-    return PICTURES.roll((down, right), (1, 2))
+    """The images, with everything further right and down."""
+    return IMAGES.roll((down, right), (1, 2))
 
 
-def opencv_shift(template: np.ndarray, grey: np.ndarray, box: list[float], scale: float) -> np.ndarray:
+def opencv_shift(template: np.ndarray, gray: np.ndarray, box: list[float], scale: float) -> np.ndarray:
     """`template_shift` of one face, with OpenCV."""
     x, y, width, height = box
     left, top, right, bottom = int(x - width / 2), int(y - height / 2), int(2 * width), int(2 * height)
-    right, bottom = min(left + right, grey.shape[1]), min(top + bottom, grey.shape[0])
+    right, bottom = min(left + right, gray.shape[1]), min(top + bottom, gray.shape[0])
     left, top = max(left, 0), max(top, 0)
-    region, factor = grey[top:bottom, left:right], min(SIZE / scale, 1.0)
+    region, factor = gray[top:bottom, left:right], min(SIZE / scale, 1.0)
     template = cv2.resize(template, None, fx=factor, fy=factor)
     score = cv2.matchTemplate(cv2.resize(region, None, fx=factor, fy=factor), template, cv2.TM_CCOEFF_NORMED)
     row, column = np.unravel_index(score.argmax(), score.shape)
@@ -39,66 +39,66 @@ def opencv_shift(template: np.ndarray, grey: np.ndarray, box: list[float], scale
 @pytest.mark.parametrize(("right", "down"), [(0, 0), (9, -4), (-6, 11)])
 def test_as_opencv(scale, right, down):
     boxes = torch.tensor([[60.3, 50.8, 48.2, 39.9], [90.0, 41.5, 30.7, 52.2], [-3.6, 20.0, 40.0, 40.0]])
-    picture = torch.tensor([0, 1, 1])
-    templates = cut_templates(PICTURES, picture, boxes)
-    grey = moved(right, down)
-    found = template_shift(templates, grey, picture, boxes, torch.full((3,), scale))
+    image = torch.tensor([0, 1, 1])
+    templates = cut_templates(IMAGES, image, boxes)
+    gray = moved(right, down)
+    found = template_shift(templates, gray, image, boxes, torch.full((3,), scale))
     for n, box in enumerate(boxes.tolist()):
         width, height = templates.size[n].tolist()
         template = templates.pixels[n, :height, :width].numpy()
-        expected = opencv_shift(template, grey[picture[n]].numpy(), box, scale)
+        expected = opencv_shift(template, gray[image[n]].numpy(), box, scale)
         np.testing.assert_allclose(found[n].numpy(), expected, atol=1e-4)
 
 
 def test_cut_off_to_whole_pixels_and_by_the_border():
     boxes = torch.tensor([[10.9, 20.9, 5.9, 7.9], [-3.5, 146.5, 8.0, 9.0], [300.0, 5.0, 9.0, 9.0], [torch.nan] * 4])
-    templates = cut_templates(PICTURES, torch.zeros(4, dtype=torch.int64), boxes)
+    templates = cut_templates(IMAGES, torch.zeros(4, dtype=torch.int64), boxes)
     assert templates.size.tolist() == [[5, 7], [5, 4], [0, 0], [0, 0]]
-    assert torch.equal(templates.pixels[0, :7, :5], PICTURES[0, 20:27, 10:15])
-    assert torch.equal(templates.pixels[1, :4, :5], PICTURES[0, 146:150, 0:5])
+    assert torch.equal(templates.pixels[0, :7, :5], IMAGES[0, 20:27, 10:15])
+    assert torch.equal(templates.pixels[1, :4, :5], IMAGES[0, 146:150, 0:5])
 
 
-def test_the_shift_of_an_unchanged_picture_is_not_nothing():
+def test_the_shift_of_an_unchanged_image_is_not_nothing():
     """OpenFace: boxes are cut off to whole pixels, the shift is measured from where they were."""
     boxes = torch.tensor([[60.53, 50.49, 40.0, 40.0], [-20.0, 50.0, 60.0, 40.0]])
-    picture = torch.zeros(2, dtype=torch.int64)
-    shift = template_shift(cut_templates(PICTURES, picture, boxes), PICTURES, picture, boxes, torch.full((2,), 0.2))
+    image = torch.zeros(2, dtype=torch.int64)
+    shift = template_shift(cut_templates(IMAGES, image, boxes), IMAGES, image, boxes, torch.full((2,), 0.2))
     torch.testing.assert_close(shift, torch.tensor([[-0.53, -0.49], [20.0, 0.0]]), atol=1e-4, rtol=0)
 
 
 def test_shifts_are_multiples_of_the_reduced_pixel():
-    boxes, picture = torch.tensor([[60.0, 50.0, 64.0, 64.0]]), torch.zeros(1, dtype=torch.int64)
-    shift = template_shift(cut_templates(PICTURES, picture, boxes), moved(7, 3), picture, boxes, torch.tensor([1.2]))
+    boxes, image = torch.tensor([[60.0, 50.0, 64.0, 64.0]]), torch.zeros(1, dtype=torch.int64)
+    shift = template_shift(cut_templates(IMAGES, image, boxes), moved(7, 3), image, boxes, torch.tensor([1.2]))
     torch.testing.assert_close(shift / 4, (shift / 4).round(), atol=1e-5, rtol=0)
 
 
-def test_faces_without_a_picture_or_a_place_stay():
-    boxes, picture = torch.tensor([[60.0, 50.0, 40.0, 40.0], [180.0, 50.0, 60.0, 40.0]]), torch.tensor([0, 0])
+def test_faces_without_a_image_or_a_place_stay():
+    boxes, image = torch.tensor([[60.0, 50.0, 40.0, 40.0], [180.0, 50.0, 60.0, 40.0]]), torch.tensor([0, 0])
     none = Templates.none(2, torch.device("cpu"))
-    assert not template_shift(none, PICTURES, picture, boxes, torch.ones(2)).any()
-    large = Templates(PICTURES[:, :140, :190], torch.tensor([[190, 140], [0, 0]]))
-    assert not template_shift(large, PICTURES, picture, boxes, torch.ones(2)).any()
-    beside = cut_templates(PICTURES, picture, boxes)
-    assert not template_shift(beside, PICTURES, picture, boxes + 1e4, torch.ones(2)).any()
+    assert not template_shift(none, IMAGES, image, boxes, torch.ones(2)).any()
+    large = Templates(IMAGES[:, :140, :190], torch.tensor([[190, 140], [0, 0]]))
+    assert not template_shift(large, IMAGES, image, boxes, torch.ones(2)).any()
+    beside = cut_templates(IMAGES, image, boxes)
+    assert not template_shift(beside, IMAGES, image, boxes + 1e4, torch.ones(2)).any()
 
 
-def test_flat_pictures_go_to_the_first_place():
-    """OpenCV: everything matches a picture of one grey level."""
+def test_flat_images_go_to_the_first_place():
+    """OpenCV: everything matches an image of one gray level."""
     flat = torch.full((1, 100, 100), 7, dtype=torch.uint8)
-    boxes, picture = torch.tensor([[40.0, 40.0, 20.0, 20.0]]), torch.tensor([0])
-    shift = template_shift(cut_templates(flat, picture, boxes), flat, picture, boxes, torch.tensor([0.2]))
+    boxes, image = torch.tensor([[40.0, 40.0, 20.0, 20.0]]), torch.tensor([0])
+    shift = template_shift(cut_templates(flat, image, boxes), flat, image, boxes, torch.tensor([0.2]))
     assert shift.tolist() == [[-10.0, -10.0]]
 
 
 def test_faces_do_not_see_each_other():
     boxes = torch.tensor([[60.3, 50.8, 48.2, 39.9], [90.0, 41.5, 30.7, 52.2]])
-    picture, scale, grey = torch.tensor([0, 1]), torch.tensor([0.4, 0.8]), moved(5, 5)
-    templates = cut_templates(PICTURES, picture, boxes)
-    both = template_shift(templates, grey, picture, boxes, scale)
+    image, scale, gray = torch.tensor([0, 1]), torch.tensor([0.4, 0.8]), moved(5, 5)
+    templates = cut_templates(IMAGES, image, boxes)
+    both = template_shift(templates, gray, image, boxes, scale)
     for n in range(2):
         rows = slice(n, n + 1)
         alone = template_shift(
-            cut_templates(PICTURES, picture[rows], boxes[rows]), grey, picture[rows], boxes[rows], scale[rows]
+            cut_templates(IMAGES, image[rows], boxes[rows]), gray, image[rows], boxes[rows], scale[rows]
         )
         torch.testing.assert_close(alone, both[rows])
 
@@ -107,13 +107,13 @@ def test_faces_do_not_see_each_other():
 def test_a_template_reaches_further_than_the_windows(config):
     """Jumps that the fit alone cannot follow; no whole frame is searched meanwhile."""
     walk = [frame((x, 60, 80)) for x in (60, 78, 96)]
-    for picture, x in zip(walk, (60, 78, 96), strict=True):
-        picture[50:56, x - 10 : x - 4] = 0  # an eye, so that the template is no flat one
+    for image, x in zip(walk, (60, 78, 96), strict=True):
+        image[50:56, x - 10 : x - 4] = 0  # an eye, so that the template is no flat one
     for template in (False, True):
         tracker = VideoTracker(Fitter(least=1300), None, replace(config, template=template))
         state = tracker.place(tracker.begin(), torch.tensor([[40.0, 40, 40, 40]]))
         success = []
-        for picture in walk:
-            state, result = tracker.step(state, picture[None])
+        for image in walk:
+            state, result = tracker.step(state, image[None])
             success.append(result.success.item())
         assert success == [True, template, template]

@@ -33,10 +33,10 @@ def assert_same_rows(found, expected):
 def test_videos_side_by_side_do_not_see_each_other(config):
     both, alone = make(config), [make(config), make(config)]
     state, states = both.begin(2), [tracker.begin() for tracker in alone]
-    for pictures in zip(WALK, OTHER, strict=True):
-        state, result = both.step(state, torch.stack(pictures))
+    for images in zip(WALK, OTHER, strict=True):
+        state, result = both.step(state, torch.stack(images))
         for video, tracker in enumerate(alone):
-            states[video], lone = tracker.step(states[video], pictures[video][None])
+            states[video], lone = tracker.step(states[video], images[video][None])
             assert_same_rows(rows_of(result, video), rows_of(lone, 0))
 
 
@@ -44,8 +44,8 @@ def test_videos_side_by_side_do_not_see_each_other(config):
 def test_videos_share_their_calls(config):
     tracker = make(config)
     state = tracker.begin(2)
-    for pictures in zip(WALK[:3], WALK[:3], strict=True):
-        state, _ = tracker.step(state, torch.stack(pictures))
+    for images in zip(WALK[:3], WALK[:3], strict=True):
+        state, _ = tracker.step(state, torch.stack(images))
     assert [call.kind for call in tracker.detector.calls] == ["fit", "track", "track"]
 
 
@@ -54,14 +54,14 @@ def test_videos_share_their_calls(config):
 def test_a_saved_state_goes_on_the_same(config, split, tmp_path):
     tracker = make(config)
     state = tracker.begin()
-    for t, picture in enumerate(WALK):
+    for t, image in enumerate(WALK):
         if t == split:
             torch.save(state.to_dict(), tmp_path / "state.pt")
-        state, result = tracker.step(state, picture[None])
+        state, result = tracker.step(state, image[None])
     again = TrackState.from_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     restarted = make(config)
-    for picture in WALK[split:]:
-        again, repeated = restarted.step(again, picture[None])
+    for image in WALK[split:]:
+        again, repeated = restarted.step(again, image[None])
     assert_same_rows(rows_of(repeated, 0), rows_of(result, 0))
     assert again.to_dict().keys() == state.to_dict().keys()
     for name, value in state.to_dict().items():

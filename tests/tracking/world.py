@@ -1,4 +1,4 @@
-"""A world of mottled rectangles: its pictures, a detector that sees each as a face, one that fits and follows them."""
+"""A world of mottled rectangles: its images, a detector that sees each as a face, one that fits and follows them."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ MANY = VideoConfig(preset=FIRST, small_windows=(0, 9), detect_every=5, confirm_a
 
 
 def mottled(level: int) -> Tensor:
-    """A face of a grey level, a multiple of 10, whose pixels differ by up to 9; each level in its own way."""
+    """A face of a gray level, a multiple of 10, whose pixels differ by up to 9; each level in its own way."""
     rough = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(level))
     fine = torch.nn.functional.interpolate(rough, (41, 41), mode="bilinear")[0, 0]
     return (level + 10 * (fine - fine.min()) / (fine.max() - fine.min())).clamp_max(level + 9).to(torch.uint8)
 
 
 def frame(*faces: tuple[float, float, int]) -> Tensor:
-    """A picture with a rectangle around each centre x, y of its own grey level; the first one is in front."""
-    grey = torch.zeros(HEIGHT, WIDTH, dtype=torch.uint8)
+    """An image with a rectangle around each centre x, y of its own gray level; the first one is in front."""
+    gray = torch.zeros(HEIGHT, WIDTH, dtype=torch.uint8)
     for x, y, level in reversed(faces):
         left, top = round(x - FACE[0] / 2), round(y - FACE[1] / 2)
-        place = grey[max(top, 0) : max(top + 41, 0), max(left, 0) : max(left + 41, 0)]
+        place = gray[max(top, 0) : max(top + 41, 0), max(left, 0) : max(left + 41, 0)]
         place.copy_(mottled(level)[max(-top, 0) :, max(-left, 0) :][: place.shape[0], : place.shape[1]])
-    return grey
+    return gray
 
 
-def tens(grey: Tensor) -> Tensor:
+def tens(gray: Tensor) -> Tensor:
     """The level of the face that each pixel belongs to."""
-    return grey - grey % 10
+    return gray - gray % 10
 
 
-def boxes_of(grey: Tensor) -> list[tuple[int, list[float]]]:
-    """Grey level and box of every face of a picture."""
-    found, grey = [], tens(grey)
-    for level in grey.unique().tolist():
-        rows, columns = (grey == level).nonzero(as_tuple=True)
+def boxes_of(gray: Tensor) -> list[tuple[int, list[float]]]:
+    """Gray level and box of every face of an image."""
+    found, gray = [], tens(gray)
+    for level in gray.unique().tolist():
+        rows, columns = (gray == level).nonzero(as_tuple=True)
         if level and len(rows) > 200:
             left, top = columns.min().item(), rows.min().item()
             found.append((level, [left, top, columns.max().item() - left, rows.max().item() - top]))
@@ -62,7 +62,7 @@ class Rectangles:
 
     def detect(self, frames: Tensor) -> FaceBoxes:
         self.shown += len(frames)
-        found = [(n, box) for n, grey in enumerate(frames) for _, box in boxes_of(grey)]
+        found = [(n, box) for n, gray in enumerate(frames) for _, box in boxes_of(gray)]
         boxes = torch.tensor([box for _, box in found], dtype=torch.float32).view(-1, 4)
         number = torch.tensor([n for n, _ in found], dtype=torch.int64)
         return FaceBoxes(boxes=boxes, confidence=torch.full((len(found),), 0.9), frame=number)
@@ -78,7 +78,7 @@ class Call:
 
 
 class Fitter(LandmarkDetector):
-    """Fits the rectangle that covers most of where it looks; those of the `doubted` grey levels are not believed."""
+    """Fits the rectangle that covers most of where it looks; those of the `doubted` gray levels are not believed."""
 
     def __init__(self, doubted: frozenset[int] = frozenset(), least: int = 200) -> None:
         super().__init__(make_model())
@@ -120,17 +120,17 @@ class Fitter(LandmarkDetector):
             view=torch.zeros(rows, dtype=torch.int64),
             visible=torch.ones(rows, 5, dtype=torch.bool),
             hypothesis=torch.zeros(rows, dtype=torch.int64),
-            certainty=0.1 + 0.8 * success.double(),
+            confidence=0.1 + 0.8 * success.double(),
             success=success,
             kept_success=success,
             parts={},
         )
 
-    def _best(self, grey: Tensor, box: list[float], margin: float) -> tuple[int, list[float]] | None:
+    def _best(self, gray: Tensor, box: list[float], margin: float) -> tuple[int, list[float]] | None:
         x, y, width, height = box
         rows = slice(max(round(y - margin), 0), max(round(y + height + margin), 0))
         columns = slice(max(round(x - margin), 0), max(round(x + width + margin), 0))
-        counts = tens(grey)[rows, columns].flatten().long().bincount(minlength=256)
+        counts = tens(gray)[rows, columns].flatten().long().bincount(minlength=256)
         counts[0] = 0
         level = int(counts.argmax())
-        return next((each for each in boxes_of(grey) if each[0] == level), None) if counts[level] > self.least else None
+        return next((each for each in boxes_of(gray) if each[0] == level), None) if counts[level] > self.least else None

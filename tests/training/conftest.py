@@ -1,4 +1,4 @@
-"""The free model, its picture and its face, for trainings that need whole fits."""
+"""The free model, its image and its face, for trainings that need whole fits."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 import clnf_torch
-from clnf_torch.cli.images import read_picture
+from clnf_torch.cli.images import read_image
 from clnf_torch.converters import convert
-from clnf_torch.geometry.gray import to_grey
+from clnf_torch.geometry.gray import to_gray
 
 
 class FreeFace(NamedTuple):
     detector: clnf_torch.LandmarkDetector  # with exact numerics
-    grey: Tensor  # (1, H, W)
+    gray: Tensor  # (1, H, W)
     box: Tensor  # (1, 4)
 
 
@@ -29,4 +29,4 @@ def free_face(golden_dir: Path, tmp_path: Path) -> FreeFace:
     convert(folder, tmp_path / "free.pt")
     box = json.loads((folder / "boxes.json").read_text())["image.png"]
     detector = clnf_torch.load(tmp_path / "free.pt", numerics="exact")
-    return FreeFace(detector, to_grey(read_picture(folder / "image.png")[None]), torch.tensor(box).float())
+    return FreeFace(detector, to_gray(read_image(folder / "image.png")[None]), torch.tensor(box).float())

@@ -1,4 +1,4 @@
-"""Made-up heads: a PDM of 68 points with known modes, and pictures in which every point is a dark dot."""
+"""Made-up heads: a PDM of 68 points with known modes, and images in which every point is a dark dot."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def make_gaussian(modes: int = 4, seed: int = 2, deviation: float = 3.0) -> Shap
 
 
 def make_heads(pdm: PDM, count: int, seed: int = 3) -> ShapeParams:
-    """Heads of that PDM, turned up to some 30 degrees, in the middle of pictures of 96 pixels."""
+    """Heads of that PDM, turned up to some 30 degrees, in the middle of images of 96 pixels."""
     rng = seeded(seed)
     deviations = pdm.variances.sqrt()
     return ShapeParams(
@@ -42,9 +42,9 @@ def make_heads(pdm: PDM, count: int, seed: int = 3) -> ShapeParams:
 
 
 def make_crops(landmarks: Tensor, side: int = 96) -> FaceCrops:
-    """Pictures with a smooth dark dot at every landmark (F, 68, 2)."""
+    """Images with a smooth dark dot at every landmark (F, 68, 2)."""
     steps = torch.arange(side, dtype=landmarks.dtype)
     across = (-0.5 * (landmarks[..., 0, None] - steps).square() / 1.5**2).exp()
     down = (-0.5 * (landmarks[..., 1, None] - steps).square() / 1.5**2).exp()
     dots = torch.einsum("fny,fnx->fyx", down, across).clamp(max=1)
-    return FaceCrops(grey=(220 - 180 * dots).round().to(torch.uint8), landmarks=landmarks.float())
+    return FaceCrops(gray=(220 - 180 * dots).round().to(torch.uint8), landmarks=landmarks.float())

@@ -10,7 +10,7 @@ from clnf_torch.training.data.crops import FaceCrops
 from tests.factories import MIRROR, M, make_pdm, seeded
 
 SIDE = 96  # of the crops, pixels
-SPOTS = ((90.0, 2.0), (90.0, 2.0), (-90.0, 3.0), (60.0, 4.0), (60.0, 4.0))  # grey levels and width of each landmark's
+SPOTS = ((90.0, 2.0), (90.0, 2.0), (-90.0, 3.0), (60.0, 4.0), (60.0, 4.0))  # gray levels and width of each landmark's
 
 
 def mirror() -> Tensor:
@@ -31,15 +31,15 @@ def turned(faces: int, yaw: float, seed: int) -> ShapeParams:
 
 
 def patterned_faces(faces: int = 24, yaw: float = 0.0, seed: int = 11) -> FaceCrops:
-    """Grey pictures with a spot at each landmark, and a little noise."""
+    """Gray images with a spot at each landmark, and a little noise."""
     landmarks = pdm().landmarks(turned(faces, yaw, seed))
     line = torch.arange(SIDE, dtype=torch.float32)
-    grey = torch.full((faces, SIDE, SIDE), 120.0) + 4 * torch.randn(faces, SIDE, SIDE, generator=seeded(seed + 1))
+    gray = torch.full((faces, SIDE, SIDE), 120.0) + 4 * torch.randn(faces, SIDE, SIDE, generator=seeded(seed + 1))
     for number, (height, width) in enumerate(SPOTS):
         fading = (-0.5 * ((line - landmarks[:, number, :, None]) / width).square()).exp()  # (F, 2, S)
-        grey = grey + height * fading[:, 1, :, None] * fading[:, 0, None]
-    return FaceCrops(grey=grey.clamp(0, 255).to(torch.uint8), landmarks=landmarks)
+        gray = gray + height * fading[:, 1, :, None] * fading[:, 0, None]
+    return FaceCrops(gray=gray.clamp(0, 255).to(torch.uint8), landmarks=landmarks)
 
 
 def together(*crops: FaceCrops) -> FaceCrops:
-    return FaceCrops(grey=torch.cat([c.grey for c in crops]), landmarks=torch.cat([c.landmarks for c in crops]))
+    return FaceCrops(gray=torch.cat([c.gray for c in crops]), landmarks=torch.cat([c.landmarks for c in crops]))

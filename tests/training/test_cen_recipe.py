@@ -11,7 +11,7 @@ import torch
 import clnf_torch
 from clnf_torch.converters import convert, export
 from clnf_torch.fitting.config import FitConfig
-from clnf_torch.geometry.boxes import extent_boxes
+from clnf_torch.geometry.boxes import box_around
 from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import build_model, load_bundle
 from clnf_torch.models.numerics import EXACT
@@ -74,10 +74,10 @@ def test_the_trained_model_finds_faces(path, faces):
     detector = clnf_torch.load(path)
     assert detector.numerics == EXACT
     unseen = patterned_faces(6, seed=41)
-    boxes = extent_boxes(unseen.landmarks) + torch.tensor([4.0, -3.0, 2.0, 2.0])
+    boxes = box_around(unseen.landmarks) + torch.tensor([4.0, -3.0, 2.0, 2.0])
     config = FitConfig(window_sizes=(11, 9), sigma=2.0)
-    start = detector.fit(unseen.grey, boxes, preset=FitConfig(window_sizes=(1, 0)))
-    found = detector.fit(unseen.grey, boxes, preset=config)
+    start = detector.fit(unseen.gray, boxes, preset=FitConfig(window_sizes=(1, 0)))
+    found = detector.fit(unseen.gray, boxes, preset=config)
     before = (start.landmarks - unseen.landmarks).norm(dim=-1).mean()
     after = (found.landmarks - unseen.landmarks).norm(dim=-1).mean()
     assert after < 0.6 * before and after < 1.5

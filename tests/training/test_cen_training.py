@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from clnf_torch.fitting.initialise import params_from_landmarks
-from clnf_torch.training.augmentation.photometric import CLEAN, Spoiling
+from clnf_torch.training.augmentation.photometric import CLEAN, ImageAugmentation
 from clnf_torch.training.cen import CenConfig, CenTraining
 from clnf_torch.training.data.cen_samples import UprightFaces, ViewRows
 from tests.training.patterned_faces import mirror, patterned_faces, pdm
@@ -51,7 +51,7 @@ def test_a_seed_says_it_all(faces):
 
 
 def test_training_goes_on_from_its_state(faces, tmp_path):
-    config = CenConfig(epochs=2, areas=24, rate=3e-3, spoiling=Spoiling(light=True))
+    config = CenConfig(epochs=2, areas=24, rate=3e-3, spoiling=ImageAugmentation(light=True))
     whole, begun, rest = (training(faces, config) for _ in range(3))
     whole.run()
     begun.run(until=1)

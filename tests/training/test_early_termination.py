@@ -84,10 +84,10 @@ def test_a_share_that_is_none_is_refused(share):
 
 
 def test_trials_end_where_the_detector_does(free_face):
-    detector, grey, boxes = free_face
+    detector, gray, boxes = free_face
     config = FitConfig(window_sizes=(5, 5, 0, 0), iterations=2)
-    found = detector.fit(grey, boxes, preset=config)
-    faces = FaceCrops(grey=grey, landmarks=found.landmarks)
+    found = detector.fit(gray, boxes, preset=config)
+    faces = FaceCrops(gray=gray, landmarks=found.landmarks)
     trials = try_rotations(detector, faces, boxes, config, rotations=((0.0, 0.0, 0.0), (0.0, 0.5, 0.0)))
     assert float(trials.error[0]) == pytest.approx(0, abs=1e-5) and float(trials.error[1]) > 1e-3
     assert trials.view.shape == trials.likelihood.shape == (2,) and trials.likelihood.isfinite().all()

@@ -50,7 +50,7 @@ def test_a_seed_repeats_itself():
 
 
 def test_the_free_models_experts_learn(free_face):
-    detector, grey, box = free_face
+    detector, gray, box = free_face
     config = EndToEndConfig(
         steps=3,
         batch=1,
@@ -61,8 +61,8 @@ def test_the_free_models_experts_learn(free_face):
         fit=FitConfig(window_sizes=(7, 5, 0, 0), iterations=2, regularisation=1.0),
         spoiling=CLEAN,
     )
-    found = detector.fit(grey, box, preset=replace(config.fit, tolerance=0.0))
-    faces = FaceCrops(grey=grey, landmarks=found.landmarks + torch.tensor([3.0, 2.0]))
+    found = detector.fit(gray, box, preset=replace(config.fit, tolerance=0.0))
+    faces = FaceCrops(gray=gray, landmarks=found.landmarks + torch.tensor([3.0, 2.0]))
     learning = learnable_experts(detector.model)
     told: list[float] = []
     before, after = train_end_to_end(detector, faces, config, report=lambda _, loss: told.append(loss))

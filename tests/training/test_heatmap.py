@@ -1,18 +1,18 @@
-"""Training of joint experts: it learns, it repeats, and it goes on where it was stopped."""
+"""Training of heatmap experts: it learns, it repeats, and it goes on where it was stopped."""
 
 from __future__ import annotations
 
 import torch
 
-from clnf_torch.training.data.heatmap_samples import Aim, Stage
-from clnf_torch.training.heatmap import JointConfig, JointTraining
+from clnf_torch.training.data.heatmap_samples import FaceDataset, PoseJitter
+from clnf_torch.training.heatmap import HeatmapConfig, HeatmapTraining
 from tests.training.heads import MIRROR, make_crops, make_gaussian, make_heads
 
-CONFIG = JointConfig(
+CONFIG = HeatmapConfig(
     scale=0.15,
     width=64,
     widths=(6, 8, 12),
-    aim=Aim(turn=0.1, size=0.05, shift=2.0),
+    aim=PoseJitter(turn=0.1, size=0.05, shift=2.0),
     levels=1,
     steps=30,
     batch=4,
@@ -21,15 +21,15 @@ CONFIG = JointConfig(
 )
 
 
-def make_training(seed: int = 0) -> JointTraining:
+def make_training(seed: int = 0) -> HeatmapTraining:
     """Eight heads of dots."""
     pdm = make_gaussian().pdm()
     params = make_heads(pdm, 8)
-    stage = Stage.of(make_crops(pdm.landmarks(params)), pdm, params, CONFIG.levels)
-    return JointTraining(CONFIG, stage, params.rotation[:, 1].float(), MIRROR, seed)
+    stage = FaceDataset.of(make_crops(pdm.landmarks(params)), pdm, params, CONFIG.levels)
+    return HeatmapTraining(CONFIG, stage, params.rotation[:, 1].float(), MIRROR, seed)
 
 
-def weights(training: JointTraining) -> torch.Tensor:
+def weights(training: HeatmapTraining) -> torch.Tensor:
     return torch.cat([weight.flatten() for weight in training.network.state_dict().values()])
 
 

@@ -1,4 +1,4 @@
-"""The loss of joint experts: 0 for the wanted map, more for any other; points outside do not count."""
+"""The loss of heatmap experts: 0 for the wanted map, more for any other; points outside do not count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fine-tuning of joint experts: maps come nearer to the truth, in one network where it is asked twice."""
+"""Fine-tuning of heatmap experts: maps come nearer to the truth, in one network where it is asked twice."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from clnf_torch.geometry.boxes import extent_boxes
+from clnf_torch.geometry.boxes import box_around
 from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import FORMAT, VERSION, load_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
@@ -90,8 +90,8 @@ def test_a_tuned_bundle_keeps_all_else_and_fits(tmp_path):
     assert content["model"]["experts"][1] == {"family": "repeat", "of": 0}
     torch.testing.assert_close(numbers(loaded.model), numbers(model), rtol=1e-3, atol=1e-4)  # kept in float16
     assert not torch.allclose(numbers(loaded.model), numbers(asked_twice()), rtol=1e-3, atol=1e-4)
-    boxes = extent_boxes(faces.landmarks)
-    ours, theirs = (detector.fit(faces.grey, boxes) for detector in (LandmarkDetector(model, "exact").eval(), loaded))
+    boxes = box_around(faces.landmarks)
+    ours, theirs = (detector.fit(faces.gray, boxes) for detector in (LandmarkDetector(model, "exact").eval(), loaded))
     torch.testing.assert_close(theirs.landmarks, ours.landmarks, rtol=0, atol=0.1)
 
 
@@ -104,4 +104,4 @@ def test_the_less_turned_faces_come_first():
     ordered = frontal_first(faces, model.pdm)
     turned = make_heads(make_gaussian().pdm(), 8).rotation[:, 1].abs()
     assert torch.equal(ordered.landmarks[0], faces.landmarks[turned.argmin()])
-    assert torch.equal(ordered.grey[-1], faces.grey[turned.argmax()])
+    assert torch.equal(ordered.gray[-1], faces.gray[turned.argmax()])

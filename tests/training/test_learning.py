@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from clnf_torch.training.trainer import BestState, learnable_experts, rate_at
+from clnf_torch.training.trainer import BestState, cosine_schedule, learnable_experts
 from tests.factories import make_model
 
 
@@ -56,6 +56,6 @@ def test_the_best_state_is_remembered_elsewhere():
 
 
 def test_the_learning_rate_rises_and_falls():
-    rates = [rate_at(step, 100, 3e-3, 10) for step in range(100)]
+    rates = [cosine_schedule(step, 100, 3e-3, 10) for step in range(100)]
     assert rates.index(max(rates)) == 9 and 0.97 * 3e-3 < max(rates) < 3e-3
     assert rates[0] == pytest.approx(3e-4) and rates[50] == pytest.approx(1.5e-3) and rates[-1] < 1e-6

@@ -78,6 +78,6 @@ def test_the_curve_counts():
 def test_openface_on_afw(shared, key, mean, median):
     faces = read_annotations(shared / "faces").of_split("afw")
     reference = np.load(shared / "golden" / "afw_reference.npz")
-    assert [f"{path.parent.name}/{path.name}" for path in faces.pictures] == reference["names"].tolist()
+    assert [f"{path.parent.name}/{path.name}" for path in faces.images] == reference["names"].tolist()
     numbers = score(face_errors(torch.from_numpy(reference[key]), faces.landmarks))
     assert (round(numbers.mean, 4), round(numbers.median, 4)) == (mean, median)

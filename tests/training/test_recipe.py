@@ -12,21 +12,21 @@ from clnf_torch.models.bundle import BundleError, build_model, load_bundle
 from clnf_torch.models.landmark_model import EarlyTermination, LandmarkModel
 from clnf_torch.pipeline import LandmarkDetector, load
 from clnf_torch.training.bundles import save_bundle
-from clnf_torch.training.data.boxes import extent_boxes
+from clnf_torch.training.data.boxes import box_around
 from clnf_torch.training.data.crops import FaceCrops
-from clnf_torch.training.data.heatmap_samples import Aim
+from clnf_torch.training.data.heatmap_samples import PoseJitter
 from clnf_torch.training.early_termination import with_early_termination
 from clnf_torch.training.end_to_end import EndToEndConfig
-from clnf_torch.training.heatmap import JointConfig
+from clnf_torch.training.heatmap import HeatmapConfig
 from clnf_torch.training.recipe import Recipe, train_landmark_model
 from clnf_torch.training.shape import ShapeConfig
 from clnf_torch.training.trainer import CheckpointError
 from tests.training.heads import MIRROR, make_crops, make_gaussian, make_heads
 
-COARSE = JointConfig(
-    scale=0.15, width=64, widths=(6, 8, 12), aim=Aim(turn=0.1, size=0.05, shift=2.0), levels=1, steps=3, batch=4
+COARSE = HeatmapConfig(
+    scale=0.15, width=64, widths=(6, 8, 12), aim=PoseJitter(turn=0.1, size=0.05, shift=2.0), levels=1, steps=3, batch=4
 )
-FINE = replace(COARSE, scale=0.3, aim=Aim(turn=0.05, size=0.02, shift=1.0))
+FINE = replace(COARSE, scale=0.3, aim=PoseJitter(turn=0.05, size=0.02, shift=1.0))
 TOGETHER = EndToEndConfig(steps=1, batch=2, held_out=5, judge_every=1)
 RECIPE = Recipe(shape=ShapeConfig(rounds=1), scales=(COARSE, FINE), end_to_end=TOGETHER)
 
@@ -69,11 +69,11 @@ def test_the_bundle_fits_as_the_model_does(trained, tmp_path):
     rules = EarlyTermination(torch.ones(1), torch.zeros(1), torch.ones(1))
     model = LandmarkModel(trained.pdm, list(trained.experts), "joint", rules)
     save_bundle(path, model, "test", [{"name": "heads"}])
-    loaded, boxes = load(path), extent_boxes(faces.landmarks)
+    loaded, boxes = load(path), box_around(faces.landmarks)
     assert loaded.numerics.name == "exact" and loaded.model.early_termination is not None
     assert loaded.model.experts_at(0) is loaded.model.experts_at(1)
     kept, found = (
-        detector.fit(faces.grey, boxes).landmarks for detector in (LandmarkDetector(model, "exact").eval(), loaded)
+        detector.fit(faces.gray, boxes).landmarks for detector in (LandmarkDetector(model, "exact").eval(), loaded)
     )
     torch.testing.assert_close(found, kept, rtol=0, atol=0.05)  # weights are kept in float16
     with pytest.raises(BundleError, match="holds no face detector"):

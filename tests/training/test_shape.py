@@ -1,4 +1,4 @@
-"""Training of shapes: heads that were made up are found again from their pictures' points."""
+"""Training of shapes: heads that were made up are found again from their images' points."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from clnf_torch.training.shape_gaussian import ShapeGaussian
 from tests.training.heads import MIRROR, make_gaussian, make_heads
 
 
-def test_variation_is_learned_from_pictures():
+def test_variation_is_learned_from_images():
     """The prior knows the true head, but little of how it varies, and much of something else."""
     truth, other = make_gaussian(modes=3, seed=2), make_gaussian(modes=3, seed=9)
     prior = ShapeGaussian(truth.mean, 0.05 * truth.covariance + 2 * other.covariance)
@@ -39,6 +39,6 @@ def test_slack_lets_points_move_by_themselves():
 def test_the_unit_of_length_is_the_priors():
     truth = make_gaussian()
     pdm = truth.pdm()
-    landmarks = 7 * pdm.landmarks(make_heads(pdm, 40))  # larger pictures, not larger heads
+    landmarks = 7 * pdm.landmarks(make_heads(pdm, 40))  # larger images, not larger heads
     found = train_shape(landmarks, truth, MIRROR, ShapeConfig(rounds=2))
     torch.testing.assert_close(found.mean.norm(), truth.mean.norm(), rtol=1e-3, atol=0)

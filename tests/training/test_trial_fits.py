@@ -1,4 +1,4 @@
-"""Where fits begin, what becomes of them, and that landmarks come back from pictures that were turned."""
+"""Where fits begin, what becomes of them, and that landmarks come back from images that were turned."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from clnf_torch.pipeline import LandmarkDetector
-from clnf_torch.training.data.boxes import extent_boxes
+from clnf_torch.training.data.boxes import box_around
 from clnf_torch.training.validator_samples import (
     STARTS,
-    Guesses,
+    TrialFits,
     find_from,
     fits_from_everywhere,
     half_faces,
@@ -35,52 +35,52 @@ def faces(model):
 def test_guesses_know_their_errors(faces):
     face = torch.tensor([2, 0])
     moved = faces.landmarks[face] + torch.tensor([[[3.0, 4.0]], [[0.0, 0.0]]])
-    found = Guesses.of(faces, face, moved)
+    found = TrialFits.of(faces, face, moved)
     eyes = (faces.landmarks[2, 36] - faces.landmarks[2, 45]).norm()
     torch.testing.assert_close(found.error, torch.stack((5 / eyes, torch.zeros(()))))
-    both = Guesses.concatenate([found, found[torch.tensor([1])]])
+    both = TrialFits.concatenate([found, found[torch.tensor([1])]])
     assert both.face.tolist() == [2, 0, 0] and len(both) == 3
 
 
 @pytest.mark.parametrize("name", STARTS)
-def test_starts_have_a_picture_and_a_box_for_every_face(faces, name):
+def test_starts_have_a_image_and_a_box_for_every_face(faces, name):
     start = STARTS[name](faces, seeded(1))
-    assert start.pictures.shape == faces.grey.shape and start.pictures.dtype == torch.uint8
+    assert start.images.shape == faces.gray.shape and start.images.dtype == torch.uint8
     assert start.boxes.shape == (FACES, 4) and (start.boxes[:, 2:] > 0).all()
     torch.testing.assert_close(STARTS[name](faces, seeded(1)).boxes, start.boxes)
 
 
 def test_usual_boxes_are_close_and_displaced_ones_are_not(faces):
-    true = extent_boxes(faces.landmarks)
+    true = box_around(faces.landmarks)
     away = {name: float((STARTS[name](faces, seeded(2)).boxes - true).abs().mean()) for name in STARTS}
     assert away["usual"] < 5 < away["displaced"] < away["anywhere"]
 
 
 def test_half_of_a_half_face_is_black_and_the_rest_as_it_was(faces):
-    pictures = half_faces(faces, seeded(3)).pictures
-    black = (pictures == 0).all(1)  # by column
+    images = half_faces(faces, seeded(3)).images
+    black = (images == 0).all(1)  # by column
     assert (black[:, 0] != black[:, -1]).all()
-    assert torch.equal(pictures[~black[:, None].expand_as(pictures)], faces.grey[~black[:, None].expand_as(pictures)])
+    assert torch.equal(images[~black[:, None].expand_as(images)], faces.gray[~black[:, None].expand_as(images)])
 
 
 def test_every_second_face_comes_once_more_as_half_a_face(faces):
     more = with_half_faces(faces, seed=1)
-    assert torch.equal(more.grey[:FACES], faces.grey)
+    assert torch.equal(more.gray[:FACES], faces.gray)
     assert torch.equal(more.landmarks, torch.cat((faces.landmarks, faces.landmarks[::2])))
-    halves, wholes = more.grey[FACES:], faces.grey[::2]
+    halves, wholes = more.gray[FACES:], faces.gray[::2]
     assert ((halves == wholes) | (halves == 0)).all() and ((halves == 0).flatten(1).float().mean(1) > 0.2).all()
 
 
 def test_boxes_of_faces_upside_down_lie_where_the_faces_are(faces):
     start = STARTS["upside down"](faces, seeded(4))
-    assert start.upside_down and torch.equal(start.pictures, faces.grey.rot90(2, (1, 2)))
+    assert start.upside_down and torch.equal(start.images, faces.gray.rot90(2, (1, 2)))
     middle = start.boxes[:, :2] + start.boxes[:, 2:] / 2
-    true = extent_boxes(faces.landmarks)
+    true = box_around(faces.landmarks)
     torch.testing.assert_close(middle, 95 - (true[:, :2] + true[:, 2:] / 2), rtol=0, atol=8)
 
 
 class Centred(LandmarkDetector):
-    """Believes that all landmarks are in the middle of the upper left quarter of a picture's box."""
+    """Believes that all landmarks are in the middle of the upper left quarter of an image's box."""
 
     def fit(self, frames, boxes, **_):
         found = super().fit(frames, boxes)
@@ -88,11 +88,11 @@ class Centred(LandmarkDetector):
         return found.__class__(**{**vars(found), "landmarks": shape})
 
 
-def test_landmarks_come_back_from_turned_pictures(model, faces):
-    landmarks, certainty = find_from(Centred(model, "exact"), faces, STARTS["upside down"], seeded(5))
+def test_landmarks_come_back_from_turned_images(model, faces):
+    landmarks, confidence = find_from(Centred(model, "exact"), faces, STARTS["upside down"], seeded(5))
     boxes = STARTS["upside down"](faces, seeded(5)).boxes
     torch.testing.assert_close(landmarks[:, 0], 95 - (boxes[:, :2] + boxes[:, 2:] / 4))
-    assert certainty.shape == (FACES,)
+    assert confidence.shape == (FACES,)
 
 
 def test_fits_from_everywhere_are_spread_and_reproducible(model, faces):

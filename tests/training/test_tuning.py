@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from clnf_torch.training.augmentation.random import Dice
+from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.tuning import LOOKS, Losses, Tuning, TuningConfig
 
 CONFIG = TuningConfig(epochs=3, batch=2, rate=0.1, held_out=4)
@@ -26,12 +26,12 @@ def make_tuning(wanted: float = 1.0, seed: int = 0, shown: list[Tensor] | None =
     """Faces of which 1 is learned; what the judges want is said."""
     guess = Guess()
 
-    def learn(rows: Tensor, dice: Dice) -> Tensor:
+    def learn(rows: Tensor, dice: Sampler) -> Tensor:
         if shown is not None:
             shown.append(rows)
         return (guess.number - 1 + dice.normal(0.1, len(rows))).square().mean()
 
-    def judge(rows: Tensor, dice: Dice) -> Tensor:
+    def judge(rows: Tensor, dice: Sampler) -> Tensor:
         return (guess.number - wanted + dice.normal(0.1, len(rows))).square().mean()
 
     turned = torch.zeros(FACES, 3)
@@ -83,7 +83,7 @@ def test_a_stopped_tuning_goes_on(tmp_path):
 def test_too_few_faces_to_hold_any_out_are_judged_themselves():
     shown: list[Tensor] = []
 
-    def judge(rows: Tensor, _: Dice) -> Tensor:
+    def judge(rows: Tensor, _: Sampler) -> Tensor:
         shown.append(rows)
         return rows.float().mean()
 

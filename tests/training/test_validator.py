@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from clnf_torch.detection.validator import build_validator
-from clnf_torch.fitting.images import Pictures
+from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.models.numerics import EXACT
-from clnf_torch.training.augmentation.random import Dice
+from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.trainer import CheckpointError
 from clnf_torch.training.validator import ValidatorConfig, ValidatorTraining, fingerprint, train_validator
 from clnf_torch.training.validator_evaluation import judge_validator, separation
-from clnf_torch.training.validator_samples import Guesses, disturb
+from clnf_torch.training.validator_samples import TrialFits, disturb
 from tests.factories import seeded
 from tests.training.heads import make_crops, make_heads
 from tests.training.untrained import small_pdm, untrained_model
@@ -31,8 +31,8 @@ def heads(count: int, seed: int = 3):
     return make_crops(small_pdm().landmarks(single)), single
 
 
-def disturbed(faces, params, seed: int) -> Guesses:
-    return Guesses.of(faces, torch.arange(len(faces)), disturb(small_pdm(), params, Dice(seeded(seed), CPU)))
+def disturbed(faces, params, seed: int) -> TrialFits:
+    return TrialFits.of(faces, torch.arange(len(faces)), disturb(small_pdm(), params, Sampler(seeded(seed), CPU)))
 
 
 def test_training_sees_what_the_runtime_sees():
@@ -41,13 +41,13 @@ def test_training_sees_what_the_runtime_sees():
     training = ValidatorTraining(TINY, faces, small_pdm(), guesses)
     validator = build_validator(training.record())
     view = validator.views[0]
-    pictures = Pictures(faces.grey, guesses.face)
-    pixels = view.warp(pictures, guesses.landmarks, torch.zeros(4, 2), EXACT)
+    images = ImageBatch(faces.gray, guesses.face)
+    pixels = view.warp(images, guesses.landmarks, torch.zeros(4, 2), EXACT)
     training.network.half().float()  # as a bundle keeps them
     with torch.no_grad():
         torch.testing.assert_close(training._view(pixels), view(pixels))
-    certainty = validator(pictures, params.rotation, guesses.landmarks, EXACT)
-    assert certainty.shape == (4,) and ((certainty >= 0.025) & (certainty <= 0.975)).all()
+    confidence = validator(images, params.rotation, guesses.landmarks, EXACT)
+    assert confidence.shape == (4,) and ((confidence >= 0.025) & (confidence <= 0.975)).all()
 
 
 def test_statistics_are_those_of_true_faces():
@@ -55,7 +55,7 @@ def test_statistics_are_those_of_true_faces():
     training = ValidatorTraining(TINY, faces, small_pdm(), disturbed(faces, params, 1))
     view = build_validator(training.record()).views[0]
     true = small_pdm().landmarks(params)
-    seen = view.normalise(view.warp(Pictures(faces.grey, torch.arange(30)), true, torch.zeros(30, 2), EXACT))
+    seen = view.normalise(view.warp(ImageBatch(faces.gray, torch.arange(30)), true, torch.zeros(30, 2), EXACT))
     assert float(seen.mean().abs()) < 0.2 and 0.7 < float(seen.std()) < 1.3
 
 
@@ -69,8 +69,8 @@ def test_training_separates_right_from_wrong_landmarks():
     unseen, where = heads(80, seed=9)
     found = disturbed(unseen, where, 7)
     validator = build_validator(training.record())
-    certainty = validator(Pictures(unseen.grey, found.face), where.rotation, found.landmarks, EXACT)
-    assert separation(certainty, found.error, 0.1).area > 0.9
+    confidence = validator(ImageBatch(unseen.gray, found.face), where.rotation, found.landmarks, EXACT)
+    assert separation(confidence, found.error, 0.1).area > 0.9
 
 
 def test_training_that_was_stopped_goes_on_as_if_it_had_not(tmp_path):

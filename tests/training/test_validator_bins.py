@@ -1,11 +1,11 @@
-"""Bins of error against the runtime's certainties, and the targets of the training."""
+"""Bins of error against the runtime's confidences, and the targets of the training."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from clnf_torch.detection.validator import certainty_of, is_face
+from clnf_torch.detection.validator import confidence_of, is_face
 from clnf_torch.training.validator_network import passing_bins, places_of, targets
 
 
@@ -17,7 +17,7 @@ def test_as_many_bins_pass_as_the_runtime_lets_pass():
 def test_errors_below_the_limit_are_what_the_runtime_takes_for_faces(bins, passing):
     errors = torch.tensor([0, 0.021, 0.053, passing - 1e-4, passing + 1e-4, 0.3, 5, torch.inf])
     scores = targets(errors, bins, passing, softness=0.3)
-    assert is_face(certainty_of(scores)).tolist() == (errors < passing).tolist()
+    assert is_face(confidence_of(scores)).tolist() == (errors < passing).tolist()
     place = places_of(errors, bins, passing).long()
     assert scores.argmax(-1).tolist() == place.tolist()
 

@@ -1,4 +1,4 @@
-"""How well certainties separate: by hand, with ties, with faces that were not found."""
+"""How well confidences separate: by hand, with ties, with faces that were not found."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from clnf_torch.training.validator_evaluation import roc_area, separation
 
 
 def test_area_by_counting_pairs(rng):
-    certainty = torch.randint(6, (80,), generator=rng) / 6  # many ties
-    good = torch.rand(80, generator=rng) < 0.3 + 0.5 * certainty
+    confidence = torch.randint(6, (80,), generator=rng) / 6  # many ties
+    good = torch.rand(80, generator=rng) < 0.3 + 0.5 * confidence
     pairs = [
-        1.0 if c > d else 0.5 if c == d else 0.0 for c in certainty[good].tolist() for d in certainty[~good].tolist()
+        1.0 if c > d else 0.5 if c == d else 0.0 for c in confidence[good].tolist() for d in confidence[~good].tolist()
     ]
-    assert roc_area(certainty, good) == pytest.approx(sum(pairs) / len(pairs))
+    assert roc_area(confidence, good) == pytest.approx(sum(pairs) / len(pairs))
 
 
 def test_area_of_perfect_and_inverted_verdicts():
@@ -27,9 +27,9 @@ def test_area_of_perfect_and_inverted_verdicts():
 
 
 def test_numbers_by_hand():
-    certainty = torch.tensor([0.975, 0.775, 0.725, 0.025, 0.875, 0.0])
+    confidence = torch.tensor([0.975, 0.775, 0.725, 0.025, 0.875, 0.0])
     errors = torch.tensor([0.01, 0.07, 0.05, 0.5, 0.08, torch.inf])
-    found = separation(certainty, errors, limit=0.08)
+    found = separation(confidence, errors, limit=0.08)
     assert (found.fits, found.failed) == (6, 0.5)
     assert found.good_passed == pytest.approx(2 / 3)  # 0.725 itself does not pass
     assert found.failed_passed == pytest.approx(1 / 3)

@@ -1,4 +1,4 @@
-"""A validator's frame of reference: landmarks in place, weights by hand, and pictures warped through it."""
+"""A validator's frame of reference: landmarks in place, weights by hand, and images warped through it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def table_of(fields) -> WarpTable:
     )
 
 
-def test_the_longer_extent_fills_the_picture_and_the_other_is_in_its_middle():
+def test_the_longer_extent_fills_the_image_and_the_other_is_in_its_middle():
     corners = frame_landmarks(SHAPE, SIDE)
     assert corners.dtype == torch.float64
     assert corners[:, 0].tolist() == [0, 16, 8, 2, 14]

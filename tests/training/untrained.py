@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from clnf_torch.models.landmark_model import LandmarkModel
-from clnf_torch.models.patch_experts.heatmap import HeatMapNetwork, JointExperts
+from clnf_torch.models.patch_experts.heatmap import HeatmapExperts, UNet
 from clnf_torch.models.pdm import PDM
 from tests.training.heads import make_gaussian
 
@@ -19,7 +19,7 @@ def untrained_model(seed: int = 6) -> LandmarkModel:
     """One scale of 0.15 pixels per millimetre."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = HeatMapNetwork(68, (4, 8)).folded()
+        network = UNet(68, (4, 8)).folded()
     seen = torch.ones(1, 68, dtype=torch.bool)
-    experts = JointExperts(0.15, torch.zeros(1, 3), seen, torch.ones(1, 68), 48, network)
+    experts = HeatmapExperts(0.15, torch.zeros(1, 3), seen, torch.ones(1, 68), 48, network)
     return LandmarkModel(small_pdm(), [experts], "joint").eval()

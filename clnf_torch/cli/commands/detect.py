@@ -1,4 +1,4 @@
-"""``clnf-torch detect``: finds the faces in pictures, and says where their landmarks are and where they look."""
+"""``clnf-torch detect``: finds the faces in images, and says where their landmarks are and where they look."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -39,7 +39,7 @@ from clnf_torch.pipeline import FitResult, load
 
 
 def detect(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Pictures.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="ImageBatch.")],
     model: Model,
     box: GivenBox = None,
     boxes: GivenBoxes = None,
@@ -47,7 +47,7 @@ def detect(
     multi_view: MultiView = None,
     numerics: NumericsChoice = None,
     device: Device = "cpu",
-    batch: Annotated[int, typer.Option(min=1, help="Pictures of one size that are worked on together.")] = MAX_FRAMES,
+    batch: Annotated[int, typer.Option(min=1, help="Images of one size that are worked on together.")] = MAX_FRAMES,
     json: Annotated[
         Path | None, typer.Option(metavar="FILE|-", help="Write JSON; - is stdout, as is no output at all.")
     ] = None,
@@ -61,7 +61,7 @@ def detect(
     cx: CenterX = None,
     cy: CenterY = None,
 ) -> None:
-    """Find the faces in pictures. Gives landmarks and head pose, and gaze where the model has eyes."""
+    """Find the faces in images. Gives landmarks and head pose, and gaze where the model has eyes."""
     if box is not None and boxes is not None:
         raise typer.BadParameter("give --box X Y W H or --boxes FILE.json, not both")
     camera = CameraOptions(fx, fy, cx, cy)
@@ -78,7 +78,7 @@ def detect(
         else:
             jobs = _found(load_face_detector(model, where), images, batch, complaints)
         drawing = Drawing(draw) if draw else None
-        bar = counting_bar(len(images), "pictures", stop_if_asked)
+        bar = counting_bar(len(images), "images", stop_if_asked)
         with face_files(targets, {"model": str(model)}) as files, bar as done:
             for some in in_batches(jobs, batch):
                 frames, places, frame = some.tensors()
@@ -94,7 +94,7 @@ def detect(
 
 
 def _found(finder: FaceDetector, images: list[Path], batch: int, complain: Complaints) -> Iterator[Job]:
-    """Pictures with the faces that were found; names those without."""
+    """Images with the faces that were found; names those without."""
     for job in find_faces(finder, in_batches(read_all(images, complain), batch)):
         if not job.boxes:
             notice(f"no face found: {job.path}")
@@ -102,7 +102,7 @@ def _found(finder: FaceDetector, images: list[Path], batch: int, complain: Compl
 
 
 def _rows(batch: Batch, result: FitResult) -> FaceRows:
-    """The faces of a batch, numbered in each picture."""
+    """The faces of a batch, numbered in each image."""
     numbers = [number for job in batch.jobs for number in range(len(job.boxes))]
     face_id = torch.tensor(numbers, dtype=torch.int64)
     ones = torch.ones_like(face_id)
@@ -110,7 +110,7 @@ def _rows(batch: Batch, result: FitResult) -> FaceRows:
 
 
 def _names(batch: Batch) -> tuple[str, ...]:
-    """The picture of every face."""
+    """The image of every face."""
     return tuple(str(job.path) for job in batch.jobs for _ in job.boxes)
 
 

@@ -22,7 +22,7 @@ from clnf_torch.cli.evaluation_tables import (
     write_errors,
     write_scores,
 )
-from clnf_torch.cli.images import read_picture
+from clnf_torch.cli.images import read_image
 from clnf_torch.cli.options import STDOUT, Device, Model, MultiView, NumericsChoice, Preset, PresetName, device_named
 from clnf_torch.cli.progress import counting_bar
 from clnf_torch.detection import load_face_detector
@@ -35,12 +35,12 @@ BOXES_HELP = (
     "face (detected), or boxes of a .json or .npz file."
 )
 Done = Callable[[int], None]
-"""Told how many more pictures are done."""
+"""Told how many more images are done."""
 
 
 def evaluate(
     model: Model,
-    data: Annotated[Path, typer.Option(metavar="DIR", help="Faces: landmarks.npz, or pictures with .pts files.")],
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Faces: landmarks.npz, or images with .pts files.")],
     split: Split = None,
     boxes: Annotated[str, typer.Option(metavar="given|perturbed|detected|FILE", help=BOXES_HELP)] = GIVEN,
     seed: Annotated[int, typer.Option(min=0, help="Decides about the perturbed boxes.")] = 0,
@@ -51,7 +51,7 @@ def evaluate(
     multi_view: MultiView = None,
     numerics: NumericsChoice = None,
     device: Device = "cpu",
-    batch: Annotated[int, typer.Option(min=1, help="Pictures that are worked on together.")] = 16,
+    batch: Annotated[int, typer.Option(min=1, help="Images that are worked on together.")] = 16,
     json: Annotated[
         Path | None, typer.Option(metavar="FILE|-", help="Write the numbers; - prints them instead of the table.")
     ] = None,
@@ -73,7 +73,7 @@ def evaluate(
         fit = partial(find_landmarks, detector, batch=batch, preset=preset.value, multi_view=multi_view)
         readers = _readers(faces, marked)
         steps = len(faces) * len(readers) * (2 if boxes == DETECTED else 1)
-        with counting_bar(steps, "pictures", stop_if_asked) as done:
+        with counting_bar(steps, "images", stop_if_asked) as done:
             runs = [
                 Run.of(name, fit(read, starts(read, done), done=done), faces.landmarks)
                 for name, read in readers.items()
@@ -99,7 +99,7 @@ def _check_landmarks(detector: LandmarkDetector, model: Path) -> None:
 def _starts(
     boxes: str, faces: Annotations, data: Path, seed: int, model: Path, where: torch.device
 ) -> Callable[[Reader, Done], Tensor]:
-    """Gives the boxes (F, 4) to start from in pictures."""
+    """Gives the boxes (F, 4) to start from in images."""
     if boxes == DETECTED:
         return partial(found_boxes, load_face_detector(model, where), faces)
     known = known_boxes(boxes, faces, data, seed)
@@ -107,10 +107,10 @@ def _starts(
 
 
 def _readers(faces: Annotations, marked: int | None) -> dict[str, Reader]:
-    """What gives the pictures of each run, by the run's name."""
+    """What gives the images of each run, by the run's name."""
 
     def read(row: int) -> Tensor:
-        return read_picture(faces.pictures[row])
+        return read_image(faces.images[row])
 
     plain: dict[str, Reader] = {"unmarked": read}
     return plain if marked is None else {**plain, "marked": with_markings(read, faces.landmarks, marked)}

@@ -1,4 +1,4 @@
-"""``clnf-torch fit``: landmarks of the faces in pictures, as JSON and drawn."""
+"""``clnf-torch fit``: landmarks of the faces in images, as JSON and drawn."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +29,7 @@ from clnf_torch.pipeline import FitResult, LandmarkDetector, load
 
 
 def fit(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Pictures with faces.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Images with faces.")],
     model: Model,
     box: GivenBox = None,
     boxes: GivenBoxes = None,
@@ -42,7 +42,7 @@ def fit(
     ] = None,
     draw: Drawn = None,
 ) -> None:
-    """Fit landmarks to the faces in pictures. What cannot be used is named on stderr; all else is still done."""
+    """Fit landmarks to the faces in images. What cannot be used is named on stderr; all else is still done."""
     if (box is None) == (boxes is None):
         raise typer.BadParameter("give either --box X Y W H or --boxes FILE.json")
     complaints = Complaints()

@@ -118,15 +118,15 @@ def _describe_svr(record: Mapping[str, Any]) -> Iterator[str]:
     yield f"{experts} experts over all views, modalities {' and '.join(record['modalities'])}, {kind}"
 
 
-def _describe_joint(record: Mapping[str, Any]) -> Iterator[str]:
-    """What joint experts are made of."""
+def _describe_heatmap(record: Mapping[str, Any]) -> Iterator[str]:
+    """What heatmap experts are made of."""
     numbers = sum(weights.numel() for weights in record["network"].values())
     channels = "-".join(map(str, record["widths"]))
     kind = _type(next(iter(record["network"].values())))
     yield f"one network for {len(record['visible'][0])} landmarks, {channels} channels, {numbers:,} weights, {kind}"
 
 
-_DETAILS = {"joint": _describe_joint, "cen": _describe_cen, "ccnf": _describe_ccnf, "svr": _describe_svr}
+_DETAILS = {"joint": _describe_heatmap, "cen": _describe_cen, "ccnf": _describe_ccnf, "svr": _describe_svr}
 
 
 def _type(weights: Tensor) -> str:

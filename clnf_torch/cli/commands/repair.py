@@ -19,7 +19,7 @@ from clnf_torch.cli.video import VideoFile
 from clnf_torch.cli.video_frames import Frame, FrameFolder, FrameSource, VideoError, ahead
 from clnf_torch.export.files import growing_file
 from clnf_torch.pipeline import LandmarkDetector, load
-from clnf_torch.quality import RefinementStatistics, refine_landmarks
+from clnf_torch.quality import RepairStatistics, repair_landmarks
 from clnf_torch.quality.repair import neighbours
 
 FRAME, IDENTITY = "frame", "face_id"
@@ -136,7 +136,7 @@ def refine(
 
 
 class _Settings(TypedDict):
-    """Arguments of `refine_landmarks` that are the same for all frames."""
+    """Arguments of `repair_landmarks` that are the same for all frames."""
 
     preset: str
     multi_view: bool
@@ -155,27 +155,27 @@ class _Mender:
     def __init__(self, detector: LandmarkDetector, how: _Settings, table: LandmarkTable) -> None:
         self.detector, self.how, self.table = detector, how, table
         self.refined, self.refitted = table.landmarks.clone(), torch.zeros(len(table.rows), dtype=torch.bool)
-        self.statistics = RefinementStatistics()
+        self.statistics = RepairStatistics()
         self._previous, self._following = neighbours(table.landmarks, table.frame, table.identity)
         self._first = 0
 
     def __call__(self, frames: list[Frame]) -> None:
         """Refines the rows of the next frames; those of damaged ones stay as they are."""
         first, self._first = self._first, self._first + len(frames)
-        sound = [number for number, frame in enumerate(frames) if frame.picture is not None]
+        sound = [number for number, frame in enumerate(frames) if frame.image is not None]
         place = torch.full((len(frames),), -1)
         place[sound] = torch.arange(len(sound))
         inside = (self.table.frame >= first) & (self.table.frame < self._first)
         frame = torch.where(inside, place[(self.table.frame - first).clamp(0, len(frames) - 1)], -1)
         rows = (frame >= 0).nonzero().squeeze(1)
         if len(rows):
-            self._refine(torch.stack([one.picture for one in frames if one.picture is not None]), rows, frame[rows])
+            self._refine(torch.stack([one.image for one in frames if one.image is not None]), rows, frame[rows])
 
-    def _refine(self, pictures: Tensor, rows: Tensor, frame: Tensor) -> None:
-        """Refines some rows in their pictures."""
-        done = refine_landmarks(
+    def _refine(self, images: Tensor, rows: Tensor, frame: Tensor) -> None:
+        """Refines some rows in their images."""
+        done = repair_landmarks(
             self.detector,
-            pictures,
+            images,
             self.table.landmarks[rows],
             frame,
             previous=self._previous[rows],

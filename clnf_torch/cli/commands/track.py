@@ -27,7 +27,7 @@ from clnf_torch.cli.options import (
     device_named,
 )
 from clnf_torch.cli.outputs import Targets, VideoOutputs
-from clnf_torch.cli.parallel_videos import run_side_by_side
+from clnf_torch.cli.parallel_videos import run_parallel_videos
 from clnf_torch.cli.progress import counting_bar
 from clnf_torch.cli.recording import Recording, RecordOptions, recording
 from clnf_torch.cli.video import VideoFile
@@ -90,7 +90,7 @@ def track(
 
         with counting_bar(_total(sources), "frames", stop_if_asked) as stepped:
             for group in _by_size(sources):
-                run_side_by_side(tracker, group, batch, recorded, partial(_begin, tracker, box), stepped)
+                run_parallel_videos(tracker, group, batch, recorded, partial(_begin, tracker, box), stepped)
     if complaints.any:
         raise typer.Exit(1)
 

@@ -25,7 +25,7 @@ from clnf_torch.cli.progress import counting_bar
 from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import build_model, default_bundle, load_bundle
 from clnf_torch.models.pdm import PDM
-from clnf_torch.training.augmentation.photometric import Spoiling
+from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.bundles import RESEARCH_USE
 from clnf_torch.training.cen import CenConfig
 from clnf_torch.training.cen_recipe import (
@@ -72,7 +72,7 @@ def cen(
         keep_freed_memory()
         faces, crops = read_faces(data, split, hold_out, device_named(device))
         pdm = _shape(shape or default_bundle(), crops, train_the_shape)
-        training = CenConfig(epochs=epochs, rate=rate, spoiling=Spoiling(light=light, marked=marked))
+        training = CenConfig(epochs=epochs, rate=rate, spoiling=ImageAugmentation(light=light, marked=marked))
         recipe = CenRecipe(scales=scales, training=training, least_faces=least_faces, held_out=hold_out, seed=seed)
         with counting_bar(None, "epochs", stop_if_asked) as done:
             model = train_cen(crops, pdm, mirror_of(crops), recipe, work, _reporting(done), notice)

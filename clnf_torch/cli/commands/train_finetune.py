@@ -26,7 +26,7 @@ from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import build_model, load_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.pipeline import LandmarkDetector
-from clnf_torch.training.augmentation.photometric import Spoiling
+from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.end_to_end import EndToEndConfig, train_end_to_end
 from clnf_torch.training.finetune import SUITABLE, distinct_experts, fine_tune, frontal_first, tuned_bundle
 from clnf_torch.training.shape_gaussian import MIRROR_68, ShapeGaussian
@@ -34,7 +34,7 @@ from clnf_torch.training.trainer import keep_freed_memory, learnable_experts
 from clnf_torch.training.tuning import TuningConfig
 
 SLACK = 0.3  # millimetres: a few modes more, for what the old shapes cannot do; with none there could only be fewer
-MARKED_HELP = "Share of the faces with pen markings; if left out 0.5 for joint experts, 0 for CEN."
+MARKED_HELP = "Share of the faces with pen markings; if left out 0.5 for heatmap experts, 0 for CEN."
 
 
 def finetune(
@@ -66,7 +66,7 @@ def finetune(
             tuned.pdm = retrained(ShapeGaussian.of_pdm(tuned.pdm.cpu()), crops, SLACK)
         crops = frontal_first(crops, tuned.pdm)
         suitable = SUITABLE[tuned.family]
-        spoiling = Spoiling(light=light, marked=suitable.spoiling.marked if marked is None else marked)
+        spoiling = ImageAugmentation(light=light, marked=suitable.spoiling.marked if marked is None else marked)
         config = replace(suitable, epochs=epochs, rate=rate, held_out=hold_out, spoiling=spoiling, seed=seed)
         steps = epochs * len(distinct_experts(tuned)) + through_the_fit
         with counting_bar(steps, "steps", stop_if_asked) as done:

@@ -1,4 +1,4 @@
-"""``clnf-torch train model``: shape, joint experts and all that belongs to them, from annotated faces, in one go."""
+"""``clnf-torch train model``: shape, heatmap experts and all that belongs to them, from annotated faces, in one go."""
 
 import contextlib
 from collections.abc import Callable, Iterator

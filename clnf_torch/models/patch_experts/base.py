@@ -10,19 +10,19 @@ from clnf_torch.models.numerics import Numerics
 
 
 class CutAreas(Protocol):
-    """Shows experts what they want to see of the faces' pictures."""
+    """Shows experts what they want to see of the faces' images."""
 
     def __call__(self, centres: Tensor, to_image: Tensor, width: int, *, smooth: bool = False) -> Tensor:
-        """Areas of the picture, black outside it.
+        """Areas of the image, black outside it.
 
         Args:
             centres: Their middles, pixels, shape (B, K, 2).
-            to_image: The map from areas to the picture, shape (B, 2, 2).
+            to_image: The map from areas to the image, shape (B, 2, 2).
             width: Side A of the areas, pixels.
-            smooth: Average the picture's pixels where an area's lie two or more of them apart.
+            smooth: Average the image's pixels where an area's lie two or more of them apart.
 
         Returns:
-            Grey levels, shape (B, K, A, A).
+            Gray levels, shape (B, K, A, A).
         """
         ...
 
@@ -69,15 +69,15 @@ class Experts(nn.Module, ABC):
 
         Args:
             landmarks: Where they are thought to be, pixels, shape (B, N, 2).
-            to_image: The map from the reference frame to the picture, shape (B, 2, 2).
+            to_image: The map from the reference frame to the image, shape (B, 2, 2).
             view: View of each face, int64, shape (B,).
             window: Side R of the maps, reference pixels, odd.
-            cut: Shows areas of the faces' pictures.
+            cut: Shows areas of the faces' images.
             numerics: OpenFace's approximations or the exact forms.
 
         Returns:
             Responses, non-negative, zero where a landmark is not visible, shape (B, N, R, R), rows along y; and where
-            the maps' middles lie in the picture, pixels, shape (B, N, 2).
+            the maps' middles lie in the image, pixels, shape (B, N, 2).
         """
 
 
@@ -106,7 +106,7 @@ class PatchExperts(Experts):
         """Response maps of the experts of each face's view.
 
         Args:
-            areas: Areas of interest around the landmarks, grey levels 0 to 255, shape (B, N, A, A).
+            areas: Areas of interest around the landmarks, gray levels 0 to 255, shape (B, N, A, A).
             view: View of each face, int64, shape (B,).
             numerics: OpenFace's approximations or the exact forms.
 

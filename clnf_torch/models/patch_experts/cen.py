@@ -8,7 +8,7 @@ from torch import Tensor
 
 from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.patch_experts.base import PatchExperts
-from clnf_torch.models.patch_experts.mlp_stack import ExpertStack
+from clnf_torch.models.patch_experts.mlp_stack import MLPStack
 from clnf_torch.models.patch_experts.patches import cut_patches, lay_out
 
 CPU_EXPERTS, CPU_ROWS = 4, 480  # a block whose weights and activations stay in a core's cache; see benchmarks/README.md
@@ -51,7 +51,7 @@ class CENExperts(PatchExperts):
         confidence: Tensor,
         expert: Tensor,
         flipped: Tensor,
-        stacks: Sequence[ExpertStack],
+        stacks: Sequence[MLPStack],
     ) -> None:
         super().__init__(scale, support, view_centers, visible, confidence)
         self.stacks = torch.nn.ModuleList(stacks)
@@ -87,7 +87,7 @@ class CENExperts(PatchExperts):
 
     def _answer(self, run: Run, areas: Tensor, checkerboard: bool) -> Tensor:
         """Answers (experts, uses, B, cells) of a run of experts to areas (experts, uses, B, A, A), block by block."""
-        stack = cast(ExpertStack, self.stacks[run.stack])
+        stack = cast(MLPStack, self.stacks[run.stack])
         window = areas.shape[-1] - self.support + 1
         rows = areas.shape[1] * (window * window // 2 if checkerboard else window * window)  # per expert and face
         some_experts, some_faces = _block(areas, rows, stack.widest)

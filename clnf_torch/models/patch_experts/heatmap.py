@@ -1,4 +1,4 @@
-"""Joint experts: the experts of all landmarks as one network that sees the whole face at once."""
+"""Heatmap experts: the experts of all landmarks as one network that sees the whole face at once."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -11,18 +11,18 @@ from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.patch_experts.base import CutAreas, Experts
 
 STEM = 5  # side of the first filters
-LEAST_DEVIATION = 1.0  # grey levels; a picture flatter than this is not made more contrasty
+LEAST_DEVIATION = 1.0  # gray levels; an image flatter than this is not made more contrasty
 
 
-class HeatMapNetwork(nn.Module):
-    """Maps of scores at half the resolution of the picture.
+class UNet(nn.Module):
+    """Maps of scores at half the resolution of the image.
 
-    The picture is halved again and again, so that the deepest layers see the whole face, and brought back with what
+    The image is halved again and again, so that the deepest layers see the whole face, and brought back with what
     each size knew before.
 
     Args:
         landmarks: Number N of maps.
-        widths: Channels at 1/2, 1/4, 1/8, ... of the picture's side; the picture's side must be divisible by
+        widths: Channels at 1/2, 1/4, 1/8, ... of the image's side; the image's side must be divisible by
             2 to the power of their number.
         normalised: With batch normalisation, as it is trained; otherwise with biases, see `folded`.
     """
@@ -41,10 +41,10 @@ class HeatMapNetwork(nn.Module):
         self.up = nn.ModuleList(_convolution(wide, wide, 3, normalised) for _, wide in upwards)
         self.head = nn.Conv2d(widths[0], landmarks, 1)
 
-    def forward(self, grey: Tensor) -> Tensor:
-        """Scores (B, N, A/2, A/2) of grey pictures (B, A, A); each picture's own brightness and contrast are lost."""
-        deviation, mean = torch.std_mean(grey, (-2, -1), keepdim=True)
-        maps = self.stem(((grey - mean) / deviation.clamp(min=LEAST_DEVIATION))[:, None])
+    def forward(self, gray: Tensor) -> Tensor:
+        """Scores (B, N, A/2, A/2) of gray images (B, A, A); each image's own brightness and contrast are lost."""
+        deviation, mean = torch.std_mean(gray, (-2, -1), keepdim=True)
+        maps = self.stem(((gray - mean) / deviation.clamp(min=LEAST_DEVIATION))[:, None])
         levels = [maps]
         for down in self.down:
             maps = down(maps)
@@ -54,16 +54,16 @@ class HeatMapNetwork(nn.Module):
             maps = up(interpolate(narrow(maps), scale_factor=2, mode="nearest") + levels.pop())
         return self.head(maps)
 
-    def channels_last(self) -> "HeatMapNetwork":
+    def channels_last(self) -> "UNet":
         """This network, its filters in the order of numbers in which convolutions are fastest."""
         for parameter in self.parameters():
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         return self
 
-    def folded(self) -> "HeatMapNetwork":
+    def folded(self) -> "UNet":
         """The same network for use, its batch normalisations folded into the convolutions before them."""
-        plain = HeatMapNetwork(self.landmarks, self.widths, normalised=False)
+        plain = UNet(self.landmarks, self.widths, normalised=False)
         named = dict(self.named_modules())
         with torch.no_grad():
             for name, convolution in plain.named_modules():
@@ -115,7 +115,7 @@ ZOOM = 2  # the network looks at the face in this times the resolution of its ma
 CPU_FACES, CUDA_FACES = 16, 1024  # shown to the network at once
 
 
-class JointExperts(Experts):
+class HeatmapExperts(Experts):
     """Experts that share all but their last layer, and with it what they know about faces.
 
     A patch expert decides by a small patch whether its landmark lies there; what the rest of the face says about it
@@ -129,7 +129,7 @@ class JointExperts(Experts):
         visible: bool, shape (V, N).
         confidence: Shape (V, N).
         width: Side A of the area that the network looks at, in pixels of half a reference pixel.
-        network: Scores (B, N, A / 2, A / 2) for grey areas (B, A, A); column u of its maps lies at pixel 2 u.
+        network: Scores (B, N, A / 2, A / 2) for gray areas (B, A, A); column u of its maps lies at pixel 2 u.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-class ExpertStack(nn.Module):
+class MLPStack(nn.Module):
     """E fully connected networks with the same activations; narrower ones are padded with zeros.
 
     Args:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm
 
-TINY = 1e-20  # a variance of grey levels that no patch has, unless it is constant
+TINY = 1e-20  # a variance of gray levels that no patch has, unless it is constant
 
 
 def cut_patches(areas: Tensor, support: int, checkerboard: bool) -> Tensor:
@@ -13,7 +13,7 @@ def cut_patches(areas: Tensor, support: int, checkerboard: bool) -> Tensor:
     A length of 0 counts as 1.
 
     Args:
-        areas: Grey levels, shape (..., A, A).
+        areas: Gray levels, shape (..., A, A).
         support: Side S of a patch.
         checkerboard: Only the cells with an odd column + row, in the order that `lay_out` expects; otherwise all, row
             by row.

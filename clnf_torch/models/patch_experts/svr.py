@@ -14,7 +14,7 @@ sigmoid = ACTIVATIONS["sigmoid"]  # the same to the last bit wherever in a batch
 
 
 def squared_gradient(areas: Tensor) -> Tensor:
-    """Squared length of the grey-level gradient, from differences over two pixels, of areas (..., A, A).
+    """Squared length of the gray-level gradient, from differences over two pixels, of areas (..., A, A).
 
     OpenFace: there is neither a root nor a factor, and the outermost pixels of an area are 0.
     """

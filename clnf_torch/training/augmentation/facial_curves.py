@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Chain:
+class FacialCurve:
     """A line that follows landmarks.
 
     Args:
@@ -22,9 +22,9 @@ class Chain:
     up: tuple[float, float] = (-0.05, 0.05)
 
 
-def _both(*chains: Chain) -> tuple[Chain, ...]:
+def _both(*chains: FacialCurve) -> tuple[FacialCurve, ...]:
     """Chains and the same ones on the other side of the face."""
-    return (*chains, *(Chain(tuple(map(_other, c.through)), c.inward, c.up) for c in chains))
+    return (*chains, *(FacialCurve(tuple(map(_other, c.through)), c.inward, c.up) for c in chains))
 
 
 def _other(landmark: int | tuple[int, int]) -> int | tuple[int, int]:
@@ -40,46 +40,46 @@ _OTHER_SIDE = (
     *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), *range(67, 64, -1),
 )  # fmt: skip
 
-CHAINS = (
+FACIAL_CURVES = (
     *_both(
-        Chain((0, 1, 2, 3, 4, 5, 6, 7, 8), inward=(-0.05, 0.3)),  # jaw
-        Chain((2, 4, 6), inward=(0.1, 0.5)),
-        Chain((17, 18, 19, 20, 21), up=(-0.15, 0.3)),  # brow
-        Chain((17, 19, 21), up=(0.3, 0.9)),  # forehead above it
-        Chain((36, 37, 38, 39), up=(0.02, 0.25)),  # upper lid
-        Chain((36, 41, 40, 39), up=(-0.35, -0.02)),  # lower lid
-        Chain(((39, 27), (40, 31), (41, 2)), up=(-0.2, 0.1)),  # tear trough
-        Chain((36, (0, 36), (17, 0)), up=(-0.1, 0.1)),  # crow's feet
-        Chain((31, (31, 48), (48, 4), (48, 5)), inward=(-0.1, 0.2)),  # nasolabial fold
-        Chain((48, (48, 6), (59, 7)), inward=(-0.1, 0.1)),  # below the corner of the mouth
-        Chain((31, (31, 2), (36, 1), 0), up=(-0.2, 0.2)),  # cheekbone
-        Chain((1, (2, 31), (3, 48), 4), inward=(0, 0.2)),  # hollow of the cheek
-        Chain((27, (28, 39), (29, 31), 31), inward=(-0.1, 0.1)),  # side of the nose
+        FacialCurve((0, 1, 2, 3, 4, 5, 6, 7, 8), inward=(-0.05, 0.3)),  # jaw
+        FacialCurve((2, 4, 6), inward=(0.1, 0.5)),
+        FacialCurve((17, 18, 19, 20, 21), up=(-0.15, 0.3)),  # brow
+        FacialCurve((17, 19, 21), up=(0.3, 0.9)),  # forehead above it
+        FacialCurve((36, 37, 38, 39), up=(0.02, 0.25)),  # upper lid
+        FacialCurve((36, 41, 40, 39), up=(-0.35, -0.02)),  # lower lid
+        FacialCurve(((39, 27), (40, 31), (41, 2)), up=(-0.2, 0.1)),  # tear trough
+        FacialCurve((36, (0, 36), (17, 0)), up=(-0.1, 0.1)),  # crow's feet
+        FacialCurve((31, (31, 48), (48, 4), (48, 5)), inward=(-0.1, 0.2)),  # nasolabial fold
+        FacialCurve((48, (48, 6), (59, 7)), inward=(-0.1, 0.1)),  # below the corner of the mouth
+        FacialCurve((31, (31, 2), (36, 1), 0), up=(-0.2, 0.2)),  # cheekbone
+        FacialCurve((1, (2, 31), (3, 48), 4), inward=(0, 0.2)),  # hollow of the cheek
+        FacialCurve((27, (28, 39), (29, 31), 31), inward=(-0.1, 0.1)),  # side of the nose
     ),
-    Chain((17, 19, (21, 22), 24, 26), up=(0.4, 1.1)),  # forehead
-    Chain(((21, 22), 27, 28, 29, 30, 33, 51, 62, 57, 8), up=(-0.1, 0.3)),  # midline
-    Chain((31, 32, 33, 34, 35), up=(-0.12, 0.1)),  # below the nose
-    Chain((48, 50, 51, 52, 54), up=(0, 0.2)),  # above the mouth
-    Chain((48, 58, 57, 56, 54), up=(-0.3, 0)),  # below the mouth
-    Chain((6, (7, 58), (8, 57), (9, 56), 10), up=(-0.2, 0.1)),  # chin
-    Chain((39, 27, 42), up=(-0.15, 0.2)),  # root of the nose
-    Chain((4, 6, 8, 10, 12), up=(-0.35, -0.05)),  # below the chin
+    FacialCurve((17, 19, (21, 22), 24, 26), up=(0.4, 1.1)),  # forehead
+    FacialCurve(((21, 22), 27, 28, 29, 30, 33, 51, 62, 57, 8), up=(-0.1, 0.3)),  # midline
+    FacialCurve((31, 32, 33, 34, 35), up=(-0.12, 0.1)),  # below the nose
+    FacialCurve((48, 50, 51, 52, 54), up=(0, 0.2)),  # above the mouth
+    FacialCurve((48, 58, 57, 56, 54), up=(-0.3, 0)),  # below the mouth
+    FacialCurve((6, (7, 58), (8, 57), (9, 56), 10), up=(-0.2, 0.1)),  # chin
+    FacialCurve((39, 27, 42), up=(-0.15, 0.2)),  # root of the nose
+    FacialCurve((4, 6, 8, 10, 12), up=(-0.35, -0.05)),  # below the chin
 )
 
 
 @functools.cache
-def chain_weights(points: int) -> Tensor:
-    """What every landmark counts for each of P points of `CHAINS`, (C, P, 68): Catmull-Rom splines are linear."""
-    return torch.stack([_spline(len(chain.through), points) @ _anchors(chain) for chain in CHAINS])
+def curve_weights(points: int) -> Tensor:
+    """Weights of all landmarks in P points of each of `FACIAL_CURVES`, (C, P, 68); Catmull-Rom splines are linear."""
+    return torch.stack([_spline(len(chain.through), points) @ _anchors(chain) for chain in FACIAL_CURVES])
 
 
 @functools.cache
-def chain_ranges() -> Tensor:
-    """How far `CHAINS` are moved, (C, 2, 2): at least and at most; inward and up."""
-    return torch.tensor([list(zip(chain.inward, chain.up, strict=True)) for chain in CHAINS])
+def curve_ranges() -> Tensor:
+    """How far `FACIAL_CURVES` are moved, (C, 2, 2): at least and at most; inward and up."""
+    return torch.tensor([list(zip(chain.inward, chain.up, strict=True)) for chain in FACIAL_CURVES])
 
 
-def _anchors(chain: Chain) -> Tensor:
+def _anchors(chain: FacialCurve) -> Tensor:
     """What every landmark counts for the anchors of a chain, (A, 68)."""
     weights = torch.zeros(len(chain.through), 68)
     for row, anchor in enumerate(chain.through):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from clnf_torch.training.augmentation.random import Dice
+from clnf_torch.training.augmentation.random import Sampler
 
 JAW, EYES, MOUTH = slice(0, 17), slice(36, 48), slice(48, 68)
 UPPER_TO_LOWER = (54, 59, 58, 57, 56, 55, 48, 53, 52, 51, 50, 49, 64, 67, 66, 65, 60, 63, 62, 61)
@@ -19,7 +19,7 @@ class Faces:
 
     landmarks: Tensor  # (B, 68, 2)
     mean: Tensor  # (68, 2) a mean face, upright
-    dice: Dice
+    dice: Sampler
 
     @property
     def middle(self) -> Tensor:
@@ -98,7 +98,7 @@ def _scaled(faces: Faces) -> Tensor:
 
 
 def _rotated(faces: Faces) -> Tensor:
-    """The whole face turned in the plane of the picture, either way."""
+    """The whole face turned in the plane of the image, either way."""
     return faces.middle + _turned(faces.landmarks - faces.middle, _either_way(faces, 0.35, 1.0))
 
 
@@ -133,7 +133,7 @@ def _outside(faces: Faces) -> Tensor:
     return torch.where(far, faces.landmarks + faces.way(3, 8), faces.landmarks)
 
 
-SPOILERS: dict[str, Callable[[Faces], Tensor]] = {
+CORRUPTIONS: dict[str, Callable[[Faces], Tensor]] = {
     "eyes swapped": _eyes_swapped,
     "eyes crossed": _eyes_crossed,
     "mouth inverted": _mouth_inverted,
@@ -154,16 +154,16 @@ def spoil(landmarks: Tensor, kind: Tensor, mean: Tensor, generator: torch.Genera
 
     Args:
         landmarks: Pixels, shape (B, 68, 2).
-        kind: Which of `SPOILERS` each face gets, by its place there, int64, shape (B,); -1 leaves a face as it is.
+        kind: Which of `CORRUPTIONS` each face gets, by its place there, int64, shape (B,); -1 leaves a face as it is.
         mean: A mean face seen from the front, in any unit, shape (68, 2), as ``pdm.mean[:, :2]``.
         generator: Decides how far.
 
     Returns:
         Shape (B, 68, 2).
     """
-    faces = Faces(landmarks, mean, Dice(generator, landmarks.device))
+    faces = Faces(landmarks, mean, Sampler(generator, landmarks.device))
     spoilt = landmarks
-    for number, spoiler in enumerate(SPOILERS.values()):
+    for number, spoiler in enumerate(CORRUPTIONS.values()):
         spoilt = torch.where((kind == number)[:, None, None], spoiler(faces), spoilt)
     return spoilt
 

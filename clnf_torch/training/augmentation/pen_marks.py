@@ -1,4 +1,4 @@
-"""Surgical pen markings of our own design on pictures of faces, batched and on the pictures' device.
+"""Surgical pen markings of our own design on images of faces, batched and on the images' device.
 
 Patch experts that follow the texture of skin are drawn to pen lines; experts that were trained with them are less so.
 """
@@ -8,8 +8,8 @@ from torch import Tensor
 
 from clnf_torch.geometry.gray import BLUE, GREEN, RED
 from clnf_torch.training.augmentation.pen_strokes import Faces, Strokes, long_strokes, places, short_strokes
-from clnf_torch.training.augmentation.random import Dice
-from clnf_torch.training.augmentation.rasterize import Segments, lay_ink
+from clnf_torch.training.augmentation.random import Sampler
+from clnf_torch.training.augmentation.rasterize import LineSegments, rasterize
 
 PENS = 2  # on each face; most strokes are drawn with the first
 INKS = (
@@ -18,41 +18,41 @@ INKS = (
 )  # RGB: violets, blues, blacks, greens, red, brown, white  # fmt: skip
 
 
-def draw_markings(pictures: Tensor, landmarks: Tensor, generator: torch.Generator, share: float = 1.0) -> Tensor:
-    """Pictures of faces with lines, rings, crosses, arrows, hatchings and dots drawn on them.
+def draw_pen_marks(images: Tensor, landmarks: Tensor, generator: torch.Generator, share: float = 1.0) -> Tensor:
+    """Images of faces with lines, rings, crosses, arrows, hatchings and dots drawn on them.
 
     Every face gets its own drawing: how much is drawn, where, how thick relative to the face, with which ink, in full
     lines, dashes or dots.
 
     Args:
-        pictures: Grey (B, H, W) or RGB (B, 3, H, W), one face each, uint8 or floating point in 0 to 255.
+        images: Gray (B, H, W) or RGB (B, 3, H, W), one face each, uint8 or floating point in 0 to 255.
         landmarks: Of the faces, pixels (x, y), shape (B, 68, 2). Faces with a NaN stay as they are.
         generator: Decides about everything; on any device.
-        share: How many of the pictures are drawn on; the others stay as they are.
+        share: How many of the images are drawn on; the others stay as they are.
 
     Returns:
-        New pictures, of the same shape and number type.
+        New images, of the same shape and number type.
     """
-    rows, (height, width) = pictures.shape[0], pictures.shape[-2:]
-    dice = Dice(generator, pictures.device)
+    rows, (height, width) = images.shape[0], images.shape[-2:]
+    dice = Sampler(generator, images.device)
     busy = dice.uniform(0.3, 1, rows) * dice.chance(share, rows)
-    faces = Faces.of(landmarks.to(pictures.device, torch.float32), busy)
-    ink = lay_ink(_segments(faces, dice), rows * PENS, height, width).view(rows, PENS, height, width)
+    faces = Faces.of(landmarks.to(images.device, torch.float32), busy)
+    ink = rasterize(_segments(faces, dice), rows * PENS, height, width).view(rows, PENS, height, width)
     colour = _colours(dice, rows)
     glaze = dice.uniform(0, 0.5, rows, PENS)  # how much the skin shows through even where all is covered
-    painted = pictures.to(torch.float32)
-    painted = painted if pictures.ndim == 4 else painted[:, None]
-    if pictures.ndim == 3:
+    painted = images.to(torch.float32)
+    painted = painted if images.ndim == 4 else painted[:, None]
+    if images.ndim == 3:
         colour = (colour @ colour.new_tensor([RED, GREEN, BLUE]) / (RED + GREEN + BLUE))[..., None]
     for pen in range(PENS):
         tint, through = colour[:, pen, :, None, None], glaze[:, pen, None, None, None]
         wanted = painted * (through * tint / 255) + (1 - through) * tint
         painted = torch.lerp(painted, wanted, ink[:, pen, None])
-    painted = painted.view(pictures.shape)
-    return painted.to(pictures.dtype) if pictures.is_floating_point() else painted.round().to(pictures.dtype)
+    painted = painted.view(images.shape)
+    return painted.to(images.dtype) if images.is_floating_point() else painted.round().to(images.dtype)
 
 
-def _segments(faces: Faces, dice: Dice) -> Segments:
+def _segments(faces: Faces, dice: Sampler) -> LineSegments:
     """All that is drawn, cut into short straight lines; the sheet of each is PENS * face + pen."""
     rows = len(faces.landmarks)
     thickness = dice.ratio(0.025, 0.1, rows, 1) * faces.size[:, :, 0, 0]
@@ -65,7 +65,7 @@ def _segments(faces: Faces, dice: Dice) -> Segments:
     )
 
 
-def _dots(faces: Faces, dice: Dice, count: int) -> Strokes:
+def _dots(faces: Faces, dice: Sampler, count: int) -> Strokes:
     """Strokes without length."""
     rows = len(faces.landmarks)
     return Strokes(
@@ -73,7 +73,7 @@ def _dots(faces: Faces, dice: Dice, count: int) -> Strokes:
     )
 
 
-def _inked(faces: Faces, strokes: Strokes, thickness: Tensor, dice: Dice, broken: float) -> Segments:
+def _inked(faces: Faces, strokes: Strokes, thickness: Tensor, dice: Sampler, broken: float) -> LineSegments:
     """The segments of strokes, of a thickness (B, 1) that differs a little; such a share is drawn as dashes or dots."""
     rows, count, points, _ = strokes.points.shape
     start, end = strokes.points[:, :, :-1], strokes.points[:, :, 1:]
@@ -89,7 +89,7 @@ def _inked(faces: Faces, strokes: Strokes, thickness: Tensor, dice: Dice, broken
     chosen = (inked & strokes.drawn[..., None] & faces.size.isfinite()[..., 0]).nonzero(as_tuple=True)
     stroke = chosen[:2]
     dotted = dot[stroke]
-    return Segments(
+    return LineSegments(
         start=start[chosen],
         end=torch.where(dotted[:, None], start[chosen], end[chosen]),
         radius=radius[stroke] * torch.where(dotted, 1.4, 1.0),
@@ -99,7 +99,7 @@ def _inked(faces: Faces, strokes: Strokes, thickness: Tensor, dice: Dice, broken
     )
 
 
-def _broken(rows: int, count: int, parts: int, dice: Dice, share: float) -> tuple[Tensor, Tensor]:
+def _broken(rows: int, count: int, parts: int, dice: Sampler, share: float) -> tuple[Tensor, Tensor]:
     """Which parts (B, S, P - 1) of strokes get ink, and which strokes (B, S) are made of dots."""
     period = 2 + dice.choice(5, rows, count, 1)
     place = torch.arange(parts, device=dice.device) % period
@@ -108,7 +108,7 @@ def _broken(rows: int, count: int, parts: int, dice: Dice, share: float) -> tupl
     return torch.where(kind < 0.5, dashed, (kind > 1) | (place == 0)), ((kind >= 0.5) & (kind <= 1)).squeeze(-1)
 
 
-def _colours(dice: Dice, rows: int) -> Tensor:
+def _colours(dice: Sampler, rows: int) -> Tensor:
     """RGB of every pen, 0 to 255, shape (B, PENS, 3)."""
     usual = torch.tensor(INKS, dtype=torch.float32, device=dice.device)[dice.choice(len(INKS), rows, PENS)]
     any_colour = dice.uniform(0, 255, rows, PENS, 3)
@@ -116,7 +116,7 @@ def _colours(dice: Dice, rows: int) -> Tensor:
     return (colour + dice.normal(15, rows, PENS, 3)).clamp(0, 255)
 
 
-def _joined(parts: list[Segments]) -> Segments:
+def _joined(parts: list[LineSegments]) -> LineSegments:
     """All segments of several kinds."""
     names = ("start", "end", "radius", "softness", "opacity", "sheet")
-    return Segments(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
+    return LineSegments(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})

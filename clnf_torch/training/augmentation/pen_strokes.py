@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from clnf_torch.training.augmentation.facial_curves import CHAINS, chain_ranges, chain_weights
-from clnf_torch.training.augmentation.random import Dice
+from clnf_torch.training.augmentation.facial_curves import FACIAL_CURVES, curve_ranges, curve_weights
+from clnf_torch.training.augmentation.random import Sampler
 
 LONG, SHORT = 33, 5  # points of a stroke: curves, and small marks made of straight lines
 NOSE_TIP, UP = 30, ((27, 28), (33, 51))  # the face's upward direction is from the second pair to the first
@@ -40,12 +40,12 @@ class Faces:
         return Faces(landmarks=landmarks, size=size, up=up, busy=busy[:, None])
 
 
-def long_strokes(faces: Faces, dice: Dice) -> Strokes:
+def long_strokes(faces: Faces, dice: Sampler) -> Strokes:
     """Lines along folds and edges, arcs from place to place and rings around places, LONG points each."""
-    return _joined([follow_chains(faces, dice), arcs(faces, dice, 6), rings(faces, dice, 4, 3)])
+    return _joined([follow_curves(faces, dice), arcs(faces, dice, 6), rings(faces, dice, 4, 3)])
 
 
-def short_strokes(faces: Faces, dice: Dice) -> Strokes:
+def short_strokes(faces: Faces, dice: Sampler) -> Strokes:
     """Crosses, hatchings and arrows, SHORT points each."""
     return _joined([crosses(faces, dice, 5), hatchings(faces, dice, 2, 6), arrows(faces, dice, 3)])
 
@@ -57,11 +57,11 @@ def _joined(parts: Sequence[Strokes]) -> Strokes:
     )
 
 
-def follow_chains(faces: Faces, dice: Dice) -> Strokes:
-    """Lines along `CHAINS`, each moved, cut at its ends and drawn by a hand that trembles."""
-    rows, count = len(faces.landmarks), len(CHAINS)
-    curves = torch.einsum("cpn,bnk->bcpk", chain_weights(LONG).to(faces.landmarks), faces.landmarks)
-    low, high = chain_ranges().to(faces.landmarks).unbind(1)
+def follow_curves(faces: Faces, dice: Sampler) -> Strokes:
+    """Lines along `FACIAL_CURVES`, each moved, cut at its ends and drawn by a hand that trembles."""
+    rows, count = len(faces.landmarks), len(FACIAL_CURVES)
+    curves = torch.einsum("cpn,bnk->bcpk", curve_weights(LONG).to(faces.landmarks), faces.landmarks)
+    low, high = curve_ranges().to(faces.landmarks).unbind(1)
     inward, up = (low + (high - low) * dice.uniform(0, 1, rows, count, 2))[..., None, None].unbind(2)
     curves = curves + inward * (faces.landmarks[:, None, None, NOSE_TIP] - curves) + up * faces.up
     first = dice.uniform(-0.8, 0.4, rows, count, 1).clamp_min(0)
@@ -80,7 +80,7 @@ def cut(curves: Tensor, first: Tensor, last: Tensor) -> Tensor:
     return torch.lerp(curves.gather(2, index), curves.gather(2, index + 1), (place - left)[..., None])
 
 
-def tremble(curves: Tensor, faces: Faces, dice: Dice) -> Tensor:
+def tremble(curves: Tensor, faces: Faces, dice: Sampler) -> Tensor:
     """Curves (B, S, P, 2) that sway slowly off their way, and some of which are waves."""
     rows, count, points, _ = curves.shape
     along = torch.linspace(0, 1, points, device=curves.device)[:, None]
@@ -92,7 +92,7 @@ def tremble(curves: Tensor, faces: Faces, dice: Dice) -> Tensor:
     return curves + sway * faces.size
 
 
-def places(faces: Faces, dice: Dice, count: int) -> Tensor:
+def places(faces: Faces, dice: Sampler, count: int) -> Tensor:
     """Places all over a face, some on the forehead, pixels, shape (B, count, 1, 2)."""
     rows = len(faces.landmarks)
     corners = dice.choice(68, rows, count * 3)[..., None].expand(-1, -1, 2)
@@ -103,7 +103,7 @@ def places(faces: Faces, dice: Dice, count: int) -> Tensor:
     return place + lift * faces.up + dice.normal(0.1, rows, count, 1, 2) * faces.size
 
 
-def directions(dice: Dice, *shape: int) -> Tensor:
+def directions(dice: Sampler, *shape: int) -> Tensor:
     """Directions (*shape, 2) of length 1."""
     angle = dice.uniform(0, 2 * torch.pi, *shape)
     return torch.stack([angle.cos(), angle.sin()], -1)
@@ -114,7 +114,7 @@ def across(direction: Tensor) -> Tensor:
     return torch.stack([-direction[..., 1], direction[..., 0]], -1)
 
 
-def arcs(faces: Faces, dice: Dice, count: int) -> Strokes:
+def arcs(faces: Faces, dice: Sampler, count: int) -> Strokes:
     """Lines from place to place, bent to one side."""
     rows = len(faces.landmarks)
     start, end = places(faces, dice, count), places(faces, dice, count)
@@ -124,7 +124,7 @@ def arcs(faces: Faces, dice: Dice, count: int) -> Strokes:
     return Strokes(points=tremble(points, faces, dice), drawn=dice.chance(0.35 * faces.busy, rows, count))
 
 
-def rings(faces: Faces, dice: Dice, count: int, most: int) -> Strokes:
+def rings(faces: Faces, dice: Sampler, count: int, most: int) -> Strokes:
     """Ellipses around places, up to so many around one; some are not closed."""
     rows = len(faces.landmarks)
     longer, shorter = dice.ratio(0.06, 0.4, rows, count, 1, 1), dice.uniform(0.4, 1, rows, count, 1, 1)
@@ -146,7 +146,7 @@ def straight(start: Tensor, end: Tensor) -> Tensor:
     return torch.lerp(start[..., None, :], end[..., None, :], torch.linspace(0, 1, SHORT, device=start.device)[:, None])
 
 
-def crosses(faces: Faces, dice: Dice, count: int) -> Strokes:
+def crosses(faces: Faces, dice: Sampler, count: int) -> Strokes:
     """Two lines across each other."""
     rows = len(faces.landmarks)
     center, size = places(faces, dice, count), faces.size[..., 0]
@@ -157,7 +157,7 @@ def crosses(faces: Faces, dice: Dice, count: int) -> Strokes:
     return Strokes(points=points.flatten(1, 2), drawn=drawn.flatten(1, 2))
 
 
-def hatchings(faces: Faces, dice: Dice, count: int, most: int) -> Strokes:
+def hatchings(faces: Faces, dice: Sampler, count: int, most: int) -> Strokes:
     """Lines side by side, up to so many."""
     rows = len(faces.landmarks)
     line = directions(dice, rows, count, 1) * dice.ratio(0.1, 0.5, rows, count, 1, 1) * faces.size
@@ -169,7 +169,7 @@ def hatchings(faces: Faces, dice: Dice, count: int, most: int) -> Strokes:
     return Strokes(points=points.flatten(1, 2), drawn=drawn.flatten(1, 2))
 
 
-def arrows(faces: Faces, dice: Dice, count: int) -> Strokes:
+def arrows(faces: Faces, dice: Sampler, count: int) -> Strokes:
     """A shaft and two barbs at its end."""
     rows = len(faces.landmarks)
     shaft = directions(dice, rows, count) * dice.ratio(0.15, 0.7, rows, count, 1) * faces.size[..., 0]

@@ -1,4 +1,4 @@
-"""What pens, light and cameras do to the pictures that experts learn from."""
+"""What pens, light and cameras do to the images that experts learn from."""
 
 import math
 from dataclasses import dataclass
@@ -7,94 +7,94 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, interpolate, pad
 
-from clnf_torch.training.augmentation.pen_marks import draw_markings
-from clnf_torch.training.augmentation.random import Dice
+from clnf_torch.training.augmentation.pen_marks import draw_pen_marks
+from clnf_torch.training.augmentation.random import Sampler
 
 BLOCK = 8  # side of JPEG's blocks, pixels
 
 
-def spoil(grey: Tensor, dice: Dice) -> Tensor:
-    """Pictures as bad cameras and bad light would have given them, each in its own way.
+def spoil(gray: Tensor, dice: Sampler) -> Tensor:
+    """Images as bad cameras and bad light would have given them, each in its own way.
 
     Args:
-        grey: Pictures in 0 to 255, floating point, shape (B, A, A), A divisible by 8.
+        gray: Images in 0 to 255, floating point, shape (B, A, A), A divisible by 8.
         dice: Decides.
     """
-    grey = cover(grey, dice, share=0.35)
-    grey = relight(grey, dice)
-    grey = blur(grey, dice, share=0.3)
-    grey = compress(grey, dice, share=0.25)
-    noise = dice.normal(1, *grey.shape) * (dice.uniform(0, 12, len(grey)) * dice.chance(0.4, len(grey)))[:, None, None]
-    return (grey + noise).clamp(0, 255)
+    gray = cover(gray, dice, share=0.35)
+    gray = relight(gray, dice)
+    gray = blur(gray, dice, share=0.3)
+    gray = compress(gray, dice, share=0.25)
+    noise = dice.normal(1, *gray.shape) * (dice.uniform(0, 12, len(gray)) * dice.chance(0.4, len(gray)))[:, None, None]
+    return (gray + noise).clamp(0, 255)
 
 
-def relight(grey: Tensor, dice: Dice) -> Tensor:
+def relight(gray: Tensor, dice: Sampler) -> Tensor:
     """Other gamma, contrast and brightness, and a light from one side."""
-    count = len(grey)
+    count = len(gray)
     gamma = dice.ratio(0.6, 1.7, count)[:, None, None]
-    light = 255 * (grey / 255).clamp(min=1e-4) ** gamma
+    light = 255 * (gray / 255).clamp(min=1e-4) ** gamma
     angle, strength = dice.uniform(0, 2 * math.pi, count), dice.uniform(0, 0.8, count) * dice.chance(0.4, count)
-    line = torch.linspace(-1, 1, grey.shape[-1], device=grey.device)
+    line = torch.linspace(-1, 1, gray.shape[-1], device=gray.device)
     slope = angle.cos()[:, None, None] * line + angle.sin()[:, None, None] * line[:, None]
     contrast, brightness = dice.ratio(0.6, 1.5, count), dice.normal(12, count)
     light = light * (1 + strength[:, None, None] * slope) * contrast[:, None, None] + brightness[:, None, None]
     return light.clamp(0, 255)
 
 
-def blur(grey: Tensor, dice: Dice, share: float) -> Tensor:
-    """A share of the pictures blurred by a Gaussian, or along a direction of the grid."""
-    count, reach = len(grey), 4
-    steps = torch.arange(-reach, reach + 1, device=grey.device)
+def blur(gray: Tensor, dice: Sampler, share: float) -> Tensor:
+    """A share of the images blurred by a Gaussian, or along a direction of the grid."""
+    count, reach = len(gray), 4
+    steps = torch.arange(-reach, reach + 1, device=gray.device)
     blurred = dice.chance(share, count)
     for axis in range(2):
         width = torch.where(blurred, dice.uniform(0.05, 1.8, count), 0.05)[:, None]
         kernel = (-0.5 * (steps / width).square()).exp()
         kernel = (kernel / kernel.sum(-1, keepdim=True))[:, None, None]  # (B, 1, 1, 2 reach + 1)
         kernel, border = (kernel, (reach, reach, 0, 0)) if axis else (kernel.mT, (0, 0, reach, reach))
-        grey = conv2d(pad(grey[None], border, mode="replicate"), kernel, groups=count)[0]
-    return grey
+        gray = conv2d(pad(gray[None], border, mode="replicate"), kernel, groups=count)[0]
+    return gray
 
 
-def compress(grey: Tensor, dice: Dice, share: float) -> Tensor:
-    """A share of the pictures with the frequencies of 8 x 8 blocks rounded coarsely, as JPEG does."""
-    count, across = len(grey), grey.shape[-1] // BLOCK
+def compress(gray: Tensor, dice: Sampler, share: float) -> Tensor:
+    """A share of the images with the frequencies of 8 x 8 blocks rounded coarsely, as JPEG does."""
+    count, across = len(gray), gray.shape[-1] // BLOCK
     step = dice.ratio(4, 40, count)[:, None, None, None, None]
-    order = torch.arange(BLOCK, device=grey.device)
+    order = torch.arange(BLOCK, device=gray.device)
     basis = torch.cos(math.pi / BLOCK * (order + 0.5) * order[:, None]) * math.sqrt(2 / BLOCK)
     basis[0] /= math.sqrt(2)
     coarser = step * (1 + 0.5 * (order + order[:, None]))
-    blocks = grey.view(count, across, BLOCK, across, BLOCK).transpose(2, 3)
+    blocks = gray.view(count, across, BLOCK, across, BLOCK).transpose(2, 3)
     rounded = (basis @ blocks @ basis.T / coarser).round() * coarser
-    again = (basis.T @ rounded @ basis).transpose(2, 3).reshape(grey.shape)
-    return torch.where(dice.chance(share, count)[:, None, None], again, grey)
+    again = (basis.T @ rounded @ basis).transpose(2, 3).reshape(gray.shape)
+    return torch.where(dice.chance(share, count)[:, None, None], again, gray)
 
 
-def cover(grey: Tensor, dice: Dice, share: float) -> Tensor:
-    """A share of the pictures with something in front: a rectangle of one grey, of noise, or of another face."""
-    count, side = len(grey), grey.shape[-1]
-    line = torch.arange(side, device=grey.device)
+def cover(gray: Tensor, dice: Sampler, share: float) -> Tensor:
+    """A share of the images with something in front: a rectangle of one gray, of noise, or of another face."""
+    count, side = len(gray), gray.shape[-1]
+    line = torch.arange(side, device=gray.device)
     size, place = dice.uniform(0.1, 0.45, count, 2) * side, dice.uniform(0.1, 0.9, count, 2) * side
     inside = (line - place[..., None]).abs() < size[..., None] / 2  # (B, 2, A)
     covered = inside[:, 0, None] & inside[:, 1, :, None] & dice.chance(share, count)[:, None, None]
     kind = dice.choice(3, count)[:, None, None]
-    flat = dice.uniform(0, 255, count)[:, None, None].expand_as(grey)
+    flat = dice.uniform(0, 255, count)[:, None, None].expand_as(gray)
     coarse = interpolate(dice.uniform(0, 255, count, 1, 8, 8), size=(side, side), mode="bilinear")[:, 0]
-    other = torch.where(kind == 0, flat, torch.where(kind == 1, coarse, grey.roll(1, 0).flip(-2)))
-    return torch.where(covered, other, grey)
+    other = torch.where(kind == 0, flat, torch.where(kind == 1, coarse, gray.roll(1, 0).flip(-2)))
+    return torch.where(covered, other, gray)
 
 
 @dataclass(frozen=True)
-class Spoiling:
-    """What happens to pictures before experts are shown them."""
+class ImageAugmentation:
+    """What happens to images before experts are shown them."""
 
     light: bool = True  # bad cameras and bad light
     marked: float = 0.0  # share of the faces with pen markings, which need 68 landmarks
 
-    def __call__(self, grey: Tensor, landmarks: Tensor, dice: Dice) -> Tensor:
-        """Pictures (B, S, S) in 0 to 255 of faces with landmarks (B, N, 2) in their pixels."""
+    def __call__(self, gray: Tensor, landmarks: Tensor, dice: Sampler) -> Tensor:
+        """Images (B, S, S) in 0 to 255 of faces with landmarks (B, N, 2) in their pixels."""
         if self.marked:
-            grey = draw_markings(grey, landmarks, dice.generator, share=self.marked)
-        return spoil(grey, dice) if self.light else grey
+            gray = draw_pen_marks(gray, landmarks, dice.generator, share=self.marked)
+        return spoil(gray, dice) if self.light else gray
 
 
-CLEAN = Spoiling(light=False)
+CLEAN = ImageAugmentation(light=False)

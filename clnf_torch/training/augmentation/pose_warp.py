@@ -1,6 +1,6 @@
 """Other heads and faces out of the annotated ones: turned a little further, and with other features.
 
-The shape model says where the landmarks of such a face would be, a thin-plate spline takes the picture along. A few
+The shape model says where the landmarks of such a face would be, a thin-plate spline takes the image along. A few
 hundred annotated faces so become as many as a training needs, turned heads among them, which are rare in photographs.
 """
 
@@ -11,15 +11,15 @@ from torch import Tensor
 
 from clnf_torch.geometry.thin_plate import ThinPlate
 from clnf_torch.models.pdm import PDM, ShapeParams
-from clnf_torch.training.augmentation.random import Dice
+from clnf_torch.training.augmentation.random import Sampler
 
-FARTHEST = (0.5, 0.7, torch.pi)  # radians; heads are not nodded, turned and tilted beyond, where pictures would fold
+FARTHEST = (0.5, 0.7, torch.pi)  # radians; heads are not nodded, turned and tilted beyond, where images would fold
 KNOT = 6  # pixels between the places at which a spline is evaluated; in between it is interpolated
-SETTLING = 6  # steps until landmarks are where the interpolated spline takes them; few are not, where pictures fold
+SETTLING = 6  # steps until landmarks are where the interpolated spline takes them; few are not, where images fold
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bend:
+class PoseWarp:
     """How far faces are bent: standard deviations."""
 
     nod: float = 0.0  # radians
@@ -29,20 +29,20 @@ class Bend:
 
 
 @dataclass(frozen=True)
-class BentFaces:
+class WarpedFaces:
     """B faces that nobody has photographed."""
 
     params: ShapeParams
-    landmarks: Tensor  # (B, N, 2) pixels of their pictures
-    plate: ThinPlate  # from the pixels of their pictures to those of the photographs: by how much to move
+    landmarks: Tensor  # (B, N, 2) pixels of their images
+    plate: ThinPlate  # from the pixels of their images to those of the photographs: by how much to move
     photographed: Tensor  # (B, N, 2) landmarks, pixels of the photographs
 
     def windows(self, linear: Tensor, corner: Tensor, width: int) -> tuple[Tensor, Tensor]:
-        """Where square windows of their pictures lie in the photographs.
+        """Where square windows of their images lie in the photographs.
 
         Args:
-            linear: From pixels of the windows to pixels of the pictures, shape (B, 2, 2).
-            corner: First pixel of each window, pixels of the picture, shape (B, 2).
+            linear: From pixels of the windows to pixels of the images, shape (B, 2, 2).
+            corner: First pixel of each window, pixels of the image, shape (B, 2).
             width: Side A of the windows, pixels.
 
         Returns:
@@ -69,7 +69,7 @@ class BentFaces:
         return points
 
 
-def bend(pdm: PDM, params: ShapeParams, landmarks: Tensor, how: Bend, dice: Dice) -> BentFaces:
+def bend(pdm: PDM, params: ShapeParams, landmarks: Tensor, how: PoseWarp, dice: Sampler) -> WarpedFaces:
     """Bends faces.
 
     Args:
@@ -87,7 +87,7 @@ def bend(pdm: PDM, params: ShapeParams, landmarks: Tensor, how: Bend, dice: Dice
     varied = dice.normal(how.shape, count, pdm.num_modes) * pdm.variances.sqrt() * bent[:, None]
     other = ShapeParams(params.scale, rotation, params.translation, params.local + varied)
     shifts = pdm.landmarks(other) - pdm.landmarks(params)
-    return BentFaces(other, landmarks + shifts, ThinPlate.through(landmarks + shifts, -shifts), landmarks)
+    return WarpedFaces(other, landmarks + shifts, ThinPlate.through(landmarks + shifts, -shifts), landmarks)
 
 
 def _lattice(width: int, count: int) -> Tensor:

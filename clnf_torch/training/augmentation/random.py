@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Dice:
+class Sampler:
     """Draws on the generator's own device, so that a seed means the same numbers wherever they are used."""
 
     generator: torch.Generator

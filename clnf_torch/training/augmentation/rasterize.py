@@ -1,4 +1,4 @@
-"""Ink on pictures: short thick lines, drawn without jagged edges by their distance from each pixel nearby."""
+"""Ink on images: short thick lines, drawn without jagged edges by their distance from each pixel nearby."""
 
 from dataclasses import dataclass, fields
 
@@ -9,7 +9,7 @@ PIXELS = 1 << 22  # worked on at once: some 100 MiB of numbers
 
 
 @dataclass(frozen=True, kw_only=True)
-class Segments:
+class LineSegments:
     """Short lines with round ends, one per row."""
 
     start: Tensor  # (K, 2) pixels (x, y)
@@ -19,12 +19,12 @@ class Segments:
     opacity: Tensor  # (K,) 0 to 1
     sheet: Tensor  # (K,) int64: which of the sheets it is drawn on
 
-    def __getitem__(self, rows: Tensor | slice) -> "Segments":
+    def __getitem__(self, rows: Tensor | slice) -> "LineSegments":
         """The lines of these rows."""
-        return Segments(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+        return LineSegments(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
 
-def lay_ink(segments: Segments, sheets: int, height: int, width: int) -> Tensor:
+def rasterize(segments: LineSegments, sheets: int, height: int, width: int) -> Tensor:
     """How much of every pixel is covered with ink; where lines overlap, as much as the strongest of them covers.
 
     Each line is drawn in a square patch around it, as large as the longest and thickest of them needs.
@@ -56,7 +56,7 @@ def lay_ink(segments: Segments, sheets: int, height: int, width: int) -> Tensor:
     return ink.view(sheets, height, width)
 
 
-def _cover(segments: Segments, middle: Tensor, step: Tensor) -> Tensor:
+def _cover(segments: LineSegments, middle: Tensor, step: Tensor) -> Tensor:
     """How much each line covers of the pixels (R, R) around its middle, shape (K, R, R), rows along y."""
     axis = segments.end - segments.start
     half = torch.linalg.vector_norm(axis, dim=1) / 2
@@ -72,13 +72,13 @@ def _cover(segments: Segments, middle: Tensor, step: Tensor) -> Tensor:
     return edge.clamp_(0, 1).mul_(opacity[:, None, None])
 
 
-def _reach(segments: Segments) -> Tensor:
+def _reach(segments: LineSegments) -> Tensor:
     """How far from its middle a line can cover pixels (K,)."""
     half = torch.linalg.vector_norm(segments.end - segments.start, dim=1) / 2
     return half + segments.radius + segments.softness / 2
 
 
-def _reaches(segments: Segments, height: int, width: int) -> Tensor:
+def _reaches(segments: LineSegments, height: int, width: int) -> Tensor:
     """Which lines (K,) can cover a pixel of their sheet; none that is not finite."""
     middle, reach = (segments.start + segments.end) / 2, _reach(segments)[:, None]
     size = middle.new_tensor([width, height])

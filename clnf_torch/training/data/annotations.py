@@ -1,4 +1,4 @@
-"""Faces whose 68 landmarks somebody has marked: read from ``landmarks.npz``, or from pictures with ``.pts`` files."""
+"""Faces whose 68 landmarks somebody has marked: read from ``landmarks.npz``, or from images with ``.pts`` files."""
 
 import math
 import re
@@ -70,25 +70,25 @@ def _wrong(path: Path, number: int, expected: str, found: str | None) -> Annotat
 
 LANDMARKS = 68
 TABLE = "landmarks.npz"
-PICTURES = (".jpg", ".png", ".jpeg", ".bmp")
+IMAGES = (".jpg", ".png", ".jpeg", ".bmp")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Annotations:
     """Annotated faces, one per row."""
 
-    pictures: tuple[Path, ...]  # F files: the picture of each face
+    images: tuple[Path, ...]  # F files: the image of each face
     landmarks: Tensor  # (F, 68, 2) float32 pixels (x, y), pixel centres at whole numbers from 0
     split: tuple[str, ...]  # F names of the sets that the faces belong to; "" where the source names none
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, rows: Tensor | slice | list[int]) -> "Annotations":
         """The faces of these rows: indices, bools or a slice."""
         numbers = torch.arange(len(self))[rows].tolist()
         return Annotations(
-            pictures=tuple(self.pictures[number] for number in numbers),
+            images=tuple(self.images[number] for number in numbers),
             landmarks=self.landmarks[numbers],
             split=tuple(self.split[number] for number in numbers),
         )
@@ -111,7 +111,7 @@ def read_annotations(folder: Path) -> Annotations:
 
     Args:
         folder: It holds either ``landmarks.npz`` with ``names`` (files relative to the folder), ``landmarks``
-            (F, 68, 2) in pixels from 0, and maybe ``split``; or, in it or below it, pictures with iBUG's ``.pts`` files
+            (F, 68, 2) in pixels from 0, and maybe ``split``; or, in it or below it, images with iBUG's ``.pts`` files
             beside them: NAME.pts belongs to NAME.jpg, .png, .jpeg or .bmp, and its subfolder names the split.
 
     Returns:
@@ -126,10 +126,10 @@ def read_annotations(folder: Path) -> Annotations:
         return _from_table(table)
     files = sorted(folder.rglob("*.pts"))
     if not files:
-        raise AnnotationError(f"{folder}: expected {TABLE}, or pictures with .pts files, found neither")
+        raise AnnotationError(f"{folder}: expected {TABLE}, or images with .pts files, found neither")
     there = {path.with_suffix(path.suffix.lower()): path for path in folder.rglob("*.*")}
     return Annotations(
-        pictures=tuple(_picture_of(file, there) for file in files),
+        images=tuple(_image_of(file, there) for file in files),
         landmarks=torch.stack([read_pts(file, LANDMARKS) for file in files]),
         split=tuple(_subfolder(file, folder) for file in files),
     )
@@ -152,7 +152,7 @@ def _from_table(path: Path) -> Annotations:
     if not (finite := np.isfinite(landmarks).all((1, 2))).all():
         raise AnnotationError(f"{path}: landmarks of {names[int(finite.argmin())]!r} are not all finite")
     return Annotations(
-        pictures=tuple(path.parent / name for name in names),
+        images=tuple(path.parent / name for name in names),
         landmarks=torch.from_numpy(landmarks.astype(np.float32)),
         split=split,
     )
@@ -181,12 +181,12 @@ def _texts(arrays: dict[str, np.ndarray], key: str, path: Path) -> tuple[str, ..
     return tuple(texts.tolist())
 
 
-def _picture_of(file: Path, there: dict[Path, Path]) -> Path:
-    """The picture beside a ``.pts`` file, of several the first kind in `PICTURES`; its suffix may be capital."""
-    for suffix in PICTURES:
-        if picture := there.get(file.with_suffix(suffix)):
-            return picture
-    raise AnnotationError(f"{file}: there is no picture {file.stem}.jpg, .png, .jpeg or .bmp beside it")
+def _image_of(file: Path, there: dict[Path, Path]) -> Path:
+    """The image beside a ``.pts`` file, of several the first kind in `IMAGES`; its suffix may be capital."""
+    for suffix in IMAGES:
+        if image := there.get(file.with_suffix(suffix)):
+            return image
+    raise AnnotationError(f"{file}: there is no image {file.stem}.jpg, .png, .jpeg or .bmp beside it")
 
 
 def _subfolder(file: Path, folder: Path) -> str:

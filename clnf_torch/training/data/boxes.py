@@ -12,7 +12,7 @@ from torch import Tensor
 
 from clnf_torch.detection import FaceDetector
 from clnf_torch.detection.mtcnn import Factors
-from clnf_torch.geometry.boxes import extent_boxes, overlap
+from clnf_torch.geometry.boxes import box_around, overlap
 
 SAME_FACE = 0.3  # the least overlap of a found box with the extent of the face that it belongs to
 
@@ -32,7 +32,7 @@ def perturb_boxes(landmarks: Tensor, generator: torch.Generator, size: float = 0
     Returns:
         x, y, width, height in pixels, shape (B, 4).
     """
-    boxes = extent_boxes(landmarks)
+    boxes = box_around(landmarks)
     middle, extent = boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:]
     drawn = torch.randn(len(boxes), 3, generator=generator).to(boxes)
     grown = extent * (1 + size * drawn[:, :1])
@@ -43,7 +43,7 @@ def box_of_face(found: Tensor, extent: Tensor) -> Tensor:
     """The box that overlaps the extent of a face most.
 
     Args:
-        found: Boxes found in the picture, shape (K, 4).
+        found: Boxes found in the image, shape (K, 4).
         extent: Of the face's landmarks: x, y, width, height, shape (4,).
 
     Returns:
@@ -66,14 +66,14 @@ def find_annotated(detector: FaceDetector, faces: Iterable[tuple[Tensor, Tensor]
 
     Args:
         detector: Gives boxes of its own kind.
-        faces: Pictures (3, H, W), each with the extent of its face's landmarks: x, y, width, height, shape (4,).
+        faces: Images (3, H, W), each with the extent of its face's landmarks: x, y, width, height, shape (4,).
 
     Returns:
         The box of each face, as `box_of_face` says, and the extents, both (K, 4); faces without a box are left out.
     """
     boxes, extents = [torch.zeros(0, 4)], [torch.zeros(0, 4)]
-    for picture, extent in faces:
-        found = detector.detect(picture[None]).boxes.cpu()
+    for image, extent in faces:
+        found = detector.detect(image[None]).boxes.cpu()
         box = box_of_face(found, extent.to(found))
         if box.isfinite().all():
             boxes.append(box[None])

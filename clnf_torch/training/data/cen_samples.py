@@ -10,8 +10,8 @@ from clnf_torch.geometry.sampling import affine_cells, pad_with_black, read_bili
 from clnf_torch.geometry.similarity import invert_similarity, similarity_between
 from clnf_torch.models.patch_experts.patches import cut_patches
 from clnf_torch.models.pdm import PDM, ShapeParams
-from clnf_torch.training.augmentation.photometric import Spoiling
-from clnf_torch.training.augmentation.random import Dice
+from clnf_torch.training.augmentation.photometric import ImageAugmentation
+from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.crops import FaceCrops, halved, in_halved
 
 YAWS = (0.0, -20.0, -45.0, -70.0, 70.0, 45.0, 20.0)  # degrees: OpenFace's views, in its order
@@ -44,11 +44,11 @@ class CenViews:
         """Landmarks that can be seen in each view.
 
         Args:
-            left: Landmarks of the picture's left half of a frontal face, the middle included, bool, shape (N,).
+            left: Landmarks of the image's left half of a frontal face, the middle included, bool, shape (N,).
             mirror: Each landmark's partner on the other side of the face, int64, shape (N,).
 
         Returns:
-            bool, shape (V, N). A head that is turned to a negative yaw shows the picture's left half.
+            bool, shape (V, N). A head that is turned to a negative yaw shows the image's left half.
         """
         rows = [torch.ones_like(left) if abs(yaw) < PROFILE else left if yaw < 0 else left[mirror] for yaw in self.yaws]
         return torch.stack(rows)
@@ -112,10 +112,17 @@ class UprightFaces:
     ) -> "UprightFaces":
         """Faces with their fitted parameters, in a frame of `scale` pixels per millimetre, in as many sharpnesses."""
         upright = similarity_between(pdm.landmarks(params), pdm.reference_landmarks(params.local, scale))
-        return cls(halved(crops.grey, levels), crops.landmarks, invert_similarity(upright).to(crops.landmarks), mirror)
+        return cls(halved(crops.gray, levels), crops.landmarks, invert_similarity(upright).to(crops.landmarks), mirror)
 
     def cut(
-        self, rows: ViewRows, offsets: Tensor, at: Tensor, level: int, spoiling: Spoiling, dice: Dice, width: int = AREA
+        self,
+        rows: ViewRows,
+        offsets: Tensor,
+        at: Tensor,
+        level: int,
+        spoiling: ImageAugmentation,
+        dice: Sampler,
+        width: int = AREA,
     ) -> Tensor:
         """Areas of faces near their landmarks, as the fit would show them to experts.
 
@@ -124,23 +131,23 @@ class UprightFaces:
             offsets: From each landmark to the area's middle, reference pixels (x, y), shape (B, E, 2).
             at: The landmarks, int64, shape (E,).
             level: Which sharpness.
-            spoiling: What happens to the pictures first.
+            spoiling: What happens to the images first.
             dice: Decides about that.
             width: Side A of the areas.
 
         Returns:
-            Grey levels, shape (B, E, A, A).
+            Gray levels, shape (B, E, A, A).
         """
         shrunk = 2**level
         landmarks = in_halved(self.landmarks[rows.face], level)
-        grey = spoiling(self.levels[level][rows.face].float(), landmarks, dice)
+        gray = spoiling(self.levels[level][rows.face].float(), landmarks, dice)
         linear = self.to_crop[rows.face] / shrunk
         linear = torch.where(rows.flip[:, None, None], linear * linear.new_tensor([-1.0, 1.0]), linear)
         landmarks = torch.where(rows.flip[:, None, None], landmarks[:, self.mirror], landmarks)[:, at]
         corner = landmarks + torch.einsum("bij,bej->bei", linear, offsets - (width - 1) / 2)
         matrix = torch.cat((linear[:, None].expand(-1, len(at), -1, -1), corner[..., None]), dim=-1)
-        frame = torch.arange(len(grey), device=grey.device)
-        return read_bilinear(pad_with_black(grey), frame, affine_cells(matrix, width), torch.float32)
+        frame = torch.arange(len(gray), device=gray.device)
+        return read_bilinear(pad_with_black(gray), frame, affine_cells(matrix, width), torch.float32)
 
 
 @dataclass(frozen=True)
@@ -152,7 +159,13 @@ class Patches:
 
 
 def epoch_of_patches(
-    faces: UprightFaces, rows: ViewRows, at: Tensor, areas: int, sigma: float, spoiling: Spoiling, dice: Dice
+    faces: UprightFaces,
+    rows: ViewRows,
+    at: Tensor,
+    areas: int,
+    sigma: float,
+    spoiling: ImageAugmentation,
+    dice: Sampler,
 ) -> Iterator[Patches]:
     """Every face eleven times: once near each landmark, and ten times farther away; in random order.
 
@@ -162,7 +175,7 @@ def epoch_of_patches(
         at: The landmark of each expert, int64, shape (E,).
         areas: Per batch and expert; 81 patches are cut from each.
         sigma: Width of the Gaussian around the landmark that the experts should answer with, reference pixels.
-        spoiling: What happens to the pictures.
+        spoiling: What happens to the images.
         dice: Decides.
     """
     device = faces.landmarks.device

@@ -1,4 +1,4 @@
-"""Pictures in several sharpnesses, as cameras and distances give them: halved again and again."""
+"""Images in several sharpnesses, as cameras and distances give them: halved again and again."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,25 +9,25 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from clnf_torch.geometry.gray import to_grey
+from clnf_torch.geometry.gray import to_gray
 from clnf_torch.training.data.annotations import AnnotationError, Annotations
 
-LARGEST = 2.0  # faces may be cut off by their picture, up to so many times its longer side
+LARGEST = 2.0  # faces may be cut off by their image, up to so many times its longer side
 
 
 @dataclass(frozen=True, kw_only=True)
 class FaceCrops:
-    """Faces cut out of their pictures, one per row."""
+    """Faces cut out of their images, one per row."""
 
-    grey: Tensor  # (F, S, S) uint8
+    gray: Tensor  # (F, S, S) uint8
     landmarks: Tensor  # (F, 68, 2) float32, pixels of the crop (x, y), pixel centres at whole numbers from 0
 
     def __len__(self) -> int:
-        return len(self.grey)
+        return len(self.gray)
 
     def __getitem__(self, rows: Tensor | slice | list[int]) -> "FaceCrops":
         """The faces of these rows: indices, bools or a slice."""
-        return FaceCrops(grey=self.grey[rows], landmarks=self.landmarks[rows])
+        return FaceCrops(gray=self.gray[rows], landmarks=self.landmarks[rows])
 
 
 def cut_crops(
@@ -41,25 +41,25 @@ def cut_crops(
 
     Args:
         annotations: F faces.
-        read: Gives the picture of a file, RGB, uint8, shape (3, H, W).
+        read: Gives the image of a file, RGB, uint8, shape (3, H, W).
         side: Of the crops, S pixels.
         margin: The square's side is so many times the longer side of the landmarks' extent.
         done: Told after each face that one more is done.
 
     Returns:
-        The faces, F rows. What lies outside a picture is black.
+        The faces, F rows. What lies outside an image is black.
 
     Raises:
-        AnnotationError: A face is larger than its picture can show.
+        AnnotationError: A face is larger than its image can show.
     """
     faces = len(annotations)
-    crops = FaceCrops(grey=torch.zeros(faces, side, side, dtype=torch.uint8), landmarks=torch.zeros(faces, 68, 2))
-    for row, (path, landmarks) in enumerate(zip(annotations.pictures, annotations.landmarks, strict=True)):
-        grey = to_grey(read(path)[None])[0]
+    crops = FaceCrops(gray=torch.zeros(faces, side, side, dtype=torch.uint8), landmarks=torch.zeros(faces, 68, 2))
+    for row, (path, landmarks) in enumerate(zip(annotations.images, annotations.landmarks, strict=True)):
+        gray = to_gray(read(path)[None])[0]
         left, top, length = square_around(landmarks, margin)
-        if length > LARGEST * margin * max(grey.shape):
-            raise AnnotationError(f"{path}: landmarks extend over {length / margin:.0f} pixels, far beyond the picture")
-        crops.grey[row] = cut_square(grey, left, top, length, side)
+        if length > LARGEST * margin * max(gray.shape):
+            raise AnnotationError(f"{path}: landmarks extend over {length / margin:.0f} pixels, far beyond the image")
+        crops.gray[row] = cut_square(gray, left, top, length, side)
         crops.landmarks[row] = to_crop(landmarks, left, top, length, side)
         if done:
             done(1)
@@ -74,9 +74,9 @@ def square_around(landmarks: Tensor, margin: float) -> tuple[int, int, int]:
     return left, top, length
 
 
-def cut_square(grey: Tensor, left: int, top: int, length: int, side: int) -> Tensor:
-    """A square of a picture (H, W), uint8, resampled without aliasing to (side, side); black outside the picture."""
-    inside = grey[max(top, 0) : max(top + length, 0), max(left, 0) : max(left + length, 0)]
+def cut_square(gray: Tensor, left: int, top: int, length: int, side: int) -> Tensor:
+    """A square of an image (H, W), uint8, resampled without aliasing to (side, side); black outside the image."""
+    inside = gray[max(top, 0) : max(top + length, 0), max(left, 0) : max(left + length, 0)]
     square = torch.zeros(length, length)
     x, y = max(-left, 0), max(-top, 0)
     square[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
@@ -85,18 +85,18 @@ def cut_square(grey: Tensor, left: int, top: int, length: int, side: int) -> Ten
 
 
 def to_crop(landmarks: Tensor, left: int, top: int, length: int, side: int) -> Tensor:
-    """Landmarks (..., 2) in pixels of the picture, in pixels of the crop: outer edges of pixels fall on each other."""
+    """Landmarks (..., 2) in pixels of the image, in pixels of the crop: outer edges of pixels fall on each other."""
     return (landmarks - landmarks.new_tensor([left, top]) + 0.5) * (side / length) - 0.5
 
 
-def halved(grey: Tensor, levels: int) -> tuple[Tensor, ...]:
-    """Pictures (F, S, S), uint8, in so many sharpnesses, the sharpest first."""
-    pictures = [grey]
+def halved(gray: Tensor, levels: int) -> tuple[Tensor, ...]:
+    """Images (F, S, S), uint8, in so many sharpnesses, the sharpest first."""
+    images = [gray]
     for _ in range(levels - 1):
-        pictures.append(avg_pool2d(pictures[-1].float()[:, None], 2)[:, 0].round().to(torch.uint8))
-    return tuple(pictures)
+        images.append(avg_pool2d(images[-1].float()[:, None], 2)[:, 0].round().to(torch.uint8))
+    return tuple(images)
 
 
 def in_halved(positions: Tensor, level: int) -> Tensor:
-    """Where positions of a picture are in its halving of that number: outer edges of pixels fall on each other."""
+    """Where positions of an image are in its halving of that number: outer edges of pixels fall on each other."""
     return (positions + 0.5) / 2**level - 0.5

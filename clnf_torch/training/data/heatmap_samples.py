@@ -1,4 +1,4 @@
-"""Training pictures for joint experts: faces seen as a fit sees them, not quite where and how large it believes."""
+"""Training images for heatmap experts: faces seen as a fit sees them, not quite where and how large it believes."""
 
 from copy import deepcopy
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from clnf_torch.fitting.initialise import params_from_box
 from clnf_torch.geometry.sampling import cells_at, pad_with_black, read_bilinear
 from clnf_torch.geometry.similarity import invert_similarity, similarity_between
 from clnf_torch.models.pdm import PDM, ShapeParams
-from clnf_torch.training.augmentation.pose_warp import Bend, bend
-from clnf_torch.training.augmentation.random import Dice
+from clnf_torch.training.augmentation.pose_warp import PoseWarp, bend
+from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.boxes import perturb_boxes
 from clnf_torch.training.data.crops import FaceCrops, in_halved
 
 
 @dataclass(frozen=True, kw_only=True)
-class Aim:
+class PoseJitter:
     """How far a fit may be off when it asks its experts: standard deviations."""
 
-    turn: float  # in the plane of the picture, radians
+    turn: float  # in the plane of the image, radians
     size: float  # logarithm of the ratio
     shift: float  # each coordinate, millimetres
     stretch: float = 0.06  # width against height: logarithm of the ratio; heads are turned, and faces differ
@@ -28,7 +28,7 @@ class Aim:
 
 
 @dataclass(frozen=True)
-class Stage:
+class FaceDataset:
     """Faces to draw from, and what is known of them."""
 
     levels: tuple[Tensor, ...]  # the crops (F, S, S), then halved again and again; each with a black margin
@@ -37,12 +37,12 @@ class Stage:
     params: ShapeParams  # of the faces in their crops
 
     @classmethod
-    def of(cls, crops: FaceCrops, pdm: PDM, params: ShapeParams, levels: int) -> "Stage":
+    def of(cls, crops: FaceCrops, pdm: PDM, params: ShapeParams, levels: int) -> "FaceDataset":
         """Faces with their fitted parameters, in as many sharpnesses."""
-        pictures = [crops.grey.float()]
+        images = [crops.gray.float()]
         for _ in range(levels - 1):
-            pictures.append(torch.nn.functional.avg_pool2d(pictures[-1][:, None], 2)[:, 0])
-        padded = tuple(pad_with_black(picture.round().to(torch.uint8)) for picture in pictures)
+            images.append(torch.nn.functional.avg_pool2d(images[-1][:, None], 2)[:, 0])
+        padded = tuple(pad_with_black(image.round().to(torch.uint8)) for image in images)
         single = ShapeParams.from_globals(params.globals.float(), params.local.float())
         return cls(padded, crops.landmarks, deepcopy(pdm).float(), single)
 
@@ -53,15 +53,22 @@ class Stage:
 
 @dataclass(frozen=True)
 class Samples:
-    """Pictures of B faces and where their landmarks are."""
+    """Images of B faces and where their landmarks are."""
 
-    grey: Tensor  # (B, A, A)
-    landmarks: Tensor  # (B, N, 2) in pixels of the picture
+    gray: Tensor  # (B, A, A)
+    landmarks: Tensor  # (B, N, 2) in pixels of the image
 
 
 @torch.no_grad()
 def draw_samples(
-    stage: Stage, rows: Tensor, aim: Aim, how: Bend, zoom: float, width: int, mirror: Tensor, dice: Dice
+    stage: FaceDataset,
+    rows: Tensor,
+    aim: PoseJitter,
+    how: PoseWarp,
+    zoom: float,
+    width: int,
+    mirror: Tensor,
+    dice: Sampler,
 ) -> Samples:
     """The faces of some rows, each bent and misplaced at random, half of them mirrored.
 
@@ -70,8 +77,8 @@ def draw_samples(
         rows: Which of them, int64, shape (B,).
         aim: How far they are misplaced.
         how: How far they are bent.
-        zoom: Of the pictures, pixels per millimetre.
-        width: Side A of the pictures, pixels.
+        zoom: Of the images, pixels per millimetre.
+        width: Side A of the images, pixels.
         mirror: Each landmark's partner on the other side of the face, int64, shape (N,).
         dice: Decides.
     """
@@ -82,21 +89,21 @@ def draw_samples(
     upright = similarity_between(shapes, stage.pdm.reference_landmarks(believed.local, 1.0))
     to_crop = invert_similarity(upright)  # (B, 2, 2) from millimetres of the upright face to pixels of the crop
     flip = dice.chance(0.5, count)
-    linear = to_crop @ _misplaced(aim, flip, dice) / zoom  # (B, 2, 2) from pixels of the picture to the crop
+    linear = to_crop @ _misplaced(aim, flip, dice) / zoom  # (B, 2, 2) from pixels of the image to the crop
     shift = torch.einsum("bij,bj->bi", to_crop, dice.normal(aim.shift, count, 2))
     corner = shapes.mean(1) + shift - (width - 1) / 2 * linear.sum(-1)
     positions, landmarks = faces.windows(linear, corner, width)
-    grey = _read(stage, rows, positions, dice)
-    return Samples(grey, torch.where(flip[:, None, None], landmarks[:, mirror], landmarks))
+    gray = _read(stage, rows, positions, dice)
+    return Samples(gray, torch.where(flip[:, None, None], landmarks[:, mirror], landmarks))
 
 
-def _from_boxes(pdm: PDM, landmarks: Tensor, dice: Dice) -> ShapeParams:
+def _from_boxes(pdm: PDM, landmarks: Tensor, dice: Sampler) -> ShapeParams:
     """What a fit believes at its start: the mean face from the front, in a box that is not quite the landmarks'."""
     boxes = perturb_boxes(landmarks, dice.generator)
     return params_from_box(pdm, boxes, boxes.new_zeros(len(boxes), 3))
 
 
-def _misplaced(aim: Aim, flip: Tensor, dice: Dice) -> Tensor:
+def _misplaced(aim: PoseJitter, flip: Tensor, dice: Sampler) -> Tensor:
     """Maps (B, 2, 2) of the plane: turned, resized, stretched, and mirrored where `flip` is set."""
     count = len(flip)
     turn, size, stretch = (dice.normal(deviation, count) for deviation in (aim.turn, aim.size, aim.stretch))
@@ -106,12 +113,12 @@ def _misplaced(aim: Aim, flip: Tensor, dice: Dice) -> Tensor:
     return torch.stack((cosine * across, -sine * down, sine * across, cosine * down), -1).unflatten(-1, (2, 2))
 
 
-def _read(stage: Stage, rows: Tensor, positions: Tensor, dice: Dice) -> Tensor:
-    """Pictures (B, A, A) at positions (B, A, A, 2) of the crops, each from a crop of a random sharpness."""
+def _read(stage: FaceDataset, rows: Tensor, positions: Tensor, dice: Sampler) -> Tensor:
+    """Images (B, A, A) at positions (B, A, A, 2) of the crops, each from a crop of a random sharpness."""
     level = dice.choice(len(stage.levels), len(rows))
-    pictures = positions.new_empty(positions.shape[:-1])
+    images = positions.new_empty(positions.shape[:-1])
     for number, padded in enumerate(stage.levels):
         these = (level == number).nonzero().squeeze(-1)
         cells = cells_at(in_halved(positions[these], number))
-        pictures[these] = read_bilinear(padded, rows[these], cells, torch.float32)
-    return pictures
+        images[these] = read_bilinear(padded, rows[these], cells, torch.float32)
+    return images

@@ -1,4 +1,4 @@
-"""Joint experts whose maps are known: each landmark's probability lies on a spot of the picture."""
+"""Heatmap experts whose maps are known: each landmark's probability lies on a spot of the image."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import torch
 from torch import Tensor, nn
 
 from clnf_torch.models.landmark_model import LandmarkModel
-from clnf_torch.models.patch_experts.heatmap import JointExperts
+from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
 from clnf_torch.models.pdm import PDM
 from tests.factories import N, make_pdm
 
 
 class Brightest(nn.Module):
-    """Scores of every landmark alike: high where the picture is bright."""
+    """Scores of every landmark alike: high where the image is bright."""
 
-    def forward(self, grey: Tensor) -> Tensor:
+    def forward(self, gray: Tensor) -> Tensor:
         """Every second pixel, times a factor."""
-        return (0.05 * grey[:, None, ::2, ::2]).expand(-1, N, -1, -1)
+        return (0.05 * gray[:, None, ::2, ::2]).expand(-1, N, -1, -1)
 
 
-def make_joint(scale: float = 0.25, width: int = 64, network: nn.Module | None = None) -> JointExperts:
+def make_joint(scale: float = 0.25, width: int = 64, network: nn.Module | None = None) -> HeatmapExperts:
     """One view, all landmarks visible, float64."""
     visible = torch.ones(1, N, dtype=torch.bool)
     centers, confidence = torch.zeros(1, 3).double(), torch.ones(1, N).double()
-    return JointExperts(scale, centers, visible, confidence, width, network or Brightest())
+    return HeatmapExperts(scale, centers, visible, confidence, width, network or Brightest())
 
 
 def make_joint_model(pdm: PDM | None = None) -> LandmarkModel:

@@ -1,10 +1,10 @@
-"""Joint experts: windows of maps, where they lie in the picture, and what a fit makes of them."""
+"""Heatmap experts: windows of maps, where they lie in the image, and what a fit makes of them."""
 
 from __future__ import annotations
 
 import torch
 
-from clnf_torch.fitting.images import Looking, Pictures
+from clnf_torch.fitting.images import ImageBatch, Looking
 from clnf_torch.models.numerics import EXACT, OPENFACE
 from clnf_torch.models.patch_experts.heatmap import cut_windows
 from tests.factories import N, seeded
@@ -12,7 +12,7 @@ from tests.models.patch_experts.heatmap_factories import make_joint
 
 
 def spot(x: float, y: float, side: int = 160) -> torch.Tensor:
-    """A picture (1, H, W) with a bright spot."""
+    """An image (1, H, W) with a bright spot."""
     steps = torch.arange(side, dtype=torch.float64)
     return 250 * torch.exp(-((steps - x) ** 2 + (steps[:, None] - y) ** 2) / (2 * 18.0**2))[None]
 
@@ -33,14 +33,14 @@ def test_no_faces_have_no_maps():
     assert make_joint().maps(torch.zeros(0, 64, 64, dtype=torch.float64)).shape == (0, N, 32, 32)
 
 
-def test_a_spot_in_the_picture_lies_where_the_window_says():
-    """A face turned by 30 degrees at 1.5 px/mm: the peak of each window, taken back to the picture, is the spot."""
+def test_a_spot_in_the_image_lies_where_the_window_says():
+    """A face turned by 30 degrees at 1.5 px/mm: the peak of each window, taken back to the image, is the spot."""
     experts, angle, zoom = make_joint(), torch.tensor(0.5236, dtype=torch.float64), 1.5 / 0.25
     turn = torch.stack((angle.cos(), -angle.sin(), angle.sin(), angle.cos())).view(1, 2, 2)
     to_image = zoom * turn
     around = torch.tensor([80.0, 75.0]) + 20 * torch.randn(1, N, 2, generator=seeded(2))
     landmarks = around.double()
-    looking = Looking(Pictures(spot(88.0, 70.0), torch.tensor([0])), on_32nds=False)
+    looking = Looking(ImageBatch(spot(88.0, 70.0), torch.tensor([0])), on_32nds=False)
     responses, middles = experts.around(landmarks, to_image, torch.tensor([0]), 21, looking.cut_areas, EXACT)
     cells = torch.arange(21, dtype=torch.float64) - 10
     total = responses.sum((-2, -1))
@@ -53,24 +53,24 @@ def test_a_spot_in_the_picture_lies_where_the_window_says():
 
 def test_openface_numerics_change_nothing():
     experts, landmarks = make_joint(), torch.full((1, N, 2), 80.0, dtype=torch.float64)
-    to_image, pictures = 4.0 * torch.eye(2).double()[None], Pictures(spot(83.0, 77.0), torch.tensor([0]))
+    to_image, images = 4.0 * torch.eye(2).double()[None], ImageBatch(spot(83.0, 77.0), torch.tensor([0]))
     answers = []
     for numerics in (EXACT, OPENFACE):
-        looking = Looking(pictures, numerics.sample_on_32nds)
+        looking = Looking(images, numerics.sample_on_32nds)
         answers.append(experts.around(landmarks, to_image, torch.tensor([0]), 9, looking.cut_areas, numerics))
     assert all(torch.equal(one, other) for one, other in zip(*answers, strict=True))
 
 
 def test_faces_in_a_batch_do_not_see_each_other():
     experts = make_joint()
-    pictures = torch.cat((spot(60.0, 60.0), spot(90.0, 70.0)))
+    images = torch.cat((spot(60.0, 60.0), spot(90.0, 70.0)))
     landmarks = 75 + 5 * torch.randn(2, N, 2, generator=seeded(3), dtype=torch.float64)
     to_image, view = 4.0 * torch.eye(2).double().expand(2, 2, 2), torch.zeros(2, dtype=torch.int64)
     together = experts.around(
-        landmarks, to_image, view, 9, Looking(Pictures(pictures, torch.arange(2)), False).cut_areas, EXACT
+        landmarks, to_image, view, 9, Looking(ImageBatch(images, torch.arange(2)), False).cut_areas, EXACT
     )
     for row in range(2):
-        looking = Looking(Pictures(pictures, torch.tensor([row])), False)
+        looking = Looking(ImageBatch(images, torch.tensor([row])), False)
         rows = slice(row, row + 1)
         alone = experts.around(landmarks[rows], to_image[rows], view[rows], 9, looking.cut_areas, EXACT)
         for one, both in zip(alone, together, strict=True):

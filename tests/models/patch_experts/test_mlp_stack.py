@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from clnf_torch.models.patch_experts.mlp_stack import ExpertStack
+from clnf_torch.models.patch_experts.mlp_stack import MLPStack
 from tests.factories import make_stack
 
 # OpenFace evaluates sigmoid and ReLU alone.
@@ -19,7 +19,7 @@ FORMULAS = {
 }
 
 
-def naive_network(stack: ExpertStack, expert: int, pixels: list[float]) -> float:
+def naive_network(stack: MLPStack, expert: int, pixels: list[float]) -> float:
     """One network, neuron by neuron."""
     values = pixels
     for weight, bias, name in zip(stack.weights, stack.biases, stack.activations, strict=True):
@@ -96,14 +96,14 @@ def test_length_and_width():
 )
 def test_layers_that_do_not_chain_are_refused(weights, biases, activations):
     with pytest.raises(ValueError, match="do not chain from pixels to one output"):
-        ExpertStack([torch.zeros(s) for s in weights], [torch.zeros(s) for s in biases], activations)
+        MLPStack([torch.zeros(s) for s in weights], [torch.zeros(s) for s in biases], activations)
 
 
 def test_no_layers_are_refused():
     with pytest.raises(ValueError, match="do not chain"):
-        ExpertStack([], [], [])
+        MLPStack([], [], [])
 
 
 def test_an_unknown_activation_is_refused():
     with pytest.raises(ValueError, match=r"activations \['gelu'\] are not known"):
-        ExpertStack([torch.zeros(2, 9, 1)], [torch.zeros(2, 1)], ["gelu"])
+        MLPStack([torch.zeros(2, 9, 1)], [torch.zeros(2, 1)], ["gelu"])

@@ -29,10 +29,10 @@ def naive_response(experts: SVRExperts, area: torch.Tensor, view: int, landmark:
     response = torch.full((window, window), float(VISIBLE[view, landmark]), dtype=torch.float64)
     if not VISIBLE[view, landmark]:
         return response
-    for k, picture in enumerate((area, naive_gradient(area))):
+    for k, image in enumerate((area, naive_gradient(area))):
         for y in range(window):
             for x in range(window):
-                patch = torch.tensor(naive_patch(picture, y, x, experts.support), dtype=torch.float64)
+                patch = torch.tensor(naive_patch(image, y, x, experts.support), dtype=torch.float64)
                 z = float(experts.scalings[e, k]) * float(patch @ experts.weights[e, :, k])
                 response[y, x] /= 1 + math.exp(-z - float(experts.biases[e, k]))
     return response
@@ -60,7 +60,7 @@ def test_gradcheck_of_squared_gradient(rng):
     assert torch.autograd.gradcheck(squared_gradient, (area,))
 
 
-def test_a_template_found_again_answers_with_certainty():
+def test_a_template_found_again_answers_with_confidence():
     experts = make_svr(support=5)
     template = experts.weights[0, :, 0].reshape(5, 5)
     area = torch.zeros(1, N, 7, 7, dtype=torch.float64)

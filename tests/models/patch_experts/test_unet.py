@@ -1,18 +1,18 @@
-"""The network of joint experts: its size, its blindness to light, and the folding of its normalisations."""
+"""The network of heatmap experts: its size, its blindness to light, and the folding of its normalisations."""
 
 from __future__ import annotations
 
 import torch
 
-from clnf_torch.models.patch_experts.heatmap import HeatMapNetwork
-from tests.factories import make_pictures, seeded
+from clnf_torch.models.patch_experts.heatmap import UNet
+from tests.factories import make_images, seeded
 
 
-def make_network(normalised: bool = True) -> HeatMapNetwork:
+def make_network(normalised: bool = True) -> UNet:
     """Four sizes, seeded, with statistics that are not those of the beginning."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        network = HeatMapNetwork(5, (4, 6, 8), normalised).double()
+        network = UNet(5, (4, 6, 8), normalised).double()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.2, generator=seeded(4))
@@ -22,25 +22,25 @@ def make_network(normalised: bool = True) -> HeatMapNetwork:
 
 
 def test_maps_have_half_the_side():
-    assert make_network()(make_pictures(3, 32, 32)).shape == (3, 5, 16, 16)
+    assert make_network()(make_images(3, 32, 32)).shape == (3, 5, 16, 16)
 
 
 def test_light_and_contrast_do_not_matter():
-    network, grey = make_network(), make_pictures(2, 32, 32)
-    torch.testing.assert_close(network(0.4 * grey + 30), network(grey))
+    network, gray = make_network(), make_images(2, 32, 32)
+    torch.testing.assert_close(network(0.4 * gray + 30), network(gray))
 
 
-def test_a_flat_picture_gives_finite_scores():
+def test_a_flat_image_gives_finite_scores():
     assert make_network()(torch.full((1, 32, 32), 90.0, dtype=torch.float64)).isfinite().all()
 
 
 def test_folding_changes_nothing():
-    network, grey = make_network(), make_pictures(2, 32, 32)
+    network, gray = make_network(), make_images(2, 32, 32)
     folded = network.folded()
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
-    torch.testing.assert_close(folded.double()(grey), network(grey), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(folded.double()(gray), network(gray), rtol=1e-6, atol=1e-6)
 
 
 def test_folding_a_folded_network_changes_nothing():
-    network, grey = make_network(normalised=False), make_pictures(1, 32, 32)
-    torch.testing.assert_close(network.folded().double()(grey), network(grey), rtol=1e-6, atol=1e-6)
+    network, gray = make_network(normalised=False), make_images(1, 32, 32)
+    torch.testing.assert_close(network.folded().double()(gray), network(gray), rtol=1e-6, atol=1e-6)

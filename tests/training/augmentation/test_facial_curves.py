@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from clnf_torch.training.augmentation.facial_curves import CHAINS, chain_ranges, chain_weights
+from clnf_torch.training.augmentation.facial_curves import FACIAL_CURVES, curve_ranges, curve_weights
 
 
 def test_chains_go_through_their_landmarks(rng):
     landmarks = torch.rand(68, 2, generator=rng)
-    for chain, weights in zip(CHAINS, chain_weights(12 * 11 * 2 + 1), strict=True):
+    for chain, weights in zip(FACIAL_CURVES, curve_weights(12 * 11 * 2 + 1), strict=True):
         curve = weights @ landmarks
         for anchor in chain.through:
             middle = landmarks[list(anchor) if isinstance(anchor, tuple) else [anchor]].mean(0)
@@ -18,7 +18,7 @@ def test_chains_go_through_their_landmarks(rng):
 
 def test_chains_move_with_the_face(rng):
     landmarks = torch.rand(68, 2, generator=rng)
-    weights = chain_weights(9)
+    weights = curve_weights(9)
     torch.testing.assert_close(weights @ (3 * landmarks + 7), 3 * (weights @ landmarks) + 7)
 
 
@@ -31,12 +31,12 @@ def test_every_chain_has_its_mirror_image_or_is_its_own(rng):
     ])  # fmt: skip
     face = torch.randn(68, 2, generator=rng)
     face = (face + face[other_side] * mirror) / 2  # a symmetric one
-    curves = chain_weights(5) @ face
+    curves = curve_weights(5) @ face
     both_ways = torch.cat([curves, curves.flip(1)])
     for curve in curves:
         assert float((both_ways - curve * mirror).abs().amax((1, 2)).amin()) < 1e-5
 
 
 def test_ranges_are_in_order():
-    ranges = chain_ranges()
-    assert ranges.shape == (len(CHAINS), 2, 2) and (ranges[:, 0] <= ranges[:, 1]).all()
+    ranges = curve_ranges()
+    assert ranges.shape == (len(FACIAL_CURVES), 2, 2) and (ranges[:, 0] <= ranges[:, 1]).all()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from clnf_torch.training.augmentation.landmark_corruption import SPOILERS, spoil
+from clnf_torch.training.augmentation.landmark_corruption import CORRUPTIONS, spoil
 
 ONLY = {
     "eyes swapped": range(36, 48),
@@ -36,10 +36,10 @@ def faces(mean) -> Tensor:
 
 
 def of_kind(faces, mean, name, seed=1):
-    return spoil(faces, torch.full((len(faces),), list(SPOILERS).index(name)), mean, seeded(seed))
+    return spoil(faces, torch.full((len(faces),), list(CORRUPTIONS).index(name)), mean, seeded(seed))
 
 
-@pytest.mark.parametrize("name", SPOILERS)
+@pytest.mark.parametrize("name", CORRUPTIONS)
 def test_every_kind_moves_landmarks_and_stays_finite(faces, mean, name):
     spoilt = of_kind(faces, mean, name)
     moved = torch.linalg.vector_norm(spoilt - faces, dim=-1)
@@ -48,7 +48,7 @@ def test_every_kind_moves_landmarks_and_stays_finite(faces, mean, name):
         assert set(moved.amax(0).nonzero().flatten().tolist()) <= set(ONLY[name])
 
 
-@pytest.mark.parametrize("name", SPOILERS)
+@pytest.mark.parametrize("name", CORRUPTIONS)
 def test_it_grows_with_the_face_and_goes_with_it(faces, mean, name):
     torch.testing.assert_close(
         of_kind(3 * faces - 50, mean, name), 3 * of_kind(faces, mean, name) - 50, atol=1e-2, rtol=0

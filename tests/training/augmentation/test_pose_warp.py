@@ -1,23 +1,23 @@
-"""Bent faces: landmarks go along with the picture, and heads turn no farther than pictures can follow."""
+"""Bent faces: landmarks go along with the image, and heads turn no farther than images can follow."""
 
 from __future__ import annotations
 
 import torch
 
-from clnf_torch.training.augmentation.pose_warp import FARTHEST, Bend, bend
-from clnf_torch.training.augmentation.random import Dice
+from clnf_torch.training.augmentation.pose_warp import FARTHEST, PoseWarp, bend
+from clnf_torch.training.augmentation.random import Sampler
 from tests.factories import seeded
 from tests.training.heads import make_gaussian, make_heads
 
 CPU = torch.device("cpu")
-FAR = Bend(nod=0.15, turn=0.3, shape=0.4, share=1)
+FAR = PoseWarp(nod=0.15, turn=0.3, shape=0.4, share=1)
 
 
-def bent_heads(how: Bend, count: int = 6):
+def bent_heads(how: PoseWarp, count: int = 6):
     """Shape model, parameters, and the heads bent."""
     pdm = make_gaussian().pdm()
     params = make_heads(pdm, count)
-    return pdm, params, bend(pdm, params, pdm.landmarks(params), how, Dice(seeded(3), CPU))
+    return pdm, params, bend(pdm, params, pdm.landmarks(params), how, Sampler(seeded(3), CPU))
 
 
 def test_landmarks_are_those_of_the_other_head():
@@ -44,7 +44,7 @@ def test_windows_show_the_landmarks_that_were_photographed():
 
 
 def test_stiff_faces_are_the_photographed_ones():
-    pdm, params, faces = bent_heads(Bend())
+    pdm, params, faces = bent_heads(PoseWarp())
     torch.testing.assert_close(faces.landmarks, pdm.landmarks(params))
     windows = torch.eye(2, dtype=faces.landmarks.dtype).expand(6, 2, 2)
     found, landmarks = faces.windows(windows, faces.landmarks.new_zeros(6, 2), 9)
@@ -53,12 +53,12 @@ def test_stiff_faces_are_the_photographed_ones():
 
 
 def test_a_share_of_the_faces_is_bent():
-    _, params, faces = bent_heads(Bend(turn=0.3, share=0.5), 60)
+    _, params, faces = bent_heads(PoseWarp(turn=0.3, share=0.5), 60)
     moved = (faces.params.rotation != params.rotation).any(-1)
     assert 15 < moved.sum() < 45
 
 
-def test_heads_turn_no_farther_than_pictures_follow():
-    _, params, faces = bent_heads(Bend(turn=3.0, share=1))
+def test_heads_turn_no_farther_than_images_follow():
+    _, params, faces = bent_heads(PoseWarp(turn=3.0, share=1))
     limit = params.rotation[:, 1].abs().clamp_min(FARTHEST[1])
     assert (faces.params.rotation[:, 1].abs() <= limit + 1e-6).all()

@@ -30,7 +30,7 @@ def write_table(folder: Path, **arrays: object) -> None:
 def test_a_table_gives_its_rows_in_order(tmp_path, points):
     write_table(tmp_path, names=["b/2.jpg", "a/1.jpg", "b/3.jpg"], landmarks=points, split=["b", "a", "b"])
     faces = read_annotations(tmp_path)
-    assert faces.pictures == (tmp_path / "b/2.jpg", tmp_path / "a/1.jpg", tmp_path / "b/3.jpg")
+    assert faces.images == (tmp_path / "b/2.jpg", tmp_path / "a/1.jpg", tmp_path / "b/3.jpg")
     assert faces.landmarks.dtype == torch.float32 and np.array_equal(faces.landmarks.numpy(), points)
     assert faces.split == ("b", "a", "b")
 
@@ -83,14 +83,14 @@ def test_every_cut_of_a_table_is_named(tmp_path, points):
             read_annotations(tmp_path)
 
 
-def test_pts_files_are_found_below_the_folder_with_their_pictures(tmp_path, points):
+def test_pts_files_are_found_below_the_folder_with_their_images(tmp_path, points):
     for name, face in zip(("a/x", "a/sub/y", "z"), points, strict=True):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / f"{name}.pts").write_text(pts_text(face))
     for name in ("a/x.jpg", "a/sub/y.PNG", "z.png", "z.jpg", "z.txt", "other.jpg"):
         (tmp_path / name).touch()
     faces = read_annotations(tmp_path)
-    assert faces.pictures == (tmp_path / "a/sub/y.PNG", tmp_path / "a/x.jpg", tmp_path / "z.jpg")
+    assert faces.images == (tmp_path / "a/sub/y.PNG", tmp_path / "a/x.jpg", tmp_path / "z.jpg")
     assert faces.split == ("a/sub", "a", "")
     torch.testing.assert_close(faces.landmarks, torch.from_numpy(points[[1, 0, 2]]) - 1, rtol=0, atol=1e-4)
 
@@ -126,14 +126,14 @@ def test_a_bad_line_is_named(tmp_path, line, text, complaint):
     assert str(error.value).startswith(f"{path}, {complaint}")
 
 
-def test_a_pts_file_without_a_picture_is_named(tmp_path, points):
+def test_a_pts_file_without_a_image_is_named(tmp_path, points):
     (tmp_path / "a.pts").write_text(pts_text(points[0]))
-    with pytest.raises(AnnotationError, match=r"a\.pts: there is no picture a\.jpg"):
+    with pytest.raises(AnnotationError, match=r"a\.pts: there is no image a\.jpg"):
         read_annotations(tmp_path)
 
 
 def test_a_folder_without_annotations_is_named(tmp_path):
-    with pytest.raises(AnnotationError, match=r"expected landmarks\.npz, or pictures with \.pts files, found neither"):
+    with pytest.raises(AnnotationError, match=r"expected landmarks\.npz, or images with \.pts files, found neither"):
         read_annotations(tmp_path)
 
 
@@ -141,7 +141,7 @@ def test_a_folder_without_annotations_is_named(tmp_path):
 def faces(points) -> Annotations:
     """Three faces of two sets."""
     paths = tuple(Path(name) for name in "abc")
-    return Annotations(pictures=paths, landmarks=torch.from_numpy(points), split=("train", "test", "train"))
+    return Annotations(images=paths, landmarks=torch.from_numpy(points), split=("train", "test", "train"))
 
 
 @pytest.mark.parametrize(
@@ -149,12 +149,12 @@ def faces(points) -> Annotations:
 )
 def test_rows_are_chosen_as_in_tensors(faces, rows):
     some = faces[rows]
-    assert len(some) == 2 and some.pictures == (Path("b"), Path("c")) and some.split == ("test", "train")
+    assert len(some) == 2 and some.images == (Path("b"), Path("c")) and some.split == ("test", "train")
     assert torch.equal(some.landmarks, faces.landmarks[1:])
 
 
 def test_sets_are_chosen_by_name(faces):
-    assert faces.of_split("train").pictures == (Path("a"), Path("c"))
+    assert faces.of_split("train").images == (Path("a"), Path("c"))
     assert len(faces.of_split("train", "test")) == 3
     with pytest.raises(AnnotationError, match="no split 'val'; the annotations have 'test', 'train'"):
         faces.of_split("train", "val")
@@ -163,4 +163,4 @@ def test_sets_are_chosen_by_name(faces):
 def test_the_shared_faces_can_be_read(shared):
     faces = read_annotations(shared / "faces")
     assert len(faces) == 2012 and len(faces.of_split("afw")) == 337
-    assert all(path.is_file() for path in faces.pictures)
+    assert all(path.is_file() for path in faces.images)

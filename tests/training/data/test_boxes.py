@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from clnf_torch.geometry.boxes import extent_boxes
+from clnf_torch.geometry.boxes import box_around
 from clnf_torch.training.data.annotations import read_annotations
 from clnf_torch.training.data.boxes import box_of_face, perturb_boxes
 
@@ -14,7 +14,7 @@ EXTENT = torch.tensor([10.0, 20.0, 40.0, 80.0])
 
 
 def test_a_box_holds_the_landmarks():
-    assert torch.equal(extent_boxes(FACE[None]), EXTENT[None])
+    assert torch.equal(box_around(FACE[None]), EXTENT[None])
 
 
 def test_perturbed_boxes_scatter_as_they_should(rng):
@@ -31,7 +31,7 @@ def test_perturbed_boxes_scatter_as_they_should(rng):
 def test_the_reference_boxes_of_afw_scatter_alike(shared):
     truth = read_annotations(shared / "faces").of_split("afw").landmarks
     boxes = torch.from_numpy(np.load(shared / "golden" / "afw_reference.npz")["boxes"])
-    extent = extent_boxes(truth)
+    extent = box_around(truth)
     factor = boxes[:, 2:] / extent[:, 2:]
     moved = (boxes[:, :2] + boxes[:, 2:] / 2 - extent[:, :2] - extent[:, 2:] / 2) / extent[:, 2:]
     torch.testing.assert_close(factor[:, 0], factor[:, 1], rtol=1e-5, atol=0)

@@ -61,8 +61,8 @@ def test_the_box_on_the_face_is_taken():
     extents = moved(boxes)
     far = torch.tensor([[1000.0, 1000.0, 90.0, 90.0]])
     detector = _Known(torch.cat((far, boxes[:1])), far, torch.zeros(0, 4), boxes[2:])
-    picture = torch.zeros(3, 8, 8, dtype=torch.uint8)
-    found, wanted = find_annotated(detector, [(picture, extents[k].double()) for k in (0, 1, 1, 2)])
+    image = torch.zeros(3, 8, 8, dtype=torch.uint8)
+    found, wanted = find_annotated(detector, [(image, extents[k].double()) for k in (0, 1, 1, 2)])
     assert torch.equal(found, boxes[[0, 2]]) and torch.equal(wanted, extents[[0, 2]])
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from clnf_torch.fitting.images import Pictures
+from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_landmarks
-from clnf_torch.training.augmentation.photometric import CLEAN, Spoiling
-from clnf_torch.training.augmentation.random import Dice
+from clnf_torch.training.augmentation.photometric import CLEAN, ImageAugmentation
+from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.cen_samples import AREAS, UprightFaces, ViewRows, epoch_of_patches, gaussian_maps
 from clnf_torch.training.data.crops import FaceCrops
 from tests.factories import MIRROR, N, seeded
@@ -22,8 +22,8 @@ def upright(crops: FaceCrops, levels: int = 1) -> UprightFaces:
     return UprightFaces.of(crops, pdm(), params, 0.4, mirror(), levels)
 
 
-def dice(seed: int = 1) -> Dice:
-    return Dice(seeded(seed), torch.device("cpu"))
+def dice(seed: int = 1) -> Sampler:
+    return Sampler(seeded(seed), torch.device("cpu"))
 
 
 def rows(*face: int, flip: bool = False) -> ViewRows:
@@ -35,8 +35,8 @@ def test_areas_are_those_that_the_fit_cuts():
     faces = upright(crops)
     offsets = torch.zeros(3, N, 2)
     cut = faces.cut(rows(0, 1, 2), offsets, EVERY, 0, CLEAN, dice())
-    pictures = Pictures(crops.grey, torch.arange(3))
-    expected = pictures.cut_areas(crops.landmarks, faces.to_crop, 19, on_32nds=False)
+    images = ImageBatch(crops.gray, torch.arange(3))
+    expected = images.cut_areas(crops.landmarks, faces.to_crop, 19, on_32nds=False)
     torch.testing.assert_close(cut, expected, rtol=0, atol=0.05)
 
 
@@ -47,22 +47,22 @@ def test_offsets_move_areas_by_reference_pixels():
     torch.testing.assert_close(moved[..., 3:, :-2], still[..., :-3, 2:], rtol=0, atol=0.05)
 
 
-def test_mirrored_faces_are_those_of_mirrored_pictures():
+def test_mirrored_faces_are_those_of_mirrored_images():
     crops = patterned_faces(2)
     there = FaceCrops(
-        grey=crops.grey.flip(-1),
+        gray=crops.gray.flip(-1),
         landmarks=(crops.landmarks * torch.tensor([-1.0, 1.0]) + torch.tensor([SIDE - 1.0, 0.0]))[:, list(MIRROR)],
     )
     faces, params = upright(crops), params_from_landmarks(pdm(), crops.landmarks)
     turned_back = faces.to_crop * torch.tensor([[1.0, -1.0], [-1.0, 1.0]])  # a mirrored turn goes the other way
-    other = UprightFaces((there.grey,), there.landmarks, turned_back, mirror())
+    other = UprightFaces((there.gray,), there.landmarks, turned_back, mirror())
     offsets = 4 * torch.randn(2, N, 2, generator=seeded(3)).round()
     mirrored = faces.cut(rows(0, 1, flip=True), offsets, EVERY, 0, CLEAN, dice())
     torch.testing.assert_close(mirrored, other.cut(rows(0, 1), offsets, EVERY, 0, CLEAN, dice()), rtol=0, atol=0.05)
     assert len(params) == 2 and not torch.allclose(mirrored, faces.cut(rows(0, 1), offsets, EVERY, 0, CLEAN, dice()))
 
 
-def test_smaller_pictures_show_the_same_place():
+def test_smaller_images_show_the_same_place():
     faces = upright(patterned_faces(2), levels=2)
     sharp, smooth = (faces.cut(rows(0, 1), torch.zeros(2, N, 2), EVERY, level, CLEAN, dice()) for level in range(2))
     assert not torch.equal(sharp, smooth)
@@ -79,7 +79,7 @@ def test_an_epoch_shows_every_face_eleven_times_and_once_nearby():
     assert max(batch.target.shape[1] for batch in batches) == 4 * 81
     torch.testing.assert_close(pixels.sum(-1), torch.zeros(3, 5 * AREAS * 81), rtol=0, atol=1e-4)
     length = pixels.norm(dim=-1)
-    assert (((length - 1).abs() < 1e-4) | (length == 0)).all()  # 0 beside the picture, where all is black
+    assert (((length - 1).abs() < 1e-4) | (length == 0)).all()  # 0 beside the image, where all is black
     peaks = target.view(3, -1, 81).amax(-1)
     assert (peaks > 0.99).sum() >= 3 * 5  # where the landmark lies in the area
     assert (peaks < 0.01).sum() > 3 * 5 * 4  # most areas are far away
@@ -98,12 +98,12 @@ def test_patches_at_the_landmark_look_like_its_spot():
     assert int(at.argmax()) == 5 * 11 + 5  # a bright spot in the middle
 
 
-def test_pictures_are_spoilt_on_demand():
+def test_images_are_spoilt_on_demand():
     faces = upright(patterned_faces(4))
     zero = torch.zeros(4, N, 2)
     clean, light = (
-        faces.cut(rows(0, 1, 2, 3), zero, EVERY, 0, Spoiling(light=light), dice()) for light in (False, True)
+        faces.cut(rows(0, 1, 2, 3), zero, EVERY, 0, ImageAugmentation(light=light), dice()) for light in (False, True)
     )
     assert not torch.allclose(clean, light, atol=1)
-    again = faces.cut(rows(0, 1, 2, 3), zero, EVERY, 0, Spoiling(light=True), dice())
+    again = faces.cut(rows(0, 1, 2, 3), zero, EVERY, 0, ImageAugmentation(light=True), dice())
     assert torch.equal(light, again)

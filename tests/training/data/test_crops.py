@@ -1,4 +1,4 @@
-"""Faces cut out: where dots of a picture are found again, what lies outside, and what is smoothed."""
+"""Faces cut out: where dots of an image are found again, what lies outside, and what is smoothed."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from clnf_torch.training.data.crops import cut_crops, cut_square
 
 
 def dotted(height: int, width: int, points: Tensor) -> Tensor:
-    """Black pictures (K, 3, H, W), each with one smooth bright spot at a point (K, 2)."""
+    """Black images (K, 3, H, W), each with one smooth bright spot at a point (K, 2)."""
     y, x = torch.arange(height).view(-1, 1), torch.arange(width)
     away = (x - points[:, 0].view(-1, 1, 1)) ** 2 + (y - points[:, 1].view(-1, 1, 1)) ** 2
     return (250 * torch.exp(-away / (2 * 4.0**2))).round().to(torch.uint8)[:, None].expand(-1, 3, -1, -1)
 
 
-def middle(grey: Tensor) -> Tensor:
-    """Centre of mass (x, y) of a picture (H, W)."""
-    mass = grey.double()
+def middle(gray: Tensor) -> Tensor:
+    """Centre of mass (x, y) of an image (H, W)."""
+    mass = gray.double()
     across, down = mass.sum(0), mass.sum(1)
     x = (across * torch.arange(len(across))).sum()
     y = (down * torch.arange(len(down))).sum()
@@ -29,9 +29,9 @@ def middle(grey: Tensor) -> Tensor:
 
 
 def faces(landmarks: Tensor) -> Annotations:
-    """The same face in a picture per dot."""
+    """The same face in an image per dot."""
     return Annotations(
-        pictures=tuple(map(Path, map(str, range(len(landmarks))))),
+        images=tuple(map(Path, map(str, range(len(landmarks))))),
         landmarks=landmarks,
         split=("",) * len(landmarks),
     )
@@ -40,11 +40,11 @@ def faces(landmarks: Tensor) -> Annotations:
 @pytest.mark.parametrize("side", [64, 160, 333])
 def test_dots_are_found_again_at_their_landmarks(rng, side):
     landmarks = torch.rand(68, 2, generator=rng) * torch.tensor([90.0, 110.0]) + torch.tensor([60.3, 40.8])
-    pictures = dotted(190, 220, landmarks[:8])
-    cut = cut_crops(faces(landmarks.expand(8, -1, -1)), lambda path: pictures[int(path.name)], side=side)
-    assert cut.grey.shape == (8, side, side) and cut.grey.dtype == torch.uint8
+    images = dotted(190, 220, landmarks[:8])
+    cut = cut_crops(faces(landmarks.expand(8, -1, -1)), lambda path: images[int(path.name)], side=side)
+    assert cut.gray.shape == (8, side, side) and cut.gray.dtype == torch.uint8
     for dot in range(8):
-        torch.testing.assert_close(middle(cut.grey[dot]).float(), cut.landmarks[dot, dot], rtol=0, atol=0.03)
+        torch.testing.assert_close(middle(cut.gray[dot]).float(), cut.landmarks[dot, dot], rtol=0, atol=0.03)
 
 
 def test_the_face_fills_the_middle(rng):
@@ -55,7 +55,7 @@ def test_the_face_fills_the_middle(rng):
     assert float((high - low).amax()) == pytest.approx(200 / 2.5, rel=0.01)
 
 
-def test_outside_the_picture_is_black():
+def test_outside_the_image_is_black():
     square = cut_square(torch.full((10, 20), 200, dtype=torch.uint8), left=-4, top=-6, length=32, side=32)
     expected = torch.zeros(32, 32, dtype=torch.uint8)
     expected[6:16, 4:24] = 200
@@ -63,7 +63,7 @@ def test_outside_the_picture_is_black():
 
 
 @pytest.mark.parametrize(("left", "top"), [(-40, 0), (50, 0), (0, -40), (0, 50)])
-def test_a_square_beside_the_picture_is_black(left, top):
+def test_a_square_beside_the_image_is_black(left, top):
     square = cut_square(torch.full((10, 20), 200, dtype=torch.uint8), left=left, top=top, length=16, side=16)
     assert not square.any()
 
@@ -80,11 +80,11 @@ def test_rows_are_chosen(rng):
     tone = torch.tensor([10, 20], dtype=torch.uint8)
     told: list[int] = []
     cut = cut_crops(faces(landmarks), lambda path: tone[int(path.name)].expand(3, 50, 50), side=16, done=told.append)
-    assert len(cut) == 2 and len(cut[[1]]) == 1 and int(cut[[1]].grey.amax()) == 20 and told == [1, 1]
+    assert len(cut) == 2 and len(cut[[1]]) == 1 and int(cut[[1]].gray.amax()) == 20 and told == [1, 1]
     assert torch.equal(cut[[1]].landmarks[0], cut.landmarks[1])
 
 
-def test_a_face_far_larger_than_its_picture_is_refused(rng):
+def test_a_face_far_larger_than_its_image_is_refused(rng):
     landmarks = torch.rand(1, 68, 2, generator=rng) * 1e9
-    with pytest.raises(AnnotationError, match="far beyond the picture"):
+    with pytest.raises(AnnotationError, match="far beyond the image"):
         cut_crops(faces(landmarks), lambda _: torch.zeros(3, 50, 50, dtype=torch.uint8))

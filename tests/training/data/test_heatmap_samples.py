@@ -1,4 +1,4 @@
-"""Training samples: landmarks lie where the picture shows them, however the face was misplaced and mirrored."""
+"""Training samples: landmarks lie where the image shows them, however the face was misplaced and mirrored."""
 
 from __future__ import annotations
 
@@ -6,51 +6,52 @@ from dataclasses import replace
 
 import torch
 
-from clnf_torch.training.augmentation.pose_warp import Bend
-from clnf_torch.training.augmentation.random import Dice
+from clnf_torch.training.augmentation.pose_warp import PoseWarp
+from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.crops import FaceCrops
-from clnf_torch.training.data.heatmap_samples import Aim, Stage, draw_samples
+from clnf_torch.training.data.heatmap_samples import FaceDataset, PoseJitter, draw_samples
 from tests.factories import seeded
 from tests.training.heads import MIRROR, make_crops, make_gaussian, make_heads
 
-STILL = Aim(turn=0, size=0, shift=0, stretch=0)
-STIFF = Bend()
+STILL = PoseJitter(turn=0, size=0, shift=0, stretch=0)
+STIFF = PoseWarp()
 CPU = torch.device("cpu")
 
 
-def make_stage(levels: int = 1) -> Stage:
+def make_stage(levels: int = 1) -> FaceDataset:
     """Six heads with a dark dot at every landmark."""
     pdm = make_gaussian().pdm()
     params = make_heads(pdm, 6)
-    return Stage.of(make_crops(pdm.landmarks(params)), pdm, params, levels)
+    return FaceDataset.of(make_crops(pdm.landmarks(params)), pdm, params, levels)
 
 
 def dots_are_dark(samples) -> torch.Tensor:
-    """Grey levels at the landmarks, of those inside the picture."""
-    side = samples.grey.shape[-1]
+    """Gray levels at the landmarks, of those inside the image."""
+    side = samples.gray.shape[-1]
     near = samples.landmarks.round().long()
     inside = ((near >= 0) & (near < side)).all(-1)
     x, y = near.clamp(0, side - 1).unbind(-1)
     rows = torch.arange(len(near))[:, None].expand_as(x)
-    return samples.grey[rows, y, x][inside]
+    return samples.gray[rows, y, x][inside]
 
 
 def test_landmarks_lie_on_their_dots_wherever_the_face_is():
-    aim = Aim(turn=0.5, size=0.2, shift=6.0, stretch=0.1)
-    stage, dice = make_stage(), Dice(seeded(5), CPU)
+    aim = PoseJitter(turn=0.5, size=0.2, shift=6.0, stretch=0.1)
+    stage, dice = make_stage(), Sampler(seeded(5), CPU)
     samples = draw_samples(stage, torch.arange(6), aim, STIFF, 0.8, 128, MIRROR, dice)
     seen = dots_are_dark(samples)
-    assert len(seen) > 300 and seen.max() < 130 and samples.grey.median() > 150
+    assert len(seen) > 300 and seen.max() < 130 and samples.gray.median() > 150
 
 
 def test_landmarks_lie_on_their_dots_when_heads_and_features_are_others():
-    aim, how = Aim(turn=0.3, size=0.1, shift=3.0), Bend(nod=0.15, turn=0.3, shape=0.4, share=1)
+    aim, how = PoseJitter(turn=0.3, size=0.1, shift=3.0), PoseWarp(nod=0.15, turn=0.3, shape=0.4, share=1)
     stage = make_stage()
     bent, stiff = (
-        draw_samples(stage, torch.arange(6), aim, bend, 0.8, 128, MIRROR, Dice(seeded(5), CPU)) for bend in (how, STIFF)
+        draw_samples(stage, torch.arange(6), aim, bend, 0.8, 128, MIRROR, Sampler(seeded(5), CPU))
+        for bend in (how, STIFF)
     )
     seen = dots_are_dark(bent)
-    assert len(seen) > 300 and (seen < 150).float().mean() > 0.95 and bent.grey.median() > 150
+    assert len(seen) > 300 and (seen < 150).float().mean() > 0.95 and bent.gray.median() > 150
     assert (bent.landmarks - stiff.landmarks).abs().amax((1, 2)).amin() > 2
 
 
@@ -58,7 +59,7 @@ def test_a_fit_that_knows_a_box_alone_misses_turned_faces_by_more():
     stage = make_stage()
     middles = [
         draw_samples(
-            stage, torch.arange(6), replace(STILL, boxed=boxed), STIFF, 0.8, 128, MIRROR, Dice(seeded(5), CPU)
+            stage, torch.arange(6), replace(STILL, boxed=boxed), STIFF, 0.8, 128, MIRROR, Sampler(seeded(5), CPU)
         ).landmarks.mean(1)
         for boxed in (0.0, 1.0)
     ]
@@ -66,15 +67,15 @@ def test_a_fit_that_knows_a_box_alone_misses_turned_faces_by_more():
     assert (away[0] < 0.2).all() and (away[1] > 0.5).all() and (away[1] < 20).all()
 
 
-def test_halved_pictures_are_not_shifted():
-    """A ramp reads the same in every sharpness, but for the rounding of its grey levels."""
+def test_halved_images_are_not_shifted():
+    """A ramp reads the same in every sharpness, but for the rounding of its gray levels."""
     stage = make_stage(2)
     ramp = torch.arange(96.0) + 1.5 * torch.arange(96.0)[:, None]
-    crops = FaceCrops(grey=ramp.round().to(torch.uint8).expand(6, 96, 96), landmarks=stage.landmarks)
+    crops = FaceCrops(gray=ramp.round().to(torch.uint8).expand(6, 96, 96), landmarks=stage.landmarks)
     pdm = make_gaussian().pdm()
-    sharp, mixed = (Stage.of(crops, pdm, make_heads(pdm, 6), levels) for levels in (1, 2))
+    sharp, mixed = (FaceDataset.of(crops, pdm, make_heads(pdm, 6), levels) for levels in (1, 2))
     one, other = (
-        draw_samples(stage, torch.arange(6), STILL, STIFF, 0.3, 24, MIRROR, Dice(seeded(5), CPU)).grey
+        draw_samples(stage, torch.arange(6), STILL, STIFF, 0.3, 24, MIRROR, Sampler(seeded(5), CPU)).gray
         for stage in (sharp, mixed)
     )
     assert not torch.equal(one, other)
@@ -82,13 +83,13 @@ def test_halved_pictures_are_not_shifted():
 
 
 def test_the_face_is_upright_and_in_the_middle_when_nothing_is_off():
-    stage, dice = make_stage(), Dice(seeded(6), CPU)
+    stage, dice = make_stage(), Sampler(seeded(6), CPU)
     samples = draw_samples(stage, torch.arange(6), STILL, STIFF, 0.8, 128, MIRROR, dice)
     torch.testing.assert_close(samples.landmarks.mean(1), torch.full((6, 2), 63.5), rtol=0, atol=0.1)
     assert (samples.landmarks.amax(1) - samples.landmarks.amin(1)).amin() > 50
 
 
 def test_a_seed_repeats():
-    stage, rows, aim = make_stage(), torch.tensor([0, 3]), Aim(turn=0.3, size=0.1, shift=3.0)
-    one, other = (draw_samples(stage, rows, aim, STIFF, 0.8, 64, MIRROR, Dice(seeded(7), CPU)) for _ in range(2))
-    assert torch.equal(one.grey, other.grey) and torch.equal(one.landmarks, other.landmarks)
+    stage, rows, aim = make_stage(), torch.tensor([0, 3]), PoseJitter(turn=0.3, size=0.1, shift=3.0)
+    one, other = (draw_samples(stage, rows, aim, STIFF, 0.8, 64, MIRROR, Sampler(seeded(7), CPU)) for _ in range(2))
+    assert torch.equal(one.gray, other.gray) and torch.equal(one.landmarks, other.landmarks)
