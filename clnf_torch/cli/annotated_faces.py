@@ -14,7 +14,8 @@ from clnf_torch.training.data.crops import FaceCrops, cut_crops
 from clnf_torch.training.shape import ShapeConfig, train_shape
 from clnf_torch.training.shape_gaussian import MIRROR_68, ShapeGaussian
 
-CROP = 352  # pixels: a face of 140 mm at 1.25 pixels per millimetre, and as much around it; 8 divides its quarter
+# Pixels: a face of 140 mm at 1.25 pixels per millimetre, and as much around it; 8 divides its quarter
+CROP = 352
 LEAST_FACES = 20
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="Faces: landmarks.npz, or images with .pts files.")]

@@ -12,8 +12,10 @@ from clnf_torch.cli.boxes import Box, BoxError, check_box
 from clnf_torch.cli.images import ImageError, read_image
 from clnf_torch.detection import FaceDetector
 
-MAX_FRAMES = 16  # images of a batch; beyond this a batch only takes memory
-MAX_FACES = 64  # faces of a batch, unless one image alone has more
+# Images of a batch; beyond this a batch only takes memory
+MAX_FRAMES = 16
+# Faces of a batch, unless one image alone has more
+MAX_FACES = 64
 
 
 @dataclass(frozen=True)

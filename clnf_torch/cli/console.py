@@ -18,7 +18,8 @@ from clnf_torch.training.data.annotations import AnnotationError
 from clnf_torch.training.shape import PriorError
 from clnf_torch.training.trainer import CheckpointError
 
-INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
+# The exit code of a program that Ctrl-C ended
+INTERRUPTED = 130
 
 
 def printable(text: object) -> str:
@@ -34,7 +35,8 @@ def say(text: object = "") -> None:
 
 def notice(text: object) -> None:
     """Prints one line on stderr."""
-    typer.echo(printable(text), file=sys.stderr)  # what stderr is now: above a progress bar, not in it
+    # What stderr is now: above a progress bar, not in it
+    typer.echo(printable(text), file=sys.stderr)
 
 
 def complain(text: object) -> None:
@@ -73,10 +75,12 @@ def failures_exit_with(code: int) -> Iterator[None]:
     ) as error:  # fmt: skip
         complain(error)
     except BrokenPipeError:
-        raise  # nobody reads on: typer ends quietly
+        # Nobody reads on: typer ends quietly
+        raise
     except OSError as error:
         complain(f"{error.filename}: {error.strerror}" if error.filename else error)
-    except (MemoryError, RuntimeError) as error:  # torch says so when a device is missing, or out of memory
+    except (MemoryError, RuntimeError) as error:
+        # Torch says so when a device is missing, or out of memory
         complain(str(error).strip().partition("\n")[0] or "out of memory")
     except KeyboardInterrupt:
         notice("clnf-torch: interrupted")
@@ -108,7 +112,8 @@ def finishing_first() -> Iterator[Callable[[], None]]:
         if asked:
             raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread alone
+    # Signals reach the main thread alone
+    if threading.current_thread() is not threading.main_thread():
         yield stop_if_asked
         return
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}

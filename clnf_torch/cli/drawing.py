@@ -59,7 +59,8 @@ def draw_result(image: Tensor, result: FitResult, names: Sequence[str] = ()) -> 
         BGR, uint8, shape (H, W, 3).
     """
     landmarks, eyes = result.landmarks.cpu(), result.eye_landmarks
-    sure = (result.visible & result.success[:, None]).cpu()  # a failed face is drawn like what was not seen
+    # A failed face is drawn like what was not seen
+    sure = (result.visible & result.success[:, None]).cpu()
     canvas = draw_landmarks(image, landmarks, sure, None if eyes is None else eyes.cpu())
     if names:
         write_names(canvas, landmarks, names)

@@ -30,7 +30,8 @@ from clnf_torch.training.metrics import (
     score,
 )
 
-POINTS = {"68": ALL_POINTS, "51": INNER_POINTS}  # with and without the jaw
+# With and without the jaw
+POINTS = {"68": ALL_POINTS, "51": INNER_POINTS}
 ROWS = {
     "mean": "mean error",
     "median": "median error",
@@ -40,7 +41,8 @@ ROWS = {
     "area": "area to 0.08",
 }
 SHARES = ("failed", "far_off")
-WORST = 10  # faces that are named on the screen
+# Faces that are named on the screen
+WORST = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +131,8 @@ def write_errors(path: Path, runs: Sequence[Run], faces: Annotations) -> None:
 
 
 KINDS = (".png", ".svg", ".pdf")
-UPTO = 0.15  # the largest error of a drawn curve
+# The largest error of a drawn curve
+UPTO = 0.15
 
 
 def check_plots(option: str, path: Path) -> None:

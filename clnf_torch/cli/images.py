@@ -10,9 +10,12 @@ from torch import Tensor
 
 from clnf_torch.models.archive import write_atomically
 
-SEEN, HIDDEN = (80, 255, 80), (80, 160, 255)  # BGR: landmarks that experts saw on a face, and all others
-EYE, NAME = (255, 200, 60), (255, 255, 255)  # BGR
-SUBPIXEL = 4  # fractional bits of the positions that OpenCV draws at
+# BGR: landmarks that experts saw on a face, and all others
+SEEN, HIDDEN = (80, 255, 80), (80, 160, 255)
+# BGR
+EYE, NAME = (255, 200, 60), (255, 255, 255)
+# Fractional bits of the positions that OpenCV draws at
+SUBPIXEL = 4
 
 # An image that cannot be decoded is reported by us, once.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

@@ -99,7 +99,8 @@ def device_named(name: str) -> torch.device:
         raise typer.BadParameter(f"--device {name}: give cpu, cuda, cuda:1, ...") from None
     try:
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # AssertionError: this torch was built without it
+    except (RuntimeError, AssertionError) as error:
+        # AssertionError: this torch was built without it
         complain(f"--device {name}: this machine or this torch has none: {str(error).partition(chr(10))[0]}")
         raise typer.Exit(1) from None
     return device

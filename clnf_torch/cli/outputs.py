@@ -23,7 +23,8 @@ from clnf_torch.measures.landmarks_3d import FittedShape
 from clnf_torch.measures.measure import Measures, measure
 from clnf_torch.pipeline import FitResult, LandmarkDetector
 
-HEAD = {"frame", "face_id", "timestamp", "confidence", "success"}  # fields that every row has
+# Fields that every row has
+HEAD = {"frame", "face_id", "timestamp", "confidence", "success"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,8 @@ def face_table(rows: FaceRows, detector: LandmarkDetector, camera: Intrinsics, l
         measures=_measured(faces, detector, camera),
         likelihoods=faces.landmark_likelihoods if likelihoods else None,
     )
-    seen = (faces.landmarks != 0).flatten(1).any(1)  # also where they are not numbers
+    # Also where they are not numbers
+    seen = (faces.landmarks != 0).flatten(1).any(1)
     return _at_rest(table, seen)
 
 

@@ -19,8 +19,10 @@ from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.tracking.result import at_rest
 from clnf_torch.tracking.state import Tracks
 
-AT_ONCE = 64  # rows that are measured together
-NOBODY = -1  # the face of a row that stands for a frame without faces
+# Rows that are measured together
+AT_ONCE = 64
+# The face of a row that stands for a frame without faces
+NOBODY = -1
 
 
 @dataclass(frozen=True)

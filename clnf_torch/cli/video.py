@@ -21,9 +21,12 @@ from torch import Tensor
 from clnf_torch.cli.video_frames import Frame, VideoError
 from clnf_torch.export.files import growing_file
 
-FORMATS = {".avi": "avi", ".m4v": "mp4", ".mkv": "matroska", ".mov": "mov", ".mp4": "mp4"}  # that are written
-UNREADABLE = 100  # places in a row that cannot be read until the file is taken to end there
-USUAL_RATE = Fraction(30)  # frames per second where a file does not say
+# That are written
+FORMATS = {".avi": "avi", ".m4v": "mp4", ".mkv": "matroska", ".mov": "mov", ".mp4": "mp4"}
+# Places in a row that cannot be read until the file is taken to end there
+UNREADABLE = 100
+# Frames per second where a file does not say
+USUAL_RATE = Fraction(30)
 
 # What is wrong with a file is reported by us, once.
 av.logging.set_level(av.logging.PANIC)
@@ -93,7 +96,8 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         VideoError: There is none.
     """
     try:
-        path.open("rb").close()  # says better than FFmpeg why a file cannot be opened
+        # Says better than FFmpeg why a file cannot be opened
+        path.open("rb").close()
         # "file:" and the list of protocols: names with colons are names, and no playlist reaches out to the network.
         container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
     except av.FFmpegError as error:
@@ -104,7 +108,8 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         stream = container.streams.best("video")
         if not isinstance(stream, VideoStream):
             raise VideoError(f"{path}: expected a video, found a file without images")
-        stream.thread_type = "SLICE"  # an error then belongs to the packet that was just given
+        # An error then belongs to the packet that was just given
+        stream.thread_type = "SLICE"
         yield container, stream
 
 

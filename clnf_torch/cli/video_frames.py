@@ -15,9 +15,11 @@ from torch import Tensor
 
 from clnf_torch.cli.images import ImageError, read_image
 
-FOLDER_RATE = Fraction(30)  # frames per second of a folder, which does not say
+# Frames per second of a folder, which does not say
+FOLDER_RATE = Fraction(30)
 IMAGES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-READ_AHEAD = 4  # frames that wait to be used; each takes three bytes per pixel
+# Frames that wait to be used; each takes three bytes per pixel
+READ_AHEAD = 4
 
 Item = TypeVar("Item")
 
@@ -132,7 +134,8 @@ def ahead(items: Iterable[Item], depth: int = READ_AHEAD) -> Generator[Item, Non
         items: Read in the other thread alone; an error there is raised here, after the items before it.
         depth: Items that may wait.
     """
-    waiting: queue.Queue[Callable[[], Item] | None] = queue.Queue(depth)  # what gives an item or raises; None: the end
+    # What gives an item or raises; None: the end
+    waiting: queue.Queue[Callable[[], Item] | None] = queue.Queue(depth)
     stopped = threading.Event()
 
     def put(item: Callable[[], Item] | None) -> None:

@@ -6,7 +6,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-NO_FACE = -2.0  # OpenFace: the confidence of a frame without a face
+# OpenFace: the confidence of a frame without a face
+NO_FACE = -2.0
 
 
 @dataclass(frozen=True, kw_only=True)

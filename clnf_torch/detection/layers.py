@@ -34,7 +34,8 @@ def _convolution(layer: Layer, dtype: torch.dtype) -> nn.Module:
     """A valid cross-correlation of stride 1: weight (C', C, h, w), bias (C',)."""
     outputs, inputs, *kernel = layer["weight"].shape
     module = nn.Conv2d(inputs, outputs, tuple(kernel), device="meta")
-    weight = layer["weight"].contiguous(memory_format=torch.channels_last)  # so are the maps then: twice as fast on CPU
+    # So are the maps then: twice as fast on CPU
+    weight = layer["weight"].contiguous(memory_format=torch.channels_last)
     return _with_weights(module, dtype, weight=weight, bias=layer["bias"])
 
 

@@ -14,15 +14,19 @@ from clnf_torch.detection.proposals import SUPPORT, Candidates, PaddedFrames, fa
 from clnf_torch.geometry.boxes import LARGEST
 from clnf_torch.models.bundle import BundleError, default_bundle, load_bundle
 
-REFINE, OUTPUT = 24, 48  # sides of what the second and the third network are shown, pixels
-OVERLAP = 0.7  # of two faces
+# Sides of what the second and the third network are shown, pixels
+REFINE, OUTPUT = 24, 48
+# Of two faces
+OVERLAP = 0.7
+# Boxes shown to a network at once: what a core's cache holds, or a GPU keeps busy with
 CPU_CROPS, CUDA_CROPS = (
     32,
     1024,
-)  # boxes shown to a network at once: what a core's cache holds, or a GPU keeps busy with
+)
 Factors = tuple[float, float, float, float]
 """From a box to another: how far right and down, in its widths and heights, and how much wider and higher."""
-TO_LANDMARKS: Factors = (-0.0075, 0.2459, 1.0323, 0.7751)  # OpenFace's, to the extent of 68 landmarks
+# OpenFace's, to the extent of 68 landmarks
+TO_LANDMARKS: Factors = (-0.0075, 0.2459, 1.0323, 0.7751)
 
 
 @dataclass(frozen=True, kw_only=True)

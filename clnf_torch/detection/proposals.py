@@ -56,8 +56,10 @@ class Candidates(NamedTuple):
         return self._replace(boxes=torch.stack((x, y, side.trunc(), side.trunc()), dim=-1))
 
 
-SUPPORT, STRIDE = 12, 2  # pixels that the first network looks at, and those between two looks
-OVERLAP = 0.5  # of two faces found at one level
+# Pixels that the first network looks at, and those between two looks
+SUPPORT, STRIDE = 12, 2
+# Of two faces found at one level
+OVERLAP = 0.5
 MEAN, SPREAD = 127.5, 0.0078125
 
 
@@ -113,7 +115,8 @@ def propose(
     """
     answers, boxes, level = [], [], []
     for k, scale in enumerate(scales):
-        maps = network(_level(images, scale, dtype)).mT  # OpenFace: column by column
+        # OpenFace: column by column
+        maps = network(_level(images, scale, dtype)).mT
         answers.append(maps.flatten(2))
         boxes.append(_cell_boxes(maps, scale))
         level.append(torch.full((maps.shape[2] * maps.shape[3],), k, device=maps.device))
@@ -142,7 +145,8 @@ def _cell_boxes(maps: Tensor, scale: float) -> Tensor:
     corners = []
     for count in maps.shape[-2:]:
         first = STRIDE * torch.arange(count, dtype=torch.float32, device=maps.device) + 1
-        divisor = torch.full_like(first, scale)  # OpenFace: divides in float32
+        # OpenFace: divides in float32
+        divisor = torch.full_like(first, scale)
         corners.append(((first / divisor).trunc(), ((first + (SUPPORT - 1)) / divisor).trunc()))
     (x1, x2), (y1, y2) = corners
     x, y = torch.meshgrid(x1, y1, indexing="ij")

@@ -12,9 +12,12 @@ from clnf_torch.geometry.sampling import cells_at, cells_at_32nds
 from clnf_torch.geometry.warp import WarpTable, warp_positions
 from clnf_torch.models.numerics import Numerics
 
-BOUNDARY = 0.725  # OpenFace's ``validation_boundary``
-BORDER = 3  # pixels around the landmarks that OpenFace cuts out with them
-FACES = 64  # faces that a network looks at together, so that its activations stay small
+# OpenFace's ``validation_boundary``
+BOUNDARY = 0.725
+# Pixels around the landmarks that OpenFace cuts out with them
+BORDER = 3
+# Faces that a network looks at together, so that its activations stay small
+FACES = 64
 
 
 def is_face(confidence: Tensor, boundary: float = BOUNDARY) -> Tensor:
@@ -189,9 +192,8 @@ def confidence_of(scores: Tensor) -> Tensor:
     """
     bins = scores.shape[-1]
     confidence = 1 - (scores.argmax(-1).double() + 0.5) / bins
-    return (
-        torch.where(scores.isfinite().all(-1), confidence, 0).float().to(scores.dtype)
-    )  # OpenFace: rounded to float32
+    # OpenFace: rounded to float32
+    return torch.where(scores.isfinite().all(-1), confidence, 0).float().to(scores.dtype)
 
 
 def build_validator(record: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> DetectionValidator:

@@ -19,7 +19,8 @@ except ImportError as error:
     raise ImportError("Parquet files need pyarrow; install it with: pip install 'clnf-torch[tables]'") from error
 
 Kind = tuple[tuple[str, ...], torch.dtype | None]
-ROW_GROUP = 4096  # rows that are gathered, 11 MB; for each group the writer then keeps 0.6 MB to the end
+# Rows that are gathered, 11 MB; for each group the writer then keeps 0.6 MB to the end
+ROW_GROUP = 4096
 
 
 class ParquetRows:

@@ -43,7 +43,8 @@ class FitConfig:
             raise ValueError(f"window_sizes {self.window_sizes} skip every scale; give at least one odd window")
         others = (*_each(self.regularisation), self.weight_factor, self.tolerance)
         sound = self.iterations >= 1 and all(sigma > 0 for sigma in _each(self.sigma))
-        if not (sound and all(value >= 0 for value in others)):  # NaN is refused too
+        # NaN is refused too
+        if not (sound and all(value >= 0 for value in others)):
             raise ValueError(f"{self} needs iterations >= 1, sigma > 0, and nothing negative")
 
     def at_scale(
@@ -120,13 +121,15 @@ _HEATMAP = FitConfig(
     adapt=False,
     any_size=True,
 )
+# Of heatmap experts: coarse ones, asked twice, then fine ones; benchmarks/README.md says how the numbers were chosen
 HEATMAP_PRESETS = {
     "default": _HEATMAP,
     "tracking": replace(_HEATMAP, window_sizes=(0, 21, 11)),
     "wild": replace(_HEATMAP, iterations=10, multi_view=True),
-}  # of heatmap experts: coarse ones, asked twice, then fine ones; benchmarks/README.md says how the numbers were chosen
+}
 
 
+# By the part's name; OpenFace: the eyes' third window belongs to a scale that no file has
 PART_PRESETS = {
     "left_eye": FitConfig(window_sizes=(5, 3), sigma=2.0, regularisation=0.1, adapt=False),
     "right_eye": FitConfig(window_sizes=(5, 3), sigma=2.0, regularisation=0.1, adapt=False),
@@ -135,7 +138,7 @@ PART_PRESETS = {
     "mouth": FitConfig(window_sizes=(7, 7), sigma=2.0, regularisation=1.0, adapt=False),
     "brow": FitConfig(window_sizes=(11, 9), sigma=3.5, regularisation=10.0, adapt=False),
     "inner": FitConfig(window_sizes=(9,), sigma=1.75, regularisation=2.5, weight_factor=2.5, adapt=False),
-}  # by the part's name; OpenFace: the eyes' third window belongs to a scale that no file has
+}
 
 
 def part_preset(name: str) -> FitConfig:

@@ -15,8 +15,10 @@ from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.patch_experts.base import Experts
 from clnf_torch.models.pdm import ShapeParams
 
-SMALLEST = 0.25  # pixels per millimetre; OpenFace: smaller faces fail
-SMALL = 0.30  # OpenFace: faces smaller than this get their likelihood at every scale, since they may fail at the next
+# Pixels per millimetre; OpenFace: smaller faces fail
+SMALLEST = 0.25
+# OpenFace: faces smaller than this get their likelihood at every scale, since they may fail at the next
+SMALL = 0.30
 
 
 @dataclass(frozen=True, kw_only=True)

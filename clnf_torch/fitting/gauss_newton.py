@@ -35,7 +35,8 @@ def solve(hessian: Tensor, right: Tensor) -> Tensor:
     """
     factor, failed = torch.linalg.cholesky_ex(hessian)
     unsound = (failed != 0)[:, None]
-    if hessian.requires_grad or right.requires_grad:  # a failed row must not send NaN back to what the rows share
+    # A failed row must not send NaN back to what the rows share
+    if hessian.requires_grad or right.requires_grad:
         identity = torch.eye(hessian.shape[-1], dtype=hessian.dtype, device=hessian.device)
         factor, _ = torch.linalg.cholesky_ex(torch.where(unsound[..., None], identity, hessian))
     steps = torch.cholesky_solve(right[..., None], factor).squeeze(-1)

@@ -11,7 +11,8 @@ from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_box
 from clnf_torch.models.landmark_model import EarlyTermination
 
-Rotations = tuple[tuple[float, float, float], ...]  # Euler angles in radians, in the order of preference
+# Euler angles in radians, in the order of preference
+Rotations = tuple[tuple[float, float, float], ...]
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,8 @@ class HypothesisResult:
         return cls(state=chosen, hypothesis=best, judged_hypothesis=best, judged=chosen)
 
 
-FINALISTS = 3  # hypotheses that go on when none was good enough after the first scale
+# Hypotheses that go on when none was good enough after the first scale
+FINALISTS = 3
 
 
 class Finalists(NamedTuple):
@@ -141,7 +143,8 @@ class EarlyTerminationSearch:
         hypotheses = torch.arange(len(rotations), device=given.boxes.device)
         candidates = Candidates.cross(given.faces, hypotheses[:1])
         states = given.fit(self.first, given.start(self.first, rotations, candidates), candidates)
-        unsure = given.faces[~self._good_enough(states)]  # a read to the host
+        # A read to the host
+        unsure = given.faces[~self._good_enough(states)]
         if len(unsure) == 0:
             return states, candidates
         others = Candidates.cross(unsure, hypotheses[1:])
@@ -157,13 +160,15 @@ class EarlyTerminationSearch:
         first = good & (good.int().cumsum(-1) == 1)
         ended = good.any(-1, keepdim=True).expand(shape)
         at = candidates.face, candidates.hypothesis
-        rows = torch.where(ended, first, place < FINALISTS)[at].nonzero().squeeze(-1)  # a read to the host
+        # A read to the host
+        rows = torch.where(ended, first, place < FINALISTS)[at].nonzero().squeeze(-1)
         return Finalists(states[rows], candidates[rows], ended[at][rows], place[at][rows])
 
     def _score(self, states: FitState) -> Tensor:
         """The first scale's likelihoods made comparable between views, shape (C,)."""
         score = states.likelihood * self.rules.weights[states.view] + self.rules.biases[states.view]
-        return torch.where(states.likelihood.isfinite(), score, -torch.inf)  # whatever the sign of the weight
+        # Whatever the sign of the weight
+        return torch.where(states.likelihood.isfinite(), score, -torch.inf)
 
     def _good_enough(self, states: FitState) -> Tensor:
         """Candidates (C,) that end the search of their face."""
@@ -189,6 +194,7 @@ def _judge_last(
 
 
 FRONTAL: Rotations = ((0.0, 0.0, 0.0),)
+# In the order that OpenFace tries them
 MULTI_VIEW: Rotations = (
     (0.0, 0.0, 0.0),
     (0.0, -0.5236, 0.0),
@@ -201,7 +207,7 @@ MULTI_VIEW: Rotations = (
     (0.0, 1.57, 0.0),
     (0.0, -1.22, 0.698),
     (0.0, 1.22, -0.698),
-)  # in the order that OpenFace tries them
+)
 
 
 def search_hypotheses(fitter: LandmarkFitter, rotations: Rotations, given: SearchInput) -> HypothesisResult:

@@ -13,8 +13,10 @@ from clnf_torch.geometry.sampling import (
     read_bilinear,
 )
 
-BESIDE = -1e6  # pixels; a position that is black in every image
-CPU_NUMBERS = 1 << 18  # gray levels to read at once, so that what is worked on stays in the cache
+# Pixels; a position that is black in every image
+BESIDE = -1e6
+# Gray levels to read at once, so that what is worked on stays in the cache
+CPU_NUMBERS = 1 << 18
 
 
 class ImageBatch:
@@ -27,7 +29,8 @@ class ImageBatch:
 
     def __init__(self, gray: Tensor, frame: Tensor) -> None:
         self._padded, self._frame = pad_with_black(gray), frame
-        self._sizes: list[Pyramid] = []  # one, once smooth areas were cut
+        # One, once smooth areas were cut
+        self._sizes: list[Pyramid] = []
 
     def rows(self, index: Tensor) -> "ImageBatch":
         """The same images for other faces: those of these rows."""
@@ -97,13 +100,15 @@ class Looking:
 
     def __init__(self, images: ImageBatch, on_32nds: bool) -> None:
         self._images, self._on_32nds = images, on_32nds
-        self.readable = torch.ones(())  # (B,) bool once areas were cut: faces that showed nothing but finite numbers
+        # (B,) bool once areas were cut: faces that showed nothing but finite numbers
+        self.readable = torch.ones(())
 
     def cut_areas(self, centres: Tensor, to_image: Tensor, width: int, *, smooth: bool = False) -> Tensor:
         """Areas (B, K, A, A) around points (B, K, 2) of each face; black ones of faces that cannot be read."""
         areas = self._cut(centres, to_image, width, smooth)
         self.readable = areas.sum((-3, -2, -1)).isfinite()
-        if areas.requires_grad:  # rows that cannot be read look beside the image, and send no NaN back
+        # Rows that cannot be read look beside the image, and send no NaN back
+        if areas.requires_grad:
             areas = self._cut(centres.where(self.readable[:, None, None], BESIDE), to_image, width, smooth)
         return torch.where(self.readable[:, None, None, None], areas, 0)
 
@@ -119,9 +124,10 @@ def area_to_image(landmarks: Tensor, to_image: Tensor, width: int) -> Tensor:
     a, b = to_image[:, 0, 0, None], -to_image[:, 0, 1, None]
     half = (width - 1) / 2
     x, y = landmarks.unbind(-1)
+    # OpenFace: in this order, which decides ties of the 1/32-pixel lattice
     x, y = (
         x - a * half + b * half,
         y - a * half - b * half,
-    )  # OpenFace: in this order, which decides ties of the 1/32-pixel lattice
+    )
     a, b = a.expand_as(x), b.expand_as(x)
     return torch.stack((a, -b, x, b, a, y), dim=-1).unflatten(-1, (2, 3))

@@ -10,9 +10,12 @@ from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.models.pdm import PDM, PosedShape, ShapeParams
 
 MAX_STEPS = 1000
-DAMPING = 0.75  # share of each Gauss-Newton step that is taken
-SLOW_STEPS = 3  # this many steps, in total, that hardly improve end the search
-LOOK_EVERY = 8  # steps between two looks at whether every row has ended: each look is a read to the host
+# Share of each Gauss-Newton step that is taken
+DAMPING = 0.75
+# This many steps, in total, that hardly improve end the search
+SLOW_STEPS = 3
+# Steps between two looks at whether every row has ended: each look is a read to the host
+LOOK_EVERY = 8
 
 
 def params_from_box(pdm: PDM, boxes: Tensor, rotation: Tensor, local: Tensor | None = None) -> ShapeParams:
@@ -31,7 +34,8 @@ def params_from_box(pdm: PDM, boxes: Tensor, rotation: Tensor, local: Tensor | N
         OpenFace ``PDM::CalcParams`` for a bounding box.
     """
     usable = boxes.isfinite().all(-1)
-    boxes = torch.where(usable[:, None], boxes, 0)  # unusable rows must not send NaN back to what the rows share
+    # Unusable rows must not send NaN back to what the rows share
+    boxes = torch.where(usable[:, None], boxes, 0)
     local = boxes.new_zeros(boxes.shape[0], pdm.num_modes) if local is None else local
     turned = pdm.points(local) @ euler_to_matrix(rotation)[:, :2].mT  # (B, N, 2)
     lowest, highest = turned.amin(-2), turned.amax(-2)

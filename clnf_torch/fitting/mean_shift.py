@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-EDGE = 0.1  # OpenFace: landmarks that left their window are held inside, in [0, R - 0.1]
+# OpenFace: landmarks that left their window are held inside, in [0, R - 0.1]
+EDGE = 0.1
 
 
 def mean_shift(responses: Tensor, positions: Tensor, sigma: float, kernel_step: float | None = None) -> Tensor:
@@ -39,8 +40,10 @@ def mean_shift(responses: Tensor, positions: Tensor, sigma: float, kernel_step: 
     return (sums / total.masked_fill(empty, 1) - positions).masked_fill(empty, 0)
 
 
-UNSEEN = -1e8  # OpenFace's landmark likelihood of a landmark that is not visible
-FLOOR = 1e-8  # keeps the logarithm finite
+# OpenFace's landmark likelihood of a landmark that is not visible
+UNSEEN = -1e8
+# Keeps the logarithm finite
+FLOOR = 1e-8
 
 
 def landmark_likelihoods(responses: Tensor, positions: Tensor, visible: Tensor, sigma: float) -> Tensor:

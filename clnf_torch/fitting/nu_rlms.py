@@ -11,7 +11,8 @@ from clnf_torch.fitting.gauss_newton import normal_equations, solve
 from clnf_torch.fitting.mean_shift import mean_shift
 from clnf_torch.models.pdm import PDM, PosedShape, ShapeParams
 
-POSE = 6  # parameters before the shape coefficients: scale, three turns, x, y
+# Parameters before the shape coefficients: scale, three turns, x, y
+POSE = 6
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,8 @@ from clnf_torch.models.landmark_model import LandmarkModel, Part
 from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.pdm import ShapeParams
 
-REFINE_ABOVE = 0.9  # OpenFace: parts are refined on faces larger than this times the scale of their first patch experts
+# OpenFace: parts are refined on faces larger than this times the scale of their first patch experts
+REFINE_ABOVE = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,8 @@ def fit_parts(
         for part in model.parts
     }
     folded = landmarks
-    for part in model.parts:  # in the file's order: later parts overwrite earlier ones
+    # In the file's order: later parts overwrite earlier ones
+    for part in model.parts:
         folded = folded.index_copy(1, part.in_parent, parts[part.name].landmarks[:, part.in_part])
     again = torch.stack([fit.refined for fit in parts.values()]).any(0)
     # OpenFace: the face's own fit is discarded, the new one is not clamped, and landmarks at x = 0 are left out.
@@ -74,7 +76,8 @@ def _fit_part(part: Part, numerics: Numerics, images: ImageBatch, landmarks: Ten
     pdm = part.model.pdm
     shared = landmarks[:, part.in_parent]
     known = torch.zeros(len(landmarks), pdm.num_landmarks, dtype=torch.bool, device=landmarks.device)
-    known = known.index_copy(1, part.in_part, shared[..., 0] != 0)  # OpenFace: x = 0 means missing
+    # OpenFace: x = 0 means missing
+    known = known.index_copy(1, part.in_part, shared[..., 0] != 0)
     given = landmarks.new_zeros(len(landmarks), pdm.num_landmarks, 2).index_copy(1, part.in_part, shared)
     start = params_from_landmarks(pdm, given, known)
     fitter = LandmarkFitter(part.model, part_preset(part.name), numerics)

@@ -3,8 +3,10 @@
 import torch
 from torch import Tensor
 
-PAIRS = 1 << 20  # boxes compared with each other at once: some 100 MiB of numbers, whatever the frames show
-LARGEST = 2.0**29  # pixels; coordinates stay below, so that sums and products of them are whole numbers too
+# Boxes compared with each other at once: some 100 MiB of numbers, whatever the frames show
+PAIRS = 1 << 20
+# Pixels; coordinates stay below, so that sums and products of them are whole numbers too
+LARGEST = 2.0**29
 
 
 def whole_boxes(boxes: Tensor) -> Tensor:
@@ -61,7 +63,8 @@ def suppress(boxes: Tensor, score: Tensor, group: Tensor, threshold: float, of_s
     better, worse = _rivals(whole_boxes(boxes[order]), group[order], threshold, of_smaller)
     kept = torch.ones_like(order, dtype=torch.bool)
     previous = ~kept
-    while not torch.equal(kept, previous):  # each pass decides at least one more box for good, mostly nearly all
+    # Each pass decides at least one more box for good, mostly nearly all
+    while not torch.equal(kept, previous):
         beaten = torch.zeros_like(order).index_add_(0, worse, kept[better].long())
         kept, previous = beaten == 0, kept
     return order[kept]
@@ -77,7 +80,8 @@ def _ranked(score: Tensor, group: Tensor) -> Tensor:
 def _rivals(boxes: Tensor, group: Tensor, threshold: float, of_smaller: bool) -> tuple[Tensor, Tensor]:
     """Indices (better, worse) of the pairs of sorted boxes (K, 4) of one group that overlap too much."""
     rank = torch.arange(group.shape[0], device=group.device)
-    followers = torch.searchsorted(group, group, right=True) - rank - 1  # worse boxes of the same group
+    # Worse boxes of the same group
+    followers = torch.searchsorted(group, group, right=True) - rank - 1
     found = [rank.new_zeros(2, 0)]
     for block in rank.split(max(1, PAIRS // max(1, group.shape[0]))):
         count = followers[block]

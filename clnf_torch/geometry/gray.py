@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-RED, GREEN, BLUE = 9798, 19235, 3735  # 0.299, 0.587 and 0.114 in OpenCV's 15-bit fixed point
+# 0.299, 0.587 and 0.114 in OpenCV's 15-bit fixed point
+RED, GREEN, BLUE = 9798, 19235, 3735
 
 
 def to_gray(frames: Tensor) -> Tensor:
@@ -29,7 +30,8 @@ def to_gray(frames: Tensor) -> Tensor:
     if frames.ndim != 4 or frames.shape[1] != 3:
         raise ValueError(f"frames have shape {tuple(frames.shape)}; expected gray (F, H, W) or RGB (F, 3, H, W)")
     if frames.is_floating_point():
-        red, green, blue = frames.to(torch.promote_types(frames.dtype, torch.float32)).unbind(1)  # half would overflow
+        # Half would overflow
+        red, green, blue = frames.to(torch.promote_types(frames.dtype, torch.float32)).unbind(1)
         return (RED * red + GREEN * green + BLUE * blue) / (RED + GREEN + BLUE)
     red, green, blue = frames.unbind(1)
     total = red.int().mul_(RED).add_(green, alpha=GREEN).add_(blue, alpha=BLUE)

@@ -8,7 +8,8 @@ from torch.nn.functional import avg_pool2d
 
 from clnf_torch.geometry.sampling import MARGIN, Cells, affine_cells, pad_with_black
 
-SMALLEST = 16  # pixels; a side shorter than this is not halved again
+# Pixels; a side shorter than this is not halved again
+SMALLEST = 16
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Pyramid:
         """
         level = self._level(matrix)
         halving = torch.ldexp(torch.ones_like(level, dtype=matrix.dtype), -level)[..., None, None]
-        middle = matrix.new_tensor([0.0, 0.0, 0.5])  # of the first pixel, from its upper left corner
+        # Of the first pixel, from its upper left corner
+        middle = matrix.new_tensor([0.0, 0.0, 0.5])
         return self._take(frame, level, affine_cells(matrix * halving + (halving - 1) * middle, width), matrix.dtype)
 
     def _level(self, matrix: Tensor) -> Tensor:

@@ -35,6 +35,7 @@ def _positions(first: Tensor, length: Tensor, count: int) -> tuple[Tensor, Tenso
     """Pixels (K, count) left of evenly spaced samples of the ranges, and the fractions to the next ones."""
     steps = torch.arange(count, dtype=torch.float64, device=length.device) + 0.5
     position = (steps * (length[:, None].double() / count) - 0.5).float()
-    position = torch.minimum(position.clamp_min(0), length[:, None] - 1.0)  # the outermost pixels go on outwards
+    # The outermost pixels go on outwards
+    position = torch.minimum(position.clamp_min(0), length[:, None] - 1.0)
     pixel = position.floor()
     return first[:, None] + pixel.long(), position - pixel

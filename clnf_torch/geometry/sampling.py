@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-MARGIN = 2  # black pixels around a padded image: positions further out are moved there
+# Black pixels around a padded image: positions further out are moved there
+MARGIN = 2
 
 
 class Cells(NamedTuple):
@@ -93,7 +94,8 @@ def read_bilinear(padded: Tensor, frame: Tensor, cells: Cells, dtype: torch.dtyp
     _, rows, columns = padded.shape
     column = cells.column.clamp(-MARGIN, columns - 2 * MARGIN)
     row = cells.row.clamp(-MARGIN, rows - 2 * MARGIN)
-    origin = frame * (rows * columns) + MARGIN * (columns + 1)  # of each row's image in the flat pixels
+    # Of each row's image in the flat pixels
+    origin = frame * (rows * columns) + MARGIN * (columns + 1)
     corner = origin.reshape(-1, *[1] * (row.ndim - 1)) + torch.add(column, row, alpha=columns)
     pixels, right, down = padded.reshape(-1), cells.right.to(dtype), cells.down.to(dtype)
     top = torch.lerp(_take(pixels, corner, dtype), _take(pixels[1:], corner, dtype), right)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-STIFFNESS = 1e-5  # how much the plate may miss its points, so that points that coincide are no contradiction
+# How much the plate may miss its points, so that points that coincide are no contradiction
+STIFFNESS = 1e-5
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,16 @@ from torch import Tensor
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.models.numerics import Numerics, numerics_named
 
-EYE_PARTS = ("left_eye_28", "right_eye_28")  # the eye further left in the image comes first
-EYE_CORNERS = ((36, 39), (42, 45))  # of the same eyes, among the 68 landmarks of a face
-IRIS = 8  # the first landmarks of an eye: a ring around the iris
-EYEBALL_OFFSET = (0.0, -3.5, 7.0)  # from the middle of the corners to the eyeball's centre in the head's axes, mm
-EYEBALL_RADIUS = 12.0  # millimetres
+# The eye further left in the image comes first
+EYE_PARTS = ("left_eye_28", "right_eye_28")
+# Of the same eyes, among the 68 landmarks of a face
+EYE_CORNERS = ((36, 39), (42, 45))
+# The first landmarks of an eye: a ring around the iris
+IRIS = 8
+# From the middle of the corners to the eyeball's centre in the head's axes, mm
+EYEBALL_OFFSET = (0.0, -3.5, 7.0)
+# Millimetres
+EYEBALL_RADIUS = 12.0
 
 
 def gaze_directions(
@@ -87,8 +92,10 @@ def _meeting(ray: Tensor, center: Tensor, quirks: bool) -> Tensor:
     OpenFace: it multiplies by the squared length of the ray where it should divide; that length is 1 but for rounding.
     """
     along = (ray * center).sum(-1, keepdim=True)
-    room = along.square() - center.square().sum(-1, keepdim=True) + EYEBALL_RADIUS**2  # a quarter of the discriminant
-    hit = ~(room < 0)  # not a number is no miss: it stays what it is
+    # A quarter of the discriminant
+    room = along.square() - center.square().sum(-1, keepdim=True) + EYEBALL_RADIUS**2
+    # Not a number is no miss: it stays what it is
+    hit = ~(room < 0)
     met = ray * (along - torch.where(room > 0, room, 1).sqrt() * (room > 0))
     if quirks:
         # OpenFace: a ray that misses has met the point (0, 0, -1), so that the eye looks into the camera.

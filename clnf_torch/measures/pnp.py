@@ -9,9 +9,12 @@ from clnf_torch.fitting.gauss_newton import normal_equations, solve
 from clnf_torch.geometry.camera import Intrinsics, project, projection_jacobian
 from clnf_torch.geometry.rotation import turn
 
-ITERATIONS = 20  # at most, as cv::solvePnP; faces need six to twelve
-STILL = 1e-9  # radians, and share of the distance: smaller steps do not matter
-DAMPING = 1e-3  # to begin with: ten times less after a step that helps, ten times more after one that does not
+# At most, as cv::solvePnP; faces need six to twelve
+ITERATIONS = 20
+# Radians, and share of the distance: smaller steps do not matter
+STILL = 1e-9
+# To begin with: ten times less after a step that helps, ten times more after one that does not
+DAMPING = 1e-3
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,8 @@ def _descend(sight: Correspondences, motion: RigidMotion) -> RigidMotion:
         descent = torch.where(better[:, None], new_descent, descent)
         damping = torch.where(better, damping / 10, damping * 10)
         searching = searching & _matters(delta, motion)
-        if not searching.any():  # the one look at the host of an iteration, which it costs less than the next one
+        # The one look at the host of an iteration, which it costs less than the next one
+        if not searching.any():
             break
     return motion
 
@@ -111,5 +115,6 @@ def _follow(sight: Correspondences, settled: RigidMotion) -> RigidMotion:
     fixed, still = sight.detached(), sight.points.new_zeros(len(sight.points), 6)
     # Rows do not see each other: the derivative of their sum holds the one of each.
     slope = torch.func.jacrev(lambda step: fixed.equations(settled.step(step))[1].sum(0))(still)
-    curvature = -slope.movedim(0, 1)  # (B, 6, 6): the whole second derivative, not its Gauss-Newton part
+    # (B, 6, 6): the whole second derivative, not its Gauss-Newton part
+    curvature = -slope.movedim(0, 1)
     return settled.step(solve((curvature + curvature.mT) / 2, sight.equations(settled)[1]))

@@ -21,11 +21,16 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-ALIGNMENT = 64  # bytes; as torch.save does, so that mapped tensors are aligned for any vector instruction
-CHUNK = 1 << 22  # bytes staged between a tensor and the file
-LOCAL_HEADER = 30  # bytes of a zip record's header before its name
-ZIP64_FIELD = 20  # bytes that zipfile appends to a header when it writes 64-bit sizes
-PADDING_FIELD = 4  # bytes of an empty extra field
+# Bytes; as torch.save does, so that mapped tensors are aligned for any vector instruction
+ALIGNMENT = 64
+# Bytes staged between a tensor and the file
+CHUNK = 1 << 22
+# Bytes of a zip record's header before its name
+LOCAL_HEADER = 30
+# Bytes that zipfile appends to a header when it writes 64-bit sizes
+ZIP64_FIELD = 20
+# Bytes of an empty extra field
+PADDING_FIELD = 4
 
 Progress = Callable[[int, int], None]
 """Called with the bytes written so far and the bytes in all."""
@@ -76,7 +81,8 @@ class _Pickler(pickle.Pickler):
     """Pickles plain values; puts tensors aside for their own records."""
 
     def __init__(self, stream: io.BytesIO) -> None:
-        super().__init__(stream, protocol=2)  # the protocol of torch.save, and of its weights-only reader
+        # The protocol of torch.save, and of its weights-only reader
+        super().__init__(stream, protocol=2)
         self.storages: list[_Storage] = []
 
     def reducer_override(self, value: Any) -> Any:
@@ -185,10 +191,12 @@ def _write_bytes(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
 def _open_record(archive: zipfile.ZipFile, name: str, size: int) -> Any:
     """Opens a record whose content will begin at a multiple of ``ALIGNMENT`` bytes."""
     assert archive.fp is not None
-    record = zipfile.ZipInfo(f"archive/{name}")  # its date is 1980: the same bundle is the same bytes
+    # Its date is 1980: the same bundle is the same bytes
+    record = zipfile.ZipInfo(f"archive/{name}")
     header = archive.fp.tell() + LOCAL_HEADER + len(record.filename) + ZIP64_FIELD + PADDING_FIELD
     padding = -header % ALIGNMENT
-    record.extra = b"FB" + padding.to_bytes(2, "little") + b"Z" * padding  # PyTorch's padding field
+    # PyTorch's padding field
+    record.extra = b"FB" + padding.to_bytes(2, "little") + b"Z" * padding
     record.file_size = size
     return archive.open(record, "w", force_zip64=True)
 
@@ -211,7 +219,8 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:  # also KeyboardInterrupt: nothing is left behind
+    except BaseException:
+        # Also KeyboardInterrupt: nothing is left behind
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise

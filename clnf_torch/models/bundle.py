@@ -17,7 +17,8 @@ from clnf_torch.models.patch_experts.svr import SVRExperts
 from clnf_torch.models.pdm import PDM
 
 FORMAT, VERSION = "clnf_torch bundle", 1
-WEIGHTS = "clnf_torch.weights", "default.pt"  # where the bundle is that is installed with the package
+# Where the bundle is that is installed with the package
+WEIGHTS = "clnf_torch.weights", "default.pt"
 
 
 class BundleError(ValueError):
@@ -84,7 +85,8 @@ def load_bundle(path: str | Path) -> dict[str, Any]:
         raise BundleError(f"{path}: there is no such file; make one with: clnf-torch convert MODEL_DIR -o {path.name}")
     try:
         bundle = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # torch.load names a dozen exceptions, depending on what the file turns out to be
+    except Exception as error:
+        # torch.load names a dozen exceptions, depending on what the file turns out to be
         raise BundleError(
             f"{path}: expected a .pt bundle from clnf-torch convert or train, found another or a damaged file"
         ) from error
@@ -124,7 +126,8 @@ def _build_landmark_model(model: Mapping[str, Any], dtype: torch.dtype) -> Landm
     pdm = PDM(*(model["pdm"][name].to(dtype) for name in ("mean", "modes", "variances")))
     experts: list[Experts] = []
     for record in model["experts"]:
-        again = record["family"] == "repeat"  # the experts of an earlier scale are asked once more
+        # The experts of an earlier scale are asked once more
+        again = record["family"] == "repeat"
         experts.append(experts[record["of"]] if again else _build_experts(record, dtype))
     rules = model["early_termination"]
     early = EarlyTermination(*(rules[k].to(dtype) for k in ("weights", "biases", "cutoffs"))) if rules else None

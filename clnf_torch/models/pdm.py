@@ -136,7 +136,8 @@ class PDM(nn.Module):
 
     def points(self, local: Tensor) -> Tensor:
         """3D points of shape coefficients (B, M), millimetres, shape (B, N, 3)."""
-        modes = self.modes.flatten(1).expand(len(local), -1, -1)  # one product per face rounds the same in any batch
+        # One product per face rounds the same in any batch
+        modes = self.modes.flatten(1).expand(len(local), -1, -1)
         return self.mean + torch.bmm(local[:, None], modes).view(-1, *self.mean.shape)
 
     def landmarks(self, params: ShapeParams | PosedShape) -> Tensor:
@@ -160,7 +161,8 @@ class PDM(nn.Module):
         """
         posed = _posed(params)
         points, scale = self.points(posed.local), posed.scale[:, None, None]
-        seen = posed.rotation[:, :2]  # the rows of the rotation that reach the image
+        # The rows of the rotation that reach the image
+        seen = posed.rotation[:, :2]
         by_scale = torch.bmm(seen, points.mT)  # (B, 2, N)
         by_turn = torch.linalg.cross(points[:, None], (scale * seen)[:, :, None])  # (B, 2, N, 3)
         by_shift = self.shift_columns.expand(*by_turn.shape[:3], 2)

@@ -211,7 +211,8 @@ class LandmarkDetector(nn.Module):
         """The result with the success of the candidates that decide on it, where they are not the kept ones."""
         if not validate or self.validator is None:
             return replace(result, confidence=choice.success.to(result.confidence), success=choice.success)
-        rows = (choice.judged_hypothesis != choice.hypothesis).nonzero().squeeze(-1)  # a read to the host
+        # A read to the host
+        rows = (choice.judged_hypothesis != choice.hypothesis).nonzero().squeeze(-1)
         judged = self._finish(images.rows(rows), choice.judged[rows], choice.judged_hypothesis[rows], parts, validate)
         return replace(
             result,

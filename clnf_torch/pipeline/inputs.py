@@ -35,7 +35,8 @@ def read_images(frames: Tensor, frame: Tensor | None, faces: int, device: torch.
     gray = to_gray(frames.to(device))
     frame = frame_of_each(gray, frame, faces).to(device)
     exists = (frame >= 0) & (frame < gray.shape[0])
-    gray = gray if len(gray) else gray.new_zeros(1, *gray.shape[1:])  # something to look at for faces without a frame
+    # Something to look at for faces without a frame
+    gray = gray if len(gray) else gray.new_zeros(1, *gray.shape[1:])
     return ImageBatch(gray, torch.where(exists, frame, 0)), exists
 
 

@@ -8,7 +8,8 @@ from torch import Tensor
 from clnf_torch.fitting.parts import PartFit
 from clnf_torch.models.pdm import ShapeParams
 
-EYES = ("left_eye_28", "right_eye_28")  # by their place in the image: "left" are landmarks 36 to 41
+# By their place in the image: "left" are landmarks 36 to 41
+EYES = ("left_eye_28", "right_eye_28")
 
 
 @dataclass(frozen=True, kw_only=True)

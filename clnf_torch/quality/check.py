@@ -21,8 +21,10 @@ from clnf_torch.quality.config import QualityConfig
 from clnf_torch.quality.result import LandmarkQuality
 from clnf_torch.quality.robust_fit import RobustFit, robust_fit
 
-WINDOW = 11  # cells of the response maps, 4 to 7 mm each at the coarsest scale: almost an eye distance
-SIGMA = 1.0  # width of the kernel, cells
+# Cells of the response maps, 4 to 7 mm each at the coarsest scale: almost an eye distance
+WINDOW = 11
+# Width of the kernel, cells
+SIGMA = 1.0
 
 
 def expert_support(
@@ -66,8 +68,10 @@ def smoothed(responses: Tensor, sigma: float) -> Tensor:
 
 
 LANDMARKS = 68
-ENOUGH = 1 / 3  # of the landmarks: a shape can be fitted to them
-LARGEST = 1e6  # pixels; what lies farther away counts as not finite
+# Of the landmarks: a shape can be fitted to them
+ENOUGH = 1 / 3
+# Pixels; what lies farther away counts as not finite
+LARGEST = 1e6
 
 
 @torch.no_grad()
@@ -111,7 +115,8 @@ def check_landmark_quality(
     if model.pdm.num_landmarks != LANDMARKS:
         raise ValueError(f"the detector finds {model.pdm.num_landmarks} landmarks; quality is judged of {LANDMARKS}")
     landmarks = check_points("landmarks", landmarks, (LANDMARKS, 2), like=model.pdm.mean)
-    known = (landmarks.abs() < LARGEST).all(-1)  # NaN is not
+    # NaN is not
+    known = (landmarks.abs() < LARGEST).all(-1)
     images, framed = None, known.new_ones(len(landmarks))
     if frames is not None:
         images, framed = read_images(frames, frame, len(landmarks), landmarks.device)

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, fields
 
-SUPPORT_OF_JOINT, SUPPORT = 0.55, 0.40  # see `QualityConfig.least_support`
+# See `QualityConfig.least_support`
+SUPPORT_OF_JOINT, SUPPORT = 0.55, 0.40
 
 
 @dataclass(frozen=True, kw_only=True)

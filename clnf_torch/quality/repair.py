@@ -15,10 +15,14 @@ from clnf_torch.quality.check import LANDMARKS, check_landmark_quality
 from clnf_torch.quality.config import QualityConfig
 from clnf_torch.quality.result import LandmarkQuality, RepairedLandmarks
 
-NEAR_SHAPE = 5.0  # mm, from the shape that most of the given landmarks agree on; mean of annotated landmarks 2
-NEAR_FIT = 8.0  # mm, from where the fit has it: an expert's view of a jaw may differ so much from a person's
-SUPPORT = 0.7  # by the landmark's own expert; annotated landmarks 0.9
-ENOUGH = 0.4  # of the landmarks: with fewer, the agreement is no agreement
+# Mm, from the shape that most of the given landmarks agree on; mean of annotated landmarks 2
+NEAR_SHAPE = 5.0
+# Mm, from where the fit has it: an expert's view of a jaw may differ so much from a person's
+NEAR_FIT = 8.0
+# By the landmark's own expert; annotated landmarks 0.9
+SUPPORT = 0.7
+# Of the landmarks: with fewer, the agreement is no agreement
+ENOUGH = 0.4
 
 
 def good_landmarks(given: Tensor, fitted: Tensor, quality: LandmarkQuality) -> Tensor:
@@ -64,7 +68,8 @@ def _at(landmarks: Tensor, ordered: Tensor, order: Tensor, wanted: Tensor) -> Te
     return torch.where(there[:, None, None], landmarks[order[place]], torch.nan)
 
 
-POOR = 1e4  # taken off the log-likelihood of a fit that is poor itself: more than fits differ by
+# Taken off the log-likelihood of a fit that is poor itself: more than fits differ by
+POOR = 1e4
 
 
 @torch.no_grad()
@@ -123,7 +128,8 @@ def repair_landmarks(
         confidence=confidence,
         config=config,
     )
-    rows = before.poor.nonzero().squeeze(-1)  # a read to the host
+    # A read to the host
+    rows = before.poor.nonzero().squeeze(-1)
     shape = before.shape[rows]
     starts = [box_around(shape.landmarks)]
     if boxes is not None:
@@ -192,6 +198,7 @@ def _with_kept(
     mixed = torch.where(stay[..., None], given, best.landmarks)
     quality = check_landmark_quality(mixed, detector, frames=gray, frame=frame, config=config)
     fine = ~quality.poor | best.quality.poor
-    rows = fine.nonzero().squeeze(-1)  # a read to the host
+    # A read to the host
+    rows = fine.nonzero().squeeze(-1)
     landmarks = torch.where(fine[:, None, None], mixed, best.landmarks)
     return _Best(landmarks, best.usable, best.quality.replaced(rows, quality[rows])), stay & fine[:, None]

@@ -7,15 +7,24 @@ from torch import Tensor
 from clnf_torch.quality.robust_fit import RobustFit
 
 REASONS = (
-    "not finite",  # a landmark is no number, or absurdly far away
-    "implausible",  # no face has such a shape
-    "eyes crossed",  # lids inside out, eye corners exchanged, or eyes exchanged
-    "mouth crossed",  # lips inside out, or corners exchanged
-    "jaw collapsed",  # folded, or far shorter, longer or narrower than the rest of the face says
-    "outside",  # of the image, or of the given box
-    "jumped",  # away from where it is in the neighbouring frames
-    "unlikely",  # the experts see the landmarks elsewhere
-    "unsure",  # says the other method itself
+    # A landmark is no number, or absurdly far away
+    "not finite",
+    # No face has such a shape
+    "implausible",
+    # Lids inside out, eye corners exchanged, or eyes exchanged
+    "eyes crossed",
+    # Lips inside out, or corners exchanged
+    "mouth crossed",
+    # Folded, or far shorter, longer or narrower than the rest of the face says
+    "jaw collapsed",
+    # Of the image, or of the given box
+    "outside",
+    # Away from where it is in the neighbouring frames
+    "jumped",
+    # The experts see the landmarks elsewhere
+    "unlikely",
+    # Says the other method itself
+    "unsure",
 )
 
 

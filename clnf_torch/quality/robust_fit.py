@@ -10,10 +10,14 @@ from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.geometry.similarity import similarity_between
 from clnf_torch.models.pdm import PDM, PosedShape, ShapeParams
 
-NOISE = 2.0  # millimetres, each coordinate: how far careful people's landmarks lie from the shape model
-REACHES = (40.0, 25.0, 16.0, 10.0, 8.0)  # millimetres; see `robust_fit`. From half an eye distance to five NOISEs
-STEPS = 5  # at each reach
-SMALLEST = 1e-3  # pixels per millimetre
+# Millimetres, each coordinate: how far careful people's landmarks lie from the shape model
+NOISE = 2.0
+# Millimetres; see `robust_fit`. From half an eye distance to five NOISEs
+REACHES = (40.0, 25.0, 16.0, 10.0, 8.0)
+# At each reach
+STEPS = 5
+# Pixels per millimetre
+SMALLEST = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,16 @@ from torch.nn.functional import avg_pool2d
 from clnf_torch.geometry.sampling import cells_at, pad_with_black, read_bilinear
 from clnf_torch.geometry.similarity import similarity_between
 
-SIDE = 16  # pixels of an image
-SHARE = 0.84  # how much of the face's larger extent is shown: less background, more eyes, nose and mouth
-SURROUNDINGS = 9  # pixels over which light and contrast are evened out
-NOISE = 4.0  # gray levels; contrast below is not raised
-LEARNING = 0.05  # weight of the newest image in what is remembered
+# Pixels of an image
+SIDE = 16
+# How much of the face's larger extent is shown: less background, more eyes, nose and mouth
+SHARE = 0.84
+# Pixels over which light and contrast are evened out
+SURROUNDINGS = 9
+# Gray levels; contrast below is not raised
+NOISE = 4.0
+# Weight of the newest image in what is remembered
+LEARNING = 0.05
 
 PIXELS = SIDE * SIDE
 
@@ -60,7 +65,8 @@ def _evened(levels: Tensor) -> Tensor:
     even = apart / (_blurred(apart.square()).sqrt() + NOISE)
     looks = even.flatten(1) - even.mean((1, 2, 3))[:, None]
     length = looks.norm(dim=1, keepdim=True)
-    return torch.where(length > 1e-3, looks / length, 0)  # also where it is not a number
+    # Also where it is not a number
+    return torch.where(length > 1e-3, looks / length, 0)
 
 
 def _blurred(levels: Tensor) -> Tensor:

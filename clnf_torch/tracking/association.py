@@ -27,7 +27,8 @@ def associate(score: Tensor) -> Tensor:
         return partner
     score = score.masked_fill(score.isnan(), -torch.inf)
     columns = torch.arange(score.shape[1], device=score.device)
-    while (score > -torch.inf).any():  # each pass takes every pair that is the best of its row and of its column
+    # Each pass takes every pair that is the best of its row and of its column
+    while (score > -torch.inf).any():
         best = score.argmax(0)
         mutual = (score.argmax(1)[best] == columns) & (score[best, columns] > -torch.inf)
         partner = torch.where(mutual, best, partner)

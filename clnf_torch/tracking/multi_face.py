@@ -24,9 +24,11 @@ from clnf_torch.tracking.result import VideoResult
 from clnf_torch.tracking.state import NO_FAILURE, Tracks, TrackState
 from clnf_torch.tracking.template import Templates
 
-BEHIND = 1 << 60  # more than any identity: ranks of faces that come after all others
+# More than any identity: ranks of faces that come after all others
+BEHIND = 1 << 60
 
-DOUBTED = 2  # failing frames in a row until a face that was never confirmed rests
+# Failing frames in a row until a face that was never confirmed rests
+DOUBTED = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +95,8 @@ def _followed(follower: FrameFitter, state: TrackState, scene: FrameBatch) -> Fa
     alike = normalised_cross_correlation(before.looks, looks).diagonal() >= follower.config.alike_here
     ok = fits.success & (before.success | alike | ~known(before.looks))
     rank = before.identity + torch.where(before.success, 0, BEHIND)
-    alone = -1 - torch.arange(len(before), device=rank.device)  # failed fits see nobody
+    # Failed fits see nobody
+    alone = -1 - torch.arange(len(before), device=rank.device)
     leading = leaders(
         box_around_landmarks(fits.landmarks), rank, torch.where(ok, before.video, alone), follower.config.merge_above
     )
@@ -161,7 +164,8 @@ def _new_tracks(pdm: PDM, faces: Faces, found: Found, partner: Tensor, identitie
     """New faces: those (K,) without a partner; and the next identity of each video (V,)."""
     found = take_rows(found, partner < 0)
     fits, video = found.fits, found.video
-    order = (video[:, None] == video).tril(-1).sum(1)  # among the new faces of its video
+    # Among the new faces of its video
+    order = (video[:, None] == video).tril(-1).sum(1)
     tracks = _updated(Tracks.unseen(pdm, video, identities[video] + order), fits, fits.success)
     joined = Faces(
         tracks=join_rows(faces.tracks, tracks),

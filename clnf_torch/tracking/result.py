@@ -11,7 +11,8 @@ from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.pipeline.result import FitResult
 from clnf_torch.tracking.state import Tracks
 
-NEVER_FITTED = -10.0  # likelihood; OpenFace ``CLNF::Reset``
+# Likelihood; OpenFace ``CLNF::Reset``
+NEVER_FITTED = -10.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,10 @@ from clnf_torch.tracking.frame_fitter import FrameBatch, FrameFitter
 from clnf_torch.tracking.result import VideoResult
 from clnf_torch.tracking.state import NO_FAILURE, Tracks, TrackState
 
-GIVE_UP = 100  # failures in a row
-RESTORED = ("params", "landmarks", "likelihood", "landmark_likelihoods")  # after a rejected detection
+# Failures in a row
+GIVE_UP = 100
+# After a rejected detection
+RESTORED = ("params", "landmarks", "likelihood", "landmark_likelihoods")
 
 
 def step_single_face(follower: FrameFitter, state: TrackState, scene: FrameBatch) -> tuple[TrackState, VideoResult]:

@@ -13,7 +13,8 @@ from clnf_torch.tracking.appearance import PIXELS
 from clnf_torch.tracking.template import Templates
 
 FORMAT, VERSION = "clnf_torch track state", 2
-NO_FAILURE = -1  # OpenFace ``failures_in_a_row``: begins here, so that the first failure makes it 0
+# OpenFace ``failures_in_a_row``: begins here, so that the first failure makes it 0
+NO_FAILURE = -1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-SIZE = 0.3  # pixels per millimetre at which images are compared; OpenFace ``face_template_scale``
+# Pixels per millimetre at which images are compared; OpenFace ``face_template_scale``
+SIZE = 0.3
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,8 @@ def _best_place(searched: Tensor, searched_size: Tensor, template: Tensor, size:
     norm = centred.square().sum((1, 2), keepdim=True)
     largest = ((squares - total.square() / area).clamp_min(0) * norm).sqrt()
     score = torch.where(product.abs() < largest, product / largest, product.sign())
-    score = torch.where(product.abs() < 1.125 * largest, score, 0.0)  # cv::matchTemplate: beyond, it is rounding
+    # cv::matchTemplate: beyond, it is rounding
+    score = torch.where(product.abs() < 1.125 * largest, score, 0.0)
     score = torch.where(norm < torch.finfo(norm.dtype).eps, 1.0, score)
     free = (searched_size - size).clamp_min(0) + 1
     best = torch.where(_mask(free, height, width) > 0, score, -torch.inf).flatten(1).argmax(-1)

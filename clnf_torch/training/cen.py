@@ -13,8 +13,10 @@ from clnf_torch.training.augmentation.photometric import CLEAN, ImageAugmentatio
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.cen_samples import SUPPORT, UprightFaces, ViewRows, epoch_of_patches
 
-NAMED_WIDTHS = {"coarse": (300, 100, 50), "fine": (500, 200, 100)}  # of OpenFace's two coarse and two fine scales
-FIRST_ANSWER = -2.0  # what fresh networks answer, before the last sigmoid: most patches lie beside their landmark
+# Of OpenFace's two coarse and two fine scales
+NAMED_WIDTHS = {"coarse": (300, 100, 50), "fine": (500, 200, 100)}
+# What fresh networks answer, before the last sigmoid: most patches lie beside their landmark
+FIRST_ANSWER = -2.0
 
 
 def widths_named(text: str) -> tuple[int, ...]:
@@ -54,7 +56,8 @@ def fresh_stack(experts: int, inputs: int, widths: Sequence[int], generator: tor
         weights.append((torch.rand(experts, before, after, generator=generator) * 2 - 1) * reach)
         biases.append(torch.zeros(experts, after))
     weights[-1] = weights[-1].abs()
-    biases[-1] = FIRST_ANSWER - 0.5 * weights[-1].sum(1)  # the last hidden layer's sigmoids begin around 0.5
+    # The last hidden layer's sigmoids begin around 0.5
+    biases[-1] = FIRST_ANSWER - 0.5 * weights[-1].sum(1)
     return MLPStack(weights, biases, activations_of(widths)).requires_grad_()
 
 
@@ -154,8 +157,10 @@ class CenTraining:
         self.config, self.epoch = config, 0
         self._faces, self._rows, self._held_out, self._at, self._seed = faces, rows, held_out, at, seed
         self._device = faces.landmarks.device
-        self._generator = torch.Generator().manual_seed(seed)  # of what is drawn
-        self._silence = torch.Generator(self._device).manual_seed(seed)  # of dropout, on the device
+        # Of what is drawn
+        self._generator = torch.Generator().manual_seed(seed)
+        # Of dropout, on the device
+        self._silence = torch.Generator(self._device).manual_seed(seed)
         self.stack = fresh_stack(len(at), SUPPORT**2, widths, self._generator).to(self._device)
         self._optimiser = torch.optim.Adam(self.stack.parameters(), lr=config.rate)
         self._best = [parameter.detach().clone() for parameter in self.stack.parameters()]
@@ -210,7 +215,8 @@ class CenTraining:
             loss.backward()
             self._optimiser.step()
             with torch.no_grad():
-                self.stack.weights[-1].clamp_(min=0)  # each answer is a mixture of the last hidden neurons
+                # Each answer is a mixture of the last hidden neurons
+                self.stack.weights[-1].clamp_(min=0)
 
     @torch.no_grad()
     def _judge(self) -> Agreement:

@@ -67,7 +67,8 @@ def cen_record(
         at, twin = landmarks_to_train(views, view, left, mirror), views.mirror[view]
         numbers = torch.arange(start, start + len(at))
         start += len(at)
-        for row, landmarks, mirrored in ((twin, mirror[at], True), (view, at, False)):  # own experts take precedence
+        # Own experts take precedence
+        for row, landmarks, mirrored in ((twin, mirror[at], True), (view, at, False)):
             expert[row, landmarks], flipped[row, landmarks] = numbers, mirrored
             confidence[row, landmarks] = trained[view].confidence
     stacks = [trained[view].stack for view in views.trained]

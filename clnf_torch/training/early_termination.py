@@ -17,8 +17,10 @@ from clnf_torch.training.data.boxes import perturb_boxes
 from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.metrics import face_errors
 
-PULL = 10.0  # a view's own line counts as much as the common one where it has about so many fits
-RIDGE = 1e-2  # holds the common line back where likelihoods tell good from bad fits without a mistake
+# A view's own line counts as much as the common one where it has about so many fits
+PULL = 10.0
+# Holds the common line back where likelihoods tell good from bad fits without a mistake
+RIDGE = 1e-2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +121,8 @@ def _lines(inputs: Tensor, group: Tensor, good: Tensor, around: Tensor, pull: fl
         optimiser.zero_grad()
         slope, offset = lines[group].unbind(-1)
         wrong = binary_cross_entropy_with_logits(slope * inputs + offset, good.to(inputs.dtype), reduction="sum")
-        total = wrong + pull / 8 * (lines - around).square().sum()  # a fit of even odds has a curvature of 1 / 4
+        # A fit of even odds has a curvature of 1 / 4
+        total = wrong + pull / 8 * (lines - around).square().sum()
         total.backward()
         return total
 
@@ -134,8 +137,10 @@ def _exceeded_by(scores: Tensor, share: float, otherwise: Tensor) -> Tensor:
     return scores.sort().values[place] if place < len(scores) else otherwise
 
 
-GOOD = 0.06  # distances of the outer eye corners: the error below which a fit has found its face
-FACES = 96  # whose eleven rotations are fitted
+# Distances of the outer eye corners: the error below which a fit has found its face
+GOOD = 0.06
+# Whose eleven rotations are fitted
+FACES = 96
 
 
 def with_early_termination(model: LandmarkModel, unseen: FaceCrops, seed: int) -> LandmarkModel:

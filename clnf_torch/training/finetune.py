@@ -25,11 +25,10 @@ from clnf_torch.training.recipe import FINE
 from clnf_torch.training.trainer import learnable_experts, load_checkpoint, save_checkpoint
 from clnf_torch.training.tuning import Losses, Tuning, TuningConfig, cen_losses, heatmap_losses, nearest_config
 
+# As they were trained, to forget no marks
 SUITABLE = {
     "cen": TuningConfig(),
-    "joint": TuningConfig(
-        batch=8, spoiling=ImageAugmentation(marked=FINE.marked)
-    ),  # as they were trained, to forget no marks
+    "joint": TuningConfig(batch=8, spoiling=ImageAugmentation(marked=FINE.marked)),
 }
 """What suits the families that can be tuned."""
 

@@ -39,8 +39,10 @@ def map_loss(scores: Tensor, positions: Tensor, width: float, weight: Tensor | N
     return ((cross - entropy) * inside).sum() / inside.sum().clamp(min=1)
 
 
-REMEMBER = 0.999  # share of the averaged weights that stays in a step
-WARM_UP = 300  # steps until the full learning rate
+# Share of the averaged weights that stays in a step
+REMEMBER = 0.999
+# Steps until the full learning rate
+WARM_UP = 300
 LEAST_RATE = 1e-5
 
 

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-OUTER_EYES = (36, 45)  # the outer corners of the eyes, whose distance is 1
-ALL_POINTS, INNER_POINTS = slice(0, 68), slice(17, 68)  # with and without the jaw
-FAILED, FAR_OFF = 0.08, 0.10  # errors above which a face is usually said to have failed
+# The outer corners of the eyes, whose distance is 1
+OUTER_EYES = (36, 45)
+# With and without the jaw
+ALL_POINTS, INNER_POINTS = slice(0, 68), slice(17, 68)
+# Errors above which a face is usually said to have failed
+FAILED, FAR_OFF = 0.08, 0.10
 
 
 @dataclass(frozen=True, kw_only=True)

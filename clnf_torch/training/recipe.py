@@ -22,7 +22,9 @@ from clnf_torch.training.shape import ShapeConfig, train_shape
 from clnf_torch.training.shape_gaussian import ShapeGaussian
 from clnf_torch.training.trainer import learnable_experts, load_checkpoint, save_checkpoint
 
-SAVE_EVERY = 250  # steps
+# Steps
+SAVE_EVERY = 250
+# Knows the face from where a box puts it, upside up or not quite
 COARSE = HeatmapConfig(
     scale=0.15,
     width=64,
@@ -31,7 +33,8 @@ COARSE = HeatmapConfig(
     levels=3,
     steps=7000,
     batch=64,
-)  # knows the face from where a box puts it, upside up or not quite
+)
+# Sees it as the coarse experts have left it
 FINE = HeatmapConfig(
     scale=0.3,
     width=128,
@@ -40,7 +43,7 @@ FINE = HeatmapConfig(
     levels=2,
     steps=9000,
     batch=32,
-)  # sees it as the coarse experts have left it
+)
 
 Report = Callable[[str, int, int, float], None]
 """Called with what is trained, the steps done, the steps in all, and the loss (or an error in millimetres)."""

@@ -35,7 +35,8 @@ def read_prior(path: Path) -> ShapeGaussian:
     try:
         with np.load(path) as arrays:
             mean, identity, expression = (torch.from_numpy(arrays[k]) for k in ("mean", "identity", "expression"))
-    except Exception as error:  # numpy names several, depending on what the file turns out to be
+    except Exception as error:
+        # Numpy names several, depending on what the file turns out to be
         raise PriorError(f"{path}: expected arrays mean, identity and expression in a .npz, found {error}") from error
     points = tuple(mean.shape)
     if mean.shape[1:] != (3,) or identity.shape[1:] != points or expression.shape[1:] != points:
@@ -46,8 +47,10 @@ def read_prior(path: Path) -> ShapeGaussian:
     return ShapeGaussian.of_blendshapes(mean, identity, expression)
 
 
-FACES = 256  # whose posteriors are computed at once
-POSED = 0.98  # share of the variance of the modes that poses are estimated with
+# Whose posteriors are computed at once
+FACES = 256
+# Share of the variance of the modes that poses are estimated with
+POSED = 0.98
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +152,8 @@ def _posterior(
     rest = (seen - shapes.mean @ camera.mT).flatten(1)  # (F, 2N)
     blocks = shapes.covariance.view(num_landmarks, 3, num_landmarks, 3)
     across = torch.einsum("njmk,fik->fnjmi", blocks, camera).flatten(3).flatten(1, 2)  # (F, 3N, 2N): C A'
-    within = torch.einsum("fij,fnjq->fniq", camera, across.unflatten(1, (num_landmarks, 3))).flatten(1, 2)  # A C A'
+    # A C A'
+    within = torch.einsum("fij,fnjq->fniq", camera, across.unflatten(1, (num_landmarks, 3))).flatten(1, 2)
     within = within + noise**2 * torch.eye(2 * num_landmarks, dtype=within.dtype)
     gain = torch.linalg.solve(within, across.mT).mT  # (F, 3N, 2N)
     moved = (gain @ rest[..., None]).squeeze(-1)

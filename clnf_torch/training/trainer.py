@@ -41,7 +41,8 @@ def load_checkpoint(path: Path, task: str) -> dict[str, Any] | None:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         found, state = content["task"], content["state"]
-    except Exception as error:  # torch.load names a dozen exceptions, depending on what the file turns out to be
+    except Exception as error:
+        # torch.load names a dozen exceptions, depending on what the file turns out to be
         raise CheckpointError(f"{path}: expected a checkpoint, found a damaged or another file; remove it") from error
     if found != task:
         raise CheckpointError(
@@ -100,7 +101,8 @@ class BestState:
             parameter.requires_grad_(False)
 
 
-TRIM_THRESHOLD, MMAP_MAX = -1, -4  # parameters of glibc's mallopt
+# Parameters of glibc's mallopt
+TRIM_THRESHOLD, MMAP_MAX = -1, -4
 
 
 def keep_freed_memory() -> bool:
@@ -113,6 +115,7 @@ def keep_freed_memory() -> bool:
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):  # a C library without it, such as musl
+    except (OSError, AttributeError):
+        # A C library without it, such as musl
         return False
     return bool(mallopt(MMAP_MAX, 0)) and bool(mallopt(TRIM_THRESHOLD, 2**31 - 1))

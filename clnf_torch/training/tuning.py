@@ -21,7 +21,8 @@ from clnf_torch.training.heatmap import HeatmapConfig, map_loss
 from clnf_torch.training.recipe import COARSE, FINE
 from clnf_torch.training.trainer import BestState
 
-LOOKS = 4  # at every held-out face when experts are judged, the same ones each time
+# At every held-out face when experts are judged, the same ones each time
+LOOKS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,9 +125,12 @@ def _split(held: Tensor) -> tuple[Tensor, Tensor]:
     return (~held).nonzero().squeeze(-1), held.nonzero().squeeze(-1)
 
 
-WINDOW = 9  # side of the response maps that are compared with what they should be
-SIGMA = 1.0  # width of what the experts should answer, reference pixels
-NEAR_BY = 0.5  # share of the areas that lie near their landmark
+# Side of the response maps that are compared with what they should be
+WINDOW = 9
+# Width of what the experts should answer, reference pixels
+SIGMA = 1.0
+# Share of the areas that lie near their landmark
+NEAR_BY = 0.5
 
 
 def cen_losses(experts: CENExperts, faces: UprightFaces, rotation: Tensor, spoiling: ImageAugmentation) -> Losses:

@@ -33,8 +33,10 @@ from clnf_torch.training.validator_samples import (
 )
 from clnf_torch.training.warp_table import frame_landmarks, make_warp_table
 
-SAVE_EVERY = 250  # steps
-WARM_UP = 100  # steps until the full learning rate
+# Steps
+SAVE_EVERY = 250
+# Steps until the full learning rate
+WARM_UP = 100
 
 Report = Callable[[str, int, int, float], None]
 """Called with what is done, the steps done, the steps in all, and the loss (or the share of fits that failed)."""

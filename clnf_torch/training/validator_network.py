@@ -42,8 +42,10 @@ def targets(errors: Tensor, bins: int, passing: float, softness: float) -> Tenso
     return torch.softmax(-0.5 * (away / softness).square(), -1)
 
 
-KERNEL = 3  # side of the filters but the first
-FIRST = 5  # side of the first filters, which see the image itself
+# Side of the filters but the first
+KERNEL = 3
+# Side of the first filters, which see the image itself
+FIRST = 5
 
 
 def make_network(side: int, widths: Sequence[int], hidden: int, bins: int) -> nn.Sequential:

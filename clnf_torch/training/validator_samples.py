@@ -20,7 +20,8 @@ from clnf_torch.training.data.boxes import perturb_boxes
 from clnf_torch.training.data.crops import FaceCrops, halved
 from clnf_torch.training.metrics import FAILED, face_errors
 
-LEAST_DEVIATION = 1e-3  # of a pixel; one that is always the same says nothing
+# Of a pixel; one that is always the same says nothing
+LEAST_DEVIATION = 1e-3
 
 
 def make_view(table: dict[str, Tensor], side: int, network: nn.Module) -> ViewValidator:
@@ -60,7 +61,8 @@ def in_sharpnesses(gray: Tensor, levels: int) -> list[ImageBatch]:
     return [ImageBatch(size, face) for size in halved(gray, levels)]
 
 
-LOST = 0.2  # share of the faces that end anywhere, at any angle and of any size
+# Share of the faces that end anywhere, at any angle and of any size
+LOST = 0.2
 
 
 def disturb(pdm: PDM, params: ShapeParams, dice: Sampler) -> Tensor:
@@ -84,7 +86,8 @@ def disturb(pdm: PDM, params: ShapeParams, dice: Sampler) -> Tensor:
     turn = changed(0.4, 3)
     turn[:, 2] = torch.where(lost, dice.uniform(-pi, pi, count), turn[:, 2])
     size = torch.where(lost, dice.ratio(0.4, 2, count), changed(0.25).exp())
-    shift = torch.where(lost[:, None], dice.uniform(-120, 120, count, 2), changed(25, 2))  # millimetres
+    # Millimetres
+    shift = torch.where(lost[:, None], dice.uniform(-120, 120, count, 2), changed(25, 2))
     bent = pdm.clamp(params.local + changed(1.5, modes) * pdm.variances.sqrt())
     return pdm.landmarks(
         ShapeParams(
@@ -96,7 +99,8 @@ def disturb(pdm: PDM, params: ShapeParams, dice: Sampler) -> Tensor:
     )
 
 
-FITS = 64  # at a time
+# At a time
+FITS = 64
 
 
 @dataclass(frozen=True)

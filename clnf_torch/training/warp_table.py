@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-JITTER = 1e-6  # of the points' extent: points on one circle, as mirror-symmetric shapes have them, must not stay there
+# Of the points' extent: points on one circle, as mirror-symmetric shapes have them, must not stay there
+JITTER = 1e-6
 
 
 def delaunay(points: Tensor) -> Tensor:
@@ -19,16 +20,19 @@ def delaunay(points: Tensor) -> Tensor:
     points = (points - points.mean(0)) / (points.amax(0) - points.amin(0)).amax()
     points = points + JITTER * torch.randn(points.shape, generator=torch.Generator().manual_seed(0)).double()
     triangles = torch.combinations(torch.arange(len(points)), 3)
-    lifted = torch.cat((points, points.square().sum(-1, keepdim=True)), -1)  # a circle is a plane cut of the paraboloid
+    # A circle is a plane cut of the paraboloid
+    lifted = torch.cat((points, points.square().sum(-1, keepdim=True)), -1)
     first, second, third = lifted[triangles].unbind(1)
     normal = torch.linalg.cross(second - first, third - first)  # (K, 3)
-    normal = normal * normal[:, 2:].sign()  # upwards: points inside the circle lie below the plane
+    # Upwards: points inside the circle lie below the plane
+    normal = normal * normal[:, 2:].sign()
     height = normal @ lifted.T - (normal * first).sum(-1, keepdim=True)  # (K, N)
     own = torch.zeros_like(height, dtype=torch.bool).scatter_(1, triangles, True)
     return triangles[((height > 0) | own).all(-1)]
 
 
-EDGE = 1e-9  # rounding that keeps no pixel on an edge from belonging to a triangle
+# Rounding that keeps no pixel on an edge from belonging to a triangle
+EDGE = 1e-9
 
 
 def make_warp_table(shape: Tensor, side: int) -> dict[str, Tensor]:
@@ -70,5 +74,6 @@ def corner_weights(corners: Tensor, triangles: Tensor) -> tuple[Tensor, Tensor]:
     """How much a triangle's second and third corner weigh at (1, X, Y): factors alpha and beta, shape (T, 3) each."""
     three = corners[triangles]
     at_corners = torch.cat((torch.ones_like(three[..., :1]), three), -1)  # (T, 3, 3)
-    weights = torch.linalg.inv(at_corners)  # column c weighs 1 at corner c and nothing at the others
+    # Column c weighs 1 at corner c and nothing at the others
+    weights = torch.linalg.inv(at_corners)
     return weights[..., 1].contiguous(), weights[..., 2].contiguous()

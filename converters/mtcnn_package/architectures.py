@@ -88,7 +88,8 @@ def network_layers(network: Architecture, arrays: Sequence[FloatArray]) -> list[
     if network.hidden is None:
         return [*layers, _convolution(*_answers(network, waiting))]
     weight, bias = next(waiting), next(waiting)
-    by_place = weight.reshape(side, side, -1, weight.shape[1])  # column, row, channel
+    # Column, row, channel
+    by_place = weight.reshape(side, side, -1, weight.shape[1])
     channel_first = by_place.transpose(2, 1, 0, 3).reshape(weight.shape)
     return [*layers, _linear(channel_first, bias), _prelu(next(waiting)), _linear(*_answers(network, waiting))]
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-LARGEST = 1 << 24  # numbers of an array; those of the largest network are 300,000
+# Numbers of an array; those of the largest network are 300,000
+LARGEST = 1 << 24
 
 FloatArray = NDArray[np.float32]
 

@@ -1,10 +1,14 @@
 """Unpacks LZ4 frames: blocks of bytes that are given, and of bytes that repeat earlier ones."""
 
 MAGIC = b"\x04\x22\x4d\x18"
-VERSION, BLOCK_CHECKSUMS, CONTENT_SIZE, DICTIONARY = 0x40, 0x10, 0x08, 0x01  # bits of the header's first byte
-PLAIN = 1 << 31  # bit of a block's length: its bytes are not compressed
-LONG = 15  # a length that goes on in further bytes
-SHORTEST = 4  # bytes that are repeated at least
+# Bits of the header's first byte
+VERSION, BLOCK_CHECKSUMS, CONTENT_SIZE, DICTIONARY = 0x40, 0x10, 0x08, 0x01
+# Bit of a block's length: its bytes are not compressed
+PLAIN = 1 << 31
+# A length that goes on in further bytes
+LONG = 15
+# Bytes that are repeated at least
+SHORTEST = 4
 
 
 def unpack_frame(content: bytes) -> bytes:
@@ -45,7 +49,8 @@ def _unpack_block(block: bytes, out: bytearray) -> None:
         count, place = _length(block, place + 1, token >> 4)
         out += block[place : place + count]
         place += count
-        if place == len(block):  # the last of a block repeats nothing
+        # The last of a block repeats nothing
+        if place == len(block):
             return
         distance = _number(block, place, 2)
         count, place = _length(block, place + 2, token & LONG)

@@ -14,8 +14,10 @@ from clnf_torch.converters.openface.matrix import FLOAT32, FLOAT32_MAX, TYPE_NAM
 from clnf_torch.converters.openface.text import require_file
 from clnf_torch.converters.openface.views import Views, fit_into, read_views, require_little_padding
 
-MARKER, NEURON_MARKER = 5, 2  # begin every expert and every neuron
-RAW = 0  # the type of neurons that look at gray levels
+# Begin every expert and every neuron
+MARKER, NEURON_MARKER = 5, 2
+# The type of neurons that look at gray levels
+RAW = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -37,7 +39,8 @@ class CcnfExpert:
     def gained_weights(self) -> NDArray[np.float32]:
         """Templates times their gain, pixels row by row, (K, S * S). OpenFace multiplies in float32, too."""
         gains = self.numbers[:, 0, None].astype(np.float32)
-        with np.errstate(over="ignore"):  # whoever stores them looks at what came out
+        # Whoever stores them looks at what came out
+        with np.errstate(over="ignore"):
             return self.weights.reshape(len(self.weights), -1) * gains
 
 
@@ -109,7 +112,8 @@ def _read_finite(reader: BinaryReader, count: int, what: str) -> tuple[float, ..
     reader.require(8 * count, what)
     values: tuple[float, ...] = tuple(reader.take("d", what) for _ in range(count))
     for k, value in enumerate(values):
-        if not abs(value) <= FLOAT32_MAX:  # not a number is not, either
+        # Not a number is not, either
+        if not abs(value) <= FLOAT32_MAX:
             assert place.byte is not None
             raise ConversionError(replace(place, byte=place.byte + 8 * k), expected=f"{what}, finite", found=str(value))
     return values
@@ -183,7 +187,8 @@ def _read_components(reader: BinaryReader) -> tuple[Components, int]:
     """
     place = reader.place
     count = reader.take("i", "the number of window sizes (int32)")
-    if count < 0 or 8 * count > reader.remaining:  # a size and a number of components at least
+    # A size and a number of components at least
+    if count < 0 or 8 * count > reader.remaining:
         raise ConversionError(place, expected="a number of window sizes that the file can hold", found=str(count))
     components: Components = {}
     betas = 0
@@ -258,7 +263,8 @@ def _record(file: CcnfFile, components: dict[int, Tensor], half: bool) -> dict[s
     counts = [len(expert.numbers) for expert in experts]
     require_little_padding(counts, file.path, "neurons")
     confidence = np.zeros(views.visible.shape)
-    numbers = np.zeros((2, len(experts), max(counts, default=0)))  # biases, alphas
+    # Biases, alphas
+    numbers = np.zeros((2, len(experts), max(counts, default=0)))
     weights = torch.zeros(
         len(experts), file.support**2, numbers.shape[-1], dtype=torch.float16 if half else torch.float32
     )

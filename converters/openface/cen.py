@@ -26,8 +26,10 @@ from clnf_torch.converters.openface.matrix import (
 from clnf_torch.converters.openface.text import require_file
 from clnf_torch.converters.openface.views import read_views
 
-MARKER = 6  # begins every CEN expert
-ACTIVATIONS = ("sigmoid", "tanh", "relu", "linear")  # by the file's number
+# Begins every CEN expert
+MARKER = 6
+# By the file's number
+ACTIVATIONS = ("sigmoid", "tanh", "relu", "linear")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +84,8 @@ def _read_size(reader: BinaryReader, support: int) -> tuple[int, int, int]:
     width, height, count = reader.take("3i", "an expert's width, height and number of layers")
     if width < 0 or height < 0:
         raise ConversionError(place, expected="a width and height of at least 0", found=f"{width} x {height}")
-    if count < 0 or 28 * count > reader.remaining:  # a layer is at least an activation and two matrix headers
+    # A layer is at least an activation and two matrix headers
+    if count < 0 or 28 * count > reader.remaining:
         place = replace(place, byte=reader.offset - 4)
         raise ConversionError(place, expected="a number of layers that the file can hold", found=str(count))
     if count and (width < 1 or width != height or support not in (0, width)):
@@ -134,7 +137,8 @@ def _read_confidence(reader: BinaryReader) -> float:
     """The confidence that ends an expert."""
     place = reader.place
     confidence = reader.take("d", "an expert's confidence (float64)")
-    if not abs(confidence) <= FLOAT32_MAX:  # not a number is not, either
+    # Not a number is not, either
+    if not abs(confidence) <= FLOAT32_MAX:
         raise ConversionError(place, expected="a finite confidence", found=str(confidence))
     return float(confidence)
 

@@ -64,7 +64,8 @@ def _fill(stack: list[Expert], k: int, part: Part, shape: tuple[int, ...], dtype
         _require_range(values, dtype, layer.weight.place)
         inputs, outputs = layer.weight.cols - (k == 0), layer.weight.rows
         target = row[:inputs, :outputs] if row.ndim == 2 else row[:outputs]
-        target.reshape(values.shape)[...] = values  # splitting pixels into rows and columns makes a view, not a copy
+        # Splitting pixels into rows and columns makes a view, not a copy
+        target.reshape(values.shape)[...] = values
     return padded
 
 
@@ -124,7 +125,8 @@ def convert_cen(cen: CenFile, mirror: Mirror, half: bool) -> dict[str, Any]:
     served, flipped = _serve(cen, mirror)
     stacks = _stack(cen, served)
     number = {id(expert): k for k, expert in enumerate(expert for stack in stacks for expert in stack)}
-    renumber = np.array([number[id(expert)] for expert in cen.experts] + [-1])  # index -1 stays -1
+    # Index -1 stays -1
+    renumber = np.array([number[id(expert)] for expert in cen.experts] + [-1])
     return {
         "family": "cen",
         "scale": cen.scale,
@@ -138,7 +140,8 @@ def convert_cen(cen: CenFile, mirror: Mirror, half: bool) -> dict[str, Any]:
         "openface": {
             "file": cen.path.name,
             "shapes": cen.shapes,
-            "view_centers": torch.from_numpy(cen.view_centers),  # degrees, as in the file
+            # Degrees, as in the file
+            "view_centers": torch.from_numpy(cen.view_centers),
             "mirror_inds": torch.from_numpy(cen.mirror_inds),
             "mirror_views": torch.from_numpy(cen.mirror_views),
             "sizes": torch.from_numpy(cen.sizes),
@@ -151,7 +154,8 @@ def convert_cen(cen: CenFile, mirror: Mirror, half: bool) -> dict[str, Any]:
 def _serve(cen: CenFile, mirror: Mirror) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """The expert (index into ``cen.experts``) that serves each landmark in each view, and whether it is mirrored."""
     views = mirror.views.copy()
-    views[0] = 0  # OpenFace: the frontal view mirrors itself, whatever the table says
+    # OpenFace: the frontal view mirrors itself, whatever the table says
+    views[0] = 0
     twin = cen.own[views[:, None], mirror.landmarks[None, :]]
     flipped = cen.visible & (cen.own < 0)
     served = np.where(flipped, twin, cen.own)

@@ -20,11 +20,11 @@ DTYPES: dict[int, np.dtype[Any]] = {
 }
 """OpenCV's element codes that OpenFace ``ReadMatBin`` knows."""
 
-FLOAT32_MAX = float(
-    np.finfo(np.float32).max
-)  # OpenFace computes in float32, and so does the runtime unless told otherwise
+# OpenFace computes in float32, and so does the runtime unless told otherwise
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 FLOAT32_MIN = float(np.finfo(np.float32).tiny)
-HEADER = struct.Struct("<3i")  # rows, columns, element code
+# Rows, columns, element code
+HEADER = struct.Struct("<3i")
 TYPE_NAMES = {UINT8: "uint8", INT32: "int32", FLOAT32: "float32", FLOAT64: "float64"}
 
 

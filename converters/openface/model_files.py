@@ -14,9 +14,11 @@ from clnf_torch.converters.openface.parts import PartLine, read_part_line
 VALIDATOR = "DetectionValidator"
 OF_ONE_MODEL = ("PDM", "Triangulations", "EarlyTermination", *FAMILIES)
 CONVERTED = ("LandmarkDetector", PART, VALIDATOR, "PDM", "Triangulations", "EarlyTermination")
-OPTIONAL = (PART, VALIDATOR)  # a directory may hold the files of the whole face alone
+# A directory may hold the files of the whole face alone
+OPTIONAL = (PART, VALIDATOR)
 REASONS = {"FaceDetConversion": "OpenFace ignores it too"}
-MAX_PARTS, MAX_DEPTH = 16, 2  # of parts in a model, and of parts in parts; OpenFace's models have 3 at depth 1
+# Of parts in a model, and of parts in parts; OpenFace's models have 3 at depth 1
+MAX_PARTS, MAX_DEPTH = 16, 2
 ABSENT = "there is no such file; complete the model directory to have it"
 UNKNOWN = "unknown keyword"
 

@@ -13,7 +13,8 @@ PLACE = Path("mtcnn_detector", "MTCNN_detector.txt")
 """Where the detector lies beside a landmark model."""
 SIDES = {"PNet": 12, "RNet": 24, "ONet": 48}
 """The networks, and what they look at, pixels."""
-ANSWERS = 6  # two logits and four corrections, whatever comes after them
+# Two logits and four corrections, whatever comes after them
+ANSWERS = 6
 
 
 def find_mtcnn(folder: Path) -> Path | None:

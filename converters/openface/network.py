@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from clnf_torch.converters.openface.errors import ConversionError, Place
 from clnf_torch.converters.openface.matrix import FLOAT32, HEADER, TYPE_NAMES, BinaryReader
 
-MAX_LAYERS = 100  # OpenFace's have up to 14
+# OpenFace's have up to 14
+MAX_LAYERS = 100
 CONVOLUTION, POOLING, CONNECTED, RECTIFIER, SIGMOID = range(5)
 
 Layer = dict[str, Any]
@@ -103,7 +104,8 @@ def _read_convolution(reader: BinaryReader, name: str, shape: Shape) -> tuple[La
         raise ConversionError(place, expected=expected, found=f"{inputs} and {outputs}")
     bias = _read_floats(reader, outputs, f"the biases of {name}")
     kernels = _read_kernels(reader, (inputs, outputs), (height, width), name)
-    weight = np.ascontiguousarray(kernels.transpose(1, 0, 2, 3))  # the file has all outputs of an input together
+    # The file has all outputs of an input together
+    weight = np.ascontiguousarray(kernels.transpose(1, 0, 2, 3))
     rows, cols = weight.shape[2:]
     layer = {"kind": "conv", "weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)}
     return layer, (outputs, height - rows + 1, width - cols + 1)
@@ -167,7 +169,8 @@ def _read_connected(reader: BinaryReader, name: str, shape: Shape) -> tuple[Laye
     if len(shape) == 3 and matrix.rows == shape[0]:
         layer = {"kind": "conv", "weight": weight[:, :, None, None].contiguous(), "bias": bias_tensor}
         return layer, (outputs, *shape[1:])
-    if len(shape) == 3:  # OpenFace: maps are flattened column by column
+    # OpenFace: maps are flattened column by column
+    if len(shape) == 3:
         channels, height, width = shape
         weight = weight.reshape(outputs, channels, width, height).mT.reshape(outputs, inputs)
     return {"kind": "linear", "weight": weight.contiguous(), "bias": bias_tensor}, (outputs,)

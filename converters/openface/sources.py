@@ -6,10 +6,14 @@ from pathlib import Path
 
 PUBLISHED_CEN = frozenset(
     {
-        "99d3df9888115428075de7b8f1bc86176881de640c2fdf47e2ab0cee556661bf",  # cen_patches_0.25_of.dat
-        "1070bff51b077ee6a18ce8e1ebbc6f568e1a7a469f6911a8263413878b3df469",  # cen_patches_0.35_of.dat
-        "3f08124067e326e83e3261a55c79493e745b01138c9c1b59713dd9b17424168e",  # cen_patches_0.50_of.dat
-        "bed961bbfa2cc41a709d44c1d1d8a92b2537bc46f2fd6ab430c137fedd0e21b0",  # cen_patches_1.00_of.dat
+        # cen_patches_0.25_of.dat
+        "99d3df9888115428075de7b8f1bc86176881de640c2fdf47e2ab0cee556661bf",
+        # cen_patches_0.35_of.dat
+        "1070bff51b077ee6a18ce8e1ebbc6f568e1a7a469f6911a8263413878b3df469",
+        # cen_patches_0.50_of.dat
+        "3f08124067e326e83e3261a55c79493e745b01138c9c1b59713dd9b17424168e",
+        # cen_patches_1.00_of.dat
+        "bed961bbfa2cc41a709d44c1d1d8a92b2537bc46f2fd6ab430c137fedd0e21b0",
     }
 )
 """SHA-256 of the CEN files that OpenFace 2.2 downloads."""

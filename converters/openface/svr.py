@@ -13,8 +13,10 @@ from clnf_torch.converters.openface.matrix import FLOAT32, FLOAT64, INT32
 from clnf_torch.converters.openface.text import TextReader, shape_text
 from clnf_torch.converters.openface.views import Views, check_center, check_scale, check_visibility, fit_into
 
-MARKER, MATCH_MARKER = 3, 2  # begin every expert and every modality
-MODALITIES = ("raw", "gradient")  # by the file's number
+# Begin every expert and every modality
+MARKER, MATCH_MARKER = 3, 2
+# By the file's number
+MODALITIES = ("raw", "gradient")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -93,7 +95,8 @@ def _read_marker(reader: TextReader, marker: int, what: str) -> None:
         raise ConversionError(reader.place, expected=f"{what} ({marker})", found=str(found))
 
 
-FLAT = float(np.finfo(np.float64).eps)  # OpenFace: a template of less variance correlates perfectly with everything
+# OpenFace: a template of less variance correlates perfectly with everything
+FLAT = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -158,7 +161,8 @@ def _read_views(reader: TextReader, points: int) -> Views:
     reader.skip_comments()
     place = reader.place
     count = reader.integer("the number of views", 1)
-    if 16 * count > len(reader.content) - reader.at:  # a view has two matrices of at least four numbers
+    # A view has two matrices of at least four numbers
+    if 16 * count > len(reader.content) - reader.at:
         raise ConversionError(place, expected="a number of views that the file can hold", found=str(count))
     reader.end_line("the number of views")
     centers, visible = [], []

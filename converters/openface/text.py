@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from clnf_torch.converters.openface.errors import ConversionError, Place, quote
 from clnf_torch.converters.openface.matrix import FLOAT32, FLOAT32_MAX, FLOAT64, INT32, TYPE_NAMES, UINT8
 
-MAX_BYTES = 1 << 24  # a text file of a model is far smaller; anything larger is something else
+# A text file of a model is far smaller; anything larger is something else
+MAX_BYTES = 1 << 24
 _IGNORED = re.compile(rb"(?:\s+|#[^\n]*)*")
 _TOKEN = re.compile(rb"\s*([^\s]+)")
 _NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
-_MAX_TOKEN = 64  # no number is longer; Python refuses to read some that are
+# No number is longer; Python refuses to read some that are
+_MAX_TOKEN = 64
 _INT32_MAX = 2**31 - 1
 
 
@@ -134,7 +136,8 @@ class TextReader:
     def require_numbers(self, count: int, what: str) -> None:
         """Refuses more numbers than the rest of the file can hold, before memory is asked for."""
         remaining = len(self.content) - self.at
-        if 2 * count - 1 > remaining:  # a digit each, and something between them
+        # A digit each, and something between them
+        if 2 * count - 1 > remaining:
             found = f"{remaining} bytes before the end"
             raise ConversionError(self.place, expected=f"{what}, {count} numbers", found=found)
 

@@ -24,7 +24,8 @@ from clnf_torch.converters.openface.matrix import (
 from clnf_torch.converters.openface.network import VALIDATOR, read_network
 from clnf_torch.converters.openface.text import require_file
 
-CLOSE = 1e-3  # how far weights within a triangle may be from what they must be; OpenFace's are exact
+# How far weights within a triangle may be from what they must be; OpenFace's are exact
+CLOSE = 1e-3
 OTHER_WARP = "the tables of this warp do not belong together; download the file again"
 
 
@@ -78,7 +79,8 @@ def read_warp_table(
         "triangle": triangle,
     }
     in_file = np.zeros((size[1], size[0]), np.int64)
-    in_file[mask.T] = np.arange(count)  # column by column
+    # Column by column
+    in_file[mask.T] = np.arange(count)
     return {name: torch.from_numpy(values) for name, values in table.items()}, in_file.T[mask]
 
 
@@ -153,7 +155,8 @@ def _require_inside(
         raise ConversionError(place, expected=expected, found=found, remedy=OTHER_WARP)
 
 
-SIZE = (60, 60)  # height and width of the images that OpenFace's networks look at
+# Height and width of the images that OpenFace's networks look at
+SIZE = (60, 60)
 CNN = 3
 OLDER_TYPES = "OpenFace 2.2 refuses the older types too; use validator_cnn.txt or validator_cnn_68.txt"
 WHAT = "a landmark validator"
@@ -201,7 +204,8 @@ def _read_orientations(reader: BinaryReader) -> NDArray[np.float64]:
         raise ConversionError(place, expected=f"a validator of type {CNN} (CNN)", found=f"type {kind}", remedy=remedy)
     place = reader.place
     views = reader.take("i", "the number of orientations (int32)")
-    if views < 1 or 36 * views > reader.remaining:  # bytes of a matrix of three angles
+    # Bytes of a matrix of three angles
+    if views < 1 or 36 * views > reader.remaining:
         found = f"{views} with {reader.remaining} bytes left"
         raise ConversionError(place, expected="a number of orientations that the file can hold", found=found)
     orientations = []

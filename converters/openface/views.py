@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from clnf_torch.converters.openface.errors import DOWNLOAD_AGAIN, ConversionError, Place
 from clnf_torch.converters.openface.matrix import FLOAT64, INT32, BinaryReader
 
-MIN_SCALE, MAX_SCALE = 1e-3, 1e3  # pixels per model unit; OpenFace's are 0.25 to 1.5
+# Pixels per model unit; OpenFace's are 0.25 to 1.5
+MIN_SCALE, MAX_SCALE = 1e-3, 1e3
 MAX_DEGREES = 360.0
 
 Shape = tuple[int, int]
@@ -50,7 +51,8 @@ def read_views(reader: BinaryReader, points: int) -> Views:
     scale = check_scale(reader.take("d", "the patch scaling (float64)"), place)
     place = reader.place
     count = reader.take("i", "the number of views (int32)")
-    if count < 1 or 48 * count > reader.remaining:  # a view has a centre (36 bytes) and a matrix header (12) at least
+    # A view has a centre (36 bytes) and a matrix header (12) at least
+    if count < 1 or 48 * count > reader.remaining:
         found = f"{count} with {reader.remaining} bytes left"
         raise ConversionError(place, expected="a number of views that the file can hold", found=found)
     centers, visible = [], []

@@ -14,7 +14,7 @@ from torch import Tensor
 from clnf_torch.converters.openface.mtcnn import convert_mtcnn, find_mtcnn
 from clnf_torch.detection import MTCNN, nearest, widest
 from clnf_torch.detection.mtcnn import build_mtcnn
-from clnf_torch.detection.proposals import ImageBatch, propose, pyramid_scales
+from clnf_torch.detection.proposals import PaddedFrames, propose, pyramid_scales
 from tests.agreement.golden import Golden
 from tests.agreement.measure import Agreement
 
@@ -62,7 +62,7 @@ def test_every_stage(mtcnn, photograph, golden, agree: Agreement, name):
 
     Some scores are 3e-6 apart: processors that add up in another order may exchange such neighbours.
     """
-    expected, images = golden(f"mtcnn_{name}").below("mtcnn"), ImageBatch.of(photograph(name))
+    expected, images = golden(f"mtcnn_{name}").below("mtcnn"), PaddedFrames.of(photograph(name))
     scales = pyramid_scales(images.height, images.width, mtcnn.config.min_face, mtcnn.config.factor)
     with torch.inference_mode():
         proposed = propose(mtcnn.proposer, images, scales, mtcnn.config.thresholds[0], torch.float32)

@@ -28,7 +28,8 @@ def describe(bundle: Mapping[str, Any], path: Path) -> Iterator[str]:
     Raises:
         BundleError: Its fields do not make a model.
     """
-    build_model(bundle)  # what follows describes a model that works
+    # What follows describes a model that works
+    build_model(bundle)
     model = bundle["model"]
     yield f"{path}: {bundle['format']}, version {bundle['version']}, {path.stat().st_size / 1e6:,.1f} MB"
     yield f"  written by         {bundle.get('writer', 'an unknown program')}"
@@ -61,7 +62,8 @@ def describe_sources(bundle: Mapping[str, Any]) -> Iterator[str]:
     for skipped in bundle.get("skipped", ()):
         yield f"  skipped            {skipped['entry']}: {skipped['reason']}"
     for source in bundle.get("sources", ()):
-        if "sha256" not in source:  # a set of annotated faces, not a file
+        # A set of annotated faces, not a file
+        if "sha256" not in source:
             yield f"  trained on         {source['name']}"
             continue
         yield f"  source             {source['name']}, {source['bytes']:,} bytes, {PUBLISHED[source['published']]}"

@@ -33,7 +33,8 @@ from clnf_torch.training.shape_gaussian import MIRROR_68, ShapeGaussian
 from clnf_torch.training.trainer import keep_freed_memory, learnable_experts
 from clnf_torch.training.tuning import TuningConfig
 
-SLACK = 0.3  # millimetres: a few modes more, for what the old shapes cannot do; with none there could only be fewer
+# Millimetres: a few modes more, for what the old shapes cannot do; with none there could only be fewer
+SLACK = 0.3
 MARKED_HELP = "Share of the faces with pen markings; if left out 0.5 for heatmap experts, 0 for CEN."
 
 

@@ -27,7 +27,8 @@ from clnf_torch.training.shape_gaussian import MIRROR_68
 from clnf_torch.training.trainer import keep_freed_memory
 from clnf_torch.training.validator import ValidatorConfig, train_validator
 
-CROP = 336  # pixels: twice the extent of a face of 140 mm, at 1.2 pixels per millimetre
+# Pixels: twice the extent of a face of 140 mm, at 1.2 pixels per millimetre
+CROP = 336
 HOLD_OUT_HELP = "Keep every K-th face back: to tune by, and to tell how good the model is."
 
 

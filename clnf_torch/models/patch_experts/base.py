@@ -126,7 +126,8 @@ class PatchExperts(Experts):
         if self.num_views == 1:
             return self.respond(areas, 0, numerics)
         views = torch.arange(self.num_views, device=view.device)
-        counts = (view[:, None] == views).sum(0).tolist()  # the fit's one read to the host per scale
+        # The fit's one read to the host per scale
+        counts = (view[:, None] == views).sum(0).tolist()
         present = [(v, count) for v, count in enumerate(counts) if count]
         if len(present) == 1:
             return self.respond(areas, present[0][0], numerics)

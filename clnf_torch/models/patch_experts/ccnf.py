@@ -43,8 +43,10 @@ def lone_sigma(alphas: Tensor) -> Tensor:
     return (0.5 / own.masked_fill(~positive, 1)).masked_fill(~positive, 0)
 
 
-sigmoid = ACTIVATIONS["sigmoid"]  # the same to the last bit wherever in a batch a face stands
-LEAST_ALPHA = 1e-4  # OpenFace: neurons of no more weight do not respond, yet count in Sigma
+# The same to the last bit wherever in a batch a face stands
+sigmoid = ACTIVATIONS["sigmoid"]
+# OpenFace: neurons of no more weight do not respond, yet count in Sigma
+LEAST_ALPHA = 1e-4
 
 
 class CCNFExperts(TemplateExperts):
@@ -106,10 +108,12 @@ class CCNFExperts(TemplateExperts):
         answers = (alphas * neurons).sum(-1)
         if window in self._windows:
             rows = pad(answers, (0, 0, 0, -answers.shape[1] % FEW))
-            answers = torch.bmm(rows, self.sigma(view, window))[:, : answers.shape[1]]  # Sigma is symmetric
+            # Sigma is symmetric
+            answers = torch.bmm(rows, self.sigma(view, window))[:, : answers.shape[1]]
         else:
             answers = answers * lone_sigma(self.alphas[experts])[:, None, None]
-        return answers - answers.amin(-1, keepdim=True).clamp(max=0)  # OpenFace: only where a response fell below 0
+        # OpenFace: only where a response fell below 0
+        return answers - answers.amin(-1, keepdim=True).clamp(max=0)
 
     def sigma(self, view: int, window: int) -> Tensor:
         """Sigma of a view's experts for a window size with components, (E, R * R, R * R); kept once it is computed.
@@ -123,7 +127,8 @@ class CCNFExperts(TemplateExperts):
         stamp = tuple((id(source), 0 if source.is_inference() else source._version) for source in sources)
         kept = self._sigmas.get((view, window))
         if kept is None or kept.stamp != stamp:
-            with torch.inference_mode(False), torch.no_grad():  # of use in any later call, one with gradients too
+            # Of use in any later call, one with gradients too
+            with torch.inference_mode(False), torch.no_grad():
                 kept = _Sigma(sources, stamp, self._compute_sigma(view, window))
             self._sigmas[view, window] = kept
         return kept.values

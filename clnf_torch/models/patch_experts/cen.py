@@ -11,8 +11,10 @@ from clnf_torch.models.patch_experts.base import PatchExperts
 from clnf_torch.models.patch_experts.mlp_stack import MLPStack
 from clnf_torch.models.patch_experts.patches import cut_patches, lay_out
 
-CPU_EXPERTS, CPU_ROWS = 4, 480  # a block whose weights and activations stay in a core's cache; see benchmarks/README.md
-CUDA_NUMBERS = 1 << 28  # activations of one block on other devices: 1 GiB of float32
+# A block whose weights and activations stay in a core's cache; see benchmarks/README.md
+CPU_EXPERTS, CPU_ROWS = 4, 480
+# Activations of one block on other devices: 1 GiB of float32
+CUDA_NUMBERS = 1 << 28
 
 
 class Run(NamedTuple):
@@ -57,7 +59,8 @@ class CENExperts(PatchExperts):
         self.stacks = torch.nn.ModuleList(stacks)
         self.flipped: Tensor
         self.register_buffer("flipped", flipped)
-        self._mirrors = [_extent(flipped[view][visible[view]]) for view in range(len(flipped))]  # known to the host
+        # Known to the host
+        self._mirrors = [_extent(flipped[view][visible[view]]) for view in range(len(flipped))]
         sizes = [len(stack) for stack in stacks]
         self._runs = [list(_runs(view_experts, sizes)) for view_experts in expert.tolist()]
         for view, runs in enumerate(self._runs):
@@ -89,7 +92,8 @@ class CENExperts(PatchExperts):
         """Answers (experts, uses, B, cells) of a run of experts to areas (experts, uses, B, A, A), block by block."""
         stack = cast(MLPStack, self.stacks[run.stack])
         window = areas.shape[-1] - self.support + 1
-        rows = areas.shape[1] * (window * window // 2 if checkerboard else window * window)  # per expert and face
+        # Per expert and face
+        rows = areas.shape[1] * (window * window // 2 if checkerboard else window * window)
         some_experts, some_faces = _block(areas, rows, stack.widest)
         answers = []
         for first in range(0, areas.shape[0], some_experts):
@@ -104,7 +108,8 @@ class CENExperts(PatchExperts):
 
 def _block(areas: Tensor, rows: int, widest: int) -> tuple[int, int]:
     """How many experts, and how many faces of `rows` rows each, to evaluate at once."""
-    faces, rows = areas.shape[2], max(1, rows)  # a window of 1 has a checkerboard without cells
+    # A window of 1 has a checkerboard without cells
+    faces, rows = areas.shape[2], max(1, rows)
     if areas.device.type == "cpu":
         faces = max(1, min(faces, CPU_ROWS // rows))
         return max(CPU_EXPERTS, CPU_EXPERTS * CPU_ROWS // (rows * faces)), faces

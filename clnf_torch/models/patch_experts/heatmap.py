@@ -10,8 +10,10 @@ from torch.nn.functional import interpolate, pad
 from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.patch_experts.base import CutAreas, Experts
 
-STEM = 5  # side of the first filters
-LEAST_DEVIATION = 1.0  # gray levels; an image flatter than this is not made more contrasty
+# Side of the first filters
+STEM = 5
+# Gray levels; an image flatter than this is not made more contrasty
+LEAST_DEVIATION = 1.0
 
 
 class UNet(nn.Module):
@@ -111,8 +113,10 @@ def _fold(into: nn.Conv2d, convolution: nn.Module, norm: nn.BatchNorm2d | None) 
     into.bias.copy_(bias)
 
 
-ZOOM = 2  # the network looks at the face in this times the resolution of its maps
-CPU_FACES, CUDA_FACES = 16, 1024  # shown to the network at once
+# The network looks at the face in this times the resolution of its maps
+ZOOM = 2
+# Shown to the network at once
+CPU_FACES, CUDA_FACES = 16, 1024
 
 
 class HeatmapExperts(Experts):
@@ -144,7 +148,8 @@ class HeatmapExperts(Experts):
         """Parts of the face's maps whose middles are the cells nearest to the landmarks; see `Experts.around`."""
         middle = landmarks.mean(1, keepdim=True)
         maps = self.maps(cut(middle, to_image / ZOOM, self.width, smooth=True)[:, 0])
-        origin = (self.width - 1) / (2 * ZOOM)  # the cell, not a whole one, at the middle of the area
+        # The cell, not a whole one, at the middle of the area
+        origin = (self.width - 1) / (2 * ZOOM)
         from_middle = torch.linalg.solve_ex(to_image, (landmarks - middle).mT)[0].mT
         nearest = (from_middle.detach() + origin).round().nan_to_num(0.0).clamp(0, maps.shape[-1] - 1)
         responses = cut_windows(maps, nearest.long(), window) * self.visible[view, :, None, None]

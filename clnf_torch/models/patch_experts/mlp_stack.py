@@ -7,13 +7,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-FEW = 8  # columns
+# Columns
+FEW = 8
 
 
 def _sigmoid(x: Tensor) -> Tensor:
     """``torch.sigmoid``, but the same to the last bit wherever in its tensor a number stands, which torch's is not."""
     if x.requires_grad:
-        return (1 + x.neg().clamp_(max=80).exp_()).reciprocal_()  # the clamp keeps the gradient finite
+        # The clamp keeps the gradient finite
+        return (1 + x.neg().clamp_(max=80).exp_()).reciprocal_()
     return x.neg_().exp_().add_(1).reciprocal_()
 
 

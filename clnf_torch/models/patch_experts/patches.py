@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm
 
-TINY = 1e-20  # a variance of gray levels that no patch has, unless it is constant
+# A variance of gray levels that no patch has, unless it is constant
+TINY = 1e-20
 
 
 def cut_patches(areas: Tensor, support: int, checkerboard: bool) -> Tensor:
@@ -66,7 +67,8 @@ def lay_out(answers: Tensor, checkerboard: bool) -> Tensor:
         window = round(answers.shape[-1] ** 0.5)
         return answers.unflatten(-1, (window, window))
     window = round((2 * answers.shape[-1] + 1) ** 0.5)
-    few, many = window // 2, (window + 1) // 2  # odd and even rows (or columns) of the board
+    # Odd and even rows (or columns) of the board
+    few, many = window // 2, (window + 1) // 2
     padded = answers.new_zeros(*answers.shape[:-1], window + 2, window + 2)
     board = padded[..., 1:-1, 1:-1]
     board[..., 0::2, 1::2] = answers[..., : many * few].unflatten(-1, (many, few))

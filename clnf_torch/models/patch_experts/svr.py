@@ -10,7 +10,8 @@ from torch.nn.functional import pad
 from clnf_torch.models.patch_experts.mlp_stack import ACTIVATIONS
 from clnf_torch.models.patch_experts.template_experts import TemplateExperts
 
-sigmoid = ACTIVATIONS["sigmoid"]  # the same to the last bit wherever in a batch a face stands
+# The same to the last bit wherever in a batch a face stands
+sigmoid = ACTIVATIONS["sigmoid"]
 
 
 def squared_gradient(areas: Tensor) -> Tensor:
@@ -24,7 +25,8 @@ def squared_gradient(areas: Tensor) -> Tensor:
 
 
 MODALITIES: dict[str, Callable[[Tensor], Tensor]] = {
-    "raw": lambda areas: areas,  # OpenFace standardises areas first, which normalised patches do not notice
+    # OpenFace standardises areas first, which normalised patches do not notice
+    "raw": lambda areas: areas,
     "gradient": squared_gradient,
 }
 

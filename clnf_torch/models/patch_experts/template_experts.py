@@ -11,9 +11,12 @@ from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.patch_experts.base import PatchExperts
 from clnf_torch.models.patch_experts.patches import cut_patches
 
-CPU_EXPERTS, CPU_ROWS = 4, 2000  # a block whose patches stay in a core's cache
-FEW = 8  # matrix routines round a row or column differently by its place where there are not a multiple of these
-CUDA_NUMBERS = 1 << 26  # pixels of one block's patches on other devices: 256 MiB of float32
+# A block whose patches stay in a core's cache
+CPU_EXPERTS, CPU_ROWS = 4, 2000
+# Matrix routines round a row or column differently by its place where there are not a multiple of these
+FEW = 8
+# Pixels of one block's patches on other devices: 256 MiB of float32
+CUDA_NUMBERS = 1 << 26
 
 
 class TemplateExperts(PatchExperts):

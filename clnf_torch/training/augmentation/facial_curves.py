@@ -42,28 +42,48 @@ _OTHER_SIDE = (
 
 FACIAL_CURVES = (
     *_both(
-        FacialCurve((0, 1, 2, 3, 4, 5, 6, 7, 8), inward=(-0.05, 0.3)),  # jaw
+        # Jaw
+        FacialCurve((0, 1, 2, 3, 4, 5, 6, 7, 8), inward=(-0.05, 0.3)),
         FacialCurve((2, 4, 6), inward=(0.1, 0.5)),
-        FacialCurve((17, 18, 19, 20, 21), up=(-0.15, 0.3)),  # brow
-        FacialCurve((17, 19, 21), up=(0.3, 0.9)),  # forehead above it
-        FacialCurve((36, 37, 38, 39), up=(0.02, 0.25)),  # upper lid
-        FacialCurve((36, 41, 40, 39), up=(-0.35, -0.02)),  # lower lid
-        FacialCurve(((39, 27), (40, 31), (41, 2)), up=(-0.2, 0.1)),  # tear trough
-        FacialCurve((36, (0, 36), (17, 0)), up=(-0.1, 0.1)),  # crow's feet
-        FacialCurve((31, (31, 48), (48, 4), (48, 5)), inward=(-0.1, 0.2)),  # nasolabial fold
-        FacialCurve((48, (48, 6), (59, 7)), inward=(-0.1, 0.1)),  # below the corner of the mouth
-        FacialCurve((31, (31, 2), (36, 1), 0), up=(-0.2, 0.2)),  # cheekbone
-        FacialCurve((1, (2, 31), (3, 48), 4), inward=(0, 0.2)),  # hollow of the cheek
-        FacialCurve((27, (28, 39), (29, 31), 31), inward=(-0.1, 0.1)),  # side of the nose
+        # Brow
+        FacialCurve((17, 18, 19, 20, 21), up=(-0.15, 0.3)),
+        # Forehead above it
+        FacialCurve((17, 19, 21), up=(0.3, 0.9)),
+        # Upper lid
+        FacialCurve((36, 37, 38, 39), up=(0.02, 0.25)),
+        # Lower lid
+        FacialCurve((36, 41, 40, 39), up=(-0.35, -0.02)),
+        # Tear trough
+        FacialCurve(((39, 27), (40, 31), (41, 2)), up=(-0.2, 0.1)),
+        # crow's feet
+        FacialCurve((36, (0, 36), (17, 0)), up=(-0.1, 0.1)),
+        # Nasolabial fold
+        FacialCurve((31, (31, 48), (48, 4), (48, 5)), inward=(-0.1, 0.2)),
+        # Below the corner of the mouth
+        FacialCurve((48, (48, 6), (59, 7)), inward=(-0.1, 0.1)),
+        # Cheekbone
+        FacialCurve((31, (31, 2), (36, 1), 0), up=(-0.2, 0.2)),
+        # Hollow of the cheek
+        FacialCurve((1, (2, 31), (3, 48), 4), inward=(0, 0.2)),
+        # Side of the nose
+        FacialCurve((27, (28, 39), (29, 31), 31), inward=(-0.1, 0.1)),
     ),
-    FacialCurve((17, 19, (21, 22), 24, 26), up=(0.4, 1.1)),  # forehead
-    FacialCurve(((21, 22), 27, 28, 29, 30, 33, 51, 62, 57, 8), up=(-0.1, 0.3)),  # midline
-    FacialCurve((31, 32, 33, 34, 35), up=(-0.12, 0.1)),  # below the nose
-    FacialCurve((48, 50, 51, 52, 54), up=(0, 0.2)),  # above the mouth
-    FacialCurve((48, 58, 57, 56, 54), up=(-0.3, 0)),  # below the mouth
-    FacialCurve((6, (7, 58), (8, 57), (9, 56), 10), up=(-0.2, 0.1)),  # chin
-    FacialCurve((39, 27, 42), up=(-0.15, 0.2)),  # root of the nose
-    FacialCurve((4, 6, 8, 10, 12), up=(-0.35, -0.05)),  # below the chin
+    # Forehead
+    FacialCurve((17, 19, (21, 22), 24, 26), up=(0.4, 1.1)),
+    # Midline
+    FacialCurve(((21, 22), 27, 28, 29, 30, 33, 51, 62, 57, 8), up=(-0.1, 0.3)),
+    # Below the nose
+    FacialCurve((31, 32, 33, 34, 35), up=(-0.12, 0.1)),
+    # Above the mouth
+    FacialCurve((48, 50, 51, 52, 54), up=(0, 0.2)),
+    # Below the mouth
+    FacialCurve((48, 58, 57, 56, 54), up=(-0.3, 0)),
+    # Chin
+    FacialCurve((6, (7, 58), (8, 57), (9, 56), 10), up=(-0.2, 0.1)),
+    # Root of the nose
+    FacialCurve((39, 27, 42), up=(-0.15, 0.2)),
+    # Below the chin
+    FacialCurve((4, 6, 8, 10, 12), up=(-0.35, -0.05)),
 )
 
 
@@ -92,9 +112,8 @@ def _spline(anchors: int, points: int) -> Tensor:
     place = torch.linspace(0, anchors - 1, points)
     left = place.floor().clamp_max(anchors - 2)
     t = place - left
-    basis = 0.5 * torch.stack(
-        [-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2], 1
-    )  # of the anchors before, left, right and behind; those that are missing go on straight
+    # Of the anchors before, left, right and behind; those that are missing go on straight
+    basis = 0.5 * torch.stack([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2], 1)
     straight = torch.zeros(anchors + 2, anchors)
     straight[1:-1] = torch.eye(anchors)
     straight[0] = 2 * straight[1] - straight[2]

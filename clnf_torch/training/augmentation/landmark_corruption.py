@@ -10,7 +10,8 @@ from clnf_torch.training.augmentation.random import Sampler
 
 JAW, EYES, MOUTH = slice(0, 17), slice(36, 48), slice(48, 68)
 UPPER_TO_LOWER = (54, 59, 58, 57, 56, 55, 48, 53, 52, 51, 50, 49, 64, 67, 66, 65, 60, 63, 62, 61)
-MEAN_NOISE = 0.02  # of a face that drifted to the mean, in sizes of it
+# Of a face that drifted to the mean, in sizes of it
+MEAN_NOISE = 0.02
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from clnf_torch.training.augmentation.pen_strokes import Faces, Strokes, long_st
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.augmentation.rasterize import LineSegments, rasterize
 
-PENS = 2  # on each face; most strokes are drawn with the first
+# On each face; most strokes are drawn with the first
+PENS = 2
 INKS = (
     (70, 40, 130), (95, 30, 120), (30, 40, 120), (20, 60, 160), (25, 25, 30), (45, 50, 70),
     (20, 90, 60), (10, 110, 110), (150, 30, 40), (110, 60, 30), (225, 225, 215),
@@ -39,7 +40,8 @@ def draw_pen_marks(images: Tensor, landmarks: Tensor, generator: torch.Generator
     faces = Faces.of(landmarks.to(images.device, torch.float32), busy)
     ink = rasterize(_segments(faces, dice), rows * PENS, height, width).view(rows, PENS, height, width)
     colour = _colours(dice, rows)
-    glaze = dice.uniform(0, 0.5, rows, PENS)  # how much the skin shows through even where all is covered
+    # How much the skin shows through even where all is covered
+    glaze = dice.uniform(0, 0.5, rows, PENS)
     painted = images.to(torch.float32)
     painted = painted if images.ndim == 4 else painted[:, None]
     if images.ndim == 3:
@@ -103,7 +105,8 @@ def _broken(rows: int, count: int, parts: int, dice: Sampler, share: float) -> t
     """Which parts (B, S, P - 1) of strokes get ink, and which strokes (B, S) are made of dots."""
     period = 2 + dice.choice(5, rows, count, 1)
     place = torch.arange(parts, device=dice.device) % period
-    kind = dice.uniform(0, 1, rows, count, 1) / max(share, 1e-9)  # below a half dashes, below 1 dots, else full lines
+    # Below a half dashes, below 1 dots, else full lines
+    kind = dice.uniform(0, 1, rows, count, 1) / max(share, 1e-9)
     dashed = place < (period * dice.uniform(0.35, 0.8, rows, count, 1)).clamp_min(1)
     return torch.where(kind < 0.5, dashed, (kind > 1) | (place == 0)), ((kind >= 0.5) & (kind <= 1)).squeeze(-1)
 

@@ -9,8 +9,10 @@ from torch import Tensor
 from clnf_torch.training.augmentation.facial_curves import FACIAL_CURVES, curve_ranges, curve_weights
 from clnf_torch.training.augmentation.random import Sampler
 
-LONG, SHORT = 33, 5  # points of a stroke: curves, and small marks made of straight lines
-NOSE_TIP, UP = 30, ((27, 28), (33, 51))  # the face's upward direction is from the second pair to the first
+# Points of a stroke: curves, and small marks made of straight lines
+LONG, SHORT = 33, 5
+# The face's upward direction is from the second pair to the first
+NOSE_TIP, UP = 30, ((27, 28), (33, 51))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +138,8 @@ def rings(faces: Faces, dice: Sampler, count: int, most: int) -> Strokes:
     grown = 1 + dice.uniform(0.3, 0.8, rows, count, 1) * ring
     around = (longer * around)[:, :, None] * grown[..., None, None] * faces.size[..., None]
     points = places(faces, dice, count)[:, :, None] + around
-    last = (dice.choice(2 * most, rows, count, 1) - most).clamp_min(0)  # mostly a single one
+    # Mostly a single one
+    last = (dice.choice(2 * most, rows, count, 1) - most).clamp_min(0)
     drawn = dice.chance(0.3 * faces.busy, rows, count)[..., None] & (ring <= last)
     return Strokes(points=tremble(points.flatten(1, 2), faces, dice), drawn=drawn.flatten(1, 2))
 

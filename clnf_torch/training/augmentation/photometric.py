@@ -10,7 +10,8 @@ from torch.nn.functional import conv2d, interpolate, pad
 from clnf_torch.training.augmentation.pen_marks import draw_pen_marks
 from clnf_torch.training.augmentation.random import Sampler
 
-BLOCK = 8  # side of JPEG's blocks, pixels
+# Side of JPEG's blocks, pixels
+BLOCK = 8
 
 
 def spoil(gray: Tensor, dice: Sampler) -> Tensor:

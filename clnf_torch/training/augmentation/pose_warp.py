@@ -13,9 +13,12 @@ from clnf_torch.geometry.thin_plate import ThinPlate
 from clnf_torch.models.pdm import PDM, ShapeParams
 from clnf_torch.training.augmentation.random import Sampler
 
-FARTHEST = (0.5, 0.7, torch.pi)  # radians; heads are not nodded, turned and tilted beyond, where images would fold
-KNOT = 6  # pixels between the places at which a spline is evaluated; in between it is interpolated
-SETTLING = 6  # steps until landmarks are where the interpolated spline takes them; few are not, where images fold
+# Radians; heads are not nodded, turned and tilted beyond, where images would fold
+FARTHEST = (0.5, 0.7, torch.pi)
+# Pixels between the places at which a spline is evaluated; in between it is interpolated
+KNOT = 6
+# Steps until landmarks are where the interpolated spline takes them; few are not, where images fold
+SETTLING = 6
 
 
 @dataclass(frozen=True, kw_only=True)

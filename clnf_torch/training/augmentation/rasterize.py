@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-PIXELS = 1 << 22  # worked on at once: some 100 MiB of numbers
+# Worked on at once: some 100 MiB of numbers
+PIXELS = 1 << 22
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,8 @@ def rasterize(segments: LineSegments, sheets: int, height: int, width: int) -> T
     segments = segments[_reaches(segments, height, width)]
     if not len(segments.start):
         return ink.view(sheets, height, width)
-    reach = int((_reach(segments).amax() + 0.5).ceil())  # patches lie around the pixel nearest to the middle
+    # Patches lie around the pixel nearest to the middle
+    reach = int((_reach(segments).amax() + 0.5).ceil())
     step = torch.arange(-reach, reach + 1, device=ink.device)
     block = max(1, PIXELS // len(step) ** 2)
     for first in range(0, len(segments.start), block):
@@ -60,14 +62,16 @@ def _cover(segments: LineSegments, middle: Tensor, step: Tensor) -> Tensor:
     """How much each line covers of the pixels (R, R) around its middle, shape (K, R, R), rows along y."""
     axis = segments.end - segments.start
     half = torch.linalg.vector_norm(axis, dim=1) / 2
-    x, y = torch.where(half > 1e-6, axis.T / (2 * half), axis.new_tensor([[1.0], [0.0]]))  # dots look anywhere
+    # Dots look anywhere
+    x, y = torch.where(half > 1e-6, axis.T / (2 * half), axis.new_tensor([[1.0], [0.0]]))
     center = (segments.start + segments.end) / 2 - middle
     right, down = step - center[:, :1], step - center[:, 1:]  # (K, R) from the true middle to the pixels
     along = (x[:, None] * right)[:, None, :] + (y[:, None] * down)[:, :, None]
     across = (y[:, None] * right)[:, None, :] - (x[:, None] * down)[:, :, None]
     beyond = along.abs_().sub_(half[:, None, None]).clamp_min_(0)
     distance = beyond.square_().add_(across.square_()).sqrt_()
-    opacity = segments.opacity * (2 * segments.radius).clamp_max(1)  # lines thinner than a pixel never fill one
+    # Lines thinner than a pixel never fill one
+    opacity = segments.opacity * (2 * segments.radius).clamp_max(1)
     edge = distance.sub_(segments.radius[:, None, None]).div_(-segments.softness[:, None, None]).add_(0.5)
     return edge.clamp_(0, 1).mul_(opacity[:, None, None])
 

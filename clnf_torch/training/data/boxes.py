@@ -14,7 +14,8 @@ from clnf_torch.detection import FaceDetector
 from clnf_torch.detection.mtcnn import Factors
 from clnf_torch.geometry.boxes import box_around, overlap
 
-SAME_FACE = 0.3  # the least overlap of a found box with the extent of the face that it belongs to
+# The least overlap of a found box with the extent of the face that it belongs to
+SAME_FACE = 0.3
 
 
 def perturb_boxes(landmarks: Tensor, generator: torch.Generator, size: float = 0.05, center: float = 0.03) -> Tensor:
@@ -56,9 +57,12 @@ def box_of_face(found: Tensor, extent: Tensor) -> Tensor:
     return torch.cat([nowhere, found])[common.argmax()]
 
 
-BEND, GAUSSIAN = 1.5, 1.4826  # deviations from which on a face counts less; from a median distance to a deviation
-LEAST = 1e-9  # deviation of faces that agree to the last bit
-STEPS = 30  # re-weightings; a few are enough
+# Deviations from which on a face counts less; from a median distance to a deviation
+BEND, GAUSSIAN = 1.5, 1.4826
+# Deviation of faces that agree to the last bit
+LEAST = 1e-9
+# re-weightings; a few are enough
+STEPS = 30
 
 
 def find_annotated(detector: FaceDetector, faces: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:

@@ -14,8 +14,10 @@ from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.crops import FaceCrops, halved, in_halved
 
-YAWS = (0.0, -20.0, -45.0, -70.0, 70.0, 45.0, 20.0)  # degrees: OpenFace's views, in its order
-PROFILE = 60.0  # degrees; from here on the far half of a face is hidden
+# Degrees: OpenFace's views, in its order
+YAWS = (0.0, -20.0, -45.0, -70.0, 70.0, 45.0, 20.0)
+# Degrees; from here on the far half of a face is hidden
+PROFILE = 60.0
 
 
 @dataclass(frozen=True)
@@ -91,10 +93,14 @@ def views_with_faces(rotation: Tensor, least: int, yaws: tuple[float, ...] = YAW
         views = CenViews(tuple(yaw for yaw in views.yaws if abs(yaw) != max(poor)))
 
 
-SUPPORT = 11  # side of a patch, reference pixels
-AREA = 19  # side of an area, from which all patches are cut
-AREAS = 11  # of a face in an epoch: one near its landmark, the others farther away
-NEAR, FAR = 1.0, 10.0  # how far: standard deviations, reference pixels
+# Side of a patch, reference pixels
+SUPPORT = 11
+# Side of an area, from which all patches are cut
+AREA = 19
+# Of a face in an epoch: one near its landmark, the others farther away
+AREAS = 11
+# How far: standard deviations, reference pixels
+NEAR, FAR = 1.0, 10.0
 
 
 @dataclass(frozen=True)

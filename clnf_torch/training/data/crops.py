@@ -12,7 +12,8 @@ from torch.nn.functional import avg_pool2d
 from clnf_torch.geometry.gray import to_gray
 from clnf_torch.training.data.annotations import AnnotationError, Annotations
 
-LARGEST = 2.0  # faces may be cut off by their image, up to so many times its longer side
+# Faces may be cut off by their image, up to so many times its longer side
+LARGEST = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,9 +87,11 @@ def draw_samples(
     believed = _from_boxes(stage.pdm, faces.landmarks, dice).where(dice.chance(aim.boxed, count), faces.params)
     shapes = stage.pdm.landmarks(believed)
     upright = similarity_between(shapes, stage.pdm.reference_landmarks(believed.local, 1.0))
-    to_crop = invert_similarity(upright)  # (B, 2, 2) from millimetres of the upright face to pixels of the crop
+    # (B, 2, 2) from millimetres of the upright face to pixels of the crop
+    to_crop = invert_similarity(upright)
     flip = dice.chance(0.5, count)
-    linear = to_crop @ _misplaced(aim, flip, dice) / zoom  # (B, 2, 2) from pixels of the image to the crop
+    # (B, 2, 2) from pixels of the image to the crop
+    linear = to_crop @ _misplaced(aim, flip, dice) / zoom
     shift = torch.einsum("bij,bj->bi", to_crop, dice.normal(aim.shift, count, 2))
     corner = shapes.mean(1) + shift - (width - 1) / 2 * linear.sum(-1)
     positions, landmarks = faces.windows(linear, corner, width)
