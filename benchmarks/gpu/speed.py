@@ -1,0 +1,121 @@
+"""Part 2, how fast: fits, face detection, tracking and training, the most important rows first."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from benchmarks.gpu.calls import Call, Calls
+from benchmarks.gpu.machine import tf32
+from benchmarks.gpu.recorder import Recorder
+from benchmarks.gpu.records import NO_MEMORY
+from benchmarks.gpu.timing import time_call
+from benchmarks.gpu.training import training_steps
+
+PART = "fast"
+FACES = ((64, 1, 1024), (256, 16, 4096))  # the more important counts, and the others
+IMAGES = ((16, 1), (64, 256))
+QUICK_COUNTS = ((2, 1), ())
+REPEATS, QUICK_REPEATS, STEPS = 5, 2, 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ladder:
+    """One kind of call, with ever other counts."""
+
+    table: str
+    unit: str  # what is counted
+    counts: tuple[tuple[int, ...], tuple[int, ...]]  # first and second pass
+    prepare: Callable[[int], Call]
+    reduced: bool | None = False  # TF32; None: as torch has it, in convolutions alone
+    repeats: int = REPEATS
+
+
+def measure_speed(recorder: Recorder, calls: Calls) -> None:
+    """Records all ladders, the more important counts of all of them before the others."""
+    rungs = ladders(calls)
+    seen: dict[str, tuple[int, float]] = {}  # of each table the last count, and its seconds
+    too_many: dict[str, int] = {}
+    for turn in range(2):
+        for ladder in rungs:
+            for count in ladder.counts[turn]:
+                _measure_one(recorder, calls.device, ladder, count, seen, too_many)
+        if turn == 0:
+            measure_training(recorder, calls)
+
+
+def measure_training(recorder: Recorder, calls: Calls) -> None:
+    """Records a step of each training."""
+    repeats = QUICK_REPEATS if calls.material.quick else REPEATS
+    for name, prepare in training_steps(calls).items():
+        recorder.measure(PART, "training", name, partial(_timed, prepare, calls.device, repeats, None))
+
+
+def ladders(calls: Calls) -> tuple[Ladder, ...]:
+    """All of them, in the order of their importance. Faces are fitted, tracked frames without a tracker around them."""
+    quick, published = calls.material.quick, calls.material.published_name
+    faces, images = (QUICK_COUNTS, QUICK_COUNTS) if quick else (FACES, IMAGES)
+    repeats, steps = (QUICK_REPEATS, QUICK_REPEATS) if quick else (REPEATS, STEPS)
+
+    def of_faces(name: str, prepare: Callable[[int], Call], reduced: bool | None = False) -> Ladder:
+        return Ladder(table=name, unit="faces", counts=faces, prepare=prepare, reduced=reduced, repeats=repeats)
+
+    def of_images(name: str, prepare: Callable[[int], Call], unit: str = "images", repeats: int = repeats) -> Ladder:
+        return Ladder(table=name, unit=unit, counts=images, prepare=prepare, reduced=None, repeats=repeats)
+
+    return (
+        of_faces("default model, main fit", lambda n: calls.main_fit(calls.default, n), None),
+        of_faces(f"{published}, main fit, float32", lambda n: calls.main_fit(calls.published, n)),
+        of_images("images to landmarks, 720p", lambda n: calls.images_to_landmarks("720p", n)),
+        of_images("tracker step, 720p", lambda n: calls.tracker_step("720p", n), "videos", steps),
+        of_faces(f"{published}, main fit, TF32", lambda n: calls.main_fit(calls.published, n), True),
+        of_faces("default model, tracked frame", lambda n: calls.tracked_frame(calls.default, n), None),
+        of_faces("default model, whole detection", lambda n: calls.detection(calls.default, n), None),
+        of_images("images to landmarks, 1080p", lambda n: calls.images_to_landmarks("1080p", n)),
+        of_images("MTCNN, 720p", lambda n: calls.find_faces("720p", n)),
+        of_images("MTCNN, 1080p", lambda n: calls.find_faces("1080p", n)),
+        of_faces(f"{published}, tracked frame, float32", lambda n: calls.tracked_frame(calls.published, n)),
+        of_faces(f"{published}, whole detection, float32", lambda n: calls.detection(calls.published, n)),
+        of_faces(f"{published}, tracked frame, TF32", lambda n: calls.tracked_frame(calls.published, n), True),
+        of_faces(f"{published}, whole detection, TF32", lambda n: calls.detection(calls.published, n), True),
+        of_faces("default model, main fit, no TF32", lambda n: calls.main_fit(calls.default, n)),
+    )
+
+
+def _measure_one(
+    recorder: Recorder,
+    device: torch.device,
+    ladder: Ladder,
+    count: int,
+    seen: dict[str, tuple[int, float]],
+    too_many: dict[str, int],
+) -> None:
+    """A row of a ladder, unless fewer were too many for the memory already."""
+    name = f"{count:,} {ladder.unit if count > 1 else ladder.unit[:-1]}"
+    if count >= too_many.get(ladder.table, count + 1):
+        recorder.skip(PART, ladder.table, name, f"{too_many[ladder.table]:,} were too many for the memory")
+        return
+    last, took = seen.get(ladder.table, (count, 0.0))
+    prepare = partial(ladder.prepare, count)
+    run = partial(_timed, prepare, device, ladder.repeats, ladder.reduced, count)
+    row = recorder.measure(PART, ladder.table, name, run, needs=took * max(1.0, count / last))
+    if row is not None and row.outcome == NO_MEMORY:
+        too_many[ladder.table] = count
+    elif row is not None:
+        seen[ladder.table] = count, row.seconds
+
+
+def _timed(
+    prepare: Callable[[], Call], device: torch.device, repeats: int, reduced: bool | None, count: int | None = None
+) -> dict[str, Any]:
+    """The values of a row; where things are counted, their rate too."""
+    if reduced is not None:
+        with tf32(reduced):
+            return _timed(prepare, device, repeats, None, count)
+    timing = time_call(prepare(), device, repeats)
+    rates = {} if count is None else {"per_second": 1e3 * count / timing.ms, "ms_each": timing.ms / count}
+    return {"count": count, "ms": timing.ms, **rates} | {
+        name: value for name, value in vars(timing).items() if name != "ms" and value is not None
+    }
