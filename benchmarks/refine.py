@@ -90,10 +90,10 @@ def _untouched(detector: clnf_torch.LandmarkDetector, split: str, every: int) ->
     """Shares of the annotated faces of a split that are called poor, altogether and by reason."""
     faces = read_annotations(SHARED / "faces").of_split(split)[::every]
     qualities: list[LandmarkQuality] = [
-        check_landmark_quality(faces.landmarks[rows], detector, frames=frames, frame=torch.arange(len(rows)))
+        check_landmark_quality(faces.landmarks[rows], detector, frames=frames, image_index=torch.arange(len(rows)))
         for rows, frames in _batches(_reader(faces), len(faces))
     ]
-    poor = torch.cat([one.strain > 1 for one in qualities])
+    poor = torch.cat([one.violation > 1 for one in qualities])
     return [str(len(poor)), _share(poor.any(1)), *(_share(poor[:, number]) for number in (*range(6), 7))]
 
 

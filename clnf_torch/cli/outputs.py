@@ -68,7 +68,7 @@ def face_table(rows: FaceRows, detector: LandmarkDetector, camera: Intrinsics, l
     )
     # Also where they are not numbers
     seen = (faces.landmarks != 0).flatten(1).any(1)
-    return _at_rest(table, seen)
+    return _blank_unseen(table, seen)
 
 
 def _measured(faces: FitResult, detector: LandmarkDetector, camera: Intrinsics) -> Measures:
@@ -83,7 +83,7 @@ def _measured(faces: FitResult, detector: LandmarkDetector, camera: Intrinsics) 
     )
 
 
-def _at_rest(table: FaceTable, seen: Tensor) -> FaceTable:
+def _blank_unseen(table: FaceTable, seen: Tensor) -> FaceTable:
     """The table on the CPU, with 0 for everything in rows (R,) where no face was seen."""
     changed: dict[str, Any] = {}
     for field in fields(table):

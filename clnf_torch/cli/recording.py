@@ -16,7 +16,7 @@ from clnf_torch.cli.video_frames import FrameSource
 from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.geometry.records import join_rows
 from clnf_torch.pipeline import LandmarkDetector
-from clnf_torch.tracking.result import at_rest
+from clnf_torch.tracking.result import empty_result
 from clnf_torch.tracking.state import Tracks
 
 # Rows that are measured together
@@ -92,8 +92,8 @@ class Recording:
         faces, face_id, success = seen.result.faces, seen.result.identity, seen.result.success
         if not len(face_id):
             model, video = self.detector.model, seen.result.video.new_zeros(1)
-            tracks = Tracks.unseen(model.pdm, video, video + NOBODY)
-            faces, face_id, success = at_rest(model, tracks), tracks.identity, tracks.success
+            tracks = Tracks.uninitialised(model.pdm, video, video + NOBODY)
+            faces, face_id, success = empty_result(model, tracks), tracks.identity, tracks.success
         return FaceRows(
             faces=faces,
             success=success,

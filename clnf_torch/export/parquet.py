@@ -44,7 +44,7 @@ class ParquetRows:
         Raises:
             ValueError: It has other columns than the first one.
         """
-        blocks = [_at_rest(block) for block in columns(table, image_mode=self._image_mode)]
+        blocks = [_without_gradient(block) for block in columns(table, image_mode=self._image_mode)]
         kinds = [_kind(block) for block in blocks]
         if self._kinds and kinds != self._kinds:
             raise ValueError("these rows have other columns, or of other types, than the first ones")
@@ -91,7 +91,7 @@ def parquet_file(path: str | os.PathLike[str], *, image_mode: bool = False) -> I
             rows.close()
 
 
-def _at_rest(block: Block) -> Block:
+def _without_gradient(block: Block) -> Block:
     """The block on the CPU, without its gradient."""
     return block if isinstance(block.values, tuple) else replace(block, values=block.values.detach().cpu())
 

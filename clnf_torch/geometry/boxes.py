@@ -15,7 +15,7 @@ def whole_boxes(boxes: Tensor) -> Tensor:
 
 
 def box_around(points: Tensor) -> Tensor:
-    """The boxes (B, 4) that points (B, N, 2) just fill."""
+    """The boxes (B, 4) that points (B, N, 2) just fill. OpenFace ``CLNF::GetBoundingBox``."""
     low = points.amin(1)
     return torch.cat((low, points.amax(1) - low), 1)
 

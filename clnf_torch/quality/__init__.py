@@ -1,9 +1,10 @@
 """Floor 5: whether landmarks, whoever found them, can be right; and the fit of those that cannot."""
 
 from clnf_torch.quality.check import check_landmark_quality
+from clnf_torch.quality.checks import REASONS
 from clnf_torch.quality.config import QualityConfig
-from clnf_torch.quality.repair import neighbours, repair_landmarks
-from clnf_torch.quality.result import REASONS, LandmarkQuality, RepairedLandmarks, RepairStatistics
+from clnf_torch.quality.repair import adjacent_frames, repair_landmarks
+from clnf_torch.quality.result import LandmarkQuality, RepairedLandmarks, RepairStatistics
 
 __all__ = [
     "REASONS",
@@ -11,7 +12,7 @@ __all__ = [
     "QualityConfig",
     "RepairStatistics",
     "RepairedLandmarks",
+    "adjacent_frames",
     "check_landmark_quality",
-    "neighbours",
     "repair_landmarks",
 ]

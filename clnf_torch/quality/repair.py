@@ -1,6 +1,6 @@
-"""Another method's landmarks, of which those that cannot be right are fitted again."""
+"""Repair of another method's landmarks: those of poor faces are fitted again, inliers among them stay."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -8,9 +8,9 @@ from torch import Tensor
 from clnf_torch.fitting.config import FitConfig
 from clnf_torch.geometry.boxes import box_around
 from clnf_torch.geometry.gray import to_gray
+from clnf_torch.geometry.records import put_rows, take_rows
 from clnf_torch.pipeline.detector import LandmarkDetector
 from clnf_torch.pipeline.inputs import check_points, frame_of_each
-from clnf_torch.pipeline.result import FitResult
 from clnf_torch.quality.check import LANDMARKS, check_landmark_quality
 from clnf_torch.quality.config import QualityConfig
 from clnf_torch.quality.result import LandmarkQuality, RepairedLandmarks
@@ -19,34 +19,114 @@ from clnf_torch.quality.result import LandmarkQuality, RepairedLandmarks
 NEAR_SHAPE = 5.0
 # Mm, from where the fit has it: an expert's view of a jaw may differ so much from a person's
 NEAR_FIT = 8.0
-# By the landmark's own expert; annotated landmarks 0.9
-SUPPORT = 0.7
-# Of the landmarks: with fewer, the agreement is no agreement
-ENOUGH = 0.4
+# Least agreement of the landmark's own expert; annotated landmarks 0.9
+MIN_AGREEMENT = 0.7
+# Least share of inliers among a face's landmarks
+MIN_INLIERS = 0.4
+# Taken off the log-likelihood of a fit that is poor itself: more than fits differ by
+POOR_PENALTY = 1e4
 
 
-def good_landmarks(given: Tensor, fitted: Tensor, quality: LandmarkQuality) -> Tensor:
-    """Landmarks that all agree on: the other given ones, the fit, and the landmark's own expert.
+@torch.no_grad()
+def repair_landmarks(
+    detector: LandmarkDetector,
+    frames: Tensor,
+    landmarks: Tensor,
+    image_index: Tensor | None = None,
+    *,
+    boxes: Tensor | None = None,
+    previous: Tensor | None = None,
+    following: Tensor | None = None,
+    confidence: Tensor | None = None,
+    preset: str | FitConfig = "default",
+    multi_view: bool | None = True,
+    keep_inliers: bool = True,
+    config: QualityConfig | None = None,
+) -> RepairedLandmarks:
+    """Fits the landmarks of poor faces again, and leaves those of the others exactly as they are.
+
+    A poor face is fitted from the shape that most of its landmarks agree on, from the extent of that shape, and from
+    the given box. Of the fits that are not poor themselves the likeliest is taken, if its quality is better than that
+    of what was given. Where most landmarks of a poor face are good, as in all but crossed eyes, these inliers stay.
+
+    Args:
+        detector: Fits; any family of patch experts.
+        frames: Gray (F, H, W) or RGB (F, 3, H, W) images, uint8 or floating point in 0 to 255.
+        landmarks: Another method's 68 points, pixels (x, y), shape (B, 68, 2); NaN where it knows none.
+        image_index: Index of each face's image in `frames`, int64, shape (B,). May be left out for one image, or for
+            one face per image.
+        boxes: Face boxes as for `LandmarkDetector.fit`, pixels, shape (B, 4); rows with a NaN are unknown.
+        previous: As for `check_landmark_quality`.
+        following: As for `check_landmark_quality`.
+        confidence: As for `check_landmark_quality`.
+        preset: As for `LandmarkDetector.fit`.
+        multi_view: As for `LandmarkDetector.fit`, of the fits from boxes.
+        keep_inliers: Leave inliers among a poor face's landmarks where they are; otherwise all 68 are fitted again.
+        config: Thresholds of the quality.
+
+    Returns:
+        One row per face.
+
+    Raises:
+        ValueError: The shapes or types of the arguments are wrong, or the detector has other landmarks.
+    """
+    given = check_points("landmarks", landmarks, (LANDMARKS, 2), like=detector.model.pdm.mean)
+    gray = to_gray(frames.to(given.device))
+    image_index = frame_of_each(gray, image_index, len(given)).to(given.device)
+    images = _FaceImages(detector, gray, image_index, config)
+    before = check_landmark_quality(
+        given,
+        detector,
+        frames=gray,
+        image_index=image_index,
+        boxes=boxes,
+        previous=previous,
+        following=following,
+        confidence=confidence,
+        config=config,
+    )
+    # A read to the host
+    rows = before.poor.nonzero().squeeze(-1)
+    poor, judged = images.take(rows), take_rows(before, rows)
+    refits = _refit(poor, judged, None if boxes is None else boxes[rows], preset, multi_view)
+    better = refits.usable & (refits.quality.score > judged.score)
+    rows, refits, judged = rows[better], take_rows(refits, better), take_rows(judged, better)
+    inliers = torch.zeros_like(judged.outliers)
+    if keep_inliers:
+        inliers = ~judged.reasons["unsure"][:, None] & inliers_of(given[rows], refits.landmarks, judged)
+        refits, inliers = _with_inliers(refits, given[rows], inliers, images.take(rows))
+    return RepairedLandmarks(
+        landmarks=_replaced(landmarks, rows, refits.landmarks, inliers),
+        refitted=torch.zeros_like(before.poor).index_fill(0, rows, True),
+        inliers=torch.ones_like(before.outliers).index_copy(0, rows, inliers),
+        before=before,
+        after=put_rows(before, rows, refits.quality),
+    )
+
+
+def inliers_of(given: Tensor, fitted: Tensor, quality: LandmarkQuality) -> Tensor:
+    """Given landmarks that the other given ones, the fit, and the landmark's own expert all agree with.
 
     Args:
         given: Landmarks of another method, pixels, shape (B, N, 2).
-        fitted: Where the fit has them, shape (B, N, 2).
+        fitted: Where the fit has them, pixels, shape (B, N, 2).
         quality: Of the given ones.
 
     Returns:
-        Bool, shape (B, N); none of a face of which too few are good.
+        Bool, shape (B, N); none of a face that has too few.
     """
-    apart = torch.linalg.vector_norm(given - fitted, dim=-1) / quality.shape.params.scale[:, None]
-    good = (quality.shape.residuals < NEAR_SHAPE) & (quality.support > SUPPORT) & (apart < NEAR_FIT)
-    return good & (good.float().mean(-1, keepdim=True) >= ENOUGH)
+    distance = torch.linalg.vector_norm(given - fitted, dim=-1) / quality.shape.params.scale[:, None]
+    near_shape = quality.shape.residuals < NEAR_SHAPE
+    inliers = near_shape & (quality.expert_agreement > MIN_AGREEMENT) & (distance < NEAR_FIT)
+    return inliers & (inliers.float().mean(-1, keepdim=True) >= MIN_INLIERS)
 
 
-def neighbours(landmarks: Tensor, frame: Tensor, identity: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def adjacent_frames(landmarks: Tensor, frame: Tensor, identity: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Landmarks of each face in the frames before and after, for `check_landmark_quality`.
 
     Args:
         landmarks: Pixels, shape (B, N, 2), in any order.
-        frame: Number of each face's frame, int64, shape (B,).
+        frame: Number of each face's frame in its video, int64, shape (B,).
         identity: Which face it is, or which face of which video, int64, shape (B,); default: all are one face.
 
     Returns:
@@ -61,144 +141,87 @@ def neighbours(landmarks: Tensor, frame: Tensor, identity: Tensor | None = None)
     return _at(landmarks, key[order], order, key - 1), _at(landmarks, key[order], order, key + 1)
 
 
-def _at(landmarks: Tensor, ordered: Tensor, order: Tensor, wanted: Tensor) -> Tensor:
-    """Landmarks of the rows with the wanted keys (B,); NaN where there is none."""
-    place = torch.searchsorted(ordered, wanted).clamp_max(max(0, len(ordered) - 1))
-    there = ordered[place] == wanted
-    return torch.where(there[:, None, None], landmarks[order[place]], torch.nan)
-
-
-# Taken off the log-likelihood of a fit that is poor itself: more than fits differ by
-POOR = 1e4
-
-
-@torch.no_grad()
-def repair_landmarks(
-    detector: LandmarkDetector,
-    frames: Tensor,
-    landmarks: Tensor,
-    frame: Tensor | None = None,
-    *,
-    boxes: Tensor | None = None,
-    previous: Tensor | None = None,
-    following: Tensor | None = None,
-    confidence: Tensor | None = None,
-    preset: str | FitConfig = "default",
-    multi_view: bool | None = True,
-    keep_good: bool = True,
-    config: QualityConfig | None = None,
-) -> RepairedLandmarks:
-    """Fits the landmarks of poor faces again, and leaves those of the others exactly as they are.
-
-    A poor face is fitted from the shape that most of its landmarks agree on, from the extent of that shape, and from
-    the given box. Of the fits that are not poor themselves, the likeliest is kept, if it is better than what was given.
-    Where most of a poor face was good, such as all but crossed eyes, the good landmarks stay as they are too.
-
-    Args:
-        detector: Fits; any family of experts.
-        frames: Gray (F, H, W) or RGB (F, 3, H, W) images, uint8 or floating point in 0 to 255.
-        landmarks: Another method's 68 points, pixels (x, y), shape (B, 68, 2); NaN where it knows none.
-        frame: Frame of each face, int64, shape (B,). May be left out for one frame, or for one face per frame.
-        boxes: Where the faces are, as for `LandmarkDetector.fit`, shape (B, 4); rows with a NaN are not known.
-        previous: As for `check_landmark_quality`.
-        following: As for `check_landmark_quality`.
-        confidence: As for `check_landmark_quality`.
-        preset: As for `LandmarkDetector.fit`.
-        multi_view: As for `LandmarkDetector.fit`, of the fits from boxes.
-        keep_good: Leave good landmarks of poor faces where they are; otherwise all 68 are fitted again.
-        config: Bounds of the quality.
-
-    Returns:
-        One row per face.
-
-    Raises:
-        ValueError: The shapes or types of the arguments are wrong, or the detector has other landmarks.
-    """
-    given = check_points("landmarks", landmarks, (LANDMARKS, 2), like=detector.model.pdm.mean)
-    gray = to_gray(frames.to(given.device))
-    frame = frame_of_each(gray, frame, len(given)).to(given.device)
-    before = check_landmark_quality(
-        given,
-        detector,
-        frames=gray,
-        frame=frame,
-        boxes=boxes,
-        previous=previous,
-        following=following,
-        confidence=confidence,
-        config=config,
-    )
-    # A read to the host
-    rows = before.poor.nonzero().squeeze(-1)
-    shape = before.shape[rows]
-    starts = [box_around(shape.landmarks)]
-    if boxes is not None:
-        starts.append(torch.where(boxes[rows].isfinite(), boxes[rows], torch.nan).to(given))
-    fits = [detector.track(gray, shape.params, frame[rows], preset=preset, validate=False)]
-    fits += [
-        detector.fit(gray, box, frame[rows], preset=preset, multi_view=multi_view, validate=False) for box in starts
-    ]
-    best = _best_of(fits, detector, gray, frame[rows], config)
-    better = best.usable & (best.quality.score > before.score[rows])
-    taken, best = rows[better], best[better]
-    stay = torch.zeros_like(before.doubtful[taken])
-    if keep_good:
-        sure = ~before.reasons["unsure"][taken, None]
-        stay = sure & good_landmarks(given[taken], best.landmarks, before[taken])
-        best, stay = _with_kept(best, given[taken], stay, detector, gray, frame[taken], config)
-    refined = landmarks.clone()
-    at = taken.to(landmarks.device)
-    refined[at] = torch.where(stay[..., None].to(landmarks.device), landmarks[at], best.landmarks.to(landmarks))
-    return RepairedLandmarks(
-        landmarks=refined,
-        refitted=torch.zeros_like(before.poor).index_fill(0, taken, True),
-        kept=torch.ones_like(before.doubtful).index_copy(0, taken, stay),
-        before=before,
-        after=before.replaced(taken, best.quality),
-    )
+def _at(landmarks: Tensor, sorted_keys: Tensor, order: Tensor, keys: Tensor) -> Tensor:
+    """Landmarks of the rows with these keys (B,); NaN where there is none."""
+    place = torch.searchsorted(sorted_keys, keys).clamp_max(max(0, len(sorted_keys) - 1))
+    exists = sorted_keys[place] == keys
+    return torch.where(exists[:, None, None], landmarks[order[place]], torch.nan)
 
 
 @dataclass(frozen=True)
-class _Best:
-    """The fits that were kept, one for each face."""
+class _FaceImages:
+    """The images of B faces, and what judges landmarks in them."""
 
-    landmarks: Tensor  # (B, N, 2)
-    usable: Tensor  # (B,) bool: there is one
+    detector: LandmarkDetector
+    gray: Tensor  # (F, H, W)
+    image_index: Tensor  # (B,) int64
+    config: QualityConfig | None
+
+    def take(self, rows: Tensor) -> "_FaceImages":
+        """Those of some faces."""
+        return replace(self, image_index=self.image_index[rows])
+
+    def check(self, landmarks: Tensor, times: int = 1) -> LandmarkQuality:
+        """Quality of landmarks (times * B, N, 2), the faces' rows being repeated so many times."""
+        image_index = self.image_index.repeat(times)
+        return check_landmark_quality(
+            landmarks, self.detector, frames=self.gray, image_index=image_index, config=self.config
+        )
+
+
+@dataclass(frozen=True)
+class _Refits:
+    """The fits that were chosen, one for each face."""
+
+    landmarks: Tensor  # (B, N, 2) pixels
+    usable: Tensor  # (B,) bool: a fit succeeded
     quality: LandmarkQuality
 
-    def __getitem__(self, rows: Tensor) -> "_Best":
-        """Those of these rows."""
-        return _Best(self.landmarks[rows], self.usable[rows], self.quality[rows])
 
+def _refit(
+    images: _FaceImages,
+    quality: LandmarkQuality,
+    boxes: Tensor | None,
+    preset: str | FitConfig,
+    multi_view: bool | None,
+) -> _Refits:
+    """The likeliest of several fits of each face, of those that are not poor where there are any.
 
-def _best_of(
-    fits: list[FitResult], detector: LandmarkDetector, gray: Tensor, frame: Tensor, config: QualityConfig | None
-) -> _Best:
-    """The likeliest of several fits of each face, of those that are not poor where there are any."""
+    They start from the robust fit, from its extent, and from the given box.
+    """
+    detector, gray, image_index = images.detector, images.gray, images.image_index
+    starts = [box_around(quality.shape.landmarks)]
+    if boxes is not None:
+        starts.append(torch.where(boxes.isfinite(), boxes, torch.nan).to(starts[0]))
+    fits = [detector.track(gray, quality.shape.params, image_index, preset=preset, validate=False)]
+    fits += [
+        detector.fit(gray, box, image_index, preset=preset, multi_view=multi_view, validate=False) for box in starts
+    ]
     landmarks = torch.cat([fit.landmarks for fit in fits])
-    quality = check_landmark_quality(landmarks, detector, frames=gray, frame=frame.repeat(len(fits)), config=config)
+    fitted = images.check(landmarks, len(fits))
     likelihood = torch.cat([fit.likelihood for fit in fits])
     usable = torch.cat([fit.success for fit in fits]) & landmarks.isfinite().all(-1).all(-1) & likelihood.isfinite()
-    rank = torch.where(usable, likelihood - POOR * quality.poor, -torch.inf)
+    rank = torch.where(usable, likelihood - POOR_PENALTY * fitted.poor, -torch.inf)
     choice = rank.view(len(fits), -1).argmax(0)
-    row = choice * len(frame) + torch.arange(len(frame), device=frame.device)
-    return _Best(landmarks[row], usable[row], quality[row])
+    row = choice * len(image_index) + torch.arange(len(image_index), device=image_index.device)
+    return take_rows(_Refits(landmarks, usable, fitted), row)
 
 
-def _with_kept(
-    best: _Best,
-    given: Tensor,
-    stay: Tensor,
-    detector: LandmarkDetector,
-    gray: Tensor,
-    frame: Tensor,
-    config: QualityConfig | None,
-) -> tuple[_Best, Tensor]:
-    """Fits in which some given landmarks stay, and which (B, N) do: none of a face that would be poor with them."""
-    mixed = torch.where(stay[..., None], given, best.landmarks)
-    quality = check_landmark_quality(mixed, detector, frames=gray, frame=frame, config=config)
-    fine = ~quality.poor | best.quality.poor
+def _with_inliers(refits: _Refits, given: Tensor, inliers: Tensor, images: _FaceImages) -> tuple[_Refits, Tensor]:
+    """Fits in which given inliers (B, N) stay, and which stay: none of a face that would be poor with them."""
+    mixed = torch.where(inliers[..., None], given, refits.landmarks)
+    quality = images.check(mixed)
+    good = ~quality.poor | refits.quality.poor
     # A read to the host
-    rows = fine.nonzero().squeeze(-1)
-    landmarks = torch.where(fine[:, None, None], mixed, best.landmarks)
-    return _Best(landmarks, best.usable, best.quality.replaced(rows, quality[rows])), stay & fine[:, None]
+    rows = good.nonzero().squeeze(-1)
+    landmarks = torch.where(good[:, None, None], mixed, refits.landmarks)
+    quality = put_rows(refits.quality, rows, take_rows(quality, rows))
+    return _Refits(landmarks, refits.usable, quality), inliers & good[:, None]
+
+
+def _replaced(landmarks: Tensor, rows: Tensor, fitted: Tensor, inliers: Tensor) -> Tensor:
+    """The landmarks as they were given, with fitted ones in some rows (K,) where they are no inliers (K, N)."""
+    repaired, rows = landmarks.clone(), rows.to(landmarks.device)
+    keep = inliers[..., None].to(landmarks.device)
+    repaired[rows] = torch.where(keep, landmarks[rows], fitted.to(landmarks))
+    return repaired

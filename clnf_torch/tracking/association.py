@@ -1,4 +1,4 @@
-"""Which track is which detected face, one to one, by overlap or by place and looks; and who follows the same face."""
+"""Data association: tracks to detections by IoU or by distance and appearance, and suppression of duplicate tracks."""
 
 import torch
 from torch import Tensor
@@ -6,83 +6,77 @@ from torch import Tensor
 from clnf_torch.geometry.boxes import overlap, suppress
 
 
-def box_around_landmarks(landmarks: Tensor) -> Tensor:
-    """Boxes (B, 4) around landmarks (B, N, 2): x, y, width, height, pixels. OpenFace ``CLNF::GetBoundingBox``."""
-    lowest, highest = landmarks.amin(-2), landmarks.amax(-2)
-    return torch.cat((lowest, highest - lowest), dim=-1)
-
-
 def associate(score: Tensor) -> Tensor:
-    """Partners of detected faces.
+    """Greedy one-to-one assignment of tracks to detections.
 
     Args:
-        score: How well tracks and faces go together, shape (R, K); the greatest score is taken first, then the greatest
+        score: How well tracks and detections match, shape (R, K); the greatest score is taken first, then the greatest
             of the rest, and so on; of equals the first. Minus infinity (or NaN) means that they do not.
 
     Returns:
-        The track of each face, -1 for none, int64, shape (K,).
+        The track of each detection, -1 for none, int64, shape (K,).
     """
-    partner = torch.full(score.shape[1:], -1, dtype=torch.int64, device=score.device)
+    match = torch.full(score.shape[1:], -1, dtype=torch.int64, device=score.device)
     if not score.numel():
-        return partner
+        return match
     score = score.masked_fill(score.isnan(), -torch.inf)
     columns = torch.arange(score.shape[1], device=score.device)
     # Each pass takes every pair that is the best of its row and of its column
     while (score > -torch.inf).any():
         best = score.argmax(0)
         mutual = (score.argmax(1)[best] == columns) & (score[best, columns] > -torch.inf)
-        partner = torch.where(mutual, best, partner)
+        match = torch.where(mutual, best, match)
         score = score.masked_fill(mutual, -torch.inf).index_fill(0, best[mutual], -torch.inf)
-    return partner
+    return match
 
 
-def overlap_scores(tracks: Tensor, boxes: Tensor, together: Tensor, least: float) -> Tensor:
-    """Overlaps of tracks and boxes, shape (R, K); minus infinity below `least` and where they cannot be together.
+def iou_scores(tracks: Tensor, boxes: Tensor, allowed: Tensor, min_iou: float) -> Tensor:
+    """Intersection over union (IoU) of tracks and boxes, shape (R, K); minus infinity for pairs that do not match.
 
     Args:
-        tracks: Boxes of tracks, shape (R, 4).
-        boxes: Detected boxes, shape (K, 4).
-        together: Pairs of one video that may be the same face, bool, shape (R, K).
-        least: The least overlap (common area by the area of both) of one face.
+        tracks: Boxes of tracks, pixels, shape (R, 4).
+        boxes: Detected boxes, pixels, shape (K, 4).
+        allowed: Pairs that may match, bool, shape (R, K).
+        min_iou: The least IoU of a match.
     """
-    common = overlap(tracks[:, None], boxes[None])
-    return torch.where(together & (common >= least), common, -torch.inf)
+    iou = overlap(tracks[:, None], boxes[None])
+    return torch.where(allowed & (iou >= min_iou), iou, -torch.inf)
 
 
-def distances(tracks: Tensor, boxes: Tensor) -> Tensor:
-    """How far boxes (K, 4) are from tracks (R, 4), shape (R, K): from centre to centre, in mean box widths."""
+def center_distances(tracks: Tensor, boxes: Tensor) -> Tensor:
+    """Distances between the centres of boxes (R, 4) and (K, 4), in their mean widths, shape (R, K)."""
     one, other = tracks[:, None], boxes[None]
-    apart = (one[..., :2] + one[..., 2:] / 2 - other[..., :2] - other[..., 2:] / 2).norm(dim=-1)
-    return 2 * apart / (one[..., 2] + other[..., 2])
+    distance = (one[..., :2] + one[..., 2:] / 2 - other[..., :2] - other[..., 2:] / 2).norm(dim=-1)
+    return 2 * distance / (one[..., 2] + other[..., 2])
 
 
-def recognition_scores(alike: Tensor, away: Tensor, together: Tensor, far: float) -> Tensor:
-    """How well found faces pass for lost ones, shape (R, K); minus infinity where they do not.
+def reidentification_scores(similarity: Tensor, distance: Tensor, allowed: Tensor, min_similarity: float) -> Tensor:
+    """How well detections match lost tracks, shape (R, K); minus infinity for pairs that do not match.
 
-    The further away a face is found, in place and time, the more it must look like the lost one: at the same place it
-    may look like anything, and what is asked for rises with the root of the way, soon at first.
+    The farther away a face is detected, in place and time, the more similar it must be: at distance 0 anything will do,
+    and the similarity that is asked for rises with the square root of the distance, quickly at first.
 
     Args:
-        alike: Correlations of their looks, shape (R, K).
-        away: How far they are from each other: 0 at the same place, 1 and more where place says nothing; shape (R, K).
-        together: Pairs of one video, of a lost face, bool, shape (R, K).
-        far: The least correlation from 1 on.
+        similarity: Correlations of their appearance descriptors, shape (R, K).
+        distance: Their distance, 1 where place says nothing any more, shape (R, K).
+        allowed: Pairs that may match, bool, shape (R, K).
+        min_similarity: The least correlation at distances of 1 and more.
     """
-    spare = alike + 1 - (far + 1) * away.clamp(0, 1).sqrt()
-    return torch.where(together & (spare >= 0), spare, -torch.inf)
+    margin = similarity + 1 - (min_similarity + 1) * distance.clamp(0, 1).sqrt()
+    return torch.where(allowed & (margin >= 0), margin, -torch.inf)
 
 
-def leaders(boxes: Tensor, rank: Tensor, group: Tensor, threshold: float) -> Tensor:
-    """Faces that do not follow the face of another one.
+def suppress_duplicates(boxes: Tensor, rank: Tensor, group: Tensor, max_iou: float) -> Tensor:
+    """Faces that are no duplicates of others: non-maximum suppression (NMS) by rank.
 
     Args:
-        boxes: Shape (B, 4).
-        rank: Of faces of one group that overlap, the one of lowest rank leads; int64, shape (B,).
-        group: Faces of different groups (videos) do not see each other; int64, shape (B,).
-        threshold: The overlap that two faces may have.
+        boxes: Pixels, shape (B, 4).
+        rank: Of overlapping faces of one group, the one of lowest rank is kept; int64, shape (B,).
+        group: Faces of different groups (videos) do not suppress each other; int64, shape (B,).
+        max_iou: The IoU that two faces may have.
 
     Returns:
-        Bool, shape (B,).
+        Faces that are kept, bool, shape (B,).
     """
-    kept = suppress(boxes, -rank, group, threshold)
+    kept = suppress(boxes, -rank, group, max_iou)
     return torch.zeros_like(rank, dtype=torch.bool).index_fill(0, kept, True)

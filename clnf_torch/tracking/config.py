@@ -4,48 +4,77 @@ from dataclasses import dataclass, replace
 
 from clnf_torch.fitting.config import FitConfig, preset_named
 
+COUNTS = ("detect_every", "confirm_after", "max_missed_frames", "delete_after", "reidentify_distance")
+IOUS = ("match_iou", "duplicate_iou")
+SIMILARITIES = ("reidentify_similarity", "resume_similarity")
+
 
 @dataclass(frozen=True, kw_only=True)
 class VideoConfig:
-    """How faces are followed; the first group are OpenFace's settings with its defaults."""
+    """How faces are tracked. The attributes up to `template` are OpenFace's settings with its defaults.
 
-    preset: str | FitConfig = "default"  # of fits in boxes, and of faces that were lost in the frame before
-    small_windows: tuple[int, ...] | None = None  # for faces that were followed in the frame before; "tracking"'s
-    single_face: bool = False  # OpenFace's tracker: one face per video, and its rules to the letter
-    redetect_every: int = 2  # single face: look again after so many failing frames; negative: never after a failure
-    template: bool = False  # move each face to where its image of the frame before is found, before the fit
+    A track is tentative until its face was found in `confirm_after` frames. A frame in which its face was not found is
+    a missed one; a lost track is one whose last frame was missed.
 
-    multi_view: bool = True  # try eleven rotations on every detected face; OpenFace does
-    detect_every: int = 10  # many faces: frames from one look at the whole image to the next
-    confirm_after: int = 5  # frames in which a face was found until it is no mistake; before, it rests soon when lost
-    look_for: int = 100  # failing frames in a row in which a lost face is fitted where it was; OpenFace's number
-    forget_after: int = 1800  # failing frames in a row until a face's identity is given up
-    same_face: float = 0.3  # overlap (common area by the area of both) of a track and a detected box of one face
-    merge_above: float = 0.5  # overlap of two tracks that have come to follow one face
-    reach: float = 4.0  # widths of its box from where a face was lost to where only its looks count
-    alike_far: float = 0.7  # correlation of looks from which a face found out of reach of a lost one is that one
-    alike_here: float = 0.35  # from which a fit where a face was lost is that face, although no detection says so
+    Attributes:
+        preset: Settings of fits in detected boxes, and of faces that were lost in the frame before.
+        tracking_windows: Window sizes for faces that were found in the frame before, reference pixels; None: those of
+            the preset "tracking".
+        single_face: OpenFace's tracker: one face per video, and its rules to the letter.
+        redetect_every: With a single face: detect again after so many missed frames; negative: never after a miss.
+        template: Before the fit, move each face to where template matching finds its image of the frame before.
+        multi_view: Try eleven rotations on every detected face; OpenFace does.
+        detect_every: Frames from one detection in the whole image to the next.
+        confirm_after: Frames in which a face was found until its track is confirmed.
+        max_missed_frames: Missed frames in a row in which a lost track is still fitted where it was; OpenFace's number.
+        delete_after: Missed frames in a row until a track is deleted and its identity given up.
+        match_iou: Least intersection over union (IoU) of a track and the detected box of its face.
+        duplicate_iou: IoU above which two tracks follow one face.
+        reidentify_distance: Distance from a lost track beyond which only appearance counts, widths of its box.
+        reidentify_similarity: Least correlation of appearance for re-identification beyond that distance.
+        resume_similarity: Least correlation of appearance for a fit where a track was lost to resume it.
+
+    Raises:
+        ValueError: A setting makes no sense.
+    """
+
+    preset: str | FitConfig = "default"
+    tracking_windows: tuple[int, ...] | None = None
+    single_face: bool = False
+    redetect_every: int = 2
+    template: bool = False
+
+    multi_view: bool = True
+    detect_every: int = 10
+    confirm_after: int = 5
+    max_missed_frames: int = 100
+    delete_after: int = 1800
+    match_iou: float = 0.3
+    duplicate_iou: float = 0.5
+    reidentify_distance: float = 4.0
+    reidentify_similarity: float = 0.7
+    resume_similarity: float = 0.35
 
     def __post_init__(self) -> None:
         """Refuses settings without sense."""
         if self.redetect_every == 0:
             raise ValueError("redetect_every is 0; give a number of frames, or a negative one for never")
-        for name in ("detect_every", "confirm_after", "look_for", "forget_after", "reach"):
+        for name in COUNTS:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
-        for name in ("same_face", "merge_above"):
+        for name in IOUS:
             if not 0 < getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it is an overlap between 0 and 1")
-        for name in ("alike_far", "alike_here"):
+                raise ValueError(f"{name} is {getattr(self, name)}; it is an IoU between 0 and 1")
+        for name in SIMILARITIES:
             if not -1 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it is a correlation between -1 and 1")
 
     def fit_configs(self, family: str) -> tuple[FitConfig, FitConfig]:
-        """Settings for faces that are looked for, and for faces that are followed, with a family of patch experts.
+        """Settings for detected or lost faces, and for tracked faces, with a family of patch experts.
 
         Raises:
             ValueError: There is no such preset.
         """
-        first = preset_named(self.preset, family) if isinstance(self.preset, str) else self.preset
-        windows = self.small_windows or preset_named("tracking", family).window_sizes
-        return first, replace(first, window_sizes=windows)
+        detected = preset_named(self.preset, family) if isinstance(self.preset, str) else self.preset
+        windows = self.tracking_windows or preset_named("tracking", family).window_sizes
+        return detected, replace(detected, window_sizes=windows)

@@ -1,4 +1,4 @@
-"""Many faces per video: each keeps its identity, is known again by place and looks, and gives way to no copy of it."""
+"""Multi-face tracking: association by IoU, re-identification by place and appearance, suppression of duplicates."""
 
 from dataclasses import dataclass, replace
 
@@ -6,204 +6,216 @@ import torch
 from torch import Tensor
 
 from clnf_torch.detection.face_detector import FaceBoxes
-from clnf_torch.geometry.records import join_rows, put_rows, take_rows
+from clnf_torch.geometry.boxes import box_around
+from clnf_torch.geometry.records import join_rows, put_rows, take_rows, where_rows
 from clnf_torch.models.pdm import PDM
 from clnf_torch.pipeline.result import FitResult
-from clnf_torch.tracking.appearance import known, normalised_cross_correlation, remembered
+from clnf_torch.tracking.appearance import is_known, moving_average, normalised_cross_correlation
 from clnf_torch.tracking.association import (
     associate,
-    box_around_landmarks,
-    distances,
-    leaders,
-    overlap_scores,
-    recognition_scores,
+    center_distances,
+    iou_scores,
+    reidentification_scores,
+    suppress_duplicates,
 )
 from clnf_torch.tracking.config import VideoConfig
 from clnf_torch.tracking.frame_fitter import FrameBatch, FrameFitter
 from clnf_torch.tracking.result import VideoResult
-from clnf_torch.tracking.state import NO_FAILURE, Tracks, TrackState
+from clnf_torch.tracking.state import NONE_MISSED, Tracks, TrackState, new_identities
 from clnf_torch.tracking.template import Templates
 
 # More than any identity: ranks of faces that come after all others
-BEHIND = 1 << 60
-
-# Failing frames in a row until a face that was never confirmed rests
-DOUBTED = 2
+LAST = 1 << 60
+# Missed frames in a row after which a tentative track is no longer fitted
+TENTATIVE_MISSES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """K faces that are not those of followed tracks."""
+class Detections:
+    """K fitted detections that no track accounts for yet."""
 
     fits: FitResult
     video: Tensor  # (K,) int64
-    looks: Tensor  # (K, 256)
+    appearance: Tensor  # (K, 256) descriptors
 
 
 @dataclass(frozen=True, kw_only=True)
-class Faces:
-    """The faces of this frame while they are being sorted out."""
+class CurrentTracks:
+    """The R tracks of this frame while detections are associated with them."""
 
-    tracks: Tracks  # R rows; parameters and landmarks say where each was last found
-    fits: FitResult  # R rows: the fits of this frame
-    looks: Tensor  # (R, 256) what the fits show
+    tracks: Tracks  # parameters and landmarks are those of the last frame in which the face was found
+    fits: FitResult  # of this frame
+    appearance: Tensor  # (R, 256) descriptors of the fits
     detected: Tensor  # (R,) bool: fitted in a detected box
 
 
-def step_multi_face(follower: FrameFitter, state: TrackState, scene: FrameBatch) -> tuple[TrackState, VideoResult]:
+def step_multi_face(fitter: FrameFitter, state: TrackState, batch: FrameBatch) -> tuple[TrackState, VideoResult]:
     """One frame of every video.
 
-    Faces are followed; of those that have come to follow one face all but one are lost. Every few frames, and where a
-    face was just lost, the whole frame is searched. Found faces that nobody follows are lost ones, by place and looks,
-    or new ones. A fit in a found box counts only where it succeeds. Unlike OpenFace's tracker of one face, a lost face
-    is looked for where it was last found, not where the failed fit went; it is remembered for longer than that.
+    Tracks are fitted from where they were; duplicates are suppressed. Every few frames, and where a track was just
+    lost, faces are detected in the whole frame. Detections that no track accounts for are re-identified as lost tracks,
+    by place and appearance, or begin new ones. A fit in a detected box counts only where it succeeds. Unlike OpenFace's
+    tracker of one face, a lost face is fitted where it was last found, not where the failed fit went; its identity is
+    kept for longer than that.
 
     Args:
-        follower: Detectors and settings.
+        fitter: Detectors and settings.
         state: Any number of tracks per video.
-        scene: The frames.
+        batch: The frames.
 
     Returns:
-        The next state, and one row per face that is followed, was lost not long ago, or is new.
+        The next state, and one row per face that is tracked, was lost not long ago, or is new.
     """
-    faces = _followed(follower, state, scene)
-    boxes = follower.find(scene, search_due(follower.config, state, faces.tracks))
-    boxes = _unfollowed(follower.config, faces.tracks, boxes)
-    identities = state.next_identity
+    config, identities = fitter.config, state.next_identity
+    current = _fit_tracks(fitter, state, batch)
+    boxes = fitter.detect(batch, detection_due(config, state, current.tracks))
+    boxes = _unmatched(config, current.tracks, boxes)
     if len(boxes.frame):
-        found = _fitted(follower, scene, faces.tracks, boxes)
-        partner = _recognised(follower.config, faces.tracks, found)
-        faces = _taken_up(faces, found, partner)
-        faces, identities = _new_tracks(follower.detector.model.pdm, faces, found, partner, identities)
-    return _finished(follower, replace(state, next_identity=identities), scene, faces)
+        detections = _fit_detections(fitter, batch, current.tracks, boxes)
+        match = _reidentify(config, current.tracks, detections)
+        current = _resume_tracks(current, detections, match)
+        unmatched = take_rows(detections, match < 0)
+        current = join_rows(current, _new_tracks(fitter.detector.model.pdm, unmatched, identities))
+        identities = identities.index_add(0, unmatched.video, torch.ones_like(unmatched.video))
+    return _finish(fitter, replace(state, next_identity=identities), batch, current)
 
 
-def search_due(config: VideoConfig, state: TrackState, tracks: Tracks) -> Tensor:
-    """Videos (V,) whose whole frame is searched: every few frames, and where a face was just lost."""
-    just_lost = ~tracks.success & (tracks.failures == NO_FAILURE + 1)
+def detection_due(config: VideoConfig, state: TrackState, tracks: Tracks) -> Tensor:
+    """Videos (V,) in whose whole frame faces are detected: every few frames, and where a track was just lost."""
+    just_lost = ~tracks.success & (tracks.missed_frames == NONE_MISSED + 1)
     losses = torch.zeros_like(state.frame).index_add(0, tracks.video, just_lost.long())
     return (state.frame % config.detect_every == 0) | (losses > 0)
 
 
-def _followed(follower: FrameFitter, state: TrackState, scene: FrameBatch) -> Faces:
-    """Every face where it is now, or where it was last found; a lost one must look as it did.
+def _fit_tracks(fitter: FrameFitter, state: TrackState, batch: FrameBatch) -> CurrentTracks:
+    """All tracks after their fits in this frame; a lost one is resumed only where the face looks as it did.
 
-    Of faces that overlap too much, one that was followed without a break leads, and among those the oldest.
+    Of duplicates, one that was found in every frame is kept, and among those the oldest.
     """
-    before, fits = state.tracks, follower.follow(state, scene)
-    looks = follower.looks(scene, fits.landmarks, before.video)
-    alike = normalised_cross_correlation(before.looks, looks).diagonal() >= follower.config.alike_here
-    ok = fits.success & (before.success | alike | ~known(before.looks))
-    rank = before.identity + torch.where(before.success, 0, BEHIND)
-    # Failed fits see nobody
+    before, fits = state.tracks, fitter.fit_tracks(state, batch)
+    appearance = fitter.appearance(batch, fits.landmarks, before.video)
+    similarity = normalised_cross_correlation(before.appearance, appearance).diagonal()
+    same = before.success | (similarity >= fitter.config.resume_similarity) | ~is_known(before.appearance)
+    found = fits.success & same
+    rank = before.identity + torch.where(before.success, 0, LAST)
+    # Failed fits suppress nobody
     alone = -1 - torch.arange(len(before), device=rank.device)
-    leading = leaders(
-        box_around_landmarks(fits.landmarks), rank, torch.where(ok, before.video, alone), follower.config.merge_above
-    )
-    tracks = _updated(before, fits, ok & leading)
-    return Faces(tracks=tracks, fits=fits, looks=looks, detected=torch.zeros_like(tracks.success))
+    group = torch.where(found, before.video, alone)
+    kept = suppress_duplicates(box_around(fits.landmarks), rank, group, fitter.config.duplicate_iou)
+    tracks = _update(before, fits, found & kept)
+    return CurrentTracks(tracks=tracks, fits=fits, appearance=appearance, detected=torch.zeros_like(tracks.success))
 
 
-def _updated(before: Tracks, fits: FitResult, ok: Tensor) -> Tracks:
-    """Tracks after fits of which some (R,) succeeded."""
+def _update(before: Tracks, fits: FitResult, found: Tensor) -> Tracks:
+    """Tracks after fits of which some (R,) found the face."""
     return replace(
         before,
-        params=fits.params.where(ok, before.params),
-        landmarks=torch.where(ok[:, None, None], fits.landmarks, before.landmarks),
+        params=where_rows(found, fits.params, before.params),
+        landmarks=where_rows(found, fits.landmarks, before.landmarks),
         confidence=fits.confidence,
-        initialised=before.initialised | ok,
-        seen=before.seen + ok,
-        success=ok,
-        failures=torch.where(ok, NO_FAILURE, before.failures + 1),
+        initialised=before.initialised | found,
+        hits=before.hits + found,
+        success=found,
+        missed_frames=torch.where(found, NONE_MISSED, before.missed_frames + 1),
     )
 
 
-def _unfollowed(config: VideoConfig, tracks: Tracks, found: FaceBoxes) -> FaceBoxes:
-    """Found boxes that are not those of followed faces."""
-    boxes, followed = box_around_landmarks(tracks.landmarks), tracks.success[:, None]
-    together = followed & (tracks.video[:, None] == found.frame)
-    partner = associate(overlap_scores(boxes, found.boxes.to(boxes), together, config.same_face))
-    return take_rows(found, partner < 0)
+def _unmatched(config: VideoConfig, tracks: Tracks, detected: FaceBoxes) -> FaceBoxes:
+    """Detected boxes that match no track found in this frame."""
+    boxes, found = box_around(tracks.landmarks), tracks.success[:, None]
+    allowed = found & (tracks.video[:, None] == detected.frame)
+    match = associate(iou_scores(boxes, detected.boxes.to(boxes), allowed, config.match_iou))
+    return take_rows(detected, match < 0)
 
 
-def _fitted(follower: FrameFitter, scene: FrameBatch, tracks: Tracks, boxes: FaceBoxes) -> Found:
-    """The fits in found boxes that succeeded on a face that nobody else follows."""
-    fits, video, count = follower.fit(scene, boxes.boxes, boxes.frame), boxes.frame, len(boxes.frame)
-    rank = torch.cat((tracks.identity, BEHIND + torch.arange(count, device=video.device)))
+def _fit_detections(fitter: FrameFitter, batch: FrameBatch, tracks: Tracks, boxes: FaceBoxes) -> Detections:
+    """The fits in detected boxes that succeeded and are no duplicates of tracks or of each other."""
+    fits, video, count = fitter.fit_boxes(batch, boxes.boxes, boxes.frame), boxes.frame, len(boxes.frame)
+    rank = torch.cat((tracks.identity, LAST + torch.arange(count, device=video.device)))
     group = torch.cat((torch.where(tracks.success, tracks.video, -1), torch.where(fits.success, video, -1)))
-    places = torch.cat((box_around_landmarks(tracks.landmarks), box_around_landmarks(fits.landmarks)))
-    leading = leaders(places, rank, group, follower.config.merge_above)
-    rows = (fits.success & leading[-count:]).nonzero().squeeze(1)
-    fits, video = fits[rows], video[rows]
-    return Found(fits=fits, video=video, looks=follower.looks(scene, fits.landmarks, video))
+    places = torch.cat((box_around(tracks.landmarks), box_around(fits.landmarks)))
+    kept = suppress_duplicates(places, rank, group, fitter.config.duplicate_iou)
+    rows = (fits.success & kept[-count:]).nonzero().squeeze(1)
+    fits, video = take_rows(fits, rows), video[rows]
+    return Detections(fits=fits, video=video, appearance=fitter.appearance(batch, fits.landmarks, video))
 
 
-def _recognised(config: VideoConfig, tracks: Tracks, found: Found) -> Tensor:
-    """The lost face that each found one is, -1 for a new one, int64, shape (K,)."""
-    together = ~tracks.success[:, None] & (tracks.video[:, None] == found.video)
-    away = distances(box_around_landmarks(tracks.landmarks), box_around_landmarks(found.fits.landmarks)) / config.reach
-    away = away + (tracks.failures - NO_FAILURE)[:, None] / config.forget_after
-    alike = normalised_cross_correlation(tracks.looks, found.looks)
-    return associate(recognition_scores(alike, away, together, config.alike_far))
+def _reidentify(config: VideoConfig, tracks: Tracks, detections: Detections) -> Tensor:
+    """The lost track that each detection belongs to, -1 for a new one, int64, shape (K,)."""
+    allowed = ~tracks.success[:, None] & (tracks.video[:, None] == detections.video)
+    distance = center_distances(box_around(tracks.landmarks), box_around(detections.fits.landmarks))
+    distance = distance / config.reidentify_distance
+    distance = distance + (tracks.missed_frames - NONE_MISSED)[:, None] / config.delete_after
+    similarity = normalised_cross_correlation(tracks.appearance, detections.appearance)
+    return associate(reidentification_scores(similarity, distance, allowed, config.reidentify_similarity))
 
 
-def _taken_up(faces: Faces, found: Found, partner: Tensor) -> Faces:
-    """Lost faces that were found again: those (K,) that have a partner."""
-    again = (partner >= 0).nonzero().squeeze(1)
-    rows, found = partner[again], take_rows(found, again)
-    updated = _updated(take_rows(faces.tracks, rows), found.fits, found.fits.success)
-    return Faces(
-        tracks=put_rows(faces.tracks, rows, updated),
-        fits=put_rows(faces.fits, rows, found.fits),
-        looks=faces.looks.index_copy(0, rows, found.looks),
-        detected=faces.detected.index_fill(0, rows, True),
-    )
+def _resume_tracks(current: CurrentTracks, detections: Detections, match: Tensor) -> CurrentTracks:
+    """Lost tracks that detections (K,) were matched with continue from there."""
+    matched = (match >= 0).nonzero().squeeze(1)
+    rows, detections = match[matched], take_rows(detections, matched)
+    resumed = _from_detections(take_rows(current.tracks, rows), detections)
+    return put_rows(current, rows, resumed)
 
 
-def _new_tracks(pdm: PDM, faces: Faces, found: Found, partner: Tensor, identities: Tensor) -> tuple[Faces, Tensor]:
-    """New faces: those (K,) without a partner; and the next identity of each video (V,)."""
-    found = take_rows(found, partner < 0)
-    fits, video = found.fits, found.video
-    # Among the new faces of its video
-    order = (video[:, None] == video).tril(-1).sum(1)
-    tracks = _updated(Tracks.unseen(pdm, video, identities[video] + order), fits, fits.success)
-    joined = Faces(
-        tracks=join_rows(faces.tracks, tracks),
-        fits=join_rows(faces.fits, fits),
-        looks=torch.cat((faces.looks, found.looks)),
-        detected=torch.cat((faces.detected, fits.success)),
-    )
-    return joined, identities.index_add(0, video, torch.ones_like(video))
+def _new_tracks(pdm: PDM, detections: Detections, identities: Tensor) -> CurrentTracks:
+    """New tracks of detections, with identities from the next free ones of their videos (V,)."""
+    video = detections.video
+    return _from_detections(Tracks.uninitialised(pdm, video, new_identities(video, identities)), detections)
 
 
-def _finished(
-    follower: FrameFitter, state: TrackState, scene: FrameBatch, faces: Faces
+def _from_detections(tracks: Tracks, detections: Detections) -> CurrentTracks:
+    """Tracks whose faces were detected: one of each detection."""
+    fits = detections.fits
+    tracks = _update(tracks, fits, fits.success)
+    return CurrentTracks(tracks=tracks, fits=fits, appearance=detections.appearance, detected=fits.success)
+
+
+def _finish(
+    fitter: FrameFitter, state: TrackState, batch: FrameBatch, current: CurrentTracks
 ) -> tuple[TrackState, VideoResult]:
-    """The next state and the result, both by video and identity.
-
-    A face that was lost long ago, or soon after it was first seen, rests: it has no row and is not looked for. It is in
-    the state until it is forgotten.
-    """
-    tracks, config = faces.tracks, follower.config
-    confirmed, lost_for = tracks.seen >= config.confirm_after, tracks.failures - NO_FAILURE
+    """The next state and the result, both by video and identity."""
+    tracks, config = current.tracks, fitter.config
+    confirmed = tracks.hits >= config.confirm_after
     order = tracks.identity.sort(stable=True).indices
     order = order[tracks.video[order].sort(stable=True).indices]
-    result = VideoResult(
-        faces=replace(faces.fits, success=tracks.success),
+    blank = Templates.none(len(tracks) - len(state.templates), tracks.video.device)
+    templates = Templates.join(state.templates, blank)
+    templates = fitter.update_templates(templates, batch, tracks, tracks.success)
+    result = take_rows(_result(state, current, confirmed), order[tracks.initialised[order]])
+    kept = order[(tracks.missed_frames - NONE_MISSED)[order] < config.delete_after]
+    tracks = _age(config, current, confirmed)
+    state = replace(state, frame=state.frame + 1, tracks=take_rows(tracks, kept), templates=take_rows(templates, kept))
+    return state, result
+
+
+def _result(state: TrackState, current: CurrentTracks, confirmed: Tensor) -> VideoResult:
+    """The result of all tracks."""
+    tracks = current.tracks
+    return VideoResult(
+        faces=replace(current.fits, success=tracks.success),
         video=tracks.video,
         frame=state.frame[tracks.video],
         identity=tracks.identity,
         age=tracks.age,
         success=tracks.success,
-        detected=faces.detected,
+        detected=current.detected,
         confirmed=confirmed,
     )
-    looks = torch.where(tracks.success[:, None], remembered(tracks.looks, faces.looks), tracks.looks)
-    blank = Templates.none(len(tracks) - len(state.templates), tracks.video.device)
-    templates = follower.remember(Templates.join(state.templates, blank), scene, tracks, tracks.success)
-    awake = tracks.initialised & (lost_for < torch.where(confirmed, config.look_for, DOUBTED))
-    shown = order[tracks.initialised[order]]
-    tracks = replace(tracks, age=tracks.age + 1, looks=looks, initialised=awake)
-    kept = order[lost_for[order] < config.forget_after]
-    state = replace(state, frame=state.frame + 1, tracks=take_rows(tracks, kept), templates=take_rows(templates, kept))
-    return state, take_rows(result, shown)
+
+
+def _age(config: VideoConfig, current: CurrentTracks, confirmed: Tensor) -> Tracks:
+    """The tracks before the next frame.
+
+    A track that missed too many frames is no longer initialised: it has no row in results and is not fitted, but stays
+    in the state, to be re-identified, until it is deleted. A tentative one gets there after a few missed frames.
+    """
+    tracks = current.tracks
+    average = moving_average(tracks.appearance, current.appearance)
+    max_missed = torch.where(confirmed, config.max_missed_frames, TENTATIVE_MISSES)
+    return replace(
+        tracks,
+        age=tracks.age + 1,
+        appearance=torch.where(tracks.success[:, None], average, tracks.appearance),
+        initialised=tracks.initialised & (tracks.missed_frames - NONE_MISSED < max_missed),
+    )

@@ -1,4 +1,4 @@
-"""What a tracker says about one frame of every video."""
+"""The result of one frame of every video."""
 
 from dataclasses import dataclass
 
@@ -19,22 +19,34 @@ NEVER_FITTED = -10.0
 class VideoResult:
     """Faces in the current frames, one per row, by video and identity.
 
-    In single-face mode there is one row per video. Otherwise a video has one row for each face that is followed or was
-    lost not long ago, and none where there was no face yet.
+    With a single face there is one row per video. Otherwise a video has one row for each face that is tracked or was
+    lost not long ago, and none before its first face.
+
+    Attributes:
+        faces: The fits, R rows; faces that were not fitted in this frame are where they were last.
+        video: Index of the video, int64, shape (R,).
+        frame: Number of the frame in its video, from 0, int64, shape (R,).
+        identity: Number of the face, from 0 in every video, int64, shape (R,).
+        age: Frames since the face was first found, int64, shape (R,).
+        success: Faces that were found, bool, shape (R,). OpenFace: a first detection counts, whatever the validator
+            says.
+        detected: Faces that were fitted in a detected box, bool, shape (R,).
+        confirmed: Faces that were found in several frames by now, or whose box was given, bool, shape (R,); the others
+            are tentative and may be false detections.
     """
 
-    faces: FitResult  # R rows; faces that were not fitted in this frame are where they were last
-    video: Tensor  # (R,) int64
-    frame: Tensor  # (R,) int64: number of the frame in its video, from 0
-    identity: Tensor  # (R,) int64, from 0 in every video
-    age: Tensor  # (R,) int64: frames since the face was first seen
-    success: Tensor  # (R,) bool: the face was found. OpenFace: a first detection counts, whatever the validator says
-    detected: Tensor  # (R,) bool: the face was fitted in a detected box
-    confirmed: Tensor  # (R,) bool: the face was found in several frames by now, or its box was given: it is no mistake
+    faces: FitResult
+    video: Tensor
+    frame: Tensor
+    identity: Tensor
+    age: Tensor
+    success: Tensor
+    detected: Tensor
+    confirmed: Tensor
 
 
-def at_rest(model: LandmarkModel, tracks: Tracks) -> FitResult:
-    """Tracks as the result of a fit that did not take place."""
+def empty_result(model: LandmarkModel, tracks: Tracks) -> FitResult:
+    """Tracks as the result of a fit that did not take place: unsuccessful, where the faces were last."""
     rows, shape = len(tracks), tracks.landmarks.shape[:2]
     zeros = torch.zeros_like(tracks.video)
     never = torch.zeros_like(tracks.success)
@@ -49,18 +61,18 @@ def at_rest(model: LandmarkModel, tracks: Tracks) -> FitResult:
         confidence=tracks.confidence,
         success=never,
         kept_success=never,
-        parts={part.name: _part_at_rest(part.model, rows) for part in model.parts},
+        parts={part.name: _empty_part(part.model, rows) for part in model.parts},
     )
 
 
-def _part_at_rest(model: LandmarkModel, rows: int) -> PartFit:
+def _empty_part(model: LandmarkModel, rows: int) -> PartFit:
     """A part that was not fitted."""
-    numbers = torch.zeros(rows, dtype=torch.int64, device=model.pdm.mean.device)
-    unseen = Tracks.unseen(model.pdm, numbers, numbers)
+    zeros = torch.zeros(rows, dtype=torch.int64, device=model.pdm.mean.device)
+    uninitialised = Tracks.uninitialised(model.pdm, zeros, zeros)
     return PartFit(
-        landmarks=unseen.landmarks,
-        params=unseen.params,
-        landmark_likelihoods=unseen.landmarks.new_full(unseen.landmarks.shape[:2], UNSEEN),
-        likelihood=unseen.confidence.new_full((rows,), -torch.inf),
-        refined=unseen.success,
+        landmarks=uninitialised.landmarks,
+        params=uninitialised.params,
+        landmark_likelihoods=uninitialised.landmarks.new_full(uninitialised.landmarks.shape[:2], UNSEEN),
+        likelihood=uninitialised.confidence.new_full((rows,), -torch.inf),
+        refined=uninitialised.success,
     )

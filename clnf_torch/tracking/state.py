@@ -1,4 +1,4 @@
-"""What a tracker knows between two frames: a record of plain tensors that can be saved, split and joined."""
+"""The state of a tracker between two frames: a record of plain tensors that can be saved, split and joined."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -12,34 +12,49 @@ from clnf_torch.models.pdm import PDM, ShapeParams
 from clnf_torch.tracking.appearance import PIXELS
 from clnf_torch.tracking.template import Templates
 
-FORMAT, VERSION = "clnf_torch track state", 2
+FORMAT, VERSION = "clnf_torch track state", 3
 # OpenFace ``failures_in_a_row``: begins here, so that the first failure makes it 0
-NO_FAILURE = -1
+NONE_MISSED = -1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tracks:
-    """R faces that are followed, each in one of V videos."""
+    """R tracks, each of one face in one of V videos.
 
-    video: Tensor  # (R,) int64
-    identity: Tensor  # (R,) int64, never used for another face of the video
-    age: Tensor  # (R,) int64: frames since the face was first seen
-    seen: Tensor  # (R,) int64: frames in which the face was found, of many faces per video
-    params: ShapeParams  # where the next fit starts
-    landmarks: Tensor  # (R, N, 2) pixels
-    looks: Tensor  # (R, 256) what the face looks like on average, 0 where that is not known
-    confidence: Tensor  # (R,) of the last validation
-    initialised: Tensor  # (R,) bool: there is a face to be followed. OpenFace ``tracking_initialised``
-    success: Tensor  # (R,) bool: the last fit succeeded. OpenFace ``detection_success``
-    failures: Tensor  # (R,) int64: failing frames in a row, -1 for none
+    Attributes:
+        video: Index of the video, int64, shape (R,).
+        identity: Number of the face in its video, never used for another one, int64, shape (R,).
+        age: Frames since the face was first found, int64, shape (R,).
+        hits: Frames in which the face was found, with many faces per video, int64, shape (R,).
+        params: Pose and shape from which the next fit starts.
+        landmarks: Pixels, shape (R, N, 2).
+        appearance: Exponential moving average of the face's appearance descriptors, 0 where unknown, shape (R, 256).
+        confidence: Of the last validation, shape (R,).
+        initialised: Tracks that are fitted in the next frame, bool, shape (R,). OpenFace ``tracking_initialised``.
+        success: Tracks whose last fit succeeded, bool, shape (R,); the others are lost. OpenFace ``detection_success``.
+        missed_frames: Missed frames in a row minus 1, so -1 for none, int64, shape (R,). OpenFace
+            ``failures_in_a_row``.
+    """
+
+    video: Tensor
+    identity: Tensor
+    age: Tensor
+    hits: Tensor
+    params: ShapeParams
+    landmarks: Tensor
+    appearance: Tensor
+    confidence: Tensor
+    initialised: Tensor
+    success: Tensor
+    missed_frames: Tensor
 
     def __len__(self) -> int:
         """Number of faces R."""
         return self.video.shape[0]
 
     @classmethod
-    def unseen(cls, pdm: PDM, video: Tensor, identity: Tensor) -> "Tracks":
-        """Faces that nobody has seen yet. OpenFace ``CLNF::Reset``."""
+    def uninitialised(cls, pdm: PDM, video: Tensor, identity: Tensor) -> "Tracks":
+        """Tracks of faces that were not found yet. OpenFace ``CLNF::Reset``."""
         rows, like = len(video), pdm.mean
         params = ShapeParams(
             like.new_ones(rows), like.new_zeros(rows, 3), like.new_zeros(rows, 2), like.new_zeros(rows, pdm.num_modes)
@@ -49,26 +64,44 @@ class Tracks:
             video=video,
             identity=identity,
             age=torch.zeros_like(video),
-            seen=torch.zeros_like(video),
+            hits=torch.zeros_like(video),
             params=params,
             landmarks=like.new_zeros(rows, pdm.num_landmarks, 2),
-            looks=like.new_zeros(rows, PIXELS),
+            appearance=like.new_zeros(rows, PIXELS),
             confidence=like.new_zeros(rows),
             initialised=never,
             success=never,
-            failures=torch.full_like(video, NO_FAILURE),
+            missed_frames=torch.full_like(video, NONE_MISSED),
         )
+
+
+def new_identities(video: Tensor, next_identity: Tensor) -> Tensor:
+    """Identities (K,) of new faces in these videos (K,), counted from the next free identity of each video (V,)."""
+    order = (video[:, None] == video).tril(-1).sum(1)
+    return next_identity[video] + order
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrackState:
-    """V videos and the faces that are followed in them. In single-face mode there is one row per video, in order."""
+    """What a tracker knows of V videos between two frames. With a single face there is one track per video, in order.
 
-    frame: Tensor  # (V,) int64: frames seen so far
-    next_identity: Tensor  # (V,) int64
-    preferred: Tensor  # (V, 2) where the face to be detected next is expected, in widths and heights; NaN: anywhere
+    Attributes:
+        frame: Number of frames so far, int64, shape (V,).
+        next_identity: The identity of the next new face, int64, shape (V,).
+        preferred: Where the face to be detected next is expected, x and y as shares of width and height, shape (V, 2);
+            NaN: anywhere.
+        tracks: The R tracks of all videos.
+        templates: Their images for template matching.
+
+    Raises:
+        ValueError: The numbers of rows do not belong together.
+    """
+
+    frame: Tensor
+    next_identity: Tensor
+    preferred: Tensor
     tracks: Tracks
-    templates: Templates  # of the R faces
+    templates: Templates
 
     def __post_init__(self) -> None:
         """Refuses parts that do not belong together."""

@@ -1,4 +1,4 @@
-"""Template tracking: each face is looked for by its image of the frame before, ahead of the fit."""
+"""Template matching: each face is moved to where its image of the frame before correlates best, ahead of the fit."""
 
 from dataclasses import dataclass
 
@@ -7,15 +7,20 @@ from torch import Tensor
 from torch.nn import functional
 
 # Pixels per millimetre at which images are compared; OpenFace ``face_template_scale``
-SIZE = 0.3
+TEMPLATE_SCALE = 0.3
 
 
 @dataclass(frozen=True)
 class Templates:
-    """Images of R faces, none where the size is 0."""
+    """Images of R faces, none where the size is 0.
 
-    pixels: Tensor  # (R, h, w) uint8, each in the upper left corner
-    size: Tensor  # (R, 2) int64: width and height of each
+    Attributes:
+        pixels: Each in the upper left corner, uint8, shape (R, h, w).
+        size: Width and height of each, int64, shape (R, 2).
+    """
+
+    pixels: Tensor
+    size: Tensor
 
     def __len__(self) -> int:
         """Number of faces R."""
@@ -43,12 +48,12 @@ class Templates:
         return Templates(both.pixels[rows], both.size[rows])
 
 
-def cut_templates(gray: Tensor, image: Tensor, boxes: Tensor) -> Templates:
+def cut_templates(gray: Tensor, image_index: Tensor, boxes: Tensor) -> Templates:
     """Images of faces.
 
     Args:
         gray: Shape (F, H, W), uint8.
-        image: Image of each face, int64, shape (R,).
+        image_index: Index of each face's image, int64, shape (R,).
         boxes: Boxes around the landmarks, pixels, shape (R, 4).
 
     Returns:
@@ -57,14 +62,14 @@ def cut_templates(gray: Tensor, image: Tensor, boxes: Tensor) -> Templates:
     Source:
         OpenFace ``UpdateTemplate``.
     """
-    patches = _inside(boxes, gray)
+    patches = _clip(boxes, gray)
     unchanged = boxes.new_ones(boxes.shape[0], dtype=torch.float64)
-    pixels, size = _resized(gray, image, patches, unchanged)
+    pixels, size = _resized(gray, image_index, patches, unchanged)
     return Templates(pixels.to(torch.uint8), size)
 
 
-def template_shift(templates: Templates, gray: Tensor, image: Tensor, boxes: Tensor, scale: Tensor) -> Tensor:
-    """How far faces have moved since their images were taken.
+def template_shift(templates: Templates, gray: Tensor, image_index: Tensor, boxes: Tensor, scale: Tensor) -> Tensor:
+    """Displacements of faces since their templates were cut, by normalised cross-correlation.
 
     OpenFace: the shift is a multiple of s / 0.3 pixels; it is not 0 for unchanged images, since boxes are cut off to
     whole pixels; and it is wrong by what a border cuts off, since it is measured from the uncut box. (OpenFace keeps
@@ -73,7 +78,7 @@ def template_shift(templates: Templates, gray: Tensor, image: Tensor, boxes: Ten
     Args:
         templates: Images of R faces.
         gray: Shape (F, H, W), uint8.
-        image: Image of each face, int64, shape (R,).
+        image_index: Index of each face's image, int64, shape (R,).
         boxes: Boxes around the landmarks where the faces were, pixels, shape (R, 4).
         scale: Of the faces, pixels per millimetre, shape (R,).
 
@@ -84,22 +89,22 @@ def template_shift(templates: Templates, gray: Tensor, image: Tensor, boxes: Ten
     Source:
         OpenFace ``CorrectGlobalParametersVideo``; ``cv::matchTemplate`` with ``TM_CCOEFF_NORMED``.
     """
-    region = _inside(torch.cat((boxes[:, :2] - boxes[:, 2:] / 2, 2 * boxes[:, 2:]), dim=-1), gray)
-    factor = (SIZE / scale.double()).clamp_max(1.0)
-    own = torch.arange(len(templates), device=image.device)
+    region = _clip(torch.cat((boxes[:, :2] - boxes[:, 2:] / 2, 2 * boxes[:, 2:]), dim=-1), gray)
+    factor = (TEMPLATE_SCALE / scale.double()).clamp_max(1.0)
+    own = torch.arange(len(templates), device=image_index.device)
     whole = torch.cat((torch.zeros_like(templates.size), templates.size), dim=-1)
     template, size = _resized(templates.pixels, own, whole, factor)
-    searched, searched_size = _resized(gray, image, region, factor)
-    possible = ((size > 0) & (searched_size >= size)).all(-1)
+    resized, region_size = _resized(gray, image_index, region, factor)
+    possible = ((size > 0) & (region_size >= size)).all(-1)
     if not possible.any():
         return torch.zeros_like(boxes[:, :2])
-    place = _best_place(searched, searched_size, template, size)
-    shift = place / factor[:, None] + region[:, :2] - boxes[:, :2]
+    match = _best_match(resized, region_size, template, size)
+    shift = match / factor[:, None] + region[:, :2] - boxes[:, :2]
     return torch.where(possible[:, None], shift.to(boxes), 0)
 
 
-def _inside(boxes: Tensor, gray: Tensor) -> Tensor:
-    """What lies in images of boxes (R, 4) whose numbers are cut off to whole ones, int64; without area: nothing."""
+def _clip(boxes: Tensor, gray: Tensor) -> Tensor:
+    """Boxes (R, 4) truncated to whole numbers and clipped to the image, int64; zeros for boxes without area."""
     whole = boxes.nan_to_num(0.0).clamp(-1e6, 1e6).long()
     limit = torch.tensor([gray.shape[2], gray.shape[1]], device=boxes.device)
     first = whole[:, :2].clamp_min(0)
@@ -109,7 +114,7 @@ def _inside(boxes: Tensor, gray: Tensor) -> Tensor:
     return torch.where(empty, 0, torch.cat((first, size), dim=-1))
 
 
-def _resized(source: Tensor, image: Tensor, patches: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
+def _resized(source: Tensor, image_index: Tensor, patches: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
     """Patches (R, 4) of images (F, H, W) resized bilinearly by factors (R,), as ``cv::resize`` does.
 
     Returns:
@@ -122,8 +127,12 @@ def _resized(source: Tensor, image: Tensor, patches: Tensor, factor: Tensor) -> 
         return torch.zeros(len(size), height, width, dtype=torch.float64, device=source.device), size
     left, right, across = _neighbours(patches[:, 0], patches[:, 2], factor, width)
     top, bottom, down = _neighbours(patches[:, 1], patches[:, 3], factor, height)
-    upper = torch.lerp(_read(source, image, left, top), _read(source, image, right, top), across[:, None, :])
-    lower = torch.lerp(_read(source, image, left, bottom), _read(source, image, right, bottom), across[:, None, :])
+    upper = torch.lerp(
+        _read(source, image_index, left, top), _read(source, image_index, right, top), across[:, None, :]
+    )
+    lower = torch.lerp(
+        _read(source, image_index, left, bottom), _read(source, image_index, right, bottom), across[:, None, :]
+    )
     levels = torch.lerp(upper, lower, down[:, :, None]).round()
     return levels * _mask(size, height, width), size
 
@@ -137,9 +146,9 @@ def _neighbours(first: Tensor, length: Tensor, factor: Tensor, count: int) -> tu
     return first[:, None] + pixel, first[:, None] + torch.minimum(pixel + 1, last), position - pixel
 
 
-def _read(source: Tensor, image: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
+def _read(source: Tensor, image_index: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
     """Pixels at columns (R, w) and rows (R, h), float64, shape (R, h, w)."""
-    return source[image[:, None, None], rows[:, :, None], columns[:, None, :]].double()
+    return source[image_index[:, None, None], rows[:, :, None], columns[:, None, :]].double()
 
 
 def _mask(size: Tensor, height: int, width: int) -> Tensor:
@@ -149,30 +158,34 @@ def _mask(size: Tensor, height: int, width: int) -> Tensor:
     return (down[:, :, None] & across[:, None, :]).double()
 
 
-def _best_place(searched: Tensor, searched_size: Tensor, template: Tensor, size: Tensor) -> Tensor:
-    """Column and row (R, 2) where templates (R, h, w) fit best into larger patches (R, H, W); the first of equals."""
-    height, width = searched.shape[1:]
+def _best_match(regions: Tensor, region_size: Tensor, template: Tensor, size: Tensor) -> Tensor:
+    """Column and row (R, 2) where templates (R, h, w) match regions (R, H, W) best; the first of equals.
+
+    Source:
+        ``cv::matchTemplate`` with ``TM_CCOEFF_NORMED``.
+    """
+    height, width = regions.shape[1:]
     area = size.prod(-1).clamp_min(1)[:, None, None]
     mask = _mask(size, *template.shape[1:])
     centred = (template - template.sum((1, 2), keepdim=True) / area) * mask
-    product = _correlate(searched, centred)
-    total, squares = (_window_sums(values, size) for values in (searched, searched.square()))
+    product = _cross_correlation(regions, centred)
+    total, squares = (_window_sums(values, size) for values in (regions, regions.square()))
     norm = centred.square().sum((1, 2), keepdim=True)
     largest = ((squares - total.square() / area).clamp_min(0) * norm).sqrt()
     score = torch.where(product.abs() < largest, product / largest, product.sign())
     # cv::matchTemplate: beyond, it is rounding
     score = torch.where(product.abs() < 1.125 * largest, score, 0.0)
     score = torch.where(norm < torch.finfo(norm.dtype).eps, 1.0, score)
-    free = (searched_size - size).clamp_min(0) + 1
+    free = (region_size - size).clamp_min(0) + 1
     best = torch.where(_mask(free, height, width) > 0, score, -torch.inf).flatten(1).argmax(-1)
     return torch.stack((best % width, best // width), dim=-1)
 
 
-def _correlate(searched: Tensor, template: Tensor) -> Tensor:
-    """Sum of products with templates (R, h, w) at every place of patches (R, H, W), shape (R, H, W)."""
-    height, width = searched.shape[1:]
+def _cross_correlation(regions: Tensor, template: Tensor) -> Tensor:
+    """Sums of products with templates (R, h, w) at every place of regions (R, H, W), by FFT, shape (R, H, W)."""
+    height, width = regions.shape[1:]
     shape = (height + template.shape[1], width + template.shape[2])
-    spectrum = torch.fft.rfft2(searched, s=shape) * torch.fft.rfft2(template, s=shape).conj()
+    spectrum = torch.fft.rfft2(regions, s=shape) * torch.fft.rfft2(template, s=shape).conj()
     return torch.fft.irfft2(spectrum, s=shape)[:, :height, :width]
 
 

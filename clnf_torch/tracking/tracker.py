@@ -15,19 +15,19 @@ from clnf_torch.tracking.frame_fitter import FrameBatch, FrameFitter
 from clnf_torch.tracking.multi_face import step_multi_face
 from clnf_torch.tracking.result import VideoResult
 from clnf_torch.tracking.single_face import step_single_face
-from clnf_torch.tracking.state import Tracks, TrackState
+from clnf_torch.tracking.state import Tracks, TrackState, new_identities
 from clnf_torch.tracking.template import Templates
 
 
 class VideoTracker:
-    """Follows faces through many videos at once; it remembers nothing itself.
+    """Tracks faces through V videos at once; its state is an argument and a result of `step`.
 
-    Whether a face was lost is for the detector's validator to say: without one hardly any fit fails, and faces that
-    leave go unnoticed.
+    The detector's validator decides whether a track is lost: without one hardly any fit fails, and faces that leave go
+    unnoticed.
 
     Args:
         detector: Fits landmarks, with its parts and its validator.
-        face_detector: Finds faces; None: only boxes given to `place` are followed.
+        face_detector: Detects faces; None: only boxes given to `place` are tracked.
         config: Settings; default: many faces per video.
 
     Raises:
@@ -41,10 +41,14 @@ class VideoTracker:
         self, detector: LandmarkDetector, face_detector: FaceDetector | None = None, config: VideoConfig | None = None
     ) -> None:
         self.detector, self.config = detector, config or VideoConfig()
-        self._follower = FrameFitter(detector, face_detector, self.config)
+        self._fitter = FrameFitter(detector, face_detector, self.config)
 
     def begin(self, videos: int = 1) -> TrackState:
-        """The state before the first frame of so many videos."""
+        """The state before the first frame.
+
+        Args:
+            videos: Number of videos V.
+        """
         pdm, device = self.detector.model.pdm, self.detector.model.pdm.mean.device
         frame = torch.zeros(videos, dtype=torch.int64, device=device)
         rows = torch.arange(videos if self.config.single_face else 0, device=device)
@@ -52,14 +56,14 @@ class VideoTracker:
             frame=frame,
             next_identity=frame + int(self.config.single_face),
             preferred=torch.full((videos, 2), torch.nan, dtype=pdm.mean.dtype, device=device),
-            tracks=Tracks.unseen(pdm, rows, torch.zeros_like(rows)),
+            tracks=Tracks.uninitialised(pdm, rows, torch.zeros_like(rows)),
             templates=Templates.none(len(rows), device),
         )
 
     def place(self, state: TrackState, boxes: Tensor, video: Tensor | None = None) -> TrackState:
-        """The state with faces in given boxes, to be fitted in the next frame from there.
+        """The state with tracks of faces in given boxes, to be fitted in the next frame from there.
 
-        With one face per video the box takes the place of the face, with many it is that of a new one.
+        With a single face the box takes the place of the track, with many it begins a new, confirmed one.
 
         Args:
             state: The state.
@@ -81,20 +85,19 @@ class VideoTracker:
         boxes, video = boxes.to(pdm.mean)[usable.to(pdm.mean.device)], video[usable.to(video.device)]
         params = params_from_box(pdm, boxes, boxes.new_zeros(len(boxes), 3))
         if self.config.single_face:
-            return replace(state, tracks=_moved(state.tracks, video, params))
-        order = (video[:, None] == video).tril(-1).sum(1)
-        tracks = Tracks.unseen(pdm, video, state.next_identity[video] + order)
-        tracks = _moved(tracks, torch.arange(len(video), device=video.device), params)
-        sure = torch.full_like(tracks.seen, self.config.confirm_after)
+            return replace(state, tracks=_placed(state.tracks, video, params))
+        tracks = Tracks.uninitialised(pdm, video, new_identities(video, state.next_identity))
+        tracks = _placed(tracks, torch.arange(len(video), device=video.device), params)
+        confirmed = torch.full_like(tracks.hits, self.config.confirm_after)
         return replace(
             state,
             next_identity=state.next_identity.index_add(0, video, torch.ones_like(video)),
-            tracks=join_rows(state.tracks, replace(tracks, landmarks=pdm.landmarks(params), seen=sure)),
+            tracks=join_rows(state.tracks, replace(tracks, landmarks=pdm.landmarks(params), hits=confirmed)),
             templates=Templates.join(state.templates, Templates.none(len(video), video.device)),
         )
 
     def prefer(self, state: TrackState, places: Tensor) -> TrackState:
-        """The state in which, with one face per video, the next detection takes the face nearest to a place.
+        """The state in which, with a single face per video, the next detection takes the face nearest to a place.
 
         Args:
             state: The state.
@@ -114,8 +117,8 @@ class VideoTracker:
 
         Args:
             state: From `begin` or the step before; it is not changed.
-            frames: Gray (V, H, W) or RGB (V, 3, H, W), uint8 or floating point in 0 to 255.
-            damaged: Frames that could not be read, bool, shape (V,): their faces are lost for this frame.
+            frames: Gray (V, H, W) or RGB (V, 3, H, W) images, uint8 or floating point in 0 to 255.
+            damaged: Frames that could not be read, bool, shape (V,): their faces miss this frame.
 
         Returns:
             The next state, and the faces.
@@ -133,13 +136,13 @@ class VideoTracker:
             raise ValueError(f"damaged has shape {tuple(damaged.shape)}; expected ({state.videos},)")
         if damaged is None:
             damaged = torch.zeros(state.videos, dtype=torch.bool)
-        scene = FrameBatch(frames.to(device), damaged.to(device, torch.bool))
+        batch = FrameBatch(frames.to(device), damaged.to(device, torch.bool))
         step = step_single_face if self.config.single_face else step_multi_face
-        return step(self._follower, state, scene)
+        return step(self._fitter, state, batch)
 
 
-def _moved(tracks: Tracks, rows: Tensor, params: ShapeParams) -> Tracks:
-    """Tracks with faces to be followed from these parameters in some rows (K,)."""
+def _placed(tracks: Tracks, rows: Tensor, params: ShapeParams) -> Tracks:
+    """Tracks that are fitted next from these parameters in some rows (K,)."""
     update = replace(take_rows(tracks, rows), params=params, initialised=torch.ones_like(rows, dtype=torch.bool))
     return put_rows(tracks, rows, update)
 

@@ -15,7 +15,7 @@ import torch
 
 import clnf_torch
 from clnf_torch.quality import RepairStatistics
-from clnf_torch.quality.repair import neighbours
+from clnf_torch.quality.repair import adjacent_frames
 
 BATCH = 16  # frames that are worked on together
 COLUMNS = [f"{axis}_{point}" for axis in "xy" for point in range(68)]
@@ -55,7 +55,7 @@ def main(video: Path, table: Path, out: Path, model: Path | None = None) -> Repa
     """Refines a table of landmarks batch by batch, and prints what became of them."""
     detector = clnf_torch.load(model, "cuda" if torch.cuda.is_available() else "cpu")
     frame, landmarks = read_table(table)
-    previous, following = neighbours(landmarks, frame)  # of one face; several need their identity too
+    previous, following = adjacent_frames(landmarks, frame)  # of one face; several need their identity too
     refined, refitted = landmarks.clone(), torch.zeros(len(frame), dtype=torch.bool)
     total, first = RepairStatistics(), 1
     for frames in read_frames(video):

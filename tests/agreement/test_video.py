@@ -71,7 +71,7 @@ def config_of(golden: Golden) -> VideoConfig:
     )
     return VideoConfig(
         preset=fit,
-        small_windows=tuple(int(window) for window in params.numbers("window_sizes_small")),
+        tracking_windows=tuple(int(window) for window in params.numbers("window_sizes_small")),
         single_face=True,
         redetect_every=int(params.number("reinit_video_every")),
         template=bool(params.number("use_face_template")),
@@ -114,7 +114,7 @@ def test_states_of_the_machine(run: Run):
     assert [int(result.success.item()) for result in run.results] == run.theirs("success")
     assert [int(state.tracks.success.item()) for state in run.states] == run.theirs("detection_success")
     assert [int(state.tracks.initialised.item()) for state in run.states] == run.theirs("tracking_initialised")
-    assert [state.tracks.failures.item() for state in run.states] == run.theirs("failures_in_a_row")
+    assert [state.tracks.missed_frames.item() for state in run.states] == run.theirs("failures_in_a_row")
 
 
 def test_the_face_is_searched_in_the_same_frames(run: Run):
@@ -145,7 +145,7 @@ def openfaces_state(run: Run, i: int) -> TrackState:
         landmarks=golden.points("landmarks"),
         success=golden["detection_success"].bool(),
         initialised=golden["tracking_initialised"].bool(),
-        failures=golden["failures_in_a_row"].long(),
+        missed_frames=golden["failures_in_a_row"].long(),
     )
     return replace(state, tracks=tracks)
 

@@ -10,7 +10,7 @@ from clnf_torch.cli.parallel_videos import ConfirmationBuffer, VideoFrame
 from clnf_torch.tracking import VideoTracker
 from tests.tracking.world import MANY, SINGLE, Fitter, Rectangles, frame
 
-CAREFUL = replace(MANY, detect_every=1, confirm_after=3, reach=1.0)
+CAREFUL = replace(MANY, detect_every=1, confirm_after=3, reidentify_distance=1.0)
 ONE, OTHER = (50, 60, 80), (150, 60, 90)
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.geometry import boxes as boxes_module
-from clnf_torch.geometry.boxes import overlap, suppress, whole_boxes
+from clnf_torch.geometry.boxes import box_around, overlap, suppress, whole_boxes
 from tests.factories import seeded
 
 
@@ -110,3 +110,8 @@ def test_overlap_of_all_with_all_and_its_gradient():
 def test_halves_go_to_even_and_what_is_no_number_to_zero():
     boxes = torch.tensor([[0.5, 1.5, 2.5, -0.5], [float("nan"), float("inf"), -1e30, 7.6]])
     assert whole_boxes(boxes).tolist() == [[0, 2, 2, 0], [0, 2**29, -(2**29), 8]]
+
+
+def test_boxes_around_points():
+    points = torch.tensor([[[3.0, 8.0], [1.0, 2.0], [2.0, 9.0]]])
+    assert box_around(points).tolist() == [[1, 2, 2, 7]]

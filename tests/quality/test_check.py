@@ -37,7 +37,7 @@ def spoilt(detector, faces, name, seed=3):
 def test_plausible_faces_are_good(detector, faces):
     quality = check_landmark_quality(faces, detector, size=(400, 400))
     assert named(quality) == [set()] * 6
-    assert not quality.poor.any() and (quality.score > 0.6).all() and not quality.doubtful.any()
+    assert not quality.poor.any() and (quality.score > 0.6).all() and not quality.outliers.any()
 
 
 @pytest.mark.parametrize("name", FOUND_BY)
@@ -48,19 +48,19 @@ def test_every_fault_is_found_and_named(detector, faces, name):
 
 
 @pytest.mark.parametrize(("name", "points"), [("eyes swapped", range(36, 48)), ("outside", None)])
-def test_the_landmarks_to_blame_are_doubtful(detector, faces, name, points):
+def test_the_landmarks_to_blame_are_outliers(detector, faces, name, points):
     wrong = spoilt(detector, faces, name)
     moved = torch.linalg.vector_norm(wrong - faces, dim=-1) > 30
     quality = check_landmark_quality(wrong, detector)
-    assert torch.equal(quality.doubtful, moved)
+    assert torch.equal(quality.outliers, moved)
     assert points is None or moved[:, list(points)].all()
 
 
-def test_a_single_landmark_is_doubtful_and_no_more(detector, faces):
+def test_a_single_outlier_makes_no_face_poor(detector, faces):
     wrong = faces.clone()
     wrong[2, 30] += torch.tensor([25.0, -25.0])
     quality = check_landmark_quality(wrong, detector)
-    assert quality.doubtful.nonzero().tolist() == [[2, 30]]
+    assert quality.outliers.nonzero().tolist() == [[2, 30]]
     assert not quality.poor.any()
     torch.testing.assert_close(quality.shape.landmarks[2, 30], faces[2, 30], atol=2.0, rtol=0)
 
@@ -78,8 +78,8 @@ def test_what_is_not_finite_is_named(detector, faces):
     quality = check_landmark_quality(wrong, detector)
     assert [REASONS[0] in reasons for reasons in named(quality)] == [True] * 4 + [False] * 2
     assert quality.score[:4].tolist() == [0.0] * 4
-    assert quality.doubtful[0].nonzero().tolist() == [[5]] and quality.doubtful[3].all()
-    assert quality.shape.landmarks.isfinite().all() and not quality.strain.isnan().any()
+    assert quality.outliers[0].nonzero().tolist() == [[5]] and quality.outliers[3].all()
+    assert quality.shape.landmarks.isfinite().all() and not quality.violation.isnan().any()
     torch.testing.assert_close(quality.shape.landmarks[0, 5], faces[0, 5], atol=2.0, rtol=0)
 
 
@@ -96,7 +96,7 @@ def test_points_outside_the_image_or_the_box_are_named(detector, faces):
     ]  # fmt: skip
 
 
-def test_a_face_that_jumped_away_and_back_is_named_and_its_neighbours_are_not(detector, faces):
+def test_a_face_that_jumped_away_and_back_is_named_and_its_adjacent_frames_are_not(detector, faces):
     clip = faces[:1].repeat(5, 1, 1)
     clip[2] += 80
     before, after = clip.roll(1, 0), clip.roll(-1, 0)
@@ -124,26 +124,26 @@ def test_the_other_methods_doubts_are_named(detector, faces, each):
 
 def test_landmarks_beside_what_the_experts_see_are_unlikely(detector, image, fitted):
     moved = torch.cat((fitted, fitted + torch.tensor([40.0, 0.0])))
-    frame, unlikely, least = torch.zeros(2, dtype=torch.int64), REASONS.index("unlikely"), 0.1
-    free = QualityConfig(least_support=least)
-    quality = check_landmark_quality(moved, detector, frames=image, frame=frame, config=free)
-    support = 1 - quality.strain[:, unlikely] * (1 - least)  # the mean share of the best response nearby
-    assert support[0] > support[1] + 0.01 and (support > 0).all() and (support < 1).all()
-    between = QualityConfig(least_support=float(support.mean()))
-    quality = check_landmark_quality(moved, detector, frames=image, frame=frame, config=between)
+    image_index, unlikely, least = torch.zeros(2, dtype=torch.int64), REASONS.index("unlikely"), 0.1
+    free = QualityConfig(min_expert_agreement=least)
+    quality = check_landmark_quality(moved, detector, frames=image, image_index=image_index, config=free)
+    agreement = 1 - quality.violation[:, unlikely] * (1 - least)  # the mean share of the best response nearby
+    assert agreement[0] > agreement[1] + 0.01 and (agreement > 0).all() and (agreement < 1).all()
+    between = QualityConfig(min_expert_agreement=float(agreement.mean()))
+    quality = check_landmark_quality(moved, detector, frames=image, image_index=image_index, config=between)
     assert quality.reasons["unlikely"].tolist() == [False, True]
-    nowhere = check_landmark_quality(fitted, detector, frames=image, frame=torch.tensor([3]))
-    assert nowhere.strain[0, unlikely] == 0
+    nowhere = check_landmark_quality(fitted, detector, frames=image, image_index=torch.tensor([3]))
+    assert nowhere.violation[0, unlikely] == 0
 
 
 def test_faces_do_not_see_each_other(detector, faces, image):
     wrong = torch.cat((faces, spoilt(detector, faces, "noisy"), torch.full((1, 68, 2), torch.nan)))
-    frame = torch.zeros(13, dtype=torch.int64)
-    together = check_landmark_quality(wrong, detector, frames=image, frame=frame)
+    image_index = torch.zeros(13, dtype=torch.int64)
+    together = check_landmark_quality(wrong, detector, frames=image, image_index=image_index)
     for row in (0, 5, 8, 12):
-        alone = check_landmark_quality(wrong[row : row + 1], detector, frames=image, frame=frame[:1])
-        torch.testing.assert_close(alone.strain, together.strain[row : row + 1], atol=1e-3, rtol=1e-3)
-        assert torch.equal(alone.doubtful, together.doubtful[row : row + 1])
+        alone = check_landmark_quality(wrong[row : row + 1], detector, frames=image, image_index=image_index[:1])
+        torch.testing.assert_close(alone.violation, together.violation[row : row + 1], atol=1e-3, rtol=1e-3)
+        assert torch.equal(alone.outliers, together.outliers[row : row + 1])
 
 
 def test_moved_turned_and_scaled_faces_are_as_good(detector, faces):
@@ -151,7 +151,7 @@ def test_moved_turned_and_scaled_faces_are_as_good(detector, faces):
     cosine, sine = torch.tensor(0.6), torch.tensor(0.8)
     turned = 3 * spoilt(detector, faces, "mouth inverted") @ torch.stack((cosine, sine, -sine, cosine)).view(2, 2) - 900
     found = check_landmark_quality(turned, detector)
-    torch.testing.assert_close(found.strain, expected.strain, atol=0.05, rtol=0.05)
+    torch.testing.assert_close(found.violation, expected.violation, atol=0.05, rtol=0.05)
 
 
 def test_no_faces(detector, image):
@@ -160,7 +160,7 @@ def test_no_faces(detector, image):
 
 
 def test_bounds_may_be_changed(detector, faces):
-    strict = replace(QualityConfig(), residual=1e-3)
+    strict = replace(QualityConfig(), mean_residual=1e-3)
     assert check_landmark_quality(faces, detector, config=strict).reasons["implausible"].all()
 
 
@@ -170,7 +170,7 @@ def test_bounds_may_be_changed(detector, faces):
         ({"landmarks": torch.zeros(2, 66, 2)}, "expected \\(B, 68, 2\\)"),
         ({"boxes": torch.zeros(2, 3)}, "boxes have shape"),
         ({"confidence": torch.zeros(4)}, "confidence has shape"),
-        ({"previous": torch.zeros(2, 5, 2)}, "neighbours have shape"),
+        ({"previous": torch.zeros(2, 5, 2)}, "previous landmarks have shape"),
     ],
 )
 def test_wrong_shapes_are_refused(detector, faces, change, message):
@@ -179,7 +179,7 @@ def test_wrong_shapes_are_refused(detector, faces, change, message):
         check_landmark_quality(given.pop("landmarks"), detector, **given)
 
 
-@pytest.mark.parametrize("change", [{"residual": 0.0}, {"jump": float("nan")}, {"least_support": 1.0}])
+@pytest.mark.parametrize("change", [{"mean_residual": 0.0}, {"jump": float("nan")}, {"min_expert_agreement": 1.0}])
 def test_impossible_bounds_are_refused(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         QualityConfig(**change)
@@ -193,4 +193,4 @@ def test_without_a_detector_the_installed_one_judges():
     faces = torch.cat((mean, crossed))
     quality = check_landmark_quality(faces)
     assert quality.poor.tolist() == [False, True] and EYES in named(quality)[1]
-    assert torch.equal(quality.strain, check_landmark_quality(faces, installed).strain)
+    assert torch.equal(quality.violation, check_landmark_quality(faces, installed).violation)

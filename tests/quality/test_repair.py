@@ -1,14 +1,24 @@
-"""Poor landmarks are fitted again, good ones stay as they are, and it is counted."""
+"""Poor landmarks are fitted again, inliers stay as they are, it is counted; and the landmarks of adjacent frames."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 import torch
 
-from clnf_torch.quality import REASONS, QualityConfig, RepairStatistics, repair_landmarks
+from clnf_torch.quality import (
+    REASONS,
+    QualityConfig,
+    RepairStatistics,
+    adjacent_frames,
+    check_landmark_quality,
+    repair_landmarks,
+)
+from clnf_torch.quality.repair import MIN_INLIERS, NEAR_FIT, NEAR_SHAPE, inliers_of
 from clnf_torch.training.augmentation.landmark_corruption import CORRUPTIONS, spoil
 
-CONFIG = QualityConfig(least_support=0.05)  # the free model's experts agree on little
+CONFIG = QualityConfig(min_expert_agreement=0.05)  # the free model's experts agree on little
 SETTINGS = {"config": CONFIG, "multi_view": False}  # and find faces at any angle
 KINDS = ("eyes swapped", "mouth inverted", "jaw dragged", "drawn to a marking", "noisy", "outside")
 
@@ -22,14 +32,14 @@ def spoilt(detector, fitted):
 
 
 @pytest.fixture(scope="module")
-def refined(detector, image, spoilt):
+def repaired(detector, image, spoilt):
     return repair_landmarks(detector, image, spoilt, torch.zeros(len(spoilt), dtype=torch.int64), **SETTINGS)
 
 
-def test_poor_faces_are_fitted_again_and_become_good(refined, spoilt, fitted):
-    assert refined.before.poor.tolist() == [False, *(True for _ in KINDS)] == refined.refitted.tolist()
-    assert not refined.after.poor.any() and (refined.after.score >= refined.before.score).all()
-    away = [torch.linalg.vector_norm(landmarks - fitted, dim=-1).mean(-1) for landmarks in (spoilt, refined.landmarks)]
+def test_poor_faces_are_fitted_again_and_become_good(repaired, spoilt, fitted):
+    assert repaired.before.poor.tolist() == [False, *(True for _ in KINDS)] == repaired.refitted.tolist()
+    assert not repaired.after.poor.any() and (repaired.after.score >= repaired.before.score).all()
+    away = [torch.linalg.vector_norm(landmarks - fitted, dim=-1).mean(-1) for landmarks in (spoilt, repaired.landmarks)]
     assert (away[1][1:] < 8).all() and away[1].mean() < away[0].mean() / 4
 
 
@@ -38,7 +48,7 @@ def test_good_faces_stay_as_they_are_to_the_last_bit(detector, image, fitted):
     done = repair_landmarks(detector, image, landmarks, **SETTINGS)
     assert torch.equal(done.landmarks, landmarks) and done.landmarks.dtype == torch.float64
     assert done.landmarks is not landmarks and not done.refitted.any()
-    assert torch.equal(done.after.strain, done.before.strain)
+    assert torch.equal(done.after.violation, done.before.violation)
 
 
 def test_what_was_given_is_not_changed(detector, image, spoilt):
@@ -47,11 +57,11 @@ def test_what_was_given_is_not_changed(detector, image, spoilt):
     assert torch.equal(spoilt, kept)
 
 
-def test_faces_do_not_see_each_other(detector, image, spoilt, refined):
+def test_faces_do_not_see_each_other(detector, image, spoilt, repaired):
     for row in (0, 2, 5):
         alone = repair_landmarks(detector, image, spoilt[row : row + 1], **SETTINGS)
-        torch.testing.assert_close(alone.landmarks[0], refined.landmarks[row], atol=0.05, rtol=0)
-        assert alone.refitted[0] == refined.refitted[row]
+        torch.testing.assert_close(alone.landmarks[0], repaired.landmarks[row], atol=0.05, rtol=0)
+        assert alone.refitted[0] == repaired.refitted[row]
 
 
 def test_unknown_faces_are_found_by_their_box(detector, image, fitted):
@@ -71,20 +81,20 @@ def test_doubted_faces_are_fitted_again(detector, image, fitted):
     assert done.before.reasons["unsure"].all() and done.refitted.all() and not done.after.poor.any()
 
 
-def test_statistics_count_faces_and_reasons(refined):
-    counted = refined.statistics
+def test_statistics_count_faces_and_reasons(repaired):
+    counted = repaired.statistics
     assert (counted.faces, counted.refitted, counted.poor_before, counted.poor_after) == (7, 6, 6, 0)
     assert dict(zip(REASONS, counted.before, strict=True))["eyes crossed"] >= 1 and sum(counted.after) == 0
     assert str(counted).startswith("7 faces, 6 fitted again\npoor before   85.7%   after    0.0%\n")
     assert "  eyes crossed" in str(counted) and "jumped" not in str(counted)
 
 
-def test_statistics_of_batches_add_up(detector, image, spoilt, refined):
+def test_statistics_of_batches_add_up(detector, image, spoilt, repaired):
     total = RepairStatistics()
     for some in spoilt.split(3):
         frame = torch.zeros(len(some), dtype=torch.int64)
         total += repair_landmarks(detector, image, some, frame, **SETTINGS).statistics
-    assert total == refined.statistics
+    assert total == repaired.statistics
 
 
 def test_no_faces_and_no_poor_faces(detector, image):
@@ -97,18 +107,74 @@ def test_faces_need_a_frame_each(detector, image, spoilt):
         repair_landmarks(detector, image.repeat(2, 1, 1, 1), spoilt)
 
 
-def test_good_landmarks_of_poor_faces_stay(detector, image, fitted, monkeypatch):
-    monkeypatch.setattr("clnf_torch.quality.repair.SUPPORT", 0.0)  # the free model's experts have no opinion
+def test_inliers_of_poor_faces_stay(detector, image, fitted, monkeypatch):
+    monkeypatch.setattr("clnf_torch.quality.repair.MIN_AGREEMENT", 0.0)  # the free model's experts have no opinion
     crossed = fitted.double() + 1e-9
     crossed[:, 36:48] = crossed[:, [*range(42, 48), *range(36, 42)]]
     done = repair_landmarks(detector, image, crossed, **SETTINGS)
     assert done.refitted.all() and done.before.reasons["eyes crossed"].all() and not done.after.poor.any()
-    assert not done.kept[:, 36:48].any() and done.kept.sum() > 45
-    assert torch.equal(done.landmarks[done.kept], crossed[done.kept])
-    everything = repair_landmarks(detector, image, crossed, keep_good=False, **SETTINGS)
-    assert not everything.kept.any() and not torch.equal(everything.landmarks[:, :17], crossed[:, :17])
+    assert not done.inliers[:, 36:48].any() and done.inliers.sum() > 45
+    assert torch.equal(done.landmarks[done.inliers], crossed[done.inliers])
+    everything = repair_landmarks(detector, image, crossed, keep_inliers=False, **SETTINGS)
+    assert not everything.inliers.any() and not torch.equal(everything.landmarks[:, :17], crossed[:, :17])
 
 
 def test_nothing_stays_that_the_other_method_is_unsure_of(detector, image, fitted):
     done = repair_landmarks(detector, image, fitted, confidence=torch.tensor([0.1]), **SETTINGS)
-    assert done.refitted.all() and not done.kept.any()
+    assert done.refitted.all() and not done.inliers.any()
+
+
+def quality_of(detector, landmarks):
+    """Their quality, all experts in favour."""
+    quality = check_landmark_quality(landmarks, detector)
+    return replace(quality, expert_agreement=torch.ones_like(quality.expert_agreement))
+
+
+def test_shape_fit_and_expert_each_reject_a_landmark(detector, fitted):
+    quality = quality_of(detector, fitted)
+    pixels = quality.shape.params.scale[0]
+    assert inliers_of(fitted, fitted, quality).all()
+    elsewhere, odd, unseen = fitted.clone(), quality.shape.residuals.clone(), quality.expert_agreement.clone()
+    elsewhere[0, 5, 0] += 1.1 * NEAR_FIT * pixels
+    odd[0, 6] = 1.1 * NEAR_SHAPE
+    unseen[0, 7] = 0.1
+    doubted = replace(quality, expert_agreement=unseen, shape=replace(quality.shape, residuals=odd))
+    inliers = inliers_of(fitted, elsewhere, doubted)
+    assert (~inliers[0]).nonzero().flatten().tolist() == [5, 6, 7]
+
+
+def test_too_few_inliers_are_none(detector, fitted):
+    quality = quality_of(detector, fitted.repeat(2, 1, 1))
+    agreement = quality.expert_agreement.clone()
+    few = round(68 * MIN_INLIERS)
+    agreement[0, : 68 - few + 1] = 0
+    agreement[1, : 68 - few - 1] = 0
+    inliers = inliers_of(*[fitted.repeat(2, 1, 1)] * 2, replace(quality, expert_agreement=agreement))
+    assert not inliers[0].any() and inliers[1].sum() == few + 1
+
+
+def test_without_frames_there_are_no_inliers(detector, fitted):
+    assert not inliers_of(fitted, fitted, check_landmark_quality(fitted, detector)).any()
+
+
+def test_frames_before_and_after_are_found_in_any_order():
+    frame = torch.tensor([7, 5, 6, 9])
+    landmarks = frame[:, None, None].float().expand(4, 68, 2)
+    before, after = adjacent_frames(landmarks, frame)
+    nan = float("nan")
+    torch.testing.assert_close(before[:, 0, 0], torch.tensor([6.0, nan, 5.0, nan]), equal_nan=True)
+    torch.testing.assert_close(after[:, 67, 1], torch.tensor([nan, 6.0, 7.0, nan]), equal_nan=True)
+
+
+def test_faces_are_kept_apart():
+    frame, identity = torch.tensor([0, 1, 1, 2, 0]), torch.tensor([4, 4, -2, -2, 9])
+    landmarks = (10.0 * identity + frame)[:, None, None].expand(5, 68, 2)
+    before, after = adjacent_frames(landmarks, frame, identity)
+    nan = float("nan")
+    torch.testing.assert_close(before[:, 3, 0], torch.tensor([nan, 40.0, nan, -19.0, nan]), equal_nan=True)
+    torch.testing.assert_close(after[:, 3, 0], torch.tensor([41.0, nan, -18.0, nan, nan]), equal_nan=True)
+
+
+def test_no_faces():
+    before, after = adjacent_frames(torch.zeros(0, 68, 2), torch.zeros(0, dtype=torch.int64))
+    assert before.shape == after.shape == (0, 68, 2)

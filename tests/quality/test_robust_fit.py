@@ -14,7 +14,7 @@ def everything(faces: torch.Tensor) -> torch.Tensor:
 
 def test_faces_of_the_model_are_found_again(detector, faces):
     shape = robust_fit(detector.model.pdm, faces, everything(faces))
-    assert shape.residuals.amax() < 1.5 and shape.unlikeness.amax() < 1
+    assert shape.residuals.amax() < 1.5 and shape.mahalanobis.amax() < 1
     torch.testing.assert_close(shape.landmarks, faces, atol=1.5, rtol=0)
 
 

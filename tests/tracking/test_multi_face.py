@@ -12,7 +12,7 @@ from clnf_torch.detection.face_detector import FaceBoxes
 from clnf_torch.tracking import VideoConfig, VideoResult, VideoTracker
 from tests.tracking.world import FIRST, HEIGHT, MANY, WIDTH, Fitter, Rectangles, frame
 
-LASTING = replace(MANY, forget_after=1000)
+LASTING = replace(MANY, delete_after=1000)
 
 
 def make(config: VideoConfig = MANY, **kwargs) -> VideoTracker:
@@ -34,7 +34,7 @@ def places(result: VideoResult) -> dict[int, tuple[int, int]]:
     return {identity: tuple(centre) for identity, centre, success in rows if success}
 
 
-def test_every_face_is_followed():
+def test_every_face_is_tracked():
     walk = [frame((50 + t, 40, 80), (150 - t, 80, 90)) for t in range(12)]
     for t, result in enumerate(run(make(), walk)):
         assert places(result) == {0: (50 + t, 40), 1: (150 - t, 80)}
@@ -65,7 +65,7 @@ def test_a_face_that_leaves_and_returns_keeps_its_identity():
     assert lost and all(result.identity.tolist() == [0, 1] for result in lost)  # the lost one keeps its row
 
 
-def test_a_face_that_stays_away_is_forgotten_and_its_number_not_used_again():
+def test_a_lost_track_is_deleted_and_its_identity_not_used_again():
     walk = [frame((60, 60, 80))] * 2 + [frame()] * 25 + [frame((60, 60, 80))] * 5
     results = run(make(), walk)
     rows = [len(result.identity) for result in results]
@@ -73,27 +73,27 @@ def test_a_face_that_stays_away_is_forgotten_and_its_number_not_used_again():
     assert places(results[-1]) == {1: (60, 60)} and results[-1].age.item() < 5
 
 
-def test_a_lost_face_is_looked_for_at_once():
+def test_a_lost_face_is_detected_at_once():
     """It jumps between two looks at the whole frame, to where no window reaches."""
     results = run(make(), [frame((60, 60, 80))] * 3 + [frame((130, 60, 80))])
     assert places(results[-1]) == {0: (130, 60)} and results[-1].detected.item()
 
 
-def test_a_face_that_looks_otherwise_is_a_new_one():
+def test_a_face_of_other_appearance_is_a_new_track():
     results = run(make(), [frame((60, 60, 80))] * 3 + [frame((130, 60, 90))])
     assert places(results[-1]) == {1: (130, 60)} and results[-1].identity.tolist() == [0, 1]
 
 
-def test_faces_that_were_lost_together_are_told_apart_by_their_looks():
+def test_faces_lost_together_are_reidentified_by_appearance():
     """While nobody looks they change places; each is nearer to where the other one was."""
     walk = [frame((60, 60, 80), (140, 60, 90))] * 3 + [frame()] * 2 + [frame((130, 60, 80), (70, 60, 90))] * 6
     results = run(make(LASTING), walk)
     assert places(results[-1]) == {0: (130, 60), 1: (70, 60)}
 
 
-def test_a_face_that_was_lost_long_ago_rests_and_is_known_again():
+def test_a_face_lost_long_ago_is_not_fitted_but_reidentified():
     """It has no row and is not fitted any more, until it is found again out of reach of where it was."""
-    config = replace(LASTING, look_for=4, reach=1.0)
+    config = replace(LASTING, max_missed_frames=4, reidentify_distance=1.0)
     walk = [frame((40, 60, 80))] * 2 + [frame()] * 12 + [frame((160, 60, 80))] * 5
     tracker = make(config)
     results = run(tracker, walk)
@@ -103,7 +103,7 @@ def test_a_face_that_was_lost_long_ago_rests_and_is_known_again():
     assert wide == [1] * 5  # found twice, and looked for in between while it did not rest
 
 
-def test_a_lost_face_is_not_taken_up_by_what_looks_otherwise():
+def test_a_lost_track_is_not_resumed_by_another_appearance():
     """Something else is where it was, which the validator likes, and which no detection shows."""
     tracker = make(LASTING)
     state, _ = tracker.step(tracker.begin(), frame((60, 60, 80))[None])
@@ -114,7 +114,7 @@ def test_a_lost_face_is_not_taken_up_by_what_looks_otherwise():
     assert places(same) == {0: (60, 60)}
 
 
-def test_a_face_that_is_lost_before_it_is_confirmed_rests_soon():
+def test_a_lost_tentative_track_is_soon_not_fitted():
     walk = [frame((60, 60, 80))] * 2 + [frame()] * 3 + [frame((60, 60, 80))] * 3 + [frame()]
     results = run(make(replace(LASTING, confirm_after=4)), walk)
     assert [result.identity.tolist() for result in results] == [[0]] * 4 + [[]] + [[0]] * 4
@@ -127,7 +127,7 @@ def test_a_lost_face_does_not_take_over_one_that_passes_by():
     """The older face is hidden for good; the younger walks over its place and keeps its own identity."""
     walk = [frame((40, 60, 80), (150, 60, 90))] * 2 + [frame((150 - 3 * t, 60, 90)) for t in range(15)]
     walk += [frame((105 - 3 * t, 60, 90)) for t in range(20)]
-    results = run(make(replace(MANY, forget_after=100)), walk)
+    results = run(make(replace(MANY, delete_after=100)), walk)
     assert places(results[-1]) == {1: (48, 60)}
 
 
@@ -179,10 +179,10 @@ def test_nothing_but_blank_frames():
     assert all(len(result.identity) == 0 and result.faces.landmarks.shape == (0, 5, 2) for result in results)
 
 
-def test_the_whole_frame_is_searched_every_few_frames():
+def test_faces_are_detected_every_few_frames():
     tracker = make()
     run(tracker, [frame((60, 60, 80))] * 11)
-    assert tracker._follower.face_detector.shown == 3  # frames 0, 5 and 10
+    assert tracker._fitter.face_detector.shown == 3  # frames 0, 5 and 10
 
 
 def test_a_placed_face_gets_an_identity_of_its_own():

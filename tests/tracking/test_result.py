@@ -7,7 +7,7 @@ import torch
 from clnf_torch.geometry.records import join_rows
 from clnf_torch.models.landmark_model import LandmarkModel, Part
 from clnf_torch.pipeline import LandmarkDetector
-from clnf_torch.tracking.result import at_rest
+from clnf_torch.tracking.result import empty_result
 from clnf_torch.tracking.state import Tracks
 from tests.factories import CONFIG, make_boxes, make_experts, make_images, make_model, make_pdm
 
@@ -19,7 +19,7 @@ def test_they_can_stand_beside_fitted_faces():
     model = LandmarkModel(make_pdm(), experts, "cen", parts=[part])
     fits = LandmarkDetector(model, "exact").fit(make_images(), make_boxes(2), preset=CONFIG)
     numbers = torch.arange(3)
-    joined = join_rows(fits, at_rest(model, Tracks.unseen(model.pdm, numbers, numbers)))
+    joined = join_rows(fits, empty_result(model, Tracks.uninitialised(model.pdm, numbers, numbers)))
     assert joined.landmarks.shape[0] == joined.parts["part"].landmarks.shape[0] == 5
     assert joined.success.tolist()[2:] == [False] * 3 and not joined.landmarks[2:].any()
     assert (joined.likelihood[2:] == -10).all()  # OpenFace ``CLNF::Reset``

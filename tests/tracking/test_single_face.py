@@ -1,4 +1,4 @@
-"""OpenFace's rules for one face per video: when it is looked for, what is kept, what is reported."""
+"""OpenFace's rules for one face per video: when it is detected, what is kept, what is reported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clnf_torch.tracking.single_face import detection_due
 from tests.tracking.world import SINGLE, Call, Fitter, Rectangles, frame
 
 FACE, BLANK = frame((60, 60, 80)), frame()
-FIRST, SMALL = SINGLE.preset.window_sizes, SINGLE.small_windows
+FIRST, SMALL = SINGLE.preset.window_sizes, SINGLE.tracking_windows
 
 
 def run(tracker: VideoTracker, frames, state: TrackState | None = None) -> tuple[list[TrackState], list[VideoResult]]:
@@ -36,25 +36,25 @@ def film(letters: str) -> list[torch.Tensor]:
     return [FACE if letter == "F" else BLANK for letter in letters]
 
 
-def failures(states: list[TrackState]) -> list[int]:
-    return [state.tracks.failures.item() for state in states]
+def missed_frames(states: list[TrackState]) -> list[int]:
+    return [state.tracks.missed_frames.item() for state in states]
 
 
 def test_openfaces_trace():
     states, results = run(make()[0], film("FFFBBBBFFF"))
-    assert failures(states) == [-1, -1, -1, 0, 1, 2, 3, -1, -1, -1]
+    assert missed_frames(states) == [-1, -1, -1, 0, 1, 2, 3, -1, -1, -1]
     assert [result.success.item() for result in results] == [letter == "F" for letter in "FFFBBBBFFF"]
 
 
-def test_a_face_is_looked_for_every_twelfth_frame():
+def test_a_face_is_detected_every_twelfth_frame():
     tracker, _, rectangles = make()
     states, results = run(tracker, film("B" * 14 + "F" * 13))
     assert [result.success.item() for result in results].index(True) == 24
     assert [state.tracks.initialised.item() for state in states].index(True) == 24
-    assert rectangles.shown == 3 and failures(states[:24]) == list(range(24))
+    assert rectangles.shown == 3 and missed_frames(states[:24]) == list(range(24))
 
 
-def test_a_lost_face_is_looked_for_at_once_then_at_every_second_failure():
+def test_a_lost_face_is_detected_at_once_then_at_every_second_missed_frame():
     tracker, _, rectangles = make()
     shown = []
     states = [tracker.begin()]
@@ -67,14 +67,14 @@ def test_a_lost_face_is_looked_for_at_once_then_at_every_second_failure():
 @pytest.mark.parametrize(("period", "due"), [(2, [0, 2, 4, 6]), (3, [0, 3, 6]), (-2, [])])
 def test_the_period_after_a_failure(period, due):
     tracks = make()[0].begin(7).tracks
-    tracks = replace(tracks, initialised=torch.ones(7, dtype=torch.bool), failures=torch.arange(7))
+    tracks = replace(tracks, initialised=torch.ones(7, dtype=torch.bool), missed_frames=torch.arange(7))
     config = replace(SINGLE, redetect_every=period)
     assert detection_due(config, tracks).nonzero().flatten().tolist() == due
-    never_seen = replace(
-        tracks, initialised=torch.zeros(7, dtype=torch.bool), failures=6 * abs(period) * torch.arange(7)
+    never_found = replace(
+        tracks, initialised=torch.zeros(7, dtype=torch.bool), missed_frames=6 * abs(period) * torch.arange(7)
     )
-    assert not detection_due(config, never_seen).any()
-    assert detection_due(config, replace(never_seen, failures=never_seen.failures - 1)).all()
+    assert not detection_due(config, never_found).any()
+    assert detection_due(config, replace(never_found, missed_frames=never_found.missed_frames - 1)).all()
 
 
 def test_windows_are_small_after_a_success_and_large_after_a_failure():
@@ -94,7 +94,7 @@ def test_a_first_detection_is_accepted_whatever_the_validator_says():
     states, results = run(tracker, film("FF"))
     assert results[0].success.item() and results[0].detected.item() and not results[0].faces.success.item()
     assert states[0].tracks.initialised.item() and not states[0].tracks.success.item()
-    assert failures(states) == [-1, 0] and fitter.calls[1] == Call("track", FIRST, [0])
+    assert missed_frames(states) == [-1, 0] and fitter.calls[1] == Call("track", FIRST, [0])
     assert not results[1].success.item() and rectangles.shown == 2
 
 
@@ -105,7 +105,7 @@ def test_a_rejected_detection_restores_the_failed_fit():
     assert fitter.calls[-1].kind == "fit" and not results[1].success.item() and not results[1].detected.item()
     torch.testing.assert_close(states[1].tracks.params.translation, states[0].tracks.params.translation)
     torch.testing.assert_close(results[1].faces.landmarks, results[0].faces.landmarks)
-    assert failures(states) == [-1, 0]  # as the failed fit left it
+    assert missed_frames(states) == [-1, 0]  # as the failed fit left it
     detected = fitter.fit(
         moved[None], torch.tensor([[120, 40, 40, 40]]), torch.tensor([0]), preset=SINGLE.preset, multi_view=True
     )
@@ -114,7 +114,7 @@ def test_a_rejected_detection_restores_the_failed_fit():
 
 def test_another_detection_is_kept_where_it_succeeds():
     states, results = run(make()[0], [FACE, frame((140, 60, 90))])
-    assert results[1].success.item() and results[1].detected.item() and failures(states) == [-1, -1]
+    assert results[1].success.item() and results[1].detected.item() and missed_frames(states) == [-1, -1]
     assert results[1].faces.landmarks[0, :, 0].mean() > 110
 
 
@@ -122,11 +122,11 @@ def test_a_track_is_given_up_after_a_hundred_failures_and_counting_goes_on():
     tracker, _, rectangles = make()
     states, _ = run(tracker, film("F" + "B" * 120))
     given_up = [state.tracks.initialised.item() for state in states].index(False)
-    assert states[given_up].tracks.failures.item() == 101
+    assert states[given_up].tracks.missed_frames.item() == 101
     before = rectangles.shown
     states, results = run(tracker, film("F" * 20), states[given_up])
     attempt = [result.success.item() for result in results].index(True)
-    assert states[attempt - 1].tracks.failures.item() == 107 and rectangles.shown - before == 1
+    assert states[attempt - 1].tracks.missed_frames.item() == 107 and rectangles.shown - before == 1
 
 
 def test_the_widest_face_is_taken_or_the_nearest_to_a_preferred_place():
@@ -150,7 +150,7 @@ def test_a_preferred_place_is_forgotten_even_where_no_face_is_found():
     assert state.preferred.isnan().all()
 
 
-def test_a_placed_box_is_followed_without_hypotheses():
+def test_a_placed_box_is_tracked_without_hypotheses():
     tracker, fitter, rectangles = make()
     state = tracker.place(tracker.begin(), torch.tensor([[40.0, 40, 40, 40]]))
     states, results = run(tracker, film("F"), state)
@@ -179,7 +179,7 @@ def test_a_damaged_frame_is_a_failure_that_moves_nothing():
     tracker, _, rectangles = make()
     state, _ = tracker.step(tracker.begin(), FACE[None])
     after, result = tracker.step(state, FACE[None], torch.tensor([True]))
-    assert not result.success.item() and after.tracks.failures.item() == 0 and rectangles.shown == 1
+    assert not result.success.item() and after.tracks.missed_frames.item() == 0 and rectangles.shown == 1
     torch.testing.assert_close(after.tracks.params.globals, state.tracks.params.globals)
     assert tracker.step(after, FACE[None])[1].success.item()
 

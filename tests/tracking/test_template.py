@@ -1,4 +1,4 @@
-"""Template tracking against OpenCV's ``resize`` and ``matchTemplate``, and its quirks."""
+"""Template matching against OpenCV's ``resize`` and ``matchTemplate``, and its quirks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from clnf_torch.tracking import VideoTracker
-from clnf_torch.tracking.template import SIZE, Templates, cut_templates, template_shift
+from clnf_torch.tracking.template import TEMPLATE_SCALE, Templates, cut_templates, template_shift
 from tests.factories import make_images
 from tests.tracking.world import MANY, SINGLE, Fitter, frame
 
@@ -28,7 +28,7 @@ def opencv_shift(template: np.ndarray, gray: np.ndarray, box: list[float], scale
     left, top, right, bottom = int(x - width / 2), int(y - height / 2), int(2 * width), int(2 * height)
     right, bottom = min(left + right, gray.shape[1]), min(top + bottom, gray.shape[0])
     left, top = max(left, 0), max(top, 0)
-    region, factor = gray[top:bottom, left:right], min(SIZE / scale, 1.0)
+    region, factor = gray[top:bottom, left:right], min(TEMPLATE_SCALE / scale, 1.0)
     template = cv2.resize(template, None, fx=factor, fy=factor)
     score = cv2.matchTemplate(cv2.resize(region, None, fx=factor, fy=factor), template, cv2.TM_CCOEFF_NORMED)
     row, column = np.unravel_index(score.argmax(), score.shape)
@@ -72,7 +72,7 @@ def test_shifts_are_multiples_of_the_reduced_pixel():
     torch.testing.assert_close(shift / 4, (shift / 4).round(), atol=1e-5, rtol=0)
 
 
-def test_faces_without_a_image_or_a_place_stay():
+def test_faces_without_an_image_or_a_place_stay():
     boxes, image = torch.tensor([[60.0, 50.0, 40.0, 40.0], [180.0, 50.0, 60.0, 40.0]]), torch.tensor([0, 0])
     none = Templates.none(2, torch.device("cpu"))
     assert not template_shift(none, IMAGES, image, boxes, torch.ones(2)).any()

@@ -84,7 +84,7 @@ def test_a_step_leaves_its_state_as_it_was(config):
 def test_colour_and_floating_point_frames(config):
     tracker = make(config)
     tracker.detector.fit = lambda frames, *args, **kwargs: Fitter().fit(frames[:, 0], *args, **kwargs)
-    tracker._follower.face_detector.detect = lambda frames: Rectangles().detect(frames[:, 0])
+    tracker._fitter.face_detector.detect = lambda frames: Rectangles().detect(frames[:, 0])
     colour = WALK[0][None, None].expand(1, 3, -1, -1).double()
     assert tracker.step(tracker.begin(), colour)[1].success.any()
 
@@ -132,14 +132,14 @@ def test_no_videos():
     [
         {"redetect_every": 0},
         {"detect_every": 0},
-        {"forget_after": 0},
-        {"same_face": 0.0},
-        {"merge_above": 1.0},
-        {"reach": 0.0},
+        {"delete_after": 0},
+        {"match_iou": 0.0},
+        {"duplicate_iou": 1.0},
+        {"reidentify_distance": 0.0},
         {"confirm_after": 0},
-        {"look_for": 0},
-        {"alike_far": 1.1},
-        {"alike_here": -1.1},
+        {"max_missed_frames": 0},
+        {"reidentify_similarity": 1.1},
+        {"resume_similarity": -1.1},
     ],
 )
 def test_settings_without_sense_are_refused(settings):

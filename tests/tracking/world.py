@@ -17,8 +17,8 @@ from tests.factories import make_model
 HEIGHT, WIDTH = 120, 200
 FACE = (40.0, 40.0)  # width and height of a face whose landmarks fill the rectangle
 FIRST = FitConfig(window_sizes=(11, 9))
-SINGLE = VideoConfig(preset=FIRST, small_windows=(0, 9), single_face=True)
-MANY = VideoConfig(preset=FIRST, small_windows=(0, 9), detect_every=5, confirm_after=1, forget_after=20)
+SINGLE = VideoConfig(preset=FIRST, tracking_windows=(0, 9), single_face=True)
+MANY = VideoConfig(preset=FIRST, tracking_windows=(0, 9), detect_every=5, confirm_after=1, delete_after=20)
 
 
 def mottled(level: int) -> Tensor:
@@ -102,16 +102,16 @@ class Fitter(LandmarkDetector):
 
     def _look(self, frames, params: ShapeParams, boxes, frame, margin: float) -> FitResult:
         """The rectangle that shows most of itself in each box."""
-        seen, found = [], []
+        hits, found = [], []
         for n, box in zip(frame.tolist(), boxes.tolist(), strict=True):
             best = self._best(frames[n], box, margin) if n >= 0 else None
-            seen.append(best is not None and best[0] not in self.doubted)
+            hits.append(best is not None and best[0] not in self.doubted)
             found.append(best[1] if best else [torch.nan] * 4)
         upright = torch.zeros(len(found), 3, dtype=torch.float64)
         there = params_from_box(self.model.pdm, torch.tensor(found, dtype=torch.float64).view(-1, 4), upright)
         unreadable = torch.tensor([n < 0 for n in frame.tolist()], dtype=torch.bool)
         params = there.where(there.finite(), params.where(~unreadable, params.filled(torch.nan)))
-        rows, success = len(found), torch.tensor(seen, dtype=torch.bool)
+        rows, success = len(found), torch.tensor(hits, dtype=torch.bool)
         return FitResult(
             landmarks=self.model.pdm.landmarks(params),
             params=params,

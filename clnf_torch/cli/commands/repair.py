@@ -20,7 +20,7 @@ from clnf_torch.cli.video_frames import Frame, FrameFolder, FrameSource, VideoEr
 from clnf_torch.export.files import growing_file
 from clnf_torch.pipeline import LandmarkDetector, load
 from clnf_torch.quality import RepairStatistics, repair_landmarks
-from clnf_torch.quality.repair import neighbours
+from clnf_torch.quality.repair import adjacent_frames
 
 FRAME, IDENTITY = "frame", "face_id"
 COLUMNS = [f"{axis}_{point}" for axis in "xy" for point in range(68)]
@@ -120,7 +120,7 @@ def refine(
         except (TableError, VideoError) as error:
             complain(error)
             raise typer.Exit(1) from None
-        how = _Settings(preset=preset.value, multi_view=multi_view, keep_good=keep_good)
+        how = _Settings(preset=preset.value, multi_view=multi_view, keep_inliers=keep_good)
         mend = _Mender(load(model, where, numerics=numerics), how, table)
         frames = ahead(source)
         with contextlib.closing(frames), counting_bar(source.count, "frames", stop_if_asked) as done:
@@ -140,7 +140,7 @@ class _Settings(TypedDict):
 
     preset: str
     multi_view: bool
-    keep_good: bool
+    keep_inliers: bool
 
 
 class _Mender:
@@ -156,7 +156,7 @@ class _Mender:
         self.detector, self.how, self.table = detector, how, table
         self.refined, self.refitted = table.landmarks.clone(), torch.zeros(len(table.rows), dtype=torch.bool)
         self.statistics = RepairStatistics()
-        self._previous, self._following = neighbours(table.landmarks, table.frame, table.identity)
+        self._previous, self._following = adjacent_frames(table.landmarks, table.frame, table.identity)
         self._first = 0
 
     def __call__(self, frames: list[Frame]) -> None:
