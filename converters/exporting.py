@@ -6,14 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
-
 from clnf_torch.converters.locate import PREFERRED
 from clnf_torch.converters.openface.cen_export import file_name, write_cen
 from clnf_torch.converters.openface.errors import ConversionError
-from clnf_torch.converters.openface.matrix import FLOAT64, INT32
+from clnf_torch.converters.openface.landmark_model import early_termination_text, triangulations_text
+from clnf_torch.converters.openface.pdm import pdm_text
 from clnf_torch.models.archive import write_atomically
 from clnf_torch.models.bundle import BundleError, load_bundle
 
@@ -43,44 +40,8 @@ def text_files(model: Mapping[str, Any], experts: Iterable[str]) -> dict[str, st
     return files
 
 
-def pdm_text(pdm: Mapping[str, Tensor]) -> str:
-    """A shape model; the coordinates of all points are stacked, first x, then y, then z."""
-    mean = pdm["mean"].numpy().T.reshape(-1, 1)
-    modes = pdm["modes"].numpy().transpose(2, 1, 0).reshape(len(mean), -1)
-    return (
-        "# The mean values of the components (x, then y, then z)\n"
-        + _matrix_text(mean, FLOAT64)
-        + "# The principal components\n"
-        + _matrix_text(modes, FLOAT64)
-        + "# The variances of the components\n"
-        + _matrix_text(pdm["variances"].numpy().reshape(1, -1), FLOAT64)
-    )
-
-
-def triangulations_text(triangulations: Sequence[Tensor]) -> str:
-    """The triangles of every view."""
-    views = "".join("# Triangles\n" + _matrix_text(triangles.numpy(), INT32) for triangles in triangulations)
-    return f"# The number of views\n{len(triangulations)}\n{views}"
-
-
-def early_termination_text(rules: Mapping[str, Tensor]) -> str:
-    """Weights, biases and cutoffs of the views, a line each."""
-    return "".join(_line(rules[name].double().numpy()) for name in ("weights", "biases", "cutoffs"))
-
-
-def _matrix_text(values: NDArray[Any], code: int) -> str:
-    """Rows, columns and element code, a line each, then the rows."""
-    rows, columns = values.shape
-    return f"{rows}\n{columns}\n{code}\n" + "".join(map(_line, values))
-
-
-def _line(values: NDArray[Any]) -> str:
-    """Numbers, as short as they can be read back exactly."""
-    return " ".join(np.format_float_positional(v, trim="-") if v.dtype.kind == "f" else str(v) for v in values) + "\n"
-
-
-WITHOUT_FORM = {"joint": "heatmap experts", "repeat": "experts of an earlier scale again"}
-"""Families that OpenFace has no form for."""
+# Families that OpenFace has no format for
+WITHOUT_FORMAT = {"joint": "heatmap experts", "repeat": "experts of an earlier scale again"}
 REMEDY = "name a bundle with CEN experts: converted from a CE-CLM model, or made by `clnf-torch train cen`"
 
 
@@ -119,12 +80,12 @@ def _write(bundle: dict[str, Any], path: Path, out_dir: Path) -> tuple[Path, ...
     if len(set(names)) < len(names):
         expected, found = "CEN experts of different names", ", ".join(names)
         raise ConversionError(path, expected=expected, found=found, remedy="convert or train the model again")
-    remembered = all("openface" in record for record in experts)
+    converted = all("openface" in record for record in experts)
     out_dir.mkdir(parents=True, exist_ok=True)
     for name, record in zip(names, experts, strict=True):
         with write_atomically(out_dir / name) as stream:
-            write_cen(record, remembered, stream)
-    texts = {} if remembered else text_files(bundle["model"], names)
+            write_cen(record, converted, stream)
+    texts = {} if converted else text_files(bundle["model"], names)
     for name, text in texts.items():
         with write_atomically(out_dir / name) as stream:
             stream.write(text.encode())
@@ -137,8 +98,8 @@ def _require_cen(experts: Sequence[Mapping[str, Any]], path: Path) -> None:
     if other is None and experts:
         return
     found = "none" if other is None else f"{other.upper()} experts"
-    if other in WITHOUT_FORM:
-        found = f"{WITHOUT_FORM[other]}, which OpenFace has no form for"
+    if other in WITHOUT_FORMAT:
+        found = f"{WITHOUT_FORMAT[other]}, which OpenFace has no format for"
     raise ConversionError(path, expected="CEN experts", found=found, remedy=REMEDY)
 
 

@@ -57,7 +57,7 @@ def make_mtcnn(dtype: torch.dtype = torch.float64, seed: int = 7) -> MTCNN:
 
 
 def detect_slowly(mtcnn: MTCNN, image: Tensor) -> list[tuple[Box, float]]:
-    """Faces in one image (3, H, W), float64: every box by itself, as `spec/mtcnn.md` tells it."""
+    """Faces in one image (3, H, W), float64: every box by itself, as OpenFace ``FaceDetectorMTCNN::DetectFaces``."""
     config, found = mtcnn.config, []
     _, height, width = image.shape
     count = math.floor(math.log(config.min_face / min(height, width)) / math.log(config.factor)) + 1

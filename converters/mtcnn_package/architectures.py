@@ -16,38 +16,38 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """A network: convolutions, perhaps a hidden layer, then several answers beside each other.
+    """A network: convolutions, perhaps a hidden layer, then several output heads beside each other.
 
-    Every layer but the answers is followed by a PReLU.
+    Every layer but the heads is followed by a PReLU.
 
     Attributes:
         side: Pixels of the square that it looks at.
         convolutions: For each the number of outputs, the kernel's side, and the side of the windows whose maxima are
             taken afterwards, two apart (0: none).
         hidden: Outputs of the fully connected layer, or None.
-        answers: How many numbers each answer has, in the order of the file.
-        order: The answers in our order: face or not, corrections, landmarks.
+        heads: How many numbers each head puts out, in the order of the file.
+        order: The heads in our order: face or not, corrections, landmarks.
     """
 
     side: int
     convolutions: tuple[tuple[int, int, int], ...]
     hidden: int | None
-    answers: tuple[int, ...]
+    heads: tuple[int, ...]
     order: tuple[int, ...]
 
 
 ARCHITECTURES = {
     "pnet": Architecture(
-        side=12, convolutions=((10, 3, 2), (16, 3, 0), (32, 3, 0)), hidden=None, answers=(4, 2), order=(1, 0)
+        side=12, convolutions=((10, 3, 2), (16, 3, 0), (32, 3, 0)), hidden=None, heads=(4, 2), order=(1, 0)
     ),
     "rnet": Architecture(
-        side=24, convolutions=((28, 3, 3), (48, 3, 3), (64, 2, 0)), hidden=128, answers=(4, 2), order=(1, 0)
+        side=24, convolutions=((28, 3, 3), (48, 3, 3), (64, 2, 0)), hidden=128, heads=(4, 2), order=(1, 0)
     ),
     "onet": Architecture(
         side=48,
         convolutions=((32, 3, 3), (64, 3, 3), (64, 3, 2), (128, 2, 0)),
         hidden=256,
-        answers=(4, 10, 2),
+        heads=(4, 10, 2),
         order=(2, 0, 1),
     ),
 }
@@ -62,7 +62,7 @@ def array_shapes(network: Architecture) -> list[Shape]:
         inputs, side = outputs, _side_after(side, kernel, pool)
     if network.hidden is not None:
         shapes += [(side * side * inputs, network.hidden), (network.hidden,), (network.hidden,)]
-    for count in network.answers:
+    for count in network.heads:
         shapes += [(1, 1, inputs, count) if network.hidden is None else (network.hidden, count), (count,)]
     return shapes
 
@@ -78,25 +78,25 @@ def network_layers(network: Architecture, arrays: Sequence[FloatArray]) -> list[
         network: What it is.
         arrays: Its numbers, with the shapes of `array_shapes`.
     """
-    waiting = iter(arrays)
+    remaining = iter(arrays)
     layers: list[Layer] = []
     side = network.side
     for _, kernel, pool in network.convolutions:
-        layers += [_convolution(next(waiting), next(waiting)), _prelu(next(waiting))]
+        layers += [_convolution(next(remaining), next(remaining)), _prelu(next(remaining))]
         layers += [{"kind": "max_pool", "kernel": [pool, pool], "stride": [2, 2]}] if pool else []
         side = _side_after(side, kernel, pool)
     if network.hidden is None:
-        return [*layers, _convolution(*_answers(network, waiting))]
-    weight, bias = next(waiting), next(waiting)
+        return [*layers, _convolution(*_heads(network, remaining))]
+    weight, bias = next(remaining), next(remaining)
     # Column, row, channel
-    by_place = weight.reshape(side, side, -1, weight.shape[1])
-    channel_first = by_place.transpose(2, 1, 0, 3).reshape(weight.shape)
-    return [*layers, _linear(channel_first, bias), _prelu(next(waiting)), _linear(*_answers(network, waiting))]
+    by_position = weight.reshape(side, side, -1, weight.shape[1])
+    channel_first = by_position.transpose(2, 1, 0, 3).reshape(weight.shape)
+    return [*layers, _linear(channel_first, bias), _prelu(next(remaining)), _linear(*_heads(network, remaining))]
 
 
-def _answers(network: Architecture, waiting: Iterator[FloatArray]) -> tuple[FloatArray, FloatArray]:
-    """The weights and biases of all answers, beside each other in our order."""
-    pairs = [(next(waiting), next(waiting)) for _ in network.answers]
+def _heads(network: Architecture, remaining: Iterator[FloatArray]) -> tuple[FloatArray, FloatArray]:
+    """The weights and biases of all heads, beside each other in our order."""
+    pairs = [(next(remaining), next(remaining)) for _ in network.heads]
     weights, biases = zip(*(pairs[place] for place in network.order), strict=True)
     return np.concatenate(weights, axis=-1), np.concatenate(biases)
 

@@ -9,9 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from clnf_torch.converters.openface.binary import FLOAT32, FLOAT32_MAX, BinaryReader, open_binary
 from clnf_torch.converters.openface.errors import ConversionError, Place
-from clnf_torch.converters.openface.matrix import FLOAT32, FLOAT32_MAX, TYPE_NAMES, BinaryReader, refuse_lookalikes
-from clnf_torch.converters.openface.text import require_file
 from clnf_torch.converters.openface.views import Views, fit_into, read_views, require_little_padding
 
 # Begin every expert and every neuron
@@ -36,7 +35,7 @@ class CcnfExpert:
     betas: tuple[float, ...]
     confidence: float
 
-    def gained_weights(self) -> NDArray[np.float32]:
+    def scaled_weights(self) -> NDArray[np.float32]:
         """Templates times their gain, pixels row by row, (K, S * S). OpenFace multiplies in float32, too."""
         gains = self.numbers[:, 0, None].astype(np.float32)
         # Whoever stores them looks at what came out
@@ -102,7 +101,7 @@ def _read_neuron(reader: BinaryReader, name: str, numbers: NDArray[np.float64], 
     matrix = reader.matrix(f"the weights of {name}")
     if matrix.shape != weights.shape or matrix.code != FLOAT32:
         expected = f"weights of {name}, {' x '.join(map(str, weights.shape))} of float32"
-        raise ConversionError(matrix.place, expected=expected, found=_shape(matrix.shape, matrix.code))
+        raise ConversionError(matrix.place, expected=expected, found=matrix.description)
     weights[:] = matrix.read()
 
 
@@ -117,11 +116,6 @@ def _read_finite(reader: BinaryReader, count: int, what: str) -> tuple[float, ..
             assert place.byte is not None
             raise ConversionError(replace(place, byte=place.byte + 8 * k), expected=f"{what}, finite", found=str(value))
     return values
-
-
-def _shape(shape: tuple[int, int], code: int) -> str:
-    """A matrix in words."""
-    return f"{shape[0]} x {shape[1]} of {TYPE_NAMES[code]}"
 
 
 WHAT = "CCNF patch experts"
@@ -165,12 +159,9 @@ def read_ccnf(path: Path, points: int) -> CcnfFile:
         ConversionError: The file is anything but a complete CCNF file for N landmarks.
 
     Source:
-        The layout that ``spec/ccnf.md`` section 2 gives for OpenFace's reader.
+        OpenFace ``Patch_experts::Read_CCNF_patch_experts`` and ``CCNF_patch_expert::Read``.
     """
-    require_file(path, WHAT, "complete the model directory")
-    with open(path, "rb") as stream:
-        reader = BinaryReader(stream, path)
-        refuse_lookalikes(reader.peek(64), path, reader.size, WHAT)
+    with open_binary(path, WHAT) as reader:
         views = read_views(reader, points)
         components, betas = _read_components(reader)
         experts = _read_experts(reader, views.visible, betas)
@@ -208,8 +199,7 @@ def _read_component(reader: BinaryReader, window: int) -> NDArray[np.float32]:
     matrix = reader.matrix(f"a component of window {window}")
     if matrix.code != FLOAT32 or matrix.shape != (window**2, window**2):
         expected = f"a component of window {window}, {window**2} x {window**2} of float32"
-        found = f"{matrix.rows} x {matrix.cols} of type {matrix.code}"
-        raise ConversionError(matrix.place, expected=expected, found=found)
+        raise ConversionError(matrix.place, expected=expected, found=matrix.description)
     return matrix.read()
 
 
@@ -274,7 +264,7 @@ def _record(file: CcnfFile, components: dict[int, Tensor], half: bool) -> dict[s
         confidence[view, landmark] = expert.confidence
         row[:, : len(expert.numbers)] = expert.numbers[:, 1:].T
         place = Place(file=file.path, view=int(view), landmark=int(landmark))
-        target[:, : len(expert.numbers)] = fit_into(weights.dtype, expert.gained_weights().T, place)
+        target[:, : len(expert.numbers)] = fit_into(weights.dtype, expert.scaled_weights().T, place)
     return {
         "family": "ccnf",
         "scale": views.scale,

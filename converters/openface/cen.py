@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clnf_torch.converters.openface.errors import ConversionError
-from clnf_torch.converters.openface.matrix import (
+from clnf_torch.converters.openface.binary import (
     DTYPES,
     FLOAT32,
     FLOAT32_MAX,
@@ -21,9 +20,9 @@ from clnf_torch.converters.openface.matrix import (
     TYPE_NAMES,
     BinaryMatrix,
     BinaryReader,
-    refuse_lookalikes,
+    open_binary,
 )
-from clnf_torch.converters.openface.text import require_file
+from clnf_torch.converters.openface.errors import ConversionError
 from clnf_torch.converters.openface.views import read_views
 
 # Begins every CEN expert
@@ -194,12 +193,9 @@ def read_cen(path: Path, points: int) -> CenFile:
         ConversionError: The file is anything but a complete CEN file for N landmarks.
 
     Source:
-        The layout that ``spec/core.md`` section 1.4 gives for OpenFace's reader.
+        OpenFace ``Patch_experts::Read_CEN_patch_experts`` and ``CEN_patch_expert::Read``.
     """
-    require_file(path, WHAT, "complete the model directory")
-    with open(path, "rb") as stream:
-        reader = BinaryReader(stream, path)
-        refuse_lookalikes(reader.peek(64), path, reader.size, WHAT)
+    with open_binary(path, WHAT) as reader:
         header = _read_header(reader, points)
         slots = _read_slots(reader, *header["visible"].shape)
         reader.view = reader.landmark = None

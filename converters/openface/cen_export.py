@@ -1,7 +1,7 @@
 """Writes a bundle's CEN experts back as OpenFace's ``cen_patches_*_of.dat``.
 
 A record that came from such a file carries what the runtime does not need (``openface``), and the file comes back byte
-for byte. A float16 record comes back as float32. A record of a model that was trained here has no such memory: its
+for byte. A float16 record comes back as float32. A record of a model that was trained here has none of it: its
 mirrored experts are written out, and its first layer's constant column is 0.
 """
 
@@ -14,14 +14,14 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from clnf_torch.converters.openface.binary import DTYPES, FLOAT32, FLOAT64, HEADER, INT32
 from clnf_torch.converters.openface.cen import ACTIVATIONS, MARKER
-from clnf_torch.converters.openface.matrix import DTYPES, FLOAT32, FLOAT64, HEADER, INT32
 
 Values = NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Slots:
+class ExpertSlots:
     """Which stored expert is written for each landmark of each view, and the header's tables.
 
     Attributes:
@@ -49,16 +49,16 @@ def file_name(record: dict[str, Any]) -> str:
     return name if name not in ("", "..") else f"cen_patches_{record['scale']:.2f}_of.dat"
 
 
-def write_cen(record: dict[str, Any], remembered: bool, stream: BinaryIO) -> None:
+def write_cen(record: dict[str, Any], converted: bool, stream: BinaryIO) -> None:
     """Writes a CEN file.
 
     Args:
         record: A scale's experts, as in the bundle.
-        remembered: Whether to write mirrored experts as empty ones that point to their twins, as the source file did.
-            Only right when all scales' records have an ``openface`` part: the last file's mirror tables serve all.
+        converted: Whether to write mirrored experts as empty ones that point to their partners, as the source file
+            did. Only right when all scales' records have an ``openface`` part: the last file's mirror tables serve all.
         stream: The file to write.
     """
-    slots = _remembered_slots(record) if remembered else _explicit_slots(record)
+    slots = _source_slots(record) if converted else _explicit_slots(record)
     visible, confidence = record["visible"].numpy(), record["confidence"].numpy()
     _write_header(record["scale"], visible, slots, stream)
     experts = _expert_table(record)
@@ -74,19 +74,19 @@ def write_cen(record: dict[str, Any], remembered: bool, stream: BinaryIO) -> Non
         stream.write(struct.pack("<d", confidence[view, landmark]))
 
 
-def _remembered_slots(record: dict[str, Any]) -> Slots:
+def _source_slots(record: dict[str, Any]) -> ExpertSlots:
     """The slots of the source file."""
-    memory = record["openface"]
-    own = memory["own"].numpy()
-    tables = {name: memory[name].numpy() for name in ("sizes", "view_centers", "mirror_inds", "mirror_views")}
-    return Slots(own=own, flipped=np.zeros_like(own, bool), shapes=memory["shapes"], **tables)
+    source = record["openface"]
+    own = source["own"].numpy()
+    tables = {name: source[name].numpy() for name in ("sizes", "view_centers", "mirror_inds", "mirror_views")}
+    return ExpertSlots(own=own, flipped=np.zeros_like(own, bool), shapes=source["shapes"], **tables)
 
 
-def _explicit_slots(record: dict[str, Any]) -> Slots:
+def _explicit_slots(record: dict[str, Any]) -> ExpertSlots:
     """Every visible landmark with an expert of its own, and mirror tables that point nowhere else."""
     own = record["expert"].numpy()
     views, points = own.shape
-    return Slots(
+    return ExpertSlots(
         own=own,
         flipped=record["flipped"].numpy(),
         sizes=np.full((views, points, 2), record["support"]),
@@ -102,7 +102,7 @@ def _explicit_slots(record: dict[str, Any]) -> Slots:
     )
 
 
-def _write_header(scale: float, visible: Values, slots: Slots, stream: BinaryIO) -> None:
+def _write_header(scale: float, visible: Values, slots: ExpertSlots, stream: BinaryIO) -> None:
     """Everything before the experts."""
     stream.write(struct.pack("<di", scale, len(visible)))
     for center, shape in zip(slots.view_centers, slots.shapes["view_centers"], strict=True):
@@ -130,26 +130,26 @@ def _expert_table(record: dict[str, Any]) -> list[tuple[int, int]]:
 def _layers(record: dict[str, Any], s: int, row: int, flipped: bool) -> Iterator[tuple[int, Values, Values]]:
     """The activation, bias and weights (out, in) of each layer of an expert, as the file has them."""
     stack = record["stacks"][s]
-    memory = record["openface"]["stacks"][s] if "openface" in record else {}
+    source = record["openface"]["stacks"][s] if "openface" in record else {}
     inputs = record["support"] ** 2
     for k, name in enumerate(stack["activations"]):
-        outputs = int(memory["widths"][row, k]) if memory else stack["biases"][k].shape[1]
+        outputs = int(source["widths"][row, k]) if source else stack["biases"][k].shape[1]
         weight = stack["weights"][k].numpy()[row, :inputs, :outputs].astype(np.float32)
         bias = stack["biases"][k].numpy()[row, :outputs].astype(np.float32)
         if k == 0:
-            bias, constant = _split_bias(bias, memory, row, outputs)
+            bias, constant = _split_bias(bias, source, row, outputs)
             weight = np.concatenate([constant[None], _column_major(weight, record["support"], flipped)])
-        bias, weight = _exact(bias, weight.T, memory, row, k)
-        as_row = bool(memory["bias_rows"][row, k]) if memory else False
+        bias, weight = _exact(bias, weight.T, source, row, k)
+        as_row = bool(source["bias_rows"][row, k]) if source else False
         yield ACTIVATIONS.index(name), bias.reshape((1, -1) if as_row else (-1, 1)), weight
         inputs = outputs
 
 
-def _split_bias(bias: Values, memory: dict[str, Any], row: int, outputs: int) -> tuple[Values, Values]:
+def _split_bias(bias: Values, source: dict[str, Any], row: int, outputs: int) -> tuple[Values, Values]:
     """The first layer's bias and constant column (out,), of which the bundle holds the sum."""
-    if "constant" not in memory:
+    if "constant" not in source:
         return bias, np.zeros_like(bias)
-    return memory["bias"].numpy()[row, :outputs], memory["constant"].numpy()[row, :outputs]
+    return source["bias"].numpy()[row, :outputs], source["constant"].numpy()[row, :outputs]
 
 
 def _column_major(weight: Values, side: int, flipped: bool) -> Values:
@@ -160,22 +160,22 @@ def _column_major(weight: Values, side: int, flipped: bool) -> Values:
     return pixels.swapaxes(0, 1).reshape(side * side, -1)
 
 
-def _exact(bias: Values, weight: Values, memory: dict[str, Any], row: int, k: int) -> tuple[Values, Values]:
+def _exact(bias: Values, weight: Values, source: dict[str, Any], row: int, k: int) -> tuple[Values, Values]:
     """Puts the float64 originals, kept end to end for each layer, in the place of their float32 copies."""
-    if "doubles" not in memory:
+    if "doubles" not in source:
         return bias, weight
     exact = []
     for which, (name, rounded) in enumerate((("bias", bias), ("weight", weight))):
-        is_double = memory["types"].numpy()[:, k, which] == FLOAT64
+        is_double = source["types"].numpy()[:, k, which] == FLOAT64
         if not is_double[row]:
             exact.append(rounded)
             continue
-        sizes = memory["widths"].numpy()[:, k] * (1 if name == "bias" else _inputs(memory, k, weight))
+        sizes = source["widths"].numpy()[:, k] * (1 if name == "bias" else _inputs(source, k, weight))
         start = int((sizes * is_double)[:row].sum())
-        exact.append(memory["doubles"][k][name][start : start + rounded.size].numpy().reshape(rounded.shape))
+        exact.append(source["doubles"][k][name][start : start + rounded.size].numpy().reshape(rounded.shape))
     return exact[0], exact[1]
 
 
-def _inputs(memory: dict[str, Any], k: int, weight: Values) -> Values | int:
+def _inputs(source: dict[str, Any], k: int, weight: Values) -> Values | int:
     """Columns of layer ``k``'s weights, of each expert of the stack; the first layer's are the same for all."""
-    return weight.shape[1] if k == 0 else memory["widths"].numpy()[:, k - 1]
+    return weight.shape[1] if k == 0 else source["widths"].numpy()[:, k - 1]

@@ -11,14 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from clnf_torch.converters.openface.binary import FLOAT64, BinaryMatrix
 from clnf_torch.converters.openface.cen import ACTIVATIONS, CenFile, Expert, Layer
-from clnf_torch.converters.openface.errors import DOWNLOAD_AGAIN, ConversionError, Place
-from clnf_torch.converters.openface.matrix import FLOAT64, BinaryMatrix
+from clnf_torch.converters.openface.errors import ConversionError, Place
+from clnf_torch.converters.openface.views import MAX_PADDING, fit_into
 from clnf_torch.models.archive import LazyTensor
 
 Values = NDArray[Any]
-Part = Callable[[Layer, int], Values]
-"""Reads a part of a layer, given the layer and its index, in the bundle's order."""
+ReadLayer = Callable[[Layer, int], Values]
+"""Reads numbers of a layer, given the layer and its index, in the bundle's order."""
 
 
 def weight(layer: Layer, k: int) -> Values:
@@ -46,13 +47,13 @@ def first_bias(layer: Layer, k: int) -> Values:
     return bias(layer, k).astype(np.float64) + constant(layer, k)
 
 
-def lazy_part(stack: list[Expert], k: int, part: Part, shape: tuple[int, ...], dtype: torch.dtype) -> LazyTensor:
-    """A part of layer ``k`` of all experts of a stack, zero-padded to ``shape``."""
+def lazy_layer(stack: list[Expert], k: int, read: ReadLayer, shape: tuple[int, ...], dtype: torch.dtype) -> LazyTensor:
+    """Numbers of layer ``k`` of all experts of a stack, zero-padded to ``shape``."""
     shape = (len(stack), *shape)
-    return LazyTensor(shape, dtype, partial(_fill, stack, k, part, shape, dtype))
+    return LazyTensor(shape, dtype, partial(_fill, stack, k, read, shape, dtype))
 
 
-def _fill(stack: list[Expert], k: int, part: Part, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+def _fill(stack: list[Expert], k: int, read: ReadLayer, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Reads the experts of a stack one by one into a padded tensor.
 
     With numpy, on one thread: torch's threads cost more than they give on pieces this small.
@@ -60,22 +61,12 @@ def _fill(stack: list[Expert], k: int, part: Part, shape: tuple[int, ...], dtype
     padded = torch.zeros(shape, dtype=dtype)
     for expert, row in zip(stack, padded.numpy(), strict=True):
         layer = expert.layers[k]
-        values = part(layer, k)
-        _require_range(values, dtype, layer.weight.place)
+        values = fit_into(dtype, read(layer, k), layer.weight.place)
         inputs, outputs = layer.weight.cols - (k == 0), layer.weight.rows
         target = row[:inputs, :outputs] if row.ndim == 2 else row[:outputs]
         # Splitting pixels into rows and columns makes a view, not a copy
         target.reshape(values.shape)[...] = values
     return padded
-
-
-def _require_range(values: Values, dtype: torch.dtype, place: Place) -> None:
-    """Refuses numbers that would become infinite in a narrower type."""
-    largest = max(-float(values.min()), float(values.max()))
-    if largest > torch.finfo(dtype).max:
-        remedy = "convert without --half" if dtype == torch.float16 else DOWNLOAD_AGAIN
-        expected = f"numbers that fit into {str(dtype).removeprefix('torch.')}"
-        raise ConversionError(place, expected=expected, found=f"{largest:g}", remedy=remedy)
 
 
 def lazy_doubles(matrices: list[BinaryMatrix]) -> LazyTensor:
@@ -96,13 +87,9 @@ def _join(matrices: list[BinaryMatrix]) -> Tensor:
     return torch.from_numpy(joined)
 
 
-MAX_PADDING = 2.0
-"""Experts of alike activations but too unlike widths are stacked by width: small files must not ask for much memory."""
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Mirror:
-    """Where an empty expert finds its twin: landmark ``landmarks[i]`` (N,) of view ``views[v]`` (V,)."""
+    """Where an empty expert finds its mirrored partner: landmark ``landmarks[i]`` (N,) of view ``views[v]`` (V,)."""
 
     landmarks: NDArray[np.int64]
     views: NDArray[np.int64]
@@ -122,8 +109,8 @@ def convert_cen(cen: CenFile, mirror: Mirror, half: bool) -> dict[str, Any]:
     Raises:
         ConversionError: A visible landmark has no expert, not even a mirrored one.
     """
-    served, flipped = _serve(cen, mirror)
-    stacks = _stack(cen, served)
+    assigned, flipped = _assign(cen, mirror)
+    stacks = _stack(cen, assigned)
     number = {id(expert): k for k, expert in enumerate(expert for stack in stacks for expert in stack)}
     # Index -1 stays -1
     renumber = np.array([number[id(expert)] for expert in cen.experts] + [-1])
@@ -134,7 +121,7 @@ def convert_cen(cen: CenFile, mirror: Mirror, half: bool) -> dict[str, Any]:
         "view_centers": torch.from_numpy(np.deg2rad(cen.view_centers)),
         "visible": torch.from_numpy(cen.visible),
         "confidence": torch.from_numpy(cen.confidence),
-        "expert": torch.from_numpy(renumber[served]),
+        "expert": torch.from_numpy(renumber[assigned]),
         "flipped": torch.from_numpy(flipped),
         "stacks": [_stack_record(stack, cen.support, half) for stack in stacks],
         "openface": {
@@ -151,36 +138,36 @@ def convert_cen(cen: CenFile, mirror: Mirror, half: bool) -> dict[str, Any]:
     }
 
 
-def _serve(cen: CenFile, mirror: Mirror) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The expert (index into ``cen.experts``) that serves each landmark in each view, and whether it is mirrored."""
+def _assign(cen: CenFile, mirror: Mirror) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The expert (index into ``cen.experts``) of each landmark in each view, and whether it is used mirrored."""
     views = mirror.views.copy()
     # OpenFace: the frontal view mirrors itself, whatever the table says
     views[0] = 0
-    twin = cen.own[views[:, None], mirror.landmarks[None, :]]
+    partner = cen.own[views[:, None], mirror.landmarks[None, :]]
     flipped = cen.visible & (cen.own < 0)
-    served = np.where(flipped, twin, cen.own)
-    served[~cen.visible] = -1
-    lacking = np.argwhere(cen.visible & (served < 0))
-    if len(lacking):
-        view, landmark = map(int, lacking[0])
+    assigned = np.where(flipped, partner, cen.own)
+    assigned[~cen.visible] = -1
+    missing = np.argwhere(cen.visible & (assigned < 0))
+    if len(missing):
+        view, landmark = map(int, missing[0])
         place = Place(file=cen.path, view=view, landmark=landmark)
         expected = f"an expert, its own or that of landmark {mirror.landmarks[landmark]} in view {views[view]}"
         raise ConversionError(place, expected=expected, found="none, though the landmark is visible")
-    return served, flipped
+    return assigned, flipped
 
 
-def _stack(cen: CenFile, served: NDArray[np.int64]) -> list[list[Expert]]:
+def _stack(cen: CenFile, assigned: NDArray[np.int64]) -> list[list[Expert]]:
     """Groups experts of the same activations; within a group by view, then shared ones first, then by landmark."""
 
     def order(index: int) -> tuple[int, int, int]:
         expert = cen.experts[index]
-        return expert.view, -int((served[expert.view] == index).sum()), expert.landmark
+        return expert.view, -int((assigned[expert.view] == index).sum()), expert.landmark
 
     experts = [cen.experts[index] for index in sorted(range(len(cen.experts)), key=order)]
-    alike = _group(experts, lambda expert: tuple(layer.activation for layer in expert.layers))
-    return [
-        stack for group in alike for stack in ([group] if _padding(group) <= MAX_PADDING else _group(group, _sizes))
-    ]
+    groups = _group(experts, lambda expert: tuple(layer.activation for layer in expert.layers))
+    # Too unlike widths are stacked by width: small files must not ask for much memory
+    stacks = ([group] if _padding(group) <= MAX_PADDING else _group(group, _sizes) for group in groups)
+    return [stack for some in stacks for stack in some]
 
 
 def _group(experts: list[Expert], key: Callable[[Expert], tuple[int, ...]]) -> list[list[Expert]]:
@@ -210,9 +197,9 @@ def _stack_record(stack: list[Expert], support: int, half: bool) -> dict[str, An
     inputs = [support**2, *outputs[:-1]]
     dtype = torch.float16 if half else torch.float32
     record: dict[str, Any] = {"activations": [ACTIVATIONS[layer.activation] for layer in stack[0].layers]}
-    record["weights"] = [lazy_part(stack, k, weight, (inputs[k], outputs[k]), dtype) for k in range(len(outputs))]
+    record["weights"] = [lazy_layer(stack, k, weight, (inputs[k], outputs[k]), dtype) for k in range(len(outputs))]
     record["biases"] = [
-        lazy_part(stack, k, bias if k else first_bias, (outputs[k],), dtype) for k in range(len(outputs))
+        lazy_layer(stack, k, bias if k else first_bias, (outputs[k],), dtype) for k in range(len(outputs))
     ]
     return record
 
@@ -227,8 +214,8 @@ def _file_record(stack: list[Expert], half: bool) -> dict[str, Any]:
     codes = [[[layer.bias.code, layer.weight.code] for layer in expert.layers] for expert in stack]
     first = (int(widths[:, 0].max()),)
     record["types"] = torch.tensor(codes)
-    record["bias"] = lazy_part(stack, 0, bias, first, torch.float32)
-    record["constant"] = lazy_part(stack, 0, constant, first, torch.float32)
+    record["bias"] = lazy_layer(stack, 0, bias, first, torch.float32)
+    record["constant"] = lazy_layer(stack, 0, constant, first, torch.float32)
     record["doubles"] = [
         {"bias": lazy_doubles([expert.layers[k].bias for expert in stack]),
          "weight": lazy_doubles([expert.layers[k].weight for expert in stack])}

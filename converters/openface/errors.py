@@ -1,5 +1,6 @@
-"""The one error of the converters: a line that says where, what was expected, what was found, and what to do."""
+"""The converters' one error, a line that says where, what, and what to do; and refusals of files of other kinds."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,41 @@ def quote(content: bytes, limit: int = 40) -> str:
     """A short printable excerpt of a file, in quotes."""
     cut = "..." if len(content) > limit else ""
     return f'"{content[:limit].decode("ascii", "backslashreplace")}{cut}"'
+
+
+def require_file(path: Path, what: str, remedy: str) -> None:
+    """Refuses a path that is not a plain file (missing, a folder, a device).
+
+    Raises:
+        ConversionError: It is not.
+    """
+    if not os.path.isfile(path):
+        found = "a folder" if os.path.isdir(path) else "no such file"
+        raise ConversionError(path, expected=what, found=found, remedy=remedy)
+
+
+def refuse_other_formats(content: bytes, file: Path, size: int, what: str) -> None:
+    """Refuses an empty file, a download page and a text file where a binary one belongs.
+
+    Args:
+        content: The file's first bytes.
+        file: The file.
+        size: Its size in bytes.
+        what: What it should be.
+
+    Raises:
+        ConversionError: It is one of these.
+    """
+    place = Place(file=file, byte=0)
+    if size == 0:
+        raise ConversionError(place, expected=what, found="an empty file")
+    start = content.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<script", b"<!--")):
+        remedy = "the download saved a page in the model's place; download the file itself"
+        raise ConversionError(place, expected=what, found=f"a web page, {quote(content)}", remedy=remedy)
+    if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in content):
+        remedy = "put the file that OpenFace's download gives in its place"
+        raise ConversionError(place, expected=what, found=f"text, {quote(content)}", remedy=remedy)
 
 
 def _one_line(text: str) -> str:

@@ -1,18 +1,19 @@
 """A landmark model: all of its files as the ``model`` of a bundle."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from clnf_torch.converters.openface.binary import INT32
 from clnf_torch.converters.openface.errors import ConversionError
 from clnf_torch.converters.openface.expert_files import convert_experts
-from clnf_torch.converters.openface.matrix import INT32
 from clnf_torch.converters.openface.model_files import ModelFiles
 from clnf_torch.converters.openface.parts import part_record
 from clnf_torch.converters.openface.pdm import convert_pdm
-from clnf_torch.converters.openface.text import TextReader, shape_text
+from clnf_torch.converters.openface.text import TextReader, matrix_text, number_line, shape_text
 
 
 def convert_early_termination(path: Path, views: int) -> dict[str, Tensor]:
@@ -75,6 +76,17 @@ def _triangles(reader: TextReader, view: int, points: int) -> Tensor:
         found = f"{triangles.min():g} to {triangles.max():g}"
         raise ConversionError(reader.place_of(start), expected=f"corners from 0 to {points - 1}", found=found)
     return torch.from_numpy(triangles).to(torch.int64)
+
+
+def triangulations_text(triangulations: Sequence[Tensor]) -> str:
+    """The triangulation file of a bundle's ``triangulations``, one for each view."""
+    views = "".join("# Triangles\n" + matrix_text(triangles.numpy(), INT32) for triangles in triangulations)
+    return f"# The number of views\n{len(triangulations)}\n{views}"
+
+
+def early_termination_text(rules: Mapping[str, Tensor]) -> str:
+    """The file of a bundle's ``early_termination``: weights, biases and cutoffs of the views, a line each."""
+    return "".join(number_line(rules[name].double().numpy()) for name in ("weights", "biases", "cutoffs"))
 
 
 def convert_landmark_model(files: ModelFiles, half: bool) -> dict[str, Any]:

@@ -3,18 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+from clnf_torch.converters.openface.binary import open_binary
 from clnf_torch.converters.openface.description import only, read_description
 from clnf_torch.converters.openface.errors import ConversionError
-from clnf_torch.converters.openface.matrix import BinaryReader, refuse_lookalikes
 from clnf_torch.converters.openface.network import MTCNN, Layer, Shape, read_network
-from clnf_torch.converters.openface.text import require_file
 
+# Where the detector lies beside a landmark model
 PLACE = Path("mtcnn_detector", "MTCNN_detector.txt")
-"""Where the detector lies beside a landmark model."""
+# The networks, and the sides of their inputs, pixels
 SIDES = {"PNet": 12, "RNet": 24, "ONet": 48}
-"""The networks, and what they look at, pixels."""
-# Two logits and four corrections, whatever comes after them
-ANSWERS = 6
+# Two logits and four box corrections at least
+OUTPUTS = 6
 
 
 def find_mtcnn(folder: Path) -> Path | None:
@@ -57,7 +56,7 @@ def convert_mtcnn(path: Path) -> dict[str, Any]:
         ConversionError: A file is missing, damaged, or not the network that it should be.
 
     Source:
-        The layout that ``spec/mtcnn.md`` section 1 gives for OpenFace's reader.
+        OpenFace ``FaceDetectorMTCNN::Read`` and ``CNN::Read``.
     """
     _, *files = mtcnn_files(path)
     networks = {name: _read_file(file, name) for name, file in zip(SIDES, files, strict=True)}
@@ -67,20 +66,17 @@ def convert_mtcnn(path: Path) -> dict[str, Any]:
 def _read_file(path: Path, name: str) -> list[Layer]:
     """The layers of one network file."""
     what, side = f"MTCNN's network {name}", SIDES[name]
-    require_file(path, what, "complete the model directory")
-    with open(path, "rb") as stream:
-        reader = BinaryReader(stream, path)
-        refuse_lookalikes(reader.peek(64), path, reader.size, what)
+    with open_binary(path, what) as reader:
         layers, shape = read_network(reader, MTCNN, (3, side, side))
         reader.expect_end("the last layer")
-    if not (_slides(layers, shape) if name == "PNet" else len(shape) == 1 and shape[0] >= ANSWERS):
+    if not (_is_convolutional(layers, shape) if name == "PNet" else len(shape) == 1 and shape[0] >= OUTPUTS):
         wanted = "maps, one cell for 12 x 12 pixels and one for each further 2" if name == "PNet" else "one vector"
-        found = f"an answer of {' x '.join(map(str, shape))}"
-        raise ConversionError(path, expected=f"{what} to answer with {wanted}, {ANSWERS} numbers at least", found=found)
+        found = f"an output of {' x '.join(map(str, shape))}"
+        raise ConversionError(path, expected=f"{what} to put out {wanted}, {OUTPUTS} numbers at least", found=found)
     return layers
 
 
-def _slides(layers: list[Layer], shape: Shape) -> bool:
+def _is_convolutional(layers: list[Layer], shape: Shape) -> bool:
     """Whether a network can slide over an image two pixels at a time, and sees ``SIDES["PNet"]`` of them at once."""
     strides = [stride for layer in layers if layer["kind"] == "max_pool" for stride in layer["stride"]]
-    return len(shape) == 3 and shape[0] >= ANSWERS and shape[1:] == (1, 1) and [s for s in strides if s > 1] == [2, 2]
+    return len(shape) == 3 and shape[0] >= OUTPUTS and shape[1:] == (1, 1) and [s for s in strides if s > 1] == [2, 2]

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from clnf_torch.converters.openface.binary import FLOAT32, HEADER, TYPE_NAMES, BinaryReader
 from clnf_torch.converters.openface.errors import ConversionError, Place
-from clnf_torch.converters.openface.matrix import FLOAT32, HEADER, TYPE_NAMES, BinaryReader
 
 # OpenFace's have up to 14
 MAX_LAYERS = 100
@@ -30,8 +30,8 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dialect:
-    """What two codes mean, which differs between the files.
+class LayerCodes:
+    """What the codes of pooling and rectifiers mean, which differs between the files.
 
     Attributes:
         sized_pools: Pooling names its windows; otherwise they are 2 x 2, two apart.
@@ -42,16 +42,16 @@ class Dialect:
     slopes: bool
 
 
-MTCNN = Dialect(sized_pools=True, slopes=True)
-VALIDATOR = Dialect(sized_pools=False, slopes=False)
+MTCNN = LayerCodes(sized_pools=True, slopes=True)
+VALIDATOR = LayerCodes(sized_pools=False, slopes=False)
 
 
-def read_network(reader: BinaryReader, dialect: Dialect, inputs: tuple[int, int, int]) -> tuple[list[Layer], Shape]:
+def read_network(reader: BinaryReader, codes: LayerCodes, inputs: tuple[int, int, int]) -> tuple[list[Layer], Shape]:
     """Reads a network: the number of its layers, then one after the other.
 
     Args:
         reader: The file, at the number of layers.
-        dialect: ``MTCNN`` or ``VALIDATOR``.
+        codes: ``MTCNN`` or ``VALIDATOR``.
         inputs: Shape of the network's input, (channels, height, width); the smallest that it must accept.
 
     Returns:
@@ -61,7 +61,7 @@ def read_network(reader: BinaryReader, dialect: Dialect, inputs: tuple[int, int,
         ConversionError: It is damaged, or a layer does not follow from the one before.
 
     Source:
-        The layouts that ``spec/mtcnn.md`` section 1 and ``spec/validation.md`` section 1 give for OpenFace's readers.
+        OpenFace ``CNN::Read`` of its face detector and ``DetectionValidator::Read``.
     """
     place = reader.place
     count = reader.take("i", "the number of layers (int32)")
@@ -70,12 +70,12 @@ def read_network(reader: BinaryReader, dialect: Dialect, inputs: tuple[int, int,
     layers: list[Layer] = []
     shape: Shape = inputs
     for k in range(count):
-        layer, shape = _read_layer(reader, f"layer {k + 1} of {count}", dialect, shape)
+        layer, shape = _read_layer(reader, f"layer {k + 1} of {count}", codes, shape)
         layers.append(layer)
     return layers, shape
 
 
-def _read_layer(reader: BinaryReader, name: str, dialect: Dialect, shape: Shape) -> tuple[Layer, Shape]:
+def _read_layer(reader: BinaryReader, name: str, codes: LayerCodes, shape: Shape) -> tuple[Layer, Shape]:
     """A layer, and the shape that it makes of its input's."""
     place = reader.place
     code = reader.take("i", f"the kind of {name} (int32)")
@@ -84,10 +84,10 @@ def _read_layer(reader: BinaryReader, name: str, dialect: Dialect, shape: Shape)
     if code == CONVOLUTION:
         return _read_convolution(reader, name, shape)
     if code == POOLING:
-        return _read_pooling(reader, name, dialect.sized_pools, shape)
+        return _read_pooling(reader, name, codes.sized_pools, shape)
     if code == CONNECTED:
         return _read_connected(reader, name, shape)
-    if code == RECTIFIER and dialect.slopes:
+    if code == RECTIFIER and codes.slopes:
         slope, _ = reader.vector(f"the slopes of {name}", FLOAT32, shape[0])
         return {"kind": "prelu", "slope": torch.from_numpy(slope)}, shape
     if code in (RECTIFIER, SIGMOID):
@@ -163,8 +163,7 @@ def _read_connected(reader: BinaryReader, name: str, shape: Shape) -> tuple[Laye
     inputs, outputs = math.prod(shape), len(bias)
     if matrix.code != FLOAT32 or matrix.rows not in (shape[0], inputs) or matrix.cols != outputs:
         expected = f"weights of {name}, {inputs} x {outputs} of float32"
-        found = f"{matrix.rows} x {matrix.cols} of {TYPE_NAMES[matrix.code]}"
-        raise ConversionError(matrix.place, expected=expected, found=found)
+        raise ConversionError(matrix.place, expected=expected, found=matrix.description)
     weight, bias_tensor = torch.from_numpy(matrix.read()).mT, torch.from_numpy(bias)
     if len(shape) == 3 and matrix.rows == shape[0]:
         layer = {"kind": "conv", "weight": weight[:, :, None, None].contiguous(), "bias": bias_tensor}

@@ -1,15 +1,17 @@
 """Point distribution models (``pdms/*.txt``): mean shape, modes and their variances."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from clnf_torch.converters.openface.binary import FLOAT32_MIN, FLOAT64
 from clnf_torch.converters.openface.errors import ConversionError, Place
-from clnf_torch.converters.openface.matrix import FLOAT32_MIN
-from clnf_torch.converters.openface.text import TextReader, shape_text
+from clnf_torch.converters.openface.text import TextReader, matrix_text, shape_text
 
 
 def convert_pdm(path: Path) -> dict[str, Any]:
@@ -52,6 +54,20 @@ def convert_pdm(path: Path) -> dict[str, Any]:
         "modes": torch.from_numpy(np.ascontiguousarray(modes.reshape(3, points, -1).transpose(2, 1, 0))),
         "variances": torch.from_numpy(variances.reshape(-1)),
     }
+
+
+def pdm_text(pdm: Mapping[str, Tensor]) -> str:
+    """The PDM file of a bundle's ``pdm``; the coordinates of all points are stacked, first x, then y, then z."""
+    mean = pdm["mean"].numpy().T.reshape(-1, 1)
+    modes = pdm["modes"].numpy().transpose(2, 1, 0).reshape(len(mean), -1)
+    return (
+        "# The mean values of the components (x, then y, then z)\n"
+        + matrix_text(mean, FLOAT64)
+        + "# The principal components\n"
+        + matrix_text(modes, FLOAT64)
+        + "# The variances of the components\n"
+        + matrix_text(pdm["variances"].numpy().reshape(1, -1), FLOAT64)
+    )
 
 
 def _matrix(reader: TextReader, what: str) -> tuple[Place, NDArray[np.float64]]:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from clnf_torch.converters.openface.binary import FLOAT32, FLOAT64, INT32
 from clnf_torch.converters.openface.errors import ConversionError, Place
-from clnf_torch.converters.openface.matrix import FLOAT32, FLOAT64, INT32
 from clnf_torch.converters.openface.text import TextReader, shape_text
 from clnf_torch.converters.openface.views import Views, check_center, check_scale, check_visibility, fit_into
 

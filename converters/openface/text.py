@@ -1,4 +1,4 @@
-"""Numbers and matrices of OpenFace's text files."""
+"""Text files: numbers and matrices as OpenFace ``ReadMat`` reads them."""
 
 import os
 import re
@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clnf_torch.converters.openface.errors import ConversionError, Place, quote
-from clnf_torch.converters.openface.matrix import FLOAT32, FLOAT32_MAX, FLOAT64, INT32, TYPE_NAMES, UINT8
+from clnf_torch.converters.openface.binary import FLOAT32, FLOAT32_MAX, FLOAT64, INT32, TYPE_NAMES, UINT8
+from clnf_torch.converters.openface.errors import ConversionError, Place, quote, require_file
 
 # A text file of a model is far smaller; anything larger is something else
 MAX_BYTES = 1 << 24
@@ -20,17 +20,6 @@ _NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 # No number is longer; Python refuses to read some that are
 _MAX_TOKEN = 64
 _INT32_MAX = 2**31 - 1
-
-
-def require_file(path: Path, what: str, remedy: str) -> None:
-    """Refuses a path that is not a plain file (missing, a folder, a device).
-
-    Raises:
-        ConversionError: It is not.
-    """
-    if not os.path.isfile(path):
-        found = "a folder" if os.path.isdir(path) else "no such file"
-        raise ConversionError(path, expected=what, found=found, remedy=remedy)
 
 
 def read_text(path: Path, what: str) -> bytes:
@@ -197,6 +186,17 @@ class TextReader:
         if self.at < len(self.content):
             found = quote(self.content[self.at : self.at + 99])
             raise ConversionError(self.place, expected=f"the end of the file after {what}", found=found)
+
+
+def matrix_text(values: NDArray[Any], code: int) -> str:
+    """A matrix as a text file has it: rows, columns and element code, a line each, then the rows."""
+    rows, columns = values.shape
+    return f"{rows}\n{columns}\n{code}\n" + "".join(map(number_line, values))
+
+
+def number_line(values: NDArray[Any]) -> str:
+    """A line of numbers, as short as they can be read back exactly."""
+    return " ".join(np.format_float_positional(v, trim="-") if v.dtype.kind == "f" else str(v) for v in values) + "\n"
 
 
 def shape_text(values: NDArray[Any]) -> str:

@@ -11,18 +11,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from clnf_torch.converters.openface.errors import ConversionError, Place
-from clnf_torch.converters.openface.matrix import (
+from clnf_torch.converters.openface.binary import (
     FLOAT32_MAX,
     FLOAT32_MIN,
     FLOAT64,
     INT32,
     TYPE_NAMES,
     BinaryReader,
-    refuse_lookalikes,
+    open_binary,
 )
+from clnf_torch.converters.openface.errors import ConversionError, Place
 from clnf_torch.converters.openface.network import VALIDATOR, read_network
-from clnf_torch.converters.openface.text import require_file
 
 # How far weights within a triangle may be from what they must be; OpenFace's are exact
 CLOSE = 1e-3
@@ -111,8 +110,7 @@ def _read_integers(
     rows = matrix.rows if shape[0] is None else shape[0]
     if matrix.code != INT32 or matrix.shape != (rows, shape[1]):
         expected = f"{what}, {'any' if shape[0] is None else rows} x {shape[1]} of {TYPE_NAMES[INT32]}"
-        found = f"{matrix.rows} x {matrix.cols} of {TYPE_NAMES[matrix.code]}"
-        raise ConversionError(matrix.place, expected=expected, found=found)
+        raise ConversionError(matrix.place, expected=expected, found=matrix.description)
     values = matrix.read()
     if values.min() < limits[0] or values.max() > limits[1]:
         expected = f"{what}, from {limits[0]} to {limits[1]}"
@@ -125,8 +123,7 @@ def _read_weights(reader: BinaryReader, what: str, triangles: int) -> NDArray[np
     matrix = reader.matrix(what)
     if matrix.code != FLOAT64 or matrix.shape != (triangles, 3):
         expected = f"{what}, {triangles} x 3 of {TYPE_NAMES[FLOAT64]}"
-        found = f"{matrix.rows} x {matrix.cols} of {TYPE_NAMES[matrix.code]}"
-        raise ConversionError(matrix.place, expected=expected, found=found)
+        raise ConversionError(matrix.place, expected=expected, found=matrix.description)
     values: NDArray[np.float64] = matrix.read()
     if abs(values).max() > FLOAT32_MAX:
         expected = f"{what} that fit into float32"
@@ -181,10 +178,7 @@ def convert_validator(path: Path, points: int, size: tuple[int, int] = SIZE) -> 
     Source:
         OpenFace ``DetectionValidator::Read``.
     """
-    require_file(path, WHAT, "complete the model directory")
-    with open(path, "rb") as stream:
-        reader = BinaryReader(stream, path)
-        refuse_lookalikes(reader.peek(64), path, reader.size, WHAT)
+    with open_binary(path, WHAT) as reader:
         orientations = _read_orientations(reader)
         views = []
         for reader.view in range(len(orientations)):

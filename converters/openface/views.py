@@ -1,4 +1,4 @@
-"""What all patch experts need on their way into tensors: room for the widest, and numbers that fit."""
+"""The views of patch expert files, and the checks that all families share: room for the widest, numbers that fit."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from clnf_torch.converters.openface.binary import FLOAT64, INT32, BinaryReader
 from clnf_torch.converters.openface.errors import DOWNLOAD_AGAIN, ConversionError, Place
-from clnf_torch.converters.openface.matrix import FLOAT64, INT32, BinaryReader
 
 # Pixels per model unit; OpenFace's are 0.25 to 1.5
 MIN_SCALE, MAX_SCALE = 1e-3, 1e3
@@ -98,8 +98,8 @@ def check_visibility(values: NDArray[np.generic], place: Place) -> NDArray[np.bo
     return values.astype(bool)
 
 
+# Small files must not ask for much memory: padding may at most double what experts need
 MAX_PADDING = 2.0
-"""Small files must not ask for much memory: padding may at most double what experts need."""
 
 
 def require_little_padding(counts: list[int], file: Path, what: str) -> None:
@@ -124,7 +124,7 @@ def fit_into(dtype: torch.dtype, values: NDArray[Any], place: Place) -> NDArray[
     Raises:
         ConversionError: One is.
     """
-    largest = float(np.abs(values).max(initial=0))
+    largest = max(-float(values.min(initial=0)), float(values.max(initial=0)))
     if not largest <= torch.finfo(dtype).max:
         remedy = "convert without --half" if dtype == torch.float16 else DOWNLOAD_AGAIN
         expected = f"numbers that fit into {str(dtype).removeprefix('torch.')}"

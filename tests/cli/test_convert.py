@@ -92,11 +92,11 @@ def test_export_returns_the_files(clnf_torch_cli, free_model, bundle, tmp_path):
     assert all(path.read_bytes() == (free_model / path.name).read_bytes() for path in written)
 
 
-def test_the_default_model_has_no_form_in_openface(clnf_torch_cli, tmp_path):
+def test_the_default_model_has_no_format_in_openface(clnf_torch_cli, tmp_path):
     done = clnf_torch_cli("export", default_bundle(), tmp_path / "back")
     (line,) = done.stderr.splitlines()
     assert done.exit_code == 2 and not (tmp_path / "back").exists()
-    assert "default.pt: expected CEN experts, found heatmap experts, which OpenFace has no form for; name a" in line
+    assert "default.pt: expected CEN experts, found heatmap experts, which OpenFace has no format for; name a" in line
 
 
 def test_info_says_what_is_inside(clnf_torch_cli, bundle):

@@ -84,14 +84,14 @@ def test_files_that_are_no_networks(description, content, complaint):
 
 @pytest.mark.parametrize(
     ("name", "layers", "found"),
-    [("PNet", 5, "4 x 1 x 1"), ("PNet", 4, "3 x 3 x 3"), ("RNet", 3, "2 x 11 x 11"), ("ONet", 6, "an answer of 5")],
+    [("PNet", 5, "4 x 1 x 1"), ("PNet", 4, "3 x 3 x 3"), ("RNet", 3, "2 x 11 x 11"), ("ONet", 6, "an output of 5")],
 )
-def test_networks_that_do_not_answer(description, name, layers, found):
+def test_networks_of_other_outputs(description, name, layers, found):
     """The first layers of a network alone."""
     pieces = network_pieces(name)
     kept = [content for piece, content in pieces.items() if piece != "depth" and int(piece.split()[-1]) < layers]
     (description.parent / f"{name}.dat").write_bytes(layers.to_bytes(4, "little") + b"".join(kept))
-    with pytest.raises(ConversionError, match=f"{name} to answer with .* 6 numbers at least, found .*{found}"):
+    with pytest.raises(ConversionError, match=f"{name} to put out .* 6 numbers at least, found .*{found}"):
         convert_mtcnn(description)
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from clnf_torch.converters import ConversionError
-from clnf_torch.converters.openface.matrix import BinaryReader
-from clnf_torch.converters.openface.network import MTCNN, VALIDATOR, Dialect, Layer, Shape, read_network
+from clnf_torch.converters.openface.binary import BinaryReader
+from clnf_torch.converters.openface.network import MTCNN, VALIDATOR, Layer, LayerCodes, Shape, read_network
 from clnf_torch.detection.layers import build_network
 from tests.converters.mtcnn_files import network_pieces
 from tests.converters.openface_files import matrix, offset_of
@@ -24,12 +24,12 @@ def floats(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def read(
-    path: Path, content: bytes, dialect: Dialect = MTCNN, inputs: tuple[int, int, int] = (3, 24, 24)
+    path: Path, content: bytes, codes: LayerCodes = MTCNN, inputs: tuple[int, int, int] = (3, 24, 24)
 ) -> tuple[list[Layer], Shape]:
     path.write_bytes(content)
     with open(path, "rb") as stream:
         reader = BinaryReader(stream, path)
-        network = read_network(reader, dialect, inputs)
+        network = read_network(reader, codes, inputs)
         reader.expect_end("the last layer")
     return network
 
@@ -72,7 +72,7 @@ def test_windows_are_stored_x_before_y(tmp_path):
     assert answer(layers, floats(1, 6, 6)).shape == shape
 
 
-def test_the_validators_dialect(tmp_path):
+def test_the_validators_codes(tmp_path):
     layers, shape = read(tmp_path / "n.dat", INT(3) + INT(3) + INT(1) + INT(4), VALIDATOR, (2, 5, 7))
     assert [layer["kind"] for layer in layers] == ["relu", "max_pool", "sigmoid"] and shape == (2, 3, 4)
     assert layers[1]["kernel"] == layers[1]["stride"] == [2, 2]

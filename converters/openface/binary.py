@@ -1,7 +1,9 @@
-"""Files that are not what their name says: empty, a saved web page, a text."""
+"""Binary files: numbers and matrices as OpenFace ``ReadMatBin`` reads them, and never past the file's end."""
 
+import contextlib
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -9,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from clnf_torch.converters.openface.errors import ConversionError, Place, quote
+from clnf_torch.converters.openface.errors import ConversionError, Place, refuse_other_formats, require_file
 
 UINT8, INT32, FLOAT32, FLOAT64 = 0, 4, 5, 6
 DTYPES: dict[int, np.dtype[Any]] = {
@@ -48,6 +50,11 @@ class BinaryMatrix:
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
         return self.rows, self.cols
+
+    @property
+    def description(self) -> str:
+        """Shape and element type in words."""
+        return f"{self.rows} x {self.cols} of {TYPE_NAMES[self.code]}"
 
     @property
     def nbytes(self) -> int:
@@ -186,8 +193,8 @@ class BinaryReader:
         count = matrix.rows * matrix.cols
         if 1 not in matrix.shape or matrix.code != code or (length is not None and count != length):
             some = "some" if length is None else length
-            found = f"{matrix.rows} x {matrix.cols} of {TYPE_NAMES[matrix.code]}"
-            raise ConversionError(matrix.place, expected=f"{what}, {some} values of {TYPE_NAMES[code]}", found=found)
+            expected = f"{what}, {some} values of {TYPE_NAMES[code]}"
+            raise ConversionError(matrix.place, expected=expected, found=matrix.description)
         return matrix.read().reshape(-1), matrix.shape
 
     def expect_end(self, what: str) -> None:
@@ -197,25 +204,19 @@ class BinaryReader:
             raise ConversionError(self.place, expected=expected, found=f"{self.remaining} further bytes")
 
 
-def refuse_lookalikes(content: bytes, file: Path, size: int, what: str) -> None:
-    """Refuses an empty file, a download page and a text file where a binary one belongs.
+@contextlib.contextmanager
+def open_binary(path: Path, what: str) -> Iterator[BinaryReader]:
+    """A reader at the start of a binary file.
 
     Args:
-        content: The file's first bytes.
-        file: The file.
-        size: Its size in bytes.
-        what: What it should be.
+        path: The file.
+        what: What it should be, for messages.
 
     Raises:
-        ConversionError: It is one of these.
+        ConversionError: It is missing, empty, a web page or a text.
     """
-    place = Place(file=file, byte=0)
-    if size == 0:
-        raise ConversionError(place, expected=what, found="an empty file")
-    start = content.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<script", b"<!--")):
-        remedy = "the download saved a page in the model's place; download the file itself"
-        raise ConversionError(place, expected=what, found=f"a web page, {quote(content)}", remedy=remedy)
-    if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in content):
-        remedy = "put the file that OpenFace's download gives in its place"
-        raise ConversionError(place, expected=what, found=f"text, {quote(content)}", remedy=remedy)
+    require_file(path, what, "complete the model directory")
+    with open(path, "rb") as stream:
+        reader = BinaryReader(stream, path)
+        refuse_other_formats(reader.peek(64), path, reader.size, what)
+        yield reader
