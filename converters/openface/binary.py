@@ -140,6 +140,33 @@ class BinaryReader:
         values = fields.unpack(content)
         return values if len(values) > 1 else values[0]
 
+    def expect(self, value: int, what: str) -> None:
+        """Reads an int32 that must have a value.
+
+        Raises:
+            ConversionError: It has another one.
+        """
+        place = self.place
+        found = self.take("i", what)
+        if found != value:
+            raise ConversionError(place, expected=what, found=str(found))
+
+    def finite(self, count: int, what: str) -> tuple[float, ...]:
+        """Reads float64 numbers that float32 can hold, too.
+
+        Raises:
+            ConversionError: One is not finite, or too large.
+        """
+        start = self.place
+        self.require(8 * count, what)
+        values: tuple[float, ...] = tuple(self.take("d", what) for _ in range(count))
+        for k, value in enumerate(values):
+            # Not a number is not, either
+            if not abs(value) <= FLOAT32_MAX:
+                place = replace(start, byte=self.offset - 8 * (count - k))
+                raise ConversionError(place, expected=f"{what}, finite", found=str(value))
+        return values
+
     def peek(self, size: int) -> bytes:
         """The next bytes, fewer at the end of the file, without moving on."""
         content = self.stream.read(min(size, self.remaining))

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clnf_torch.converters.openface.binary import FLOAT32, FLOAT32_MAX, BinaryReader, open_binary
+from clnf_torch.converters.openface.binary import FLOAT32, BinaryReader, open_binary
 from clnf_torch.converters.openface.errors import ConversionError, Place
 from clnf_torch.converters.openface.views import Views, fit_into, read_views, require_little_padding
 
@@ -59,25 +59,19 @@ def read_expert(reader: BinaryReader, support: int, betas: int) -> CcnfExpert | 
     """
     width, count = _read_size(reader, support)
     if count == 0:
-        place = reader.place
-        filler = reader.take("i", "the 0 that ends an expert without neurons")
-        if filler != 0:
-            raise ConversionError(place, expected="the 0 that ends an expert without neurons", found=str(filler))
+        reader.expect(0, "the 0 that ends an expert without neurons")
         return None
     reader.require(count * (44 + 4 * width * width), f"{count} neurons of {width} x {width} pixels")
     numbers, weights = np.empty((count, 3)), np.empty((count, width, width), np.float32)
     for k in range(count):
         _read_neuron(reader, f"neuron {k + 1} of {count}", numbers[k], weights[k])
-    *own, confidence = _read_finite(reader, betas + 1, "an expert's betas and its confidence")
+    *own, confidence = reader.finite(betas + 1, "an expert's betas and its confidence")
     return CcnfExpert(numbers=numbers, weights=weights, betas=tuple(own), confidence=confidence)
 
 
 def _read_size(reader: BinaryReader, support: int) -> tuple[int, int]:
     """Side and number of neurons, after the marker."""
-    place = reader.place
-    marker = reader.take("i", f"an expert's marker ({MARKER})")
-    if marker != MARKER:
-        raise ConversionError(place, expected=f"an expert's marker ({MARKER})", found=str(marker))
+    reader.expect(MARKER, f"an expert's marker ({MARKER})")
     place = reader.place
     width, height, count = reader.take("3i", "an expert's width, height and number of neurons")
     if count < 0 or 48 * count > reader.remaining:
@@ -97,25 +91,12 @@ def _read_neuron(reader: BinaryReader, name: str, numbers: NDArray[np.float64], 
     if marker != NEURON_MARKER or kind != RAW:
         expected = f"marker {NEURON_MARKER} and type {RAW} (gray levels) of {name}"
         raise ConversionError(place, expected=expected, found=f"{marker} and {kind}")
-    numbers[:] = _read_finite(reader, 3, f"gain, bias and alpha of {name}")
+    numbers[:] = reader.finite(3, f"gain, bias and alpha of {name}")
     matrix = reader.matrix(f"the weights of {name}")
     if matrix.shape != weights.shape or matrix.code != FLOAT32:
         expected = f"weights of {name}, {' x '.join(map(str, weights.shape))} of float32"
         raise ConversionError(matrix.place, expected=expected, found=matrix.description)
     weights[:] = matrix.read()
-
-
-def _read_finite(reader: BinaryReader, count: int, what: str) -> tuple[float, ...]:
-    """Numbers that float32 can hold, too."""
-    place = reader.place
-    reader.require(8 * count, what)
-    values: tuple[float, ...] = tuple(reader.take("d", what) for _ in range(count))
-    for k, value in enumerate(values):
-        # Not a number is not, either
-        if not abs(value) <= FLOAT32_MAX:
-            assert place.byte is not None
-            raise ConversionError(replace(place, byte=place.byte + 8 * k), expected=f"{what}, finite", found=str(value))
-    return values
 
 
 WHAT = "CCNF patch experts"
@@ -143,6 +124,11 @@ class CcnfFile:
     betas: int
     support: int
     experts: dict[tuple[int, int], CcnfExpert]
+
+    @property
+    def num_views(self) -> int:
+        """Number of views V."""
+        return len(self.views.centers)
 
 
 def read_ccnf(path: Path, points: int) -> CcnfFile:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from clnf_torch.converters.openface.binary import (
     DTYPES,
     FLOAT32,
-    FLOAT32_MAX,
     FLOAT64,
     INT32,
     TYPE_NAMES,
@@ -70,15 +69,13 @@ def read_expert(reader: BinaryReader, support: int) -> tuple[tuple[int, int], tu
     """
     width, height, count = _read_size(reader, support)
     layers = _read_layers(reader, count, 1 + width * width)
-    return (width, height), layers, _read_confidence(reader)
+    (confidence,) = reader.finite(1, "an expert's confidence (float64)")
+    return (width, height), layers, confidence
 
 
 def _read_size(reader: BinaryReader, support: int) -> tuple[int, int, int]:
     """Width, height and number of layers, after the marker."""
-    place = reader.place
-    marker = reader.take("i", f"an expert's marker ({MARKER})")
-    if marker != MARKER:
-        raise ConversionError(place, expected=f"an expert's marker ({MARKER})", found=str(marker))
+    reader.expect(MARKER, f"an expert's marker ({MARKER})")
     place = reader.place
     width, height, count = reader.take("3i", "an expert's width, height and number of layers")
     if width < 0 or height < 0:
@@ -132,16 +129,6 @@ def _read_float_matrix(reader: BinaryReader, what: str) -> BinaryMatrix:
     return matrix
 
 
-def _read_confidence(reader: BinaryReader) -> float:
-    """The confidence that ends an expert."""
-    place = reader.place
-    confidence = reader.take("d", "an expert's confidence (float64)")
-    # Not a number is not, either
-    if not abs(confidence) <= FLOAT32_MAX:
-        raise ConversionError(place, expected="a finite confidence", found=str(confidence))
-    return float(confidence)
-
-
 WHAT = "CEN patch experts"
 OLDER_LAYOUT = "these are experts of the older CE-CLM layout; use the files that OpenFace 2.2 downloads"
 
@@ -177,6 +164,11 @@ class CenFile:
     own: NDArray[np.int64]
     experts: tuple[Expert, ...]
     shapes: dict[str, Any]
+
+    @property
+    def num_views(self) -> int:
+        """Number of views V."""
+        return len(self.view_centers)
 
 
 def read_cen(path: Path, points: int) -> CenFile:

@@ -95,20 +95,26 @@ class Mirror:
     views: NDArray[np.int64]
 
 
-def convert_cen(cen: CenFile, mirror: Mirror, half: bool) -> dict[str, Any]:
-    """One scale's experts as a record of the bundle.
+def convert_cen(files: list[CenFile], half: bool) -> list[dict[str, Any]]:
+    """The scales' experts as records of the bundle.
 
     Args:
-        cen: What the file holds.
-        mirror: The mirror tables that are in force.
+        files: What the files hold, coarse to fine.
         half: Whether to store the experts' weights as float16.
 
     Returns:
-        The record; its weights are lazy.
+        A record for each file; its weights are lazy.
 
     Raises:
         ConversionError: A visible landmark has no expert, not even a mirrored one.
     """
+    # OpenFace: the mirror tables of the last file read serve all scales
+    mirror = Mirror(landmarks=files[-1].mirror_inds, views=files[-1].mirror_views)
+    return [_record(file, mirror, half) for file in files]
+
+
+def _record(cen: CenFile, mirror: Mirror, half: bool) -> dict[str, Any]:
+    """One scale's experts as a record of the bundle."""
     assigned, flipped = _assign(cen, mirror)
     stacks = _stack(cen, assigned)
     number = {id(expert): k for k, expert in enumerate(expert for stack in stacks for expert in stack)}

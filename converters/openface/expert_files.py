@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from clnf_torch.converters.openface.ccnf import convert_ccnf, read_ccnf
 from clnf_torch.converters.openface.cen import read_cen
-from clnf_torch.converters.openface.cen_stacks import Mirror, convert_cen
+from clnf_torch.converters.openface.cen_stacks import convert_cen
 from clnf_torch.converters.openface.description import Module
 from clnf_torch.converters.openface.errors import ConversionError
 from clnf_torch.converters.openface.sources import PUBLISHED_CEN
@@ -16,27 +16,13 @@ from clnf_torch.converters.openface.svr import convert_svr, read_svr
 Records = list[dict[str, Any]]
 
 
-def _convert_cen(paths: Sequence[Path], points: int, half: bool) -> Records:
-    """CEN files as records."""
-    cens = [read_cen(path, points) for path in paths]
-    _require_same_views(paths, [len(cen.view_centers) for cen in cens])
-    # OpenFace: the mirror tables of the last file read serve all scales
-    mirror = Mirror(landmarks=cens[-1].mirror_inds, views=cens[-1].mirror_views)
-    return [convert_cen(cen, mirror, half) for cen in cens]
+class ExpertFile(Protocol):
+    """What a patch expert file holds, of whatever family."""
 
-
-def _convert_ccnf(paths: Sequence[Path], points: int, half: bool) -> Records:
-    """CCNF files as records."""
-    files = [read_ccnf(path, points) for path in paths]
-    _require_same_views(paths, [len(file.views.centers) for file in files])
-    return convert_ccnf(files, half)
-
-
-def _convert_svr(paths: Sequence[Path], points: int, half: bool) -> Records:
-    """SVR files as records."""
-    files = [read_svr(path, points) for path in paths]
-    _require_same_views(paths, [len(file.views.centers) for file in files])
-    return convert_svr(files, half)
+    @property
+    def num_views(self) -> int:
+        """Number of views V."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,20 +32,22 @@ class Family:
     Attributes:
         keyword: What names its files in a description.
         title: Its name.
-        convert: Makes records of the bundle, given files, the number of landmarks, and whether to store float16.
+        read: Reads a file, given the number of landmarks.
+        convert: Makes records of the bundle of what files hold, given whether to store float16.
         published: The hashes of OpenFace's own files, or None where none are known.
     """
 
     keyword: str
     title: str
-    convert: Callable[[Sequence[Path], int, bool], Records]
+    read: Callable[[Path, int], ExpertFile]
+    convert: Callable[[Any, bool], Records]
     published: frozenset[str] | None = None
 
 
 _BEST_FIRST = (
-    Family(keyword="PatchesCEN", title="CEN", convert=_convert_cen, published=PUBLISHED_CEN),
-    Family(keyword="PatchesCCNF", title="CCNF", convert=_convert_ccnf),
-    Family(keyword="PatchesIntensity", title="SVR", convert=_convert_svr),
+    Family(keyword="PatchesCEN", title="CEN", read=read_cen, convert=convert_cen, published=PUBLISHED_CEN),
+    Family(keyword="PatchesCCNF", title="CCNF", read=read_ccnf, convert=convert_ccnf),
+    Family(keyword="PatchesIntensity", title="SVR", read=read_svr, convert=convert_svr),
 )
 FAMILIES = {family.keyword: family for family in _BEST_FIRST}
 """The families by keyword; where a model has several, OpenFace uses the first of these."""
@@ -100,7 +88,9 @@ def convert_experts(files: ExpertFiles, points: int, half: bool) -> Records:
     Raises:
         ConversionError: A file is not what it should be, or does not go with the others.
     """
-    return files.family.convert(files.paths, points, half)
+    contents = [files.family.read(path, points) for path in files.paths]
+    _require_same_views(files.paths, [content.num_views for content in contents])
+    return files.family.convert(contents, half)
 
 
 def _require_same_views(paths: Sequence[Path], counts: list[int]) -> None:

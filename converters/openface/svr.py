@@ -117,6 +117,11 @@ class SvrFile:
     modalities: tuple[str, ...]
     experts: dict[tuple[int, int], tuple[Match, ...]]
 
+    @property
+    def num_views(self) -> int:
+        """Number of views V."""
+        return len(self.views.centers)
+
 
 def read_svr(path: Path, points: int) -> SvrFile:
     """Reads an SVR file.

@@ -66,7 +66,7 @@ DAMAGE = {
     "layers that do not chain": (f"weight {EXPERT} 1", floats(1, 4), "1 x 3"),
     "two outputs": (f"weight {EXPERT} 1", floats(2, 3), "1 x 3"),
     "too few biases": (f"bias {EXPERT} 0", floats(2, 1), "3 biases"),
-    "confidence is not a number": (f"confidence {EXPERT}", DOUBLE(float("nan")), "finite confidence"),
+    "confidence is not a number": (f"confidence {EXPERT}", DOUBLE(float("nan")), "confidence (float64), finite"),
 }
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from clnf_torch.converters import ConversionError, convert
 from clnf_torch.converters.openface.cen import read_cen
-from clnf_torch.converters.openface.cen_stacks import Mirror, convert_cen
+from clnf_torch.converters.openface.cen_stacks import convert_cen
 from clnf_torch.converters.openface.landmark_model import convert_early_termination, convert_triangulations
 from clnf_torch.converters.openface.pdm import convert_pdm
 from clnf_torch.models.archive import LazyTensor
@@ -131,7 +131,7 @@ def lazy_tensors(value: Any) -> Iterator[LazyTensor]:
 def convert_cen_file(path: Path, points: int) -> int:
     """Converts a CEN file; returns the largest tensor, which tracemalloc does not see."""
     cen = read_cen(path, points)
-    record, largest = convert_cen(cen, Mirror(landmarks=cen.mirror_inds, views=cen.mirror_views), half=False), 0
+    record, largest = convert_cen([cen], half=False), 0
     for lazy in lazy_tensors(record):
         largest = max(largest, lazy.nbytes)
         assert largest <= FACTOR * path.stat().st_size + FLOOR  # before it is made
