@@ -77,12 +77,12 @@ def convert(
     folder = found.main.parent
     try:
         files, detector = read_model_files(found.main), find_mtcnn(folder)
-        faces = mtcnn_files(detector) if detector else ()
-        _require_place(out, (*faces, *files.paths))
+        detector_files = mtcnn_files(detector) if detector else ()
+        _require_output(out, (*detector_files, *files.paths))
         model = convert_landmark_model(files, half)
         validator = convert_validator(files.validator, len(model["pdm"]["mean"])) if files.validator else None
         face_detector = convert_mtcnn(detector) if detector else None
-        sources = _describe(files, faces, folder)
+        sources = _describe(files, detector_files, folder)
         save_archive(_bundle(model, validator, face_detector, sources, files.skipped), out, progress)
     except OSError as error:
         where = Path(error.filename) if error.filename else out
@@ -103,7 +103,7 @@ def convert(
     )
 
 
-def _require_place(out: Path, sources: tuple[Path, ...]) -> None:
+def _require_output(out: Path, sources: tuple[Path, ...]) -> None:
     """Refuses an output that is a folder, lies in no folder, or is one of the sources."""
     if out.is_dir() or not out.parent.is_dir():
         found = "a folder" if out.is_dir() else f"no folder {out.parent}"
@@ -116,11 +116,11 @@ def _require_place(out: Path, sources: tuple[Path, ...]) -> None:
         )
 
 
-def _describe(files: ModelFiles, faces: tuple[Path, ...], folder: Path) -> tuple[SourceFile, ...]:
+def _describe(files: ModelFiles, detector_files: tuple[Path, ...], folder: Path) -> tuple[SourceFile, ...]:
     """Size and hash of every file that goes in."""
     models = list(files.models())
     others = [path for model in models for path in model.others]
-    hashes = dict.fromkeys((*others, *faces)) | {
+    hashes = dict.fromkeys((*others, *detector_files)) | {
         path: model.experts.family.published for model in models for path in model.experts.paths
     }
     return tuple(describe_source(path, folder, known) for path, known in hashes.items())

@@ -10,9 +10,9 @@ from clnf_torch.converters.openface.errors import ConversionError
 PREFERRED = "main_ceclm_general.txt"
 CACHE = Path("OpenFaceModels", "2.2.0")
 ENVIRONMENT = "OPENFACE_MODELS_DIR"
-INSIDE = ("lib/local/LandmarkDetector/model", "originals/lib/local/LandmarkDetector/model", "model", "")
-"""Where the model directory lies inside a cache, a source tree or a build of OpenFace, or is itself."""
-HELP = f"name OpenFace's model directory (the one with {PREFERRED})"
+# Where the model directory lies inside a cache, a source tree or a build of OpenFace, or is itself.
+SUBFOLDERS = ("lib/local/LandmarkDetector/model", "originals/lib/local/LandmarkDetector/model", "model", "")
+REMEDY = f"name OpenFace's model directory (the one with {PREFERRED})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +48,10 @@ def find_source(source: str | os.PathLike[str] | None = None) -> Source:
         return _find_in(path)
     if not os.path.isfile(path):
         expected = "a model directory or a main_*.txt"
-        raise ConversionError(path, expected=expected, found="no such file or folder", remedy=HELP)
+        raise ConversionError(path, expected=expected, found="no such file or folder", remedy=REMEDY)
     if path.suffix.lower() != ".txt":
         expected = "a model directory or a main_*.txt"
-        raise ConversionError(path, expected=expected, found=f"a file {path.name}", remedy=HELP)
+        raise ConversionError(path, expected=expected, found=f"a file {path.name}", remedy=REMEDY)
     return Source(main=path)
 
 
@@ -72,12 +72,12 @@ def cache_folder() -> Path:
 def _find_in(folder: Path) -> Source:
     """The best description in a folder or where models lie inside it."""
     roots = (folder, folder / CACHE, folder / CACHE.name)
-    for inside in (root / part for root in roots for part in INSIDE):
+    for inside in (root / part for root in roots for part in SUBFOLDERS):
         mains = sorted(inside.glob("main_*.txt"), key=_preference) if inside.is_dir() else []
         if mains:
             return Source(main=mains[0], others=tuple(mains[1:]))
     found = "no such folder" if not folder.is_dir() else _without_main(folder)
-    raise ConversionError(folder, expected="a model directory with a main_*.txt", found=found, remedy=HELP)
+    raise ConversionError(folder, expected="a model directory with a main_*.txt", found=found, remedy=REMEDY)
 
 
 def _preference(path: Path) -> tuple[bool, bool, str]:

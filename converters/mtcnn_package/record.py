@@ -9,7 +9,7 @@ import numpy as np
 
 from clnf_torch.converters.mtcnn_package.architectures import ARCHITECTURES, Layer, array_shapes, network_layers
 from clnf_torch.converters.mtcnn_package.arrays import read_arrays
-from clnf_torch.converters.mtcnn_package.lz4 import unpack_frame
+from clnf_torch.converters.mtcnn_package.lz4 import decompress_frame
 from clnf_torch.converters.openface.errors import ConversionError
 
 LICENCE = """\
@@ -64,7 +64,7 @@ def _layers(source: Path, name: str) -> list[Layer]:
     network, inside = ARCHITECTURES[name], f"assets/weights/{name}.lz4"
     file, content = source / inside, _content(source, inside)
     try:
-        arrays = read_arrays(unpack_frame(content))
+        arrays = read_arrays(decompress_frame(content))
     except ValueError as error:
         found = f"something else ({error})"
         raise ConversionError(file, expected="the arrays of a network", found=found, remedy=REMEDY) from error

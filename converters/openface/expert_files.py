@@ -44,13 +44,15 @@ class Family:
     published: frozenset[str] | None = None
 
 
-_BEST_FIRST = (
-    Family(keyword="PatchesCEN", title="CEN", read=read_cen, convert=convert_cen, published=PUBLISHED_CEN),
-    Family(keyword="PatchesCCNF", title="CCNF", read=read_ccnf, convert=convert_ccnf),
-    Family(keyword="PatchesIntensity", title="SVR", read=read_svr, convert=convert_svr),
-)
-FAMILIES = {family.keyword: family for family in _BEST_FIRST}
-"""The families by keyword; where a model has several, OpenFace uses the first of these."""
+# By keyword; where a model has several families, OpenFace uses the first of these
+FAMILIES = {
+    family.keyword: family
+    for family in (
+        Family(keyword="PatchesCEN", title="CEN", read=read_cen, convert=convert_cen, published=PUBLISHED_CEN),
+        Family(keyword="PatchesCCNF", title="CCNF", read=read_ccnf, convert=convert_ccnf),
+        Family(keyword="PatchesIntensity", title="SVR", read=read_svr, convert=convert_svr),
+    )
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,7 +67,7 @@ def convert_triangulations(path: Path, points: int) -> list[Tensor]:
 def _triangles(reader: TextReader, view: int, points: int) -> Tensor:
     """The triangles of one view, (T, 3) int64."""
     reader.skip_comments()
-    start, triangles = reader.at, reader.matrix(f"triangulation {view}", codes=(INT32,))
+    start, triangles = reader.offset, reader.matrix(f"triangulation {view}", codes=(INT32,))
     if triangles.shape[1] != 3:
         raise ConversionError(
             reader.place_of(start), expected="triangles of 3 corners", found=f"a {shape_text(triangles)} matrix"

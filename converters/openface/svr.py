@@ -14,14 +14,14 @@ from clnf_torch.converters.openface.text import TextReader, shape_text
 from clnf_torch.converters.openface.views import Views, check_center, check_scale, check_visibility, fit_into
 
 # Begin every expert and every modality
-MARKER, MATCH_MARKER = 3, 2
+MARKER, MODALITY_MARKER = 3, 2
 # By the file's number
 MODALITIES = ("raw", "gradient")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Match:
-    """What an expert does in one modality.
+class ModalityExpert:
+    """The part of an expert for one modality. OpenFace ``SVR_patch_expert``.
 
     Attributes:
         modality: Index into ``MODALITIES``.
@@ -38,7 +38,7 @@ class Match:
     weights: NDArray[np.float32]
 
 
-def read_expert(reader: TextReader, first: tuple[Match, ...] | None) -> tuple[Match, ...]:
+def read_expert(reader: TextReader, first: tuple[ModalityExpert, ...] | None) -> tuple[ModalityExpert, ...]:
     """Reads one expert.
 
     Args:
@@ -51,7 +51,7 @@ def read_expert(reader: TextReader, first: tuple[Match, ...] | None) -> tuple[Ma
     Raises:
         ConversionError: It is damaged, or unlike the first one.
     """
-    start = reader.at
+    start = reader.offset
     _read_marker(reader, MARKER, "an expert's marker")
     support = len(first[0].weights) if first else None
     width, height = reader.integer("an expert's width", 1), reader.integer("an expert's height", 1)
@@ -61,17 +61,17 @@ def read_expert(reader: TextReader, first: tuple[Match, ...] | None) -> tuple[Ma
         raise ConversionError(reader.place_of(start + 1), expected=expected, found=f"{width} x {height}")
     count = reader.integer("an expert's number of modalities", 1)
     reader.require_numbers(count * (8 + width * width), f"{count} modalities of {width} x {width} pixels")
-    matches = tuple(_read_match(reader, f"modality {k + 1} of {count}", width) for k in range(count))
-    modalities, others = ([match.modality for match in expert] for expert in (matches, first or matches))
+    expert = tuple(_read_modality(reader, f"modality {k + 1} of {count}", width) for k in range(count))
+    modalities, others = ([part.modality for part in parts] for parts in (expert, first or expert))
     if modalities != others:
         expected = f"modalities of types {others}, as all experts of a file have"
         raise ConversionError(reader.place_of(start + 1), expected=expected, found=str(modalities))
-    return matches
+    return expert
 
 
-def _read_match(reader: TextReader, name: str, support: int) -> Match:
+def _read_modality(reader: TextReader, name: str, support: int) -> ModalityExpert:
     """One modality of an expert."""
-    _read_marker(reader, MATCH_MARKER, f"the marker of {name}")
+    _read_marker(reader, MODALITY_MARKER, f"the marker of {name}")
     modality = reader.integer(f"the type of {name}", 0)
     if modality >= len(MODALITIES):
         expected = f"a type of {name} from 0 to {len(MODALITIES) - 1}"
@@ -83,7 +83,7 @@ def _read_match(reader: TextReader, name: str, support: int) -> Match:
         expected = f"weights of {name}, {support} x {support}"
         raise ConversionError(place, expected=expected, found=shape_text(weights))
     reader.end_line(f"the weights of {name}")
-    return Match(
+    return ModalityExpert(
         modality=modality, confidence=confidence, scaling=scaling, bias=bias, weights=weights.astype(np.float32)
     )
 
@@ -115,7 +115,7 @@ class SvrFile:
     views: Views
     support: int
     modalities: tuple[str, ...]
-    experts: dict[tuple[int, int], tuple[Match, ...]]
+    experts: dict[tuple[int, int], tuple[ModalityExpert, ...]]
 
     @property
     def num_views(self) -> int:
@@ -142,18 +142,18 @@ def read_svr(path: Path, points: int) -> SvrFile:
     reader = TextReader.open(path, "SVR patch experts")
     views = _read_views(reader, points)
     reader.skip_comments()
-    experts: dict[tuple[int, int], tuple[Match, ...]] = {}
-    first: tuple[Match, ...] | None = None
+    experts: dict[tuple[int, int], tuple[ModalityExpert, ...]] = {}
+    first: tuple[ModalityExpert, ...] | None = None
     for view, landmark in np.ndindex(views.visible.shape):
         reader.view, reader.landmark = view, landmark
-        matches = read_expert(reader, first)
-        first = first or matches
+        expert = read_expert(reader, first)
+        first = first or expert
         if views.visible[view, landmark]:
-            experts[view, landmark] = matches
+            experts[view, landmark] = expert
     reader.view = reader.landmark = None
     reader.expect_end("the last expert")
     assert first is not None
-    names = tuple(MODALITIES[match.modality] for match in first)
+    names = tuple(MODALITIES[part.modality] for part in first)
     return SvrFile(path=path, views=views, support=len(first[0].weights), modalities=names, experts=experts)
 
 
@@ -167,7 +167,7 @@ def _read_views(reader: TextReader, points: int) -> Views:
     place = reader.place
     count = reader.integer("the number of views", 1)
     # A view has two matrices of at least four numbers
-    if 16 * count > len(reader.content) - reader.at:
+    if 16 * count > len(reader.content) - reader.offset:
         raise ConversionError(place, expected="a number of views that the file can hold", found=str(count))
     reader.end_line("the number of views")
     centers, visible = [], []
@@ -213,13 +213,13 @@ def _record(file: SvrFile, half: bool) -> dict[str, Any]:
     scalings, biases = np.zeros((2, len(file.experts), many))
     kind = torch.float16 if half else torch.float32
     weights = torch.zeros(len(file.experts), file.support**2, many, dtype=kind)
-    for row, ((view, landmark), matches) in enumerate(file.experts.items()):
+    for row, ((view, landmark), expert) in enumerate(file.experts.items()):
         place = Place(file=file.path, view=view, landmark=landmark)
-        confidence[view, landmark] = fit_into(torch.float32, np.array(sum(m.confidence for m in matches)), place)
-        for k, match in enumerate(matches):
-            template, bias = _normalise(match)
+        confidence[view, landmark] = fit_into(torch.float32, np.array(sum(part.confidence for part in expert)), place)
+        for k, part in enumerate(expert):
+            template, bias = _normalise(part)
             weights.numpy()[row, :, k] = template
-            scalings[row, k], biases[row, k] = match.scaling, fit_into(torch.float32, np.array(bias), place)
+            scalings[row, k], biases[row, k] = part.scaling, fit_into(torch.float32, np.array(bias), place)
     return {
         "family": "svr",
         "scale": views.scale,
@@ -234,13 +234,13 @@ def _record(file: SvrFile, half: bool) -> dict[str, Any]:
     }
 
 
-def _normalise(match: Match) -> tuple[NDArray[np.float64], float]:
+def _normalise(part: ModalityExpert) -> tuple[NDArray[np.float64], float]:
     """The template (S * S,), pixels row by row, minus its mean, divided by its length; and the bias.
 
     OpenFace: the file's matrices are transposed, their rows are columns of the image.
     """
-    template = match.weights.astype(np.float64).T.reshape(-1)
+    template = part.weights.astype(np.float64).T.reshape(-1)
     template = template - template.mean()
     if np.square(template).mean() < FLAT:
-        return np.zeros_like(template), match.bias + match.scaling
-    return template / np.linalg.norm(template), match.bias
+        return np.zeros_like(template), part.bias + part.scaling
+    return template / np.linalg.norm(template), part.bias

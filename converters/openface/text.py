@@ -53,14 +53,14 @@ class TextReader:
     Attributes:
         file: The file, for messages.
         content: Its bytes.
-        at: Offset of the next byte.
+        offset: Of the next byte.
         view: The view being read, for messages.
         landmark: The landmark being read, for messages.
     """
 
     file: Path
     content: bytes
-    at: int = 0
+    offset: int = 0
     view: int | None = None
     landmark: int | None = None
 
@@ -72,18 +72,18 @@ class TextReader:
     @property
     def place(self) -> Place:
         """The line that the next byte is on."""
-        return self.place_of(self.at)
+        return self.place_of(self.offset)
 
-    def place_of(self, offset: int) -> Place:
+    def place_of(self, byte: int) -> Place:
         """The line that a byte is on."""
-        line = self.content.count(b"\n", 0, offset) + 1
+        line = self.content.count(b"\n", 0, byte) + 1
         return Place(file=self.file, line=line, view=self.view, landmark=self.landmark)
 
     def skip_comments(self) -> None:
         """Skips lines that begin with ``#``, a space or nothing, as OpenFace ``SkipComments`` does."""
-        while self.content[self.at : self.at + 1] in (b"#", b" ", b"\t", b"\r", b"\n"):
-            end = self.content.find(b"\n", self.at)
-            self.at = len(self.content) if end < 0 else end + 1
+        while self.content[self.offset : self.offset + 1] in (b"#", b" ", b"\t", b"\r", b"\n"):
+            end = self.content.find(b"\n", self.offset)
+            self.offset = len(self.content) if end < 0 else end + 1
 
     def token(self, what: str) -> bytes:
         """The next word.
@@ -91,10 +91,10 @@ class TextReader:
         Raises:
             ConversionError: There is none.
         """
-        match = _TOKEN.match(self.content, self.at)
+        match = _TOKEN.match(self.content, self.offset)
         if match is None:
             raise ConversionError(self.place_of(len(self.content)), expected=what, found="the end of the file")
-        self.at = match.end()
+        self.offset = match.end()
         return match[1]
 
     def number(self, what: str) -> float:
@@ -104,14 +104,14 @@ class TextReader:
             value = float(token)
             if abs(value) <= FLOAT32_MAX:
                 return value
-        raise ConversionError(self.place_of(self.at), expected=f"{what}, a finite number", found=quote(token))
+        raise ConversionError(self.place_of(self.offset), expected=f"{what}, a finite number", found=quote(token))
 
     def integer(self, what: str, low: int) -> int:
         """The next word as a whole number of at least ``low``."""
         value = self.number(what)
         if not low <= value <= _INT32_MAX or value != int(value):
             expected = f"{what}, a whole number of at least {low}"
-            raise ConversionError(self.place_of(self.at), expected=expected, found=f"{value:g}")
+            raise ConversionError(self.place_of(self.offset), expected=expected, found=f"{value:g}")
         return int(value)
 
     def numbers(self, count: int, what: str) -> NDArray[np.float64]:
@@ -124,7 +124,7 @@ class TextReader:
 
     def require_numbers(self, count: int, what: str) -> None:
         """Refuses more numbers than the rest of the file can hold, before memory is asked for."""
-        remaining = len(self.content) - self.at
+        remaining = len(self.content) - self.offset
         # A digit each, and something between them
         if 2 * count - 1 > remaining:
             found = f"{remaining} bytes before the end"
@@ -153,7 +153,7 @@ class TextReader:
 
     def matrix_here(self, what: str, codes: tuple[int, ...] = (FLOAT32, FLOAT64)) -> NDArray[np.float64]:
         """Reads a matrix that begins with the next word; arguments, value and errors as for ``matrix``."""
-        start = self.at
+        start = self.offset
         rows, cols = self.integer(f"rows of {what}", 0), self.integer(f"columns of {what}", 0)
         code = self.integer(f"element type of {what}", 0)
         if rows < 1 or cols < 1:
@@ -172,19 +172,19 @@ class TextReader:
 
     def end_line(self, what: str) -> None:
         """Refuses anything on the rest of a line."""
-        end = self.content.find(b"\n", self.at)
-        rest = self.content[self.at : end if end >= 0 else len(self.content)]
+        end = self.content.find(b"\n", self.offset)
+        rest = self.content[self.offset : end if end >= 0 else len(self.content)]
         if rest.strip():
             raise ConversionError(self.place, expected=f"the end of the line after {what}", found=quote(rest.strip()))
-        self.at += len(rest)
+        self.offset += len(rest)
 
     def expect_end(self, what: str) -> None:
         """Refuses anything but empty lines and comments after the last number."""
         self.end_line(what)
-        ignored = _IGNORED.match(self.content, self.at)
-        self.at = ignored.end() if ignored else self.at
-        if self.at < len(self.content):
-            found = quote(self.content[self.at : self.at + 99])
+        ignored = _IGNORED.match(self.content, self.offset)
+        self.offset = ignored.end() if ignored else self.offset
+        if self.offset < len(self.content):
+            found = quote(self.content[self.offset : self.offset + 99])
             raise ConversionError(self.place, expected=f"the end of the file after {what}", found=found)
 
 

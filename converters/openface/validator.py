@@ -24,7 +24,7 @@ from clnf_torch.converters.openface.errors import ConversionError, Place
 from clnf_torch.converters.openface.network import VALIDATOR, read_network
 
 # How far weights within a triangle may be from what they must be; OpenFace's are exact
-CLOSE = 1e-3
+TOLERANCE = 1e-3
 OTHER_WARP = "the tables of this warp do not belong together; download the file again"
 
 
@@ -77,10 +77,10 @@ def read_warp_table(
         "pixels": np.flatnonzero(mask),
         "triangle": triangle,
     }
-    in_file = np.zeros((size[1], size[0]), np.int64)
+    file_order = np.zeros((size[1], size[0]), np.int64)
     # Column by column
-    in_file[mask.T] = np.arange(count)
-    return {name: torch.from_numpy(values) for name, values in table.items()}, in_file.T[mask]
+    file_order[mask.T] = np.arange(count)
+    return {name: torch.from_numpy(values) for name, values in table.items()}, file_order.T[mask]
 
 
 def _read_origin(reader: BinaryReader) -> NDArray[np.float64]:
@@ -136,7 +136,7 @@ def _require_corners(place: Place, weights: list[NDArray[np.float64]], corners: 
     for values, own in zip(weights, (1, 2), strict=True):
         at_corners = values[:, None, 0] + (values[:, None, 1:] * corners).sum(-1)  # (T, 3)
         off = abs(at_corners - np.eye(3)[own]).max(1)
-        if not (off <= CLOSE).all():
+        if not (off <= TOLERANCE).all():
             expected = "alpha and beta coefficients that are the weights of their triangles' corners"
             found = f"triangle {int(off.argmax())} off by {off.max():g}"
             raise ConversionError(place, expected=expected, found=found, remedy=OTHER_WARP)
@@ -147,7 +147,7 @@ def _require_inside(
 ) -> None:
     """Refuses pixels, (P, 2), that lie outside their triangles (P,)."""
     u, v = (values[triangle, 0] + (values[triangle, 1:] * pixels).sum(-1) for values in weights)
-    if not (np.minimum(u, v).min() >= -CLOSE and (u + v).max() <= 1 + CLOSE):
+    if not (np.minimum(u, v).min() >= -TOLERANCE and (u + v).max() <= 1 + TOLERANCE):
         expected, found = "pixels that lie in their triangles", f"weights from {min(u.min(), v.min()):g}"
         raise ConversionError(place, expected=expected, found=found, remedy=OTHER_WARP)
 

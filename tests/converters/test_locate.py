@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clnf_torch.converters import ConversionError, find_source
-from clnf_torch.converters.locate import INSIDE, cache_folder
+from clnf_torch.converters.locate import SUBFOLDERS, cache_folder
 
 MAIN = "main_ceclm_general.txt"
 
@@ -40,7 +40,7 @@ def test_the_best_of_several(tmp_path, names, chosen):
 
 
 @pytest.mark.parametrize("root", ["", "2.2.0", "OpenFaceModels/2.2.0"])
-@pytest.mark.parametrize("inside", INSIDE)
+@pytest.mark.parametrize("inside", SUBFOLDERS)
 def test_a_cache_or_a_source_tree(tmp_path, monkeypatch, root, inside):
     put(tmp_path / root / inside, MAIN)
     assert find_source(tmp_path).main == tmp_path / root / inside / MAIN

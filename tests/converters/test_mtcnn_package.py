@@ -14,7 +14,7 @@ from clnf_torch.converters import ConversionError
 from clnf_torch.converters.mtcnn_package import LICENCE, face_detector_record
 from clnf_torch.converters.mtcnn_package.architectures import ARCHITECTURES
 from clnf_torch.converters.mtcnn_package.arrays import read_arrays
-from clnf_torch.converters.mtcnn_package.lz4 import unpack_frame
+from clnf_torch.converters.mtcnn_package.lz4 import decompress_frame
 from clnf_torch.converters.openface.mtcnn import convert_mtcnn
 from clnf_torch.detection.layers import build_network
 from clnf_torch.detection.mtcnn import MTCNNConfig, build_mtcnn
@@ -127,14 +127,14 @@ def test_whatever_is_no_list_of_arrays_is_refused(content, complaint, tmp_path, 
 
 
 def test_frames_that_lz4_made():
-    assert unpack_frame(FRAME) == unpack_frame(FULL_FRAME) == CONTENT
-    assert unpack_frame(framed(CONTENT, size=50)) == CONTENT
+    assert decompress_frame(FRAME) == decompress_frame(FULL_FRAME) == CONTENT
+    assert decompress_frame(framed(CONTENT, size=50)) == CONTENT
 
 
 @pytest.mark.parametrize("length", range(1, 40))
 def test_a_frame_that_ends_early_is_refused(length):
     with pytest.raises(ValueError, match="LZ4 frame"):
-        unpack_frame(FRAME[:length])
+        decompress_frame(FRAME[:length])
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_frame_that_ends_early_is_refused(length):
 )
 def test_bad_frames(content, complaint):
     with pytest.raises(ValueError, match=complaint):
-        unpack_frame(content)
+        decompress_frame(content)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_sources_that_are_not_the_package(tmp_path, kind):
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_package_itself(installed, name):
-    arrays = read_arrays(unpack_frame((installed / "assets" / "weights" / f"{name}.lz4").read_bytes()))
+    arrays = read_arrays(decompress_frame((installed / "assets" / "weights" / f"{name}.lz4").read_bytes()))
     network = build_network(face_detector_record(installed)[name]["layers"], torch.float64)
     answer = network(shown(name)[:1])[0]
     torch.testing.assert_close(answer, torch.from_numpy(forward(name, arrays, shown(name)[0].numpy())))

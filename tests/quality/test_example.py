@@ -31,7 +31,7 @@ def bundle(golden_dir, tmp_path) -> Path:
     return tmp_path / "free.pt"
 
 
-def test_a_table_beside_a_video_is_refined(script, bundle, detector, image, fitted, tmp_path, monkeypatch, capsys):
+def test_a_table_beside_a_video_is_repaired(script, bundle, detector, image, fitted, tmp_path, monkeypatch, capsys):
     still = np.ascontiguousarray(image[0].permute(1, 2, 0).flip(-1).numpy())
     video = write_video(tmp_path / "clip.mp4", [still] * 5)
     kind = torch.tensor([-1, list(CORRUPTIONS).index("eyes swapped"), -1, list(CORRUPTIONS).index("outside")])
@@ -46,9 +46,9 @@ def test_a_table_beside_a_video_is_refined(script, bundle, detector, image, fitt
 
     assert total.faces == 4 and total.refitted >= 3 and total.poor_before >= 3
     assert capsys.readouterr().out == f"{total}\n"
-    numbers, refined = script.read_table(tmp_path / "ours.csv")
+    numbers, repaired = script.read_table(tmp_path / "ours.csv")
     assert torch.equal(numbers, frame)
-    assert not check_landmark_quality(refined, detector).poor.any()
+    assert not check_landmark_quality(repaired, detector).poor.any()
     assert check_landmark_quality(landmarks, detector).poor.tolist() == [False, True, True, True]
 
 

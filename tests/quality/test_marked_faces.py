@@ -32,12 +32,12 @@ def test_spoilt_landmarks_on_marked_faces_are_mended_and_annotated_ones_left_alo
     mean = detector.model.pdm.mean[:, :2].detach()
     spoilt = spoil(faces.landmarks, kind, mean, torch.Generator().manual_seed(1))
 
-    refined = clnf_torch.repair_landmarks(detector, frames, spoilt, torch.arange(FACES))
+    repaired = clnf_torch.repair_landmarks(detector, frames, spoilt, torch.arange(FACES))
 
     good = kind < 0
-    assert refined.before.poor[~good].float().mean() >= 0.9
-    assert refined.refitted[good].sum() <= 1 and refined.after.poor.sum() <= 1
-    left = ~refined.refitted
-    assert torch.equal(refined.landmarks[left], spoilt[left])
-    wrong = face_errors(refined.landmarks, faces.landmarks) > FAILED
+    assert repaired.before.poor[~good].float().mean() >= 0.9
+    assert repaired.refitted[good].sum() <= 1 and repaired.after.poor.sum() <= 1
+    left = ~repaired.refitted
+    assert torch.equal(repaired.landmarks[left], spoilt[left])
+    wrong = face_errors(repaired.landmarks, faces.landmarks) > FAILED
     assert (face_errors(spoilt, faces.landmarks) > FAILED).sum() >= 12 and wrong.sum() <= 2
