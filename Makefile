@@ -1,24 +1,24 @@
-# Two commands for a fresh machine: `make demo` shows the main job, `make test` checks it.
+# Two commands for a new machine: `make demo` fits a face, `make test` runs the tests.
 # Each sets up .venv first when it is missing or older than pyproject.toml.
 
 PYTHON ?= python3
-# Another build of torch: make test TORCH="torch==2.4.1 --index-url ..."; a torch that is in .venv already is kept.
+# What pip installs as torch: make test TORCH="torch==2.4.1 --index-url ..."; a torch that is in .venv already is kept.
 TORCH ?= torch==2.13.0
 PYTEST_ARGS ?= -n 2
 
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test lint bench weights docs clean
+.PHONY: help demo test lint types bench weights docs clean
 
 help:
-	@echo "make demo    find a face in a photograph and its landmarks (IMAGE=file: in yours)"
-	@echo "             with OPENFACE=model_dir: by OpenFace's model instead of our own"
+	@echo "make demo    find the face in a photograph and its landmarks (IMAGE=file: in yours)"
+	@echo "             with OPENFACE=model_dir: with OpenFace's model instead of the default one"
 	@echo "make test    run the tests (PYTEST_ARGS='-k fit' narrows them)"
-	@echo "make lint    ruff and mypy"
+	@echo "make lint    ruff (rules and format) and mypy"
 	@echo "make bench   time the fit and print a table"
 	@echo "make weights train the default model again (hours; FACES=folder, SHAPES=ict_68.npz, MTCNN=wheel)"
-	@echo "make docs    build the handbook into build/site"
+	@echo "make docs    build the documentation into build/site"
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -29,19 +29,19 @@ $(READY): pyproject.toml
 # ---- make demo ------------------------------------------------------------------------------------------------------
 
 DEMO := build/demo
-ASTRONAUT := $(DEMO)/astronaut.png
+# Eileen Collins, photographed by NASA; in the public domain
+ASTRONAUT := docs/images/astronaut.jpg
 IMAGE ?= $(ASTRONAUT)
-# Eileen Collins, photographed by NASA: in the public domain, and in every scikit-image
-SAVE := import cv2, skimage, sys; cv2.imwrite(sys.argv[1], skimage.data.astronaut()[:, :, ::-1])
+COMPRESS := import cv2, sys; cv2.imwrite(sys.argv[2], cv2.imread(sys.argv[1]), [cv2.IMWRITE_JPEG_QUALITY, 90])
 
+# The image at the top of the README is this one's drawing, which is stored anew where it is missing.
 demo: $(READY)
 	@mkdir -p $(DEMO)
-	@test "$(IMAGE)" != "$(ASTRONAUT)" || test -f $(ASTRONAUT) || { \
-		$(BIN)/python -c "import skimage" 2>/dev/null || $(BIN)/python -m pip install --quiet "scikit-image>=0.22"; \
-		$(BIN)/python -c "$(SAVE)" $(ASTRONAUT); }
 	$(if $(OPENFACE),$(BIN)/clnf-torch convert "$(OPENFACE)" -o $(DEMO)/openface.pt)
 	$(BIN)/clnf-torch detect $(IMAGE) $(if $(OPENFACE),--model $(DEMO)/openface.pt) \
 		--draw $(DEMO) --json $(DEMO)/faces.json --csv $(DEMO)/faces.csv
+	@test "$(IMAGE)" != "$(ASTRONAUT)" || test -f $(ASTRONAUT:.jpg=_landmarks.jpg) || \
+		$(BIN)/python -c "$(COMPRESS)" $(DEMO)/astronaut_landmarks.png $(ASTRONAUT:.jpg=_landmarks.jpg)
 	@echo "landmarks, head pose and quality of every face: $(DEMO)/faces.json and $(DEMO)/faces.csv"
 
 # ---- checks ---------------------------------------------------------------------------------------------------------
@@ -49,9 +49,12 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-# mypy reads folders, not import hooks: the two neighbours are linked under their import names for it.
-lint: $(READY)
+lint: $(READY) types
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# mypy reads folders, not import hooks: converters/ and weights/ are linked under their import names for it.
+types: $(READY)
 	@mkdir -p build/types/clnf_torch
 	@ln -sfn ../../../converters build/types/clnf_torch/converters
 	@ln -sfn ../../../weights build/types/clnf_torch/weights
@@ -71,7 +74,7 @@ weights: $(READY)
 	$(BIN)/clnf-torch train model $(FACES) --split helen_train --split lfpw_train --prior $(SHAPES) --detector $(MTCNN) \
 		--threads 1 --work $(WORK) -o build/default.pt
 
-# ---- the handbook ---------------------------------------------------------------------------------------------------
+# ---- documentation --------------------------------------------------------------------------------------------------
 
 docs: $(READY)
 	@$(BIN)/python -c "import material, mkdocstrings" 2>/dev/null || \

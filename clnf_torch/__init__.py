@@ -17,7 +17,7 @@ from clnf_torch.quality import (
 )
 from clnf_torch.tracking import TrackState, VideoConfig, VideoResult, VideoTracker
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "EXACT",

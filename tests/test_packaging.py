@@ -1,20 +1,24 @@
-"""What is installed is what is here: every folder of code is named in pyproject.toml."""
+"""What is installed is what is here: packages, data and version in pyproject.toml are those of the repository."""
 
 from __future__ import annotations
 
 import re
+from importlib.resources import files
 from pathlib import Path
+
+import pytest
+
+import clnf_torch
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {"clnf_torch": "clnf_torch", "converters": "clnf_torch.converters", "weights": "clnf_torch.weights"}
 
 
-def listed_packages() -> list[str]:
-    """The ``packages`` of [tool.setuptools], read without tomllib, which Python 3.10 lacks."""
-    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    block = re.search(r"^packages = \[(.*?)^\]", text, re.DOTALL | re.MULTILINE)
-    assert block is not None
-    return re.findall(r'"([\w.]+)"', block.group(1))
+def found(pattern: str, file: str) -> str:
+    """What a pattern captures in a file: Python 3.10 lacks tomllib."""
+    match = re.search(pattern, (ROOT / file).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    assert match is not None
+    return match.group(1)
 
 
 def test_every_package_is_listed():
@@ -23,4 +27,21 @@ def test_every_package_is_listed():
         for folder in FOLDERS
         for init in (ROOT / folder).rglob("__init__.py")
     }
-    assert sorted(there) == sorted(listed_packages())
+    assert sorted(there) == sorted(re.findall(r'"([\w.]+)"', found(r"^packages = \[(.*?)^\]", "pyproject.toml")))
+
+
+def test_annotations_are_installed():
+    assert files("clnf_torch").joinpath("py.typed").is_file()
+    assert "py.typed" in found(r'^"clnf_torch" = \[(.*?)\]', "pyproject.toml")
+
+
+@pytest.mark.parametrize(
+    ("file", "pattern"),
+    [
+        ("pyproject.toml", r'^version = "(.*?)"'),
+        ("CITATION.cff", r"^version: (\S+)"),
+        ("CHANGELOG.md", r"^## (\S+)"),
+    ],
+)
+def test_there_is_one_version(file, pattern):
+    assert found(pattern, file) == clnf_torch.__version__
