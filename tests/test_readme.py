@@ -1,55 +1,58 @@
-"""The README's Python runs as it stands there, and the program has the commands and options that are told of."""
+"""The README's Python runs as pasted, its links exist, and so do all commands and options in it and in the guide."""
 
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
-import cv2
 import pytest
-import torch
 import typer
 
 from clnf_torch.cli.main import app
-from clnf_torch.converters import convert
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def examples() -> list[str]:
-    """The README's pieces of Python."""
-    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+def examples(language: str) -> list[str]:
+    """The README's code blocks in a language."""
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
 
 
-def test_four_lines_to_the_first_landmarks(golden_dir, capsys):
-    image = cv2.imread(str(golden_dir / "free_model" / "image.png"))[:, :, ::-1]
-    names: dict[str, object] = {"frames": torch.from_numpy(image.transpose(2, 0, 1).copy())[None]}
-    exec(examples()[0], names)
-    assert names["result"].landmarks.shape[1:] == (68, 2)
-    assert capsys.readouterr().out.startswith("tensor([")
-
-
-def test_a_image_and_openfaces_model(golden_dir, tmp_path, monkeypatch, capsys):
-    convert(golden_dir / "free_model", tmp_path / "openface.pt")
-    cv2.imwrite(str(tmp_path / "face.jpg"), cv2.imread(str(golden_dir / "free_model" / "image.png")))
+def test_python_runs_as_pasted_where_the_images_are(tmp_path, monkeypatch, capsys):
+    shutil.copytree(ROOT / "docs" / "images", tmp_path / "docs" / "images")
     monkeypatch.chdir(tmp_path)
+    (example,) = examples("python")
     names: dict[str, object] = {}
-    exec(examples()[1], names)
+    exec(compile(example, "README.md", "exec"), names)
     assert names["result"].landmarks.shape == (1, 68, 2)
-    assert capsys.readouterr().out.startswith("tensor([[")
+    assert names["result"].success.all()
+    assert capsys.readouterr().out.startswith("tensor([[[")
+
+
+def test_python_is_short():
+    lines = [line for line in "".join(examples("python")).splitlines() if line]
+    assert len(lines) <= 8
+
+
+def test_links_lead_somewhere():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    linked = {target for target in re.findall(r"\]\(([^)#]+)\)", text) if not target.startswith("http")}
+    assert "docs/images/astronaut_landmarks.jpg" in linked
+    assert {target for target in linked if not (ROOT / target).is_file()} == set()
 
 
 COMMAND = re.compile(r"^    clnf-torch (.*(?:\n {5,}.*)*)", re.MULTILINE)  # with the lines indented below it
 
 
 def command_lines() -> list[str]:
-    """What follows ``clnf-torch`` in the examples of README and handbook."""
+    """What follows ``clnf-torch`` in the examples of README and documentation."""
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     return [line for page in pages for line in COMMAND.findall(page.read_text(encoding="utf-8"))]
 
 
 @pytest.mark.parametrize("line", command_lines())
-def test_commands_have_the_options_that_are_told_of(line):
+def test_commands_and_options_exist(line):
     words = [word.strip("[]()") for part in line.splitlines() for word in part.partition(" #")[0].split()]
     command = typer.main.get_command(app)
     while (commands := getattr(command, "commands", None)) is not None:
