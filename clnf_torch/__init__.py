@@ -1,4 +1,42 @@
-"""OpenFace 2.2's landmark detector in PyTorch: batched, differentiable, on CPU and CUDA."""
+"""OpenFace 2.2's landmark detector in PyTorch: batched, differentiable, on CPU and CUDA.
+
+Load a model and fit faces:
+    load: The landmark detector in a bundle, or the default one.
+    LandmarkDetector: Fits the landmarks of many faces in many frames at once.
+    FitResult: Landmarks, parameters, confidence and success, one row per face.
+
+Detect and track faces:
+    load_face_detector: The face detector in a bundle, or the default one.
+    FaceDetector: The protocol of face detectors: one method.
+    FaceBoxes: Detected faces.
+    VideoTracker: Tracks faces through videos, one step per frame.
+    VideoConfig: Its settings.
+    VideoResult: The faces of one step.
+    TrackState: All that it remembers from frame to frame.
+
+Check and repair another method's landmarks:
+    check_landmark_quality: Whether landmarks are plausible, and why not.
+    LandmarkQuality: Its result.
+    repair_landmarks: Fits implausible faces again and keeps the others.
+    RepairedLandmarks: Its result.
+    QualityConfig: The thresholds of both.
+
+Choose settings:
+    FitConfig: Settings of a multi-scale fit.
+    PRESETS: OpenFace's settings by name: default, tracking, wild.
+    Numerics: Switches between OpenFace's approximations and the exact forms.
+    OPENFACE: All approximations of OpenFace.
+    EXACT: The exact, differentiable forms.
+
+Work with shapes and models:
+    PDM: The point distribution model of 3D face shapes.
+    ShapeParams: Pose and shape parameters, one row per face.
+    LandmarkModel: A PDM with its patch experts and parts.
+    CENExperts: Convolutional experts (CE-CLM), a family of patch experts.
+    load_bundle: The contents of a bundle.
+    build_model: The landmark model in a bundle.
+    BundleError: A file that is no bundle, or does not make a model.
+"""
 
 from clnf_torch.detection import FaceBoxes, FaceDetector, load_face_detector
 from clnf_torch.fitting.config import PRESETS, FitConfig

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
 import clnf_torch
 
-HEAVY = {"cv2", "typer", "rich", "hypothesis", "pytest", "clnf_torch.cli", "clnf_torch.converters"}
+HEAVY = {"av", "cv2", "matplotlib", "pyarrow", "rich", "typer", "clnf_torch.cli", "clnf_torch.converters"}
 
 
 def python(code: str) -> str:
@@ -39,5 +40,10 @@ def test_public_names_are_there():
     assert len(set(clnf_torch.__all__)) == len(clnf_torch.__all__)
 
 
-def test_neighbours_are_imported_under_the_house():
+def test_help_has_one_line_for_each_public_name():
+    listed = re.findall(r"^    (\w+): \S.*\.$", clnf_torch.__doc__, re.MULTILINE)
+    assert sorted(listed) == sorted(clnf_torch.__all__)
+
+
+def test_converters_and_weights_are_imported_as_subpackages():
     assert python("import clnf_torch.converters, clnf_torch.weights; print('both')") == "both\n"

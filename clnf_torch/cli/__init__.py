@@ -1,1 +1,1 @@
-"""The command line: the one floor that reads images, draws and prints."""
+"""The command line: the only package that reads images and videos, draws and prints."""

@@ -1,4 +1,4 @@
-"""Floor 3: finding faces in frames, and judging whether landmarks lie on a face."""
+"""Detects faces in frames, and validates whether landmarks lie on a face."""
 
 from clnf_torch.detection.face_detector import FaceBoxes, FaceDetector, nearest, widest
 from clnf_torch.detection.mtcnn import MTCNN, MTCNNConfig, load_face_detector

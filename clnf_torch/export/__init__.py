@@ -1,1 +1,1 @@
-"""Floor 6: measured faces as tables, in OpenFace's columns."""
+"""Measured faces as tables in OpenFace's columns."""

@@ -1,1 +1,1 @@
-"""Floor 2: from images to parameters. Areas, mean shift, NU-RLMS, the multi-scale fit, rotation hypotheses."""
+"""From images to parameters: areas of interest, mean shift, NU-RLMS, the multi-scale fit, rotation hypotheses."""

@@ -1,1 +1,1 @@
-"""Floor 0: pure functions of tensors. Rotations, similarities, grays, and reading images between pixels."""
+"""Pure functions of tensors: rotations, similarities, gray images, sampling, warps, cameras, boxes."""

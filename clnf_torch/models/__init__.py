@@ -1,1 +1,1 @@
-"""Floor 1: learned numbers. The shape model, the patch experts, the landmark model that joins them, and their file."""
+"""Learned numbers: the shape model, the patch experts, the landmark model that joins them, and bundles."""

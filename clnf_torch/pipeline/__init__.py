@@ -1,4 +1,4 @@
-"""Floor 4: the landmark detector, which joins hypotheses, fit, parts and validation in one call."""
+"""The landmark detector: hypotheses, fit, parts and validation in one call."""
 
 from clnf_torch.pipeline.detector import LandmarkDetector, load
 from clnf_torch.pipeline.result import FitResult

@@ -1,4 +1,4 @@
-"""What callers give, checked at the door and brought to the model's device and number type."""
+"""Checks the arguments of the public functions, and moves them to the model's device and number type."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Floor 5: whether landmarks, whoever found them, can be right; and the fit of those that cannot."""
+"""Checks whether landmarks of any method are plausible, and repairs those that are not."""
 
 from clnf_torch.quality.check import check_landmark_quality
 from clnf_torch.quality.checks import REASONS

@@ -1,4 +1,4 @@
-"""Floor 5: faces followed through videos, many videos side by side."""
+"""Tracks faces through videos, many videos in parallel."""
 
 from clnf_torch.tracking.config import VideoConfig
 from clnf_torch.tracking.result import VideoResult

@@ -1,1 +1,1 @@
-"""Floor 7: annotated faces, what is done to them, and how well models find them; used by the command line alone."""
+"""Annotated faces, augmentation, training and evaluation of models; used by the command line alone."""
