@@ -1,4 +1,4 @@
-"""The handbook says what is so: examples run, tables are complete, every name is there, and no link is broken."""
+"""The documentation is true: examples run, tables are complete, every public name is there, and no link is broken."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from tests.mtcnns import make_mtcnn_record
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 CODE = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
-WINGS = (
+PACKAGES = (
     "geometry", "models", "fitting", "detection", "measures", "pipeline", "tracking", "quality", "export", "training",
 )  # fmt: skip
 
 
-def chapter(name: str) -> str:
-    """A chapter of the guide."""
+def guide(name: str) -> str:
+    """A page of the guide."""
     return (DOCS / "guide" / f"{name}.md").read_text(encoding="utf-8")
 
 
-def chapters_with_code() -> list[str]:
-    """Names of the chapters that have examples in Python."""
+def guides_with_code() -> list[str]:
+    """Names of the pages that have examples in Python."""
     names = sorted(path.stem for path in (DOCS / "guide").glob("*.md"))
-    return [name for name in names if CODE.search(chapter(name))]
+    return [name for name in names if CODE.search(guide(name))]
 
 
 @pytest.fixture
@@ -63,14 +63,14 @@ def desk(golden_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", chapters_with_code())
+@pytest.mark.parametrize("name", guides_with_code())
 def test_examples_run_one_after_the_other(name, desk, one_thread, monkeypatch):
-    text = chapter(name)
+    text = guide(name)
     monkeypatch.chdir(desk)
     names: dict[str, object] = {}
     with torch.random.fork_rng():
         for block in CODE.finditer(text):
-            lines_before = "\n" * text[: block.start(1)].count("\n")  # errors name the line of the chapter
+            lines_before = "\n" * text[: block.start(1)].count("\n")  # errors name the line of the page
             exec(compile(lines_before + block.group(1), f"{name}.md", "exec"), names)
     assert isinstance(names["detector"], clnf_torch.LandmarkDetector)
 
@@ -78,13 +78,13 @@ def test_examples_run_one_after_the_other(name, desk, one_thread, monkeypatch):
 def test_every_oddity_of_openface_is_listed():
     files = [*(ROOT / "clnf_torch").rglob("*.py"), *(ROOT / "converters").rglob("*.py")]
     odd = {str(file.relative_to(ROOT)) for file in files if "OpenFace:" in file.read_text(encoding="utf-8")}
-    named = set(re.findall(r"`((?:clnf_torch|converters)/\S+\.py)`", chapter("differences")))
+    named = set(re.findall(r"`((?:clnf_torch|converters)/\S+\.py)`", guide("differences")))
     assert odd - named == set(), "add their oddities to docs/guide/differences.md"
     assert {name for name in named if not (ROOT / name).is_file()} == set()
 
 
 def listed_columns(text: str) -> Iterator[str]:
-    """Column names in the first cells of a chapter's tables: single ones, and ranges such as `x_0` to `x_67`."""
+    """Column names in the first cells of a page's tables: single ones, and ranges such as `x_0` to `x_67`."""
     for cell in re.findall(r"^\| (`[^|]+) \|", text, re.MULTILINE):
         for stem, first, last in re.findall(r"`(\w+?)(\d*)`(?: to `\w+?(\d+)`)?", cell):
             yield from (f"{stem}{number}" for number in range(int(first), int(last) + 1)) if last else [stem + first]
@@ -92,7 +92,7 @@ def listed_columns(text: str) -> Iterator[str]:
 
 def test_every_column_is_listed_in_order():
     table = make_table(2, likelihoods=torch.zeros(2, 68), image=("a.png", "b.png"))
-    rows = chapter("columns").partition("## Which row is valid")[0]
+    rows = guide("columns").partition("## Which row is valid")[0]
     assert list(listed_columns(rows)) == names_of(table)
 
 
@@ -119,20 +119,26 @@ def options_of(command: str) -> set[str]:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_options_are_explained_and_exist(name):
-    named = set(re.findall(r"--[a-z][a-z-]+", chapter(name)))
+    named = set(re.findall(r"--[a-z][a-z-]+", guide(name)))
     known = set().union(*map(options_of, COMMANDS[name]))
     assert named - known == set(), "there are no such options"
     assert known - named - {"--help", "--output"} == set(), "say what these options do"  # --output is shown as -o
 
 
-def test_the_door_is_described_in_full():
+def test_packages_are_called_what_they_are():
+    pages = [*DOCS.rglob("*.md"), *ROOT.glob("*.md"), *(ROOT / "clnf_torch").rglob("__init__.py")]
+    image = re.compile(r"\b(houses?|floors?|wings?|doors?|rooms?)\b", re.IGNORECASE)
+    assert {str(page.relative_to(ROOT)) for page in pages if image.search(page.read_text(encoding="utf-8"))} == set()
+
+
+def test_the_public_api_is_listed_in_full():
     text = (DOCS / "reference" / "index.md").read_text(encoding="utf-8")
     assert set(re.findall(r"\]\[clnf_torch\.(\w+)\]", text)) == set(clnf_torch.__all__)
 
 
 def public_names() -> Iterator[str]:
     """Public functions, classes and their methods, by the names they are imported by."""
-    roots = {f"clnf_torch.{wing}": ROOT / "clnf_torch" / wing for wing in WINGS}
+    roots = {f"clnf_torch.{package}": ROOT / "clnf_torch" / package for package in PACKAGES}
     for package, folder in {**roots, "clnf_torch.converters": ROOT / "converters"}.items():
         for file in folder.rglob("*.py"):
             if not file.name.startswith("_"):
@@ -161,5 +167,7 @@ def test_the_site_builds_without_a_warning_and_holds_every_name(tmp_path):
     described = {entry.split()[0] for entry in entries}
     assert set(public_names()) - described == set()
     pages = {file.stem: file.read_text(encoding="utf-8") for file in tmp_path.rglob("*.html")}
-    assert "tests/golden" in pages["accuracy"]  # taken from tests/agreement/README.md
+    # Included: tests/agreement/README.md, and the script
+    assert "tests/golden" in pages["accuracy"]
+    assert "read_frames" in pages["refine"]
     assert {name for name, text in pages.items() if re.search(r"<(script|link|img)[^>]+https?://", text)} == set()
