@@ -7,7 +7,7 @@ import torch
 import typer
 from rich.console import Console
 
-from benchmarks import conversion, detection, face_detection, machine, memory, refine, speed
+from benchmarks import conversion, detection, face_detection, machine, memory, repair, speed
 
 DEFAULT = ("speed", "detection", "memory", "conversion")  # what they need is made on first use
 
@@ -15,13 +15,13 @@ DEFAULT = ("speed", "detection", "memory", "conversion")  # what they need is ma
 def main(
     what: Annotated[
         list[str] | None,
-        typer.Argument(help="speed, detection, memory, conversion (the default), faces, calibration, refine"),
+        typer.Argument(help="speed, detection, memory, conversion (the default), faces, calibration, repair"),
     ] = None,
     device: Annotated[str, typer.Option(help="Where to measure the speed")] = "cpu",
     threads: Annotated[int, typer.Option(help="Threads; 0 for torch's default")] = 0,
     repeats: Annotated[int, typer.Option(help="Runs, of which the median counts")] = 7,
-    model: Annotated[Path | None, typer.Option(help="Bundle to refine with; without it our own")] = None,
-    every: Annotated[int, typer.Option(help="Refine every so manieth face alone")] = 1,
+    model: Annotated[Path | None, typer.Option(help="Bundle to repair with; without it our own")] = None,
+    every: Annotated[int, typer.Option(help="Repair every so manieth face alone")] = 1,
 ) -> None:
     """Measure on this machine; needs the stand-in models of the shared folder beside the project.
 
@@ -35,7 +35,7 @@ def main(
         "memory": memory.report,
         "conversion": conversion.report,
         "faces": lambda: face_detection.report(device),
-        "refine": lambda: refine.report(device, model, every),
+        "repair": lambda: repair.report(device, model, every),
         "calibration": lambda: face_detection.calibration(device),
     }
     unknown = set(what or ()) - set(benchmarks)

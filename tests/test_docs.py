@@ -100,7 +100,7 @@ COMMANDS = {
     "convert": ("convert", "export", "info"),
     "detect": ("detect", "fit"),
     "track": ("track",),
-    "refine": ("refine",),
+    "repair": ("repair",),
     "evaluate": ("evaluate",),
     "train": ("train model",),
     "train_cen": ("train cen",),

@@ -11,7 +11,7 @@ from clnf_torch.cli.commands.evaluate import evaluate
 from clnf_torch.cli.commands.export import export
 from clnf_torch.cli.commands.fit import fit
 from clnf_torch.cli.commands.info import info
-from clnf_torch.cli.commands.repair import refine
+from clnf_torch.cli.commands.repair import repair
 from clnf_torch.cli.commands.track import track
 from clnf_torch.cli.commands.train_cen import cen
 from clnf_torch.cli.commands.train_finetune import finetune
@@ -32,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (convert, export, info, fit, detect, track, refine, evaluate):
+for command in (convert, export, info, fit, detect, track, repair, evaluate):
     app.command()(command)
 app.add_typer(train, name="train")
 

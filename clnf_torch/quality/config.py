@@ -12,7 +12,7 @@ class QualityConfig:
 
     Millimetres are those of the shape model, in which a face is 140 wide. Where an attribute speaks of annotated faces,
     99.5 % of the 1,675 training faces of HELEN and LFPW are below the number, with our own shape model and with
-    OpenFace's. ``python -m benchmarks refine`` counts the faces of these and of other sets beyond the thresholds.
+    OpenFace's. ``python -m benchmarks repair`` counts the faces of these and of other sets beyond the thresholds.
 
     Attributes:
         mean_residual: Mean distance of the landmarks from the robustly fitted shape, mm; annotated faces 2.2 and 2.3.

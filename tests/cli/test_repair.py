@@ -1,4 +1,4 @@
-"""``clnf-torch refine``: poor rows of a table get other landmarks, all the rest stays as it was."""
+"""``clnf-torch repair``: poor rows of a table get other landmarks, all the rest stays as it was."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def table(tmp_path, fitted):
     return tmp_path / "theirs.csv"
 
 
-def test_poor_rows_are_mended_and_the_rest_stays(clnf_torch_cli, bundle, image, table, tmp_path):
+def test_poor_rows_are_repaired_and_the_rest_stays(clnf_torch_cli, bundle, image, table, tmp_path):
     still = cv2.imread(str(image))
     folder = write_folder(tmp_path / "frames", [still] * 4)
     words = "--landmarks", table, "--csv", tmp_path / "ours.csv", "--model", bundle, "--batch", "2", "--no-multi-view"
-    done = clnf_torch_cli("refine", folder, *words)
+    done = clnf_torch_cli("repair", folder, *words)
     assert done.exit_code == 0, done.output
     before, after = read_table(table), read_table(tmp_path / "ours.csv")
     assert done.stderr.startswith("3 faces, ") and "eyes crossed" in done.stderr
@@ -62,7 +62,7 @@ def test_poor_rows_are_mended_and_the_rest_stays(clnf_torch_cli, bundle, image, 
 def test_without_faces_in_the_video_the_table_comes_out_as_it_is(clnf_torch_cli, bundle, image, tmp_path, fitted):
     video = write_video(tmp_path / "clip.mp4", [cv2.imread(str(image))] * 2)
     write(tmp_path / "theirs.csv", [(7, "later", swapped(fitted))])
-    done = clnf_torch_cli("refine", video, "--landmarks", tmp_path / "theirs.csv", "--csv", "-", "--model", bundle)
+    done = clnf_torch_cli("repair", video, "--landmarks", tmp_path / "theirs.csv", "--csv", "-", "--model", bundle)
     assert done.exit_code == 0, done.output
     assert done.stdout.splitlines()[1:] == (tmp_path / "theirs.csv").read_text().splitlines()[1:]
     assert done.stderr.startswith("0 faces, 0 fitted again\n")
@@ -72,7 +72,7 @@ def test_rows_of_damaged_frames_stay_and_it_is_said(clnf_torch_cli, bundle, imag
     folder = write_folder(tmp_path / "frames", [cv2.imread(str(image))] * 4)
     (folder / "2.png").write_bytes(b"nothing")  # the third frame, where the eyes are exchanged
     words = "--landmarks", table, "--csv", tmp_path / "ours.csv", "--model", bundle
-    done = clnf_torch_cli("refine", folder, *words)
+    done = clnf_torch_cli("repair", folder, *words)
     assert done.exit_code == 1 and "1 of 4 images cannot be used" in done.stderr
     assert read_table(tmp_path / "ours.csv").rows[1] == read_table(table).rows[1]
 
@@ -92,6 +92,6 @@ def test_a_bad_table_is_named(clnf_torch_cli, bundle, image, tmp_path, text, mes
     with pytest.raises(TableError, match=message):
         read_table(path)
     folder = write_folder(tmp_path / "frames", [cv2.imread(str(image))])
-    done = clnf_torch_cli("refine", folder, "--landmarks", path, "--csv", tmp_path / "o.csv", "--model", bundle)
+    done = clnf_torch_cli("repair", folder, "--landmarks", path, "--csv", tmp_path / "o.csv", "--model", bundle)
     assert done.exit_code == 1 and done.stderr.count("\n") == 1 and message in done.stderr
     assert not (tmp_path / "o.csv").exists()

@@ -1,4 +1,4 @@
-"""The script of the guide mends a table of landmarks beside a video."""
+"""The script of the guide repairs a table of landmarks beside a video."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def script():
-    spec = importlib.util.spec_from_file_location("refine_video", ROOT / "docs" / "examples" / "refine_video.py")
+    spec = importlib.util.spec_from_file_location("repair_video", ROOT / "docs" / "examples" / "repair_video.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

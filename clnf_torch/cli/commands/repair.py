@@ -1,4 +1,4 @@
-"""``clnf-torch refine``: mends the landmarks that another method found in a video."""
+"""``clnf-torch repair``: repairs the landmarks that another method found in a video."""
 
 import contextlib
 import csv
@@ -93,13 +93,13 @@ def _column(path: Path, names: list[str], rows: list[list[str]], name: str) -> l
     return numbers
 
 
-def refine(
+def repair(
     video: Annotated[Path, typer.Argument(metavar="VIDEO|DIR", help="A video, or a folder of frames.")],
     model: Model,
     landmarks: Annotated[
         Path, typer.Option(metavar="FILE.csv", help="Landmarks of another method: frame, x_0 to x_67, y_0 to y_67.")
     ],
-    csv: Annotated[Path, typer.Option(metavar="FILE|-", help="Write the table with mended landmarks; - is stdout.")],
+    csv: Annotated[Path, typer.Option(metavar="FILE|-", help="Write the table with repaired landmarks; - is stdout.")],
     preset: PresetName = Preset.default,
     multi_view: Annotated[
         bool, typer.Option("--multi-view/--no-multi-view", help="Try eleven head rotations on every poor face.")
@@ -111,7 +111,7 @@ def refine(
     device: Device = "cpu",
     batch: Annotated[int, typer.Option(min=1, help="Frames that are worked on together.")] = 16,
 ) -> None:
-    """Mend another method's landmarks: those that cannot be right are fitted again, the others stay as they are."""
+    """Repair another method's landmarks: those that cannot be right are fitted again, the others stay as they are."""
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         where = device_named(device)
         try:
@@ -121,13 +121,13 @@ def refine(
             complain(error)
             raise typer.Exit(1) from None
         how = _Settings(preset=preset.value, multi_view=multi_view, keep_inliers=keep_good)
-        mend = _Mender(load(model, where, numerics=numerics), how, table)
+        mend = _Repairer(load(model, where, numerics=numerics), how, table)
         frames = ahead(source)
         with contextlib.closing(frames), counting_bar(source.count, "frames", stop_if_asked) as done:
             while some := list(islice(frames, batch)):
                 mend(some)
                 done(len(some))
-        _write(csv, table.text(mend.refined, mend.refitted))
+        _write(csv, table.text(mend.repaired, mend.refitted))
         for line in str(mend.statistics).splitlines():
             notice(line)
         if source.problem:
@@ -143,8 +143,8 @@ class _Settings(TypedDict):
     keep_inliers: bool
 
 
-class _Mender:
-    """Refines the rows of a table, frames after frames.
+class _Repairer:
+    """Repairs the rows of a table, frames after frames.
 
     Args:
         detector: Fits.
@@ -154,13 +154,13 @@ class _Mender:
 
     def __init__(self, detector: LandmarkDetector, how: _Settings, table: LandmarkTable) -> None:
         self.detector, self.how, self.table = detector, how, table
-        self.refined, self.refitted = table.landmarks.clone(), torch.zeros(len(table.rows), dtype=torch.bool)
+        self.repaired, self.refitted = table.landmarks.clone(), torch.zeros(len(table.rows), dtype=torch.bool)
         self.statistics = RepairStatistics()
         self._previous, self._following = adjacent_frames(table.landmarks, table.frame, table.identity)
         self._first = 0
 
     def __call__(self, frames: list[Frame]) -> None:
-        """Refines the rows of the next frames; those of damaged ones stay as they are."""
+        """Repairs the rows of the next frames; those of damaged ones stay as they are."""
         first, self._first = self._first, self._first + len(frames)
         sound = [number for number, frame in enumerate(frames) if frame.image is not None]
         place = torch.full((len(frames),), -1)
@@ -169,10 +169,10 @@ class _Mender:
         frame = torch.where(inside, place[(self.table.frame - first).clamp(0, len(frames) - 1)], -1)
         rows = (frame >= 0).nonzero().squeeze(1)
         if len(rows):
-            self._refine(torch.stack([one.image for one in frames if one.image is not None]), rows, frame[rows])
+            self._repair(torch.stack([one.image for one in frames if one.image is not None]), rows, frame[rows])
 
-    def _refine(self, images: Tensor, rows: Tensor, frame: Tensor) -> None:
-        """Refines some rows in their images."""
+    def _repair(self, images: Tensor, rows: Tensor, frame: Tensor) -> None:
+        """Repairs some rows in their images."""
         done = repair_landmarks(
             self.detector,
             images,
@@ -182,7 +182,7 @@ class _Mender:
             following=self._following[rows],
             **self.how,
         )
-        self.refined[rows], self.refitted[rows] = done.landmarks, done.refitted.cpu()
+        self.repaired[rows], self.refitted[rows] = done.landmarks, done.refitted.cpu()
         self.statistics += done.statistics
 
 

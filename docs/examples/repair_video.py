@@ -1,9 +1,9 @@
-"""Mends another method's landmarks in a video.
+"""Repairs another method's landmarks in a video.
 
-    python refine_video.py VIDEO LANDMARKS.csv OUT.csv [MODEL.pt]
+    python repair_video.py VIDEO LANDMARKS.csv OUT.csv [MODEL.pt]
 
 LANDMARKS.csv has a column `frame`, counted from 1, and the columns x_0 to x_67 and y_0 to y_67 in pixels, as in
-OpenFace's tables. Cells that are not known may be empty or NaN. OUT.csv has the same rows with refined landmarks.
+OpenFace's tables. Cells that are not known may be empty or NaN. OUT.csv has the same rows with repaired landmarks.
 """
 
 import csv
@@ -52,11 +52,11 @@ def read_frames(path: Path):
 
 
 def main(video: Path, table: Path, out: Path, model: Path | None = None) -> RepairStatistics:
-    """Refines a table of landmarks batch by batch, and prints what became of them."""
+    """Repairs a table of landmarks batch by batch, and prints what became of them."""
     detector = clnf_torch.load(model, "cuda" if torch.cuda.is_available() else "cpu")
     frame, landmarks = read_table(table)
     previous, following = adjacent_frames(landmarks, frame)  # of one face; several need their identity too
-    refined, refitted = landmarks.clone(), torch.zeros(len(frame), dtype=torch.bool)
+    repaired, refitted = landmarks.clone(), torch.zeros(len(frame), dtype=torch.bool)
     total, first = RepairStatistics(), 1
     for frames in read_frames(video):
         rows = ((frame >= first) & (frame < first + len(frames))).nonzero().squeeze(1)
@@ -68,9 +68,9 @@ def main(video: Path, table: Path, out: Path, model: Path | None = None) -> Repa
             previous=previous[rows],
             following=following[rows],
         )
-        refined[rows], refitted[rows] = done.landmarks, done.refitted.cpu()
+        repaired[rows], refitted[rows] = done.landmarks, done.refitted.cpu()
         total, first = total + done.statistics, first + len(frames)
-    write_table(out, frame, refined, refitted)
+    write_table(out, frame, repaired, refitted)
     print(total)
     return total
 

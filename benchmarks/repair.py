@@ -52,20 +52,20 @@ def report(device: str, model: Path | None, every: int) -> Iterator[Table]:
 
 
 def outcome(detector: clnf_torch.LandmarkDetector, read: Reader, truth: Tensor) -> Outcome:
-    """Spoils the landmarks of faces, each in one way, and refines them."""
+    """Spoils the landmarks of faces, each in one way, and repairs them."""
     kind = torch.arange(len(truth)) % len(KINDS)
     mean = detector.model.pdm.mean[:, :2].float().cpu()
     spoilt = spoil(truth, kind - 1, mean, torch.Generator().manual_seed(SEED))
-    refined, refitted, before, after = [], [], [], []
+    repaired, refitted, before, after = [], [], [], []
     for rows, frames in _batches(read, len(truth)):
         done = repair_landmarks(detector, frames, spoilt[rows], torch.arange(len(rows)))
-        refined.append(done.landmarks)
+        repaired.append(done.landmarks)
         for values, some in ((refitted, done.refitted), (before, done.before.poor), (after, done.after.poor)):
             values.append(some.cpu())
     return Outcome(
         kind=kind,
         poor=(torch.cat(before), torch.cat(after)),
-        errors=(face_errors(spoilt, truth), face_errors(torch.cat(refined), truth)),
+        errors=(face_errors(spoilt, truth), face_errors(torch.cat(repaired), truth)),
         refitted=torch.cat(refitted),
     )
 
