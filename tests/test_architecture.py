@@ -91,8 +91,8 @@ def test_every_wing_has_a_floor():
         ("pipeline.py", "import numpy as np", "torch alone"),
         ("models/bundle.py", "from clnf_torch.converters import convert", "only the command line"),
         ("geometry/a.py", "from . import rotation", "absolute imports"),
-        ("cli/commands/fit.py", "import converters.openface", "absolute imports"),
-        ("cli/commands/fit.py", "import cv2", "only cli/images.py"),
+        ("cli/commands/detect.py", "import converters.openface", "absolute imports"),
+        ("cli/commands/detect.py", "import cv2", "only cli/images.py"),
         ("cli/commands/track.py", "import av", "only cli/video.py"),
     ],
 )

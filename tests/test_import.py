@@ -8,7 +8,9 @@ import sys
 
 import clnf_torch
 
-HEAVY = {"av", "cv2", "matplotlib", "pyarrow", "rich", "typer", "clnf_torch.cli", "clnf_torch.converters"}
+COMMAND_LINE = {"typer", "rich", "av", "cv2"}
+WHEN_NEEDED = {"pyarrow", "matplotlib"}
+HEAVY = {*COMMAND_LINE, *WHEN_NEEDED, "hypothesis", "pytest", "clnf_torch.cli", "clnf_torch.converters"}
 
 
 def python(code: str) -> str:
@@ -18,14 +20,25 @@ def python(code: str) -> str:
     return done.stdout + done.stderr
 
 
+def loaded_by(module: str) -> set[str]:
+    """All modules that are loaded after a module is imported in a fresh interpreter."""
+    return set(python(f"import sys, {module}; print(*sys.modules)").split())
+
+
 def test_import_is_silent():
     assert python("import clnf_torch") == ""
 
 
 def test_import_is_light():
-    loaded = set(python("import sys, clnf_torch; print(*sys.modules)").split())
+    loaded = loaded_by("clnf_torch")
     assert "torch" in loaded
     assert loaded.isdisjoint(HEAVY)
+
+
+def test_the_command_line_imports_its_libraries_and_the_rest_when_needed():
+    loaded = loaded_by("clnf_torch.cli.main")
+    assert loaded >= COMMAND_LINE
+    assert loaded.isdisjoint(WHEN_NEEDED)
 
 
 def test_import_brings_nothing_that_torch_does_not():

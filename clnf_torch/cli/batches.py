@@ -1,4 +1,4 @@
-"""Images with their boxes, read one after the other and fitted together where they have one size."""
+"""Batches of images: read one after the other with their bounding boxes, and grouped where they have one size."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -53,11 +53,11 @@ class Batch:
         return torch.stack([job.image for job in self.jobs])
 
     def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Frames (F, 3, H, W), boxes (B, 4) and the frame of each box (B,)."""
+        """Frames (F, 3, H, W), boxes (B, 4) and the index of each box's image (B,)."""
         boxes = [box for job in self.jobs for box in job.boxes]
-        frame = [number for number, job in enumerate(self.jobs) for _ in job.boxes]
-        frame_of_box = torch.tensor(frame, dtype=torch.int64)
-        return self.frames(), torch.tensor(boxes, dtype=torch.float64).view(-1, 4), frame_of_box
+        image_index = [number for number, job in enumerate(self.jobs) for _ in job.boxes]
+        boxes_tensor = torch.tensor(boxes, dtype=torch.float64).view(-1, 4)
+        return self.frames(), boxes_tensor, torch.tensor(image_index, dtype=torch.int64)
 
     def rows(self) -> Iterator[tuple[Job, slice]]:
         """Every job with its rows among the boxes."""
@@ -68,7 +68,7 @@ class Batch:
 
 
 def read_all(paths: Iterable[Path], complain: Callable[[str], None]) -> Iterator[Job]:
-    """Reads images whose faces nobody knows yet.
+    """Reads images without boxes.
 
     Args:
         paths: The images.

@@ -1,4 +1,4 @@
-"""Where the search for annotated faces starts: their own boxes, boxes near them, found ones, or those of a file."""
+"""Bounding boxes that are given, read and checked; and the evaluation boxes of annotated faces."""
 
 import json
 import math
@@ -47,7 +47,7 @@ def read_boxes_file(path: Path) -> dict[str, Any]:
 
 
 def boxes_of(image: Path, table: Mapping[str, Any]) -> list[Any]:
-    """What a file of boxes says about an image, found by its path as given or else by its file name.
+    """The boxes that a file has for an image, by its path as given or else by its file name.
 
     Raises:
         BoxError: The file does not mention it, or not with a list.
@@ -107,7 +107,7 @@ GIVEN, PERTURBED, DETECTED = "given", "perturbed", "detected"
 
 
 def known_boxes(kind: str, faces: Annotations, data: Path, seed: int) -> Tensor:
-    """Boxes that do not depend on what images show, x, y, width, height, float32, shape (F, 4).
+    """Evaluation boxes that need no face detector, x, y, width, height, float32, shape (F, 4).
 
     Args:
         kind: "given", "perturbed", or a file: JSON as for ``detect``, or ``.npz`` with ``names`` and ``boxes``.
@@ -128,8 +128,8 @@ def known_boxes(kind: str, faces: Annotations, data: Path, seed: int) -> Tensor:
     return torch.stack(boxes) if boxes else torch.zeros(0, 4)
 
 
-def found_boxes(finder: FaceDetector, faces: Annotations, read: Reader, done: Callable[[int], None]) -> Tensor:
-    """Boxes that a face detector finds on the faces, float32, shape (F, 4); NaN where it finds none."""
+def detected_boxes(finder: FaceDetector, faces: Annotations, read: Reader, done: Callable[[int], None]) -> Tensor:
+    """Evaluation boxes that a face detector finds on the faces, float32, shape (F, 4); NaN where it finds none."""
     boxes = torch.full((len(faces), 4), torch.nan)
     for row, extent in enumerate(box_around(faces.landmarks)):
         with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""What the commands say: results on stdout, all else on stderr, and every error as one line."""
+"""The console: results on stdout, all else on stderr, every error as one line; and how Ctrl-C ends a command."""
 
 import contextlib
 import re
@@ -75,7 +75,7 @@ def failures_exit_with(code: int) -> Iterator[None]:
     ) as error:  # fmt: skip
         complain(error)
     except BrokenPipeError:
-        # Nobody reads on: typer ends quietly
+        # The reader is gone: typer ends quietly
         raise
     except OSError as error:
         complain(f"{error.filename}: {error.strerror}" if error.filename else error)

@@ -1,4 +1,7 @@
-"""Cumulative error curves as an image: the one file that imports matplotlib, when it is needed."""
+"""Results of an evaluation: the table on the screen, JSON, a CSV of all faces, and cumulative error curves.
+
+The one file that imports matplotlib, when it is needed.
+"""
 
 import csv
 import importlib.util
@@ -33,15 +36,15 @@ from clnf_torch.training.metrics import (
 # With and without the jaw
 POINTS = {"68": ALL_POINTS, "51": INNER_POINTS}
 ROWS = {
-    "mean": "mean error",
-    "median": "median error",
+    "mean": "mean NME",
+    "median": "median NME",
     "percentile_90": "90th percentile",
-    "failed": "above 0.08",
-    "far_off": "above 0.10",
-    "area": "area to 0.08",
+    "failure_rate_008": "failure rate 0.08",
+    "failure_rate_010": "failure rate 0.10",
+    "auc_008": "AUC 0.08",
 }
-SHARES = ("failed", "far_off")
-# Faces that are named on the screen
+RATES = ("failure_rate_008", "failure_rate_010")
+# Failures that are listed on the screen
 WORST = 10
 
 
@@ -56,13 +59,13 @@ class Run:
 
     @staticmethod
     def of(name: str, found: FoundFaces, truth: Tensor) -> "Run":
-        """The numbers of landmarks that were found where others (F, 68, 2) are true."""
+        """The errors of landmarks whose true positions are (F, 68, 2)."""
         errors = {key: face_errors(found.landmarks, truth, points) for key, points in POINTS.items()}
         return Run(name=name, found=found, errors=errors, scores={key: score(some) for key, some in errors.items()})
 
 
 def score_table(runs: Sequence[Run]) -> Table:
-    """The numbers side by side; of two runs their ratio too."""
+    """The scores side by side; of two runs their ratio too."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
     for key in POINTS:
@@ -79,18 +82,18 @@ def _cells(runs: Sequence[Run], field: str) -> Iterator[str]:
     """The cells of a row."""
     for key in POINTS:
         values = [getattr(run.scores[key], field) for run in runs]
-        yield from (f"{value:.1%}" if field in SHARES else f"{value:.4f}" for value in values)
+        yield from (f"{value:.1%}" if field in RATES else f"{value:.4f}" for value in values)
         if len(values) > 1:
             yield f"{values[1] / values[0]:.2f}" if values[0] else "-"
 
 
 def failures(run: Run, faces: Annotations) -> Iterator[str]:
-    """Lines on the faces that are far off, the worst first."""
+    """Lines on the faces whose fit failed, the worst first."""
     errors = run.errors["68"]
     worst = [row for row in errors.argsort(descending=True).tolist() if errors[row] > FAR_OFF]
     if not worst:
         return
-    yield f"{run.name}: {len(worst)} of {len(faces)} faces with an error above {FAR_OFF:.2f}, the worst first"
+    yield f"{run.name}: {len(worst)} of {len(faces)} faces failed at {FAR_OFF:.2f}, the worst first"
     for row in worst[:WORST]:
         yield f"  {'not found' if errors[row].isinf() else f'{errors[row]:9.4f}'}  {faces.images[row]}"
     if len(worst) > WORST:
@@ -98,7 +101,7 @@ def failures(run: Run, faces: Annotations) -> Iterator[str]:
 
 
 def write_scores(path: Path, runs: Sequence[Run], head: Mapping[str, Any]) -> None:
-    """Writes all numbers as JSON, or prints them if the path is "-"; those that are not finite are null."""
+    """Writes all scores as JSON, or prints them if the path is "-"; those that are not finite are null."""
     numbers = {run.name: {key: _plain(scores) for key, scores in run.scores.items()} for run in runs}
     text = json.dumps({**head, "runs": numbers}, indent=1, allow_nan=False)
     if path == STDOUT:
@@ -109,7 +112,7 @@ def write_scores(path: Path, runs: Sequence[Run], head: Mapping[str, Any]) -> No
 
 
 def _plain(scores: Scores) -> dict[str, float | int | None]:
-    """Numbers by name."""
+    """Scores by name."""
     return {name: value if math.isfinite(value) else None for name, value in asdict(scores).items()}
 
 
@@ -148,7 +151,7 @@ def check_plots(option: str, path: Path) -> None:
 
 
 def draw_curves(path: Path, curves: Mapping[str, Tensor], title: str) -> None:
-    """Draws the share of faces below every error.
+    """Draws cumulative error curves: the share of the faces below every error.
 
     Args:
         path: The file to write; its suffix is one of `KINDS`.
@@ -163,7 +166,7 @@ def draw_curves(path: Path, curves: Mapping[str, Tensor], title: str) -> None:
         axes.plot(*cumulative_curve(errors, UPTO), label=name)
     axes.axvline(FAILED, color="0.7", linewidth=0.8, linestyle=":")
     axes.set(xlim=(0, UPTO), ylim=(0, 1), title=title)
-    axes.set(xlabel="mean error / distance of the outer eye corners", ylabel="share of the faces")
+    axes.set(xlabel="NME by the distance of the outer eye corners", ylabel="share of the faces")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
     image = io.BytesIO()

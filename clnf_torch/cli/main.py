@@ -2,23 +2,28 @@
 
 import signal
 import sys
+from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
+import clnf_torch
 from clnf_torch.cli.commands.convert import convert
-from clnf_torch.cli.commands.detect import detect
+from clnf_torch.cli.commands.detect import detect, fit
 from clnf_torch.cli.commands.evaluate import evaluate
 from clnf_torch.cli.commands.export import export
-from clnf_torch.cli.commands.fit import fit
 from clnf_torch.cli.commands.info import info
 from clnf_torch.cli.commands.repair import repair
 from clnf_torch.cli.commands.track import track
 from clnf_torch.cli.commands.train_cen import cen
 from clnf_torch.cli.commands.train_finetune import finetune
 from clnf_torch.cli.commands.train_model import model
+from clnf_torch.cli.console import say
+
+command: Callable[..., None]
 
 train = typer.Typer(
-    help="Make models from annotated faces.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
+    help="Train models on annotated faces.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
 )
 for command in (model, cen, finetune):
     train.command()(command)
@@ -26,15 +31,33 @@ for command in (model, cen, finetune):
 
 app = typer.Typer(
     name="clnf-torch",
-    help="Finds faces and their landmarks, by the model that comes along, by OpenFace's, or by one that you train.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (convert, export, info, fit, detect, track, repair, evaluate):
+for command in (convert, export, info, detect):
+    app.command()(command)
+app.command("fit", help="Alias of detect that needs --box or --boxes.")(fit)
+for command in (track, repair, evaluate):
     app.command()(command)
 app.add_typer(train, name="train")
+
+
+def _print_version(asked: bool) -> None:
+    """Ends the program with its version, if that was asked for."""
+    if asked:
+        say(f"clnf-torch {clnf_torch.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Facial landmark detection and tracking by OpenFace's CE-CLM, in PyTorch."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Options that several commands share: how they read, and what is made of them."""
+"""Options that several commands share, and what is made of their values."""
 
 import math
 from collections.abc import Callable
@@ -37,31 +37,43 @@ Model = Annotated[
     typer.Option(
         metavar="MODEL.pt",
         default_factory=default_bundle,
-        show_default="the one that is installed with the program",
-        help="A bundle from clnf-torch convert or train.",
+        show_default="the installed one",
+        help="Weights file, from clnf-torch convert or train.",
     ),
 ]
+Bundle = Annotated[Path, typer.Argument(metavar="MODEL.pt", help="Weights file, from clnf-torch convert or train.")]
+
 GivenBox = Annotated[
-    tuple[float, float, float, float] | None,
-    typer.Option(metavar="X Y W H", help="The face in every image: brows to chin, jaw to jaw, pixels."),
+    Box | None,
+    typer.Option(metavar="X Y W H", help="Bounding box of the face in every image: brows to chin, jaw to jaw, pixels."),
 ]
 GivenBoxes = Annotated[
-    Path | None, typer.Option(metavar="FILE.json", help='Boxes by file name: {"a.jpg": [[X, Y, W, H], ...]}.')
+    Path | None,
+    typer.Option(metavar="FILE.json", help='Bounding boxes by file name: {"a.jpg": [[X, Y, W, H], ...]}.'),
 ]
-Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE.pt", help="A bundle from clnf-torch convert or train.")]
-PresetName = Annotated[Preset, typer.Option(help="Settings; wild searches wider and longer.")]
-MultiView = Annotated[
-    bool | None, typer.Option("--multi-view/--no-multi-view", help="Try eleven head rotations; wild does.")
+
+PresetName = Annotated[Preset, typer.Option(help="Settings of the fit; wild searches wider and longer.")]
+_ROTATIONS = typer.Option("--multi-view/--no-multi-view", help="Try eleven head rotations instead of the frontal one.")
+MultiView = Annotated[bool | None, _ROTATIONS]
+"""None: as the preset says."""
+AllViews = Annotated[bool, _ROTATIONS]
+NumericsChoice = Annotated[
+    NumericsName | None,
+    typer.Option(show_default="as the weights file says", help="Arithmetic of OpenFace, or exact and differentiable."),
 ]
-NumericsChoice = Annotated[NumericsName | None, typer.Option(help="Arithmetic; as the bundle says if left out.")]
 Device = Annotated[str, typer.Option(metavar="D", help="cpu, cuda, cuda:1, ...")]
-Drawn = Annotated[Path | None, typer.Option(metavar="DIR", help="Draw into DIR/NAME_landmarks.png.")]
-Likelihoods = Annotated[bool, typer.Option("--likelihoods", help="Add columns with each landmark's likelihood.")]
-Rounded = Annotated[bool, typer.Option("--openface-precision", help="Print as few digits in CSV as OpenFace does.")]
-FocalX = Annotated[float | None, typer.Option(metavar="PX", help="Focal length; OpenFace's guess if left out.")]
-FocalY = Annotated[float | None, typer.Option(metavar="PX", help="Focal length down the image; if left out --fx.")]
-CenterX = Annotated[float | None, typer.Option(metavar="PX", help="Principal point; the middle if left out.")]
-CenterY = Annotated[float | None, typer.Option(metavar="PX", help="Principal point; the middle if left out.")]
+BatchSize = Annotated[int, typer.Option("--batch", min=1, help="How many are computed together.")]
+
+JSONFile = Annotated[Path | None, typer.Option("--json", metavar="FILE|-", help="Write JSON; - is stdout.")]
+CSVFile = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write a table with OpenFace's columns.")]
+ParquetFile = Annotated[Path | None, typer.Option("--parquet", metavar="FILE", help="Write the same table as Parquet.")]
+Likelihoods = Annotated[bool, typer.Option("--likelihoods", help="Add each landmark's likelihood to the tables.")]
+Rounded = Annotated[bool, typer.Option("--openface-precision", help="Write as few digits to CSV as OpenFace.")]
+
+FocalX = Annotated[float | None, typer.Option(metavar="PX", help="Focal length.", show_default="OpenFace's guess")]
+FocalY = Annotated[float | None, typer.Option(metavar="PX", help="Vertical focal length.", show_default="--fx")]
+CenterX = Annotated[float | None, typer.Option(metavar="PX", help="Principal point.", show_default="the middle")]
+CenterY = Annotated[float | None, typer.Option(metavar="PX", help="Principal point.", show_default="the middle")]
 
 
 @dataclass(frozen=True)
@@ -80,10 +92,10 @@ class CameraOptions:
                 raise typer.BadParameter(f"{name} {value}: give a focal length in pixels, above 0")
         for name, value in (("--cx", self.cx), ("--cy", self.cy)):
             if value is not None and not math.isfinite(value):
-                raise typer.BadParameter(f"{name} {value}: give a place in pixels")
+                raise typer.BadParameter(f"{name} {value}: give a position in pixels")
 
     def behind(self, width: int, height: int) -> Intrinsics:
-        """The camera behind images of a size, pixels."""
+        """The camera of images of a size, pixels."""
         guess = Intrinsics.for_image(width, height)
         (fx, fy), (cx, cy) = guess.focal.tolist(), guess.center.tolist()
         fx = fx if self.fx is None else self.fx
@@ -101,7 +113,7 @@ def device_named(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         # AssertionError: this torch was built without it
-        complain(f"--device {name}: this machine or this torch has none: {str(error).partition(chr(10))[0]}")
+        complain(f"--device {name}: not available: {str(error).partition(chr(10))[0]}")
         raise typer.Exit(1) from None
     return device
 

@@ -1,97 +1,25 @@
-"""The files that are written for each of several videos."""
+"""The files that a command writes: tables, JSON and drawings, of images and of each of several videos."""
 
 import contextlib
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
 import typer
 from torch import Tensor
 
-from clnf_torch.cli.drawing import FreeNames
+from clnf_torch.cli.batches import Batch
+from clnf_torch.cli.drawing import Drawing, FreeNames
 from clnf_torch.cli.options import STDOUT
-from clnf_torch.cli.output import JSONRows, json_file, measured_records
 from clnf_torch.cli.video import FORMATS
 from clnf_torch.cli.video_frames import FrameSource
 from clnf_torch.export.csv import csv_file
 from clnf_torch.export.face_table import FaceTable
-from clnf_torch.geometry.camera import Intrinsics
+from clnf_torch.export.json import JSONRows, face_records, json_file, json_rows
 from clnf_torch.geometry.records import map_tensors
-from clnf_torch.measures.landmarks_3d import FittedShape
-from clnf_torch.measures.measure import Measures, measure
-from clnf_torch.pipeline import FitResult, LandmarkDetector
-
-# Fields that every row has
-HEAD = {"frame", "face_id", "timestamp", "confidence", "success"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class FaceRows:
-    """R fitted faces, and where they belong."""
-
-    faces: FitResult  # R rows
-    success: Tensor  # (R,) bool
-    frame: Tensor  # (R,) int64, from 1
-    face_id: Tensor  # (R,) int64
-    timestamp: Tensor  # (R,) seconds, float64
-
-    def __len__(self) -> int:
-        """Number of rows R."""
-        return len(self.frame)
-
-
-def face_table(rows: FaceRows, detector: LandmarkDetector, camera: Intrinsics, likelihoods: bool = False) -> FaceTable:
-    """All that a table can say about fitted faces.
-
-    Args:
-        rows: The faces.
-        detector: What fitted them.
-        camera: What saw them.
-        likelihoods: Whether to add the landmarks' likelihoods.
-
-    Returns:
-        As many rows, on the CPU. Where no face has been seen yet all numbers are 0.
-    """
-    faces = rows.faces
-    table = FaceTable.of(
-        frame=rows.frame,
-        face_id=rows.face_id,
-        timestamp=rows.timestamp,
-        confidence=faces.confidence,
-        success=rows.success,
-        landmarks=faces.landmarks,
-        params=faces.params,
-        measures=_measured(faces, detector, camera),
-        likelihoods=faces.landmark_likelihoods if likelihoods else None,
-    )
-    # Also where they are not numbers
-    seen = (faces.landmarks != 0).flatten(1).any(1)
-    return _blank_unseen(table, seen)
-
-
-def _measured(faces: FitResult, detector: LandmarkDetector, camera: Intrinsics) -> Measures:
-    """3D landmarks, pose and gaze of fitted faces."""
-    model = detector.model
-    parts = {part.name: (part.model.pdm, faces.parts[part.name]) for part in model.parts if part.name in faces.parts}
-    return measure(
-        FittedShape(model.pdm, faces.params, faces.landmarks),
-        {name: FittedShape(pdm, fit.params, fit.landmarks) for name, (pdm, fit) in parts.items()},
-        camera,
-        detector.numerics,
-    )
-
-
-def _blank_unseen(table: FaceTable, seen: Tensor) -> FaceTable:
-    """The table on the CPU, with 0 for everything in rows (R,) where no face was seen."""
-    changed: dict[str, Any] = {}
-    for field in fields(table):
-        value = getattr(table, field.name)
-        if isinstance(value, Tensor):
-            kept = seen | (field.name in HEAD)
-            changed[field.name] = torch.where(kept.view(-1, *[1] * (value.ndim - 1)), value, 0).cpu()
-    return replace(table, **changed)
+from clnf_torch.pipeline import FitResult
 
 
 class TableFile(Protocol):
@@ -109,12 +37,13 @@ class Targets:
     csv: Path | None = None
     parquet: Path | None = None
     json: Path | None = None
-    image_mode: bool = False  # columns of images instead of frames
+    draw: Path | None = None  # a folder for images, a video file for a video
     openface_precision: bool = False  # of the CSV file
 
-    def __bool__(self) -> bool:
-        """Whether there are any."""
-        return any((self.csv, self.parquet, self.json))
+    def given(self) -> dict[str, Path]:
+        """The paths that were given, by their options."""
+        paths = {"--csv": self.csv, "--parquet": self.parquet, "--json": self.json, "--draw": self.draw}
+        return {option: path for option, path in paths.items() if path is not None}
 
 
 class FaceFiles:
@@ -139,16 +68,17 @@ class FaceFiles:
         for file in self._tables:
             file.append(table)
         if self._json is not None:
-            self._json.append(measured_records(heads, map_tensors(Tensor.cpu, faces), table))
+            self._json.append(face_records(heads, map_tensors(Tensor.cpu, faces), table))
 
 
 @contextlib.contextmanager
-def face_files(targets: Targets, head: Mapping[str, Any]) -> Iterator[FaceFiles]:
-    """Opens files, which appear under their names when the block ends, with all rows so far.
+def face_files(targets: Targets, head: Mapping[str, Any], image_mode: bool = False) -> Iterator[FaceFiles]:
+    """Opens tables and JSON, which appear under their names when the block ends, with all rows so far.
 
     Args:
         targets: The files.
         head: What the JSON document begins with.
+        image_mode: Whether tables have the columns of images instead of frames.
 
     Raises:
         RuntimeError: Parquet is asked for and pyarrow is not there.
@@ -156,13 +86,11 @@ def face_files(targets: Targets, head: Mapping[str, Any]) -> Iterator[FaceFiles]
     with contextlib.ExitStack() as stack:
         tables: list[TableFile] = []
         if targets.csv is not None:
-            rounded = targets.openface_precision
-            tables.append(
-                stack.enter_context(csv_file(targets.csv, image_mode=targets.image_mode, openface_precision=rounded))
-            )
+            rows = csv_file(targets.csv, image_mode=image_mode, openface_precision=targets.openface_precision)
+            tables.append(stack.enter_context(rows))
         if targets.parquet is not None:
-            tables.append(stack.enter_context(_parquet_file(targets.parquet, targets.image_mode)))
-        json = stack.enter_context(json_file(targets.json, head)) if targets.json is not None else None
+            tables.append(stack.enter_context(_parquet_file(targets.parquet, image_mode)))
+        json = stack.enter_context(_json(targets.json, head)) if targets.json is not None else None
         yield FaceFiles(tables, json)
 
 
@@ -175,49 +103,78 @@ def _parquet_file(path: Path, image_mode: bool) -> contextlib.AbstractContextMan
     return parquet_file(path, image_mode=image_mode)
 
 
-@dataclass(frozen=True)
-class VideoFiles:
-    """The files of one video."""
+def _json(path: Path, head: Mapping[str, Any]) -> contextlib.AbstractContextManager[JSONRows]:
+    """A JSON document, in a file or on stdout."""
+    return json_rows(sys.stdout.buffer, head) if path == STDOUT else json_file(path, head)
 
-    targets: Targets
-    draw: Path | None
+
+class ImageOutputs:
+    """Open files for the faces of images.
+
+    Args:
+        files: Tables and JSON.
+        drawing: What draws, if anything.
+    """
+
+    def __init__(self, files: FaceFiles, drawing: Drawing | None) -> None:
+        self._files, self._drawing = files, drawing
+
+    def append(self, batch: Batch, result: FitResult, table: FaceTable) -> None:
+        """Takes the faces of a batch, and what was measured of them."""
+        faces = [(str(job.path), box) for job in batch.jobs for box in job.boxes]
+        heads = [{"image": image, "box": list(box)} for image, box in faces]
+        self._files.append(replace(table, image=tuple(image for image, _ in faces)), result, heads)
+        if self._drawing:
+            self._drawing.draw(batch, result)
+
+
+@contextlib.contextmanager
+def image_outputs(targets: Targets, model: Path) -> Iterator[ImageOutputs]:
+    """Opens what was asked for; prints JSON if nothing was.
+
+    Args:
+        targets: The files.
+        model: The weights file.
+    """
+    if not targets.given():
+        targets = replace(targets, json=STDOUT)
+    drawing = Drawing(targets.draw) if targets.draw else None
+    with face_files(targets, {"model": str(model)}, image_mode=True) as files:
+        yield ImageOutputs(files, drawing)
 
 
 class VideoOutputs:
     """What was asked for: files of a single video, or folders in which every video has files of its own.
 
     Args:
-        targets: Tables and JSON.
-        draw: Drawn videos.
+        targets: The files or folders.
         several: Whether there is more than one video.
 
     Raises:
         typer.BadParameter: There is nothing to write, or one file for several videos.
     """
 
-    def __init__(self, targets: Targets, draw: Path | None, several: bool) -> None:
-        self._targets, self._draw, self._free_name = targets, draw, FreeNames()
-        given = {"--csv": targets.csv, "--parquet": targets.parquet, "--json": targets.json, "--draw": draw}
-        asked = {option: path for option, path in given.items() if path is not None}
-        if not asked:
-            raise typer.BadParameter("say what to write: --csv, --parquet, --json or --draw")
-        for option, path in asked.items():
+    def __init__(self, targets: Targets, several: bool) -> None:
+        self._targets, self._free_name, draw = targets, FreeNames(), targets.draw
+        if not targets.given():
+            raise typer.BadParameter("nothing to write; give --csv, --parquet, --json or --draw")
+        for option, path in targets.given().items():
             if several and not is_folder(path):
-                raise typer.BadParameter(f"{option} {path}: give a folder, there are several videos")
+                raise typer.BadParameter(f"{option} {path}: there are several videos; give a folder")
         if draw is not None and not is_folder(draw) and draw.suffix.lower() not in FORMATS:
             raise typer.BadParameter(f"--draw {draw}: give a name that ends with {', '.join(FORMATS)}, or a folder")
 
-    def of(self, source: FrameSource) -> VideoFiles:
+    def of(self, source: FrameSource) -> Targets:
         """The files of a video, in folders that are made now; to be asked once per video."""
         name = self._free_name(source.path.resolve().name.removesuffix(source.path.suffix))
-        csv, parquet, json = self._targets.csv, self._targets.parquet, self._targets.json
-        targets = replace(
-            self._targets,
-            csv=csv and _file(csv, f"{name}.csv"),
-            parquet=parquet and _file(parquet, f"{name}.parquet"),
-            json=json and _file(json, f"{name}.json"),
+        asked = self._targets
+        return replace(
+            asked,
+            csv=asked.csv and _file(asked.csv, f"{name}.csv"),
+            parquet=asked.parquet and _file(asked.parquet, f"{name}.parquet"),
+            json=asked.json and _file(asked.json, f"{name}.json"),
+            draw=asked.draw and _file(asked.draw, f"{name}.mp4"),
         )
-        return VideoFiles(targets, self._draw and _file(self._draw, f"{name}.mp4"))
 
 
 def is_folder(path: Path) -> bool:

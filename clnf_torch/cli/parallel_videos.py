@@ -1,4 +1,4 @@
-"""Frames wait until it is known which of their faces are faces: what was seen but a few times was a mistake."""
+"""Parallel videos, tracked as one batch, and the buffer that holds their frames until every face is confirmed."""
 
 import contextlib
 from collections import deque
@@ -24,76 +24,79 @@ class VideoFrame:
     result: VideoResult  # the faces of this video alone
 
 
-Taker = Callable[[VideoFrame], None]
+FrameSink = Callable[[VideoFrame], None]
 """Takes the frames of one video, one after the other."""
 
 
 def run_parallel_videos(
     tracker: VideoTracker,
     sources: Iterable[FrameSource],
-    lanes: int,
-    opened: Callable[[FrameSource], AbstractContextManager[Taker]],
+    at_once: int,
+    opened: Callable[[FrameSource], AbstractContextManager[FrameSink]],
     begin: Callable[[], TrackState],
-    stepped: Callable[[int], None],
+    done: Callable[[int], None],
 ) -> None:
-    """Follows faces through videos.
+    """Tracks the faces of several videos at a time; a video that ends makes room for the next one.
 
     Args:
-        tracker: What follows them.
+        tracker: Tracks the faces.
         sources: Videos of one size.
-        lanes: How many are worked on at once.
+        at_once: How many are tracked in parallel.
         opened: Opens what takes a video's frames; closed when the video has ended, or when anything ends this.
         begin: The state before the first frame of a video.
-        stepped: Told after every step how many frames it had. What it raises ends this.
+        done: Told after every step how many frames it had. What it raises ends this.
     """
-    waiting, running, state = deque(sources), list[_Lane](), tracker.begin(0)
-    with ExitStack() as left:
+    waiting, running, state = deque(sources), list[_RunningVideo](), tracker.begin(0)
+    with ExitStack() as unfinished:
         while waiting or running:
-            while waiting and len(running) < lanes:
-                running.append(_Lane.of(waiting.popleft(), opened, left))
+            while waiting and len(running) < at_once:
+                running.append(_RunningVideo.of(waiting.popleft(), opened, unfinished))
                 state = state.join(begin())
-            going = [lane.advance() for lane in running]
-            running = [lane for lane, more in zip(running, going, strict=True) if more]
-            state = state.select(torch.tensor(going).nonzero().squeeze(1).to(state.frame.device))
+            active = [video.advance() for video in running]
+            running = [video for video, more in zip(running, active, strict=True) if more]
+            state = state.select(torch.tensor(active).nonzero().squeeze(1).to(state.frame.device))
             if running:
                 state = _step(tracker, state, running)
-                stepped(len(running))
+                done(len(running))
 
 
-def _step(tracker: VideoTracker, state: TrackState, running: list["_Lane"]) -> TrackState:
-    """One frame of every lane."""
-    frames = torch.stack([lane.image for lane in running])
-    damaged = torch.tensor([lane.frame.image is None for lane in running])
+def _step(tracker: VideoTracker, state: TrackState, running: list["_RunningVideo"]) -> TrackState:
+    """One frame of every video."""
+    frames = torch.stack([video.image for video in running])
+    damaged = torch.tensor([video.frame.image is None for video in running])
     with torch.inference_mode():
         state, result = tracker.step(state, frames, damaged)
-        for video, lane in enumerate(running):
-            own = take_rows(result, result.video == video)
-            lane.take(VideoFrame(lane.image, lane.frame.time, lane.number, own))
+        for number, video in enumerate(running):
+            own = take_rows(result, result.video == number)
+            video.sink(VideoFrame(video.image, video.frame.time, video.number, own))
     return state
 
 
 @dataclass
-class _Lane:
-    """A video on its way."""
+class _RunningVideo:
+    """A video that is being read, with its current frame."""
 
     source: FrameSource
     frames: Generator[Frame, None, None]
-    take: Taker
+    sink: FrameSink
     end: ExitStack  # closes what was opened for it
     frame: Frame = field(default=Frame(0.0, None))
     number: int = 0
 
     @classmethod
     def of(
-        cls, source: FrameSource, opened: Callable[[FrameSource], AbstractContextManager[Taker]], left: ExitStack
-    ) -> "_Lane":
-        """Opens a lane, to be closed at its end or when `left` is."""
-        end = left.enter_context(ExitStack())
-        take = end.enter_context(opened(source))
-        return cls(source, end.enter_context(contextlib.closing(ahead(source))), take, end)
+        cls,
+        source: FrameSource,
+        opened: Callable[[FrameSource], AbstractContextManager[FrameSink]],
+        unfinished: ExitStack,
+    ) -> "_RunningVideo":
+        """Opens a video, to be closed at its end or when `unfinished` is."""
+        end = unfinished.enter_context(ExitStack())
+        sink = end.enter_context(opened(source))
+        return cls(source, end.enter_context(contextlib.closing(ahead(source))), sink, end)
 
     def advance(self) -> bool:
-        """Goes to the next frame. Whether there is one; otherwise the lane is closed."""
+        """Reads the next frame. Whether there is one; otherwise the video is closed."""
         try:
             frame = next(self.frames, None)
         except VideoError as error:
@@ -114,37 +117,38 @@ class _Lane:
 
 @dataclass
 class ConfirmationBuffer:
-    """Holds the frames of one video back, and gives them on without mistakes, their faces numbered without gaps.
+    """Holds back the frames of one video until each of their tracks is confirmed or dropped.
 
-    True faces keep their first frames. No more than a few frames wait: a tracker soon confirms a face or lets it rest.
+    Confirmed faces are given from their first frame on, numbered without gaps; dropped ones, which the face detector
+    found but a few times, are left out. Few frames wait: a tracker soon confirms or drops a track.
     """
 
     waiting: deque[VideoFrame] = field(default_factory=deque)
     numbers: dict[int, int] = field(default_factory=dict)  # of the identities that were given on
 
-    def __call__(self, seen: VideoFrame) -> Iterator[VideoFrame]:
-        """Takes a frame; gives those in which every face is decided."""
-        self.waiting.append(seen)
-        doubtful = set(seen.result.identity[~seen.result.confirmed].tolist())
-        sure = self._sure()
-        while self.waiting and not doubtful & set(self.waiting[0].result.identity.tolist()):
-            yield self._numbered(self.waiting.popleft(), sure)
+    def __call__(self, frame: VideoFrame) -> Iterator[VideoFrame]:
+        """Takes a frame; gives those in which every track is confirmed or dropped."""
+        self.waiting.append(frame)
+        unconfirmed = set(frame.result.identity[~frame.result.confirmed].tolist())
+        confirmed = self._confirmed()
+        while self.waiting and not unconfirmed & set(self.waiting[0].result.identity.tolist()):
+            yield self._numbered(self.waiting.popleft(), confirmed)
 
     def end(self) -> Iterator[VideoFrame]:
-        """Gives the frames that wait when the video ends; faces that were in doubt until then are true ones."""
-        sure = self._sure()
-        sure.update(self.waiting[-1].result.identity.tolist() if self.waiting else ())
+        """Gives the frames that wait when the video ends; tracks that are unconfirmed then count as faces."""
+        confirmed = self._confirmed()
+        confirmed.update(self.waiting[-1].result.identity.tolist() if self.waiting else ())
         while self.waiting:
-            yield self._numbered(self.waiting.popleft(), sure)
+            yield self._numbered(self.waiting.popleft(), confirmed)
 
-    def _sure(self) -> set[int]:
-        """Faces that were confirmed by now."""
-        return {face for seen in self.waiting for face in seen.result.identity[seen.result.confirmed].tolist()}
+    def _confirmed(self) -> set[int]:
+        """Identities that were confirmed by now."""
+        return {face for frame in self.waiting for face in frame.result.identity[frame.result.confirmed].tolist()}
 
-    def _numbered(self, seen: VideoFrame, sure: set[int]) -> VideoFrame:
-        """A frame with its true faces alone."""
-        faces = seen.result.identity.tolist()
-        kept = [row for row, face in enumerate(faces) if face in sure]
-        result = take_rows(seen.result, torch.tensor(kept, dtype=torch.int64, device=seen.result.identity.device))
+    def _numbered(self, frame: VideoFrame, confirmed: set[int]) -> VideoFrame:
+        """A frame with its confirmed faces alone."""
+        faces = frame.result.identity.tolist()
+        kept = [row for row, face in enumerate(faces) if face in confirmed]
+        result = take_rows(frame.result, torch.tensor(kept, dtype=torch.int64, device=frame.result.identity.device))
         numbers = [self.numbers.setdefault(faces[row], len(self.numbers)) for row in kept]
-        return replace(seen, result=replace(result, identity=result.identity.new_tensor(numbers)))
+        return replace(frame, result=replace(result, identity=result.identity.new_tensor(numbers)))

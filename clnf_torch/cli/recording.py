@@ -1,4 +1,4 @@
-"""The record of one video: its rows in files, its frames drawn, and a line that sums it up."""
+"""The recording of one video: its rows in files, its frames drawn, and a line that sums it up."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from clnf_torch.cli.drawing import draw_result
-from clnf_torch.cli.outputs import FaceFiles, FaceRows, VideoFiles, face_files, face_table
+from clnf_torch.cli.outputs import FaceFiles, Targets, face_files
 from clnf_torch.cli.parallel_videos import ConfirmationBuffer, VideoFrame
 from clnf_torch.cli.video import DrawnVideo, video_file
 from clnf_torch.cli.video_frames import FrameSource
+from clnf_torch.export.face_rows import FaceRows, face_table
 from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.geometry.records import join_rows
 from clnf_torch.pipeline import LandmarkDetector
@@ -20,16 +21,16 @@ from clnf_torch.tracking.result import empty_result
 from clnf_torch.tracking.state import Tracks
 
 # Rows that are measured together
-AT_ONCE = 64
+BATCH = 64
 # The face of a row that stands for a frame without faces
-NOBODY = -1
+NO_FACE = -1
 
 
 @dataclass(frozen=True)
 class RecordOptions:
     """What is recorded of a video."""
 
-    outputs: VideoFiles
+    targets: Targets
     camera: Intrinsics
     likelihoods: bool
     model: Path
@@ -46,31 +47,31 @@ class Recording:
     frames: int = 0
     found: int = 0  # frames with at least one face
     faces: set[int] = field(default_factory=set)  # identities that were found
-    undecided: ConfirmationBuffer = field(default_factory=ConfirmationBuffer)
+    buffer: ConfirmationBuffer = field(default_factory=ConfirmationBuffer)
     waiting: list[FaceRows] = field(default_factory=list)
 
-    def __call__(self, seen: VideoFrame) -> None:
+    def __call__(self, frame: VideoFrame) -> None:
         """Takes the next frame."""
-        for decided in self.undecided(seen):
-            self._take(decided)
+        for confirmed in self.buffer(frame):
+            self._take(confirmed)
 
     def end(self) -> None:
-        """Takes it that there are no more frames."""
-        for decided in self.undecided.end():
-            self._take(decided)
+        """Writes what waits after the last frame."""
+        for confirmed in self.buffer.end():
+            self._take(confirmed)
         self.flush()
 
-    def _take(self, seen: VideoFrame) -> None:
-        """Takes the next frame whose faces are no mistakes."""
-        names = seen.result.identity[seen.result.success].tolist()
+    def _take(self, frame: VideoFrame) -> None:
+        """Takes the next frame with confirmed faces alone."""
+        names = frame.result.identity[frame.result.success].tolist()
         self.frames += 1
         self.found += bool(names)
         self.faces.update(names)
-        self.waiting.append(self._rows(seen))
+        self.waiting.append(self._rows(frame))
         if self.drawing is not None:
-            found = seen.result.faces[seen.result.success]
-            self.drawing.append(draw_result(seen.image, found, [str(name) for name in names]))
-        if sum(map(len, self.waiting)) >= AT_ONCE:
+            found = frame.result.faces[frame.result.success]
+            self.drawing.append(draw_result(frame.image, found, [str(name) for name in names]))
+        if sum(map(len, self.waiting)) >= BATCH:
             self.flush()
 
     @torch.inference_mode()
@@ -87,19 +88,19 @@ class Recording:
         share, faces = self.found / max(self.frames, 1), len(self.faces)
         return f"{self.frames} frames, {share:.1%} with a face, {faces} face{'' if faces == 1 else 's'}"
 
-    def _rows(self, seen: VideoFrame) -> FaceRows:
+    def _rows(self, frame: VideoFrame) -> FaceRows:
         """The faces of a frame, or one row that says that there are none."""
-        faces, face_id, success = seen.result.faces, seen.result.identity, seen.result.success
+        faces, face_id, success = frame.result.faces, frame.result.identity, frame.result.success
         if not len(face_id):
-            model, video = self.detector.model, seen.result.video.new_zeros(1)
-            tracks = Tracks.uninitialised(model.pdm, video, video + NOBODY)
+            model, video = self.detector.model, frame.result.video.new_zeros(1)
+            tracks = Tracks.uninitialised(model.pdm, video, video + NO_FACE)
             faces, face_id, success = empty_result(model, tracks), tracks.identity, tracks.success
         return FaceRows(
             faces=faces,
             success=success,
-            frame=torch.full_like(face_id, seen.number),
+            frame=torch.full_like(face_id, frame.number),
             face_id=face_id,
-            timestamp=torch.full_like(face_id, seen.time, dtype=torch.float64),
+            timestamp=torch.full_like(face_id, frame.time, dtype=torch.float64),
         )
 
 
@@ -114,8 +115,8 @@ def recording(source: FrameSource, detector: LandmarkDetector, options: RecordOp
     """Records a video. Its files appear when the block ends, with all that was taken so far, whatever ends it."""
     head = {"model": str(options.model), "video": str(source.path), "frames_per_second": float(source.rate)}
     with contextlib.ExitStack() as stack:
-        draw = options.outputs.draw
-        files = stack.enter_context(face_files(options.outputs.targets, head))
+        draw = options.targets.draw
+        files = stack.enter_context(face_files(options.targets, head))
         drawing = stack.enter_context(video_file(draw, source.rate)) if draw else None
         record = Recording(files, drawing, detector, options)
         stack.callback(record.end)

@@ -18,7 +18,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from torch import Tensor
 
-from clnf_torch.cli.video_frames import Frame, VideoError
+from clnf_torch.cli.video_frames import Frame, FrameFolder, FrameSource, VideoError
 from clnf_torch.export.files import growing_file
 
 # That are written
@@ -67,6 +67,15 @@ class VideoFile:
                 start = time if start is None else start
                 yield Frame(time - start, None if frame is None else _upright(frame, self._stored))
             self.problem = tally.problem(self.path, stream.frames)
+
+
+def open_video(path: Path) -> FrameSource:
+    """A video file, or a folder of numbered images.
+
+    Raises:
+        VideoError: It is neither.
+    """
+    return FrameFolder(path) if path.is_dir() else VideoFile(path)
 
 
 class Tally:

@@ -1,4 +1,4 @@
-"""How far found landmarks lie from annotated ones, in the numbers that the field compares."""
+"""Normalised mean error (NME), failure rates, and the area under the cumulative error curve (AUC)."""
 
 from dataclasses import dataclass
 
@@ -9,26 +9,26 @@ from torch import Tensor
 OUTER_EYES = (36, 45)
 # With and without the jaw
 ALL_POINTS, INNER_POINTS = slice(0, 68), slice(17, 68)
-# Errors above which a face is usually said to have failed
+# NME above which a fit counts as a failure
 FAILED, FAR_OFF = 0.08, 0.10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """Errors of many faces in a few numbers. Faces that were not found count as worse than all others."""
+    """Statistics of the NME of many faces. Faces that were not found count as worse than all others."""
 
     faces: int  # how many there are
     not_found: int  # how many of them have no landmarks
     mean: float  # over the faces that were found; NaN where none was
     median: float  # infinite where half of the faces were not found
     percentile_90: float  # infinite where a tenth was not found
-    failed: float  # share of the faces with an error above 0.08, or not found
-    far_off: float  # share above 0.10, or not found
-    area: float  # under the cumulative curve up to 0.08, 1 where all errors are 0
+    failure_rate_008: float  # share of the faces with an error above 0.08, or not found
+    failure_rate_010: float  # share above 0.10, or not found
+    auc_008: float  # area under the cumulative error curve up to 0.08, over 0.08: 1 where all errors are 0
 
 
 def face_errors(landmarks: Tensor, truth: Tensor, points: slice = ALL_POINTS) -> Tensor:
-    """Mean distance of each face's landmarks from where they belong, in distances of its outer eye corners.
+    """Normalised mean error (NME) of each face: mean landmark distance over the distance of the outer eye corners.
 
     Args:
         landmarks: As they were found, pixels, shape (B, 68, 2).
@@ -53,9 +53,9 @@ def score(errors: Tensor) -> Scores:
         mean=float(errors[found].mean()),
         median=quantile(errors, 0.5),
         percentile_90=quantile(errors, 0.9),
-        failed=float((errors > FAILED).double().mean()),
-        far_off=float((errors > FAR_OFF).double().mean()),
-        area=float((1 - errors / FAILED).clamp_min(0).mean()),
+        failure_rate_008=float((errors > FAILED).double().mean()),
+        failure_rate_010=float((errors > FAR_OFF).double().mean()),
+        auc_008=float((1 - errors / FAILED).clamp_min(0).mean()),
     )
 
 

@@ -1,9 +1,12 @@
-"""Which images are fitted together."""
+"""Which images are fitted together, and that it makes no difference."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import torch
 
 from clnf_torch.cli.batches import MAX_FACES, MAX_FRAMES, Job, in_batches
@@ -33,10 +36,29 @@ def test_batches_have_a_limit_of_frames_and_of_faces():
     assert names([job("crowd", boxes=2 * MAX_FACES)]) == [["crowd"]]
 
 
-def test_every_box_knows_its_frame():
+def test_every_box_knows_its_image():
     (batch,) = in_batches([job("a", boxes=2), job("b", boxes=1)])
-    frames, boxes, frame = batch.tensors()
+    frames, boxes, image_index = batch.tensors()
     assert frames.shape == (2, 3, 6, 8)
     assert boxes.tolist() == [list(BOX)] * 3
-    assert frame.tolist() == [0, 0, 1]
+    assert image_index.tolist() == [0, 0, 1]
     assert [(done.path.name, rows) for done, rows in batch.rows()] == [("a", slice(0, 2)), ("b", slice(2, 3))]
+
+
+def test_results_keep_the_order_and_do_not_depend_on_the_batch(clnf_torch_cli, bundle, image, box, tmp_path):
+    whole = cv2.imread(str(image))
+    names = {"a.png": whole, "b.png": whole[:220], "c.png": whole[::-1], "d.png": whole}
+    for name, pixels in names.items():
+        cv2.imwrite(str(tmp_path / name), pixels)
+    other = [box[0] + 3, box[1] - 2, box[2], box[3]]
+    table = {"a.png": [box, other], "b.png": [box], "c.png": [], "d.png": [other]}
+    (tmp_path / "boxes.json").write_text(json.dumps(table))
+    words = "--model", bundle, "--boxes", tmp_path / "boxes.json"
+    together = json.loads(clnf_torch_cli("detect", *(tmp_path / name for name in names), *words).stdout)["faces"]
+    alone = [
+        face for name in names for face in json.loads(clnf_torch_cli("detect", tmp_path / name, *words).stdout)["faces"]
+    ]
+    assert [face["image"][-5:] for face in together] == ["a.png", "a.png", "b.png", "d.png"]
+    assert [face["box"] for face in together] == [box, other, box, other]
+    for one, same in zip(together, alone, strict=True):
+        np.testing.assert_allclose(one["landmarks"], same["landmarks"], atol=1e-3)

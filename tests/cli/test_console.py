@@ -1,12 +1,15 @@
-"""How the program is asked to stop."""
+"""How the program is asked to stop, and how it ends when it was stopped, or its weights file is wrong."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 
 import pytest
+import torch
 
+import clnf_torch
 from clnf_torch.cli.console import finishing_first
 
 WISHES = [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
@@ -34,3 +37,38 @@ def test_the_second_request_does_not_wait(wish, ending):
         os.kill(os.getpid(), wish)
         os.kill(os.getpid(), wish)
         pytest.fail("went on")
+
+
+@pytest.mark.parametrize("command", [("info",), ("export", "to"), ("fit", "image.png")], ids=lambda words: words[0])
+@pytest.mark.parametrize("contents", [None, b"", b"no bundle", "tensor"], ids=["missing", "empty", "text", "tensor"])
+def test_a_wrong_bundle_is_one_line(clnf_torch_cli, tmp_path, monkeypatch, command, contents):
+    monkeypatch.chdir(tmp_path)
+    wrong = tmp_path / "wrong.pt"
+    if contents == "tensor":
+        torch.save({"x": torch.zeros(2)}, wrong)
+    elif contents is not None:
+        wrong.write_bytes(contents)
+    name, *rest = command
+    words = [*rest, "--model", wrong, "--box", 1, 2, 3, 4] if name == "fit" else [wrong, *rest]
+    done = clnf_torch_cli(name, *words)
+    (line,) = done.stderr.splitlines()
+    assert done.exit_code == (2 if name == "export" else 1)
+    assert line.startswith("clnf-torch: error: ")
+    assert "wrong.pt" in line
+    assert done.stdout == ""
+
+
+def test_ctrl_c_ends_with_130(clnf_torch_cli, bundle, image, box, monkeypatch):
+    def interrupted(*_args, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(clnf_torch.LandmarkDetector, "fit", interrupted)
+    done = clnf_torch_cli("detect", image, "--model", bundle, "--box", *box)
+    assert done.exit_code == 130
+    assert json.loads(done.stdout)["faces"] == []
+    assert done.stderr.splitlines() == ["clnf-torch: interrupted"]
+
+
+def test_the_version_is_printed(clnf_torch_cli):
+    done = clnf_torch_cli("--version")
+    assert (done.exit_code, done.stdout) == (0, f"clnf-torch {clnf_torch.__version__}\n")

@@ -1,4 +1,4 @@
-"""``clnf-torch convert``, and ``export`` and ``info`` of what it makes."""
+"""``clnf-torch convert``: a model becomes a weights file, or one line says why not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import torch
 
 import clnf_torch
 from clnf_torch import converters
-from clnf_torch.models.bundle import default_bundle
 
 
 @pytest.fixture
@@ -82,46 +81,3 @@ def test_a_missing_output_is_a_usage_error(clnf_torch_cli, free_model):
     done = clnf_torch_cli("convert", free_model)
     assert done.exit_code == 2
     assert "--output" in done.stderr
-
-
-def test_export_returns_the_files(clnf_torch_cli, free_model, bundle, tmp_path):
-    done = clnf_torch_cli("export", bundle, tmp_path / "back")
-    written = sorted((tmp_path / "back").iterdir())
-    assert done.exit_code == 0, done.stderr
-    assert [path.name for path in written] == [path.name for path in sorted(free_model.glob("*.dat"))]
-    assert all(path.read_bytes() == (free_model / path.name).read_bytes() for path in written)
-
-
-def test_the_default_model_has_no_format_in_openface(clnf_torch_cli, tmp_path):
-    done = clnf_torch_cli("export", default_bundle(), tmp_path / "back")
-    (line,) = done.stderr.splitlines()
-    assert done.exit_code == 2 and not (tmp_path / "back").exists()
-    assert "default.pt: expected CEN experts, found heatmap experts, which OpenFace has no format for; name a" in line
-
-
-def test_info_says_what_is_inside(clnf_torch_cli, bundle):
-    done = clnf_torch_cli("info", bundle)
-    assert done.exit_code == 0, done.stderr
-    assert "68 landmarks, 10 modes" in done.stdout
-    assert done.stdout.count("experts at") == 4
-    assert done.stdout.count("sha256") == 7
-    assert "no published hash known" in done.stdout
-
-
-@pytest.mark.parametrize("command", [("info",), ("export", "to"), ("fit", "image.png")], ids=lambda words: words[0])
-@pytest.mark.parametrize("contents", [None, b"", b"no bundle", "tensor"], ids=["missing", "empty", "text", "tensor"])
-def test_a_wrong_bundle_is_one_line(clnf_torch_cli, tmp_path, monkeypatch, command, contents):
-    monkeypatch.chdir(tmp_path)
-    wrong = tmp_path / "wrong.pt"
-    if contents == "tensor":
-        torch.save({"x": torch.zeros(2)}, wrong)
-    elif contents is not None:
-        wrong.write_bytes(contents)
-    name, *rest = command
-    words = [*rest, "--model", wrong, "--box", 1, 2, 3, 4] if name == "fit" else [wrong, *rest]
-    done = clnf_torch_cli(name, *words)
-    (line,) = done.stderr.splitlines()
-    assert done.exit_code == (2 if name == "export" else 1)
-    assert line.startswith("clnf-torch: error: ")
-    assert "wrong.pt" in line
-    assert done.stdout == ""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -18,6 +21,11 @@ KEYS = {
     "image", "box", "success", "confidence", "likelihood", "view", "params_global", "params_local", "landmarks",
     "landmark_likelihoods", "landmarks_3d", "pose",
 }  # fmt: skip
+
+
+def parsed(done):
+    """The JSON on stdout; refuses NaN and Infinity, which Python would read but JSON does not know."""
+    return json.loads(done.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
 
 def rows_of(path) -> list[dict[str, str]]:
@@ -36,7 +44,6 @@ def test_found_faces_are_fitted_and_measured(clnf_torch_cli, bundle, image, box,
     result = clnf_torch.load(bundle).fit(read_image(image)[None], torch.tensor([box]))
     (face,) = json.loads(done.stdout)["faces"]
     assert done.exit_code == 0, done.stderr
-    assert face.keys() == KEYS
     assert (face["image"], face["confidence"], face["success"]) == (str(image), 1, True)
     torch.testing.assert_close(torch.tensor(face["box"]), torch.tensor(box))
     torch.testing.assert_close(torch.tensor(face["landmarks"]), result.landmarks[0], atol=1e-3, rtol=0)
@@ -103,16 +110,6 @@ def test_batches_change_nothing(clnf_torch_cli, bundle, image, found):
         np.testing.assert_allclose(alone["landmarks"], together["landmarks"], atol=1e-3)
 
 
-def test_a_bad_image_is_named_and_the_others_are_done(clnf_torch_cli, bundle, image, found, tmp_path):
-    (tmp_path / "bad.png").write_bytes(b"no image")
-    words = "--model", bundle, "--draw", tmp_path / "drawn", "--json", tmp_path / "t.json"
-    done = clnf_torch_cli("detect", tmp_path / "bad.png", image, *words)
-    assert done.exit_code == 1
-    assert done.stderr.splitlines()[0].startswith(f"clnf-torch: error: {tmp_path / 'bad.png'}: ")
-    assert len(json.loads((tmp_path / "t.json").read_text())["faces"]) == 1
-    assert [path.name for path in (tmp_path / "drawn").iterdir()] == ["image_landmarks.png"]
-
-
 def test_ctrl_c_keeps_what_was_done(clnf_torch_cli, bundle, image, found, tmp_path, monkeypatch):
     fit, calls = clnf_torch.LandmarkDetector.fit, []
 
@@ -130,10 +127,114 @@ def test_ctrl_c_keeps_what_was_done(clnf_torch_cli, bundle, image, found, tmp_pa
     assert len(rows_of(tmp_path / "t.csv")) == len(json.loads((tmp_path / "t.json").read_text())["faces"]) == 1
 
 
+def test_json_holds_what_the_api_returns(clnf_torch_cli, bundle, image, box):
+    done = clnf_torch_cli("detect", image, "--model", bundle, "--box", *box, "--json", "-")
+    result = clnf_torch.load(bundle).fit(read_image(image)[None], torch.tensor([box]))
+    (face,) = parsed(done)["faces"]
+    assert done.exit_code == 0
+    assert done.stderr == ""
+    assert face.keys() == KEYS
+    assert (face["image"], face["box"], face["view"]) == (str(image), box, int(result.view))
+    assert face["success"] is bool(result.success)
+    torch.testing.assert_close(torch.tensor(face["landmarks"]), result.landmarks[0])
+    torch.testing.assert_close(torch.tensor(face["params_local"]), result.params.local[0])
+    torch.testing.assert_close(torch.tensor(face["landmark_likelihoods"]), result.landmark_likelihoods[0])
+    pose = torch.cat((result.params.scale[0, None], result.params.rotation[0], result.params.translation[0]))
+    torch.testing.assert_close(torch.tensor(face["params_global"]), pose)
+
+
+def test_options_reach_the_fit(clnf_torch_cli, bundle, image, box):
+    words = ["detect", image, "--model", bundle, "--box", *box]
+    plain, exact, wild, turned = (
+        parsed(clnf_torch_cli(*words, *more))["faces"][0]["landmarks"]
+        for more in ([], ["--numerics", "exact"], ["--preset", "wild"], ["--preset", "wild", "--no-multi-view"])
+    )
+    assert plain != exact
+    assert plain != wild
+    assert plain != turned
+
+
+def test_a_face_without_result_has_nulls(clnf_torch_cli, bundle, image):
+    done = clnf_torch_cli("detect", image, "--model", bundle, "--box", 0, 0, 1e308, 10)
+    (face,) = parsed(done)["faces"]
+    assert done.exit_code == 0
+    assert face["success"] is False
+    assert face["landmarks"][0] == [None, None]
+
+
+def test_json_goes_to_a_file_in_one_piece(clnf_torch_cli, bundle, image, box, tmp_path):
+    target = tmp_path / "out" / "faces.json"
+    target.parent.mkdir()
+    done = clnf_torch_cli("detect", image, "--model", bundle, "--box", *box, "--json", target)
+    assert done.exit_code == 0
+    assert done.stdout == ""
+    assert json.loads(target.read_text())["model"] == str(bundle)
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_drawings_get_names_of_their_own(clnf_torch_cli, bundle, image, box, tmp_path):
+    done = clnf_torch_cli("detect", image, image, "--model", bundle, "--box", *box, "--draw", tmp_path / "drawn")
+    assert done.exit_code == 0
+    assert done.stdout == ""
+    drawn = sorted((tmp_path / "drawn").iterdir())
+    assert [path.name for path in drawn] == ["image-2_landmarks.png", "image_landmarks.png"]
+    assert (cv2.imread(str(drawn[0])) != cv2.imread(str(image))).any(axis=-1).sum() > 68
+
+
+@pytest.mark.parametrize("contents", [None, b"", b"no image", "folder"], ids=["missing", "empty", "text", "folder"])
+def test_a_bad_image_is_named_and_the_others_are_done(clnf_torch_cli, bundle, image, box, tmp_path, contents):
+    bad = tmp_path / "bad.png"
+    if contents == "folder":
+        bad.mkdir()
+    elif contents is not None:
+        bad.write_bytes(contents)
+    done = clnf_torch_cli("detect", bad, image, "--model", bundle, "--box", *box)
+    (line,) = done.stderr.splitlines()
+    assert done.exit_code == 1
+    assert line.startswith(f"clnf-torch: error: {bad}: ")
+    assert [face["image"] for face in parsed(done)["faces"]] == [str(image)]
+
+
+def test_a_bad_image_does_not_reach_the_files(clnf_torch_cli, bundle, image, found, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    words = "--model", bundle, "--draw", tmp_path / "drawn", "--json", tmp_path / "t.json"
+    done = clnf_torch_cli("detect", tmp_path / "bad.png", image, *words)
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[0].startswith(f"clnf-torch: error: {tmp_path / 'bad.png'}: ")
+    assert len(json.loads((tmp_path / "t.json").read_text())["faces"]) == 1
+    assert [path.name for path in (tmp_path / "drawn").iterdir()] == ["image_landmarks.png"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+def test_a_device_that_is_not_there_is_one_line(clnf_torch_cli, bundle, image, box):
+    done = clnf_torch_cli("detect", image, "--model", bundle, "--box", *box, "--device", "cuda")
+    (line,) = done.stderr.splitlines()
+    assert done.exit_code == 1
+    assert line.startswith("clnf-torch: error: --device cuda: ")
+
+
 @pytest.mark.parametrize(
-    "words", [["--box", 1, 2, 3, 4, "--boxes", "b.json"], ["--batch", 0], ["--fx", -1], ["--cx", "nan"]]
+    "words",
+    [
+        ["--box", 1, 2, 3],
+        ["--box", 1, 2, 3, "x"],
+        ["--box", 1, 2, 3, 4, "--boxes", "b.json"],
+        ["--preset", "x"],
+        ["--device", "x"],
+        ["--batch", 0],
+        ["--fx", -1],
+        ["--cx", "nan"],
+    ],
 )
 def test_wrong_words_are_usage_errors(clnf_torch_cli, bundle, image, words):
     done = clnf_torch_cli("detect", image, "--model", bundle, *words)
     assert done.exit_code == 2
     assert "Error: " in done.stderr
+
+
+def test_the_module_is_the_program(bundle, image, box):
+    words = [sys.executable, "-W", "error", "-m", "clnf_torch.cli", "detect", image, "--model", bundle, "--box", *box]
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert len(parsed(done)["faces"][0]["landmarks"]) == 68

@@ -71,18 +71,18 @@ def test_numbers_are_those_of_known_offsets(clnf_torch_cli, bundle, faces, found
         scores = runs["unmarked"][key]
         assert (scores["faces"], scores["not_found"]) == (2, 0)
         assert scores["mean"] == pytest.approx(2.5 / eyes, rel=1e-4)
-        assert scores["area"] == pytest.approx(0.5 + max(0, 1 - 5 / eyes / 0.08) / 2, abs=1e-4)
+        assert scores["auc_008"] == pytest.approx(0.5 + max(0, 1 - 5 / eyes / 0.08) / 2, abs=1e-4)
 
 
-def test_the_table_and_the_faces_far_off_are_printed(clnf_torch_cli, bundle, faces, boxes_file):
+def test_the_table_and_the_failures_are_printed(clnf_torch_cli, bundle, faces, boxes_file):
     folder = faces((0.0, 0.0), (15.0, 20.0))
     done = clnf_torch_cli("evaluate", "--data", folder, "--model", bundle, "--boxes", boxes_file)
     assert done.exit_code == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith(f"2 faces of {folder}")
     assert any("68 points" in line and "51 points" in line for line in lines)
-    assert any(line.split() == ["above", "0.10", "50.0%", "50.0%"] for line in lines)
-    assert "unmarked: 1 of 2 faces with an error above 0.10" in done.stdout
+    assert any(line.split() == ["failure", "rate", "0.10", "50.0%", "50.0%"] for line in lines)
+    assert "unmarked: 1 of 2 faces failed at 0.10" in done.stdout
     assert lines[-1].endswith(str(folder / "1.png"))
 
 
@@ -125,7 +125,7 @@ def test_marked_faces_are_compared_with_unmarked_ones(clnf_torch_cli, bundle, fa
 def test_the_ratio_is_that_of_marked_to_unmarked(clnf_torch_cli, bundle, faces, boxes_file):
     folder = faces((1.0, 1.0), (2.0, 0.0))
     done = clnf_torch_cli("evaluate", "--data", folder, "--model", bundle, "--boxes", boxes_file, "--marked", 3)
-    (row,) = (line.split() for line in done.stdout.splitlines() if line.startswith(" mean error"))
+    (row,) = (line.split() for line in done.stdout.splitlines() if line.startswith(" mean NME"))
     unmarked, marked, ratio = map(float, row[2:5])
     assert ratio == pytest.approx(marked / unmarked, abs=0.02) and unmarked != marked
 
@@ -138,7 +138,7 @@ def test_perturbed_boxes_follow_their_seed(clnf_torch_cli, bundle, faces):
     assert one == again and one != other and one != given
 
 
-def test_given_boxes_are_the_landmarks_extents(clnf_torch_cli, bundle, faces, found, image):
+def test_given_boxes_are_the_boxes_around_the_landmarks(clnf_torch_cli, bundle, faces, found, image):
     offset = torch.tensor([3.0, 4.0])
     folder = faces((3.0, 4.0))
     runs = numbers(clnf_torch_cli("evaluate", "--data", folder, "--model", bundle, "--json", "-"))
@@ -154,7 +154,7 @@ def test_detected_faces_that_are_missed_count_as_failures(clnf_torch_cli, bundle
     words = ("evaluate", "--data", folder, "--model", bundle, "--boxes", "detected")
     runs = numbers(clnf_torch_cli(*words, "--json", "-", "--errors", tmp_path / "e.csv"))
     scores = runs["unmarked"]["68"]
-    assert scores["not_found"] == 1 and scores["failed"] == 0.5 and scores["percentile_90"] is None
+    assert scores["not_found"] == 1 and scores["failure_rate_008"] == 0.5 and scores["percentile_90"] is None
     assert scores["mean"] == pytest.approx(0, abs=1e-5)
     assert (tmp_path / "e.csv").read_text().splitlines()[2].endswith(",inf,inf,0")
     assert f"not found  {folder / '1.png'}" in clnf_torch_cli(*words).stdout

@@ -1,32 +1,17 @@
-"""Videos and folders as they are read, whole or not, and drawn videos as they are written."""
+"""Video files as they are read, whole or not, and drawn videos as they are written."""
 
 from __future__ import annotations
 
-import threading
-import time
 import wave
 from fractions import Fraction
 
-import cv2
 import numpy as np
 import pytest
 import torch
 
 from clnf_torch.cli.video import FORMATS, VideoFile, video_file
-from clnf_torch.cli.video_frames import FrameFolder, VideoError, ahead
-from tests.cli.videos import damage_frame, shades, write_folder, write_key_frames, write_video
-
-
-def levels(source) -> list[int | None]:
-    """The mean gray level of every frame, None where it is damaged."""
-    return [None if frame.image is None else round(float(frame.image.float().mean())) for frame in source]
-
-
-def assert_shades(found, damaged=()):
-    """Frames of 0, 10, 20, ...; encoders change levels a little."""
-    for number, level in enumerate(found):
-        assert (level is None) == (number in damaged)
-        assert level is None or abs(level - 10 * number) <= 4
+from clnf_torch.cli.video_frames import VideoError
+from tests.cli.videos import assert_shades, damage_frame, levels, shades, write_key_frames, write_video
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -128,31 +113,6 @@ def test_a_file_with_sound_alone_is_an_error(tmp_path):
         VideoFile(path)
 
 
-def test_a_folder_is_read_by_number(tmp_path):
-    source = FrameFolder(write_folder(tmp_path / "frames", shades(12)))
-    (source.path / "notes.txt").write_text("not a frame")
-    assert (source.width, source.height, source.count) == (64, 48, 12)
-    frames = list(source)
-    assert levels(frames) == [10 * number for number in range(12)]
-    assert frames[-1].time == pytest.approx(11 / 30)
-
-
-def test_images_of_a_folder_that_cannot_be_used_are_damaged_frames(tmp_path):
-    folder = write_folder(tmp_path / "frames", shades(6))
-    (folder / "0.png").write_bytes(b"no image")
-    cv2.imwrite(str(folder / "3.png"), np.zeros((10, 10, 3), np.uint8))
-    source = FrameFolder(folder)
-    assert (source.width, source.height) == (64, 48)
-    assert_shades(levels(source), damaged=[0, 3])
-    assert source.problem.startswith(f"{folder}: 2 of 6 images cannot be used, the first: ")
-    assert "0.png" in source.problem
-
-
-def test_a_folder_without_images_is_an_error(tmp_path):
-    with pytest.raises(VideoError, match="found no images"):
-        FrameFolder(tmp_path)
-
-
 def test_a_drawn_video_is_kept_whatever_ends_it(tmp_path):
     path = tmp_path / "drawn.mp4"
     with pytest.raises(KeyboardInterrupt), video_file(path, Fraction(25)) as video:
@@ -168,29 +128,3 @@ def test_a_video_without_images_leaves_nothing(tmp_path):
     with video_file(tmp_path / "none.mp4", Fraction(25)):
         pass
     assert list(tmp_path.iterdir()) == []
-
-
-def test_reading_ahead_changes_nothing():
-    assert list(ahead(range(50), depth=3)) == list(range(50))
-
-
-def test_reading_ahead_waits_and_stops(tmp_path):
-    made = []
-    items = ahead((made.append(number) or number for number in range(1000)), depth=3)
-    assert next(items) == 0
-    time.sleep(0.3)
-    assert len(made) <= 6
-    threads = threading.active_count()
-    items.close()
-    assert threading.active_count() == threads - 1
-
-
-def test_errors_of_the_other_thread_come_after_the_items_before_it():
-    def broken():
-        yield 1
-        raise VideoError("no more")
-
-    items = ahead(broken())
-    assert next(items) == 1
-    with pytest.raises(VideoError, match="no more"):
-        next(items)

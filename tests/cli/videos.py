@@ -67,6 +67,18 @@ def damage_frame(path: Path, number: int) -> Path:
     return damaged
 
 
+def levels(source) -> list[int | None]:
+    """The mean gray level of every frame, None where it is damaged."""
+    return [None if frame.image is None else round(float(frame.image.float().mean())) for frame in source]
+
+
+def assert_shades(found, damaged=()):
+    """Frames of 0, 10, 20, ...; encoders change levels a little."""
+    for number, level in enumerate(found):
+        assert (level is None) == (number in damaged)
+        assert level is None or abs(level - 10 * number) <= 4
+
+
 class FixedBox:
     """A face detector that finds the same box in every frame that is not dark."""
 

@@ -45,13 +45,15 @@ def test_numbers_by_hand():
     assert numbers.mean == pytest.approx(0.0575)
     assert numbers.median == pytest.approx(0.08)
     assert numbers.percentile_90 == math.inf
-    assert (numbers.failed, numbers.far_off) == (pytest.approx(0.4), pytest.approx(0.2))
-    assert numbers.area == pytest.approx((0.75 + 0.5) / 5)
+    assert (numbers.failure_rate_008, numbers.failure_rate_010) == (pytest.approx(0.4), pytest.approx(0.2))
+    assert numbers.auc_008 == pytest.approx((0.75 + 0.5) / 5)
 
 
 def test_no_faces_have_no_numbers():
     numbers = score(torch.zeros(0))
-    assert numbers.faces == 0 and math.isnan(numbers.mean) and math.isnan(numbers.median) and math.isnan(numbers.area)
+    assert (
+        numbers.faces == 0 and math.isnan(numbers.mean) and math.isnan(numbers.median) and math.isnan(numbers.auc_008)
+    )
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.9, 1.0])
@@ -63,7 +65,7 @@ def test_quantiles_are_numpys(rng, share):
 def test_the_area_is_that_under_the_curve(rng):
     errors = 0.2 * torch.rand(500, generator=rng)
     places, shares = cumulative_curve(errors, 0.08, steps=8000)
-    assert score(errors).area == pytest.approx(float(torch.trapezoid(shares, places)) / 0.08, abs=1e-4)
+    assert score(errors).auc_008 == pytest.approx(float(torch.trapezoid(shares, places)) / 0.08, abs=1e-4)
 
 
 def test_the_curve_counts():

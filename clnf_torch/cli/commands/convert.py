@@ -1,4 +1,4 @@
-"""``clnf-torch convert``: an OpenFace model directory becomes one bundle."""
+"""``clnf-torch convert``: an OpenFace model directory becomes one weights file."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,18 +13,18 @@ from clnf_torch.cli.console import failures_exit_with, notice, say
 from clnf_torch.converters import ConversionReport
 from clnf_torch.models.bundle import load_bundle
 
-SOURCE_HELP = "Model directory, main_*.txt, or model cache; without it the user's cache (or OPENFACE_MODELS_DIR)."
+SOURCE_HELP = "Model directory, main_*.txt, or model cache; by default OPENFACE_MODELS_DIR or the user's cache."
 
 
 def convert(
-    out: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.pt", help="The bundle to write.")],
+    out: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.pt", help="The weights file to write.")],
     source: Annotated[Path | None, typer.Argument(metavar="[SOURCE]", help=SOURCE_HELP)] = None,
-    half: Annotated[bool, typer.Option("--half", help="Store expert weights as float16: half the size.")] = False,
+    half: Annotated[bool, typer.Option("--half", help="Store the weights of patch experts as float16.")] = False,
 ) -> None:
-    """Convert an OpenFace model into one bundle, once. The bundle is for your own use, as OpenFace's licence says."""
+    """Convert an OpenFace model to one weights file. OpenFace's licence applies to the result."""
     with failures_exit_with(2):
         report = _convert_with_bar(source, out, half)
-        _name_what_was_left(report)
+        _print_skipped(report)
         for line in describe(load_bundle(report.out), report.out):
             say(line)
 
@@ -42,10 +42,10 @@ def _convert_with_bar(source: Path | None, out: Path, half: bool) -> ConversionR
         return converters.convert(source, out, half=half, progress=advance)
 
 
-def _name_what_was_left(report: ConversionReport) -> None:
-    """One line for each part of the model that is not in the bundle."""
+def _print_skipped(report: ConversionReport) -> None:
+    """A line for each part of the model that was not converted."""
     for skipped in report.skipped:
         notice(f"skipped: {skipped.entry}: {skipped.reason}")
     if report.others:
         names = ", ".join(path.name for path in report.others)
-        notice(f"converted {report.main.name}; {names} can be named as SOURCE instead")
+        notice(f"converted {report.main.name}; {names} can be given as SOURCE instead")

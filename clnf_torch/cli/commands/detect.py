@@ -1,7 +1,7 @@
-"""``clnf-torch detect``: finds the faces in images, and says where their landmarks are and where they look."""
+"""``clnf-torch detect``, and ``fit``: landmarks, head pose and gaze of the faces in images."""
 
+import functools
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,37 +9,40 @@ import torch
 import typer
 
 from clnf_torch.cli.batches import MAX_FRAMES, Batch, Job, find_faces, in_batches, read_all, read_jobs
+from clnf_torch.cli.boxes import Box
 from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, notice
-from clnf_torch.cli.drawing import Drawing
 from clnf_torch.cli.options import (
-    STDOUT,
+    BatchSize,
     CameraOptions,
     CenterX,
     CenterY,
+    CSVFile,
     Device,
-    Drawn,
     FocalX,
     FocalY,
     GivenBox,
     GivenBoxes,
+    JSONFile,
     Likelihoods,
     Model,
     MultiView,
     NumericsChoice,
+    ParquetFile,
     Preset,
     PresetName,
     Rounded,
     boxes_from,
     device_named,
 )
-from clnf_torch.cli.outputs import FaceRows, Targets, face_files, face_table
+from clnf_torch.cli.outputs import Targets, image_outputs
 from clnf_torch.cli.progress import counting_bar
 from clnf_torch.detection import FaceDetector, load_face_detector
+from clnf_torch.export.face_rows import FaceRows, face_table
 from clnf_torch.pipeline import FitResult, load
 
 
 def detect(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="ImageBatch.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Images.")],
     model: Model,
     box: GivenBox = None,
     boxes: GivenBoxes = None,
@@ -47,50 +50,62 @@ def detect(
     multi_view: MultiView = None,
     numerics: NumericsChoice = None,
     device: Device = "cpu",
-    batch: Annotated[int, typer.Option(min=1, help="Images of one size that are worked on together.")] = MAX_FRAMES,
-    json: Annotated[
-        Path | None, typer.Option(metavar="FILE|-", help="Write JSON; - is stdout, as is no output at all.")
-    ] = None,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a table in OpenFace's columns.")] = None,
-    parquet: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the same table as Parquet.")] = None,
+    batch: BatchSize = MAX_FRAMES,
+    json: JSONFile = None,
+    csv: CSVFile = None,
+    parquet: ParquetFile = None,
     likelihoods: Likelihoods = False,
     openface_precision: Rounded = False,
-    draw: Drawn = None,
+    draw: Annotated[Path | None, typer.Option(metavar="DIR", help="Draw into DIR/NAME_landmarks.png.")] = None,
     fx: FocalX = None,
     fy: FocalY = None,
     cx: CenterX = None,
     cy: CenterY = None,
 ) -> None:
-    """Find the faces in images. Gives landmarks and head pose, and gaze where the model has eyes."""
+    """Find faces in images, and their landmarks, head pose and gaze. Prints JSON if no output is given."""
     if box is not None and boxes is not None:
         raise typer.BadParameter("give --box X Y W H or --boxes FILE.json, not both")
     camera = CameraOptions(fx, fy, cx, cy)
-    targets = Targets(csv=csv, parquet=parquet, json=json, image_mode=True, openface_precision=openface_precision)
-    if not targets and draw is None:
-        targets = replace(targets, json=STDOUT)
+    targets = Targets(csv=csv, parquet=parquet, json=json, draw=draw, openface_precision=openface_precision)
     complaints = Complaints()
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         where = device_named(device)
-        given = boxes_from(box, boxes) if box or boxes else None
+        jobs = _jobs(images, box, boxes, model, where, batch, complaints)
         detector = load(model, where, numerics=numerics)
-        if given:
-            jobs = read_jobs(images, given, complaints)
-        else:
-            jobs = _found(load_face_detector(model, where), images, batch, complaints)
-        drawing = Drawing(draw) if draw else None
         bar = counting_bar(len(images), "images", stop_if_asked)
-        with face_files(targets, {"model": str(model)}) as files, bar as done:
+        with image_outputs(targets, model) as outputs, bar as done:
             for some in in_batches(jobs, batch):
-                frames, places, frame = some.tensors()
+                frames, places, image_index = some.tensors()
                 with torch.inference_mode():
-                    result = detector.fit(frames, places, frame, preset=preset.value, multi_view=multi_view)
+                    result = detector.fit(frames, places, image_index, preset=preset.value, multi_view=multi_view)
                     table = face_table(_rows(some, result), detector, camera.behind(*some.size), likelihoods)
-                files.append(replace(table, image=_names(some)), result, _heads(some))
-                if drawing:
-                    drawing.draw(some, result)
+                outputs.append(some, result, table)
                 done(len(some.jobs))
     if complaints.any:
         raise typer.Exit(1)
+
+
+@functools.wraps(detect)
+def fit(**options: Any) -> None:
+    """Alias of detect that needs --box or --boxes."""
+    if options["box"] is None and options["boxes"] is None:
+        raise typer.BadParameter("give --box X Y W H or --boxes FILE.json; clnf-torch detect finds the faces itself")
+    detect(**options)
+
+
+def _jobs(
+    images: list[Path],
+    box: Box | None,
+    boxes: Path | None,
+    model: Path,
+    device: torch.device,
+    batch: int,
+    complain: Complaints,
+) -> Iterator[Job]:
+    """Images with the faces to fit: in given boxes, or where the face detector finds them."""
+    if box is not None or boxes is not None:
+        return read_jobs(images, boxes_from(box, boxes), complain)
+    return _found(load_face_detector(model, device), images, batch, complain)
 
 
 def _found(finder: FaceDetector, images: list[Path], batch: int, complain: Complaints) -> Iterator[Job]:
@@ -107,13 +122,3 @@ def _rows(batch: Batch, result: FitResult) -> FaceRows:
     face_id = torch.tensor(numbers, dtype=torch.int64)
     ones = torch.ones_like(face_id)
     return FaceRows(faces=result, success=result.success, frame=ones, face_id=face_id, timestamp=0.0 * ones)
-
-
-def _names(batch: Batch) -> tuple[str, ...]:
-    """The image of every face."""
-    return tuple(str(job.path) for job in batch.jobs for _ in job.boxes)
-
-
-def _heads(batch: Batch) -> list[dict[str, Any]]:
-    """What the JSON record of every face begins with."""
-    return [{"image": str(job.path), "box": list(box)} for job in batch.jobs for box in job.boxes]

@@ -1,4 +1,4 @@
-"""``clnf-torch evaluate``: how far a model's landmarks lie from annotated ones."""
+"""``clnf-torch evaluate``: errors of a model's landmarks on annotated faces."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,7 +11,7 @@ from rich.console import Console
 from torch import Tensor
 
 from clnf_torch.cli.annotated_faces import Split
-from clnf_torch.cli.boxes import DETECTED, GIVEN, found_boxes, known_boxes
+from clnf_torch.cli.boxes import DETECTED, GIVEN, detected_boxes, known_boxes
 from clnf_torch.cli.console import complain, failures_exit_with, finishing_first, say
 from clnf_torch.cli.evaluation_tables import (
     Run,
@@ -23,7 +23,17 @@ from clnf_torch.cli.evaluation_tables import (
     write_scores,
 )
 from clnf_torch.cli.images import read_image
-from clnf_torch.cli.options import STDOUT, Device, Model, MultiView, NumericsChoice, Preset, PresetName, device_named
+from clnf_torch.cli.options import (
+    STDOUT,
+    BatchSize,
+    Device,
+    Model,
+    MultiView,
+    NumericsChoice,
+    Preset,
+    PresetName,
+    device_named,
+)
 from clnf_torch.cli.progress import counting_bar
 from clnf_torch.detection import load_face_detector
 from clnf_torch.pipeline import LandmarkDetector, load
@@ -31,11 +41,11 @@ from clnf_torch.training.data.annotations import LANDMARKS, Annotations, read_an
 from clnf_torch.training.evaluation import Reader, find_landmarks, with_markings
 
 BOXES_HELP = (
-    "Where the search starts: the landmarks' extent (given), near it (perturbed), where the face detector finds the "
-    "face (detected), or boxes of a .json or .npz file."
+    "Bounding boxes: around the annotated landmarks (given), near them (perturbed), from the face detector (detected), "
+    "or from a .json or .npz file."
 )
 Done = Callable[[int], None]
-"""Told how many more images are done."""
+"""Called with how many more images are done."""
 
 
 def evaluate(
@@ -43,24 +53,23 @@ def evaluate(
     data: Annotated[Path, typer.Option(metavar="DIR", help="Faces: landmarks.npz, or images with .pts files.")],
     split: Split = None,
     boxes: Annotated[str, typer.Option(metavar="given|perturbed|detected|FILE", help=BOXES_HELP)] = GIVEN,
-    seed: Annotated[int, typer.Option(min=0, help="Decides about the perturbed boxes.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the perturbed boxes.")] = 0,
     marked: Annotated[
-        int | None, typer.Option(metavar="SEED", min=0, help="Once more with pen markings drawn on the faces.")
+        int | None, typer.Option(metavar="SEED", min=0, help="Evaluate again with pen marks drawn on the faces.")
     ] = None,
     preset: PresetName = Preset.default,
     multi_view: MultiView = None,
     numerics: NumericsChoice = None,
     device: Device = "cpu",
-    batch: Annotated[int, typer.Option(min=1, help="Images that are worked on together.")] = 16,
+    batch: BatchSize = 16,
     json: Annotated[
-        Path | None, typer.Option(metavar="FILE|-", help="Write the numbers; - prints them instead of the table.")
+        Path | None,
+        typer.Option(metavar="FILE|-", help="Write the results as JSON; - is stdout, instead of the table."),
     ] = None,
-    curve: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Draw the share of faces below errors.")
-    ] = None,
-    errors: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write the errors of every face.")] = None,
+    curve: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the cumulative error curve.")] = None,
+    errors: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write the error of every face.")] = None,
 ) -> None:
-    """Compare a model's landmarks with annotated ones, in the numbers of the field."""
+    """Evaluate a model on annotated faces. Prints its normalised mean errors (NME) and failure rates."""
     if curve is not None:
         check_plots("--curve", curve)
     with failures_exit_with(1), finishing_first() as stop_if_asked:
@@ -69,13 +78,13 @@ def evaluate(
         faces = faces.of_split(*split) if split else faces
         detector = load(model, where, numerics=numerics)
         _check_landmarks(detector, model)
-        starts = _starts(boxes, faces, data, seed, model, where)
+        evaluation_boxes = _evaluation_boxes(boxes, faces, data, seed, model, where)
         fit = partial(find_landmarks, detector, batch=batch, preset=preset.value, multi_view=multi_view)
         readers = _readers(faces, marked)
         steps = len(faces) * len(readers) * (2 if boxes == DETECTED else 1)
         with counting_bar(steps, "images", stop_if_asked) as done:
             runs = [
-                Run.of(name, fit(read, starts(read, done), done=done), faces.landmarks)
+                Run.of(name, fit(read, evaluation_boxes(read, done), done=done), faces.landmarks)
                 for name, read in readers.items()
             ]
         if errors is not None:
@@ -92,16 +101,16 @@ def evaluate(
 def _check_landmarks(detector: LandmarkDetector, model: Path) -> None:
     """Refuses models of other landmarks."""
     if (count := detector.model.pdm.num_landmarks) != LANDMARKS:
-        complain(f"{model}: it has {count} landmarks; faces with {LANDMARKS} can be compared")
+        complain(f"{model}: it has {count} landmarks; {LANDMARKS} can be evaluated")
         raise typer.Exit(1)
 
 
-def _starts(
+def _evaluation_boxes(
     boxes: str, faces: Annotations, data: Path, seed: int, model: Path, where: torch.device
 ) -> Callable[[Reader, Done], Tensor]:
-    """Gives the boxes (F, 4) to start from in images."""
+    """Gives the boxes (F, 4) of the faces in images."""
     if boxes == DETECTED:
-        return partial(found_boxes, load_face_detector(model, where), faces)
+        return partial(detected_boxes, load_face_detector(model, where), faces)
     known = known_boxes(boxes, faces, data, seed)
     return lambda _read, _done: known
 
@@ -125,8 +134,8 @@ def _curves(runs: list[Run]) -> dict[str, Tensor]:
 
 
 def _print(runs: list[Run], faces: Annotations, data: Path) -> None:
-    """Prints the table and the faces that are far off."""
-    say(f"{len(faces)} faces of {data}, errors in distances of the outer eye corners")
+    """Prints the table and the failures."""
+    say(f"{len(faces)} faces of {data}, NME by the distance of the outer eye corners")
     Console(highlight=False).print(score_table(runs))
     for run in runs:
         for line in failures(run, faces):

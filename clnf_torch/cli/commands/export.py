@@ -1,4 +1,4 @@
-"""``clnf-torch export``: a bundle becomes OpenFace's files again."""
+"""``clnf-torch export``: a weights file becomes OpenFace's files again."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,9 +12,9 @@ from clnf_torch.cli.options import Bundle
 
 def export(
     bundle: Bundle,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write; made if it does not exist.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the files; created if needed.")],
 ) -> None:
-    """Write CEN experts as OpenFace's .dat files. Converted ones are the same byte for byte, unless they are halves."""
+    """Write CEN patch experts as OpenFace's .dat files. Byte for byte, unless converted with --half."""
     with failures_exit_with(2):
         for path in converters.export(bundle, folder):
             say(f"{path}: {path.stat().st_size:,} bytes")

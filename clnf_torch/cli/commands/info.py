@@ -1,4 +1,4 @@
-"""``clnf-torch info``: what is inside a bundle."""
+"""``clnf-torch info``: what a weights file contains."""
 
 import math
 import textwrap
@@ -148,7 +148,7 @@ def _views_at(orientations: Tensor) -> str:
 
 
 def info(bundle: Bundle) -> None:
-    """Print what is inside a bundle. That is its shape model, experts, what it was made from, and its licence."""
+    """Print the contents of a weights file: shape model, patch experts, sources and licence."""
     with failures_exit_with(1):
         contents = load_bundle(bundle)
         for line in (*describe(contents, bundle), *describe_sources(contents)):

@@ -1,4 +1,4 @@
-"""``clnf-torch repair``: repairs the landmarks that another method found in a video."""
+"""``clnf-torch repair``: another method's landmarks of a video, with poor faces fitted again."""
 
 import contextlib
 import csv
@@ -13,10 +13,20 @@ import typer
 from torch import Tensor
 
 from clnf_torch.cli.console import complain, failures_exit_with, finishing_first, notice
-from clnf_torch.cli.options import STDOUT, Device, Model, NumericsChoice, Preset, PresetName, device_named
+from clnf_torch.cli.options import (
+    STDOUT,
+    AllViews,
+    BatchSize,
+    Device,
+    Model,
+    NumericsChoice,
+    Preset,
+    PresetName,
+    device_named,
+)
 from clnf_torch.cli.progress import counting_bar
-from clnf_torch.cli.video import VideoFile
-from clnf_torch.cli.video_frames import Frame, FrameFolder, FrameSource, VideoError, ahead
+from clnf_torch.cli.video import open_video
+from clnf_torch.cli.video_frames import Frame, VideoError, ahead
 from clnf_torch.export.files import growing_file
 from clnf_torch.pipeline import LandmarkDetector, load
 from clnf_torch.quality import RepairStatistics, repair_landmarks
@@ -97,38 +107,36 @@ def repair(
     video: Annotated[Path, typer.Argument(metavar="VIDEO|DIR", help="A video, or a folder of frames.")],
     model: Model,
     landmarks: Annotated[
-        Path, typer.Option(metavar="FILE.csv", help="Landmarks of another method: frame, x_0 to x_67, y_0 to y_67.")
+        Path, typer.Option(metavar="FILE.csv", help="The landmarks: frame, x_0 to x_67, y_0 to y_67.")
     ],
-    csv: Annotated[Path, typer.Option(metavar="FILE|-", help="Write the table with repaired landmarks; - is stdout.")],
+    csv: Annotated[Path, typer.Option(metavar="FILE|-", help="Write the repaired landmarks; - is stdout.")],
     preset: PresetName = Preset.default,
-    multi_view: Annotated[
-        bool, typer.Option("--multi-view/--no-multi-view", help="Try eleven head rotations on every poor face.")
-    ] = True,
+    multi_view: AllViews = True,
     keep_good: Annotated[
-        bool, typer.Option("--keep-good/--no-keep-good", help="Leave good landmarks of poor faces where they are.")
+        bool, typer.Option("--keep-good/--no-keep-good", help="Keep the good landmarks of poor faces.")
     ] = True,
     numerics: NumericsChoice = None,
     device: Device = "cpu",
-    batch: Annotated[int, typer.Option(min=1, help="Frames that are worked on together.")] = 16,
+    batch: BatchSize = 16,
 ) -> None:
-    """Repair another method's landmarks: those that cannot be right are fitted again, the others stay as they are."""
+    """Repair the landmarks of another method. Only poor faces are fitted again."""
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         where = device_named(device)
         try:
             table = read_table(landmarks)
-            source: FrameSource = FrameFolder(video) if video.is_dir() else VideoFile(video)
+            source = open_video(video)
         except (TableError, VideoError) as error:
             complain(error)
             raise typer.Exit(1) from None
-        how = _Settings(preset=preset.value, multi_view=multi_view, keep_inliers=keep_good)
-        mend = _Repairer(load(model, where, numerics=numerics), how, table)
+        settings = _Settings(preset=preset.value, multi_view=multi_view, keep_inliers=keep_good)
+        repairer = _Repairer(load(model, where, numerics=numerics), settings, table)
         frames = ahead(source)
         with contextlib.closing(frames), counting_bar(source.count, "frames", stop_if_asked) as done:
             while some := list(islice(frames, batch)):
-                mend(some)
+                repairer(some)
                 done(len(some))
-        _write(csv, table.text(mend.repaired, mend.refitted))
-        for line in str(mend.statistics).splitlines():
+        _write(csv, table.text(repairer.repaired, repairer.refitted))
+        for line in str(repairer.statistics).splitlines():
             notice(line)
         if source.problem:
             complain(source.problem)
@@ -148,12 +156,12 @@ class _Repairer:
 
     Args:
         detector: Fits.
-        how: Settings of the fits.
+        settings: Of the fits.
         table: The rows.
     """
 
-    def __init__(self, detector: LandmarkDetector, how: _Settings, table: LandmarkTable) -> None:
-        self.detector, self.how, self.table = detector, how, table
+    def __init__(self, detector: LandmarkDetector, settings: _Settings, table: LandmarkTable) -> None:
+        self.detector, self.settings, self.table = detector, settings, table
         self.repaired, self.refitted = table.landmarks.clone(), torch.zeros(len(table.rows), dtype=torch.bool)
         self.statistics = RepairStatistics()
         self._previous, self._following = adjacent_frames(table.landmarks, table.frame, table.identity)
@@ -162,25 +170,25 @@ class _Repairer:
     def __call__(self, frames: list[Frame]) -> None:
         """Repairs the rows of the next frames; those of damaged ones stay as they are."""
         first, self._first = self._first, self._first + len(frames)
-        sound = [number for number, frame in enumerate(frames) if frame.image is not None]
+        valid = [number for number, frame in enumerate(frames) if frame.image is not None]
         place = torch.full((len(frames),), -1)
-        place[sound] = torch.arange(len(sound))
+        place[valid] = torch.arange(len(valid))
         inside = (self.table.frame >= first) & (self.table.frame < self._first)
-        frame = torch.where(inside, place[(self.table.frame - first).clamp(0, len(frames) - 1)], -1)
-        rows = (frame >= 0).nonzero().squeeze(1)
+        index = torch.where(inside, place[(self.table.frame - first).clamp(0, len(frames) - 1)], -1)
+        rows = (index >= 0).nonzero().squeeze(1)
         if len(rows):
-            self._repair(torch.stack([one.image for one in frames if one.image is not None]), rows, frame[rows])
+            self._repair(torch.stack([one.image for one in frames if one.image is not None]), rows, index[rows])
 
-    def _repair(self, images: Tensor, rows: Tensor, frame: Tensor) -> None:
+    def _repair(self, images: Tensor, rows: Tensor, image_index: Tensor) -> None:
         """Repairs some rows in their images."""
         done = repair_landmarks(
             self.detector,
             images,
             self.table.landmarks[rows],
-            frame,
+            image_index,
             previous=self._previous[rows],
             following=self._following[rows],
-            **self.how,
+            **self.settings,
         )
         self.repaired[rows], self.refitted[rows] = done.landmarks, done.refitted.cpu()
         self.statistics += done.statistics

@@ -1,4 +1,4 @@
-"""``clnf-torch track``: follows faces through videos; each face keeps its number."""
+"""``clnf-torch track``: the faces of videos, frame by frame; each face keeps its number."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,15 +12,20 @@ import typer
 from clnf_torch.cli.boxes import Box
 from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, notice
 from clnf_torch.cli.options import (
+    AllViews,
+    BatchSize,
     CameraOptions,
     CenterX,
     CenterY,
+    CSVFile,
     Device,
     FocalX,
     FocalY,
+    JSONFile,
     Likelihoods,
     Model,
     NumericsChoice,
+    ParquetFile,
     Preset,
     PresetName,
     Rounded,
@@ -30,8 +35,8 @@ from clnf_torch.cli.outputs import Targets, VideoOutputs
 from clnf_torch.cli.parallel_videos import run_parallel_videos
 from clnf_torch.cli.progress import counting_bar
 from clnf_torch.cli.recording import Recording, RecordOptions, recording
-from clnf_torch.cli.video import VideoFile
-from clnf_torch.cli.video_frames import FrameFolder, FrameSource, VideoError
+from clnf_torch.cli.video import open_video
+from clnf_torch.cli.video_frames import FrameSource, VideoError
 from clnf_torch.detection import load_face_detector
 from clnf_torch.pipeline import load
 from clnf_torch.tracking import TrackState, VideoConfig, VideoTracker
@@ -42,34 +47,30 @@ def track(
     model: Model,
     box: Annotated[
         Box | None,
-        typer.Option(metavar="X Y W H", help="The face in the first frame; no other is looked for, nor this if lost."),
+        typer.Option(metavar="X Y W H", help="Bounding box of the face in the first frame; no face is detected then."),
     ] = None,
     single_face: Annotated[
-        bool, typer.Option("--single-face", help="One face per video, followed by OpenFace's rules to the letter.")
+        bool, typer.Option("--single-face", help="Track one face per video, exactly as OpenFace does.")
     ] = False,
     preset: PresetName = Preset.default,
-    multi_view: Annotated[
-        bool, typer.Option("--multi-view/--no-multi-view", help="Try eleven head rotations on every found face.")
-    ] = True,
+    multi_view: AllViews = True,
     numerics: NumericsChoice = None,
     device: Device = "cpu",
-    batch: Annotated[int, typer.Option(min=1, help="Videos of one size that are worked on side by side.")] = 4,
-    json: Annotated[
-        Path | None, typer.Option(metavar="FILE|-|DIR", help="Write JSON; a DIR for several videos. - is stdout.")
-    ] = None,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE|DIR", help="Write a table in OpenFace's columns.")] = None,
-    parquet: Annotated[Path | None, typer.Option(metavar="FILE|DIR", help="Write the same as Parquet.")] = None,
+    batch: BatchSize = 4,
+    json: JSONFile = None,
+    csv: CSVFile = None,
+    parquet: ParquetFile = None,
     likelihoods: Likelihoods = False,
     openface_precision: Rounded = False,
-    draw: Annotated[Path | None, typer.Option(metavar="VIDEO.mp4|DIR", help="Draw the landmarks.")] = None,
+    draw: Annotated[Path | None, typer.Option(metavar="VIDEO.mp4", help="Write a video with the landmarks.")] = None,
     fx: FocalX = None,
     fy: FocalY = None,
     cx: CenterX = None,
     cy: CenterY = None,
 ) -> None:
-    """Follow faces through videos. Each keeps its number; gives frame by frame what detect gives."""
-    targets = Targets(csv=csv, parquet=parquet, json=json, openface_precision=openface_precision)
-    outputs = VideoOutputs(targets, draw, several=len(videos) > 1)
+    """Track faces in videos. For several videos, outputs are folders with a file for each."""
+    targets = Targets(csv=csv, parquet=parquet, json=json, draw=draw, openface_precision=openface_precision)
+    outputs = VideoOutputs(targets, several=len(videos) > 1)
     camera = CameraOptions(fx, fy, cx, cy)
     complaints = Complaints()
     with failures_exit_with(1), finishing_first() as stop_if_asked:
@@ -88,9 +89,9 @@ def track(
                 complaints(source.problem)
             notice(f"{source.path}: {record.summary()}")
 
-        with counting_bar(_total(sources), "frames", stop_if_asked) as stepped:
+        with counting_bar(_total(sources), "frames", stop_if_asked) as done:
             for group in _by_size(sources):
-                run_parallel_videos(tracker, group, batch, recorded, partial(_begin, tracker, box), stepped)
+                run_parallel_videos(tracker, group, batch, recorded, partial(_begin, tracker, box), done)
     if complaints.any:
         raise typer.Exit(1)
 
@@ -99,7 +100,7 @@ def _opened(paths: list[Path], complain: Complaints) -> Iterator[FrameSource]:
     """Videos that can be read."""
     for path in paths:
         try:
-            yield FrameFolder(path) if path.is_dir() else VideoFile(path)
+            yield open_video(path)
         except VideoError as error:
             complain(str(error))
 

@@ -1,23 +1,19 @@
-"""Faces as JSON: valid whatever happened."""
+"""Faces as JSON: an object with one face on each line, valid whatever ends the writing."""
 
 import contextlib
 import json
 import math
-import sys
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from torch import Tensor
 
-from clnf_torch.cli.boxes import Box
-from clnf_torch.cli.options import STDOUT
 from clnf_torch.export.face_table import FaceTable
 from clnf_torch.export.files import growing_file
-from clnf_torch.models.archive import write_atomically
 from clnf_torch.pipeline import FitResult
 
-# Fields of a table, as they are called in JSON
+# Fields of a table, by their keys in JSON
 MEASURED = {
     "landmarks_3d": "points",
     "pose": "pose",
@@ -28,22 +24,8 @@ MEASURED = {
 }
 
 
-def face_record(image: Path, box: Box, result: FitResult, row: int) -> dict[str, Any]:
-    """One fitted face as plain values; numbers that are not finite become None.
-
-    Args:
-        image: Its image.
-        box: Its box.
-        result: The batch it was fitted in.
-        row: Its row there.
-    """
-    return {"image": str(image), "box": list(box), "success": bool(result.success[row]), **_fitted(result, row)}
-
-
-def measured_records(
-    heads: Sequence[Mapping[str, Any]], result: FitResult, table: FaceTable
-) -> Iterator[dict[str, Any]]:
-    """Fitted and measured faces as plain values.
+def face_records(heads: Sequence[Mapping[str, Any]], result: FitResult, table: FaceTable) -> Iterator[dict[str, Any]]:
+    """Fitted and measured faces as plain values; numbers that are not finite become None.
 
     Args:
         heads: What each of R records begins with.
@@ -54,10 +36,10 @@ def measured_records(
         One record per row.
     """
     for row, head in enumerate(heads):
-        judged = {"success": bool(table.success[row]), "confidence": _plain(table.confidence[row])}
+        validated = {"success": bool(table.success[row]), "confidence": _plain(table.confidence[row])}
         measured = {name: getattr(table, field) for name, field in MEASURED.items()}
         known = {name: _plain(values[row]) for name, values in measured.items() if values is not None}
-        yield {**head, **judged, **_fitted(result, row), **known}
+        yield {**head, **validated, **_fitted(result, row), **known}
 
 
 class JSONRows:
@@ -85,33 +67,32 @@ class JSONRows:
 
 
 @contextlib.contextmanager
-def json_file(target: Path, head: Mapping[str, Any]) -> Iterator[JSONRows]:
-    """A JSON document that grows with the faces appended to it, and ends well however the block ends.
+def json_rows(file: BinaryIO, head: Mapping[str, Any]) -> Iterator[JSONRows]:
+    """A JSON document in an open file, such as stdout; it is completed however the block ends.
 
     Args:
-        target: The file, replaced when the block ends; ``-`` for stdout.
+        file: Open for writing bytes.
         head: What the document begins with.
     """
-    with contextlib.nullcontext(sys.stdout.buffer) if target == STDOUT else growing_file(target) as file:
-        rows = JSONRows(file, head)
-        try:
-            yield rows
-        finally:
-            rows.close()
+    rows = JSONRows(file, head)
+    try:
+        yield rows
+    finally:
+        rows.close()
 
 
-def write_json(target: Path, model: Path, faces: Sequence[dict[str, Any]]) -> None:
-    """Writes all faces, one on each line.
+@contextlib.contextmanager
+def json_file(path: str | os.PathLike[str], head: Mapping[str, Any]) -> Iterator[JSONRows]:
+    """A JSON file that grows with the faces appended to it.
+
+    It appears under its name when the block ends, with all faces so far, also when an error or Ctrl-C ends it.
 
     Args:
-        target: The file, replaced when the new one is complete; ``-`` for stdout.
-        model: The bundle that they were fitted with.
-        faces: From `face_record`.
+        path: The file, replaced if it exists.
+        head: What the document begins with.
     """
-    with contextlib.nullcontext(sys.stdout.buffer) if target == STDOUT else write_atomically(target) as file:
-        rows = JSONRows(file, {"model": str(model)})
-        rows.append(faces)
-        rows.close()
+    with growing_file(path) as file, json_rows(file, head) as rows:
+        yield rows
 
 
 def _fitted(result: FitResult, row: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A bundle in words: every part of the model has its line."""
+"""``clnf-torch info``: every part of the model has its line."""
 
 from __future__ import annotations
 
@@ -35,3 +35,12 @@ def test_the_default_model():
     assert said["experts at 0.15"] == "JOINT, 64 x 64 px, 1 view at yaw 0"
     assert said["experts again"] == "those at 0.15 once more"
     assert said["validation"] == "CNN, 1 view at yaw 0"
+
+
+def test_info_says_what_is_inside(clnf_torch_cli, bundle):
+    done = clnf_torch_cli("info", bundle)
+    assert done.exit_code == 0, done.stderr
+    assert "68 landmarks, 10 modes" in done.stdout
+    assert done.stdout.count("experts at") == 4
+    assert done.stdout.count("sha256") == 7
+    assert "no published hash known" in done.stdout

@@ -1,0 +1,79 @@
+"""`clnf_torch.export.json`: documents that are valid whatever they hold, and whatever ends them."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+import torch
+
+from clnf_torch.export.json import face_records, json_file, json_rows
+from clnf_torch.models.pdm import ShapeParams
+from clnf_torch.pipeline import FitResult
+from tests.export.tables import make_table
+
+
+def make_result(rows: int) -> FitResult:
+    """Fits of faces of 68 landmarks and 34 modes."""
+    yes, none = torch.ones(rows, dtype=torch.bool), torch.zeros(rows, dtype=torch.int64)
+    return FitResult(
+        landmarks=torch.zeros(rows, 68, 2),
+        params=ShapeParams(torch.ones(rows), torch.zeros(rows, 3), torch.zeros(rows, 2), torch.zeros(rows, 34)),
+        likelihood=torch.tensor([1 / 3] * rows),
+        landmark_likelihoods=torch.full((rows, 68), -torch.inf),
+        view=none,
+        visible=torch.ones(rows, 68, dtype=torch.bool),
+        hypothesis=none,
+        confidence=torch.ones(rows),
+        success=yes,
+        kept_success=yes,
+        parts={},
+    )
+
+
+def strict(text: str | bytes) -> dict:
+    """What a document says; refuses NaN and Infinity, which Python would read but JSON does not know."""
+    return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+def test_a_record_holds_the_fit_and_what_was_measured():
+    table = make_table(2)
+    first, second = face_records([{"image": "a.png"}, {"image": "b.png"}], make_result(2), table)
+    assert list(first)[:4] == ["image", "success", "confidence", "likelihood"]
+    assert (first["image"], second["image"], first["success"], second["success"]) == ("a.png", "b.png", True, False)
+    torch.testing.assert_close(torch.tensor(second["landmarks_3d"]), table.points[1])
+    torch.testing.assert_close(torch.tensor(second["eye_landmarks_3d"]), table.eye_points[1])
+    assert second["confidence"] == pytest.approx(table.confidence[1].item(), rel=1e-8)
+
+
+def test_groups_that_are_not_in_the_table_are_left_out():
+    (record,) = face_records([{}], make_result(1), make_table(1).without("gaze", "eye_points"))
+    assert "gaze" not in record and "eye_landmarks_3d" not in record and "gaze_angle" in record
+
+
+def test_numbers_that_are_not_finite_are_null_and_others_tell_float32_apart():
+    (record,) = face_records([{}], make_result(1), make_table(1, confidence=torch.tensor([torch.nan])))
+    assert record["confidence"] is None and record["landmark_likelihoods"] == [None] * 68
+    assert torch.tensor(record["likelihood"]) == torch.tensor(1 / 3)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_document_has_one_face_on_each_line(count):
+    file = io.BytesIO()
+    with json_rows(file, {"model": "é.pt"}) as rows:
+        for number in range(count):
+            rows.append([{"face": number}])
+    document = strict(file.getvalue())
+    assert document == {"model": "é.pt", "faces": [{"face": number} for number in range(count)]}
+    assert file.getvalue().count(b"\n") == count + 1
+
+
+def test_a_document_is_whole_whatever_ends_it(tmp_path):
+    path = tmp_path / "faces.json"
+    with pytest.raises(KeyboardInterrupt), json_file(path, {"model": "m.pt"}) as rows:
+        rows.append([{"face": 0}])
+        assert not path.exists()
+        raise KeyboardInterrupt
+    assert strict(path.read_text()) == {"model": "m.pt", "faces": [{"face": 0}]}
+    assert list(tmp_path.iterdir()) == [path]
