@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-# OpenFace: the confidence of a frame without a face
+# OpenFace: the score of a frame without a face
 NO_FACE = -2.0
 
 
@@ -15,7 +15,7 @@ class FaceBoxes:
     """Faces found in frames, by frame, the surest first."""
 
     boxes: Tensor  # (K, 4) x, y, width, height in pixels: the extent of 68 landmarks, brows to chin and jaw to jaw
-    confidence: Tensor  # (K,) probability of a face
+    score: Tensor  # (K,) probability of a face
     frame: Tensor  # (K,) int64: the frame of each box
 
 
@@ -42,7 +42,7 @@ def widest(faces: FaceBoxes, frames: int) -> FaceBoxes:
         frames: Number of frames F.
 
     Returns:
-        F rows, one per frame; without a face the box is 0, 0, 0, 0 and the confidence -2.
+        F rows, one per frame; without a face the box is 0, 0, 0, 0 and the score -2.
 
     Source:
         OpenFace ``DetectSingleFaceMTCNN`` without a preferred point.
@@ -77,9 +77,9 @@ def _first(faces: FaceBoxes, cost: Tensor, frames: int) -> FaceBoxes:
     start = torch.searchsorted(sorted_frames, frame)
     found = sorted_frames[start] == frame
     boxes = torch.cat((faces.boxes[order], faces.boxes.new_zeros(1, 4)))[start]
-    confidence = torch.cat((faces.confidence[order], faces.confidence.new_zeros(1)))[start]
+    score = torch.cat((faces.score[order], faces.score.new_zeros(1)))[start]
     return FaceBoxes(
         boxes=torch.where(found[:, None], boxes, 0.0),
-        confidence=torch.where(found, confidence, NO_FACE),
+        score=torch.where(found, score, NO_FACE),
         frame=frame,
     )

@@ -96,7 +96,7 @@ class MTCNN(nn.Module):
             return _no_faces(weight)
         proposed = propose(self.proposer, images, scales, self.config.thresholds[0], weight.dtype)
         *_, found = self.stages(proposed.take(sound[proposed.frame]), images)
-        return FaceBoxes(boxes=_moved(found.boxes, self.to_landmarks), confidence=found.score, frame=found.frame)
+        return FaceBoxes(boxes=_moved(found.boxes, self.to_landmarks), score=found.score, frame=found.frame)
 
     def stages(self, proposed: Candidates, images: PaddedFrames) -> tuple[Candidates, Candidates, Candidates]:
         """From proposals to faces.
@@ -171,7 +171,7 @@ def _checked(frames: Tensor) -> tuple[Tensor, Tensor]:
 def _no_faces(like: Tensor) -> FaceBoxes:
     """Nothing found."""
     frame = torch.zeros(0, dtype=torch.int64, device=like.device)
-    return FaceBoxes(boxes=like.new_zeros(0, 4), confidence=like.new_zeros(0), frame=frame)
+    return FaceBoxes(boxes=like.new_zeros(0, 4), score=like.new_zeros(0), frame=frame)
 
 
 def build_mtcnn(

@@ -17,7 +17,7 @@ class FaceTable:
     frame: Tensor  # (R,) int64, from 1
     face_id: Tensor  # (R,) int64, from 0
     timestamp: Tensor  # (R,) seconds
-    confidence: Tensor  # (R,) confidence of the detection, 0 to 1
+    confidence: Tensor  # (R,) of the validation, 0 to 1
     success: Tensor  # (R,) bool
     gaze: Tensor | None = None  # (R, 2, 3) unit vectors
     gaze_angle: Tensor | None = None  # (R, 2) radians

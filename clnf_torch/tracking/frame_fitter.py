@@ -87,13 +87,13 @@ class FrameFitter:
         searched = (videos & ~batch.damaged).nonzero().squeeze(1)
         if self.face_detector is None or not searched.numel():
             like = self.detector.model.pdm.mean
-            return FaceBoxes(boxes=like.new_zeros(0, 4), confidence=like.new_zeros(0), frame=searched[:0])
+            return FaceBoxes(boxes=like.new_zeros(0, 4), score=like.new_zeros(0), frame=searched[:0])
         faces = self.face_detector.detect(batch.frames[searched])
         usable = faces.boxes.isfinite().all(-1) & (faces.boxes[:, 2:] > 0).all(-1)
         device = searched.device
         return FaceBoxes(
             boxes=faces.boxes[usable].to(device),
-            confidence=faces.confidence[usable].to(device),
+            score=faces.score[usable].to(device),
             frame=searched[faces.frame[usable].to(device)],
         )
 

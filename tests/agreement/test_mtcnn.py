@@ -83,7 +83,7 @@ def test_every_stage(mtcnn, photograph, golden, agree: Agreement, name):
 def test_faces(mtcnn, photograph, golden, agree: Agreement, name):
     expected, faces = golden(f"mtcnn_{name}"), mtcnn.detect(photograph(name))
     agree.absolute("MTCNN: final boxes", faces.boxes, expected["boxes"][0], within=WITHIN_PIXELS, note=name)
-    agree.absolute("MTCNN: confidences", faces.confidence, expected["confidences"][0], within=WITHIN_SCORE, note=name)
+    agree.absolute("MTCNN: scores", faces.score, expected["confidences"][0], within=WITHIN_SCORE, note=name)
     assert faces.frame.tolist() == [0] * len(faces.boxes)
 
 
@@ -93,7 +93,7 @@ def test_the_choice_of_one_face(mtcnn, photograph, golden, agree: Agreement, nam
     single = widest(faces, 1)
     agree.absolute("MTCNN: the widest face", single.boxes, expected["single"], within=WITHIN_PIXELS, note=name)
     confidence = expected["single_confidence"].reshape(1)
-    agree.absolute("MTCNN: its confidence", single.confidence, confidence, within=WITHIN_SCORE, note=name)
+    agree.absolute("MTCNN: its score", single.score, confidence, within=WITHIN_SCORE, note=name)
     for box in faces.boxes:  # a point on each face chooses that face
         chosen = nearest(faces, (box[:2] + 0.6 * box[2:])[None])
         assert torch.equal(chosen.boxes[0], box)
@@ -107,7 +107,7 @@ def test_frames_of_a_batch_do_not_see_each_other(mtcnn, photograph):
     for row, image in enumerate((lenna, astronaut, lenna)):
         alone = mtcnn.detect(image)
         torch.testing.assert_close(together.boxes[row : row + 1], alone.boxes, rtol=0, atol=WITHIN_PIXELS)
-        torch.testing.assert_close(together.confidence[row : row + 1], alone.confidence, rtol=0, atol=WITHIN_SCORE)
+        torch.testing.assert_close(together.score[row : row + 1], alone.score, rtol=0, atol=WITHIN_SCORE)
 
 
 def test_floating_point_and_gray_frames(mtcnn, photograph):

@@ -89,4 +89,4 @@ class FixedBox:
         """The box of every frame."""
         frame = (frames.float().flatten(1).mean(1) > 5).nonzero().squeeze(1)
         boxes = torch.tensor([self.box]).expand(len(frame), 4)
-        return FaceBoxes(boxes=boxes, confidence=torch.ones(len(frame)), frame=frame)
+        return FaceBoxes(boxes=boxes, score=torch.ones(len(frame)), frame=frame)

@@ -205,5 +205,5 @@ def test_the_astronaut_is_found(installed):
     data = pytest.importorskip("skimage.data", reason="scikit-image is not installed: pip install scikit-image")
     image = torch.from_numpy(data.astronaut()).permute(2, 0, 1)[None]
     found = build_mtcnn(face_detector_record(installed)).detect(image)
-    assert len(found.boxes) == 1 and found.confidence[0] > 0.99
+    assert len(found.boxes) == 1 and found.score[0] > 0.99
     assert overlap(found.boxes[0], torch.tensor(ASTRONAUT)) > 0.7

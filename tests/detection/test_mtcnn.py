@@ -29,7 +29,7 @@ def test_a_cascade_of_loops(seed):
         assert expected
         boxes, scores = zip(*expected, strict=True)
         torch.testing.assert_close(found.boxes[mine], torch.tensor(boxes, dtype=torch.float64), rtol=0, atol=1e-3)
-        torch.testing.assert_close(found.confidence[mine], torch.tensor(scores, dtype=torch.float64), rtol=0, atol=1e-5)
+        torch.testing.assert_close(found.score[mine], torch.tensor(scores, dtype=torch.float64), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("at_once", [1, 7])
@@ -39,7 +39,7 @@ def test_blocks_of_crops_change_nothing(monkeypatch, at_once):
     monkeypatch.setattr(mtcnn_module, "CPU_CROPS", at_once)
     found = mtcnn.detect(frames)
     torch.testing.assert_close(found.boxes, expected.boxes)
-    torch.testing.assert_close(found.confidence, expected.confidence)
+    torch.testing.assert_close(found.score, expected.score)
 
 
 def test_frames_do_not_see_each_other():
@@ -49,8 +49,8 @@ def test_frames_do_not_see_each_other():
     for k in range(5):
         alone, mine = mtcnn.detect(frames[k : k + 1]), together.frame == k
         torch.testing.assert_close(together.boxes[mine], alone.boxes)
-        torch.testing.assert_close(together.confidence[mine], alone.confidence)
-        assert alone.confidence.tolist() == sorted(alone.confidence.tolist(), reverse=True)
+        torch.testing.assert_close(together.score[mine], alone.score)
+        assert alone.score.tolist() == sorted(alone.score.tolist(), reverse=True)
 
 
 def test_a_frame_of_nonsense_has_no_faces_and_spares_the_others():
@@ -81,7 +81,7 @@ def test_gray_frames_are_three_equal_channels():
 @pytest.mark.parametrize("shape", [(0, 3, 64, 75), (2, 3, 20, 200), (1, 3, 1, 1), (1, 3, 0, 9), (3, 23, 23)])
 def test_frames_too_small_for_a_face(shape):
     faces = make_mtcnn().detect(torch.zeros(shape, dtype=torch.uint8))
-    assert faces.boxes.shape == (0, 4) and faces.confidence.shape == (0,) and faces.frame.shape == (0,)
+    assert faces.boxes.shape == (0, 4) and faces.score.shape == (0,) and faces.frame.shape == (0,)
 
 
 def test_nothing_survives_each_stage():

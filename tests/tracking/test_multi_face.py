@@ -136,7 +136,7 @@ def test_two_detections_of_one_face_make_one_track():
         def detect(self, frames):
             faces = super().detect(frames)
             boxes = torch.cat((faces.boxes, faces.boxes + 3))
-            return FaceBoxes(boxes=boxes, confidence=faces.confidence.repeat(2), frame=faces.frame.repeat(2))
+            return FaceBoxes(boxes=boxes, score=faces.score.repeat(2), frame=faces.frame.repeat(2))
 
     results = run(VideoTracker(Fitter(), Twice(), MANY), [frame((60, 60, 80))] * 12)
     assert all(result.identity.tolist() == [0] for result in results)

@@ -133,7 +133,7 @@ def test_the_widest_face_is_taken_or_the_nearest_to_a_preferred_place():
     class Two(Rectangles):
         def detect(self, frames):
             boxes = torch.tensor([[30.0, 40, 40, 40], [130, 40, 41, 40]])
-            return FaceBoxes(boxes=boxes, confidence=torch.tensor([0.9, 0.8]), frame=torch.zeros(2, dtype=torch.int64))
+            return FaceBoxes(boxes=boxes, score=torch.tensor([0.9, 0.8]), frame=torch.zeros(2, dtype=torch.int64))
 
     tracker = VideoTracker(Fitter(), Two(), SINGLE)
     image = frame((50, 60, 80), (150, 60, 90))[None]

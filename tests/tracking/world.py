@@ -65,7 +65,7 @@ class Rectangles:
         found = [(n, box) for n, gray in enumerate(frames) for _, box in boxes_of(gray)]
         boxes = torch.tensor([box for _, box in found], dtype=torch.float32).view(-1, 4)
         number = torch.tensor([n for n, _ in found], dtype=torch.int64)
-        return FaceBoxes(boxes=boxes, confidence=torch.full((len(found),), 0.9), frame=number)
+        return FaceBoxes(boxes=boxes, score=torch.full((len(found),), 0.9), frame=number)
 
 
 @dataclass

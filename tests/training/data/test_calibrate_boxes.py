@@ -53,7 +53,7 @@ class _Known:
     def detect(self, frames: torch.Tensor) -> FaceBoxes:
         boxes = next(self.found)
         frame = torch.zeros(len(boxes), dtype=torch.int64)
-        return FaceBoxes(boxes=boxes, confidence=torch.ones(len(boxes)), frame=frame)
+        return FaceBoxes(boxes=boxes, score=torch.ones(len(boxes)), frame=frame)
 
 
 def test_the_box_on_the_face_is_taken():
