@@ -1,10 +1,19 @@
-"""A bar on stderr: how many frames or images are done, how fast, and how long the rest takes."""
+"""Progress bars on stderr: what is done, how fast, and how long the rest takes; none where stderr is no terminal."""
 
 import contextlib
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 
@@ -22,7 +31,7 @@ class _Speed(ProgressColumn):
 
 @contextlib.contextmanager
 def counting_bar(total: int | None, unit: str, stop_if_asked: Callable[[], None]) -> Iterator[Callable[[int], None]]:
-    """A bar that goes away when the block ends; none where stderr is no terminal.
+    """A bar of counted things, which goes away when the block ends.
 
     Args:
         total: How many there are, None where nobody knows.
@@ -42,3 +51,21 @@ def counting_bar(total: int | None, unit: str, stop_if_asked: Callable[[], None]
             stop_if_asked()
 
         yield done
+
+
+@contextlib.contextmanager
+def bytes_bar() -> Iterator[Callable[[int, int], None]]:
+    """A bar of bytes read and then written, which goes away when the block ends.
+
+    Yields:
+        To be called with how many bytes are written, and how many there are.
+    """
+    screen = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
+        task = bar.add_task("Reading", total=None)
+
+        def written(done: int, total: int) -> None:
+            bar.update(task, description="Writing", completed=done, total=total)
+
+        yield written

@@ -46,4 +46,4 @@ def test_scales_that_are_none_are_refused(clnf_torch_cli, tmp_path, text):
 def test_too_few_faces_are_one_line(clnf_torch_cli, four_copies, tmp_path):
     done = clnf_torch_cli("train", "cen", four_copies, "--out", tmp_path / "out.pt")
     (line,) = done.stderr.splitlines()
-    assert done.exit_code == 1 and "4 faces are too few to learn from; give at least 20" in line
+    assert done.exit_code == 1 and "4 faces are too few to train on; give at least 20" in line

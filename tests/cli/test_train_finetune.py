@@ -101,4 +101,4 @@ def test_models_of_other_landmarks_are_refused(tune, tmp_path):
 def test_too_few_faces_are_one_line(tune, joint):
     done = tune("--model", joint)
     (line,) = done.stderr.splitlines()
-    assert done.exit_code == 1 and "4 faces are too few to learn from; give at least 20" in line
+    assert done.exit_code == 1 and "4 faces are too few to train on; give at least 20" in line

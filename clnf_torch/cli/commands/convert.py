@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from clnf_torch import converters
 from clnf_torch.cli.commands.info import describe
 from clnf_torch.cli.console import failures_exit_with, notice, say
+from clnf_torch.cli.progress import bytes_bar
 from clnf_torch.converters import ConversionReport
 from clnf_torch.models.bundle import load_bundle
 
@@ -23,23 +22,11 @@ def convert(
 ) -> None:
     """Convert an OpenFace model to one weights file. OpenFace's licence applies to the result."""
     with failures_exit_with(2):
-        report = _convert_with_bar(source, out, half)
+        with bytes_bar() as written:
+            report = converters.convert(source, out, half=half, progress=written)
         _print_skipped(report)
         for line in describe(load_bundle(report.out), report.out):
             say(line)
-
-
-def _convert_with_bar(source: Path | None, out: Path, half: bool) -> ConversionReport:
-    """Converts under a progress bar on stderr, which goes away when all is done."""
-    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
-    screen = Console(stderr=True)
-    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
-        task = bar.add_task("Reading", total=None)
-
-        def advance(done: int, total: int) -> None:
-            bar.update(task, description="Writing", completed=done, total=total)
-
-        return converters.convert(source, out, half=half, progress=advance)
 
 
 def _print_skipped(report: ConversionReport) -> None:

@@ -50,7 +50,9 @@ Done = Callable[[int], None]
 
 def evaluate(
     model: Model,
-    data: Annotated[Path, typer.Option(metavar="DIR", help="Faces: landmarks.npz, or images with .pts files.")],
+    data: Annotated[
+        Path, typer.Option(metavar="DIR", help="Annotated faces: landmarks.npz, or images with .pts files.")
+    ],
     split: Split = None,
     boxes: Annotated[str, typer.Option(metavar="given|perturbed|detected|FILE", help=BOXES_HELP)] = GIVEN,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the perturbed boxes.")] = 0,
