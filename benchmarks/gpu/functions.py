@@ -65,9 +65,9 @@ def compare_boxes(found: FaceBoxes, expected: FaceBoxes, bound: Bound) -> dict[s
         return {**counts, "within": False}
     values = compare_points(_corners(found.boxes), _corners(expected.boxes), bound)
     in_same_image = bool((found.frame.cpu() == expected.frame.cpu()).all())
-    apart = (found.confidence.cpu() - expected.confidence.cpu()).abs()
-    confidence = float(apart.max()) if len(apart) else 0.0
-    return {**counts, "confidence_apart": confidence, **values, "within": values["within"] and in_same_image}
+    apart = (found.score.cpu() - expected.score.cpu()).abs()
+    score = float(apart.max()) if len(apart) else 0.0
+    return {**counts, "score_apart": score, **values, "within": values["within"] and in_same_image}
 
 
 def tracking(places: Places, material: Material, dtype: torch.dtype, bound: Bound, steps: int) -> dict[str, Any]:
