@@ -169,5 +169,5 @@ def test_the_site_builds_without_a_warning_and_holds_every_name(tmp_path):
     pages = {file.stem: file.read_text(encoding="utf-8") for file in tmp_path.rglob("*.html")}
     # Included: tests/agreement/README.md, and the script
     assert "tests/golden" in pages["accuracy"]
-    assert "read_frames" in pages["refine"]
+    assert "read_frames" in pages["repair"]
     assert {name for name, text in pages.items() if re.search(r"<(script|link|img)[^>]+https?://", text)} == set()
