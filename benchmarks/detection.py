@@ -42,7 +42,7 @@ def _tracked_frame(
 ) -> float:
     """Seconds per face of fits from where the faces were a frame ago."""
     params = detector.fit(frames, boxes(faces)).params
-    return seconds(lambda: detector.track(frames, params), repeats, device) / faces
+    return seconds(lambda: detector.fit_from_params(frames, params), repeats, device) / faces
 
 
 def _ms(each: float) -> str:

@@ -121,11 +121,11 @@ def test_everything_happens_on_the_detectors_device(numerics, kind, where):
     detector = LandmarkDetector(make_model(views=1, dtype=torch.float32), numerics).to("meta")
     frames = torch.zeros((2, 3, 72, 80) if kind == "rgb" else (2, 72, 80), device=where)
     frames = frames if kind == "float" else frames.to(torch.uint8)
-    boxes, frame = torch.ones(3, 4, device=where), torch.zeros(3, dtype=torch.int64, device=where)
+    boxes, image_index = torch.ones(3, 4, device=where), torch.zeros(3, dtype=torch.int64, device=where)
     for multi_view in (False, True):
         with OneDevice():
             result = detector.fit(
-                frames, boxes, frame, preset=replace(CONFIG, weight_factor=2.5), multi_view=multi_view,
+                frames, boxes, image_index, preset=replace(CONFIG, weight_factor=2.5), multi_view=multi_view,
                 regularisation=torch.ones(3), landmark_weight=torch.ones(N), visible=torch.ones(3, N, dtype=torch.bool),
             )  # fmt: skip
         fields = [*vars(result).values(), *vars(result.params).values()]
@@ -138,9 +138,9 @@ def test_everything_happens_on_the_detectors_device(numerics, kind, where):
 def test_joint_experts_stay_on_their_device(where):
     detector = LandmarkDetector(make_joint_model(), "exact").to("meta")
     frames = torch.zeros(2, 72, 80, device=where, dtype=torch.uint8)
-    boxes, frame = torch.ones(3, 4, device=where), torch.zeros(3, dtype=torch.int64, device=where)
+    boxes, image_index = torch.ones(3, 4, device=where), torch.zeros(3, dtype=torch.int64, device=where)
     with OneDevice():
-        result = detector.fit(frames, boxes, frame, multi_view=True)
+        result = detector.fit(frames, boxes, image_index, multi_view=True)
     assert result.landmarks.device.type == "meta" and result.landmarks.shape == (3, N, 2)
 
 
@@ -154,7 +154,7 @@ def test_cuda_agrees_with_the_cpu(numerics, rules):
     for device in ("cpu", "cuda"):
         detector = LandmarkDetector(make_model(rules=rules), numerics).to(device)
         results.append(detector.fit(make_images(), boxes, preset=CONFIG, multi_view=True))
-        refined = detector.refine(make_images(), results[-1].landmarks + 0.2, preset=CONFIG)
+        refined = detector.fit_from_landmarks(make_images(), results[-1].landmarks + 0.2, preset=CONFIG)
         assert refined.landmarks.device.type == device
     torch.testing.assert_close(results[1].landmarks.cpu(), results[0].landmarks, atol=1e-6, rtol=0)
     assert results[1].hypothesis.tolist() == results[0].hypothesis.tolist()

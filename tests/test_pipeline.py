@@ -83,9 +83,9 @@ def test_frames_are_found_by_index_order_or_loneliness():
 
 @pytest.mark.parametrize("number", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64])
 def test_frame_may_be_any_whole_number(number):
-    images, boxes, frame = make_images(6), make_boxes(2), torch.tensor([5, 2])
-    expected = detector().fit(images, boxes, frame, preset=CONFIG)
-    assert_same(detector().fit(images, boxes, frame.to(number), preset=CONFIG), expected)
+    images, boxes, image_index = make_images(6), make_boxes(2), torch.tensor([5, 2])
+    expected = detector().fit(images, boxes, image_index, preset=CONFIG)
+    assert_same(detector().fit(images, boxes, image_index.to(number), preset=CONFIG), expected)
 
 
 @pytest.mark.parametrize("numerics", ["openface", "exact"])
@@ -151,9 +151,9 @@ def test_bad_rows_fail_alone(numerics, rules):
     ]  # fmt: skip
     strange = [[1e6, 1e6, 40, 40], [-500, 20, 40, 40], [1e30, 1e30, 40, 40], [-1e4, -1e4, 2e4, 2e4], [0, 0, 1e30, 1e30]]
     boxes = torch.cat((good[:2], torch.tensor(bad + strange, dtype=torch.float64), good[2:]))
-    frame = torch.zeros(len(boxes), dtype=torch.int64)
-    frame[2 + len(bad) - 3 : 2 + len(bad)] = torch.tensor([1, -1, 2])
-    result = model.fit(images, boxes, frame, preset=CONFIG, multi_view=True)
+    image_index = torch.zeros(len(boxes), dtype=torch.int64)
+    image_index[2 + len(bad) - 3 : 2 + len(bad)] = torch.tensor([1, -1, 2])
+    result = model.fit(images, boxes, image_index, preset=CONFIG, multi_view=True)
     assert_same(rows_of(result, [0, 1, -2, -1]), expected)
     assert not result.success[2 : 2 + len(bad)].any()
     assert result.landmarks[2:5].isnan().all()
@@ -198,13 +198,13 @@ def check_gradients(run, inputs: dict[str, torch.Tensor], steps: dict[str, float
             assert analytic == pytest.approx(numeric, rel=1e-4, abs=1e-7), name
 
 
-@pytest.mark.parametrize("call", ["fit", "refine"])
+@pytest.mark.parametrize("call", ["fit", "fit_from_landmarks"])
 def test_a_whole_fit_agrees_with_finite_differences(call):
     """Of images, boxes or first landmarks, expert weights and biases, mean and modes, all at once."""
     model = detector()
     learned = {name.replace(".", "/"): value.data for name, value in model.named_parameters()}
     start = make_boxes(3)
-    if call == "refine":
+    if call == "fit_from_landmarks":
         start = model.fit(make_images(), start, preset=CONFIG).landmarks.detach() + 0.3
     target = 40 + 9 * torch.randn(3, N, 2, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
 
@@ -232,23 +232,23 @@ class Call(torch.nn.Module):
 @pytest.mark.parametrize("bad", ["box", "size", "frame", "image", "weight"])
 def test_a_failed_row_does_not_poison_what_the_rows_share(bad):
     model, images, boxes = detector(), make_images(2), make_boxes(3)
-    frame, weight = torch.tensor([0, 1, 0]), torch.ones(3, N, dtype=torch.float64)
+    image_index, weight = torch.tensor([0, 1, 0]), torch.ones(3, N, dtype=torch.float64)
     if bad == "image":
         images[1] = math.nan
     elif bad == "frame":
-        frame[1] = 7
+        image_index[1] = 7
     elif bad == "weight":
         weight[1] = 0
     else:
         boxes[1, 2] = math.nan if bad == "box" else 0.0
     learned, images, boxes = everything(model), images.requires_grad_(), boxes.requires_grad_()
-    result = model.fit(images, boxes, frame, preset=FIXED, landmark_weight=weight)
+    result = model.fit(images, boxes, image_index, preset=FIXED, landmark_weight=weight)
     rest = torch.tensor([0, 2])
     result.landmarks[rest].square().sum().backward()
     found = {name: value.grad for name, value in learned.items()}
     alone = detector()
     expected = everything(alone)
-    kept = alone.fit(make_images(2), make_boxes(3)[rest], frame[rest], preset=FIXED).landmarks
+    kept = alone.fit(make_images(2), make_boxes(3)[rest], image_index[rest], preset=FIXED).landmarks
     kept.square().sum().backward()
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value.grad, msg=lambda text, n=name: f"{n}: {text}")
@@ -257,30 +257,30 @@ def test_a_failed_row_does_not_poison_what_the_rows_share(bad):
 
 
 @pytest.mark.parametrize("rows", ["one known landmark", "not in any frame"])
-def test_a_face_that_cannot_be_refined_does_not_poison_the_others(rows):
+def test_a_face_without_known_landmarks_does_not_poison_the_others(rows):
     model, images = detector(), make_images()
     landmarks = model.fit(images, make_boxes(2), preset=CONFIG).landmarks.detach()
-    frame = torch.zeros(2, dtype=torch.int64)
+    image_index = torch.zeros(2, dtype=torch.int64)
     if rows == "not in any frame":
-        frame[1] = 3
+        image_index[1] = 3
     else:
         landmarks[1, 1:] = math.nan
     learned = everything(model)
-    result = model.refine(images, landmarks.requires_grad_(), frame, preset=FIXED)
+    result = model.fit_from_landmarks(images, landmarks.requires_grad_(), image_index, preset=FIXED)
     assert result.success.tolist() == [True, False] and result.landmarks[1].isnan().all()
     result.landmarks[:1].square().sum().backward()
     assert all(value.grad.isfinite().all() for value in learned.values())
     assert (landmarks.grad[1] == 0).all() and landmarks.grad[0].abs().sum() > 0
 
 
-# Refinement, and what is known about each face
+# Fits from landmarks and parameters, and what is known about each face
 
 
-def test_refine_fits_from_the_parameters_of_its_landmarks(rng):
+def test_fit_from_landmarks_starts_at_the_parameters_of_its_landmarks(rng):
     model, images = detector("openface"), make_images()
     landmarks = model.fit(images, make_boxes(4), preset=CONFIG).landmarks
     landmarks = landmarks + 2 * torch.randn(4, N, 2, generator=rng, dtype=torch.float64)
-    found = model.refine(images, landmarks, preset=CONFIG)
+    found = model.fit_from_landmarks(images, landmarks, preset=CONFIG)
     start = FitState.at(params_from_landmarks(model.model.pdm, landmarks), N)
     fitter = LandmarkFitter(model.model, CONFIG, OPENFACE)
     expected = fitter.fit(ImageBatch(images, torch.zeros(4, dtype=torch.int64)), start, FaceOptions())
@@ -290,26 +290,26 @@ def test_refine_fits_from_the_parameters_of_its_landmarks(rng):
     assert (found.landmarks - landmarks).abs().amin((1, 2)).gt(0).all()
 
 
-def test_refine_fills_in_unknown_landmarks():
+def test_fit_from_landmarks_fills_in_unknown_landmarks():
     model, images = detector("openface"), make_images()
     landmarks = model.fit(images, make_boxes(3), preset=CONFIG).landmarks
-    expected = model.refine(images, landmarks, preset=CONFIG)
+    expected = model.fit_from_landmarks(images, landmarks, preset=CONFIG)
     landmarks[1, 3, 0] = math.nan
     landmarks[2, :3] = math.nan  # two known ones are too few
-    found = model.refine(images, landmarks, preset=CONFIG)
+    found = model.fit_from_landmarks(images, landmarks, preset=CONFIG)
     assert found.success.tolist() == [True, True, False]
     assert found.landmarks[1].isfinite().all() and found.landmarks[2].isnan().all()
     assert_same(rows_of(found, slice(0, 1)), rows_of(expected, slice(0, 1)))
 
 
 @pytest.mark.parametrize("faces", [0, 1, 5])
-def test_refine_one_by_one(faces):
+def test_fit_from_landmarks_one_by_one(faces):
     model, images = detector("openface"), make_images()
     landmarks = make_boxes(faces)[:, None, :2] + 0.6 * (make_pdm().mean[:, :2] + 30)
-    together = model.refine(images, landmarks, preset=CONFIG)
+    together = model.fit_from_landmarks(images, landmarks, preset=CONFIG)
     assert together.landmarks.shape == (faces, N, 2)
     for i in range(faces):
-        alone = model.refine(images, landmarks[i : i + 1], preset=CONFIG)
+        alone = model.fit_from_landmarks(images, landmarks[i : i + 1], preset=CONFIG)
         assert_same(alone, rows_of(together, slice(i, i + 1)))
 
 
@@ -319,7 +319,7 @@ def start_of(model: LandmarkDetector, call: str) -> tuple:
     return (make_images(), boxes if call == "fit" else model.fit(make_images(), boxes, preset=CONFIG).landmarks)
 
 
-@pytest.mark.parametrize("call", ["fit", "refine"])
+@pytest.mark.parametrize("call", ["fit", "fit_from_landmarks"])
 def test_a_landmark_without_weight_does_not_pull(call):
     """Its experts may say what they like."""
     weight, results = torch.tensor([1.0, 1.0, 0.0, 1.0, 1.0]), []
@@ -334,7 +334,7 @@ def test_a_landmark_without_weight_does_not_pull(call):
     assert (plain - results[0]).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("call", ["fit", "refine"])
+@pytest.mark.parametrize("call", ["fit", "fit_from_landmarks"])
 def test_a_weaker_prior_lets_shapes_go_further(call):
     model = detector()
     args = start_of(model, call)
@@ -346,7 +346,7 @@ def test_a_weaker_prior_lets_shapes_go_further(call):
     assert all(stiff < soft for stiff, soft in pairwise(sizes))
 
 
-@pytest.mark.parametrize("call", ["fit", "refine"])
+@pytest.mark.parametrize("call", ["fit", "fit_from_landmarks"])
 def test_hidden_landmarks_are_not_seen(call):
     model = detector()
     result = getattr(model, call)(*start_of(model, call), preset=CONFIG, visible=torch.tensor([1, 1, 0, 1, 1]).bool())
@@ -390,20 +390,32 @@ def test_a_regularisation_takes_the_place_of_the_configured_one():
     [
         ("fit", {"boxes": torch.zeros(3, 5)}, r"boxes have shape \(3, 5\); expected \(B, 4\)"),
         ("fit", {"boxes": torch.zeros(4)}, r"boxes have shape \(4,\); expected \(B, 4\)"),
-        ("refine", {"landmarks": torch.zeros(3, 4, 2)}, r"landmarks have shape \(3, 4, 2\); expected \(B, 5, 2\)"),
+        (
+            "fit_from_landmarks",
+            {"landmarks": torch.zeros(3, 4, 2)},
+            r"landmarks have shape \(3, 4, 2\); expected \(B, 5, 2\)",
+        ),
         ("fit", {"frames": torch.zeros(72, 80)}, r"frames have shape \(72, 80\)"),
         ("fit", {"frames": torch.zeros(1, 72, 80, 3)}, r"expected gray \(F, H, W\) or RGB \(F, 3, H, W\)"),
         ("fit", {"frames": torch.zeros(1, 72, 80, dtype=torch.int32)}, "frames are torch.int32"),
-        ("fit", {"frames": torch.zeros(2, 72, 80)}, r"3 faces in 2 frames: say with frame \(B,\)"),
-        ("refine", {"frames": torch.zeros(2, 72, 80)}, r"3 faces in 2 frames: say with frame \(B,\)"),
-        ("fit", {"frame": torch.zeros(2).long()}, r"frame is torch.int64 of shape \(2,\); expected .* \(3,\)"),
-        ("fit", {"frame": torch.zeros(3)}, r"frame is torch.float32 of shape \(3,\); expected one whole number"),
+        ("fit", {"frames": torch.zeros(2, 72, 80)}, r"3 faces in 2 frames: say with image_index \(B,\)"),
+        ("fit_from_landmarks", {"frames": torch.zeros(2, 72, 80)}, r"3 faces in 2 frames: say with image_index \(B,\)"),
+        (
+            "fit",
+            {"image_index": torch.zeros(2).long()},
+            r"image_index is torch.int64 of shape \(2,\); expected .* \(3,\)",
+        ),
+        (
+            "fit",
+            {"image_index": torch.zeros(3)},
+            r"image_index is torch.float32 of shape \(3,\); expected one whole number",
+        ),
         ("fit", {"preset": "quick"}, "preset 'quick' is not known"),
-        ("refine", {"preset": "quick"}, "preset 'quick' is not known"),
+        ("fit_from_landmarks", {"preset": "quick"}, "preset 'quick' is not known"),
         ("fit", {"preset": replace(CONFIG, window_sizes=(5,))}, "do not suit a model of 2 scales"),
         ("fit", {"regularisation": torch.ones(2)}, r"regularisation has shape \(2,\); expected \(3,\)"),
         ("fit", {"landmark_weight": torch.ones(4)}, r"landmark_weight has shape \(4,\); expected \(3, 5\)"),
-        ("refine", {"visible": torch.ones(2, 5)}, r"visible has shape \(2, 5\); expected \(3, 5\)"),
+        ("fit_from_landmarks", {"visible": torch.ones(2, 5)}, r"visible has shape \(2, 5\); expected \(3, 5\)"),
     ],
 )
 def test_arguments_of_the_wrong_shape_are_refused(call, arguments, message):

@@ -69,7 +69,7 @@ class Calls:
         boxes, index = self.faces(count)
         with torch.inference_mode():
             params = detector.fit(self.images, boxes, index, validate=False).params
-        return _inferring(lambda: detector.track(self.images, params, index))
+        return _inferring(lambda: detector.fit_from_params(self.images, params, index))
 
     def find_faces(self, size: str, count: int) -> Call:
         """Face detection in so many images of two faces each."""

@@ -89,9 +89,9 @@ def find_faces(finder: FaceDetector, batches: Iterable[Batch]) -> Iterator[Job]:
     for batch in batches:
         with torch.inference_mode():
             faces = finder.detect(batch.frames())
-        boxes, frame = faces.boxes.cpu(), faces.frame.cpu()
+        boxes, image_index = faces.boxes.cpu(), faces.image_index.cpu()
         for number, job in enumerate(batch.jobs):
-            yield replace(job, boxes=[_box(row) for row in boxes[frame == number].tolist()])
+            yield replace(job, boxes=[_box(row) for row in boxes[image_index == number].tolist()])
 
 
 def _box(row: list[float]) -> Box:

@@ -16,7 +16,7 @@ class FaceBoxes:
 
     boxes: Tensor  # (K, 4) x, y, width, height in pixels: the extent of 68 landmarks, brows to chin and jaw to jaw
     score: Tensor  # (K,) probability of a face
-    frame: Tensor  # (K,) int64: the frame of each box
+    image_index: Tensor  # (K,) int64: the frame of each box
 
 
 class FaceDetector(Protocol):
@@ -64,22 +64,22 @@ def nearest(faces: FaceBoxes, points: Tensor) -> FaceBoxes:
         OpenFace ``DetectSingleFaceMTCNN`` with a preferred point.
     """
     centres = faces.boxes[:, :2] + faces.boxes[:, 2:] / 2
-    return _first(faces, (centres - points.to(centres)[faces.frame]).norm(dim=-1), points.shape[0])
+    return _first(faces, (centres - points.to(centres)[faces.image_index]).norm(dim=-1), points.shape[0])
 
 
 def _first(faces: FaceBoxes, cost: Tensor, frames: int) -> FaceBoxes:
     """The face of least cost (K,) of each frame; the first of several."""
-    frame = torch.arange(frames, device=faces.frame.device)
+    image_index = torch.arange(frames, device=faces.image_index.device)
     order = cost.sort(stable=True).indices
-    order = order[faces.frame[order].sort(stable=True).indices]
+    order = order[faces.image_index[order].sort(stable=True).indices]
     # One row more, so that a frame without faces has something to look at
-    sorted_frames = torch.cat((faces.frame[order], faces.frame.new_full((1,), frames)))
-    start = torch.searchsorted(sorted_frames, frame)
-    found = sorted_frames[start] == frame
+    sorted_frames = torch.cat((faces.image_index[order], faces.image_index.new_full((1,), frames)))
+    start = torch.searchsorted(sorted_frames, image_index)
+    found = sorted_frames[start] == image_index
     boxes = torch.cat((faces.boxes[order], faces.boxes.new_zeros(1, 4)))[start]
     score = torch.cat((faces.score[order], faces.score.new_zeros(1)))[start]
     return FaceBoxes(
         boxes=torch.where(found[:, None], boxes, 0.0),
         score=torch.where(found, score, NO_FACE),
-        frame=frame,
+        image_index=image_index,
     )

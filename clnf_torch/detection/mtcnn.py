@@ -89,14 +89,14 @@ class MTCNN(nn.Module):
             ValueError: The frames have another shape or number type.
         """
         weight = next(self.parameters())
-        frames, sound = _checked(frames.to(weight.device))
+        frames, valid = _checked(frames.to(weight.device))
         images = PaddedFrames.of(frames)
         scales = pyramid_scales(images.height, images.width, self.config.min_face, self.config.factor)
         if not scales or not frames.shape[0]:
             return _no_faces(weight)
         proposed = propose(self.proposer, images, scales, self.config.thresholds[0], weight.dtype)
-        *_, found = self.stages(proposed.take(sound[proposed.frame]), images)
-        return FaceBoxes(boxes=_moved(found.boxes, self.to_landmarks), score=found.score, frame=found.frame)
+        *_, found = self.stages(proposed.take(valid[proposed.image_index]), images)
+        return FaceBoxes(boxes=_moved(found.boxes, self.to_landmarks), score=found.score, image_index=found.image_index)
 
     def stages(self, proposed: Candidates, images: PaddedFrames) -> tuple[Candidates, Candidates, Candidates]:
         """From proposals to faces.
@@ -131,10 +131,10 @@ def _judged(network: nn.Module, side: int, images: PaddedFrames, found: Candidat
     answers = [found.boxes.new_zeros(0, 6)]
     at_once = CPU_CROPS if patches.device.type == "cpu" else CUDA_CROPS
     for rows in torch.arange(patches.shape[0], device=patches.device).split(at_once):
-        crops = images.patches(found.frame[rows], patches[rows], (side, side), found.boxes.dtype)
+        crops = images.patches(found.image_index[rows], patches[rows], (side, side), found.boxes.dtype)
         answers.append(network(crops)[:, :6])
     answer = torch.cat(answers)
-    found = Candidates(found.boxes, face_probability(answer), answer[:, 2:], found.frame)
+    found = Candidates(found.boxes, face_probability(answer), answer[:, 2:], found.image_index)
     return found.take(found.score >= threshold)
 
 
@@ -164,14 +164,14 @@ def _checked(frames: Tensor) -> tuple[Tensor, Tensor]:
     frames = frames[:, None] if frames.ndim == 3 else frames
     if not frames.is_floating_point():
         return frames, torch.ones(frames.shape[0], dtype=torch.bool, device=frames.device)
-    sound = frames.isfinite().flatten(1).all(1)
-    return torch.where(sound[:, None, None, None], frames, 0.0), sound
+    valid = frames.isfinite().flatten(1).all(1)
+    return torch.where(valid[:, None, None, None], frames, 0.0), valid
 
 
 def _no_faces(like: Tensor) -> FaceBoxes:
     """Nothing found."""
-    frame = torch.zeros(0, dtype=torch.int64, device=like.device)
-    return FaceBoxes(boxes=like.new_zeros(0, 4), score=like.new_zeros(0), frame=frame)
+    image_index = torch.zeros(0, dtype=torch.int64, device=like.device)
+    return FaceBoxes(boxes=like.new_zeros(0, 4), score=like.new_zeros(0), image_index=image_index)
 
 
 def build_mtcnn(

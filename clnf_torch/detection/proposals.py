@@ -17,7 +17,7 @@ class Candidates(NamedTuple):
     boxes: Tensor  # (K, 4) x, y, width, height in pixels
     score: Tensor  # (K,) probability of a face
     correction: Tensor  # (K, 4) how far to move left, top, right and bottom, in widths and heights
-    frame: Tensor  # (K,) int64
+    image_index: Tensor  # (K,) int64: which of the frames each box is in
 
     def take(self, rows: Tensor) -> "Candidates":
         """Some of them, by index or as a mask."""
@@ -25,7 +25,7 @@ class Candidates(NamedTuple):
 
     def thinned(self, threshold: float, group: Tensor | None = None, of_smaller: bool = False) -> "Candidates":
         """The best of those that overlap, by frame (or by a finer group) and from the best to the worst."""
-        group = self.frame if group is None else group
+        group = self.image_index if group is None else group
         return self.take(suppress(self.boxes, self.score, group, threshold, of_smaller))
 
     def corrected(self, grown: int = 0) -> "Candidates":
@@ -75,9 +75,9 @@ class PaddedFrames(NamedTuple):
         """Gray (F, 1, H, W) or RGB (F, 3, H, W) frames."""
         return cls(pad_with_black(frames), *frames.shape[2:])
 
-    def patches(self, frame: Tensor, boxes: Tensor, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
+    def patches(self, image_index: Tensor, boxes: Tensor, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
         """What the networks are shown of rectangles (K, 4): (K, 3, h, w), from -1 to 1, black outside the frame."""
-        patches = resize_patches(self.padded, frame, boxes, size, dtype)
+        patches = resize_patches(self.padded, image_index, boxes, size, dtype)
         return ((patches - MEAN) * SPREAD).expand(-1, 3, -1, -1)
 
 
@@ -122,9 +122,9 @@ def propose(
         level.append(torch.full((maps.shape[2] * maps.shape[3],), k, device=maps.device))
     maps, all_boxes, all_levels = torch.cat(answers, 2).mT, torch.cat(boxes), torch.cat(level)
     score = face_probability(maps)
-    frame, cell = (score >= threshold).nonzero(as_tuple=True)
-    found = Candidates(all_boxes[cell].to(dtype), score[frame, cell], maps[frame, cell, 2:6], frame)
-    return found.thinned(OVERLAP, frame * len(scales) + all_levels[cell])
+    image_index, cell = (score >= threshold).nonzero(as_tuple=True)
+    found = Candidates(all_boxes[cell].to(dtype), score[image_index, cell], maps[image_index, cell, 2:6], image_index)
+    return found.thinned(OVERLAP, image_index * len(scales) + all_levels[cell])
 
 
 def face_probability(answers: Tensor) -> Tensor:
@@ -135,9 +135,9 @@ def face_probability(answers: Tensor) -> Tensor:
 def _level(images: PaddedFrames, scale: float, dtype: torch.dtype) -> Tensor:
     """All frames (F, 3, h, w) at a scale."""
     height, width = images.height, images.width
-    frame = torch.arange(images.padded.shape[0], device=images.padded.device)
-    whole = torch.tensor([[0, 0, width, height]], device=frame.device).expand(frame.shape[0], 4)
-    return images.patches(frame, whole, (math.ceil(height * scale), math.ceil(width * scale)), dtype)
+    image_index = torch.arange(images.padded.shape[0], device=images.padded.device)
+    whole = torch.tensor([[0, 0, width, height]], device=image_index.device).expand(image_index.shape[0], 4)
+    return images.patches(image_index, whole, (math.ceil(height * scale), math.ceil(width * scale)), dtype)
 
 
 def _cell_boxes(maps: Tensor, scale: float) -> Tensor:

@@ -42,9 +42,9 @@ class FitConfig:
         if not any(self.window_sizes):
             raise ValueError(f"window_sizes {self.window_sizes} skip every scale; give at least one odd window")
         others = (*_each(self.regularisation), self.weight_factor, self.tolerance)
-        sound = self.iterations >= 1 and all(sigma > 0 for sigma in _each(self.sigma))
+        valid = self.iterations >= 1 and all(sigma > 0 for sigma in _each(self.sigma))
         # NaN is refused too
-        if not (sound and all(value >= 0 for value in others)):
+        if not (valid and all(value >= 0 for value in others)):
             raise ValueError(f"{self} needs iterations >= 1, sigma > 0, and nothing negative")
 
     def at_scale(

@@ -43,7 +43,7 @@ class FitState:
     """How far the fit of B faces has come."""
 
     params: ShapeParams
-    going: Tensor  # (B,) bool: neither too small nor unreadable so far
+    active: Tensor  # (B,) bool: neither too small nor unreadable so far
     view: Tensor  # (B,) int64, of the last fitted scale
     likelihood: Tensor  # (B,) mean log-likelihood
     landmark_likelihoods: Tensor  # (B, N)
@@ -66,7 +66,7 @@ class FitState:
         shape = (len(params), num_landmarks)
         return cls(
             params=params,
-            going=params.finite(),
+            active=params.finite(),
             view=torch.zeros(len(params), dtype=torch.int64, device=params.scale.device),
             likelihood=params.scale.new_full((len(params),), -torch.inf),
             landmark_likelihoods=params.scale.new_full(shape, UNSEEN),
@@ -127,7 +127,7 @@ class LandmarkFitter:
         """Responses at the current parameters, then the rigid and the non-rigid search on them."""
         experts, pdm, step = self.model.experts_at(index), self.model.pdm, self.numerics.kernel_step
         config = self.config.at_scale(index, self._patch_scales, options.regularisation)
-        start = state.params.where(state.going, _stand_in(state.params))
+        start = state.params.where(state.active, _stand_in(state.params))
         view = experts.nearest_view(start.rotation)
         visible = experts.visible[view] if options.visible is None else experts.visible[view] & options.visible
         weight = _landmark_weights(experts, view, visible, config.weight_factor, options.landmark_weight)
@@ -137,16 +137,16 @@ class LandmarkFitter:
         rigid = nu_rlms(pdm, start, field, config, rigid=True, kernel_step=step).params
         found = nu_rlms(pdm, rigid, field, config, rigid=False, kernel_step=step)
 
-        going = state.going & readable
+        active = state.active & readable
         likelihoods = landmark_likelihoods(field.responses, found.positions, visible, config.sigma)
-        judged = going if self._is_last(index) else going & (rigid.scale < SMALL)
+        scored = active if self._is_last(index) else active & (rigid.scale < SMALL)
         return FitState(
-            params=found.params.where(going, state.params),
-            going=going & ~(found.params.scale < SMALLEST),
-            view=torch.where(going, view, state.view),
-            likelihood=torch.where(judged, model_likelihood(likelihoods, visible), state.likelihood),
-            landmark_likelihoods=torch.where(judged[:, None], likelihoods, state.landmark_likelihoods),
-            visible=torch.where(going[:, None], visible, state.visible),
+            params=found.params.where(active, state.params),
+            active=active & ~(found.params.scale < SMALLEST),
+            view=torch.where(active, view, state.view),
+            likelihood=torch.where(scored, model_likelihood(likelihoods, visible), state.likelihood),
+            landmark_likelihoods=torch.where(scored[:, None], likelihoods, state.landmark_likelihoods),
+            visible=torch.where(active[:, None], visible, state.visible),
         )
 
     def _ask_experts(

@@ -34,10 +34,10 @@ def solve(hessian: Tensor, right: Tensor) -> Tensor:
         OpenFace ``CLNF::NU_RLMS``, where ``cv::solve`` leaves a zero step behind.
     """
     factor, failed = torch.linalg.cholesky_ex(hessian)
-    unsound = (failed != 0)[:, None]
+    singular = (failed != 0)[:, None]
     # A failed row must not send NaN back to what the rows share
     if hessian.requires_grad or right.requires_grad:
         identity = torch.eye(hessian.shape[-1], dtype=hessian.dtype, device=hessian.device)
-        factor, _ = torch.linalg.cholesky_ex(torch.where(unsound[..., None], identity, hessian))
+        factor, _ = torch.linalg.cholesky_ex(torch.where(singular[..., None], identity, hessian))
     steps = torch.cholesky_solve(right[..., None], factor).squeeze(-1)
-    return steps.masked_fill(unsound | ~steps.sum(-1, keepdim=True).isfinite(), 0)
+    return steps.masked_fill(singular | ~steps.sum(-1, keepdim=True).isfinite(), 0)

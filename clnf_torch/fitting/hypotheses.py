@@ -71,13 +71,12 @@ class HypothesisResult:
 
     state: FitState  # (B,) rows
     hypothesis: Tensor  # (B,) int64: its place in the list of rotations
-    judged_hypothesis: Tensor  # (B,) int64: the candidate that decides on success
-    judged: FitState  # (B,) rows: the candidates that decide on success. The best ones; OpenFace: those continued last
+    verdict: "HypothesisResult | None" = None  # the candidates that decide on success; None: the best ones themselves
 
     @property
     def success(self) -> Tensor:
         """Faces whose fit succeeded, bool, shape (B,)."""
-        return self.judged.going
+        return (self.verdict or self).state.active
 
     @classmethod
     def most_likely(cls, states: FitState, candidates: Candidates, shape: tuple[int, int]) -> "HypothesisResult":
@@ -93,7 +92,7 @@ class HypothesisResult:
         row = candidates.table(torch.arange(len(candidates.face), device=candidates.face.device), shape, -1)
         best = likelihood.argmax(-1)
         chosen = states[row.gather(-1, best[:, None]).squeeze(-1)]
-        return cls(state=chosen, hypothesis=best, judged_hypothesis=best, judged=chosen)
+        return cls(state=chosen, hypothesis=best)
 
 
 # Hypotheses that go on when none was good enough after the first scale
@@ -133,7 +132,7 @@ class EarlyTerminationSearch:
             finalists = _forget_shapes(finalists, shape)
         states = given.fit(self.rest, finalists.states, finalists.candidates)
         choice = HypothesisResult.most_likely(states, finalists.candidates, shape)
-        return _judge_last(choice, states, finalists, shape) if self.rest.numerics.quirks else choice
+        return _with_verdict_of_last(choice, states, finalists, shape) if self.rest.numerics.quirks else choice
 
     def _fit_first_scale(self, rotations: Rotations, given: SearchInput) -> tuple[FitState, Candidates]:
         """The first rotation of every face; then the others of those faces for which it was not good enough.
@@ -183,14 +182,15 @@ def _forget_shapes(finalists: Finalists, shape: tuple[int, int]) -> Finalists:
     return finalists._replace(states=replace(finalists.states, params=replace(params, local=local)))
 
 
-def _judge_last(
+def _with_verdict_of_last(
     choice: HypothesisResult, states: FitState, finalists: Finalists, shape: tuple[int, int]
 ) -> HypothesisResult:
     """OpenFace: success is that of the candidate continued last, the lowest in place, not the winner's."""
     candidates = finalists.candidates
     last = candidates.table(finalists.place, shape, -1).argmax(-1, keepdim=True)
     row = candidates.table(torch.arange(len(candidates.face), device=candidates.face.device), shape, -1)
-    return replace(choice, judged_hypothesis=last.squeeze(-1), judged=states[row.gather(-1, last).squeeze(-1)])
+    verdict = HypothesisResult(state=states[row.gather(-1, last).squeeze(-1)], hypothesis=last.squeeze(-1))
+    return replace(choice, verdict=verdict)
 
 
 FRONTAL: Rotations = ((0.0, 0.0, 0.0),)

@@ -24,18 +24,18 @@ class ImageBatch:
 
     Args:
         gray: Images, shape (F, H, W), uint8 or floating point in 0 to 255.
-        frame: Image of each face, int64, shape (B,).
+        image_index: Image of each face, int64, shape (B,).
     """
 
-    def __init__(self, gray: Tensor, frame: Tensor) -> None:
-        self._padded, self._frame = pad_with_black(gray), frame
+    def __init__(self, gray: Tensor, image_index: Tensor) -> None:
+        self._padded, self._image_index = pad_with_black(gray), image_index
         # One, once smooth areas were cut
         self._sizes: list[Pyramid] = []
 
     def rows(self, index: Tensor) -> "ImageBatch":
         """The same images for other faces: those of these rows."""
         other = object.__new__(ImageBatch)
-        other._padded, other._frame, other._sizes = self._padded, self._frame[index], self._sizes
+        other._padded, other._image_index, other._sizes = self._padded, self._image_index[index], self._sizes
         return other
 
     @property
@@ -46,7 +46,7 @@ class ImageBatch:
 
     def without_last_pixels(self) -> "ImageBatch":
         """The same images, black in their last row and column."""
-        return ImageBatch(self._gray[:, :-1, :-1], self._frame)
+        return ImageBatch(self._gray[:, :-1, :-1], self._image_index)
 
     @property
     def _gray(self) -> Tensor:
@@ -56,7 +56,7 @@ class ImageBatch:
 
     def read(self, cells: Cells, dtype: torch.dtype) -> Tensor:
         """Gray levels of faces between pixels, shape (B, ...), the shape of the cells; 0 outside the image."""
-        return read_bilinear(self._padded, self._frame, cells, dtype)
+        return read_bilinear(self._padded, self._image_index, cells, dtype)
 
     def cut_areas(self, landmarks: Tensor, to_image: Tensor, width: int, on_32nds: bool) -> Tensor:
         """Areas around landmarks, turned and scaled to the reference frame.
@@ -78,8 +78,8 @@ class ImageBatch:
         numbers = landmarks.shape[1] * width * width
         some = max(1, CPU_NUMBERS // numbers) if landmarks.device.type == "cpu" else max(1, len(landmarks))
         areas = [
-            read_bilinear(self._padded, frame, to_cells(block, width), landmarks.dtype)
-            for block, frame in zip(matrix.split(some), self._frame.split(some), strict=True)
+            read_bilinear(self._padded, image_index, to_cells(block, width), landmarks.dtype)
+            for block, image_index in zip(matrix.split(some), self._image_index.split(some), strict=True)
         ]
         return torch.cat(areas)
 
@@ -87,7 +87,7 @@ class ImageBatch:
         """Areas as `cut_areas` cuts them, exactly and without aliasing: large faces come from smaller images."""
         if not self._sizes:
             self._sizes.append(Pyramid.of(self._gray))
-        return self._sizes[0].read(self._frame, area_to_image(landmarks, to_image, width), width)
+        return self._sizes[0].read(self._image_index, area_to_image(landmarks, to_image, width), width)
 
 
 class Looking:

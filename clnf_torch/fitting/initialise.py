@@ -70,17 +70,17 @@ def params_from_landmarks(
     error = _distance(pdm.landmarks(shape), landmarks, weight)
     slow = torch.zeros_like(error, dtype=torch.int64)
     for count in range(MAX_STEPS):
-        going = slow < SLOW_STEPS
-        if count % LOOK_EVERY == LOOK_EVERY - 1 and not going.any():
+        active = slow < SLOW_STEPS
+        if count % LOOK_EVERY == LOOK_EVERY - 1 and not active.any():
             break
         current, jacobian = pdm.landmarks_and_jacobian(shape, rigid=False)
         hessian, right = normal_equations(jacobian, weight, landmarks - current)
         pull = precision[6:] * shape.local
         right = torch.cat((right[:, :6], right[:, 6:] - pull), dim=-1)
-        stepped = shape.step(torch.where(going[:, None], DAMPING * solve(hessian + precision.diag(), right), 0))
+        stepped = shape.step(torch.where(active[:, None], DAMPING * solve(hessian + precision.diag(), right), 0))
         next_error = _distance(pdm.landmarks(replace(stepped, local=shape.local)), landmarks, weight)
-        slow = slow + (going & ~(next_error < 0.999 * error))
-        shape, error = stepped, torch.where(going, next_error, error)
+        slow = slow + (active & ~(next_error < 0.999 * error))
+        shape, error = stepped, torch.where(active, next_error, error)
     return shape.params()
 
 

@@ -42,7 +42,7 @@ class FaceWithParts:
 
 
 def fit_parts(
-    model: LandmarkModel, numerics: Numerics, images: ImageBatch, params: ShapeParams, going: Tensor
+    model: LandmarkModel, numerics: Numerics, images: ImageBatch, params: ShapeParams, active: Tensor
 ) -> FaceWithParts:
     """Fit the parts of faces and fold them back.
 
@@ -51,14 +51,14 @@ def fit_parts(
         numerics: OpenFace's approximations or the exact forms.
         images: The images of the faces.
         params: The fitted faces, finite in every row.
-        going: Faces whose fit did not fail, bool, shape (B,); the others keep their parameters.
+        active: Faces whose fit did not fail, bool, shape (B,); the others keep their parameters.
 
     Source:
         OpenFace ``CLNF::DetectLandmarks``, its hierarchical part.
     """
     landmarks = model.pdm.landmarks(params)
     parts = {
-        part.name: _fit_part(part, numerics, images, landmarks, going & (params.scale > _least_scale(part)))
+        part.name: _fit_part(part, numerics, images, landmarks, active & (params.scale > _least_scale(part)))
         for part in model.parts
     }
     folded = landmarks

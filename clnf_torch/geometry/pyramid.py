@@ -33,11 +33,11 @@ class Pyramid:
         start, heights, widths = (numbers.to(gray.device) for numbers in (counts.cumsum(0), heights, widths))
         return cls(torch.cat([size.flatten() for size in padded]), start, heights, widths)
 
-    def read(self, frame: Tensor, matrix: Tensor, width: int) -> Tensor:
+    def read(self, image_index: Tensor, matrix: Tensor, width: int) -> Tensor:
         """Square windows of images, each from the size in which its pixels lie one to two pixels apart.
 
         Args:
-            frame: Image of each row, int64, shape (B,).
+            image_index: Image of each row, int64, shape (B,).
             matrix: Maps from window to image, pixels, shape (B, K, 2, 3).
             width: Side A of the windows, pixels.
 
@@ -48,19 +48,21 @@ class Pyramid:
         halving = torch.ldexp(torch.ones_like(level, dtype=matrix.dtype), -level)[..., None, None]
         # Of the first pixel, from its upper left corner
         middle = matrix.new_tensor([0.0, 0.0, 0.5])
-        return self._take(frame, level, affine_cells(matrix * halving + (halving - 1) * middle, width), matrix.dtype)
+        return self._take(
+            image_index, level, affine_cells(matrix * halving + (halving - 1) * middle, width), matrix.dtype
+        )
 
     def _level(self, matrix: Tensor) -> Tensor:
         """The size for maps (B, K, 2, 3), int64, shape (B, K): 0 is the image itself."""
         step = torch.linalg.det(matrix[..., :2].detach()).abs().sqrt().nan_to_num(1.0)
         return step.clamp(min=1).log2().floor().long().clamp(max=len(self.start) - 1)
 
-    def _take(self, frame: Tensor, level: Tensor, cells: Cells, dtype: torch.dtype) -> Tensor:
+    def _take(self, image_index: Tensor, level: Tensor, cells: Cells, dtype: torch.dtype) -> Tensor:
         """Gray levels between the pixels of sizes (B, K) at cells (B, K, A, A)."""
         start, rows, columns = (numbers[level][..., None, None] for numbers in (self.start, self.rows, self.columns))
         column = cells.column.long().clamp(min=-MARGIN).minimum(columns - 2 * MARGIN)
         row = cells.row.long().clamp(min=-MARGIN).minimum(rows - 2 * MARGIN)
-        origin = start + frame[:, None, None, None] * (rows * columns) + MARGIN * (columns + 1)
+        origin = start + image_index[:, None, None, None] * (rows * columns) + MARGIN * (columns + 1)
         corner = origin + row * columns + column
         right, down = cells.right.to(dtype), cells.down.to(dtype)
 

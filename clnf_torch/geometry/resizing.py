@@ -6,12 +6,14 @@ from torch import Tensor
 from clnf_torch.geometry.sampling import Cells, read_bilinear
 
 
-def resize_patches(padded: Tensor, frame: Tensor, patches: Tensor, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
+def resize_patches(
+    padded: Tensor, image_index: Tensor, patches: Tensor, size: tuple[int, int], dtype: torch.dtype
+) -> Tensor:
     """Rectangles of images, resized bilinearly, pixel centres on pixel centres, without smoothing.
 
     Args:
         padded: Images from `pad_with_black`, shape (F, C, H + 4, W + 4), uint8 or floating point.
-        frame: Image of each patch, int64, shape (K,).
+        image_index: Image of each patch, int64, shape (K,).
         patches: x, y, width, height in whole pixels, int64, shape (K, 4); what lies outside the image is black.
         size: Height h and width w to resize to.
         dtype: Number type of the result.
@@ -26,7 +28,7 @@ def resize_patches(padded: Tensor, frame: Tensor, patches: Tensor, size: tuple[i
     column, right = _positions(patches[:, 0], patches[:, 2], size[1])
     row, down = _positions(patches[:, 1], patches[:, 3], size[0])
     cells = Cells(column[:, None, :], row[:, :, None], right[:, None, :], down[:, :, None])
-    image = frame[:, None] * channels + torch.arange(channels, device=frame.device)
+    image = image_index[:, None] * channels + torch.arange(channels, device=image_index.device)
     cells = Cells(*(part.repeat_interleave(channels, 0) for part in cells))
     return read_bilinear(padded.flatten(0, 1), image.flatten(), cells, dtype).unflatten(0, (-1, channels))
 

@@ -79,12 +79,12 @@ def pad_with_black(images: Tensor) -> Tensor:
     return pad(images, (MARGIN, MARGIN, MARGIN, MARGIN))
 
 
-def read_bilinear(padded: Tensor, frame: Tensor, cells: Cells, dtype: torch.dtype) -> Tensor:
+def read_bilinear(padded: Tensor, image_index: Tensor, cells: Cells, dtype: torch.dtype) -> Tensor:
     """Gray levels between pixels; every pixel outside its image counts 0.
 
     Args:
         padded: Images from `pad_with_black`, shape (F, H + 4, W + 4), uint8 or floating point.
-        frame: Image of each row, int64, shape (B,).
+        image_index: Image of each row, int64, shape (B,).
         cells: Positions, shape (B, ...).
         dtype: Number type of the result.
 
@@ -95,7 +95,7 @@ def read_bilinear(padded: Tensor, frame: Tensor, cells: Cells, dtype: torch.dtyp
     column = cells.column.clamp(-MARGIN, columns - 2 * MARGIN)
     row = cells.row.clamp(-MARGIN, rows - 2 * MARGIN)
     # Of each row's image in the flat pixels
-    origin = frame * (rows * columns) + MARGIN * (columns + 1)
+    origin = image_index * (rows * columns) + MARGIN * (columns + 1)
     corner = origin.reshape(-1, *[1] * (row.ndim - 1)) + torch.add(column, row, alpha=columns)
     pixels, right, down = padded.reshape(-1), cells.right.to(dtype), cells.down.to(dtype)
     top = torch.lerp(_take(pixels, corner, dtype), _take(pixels[1:], corner, dtype), right)

@@ -43,7 +43,7 @@ def head_pose(shape: FittedShape, camera: Intrinsics, numerics: str | Numerics =
     Source:
         OpenFace ``GetPose``.
     """
-    steady = shape.made_sound()
+    steady = shape.with_valid_rows()
     params, landmarks = steady.params, steady.landmarks.double()
     camera = camera.to(landmarks)
     sight = Correspondences(steady.pdm.points(params.local).double(), landmarks, camera)
@@ -53,7 +53,7 @@ def head_pose(shape: FittedShape, camera: Intrinsics, numerics: str | Numerics =
     motion = solve_pnp(sight, RigidMotion(start, origin))
     pose = torch.cat((motion.translation, matrix_to_euler(motion.rotation)), dim=-1).to(shape.landmarks.dtype)
     blank = torch.where(shape.params.scale == 0, 0.0, torch.nan).to(pose.dtype)[:, None]
-    pose = torch.where(shape.sound()[:, None], pose, blank)
+    pose = torch.where(shape.valid()[:, None], pose, blank)
     return HeadPose(pose[:, :3], pose[:, 3:])
 
 

@@ -18,16 +18,16 @@ class FittedShape:
     params: ShapeParams  # B rows
     landmarks: Tensor  # (B, N, 2) pixels
 
-    def sound(self) -> Tensor:
+    def valid(self) -> Tensor:
         """Rows that have a scale and nothing but finite numbers, shape (B,) bool."""
         return self.params.finite() & (self.params.scale != 0) & self.landmarks.isfinite().all(-1).all(-1)
 
-    def made_sound(self) -> "FittedShape":
-        """The same rows, with the model's mean face in those that are not sound, so that arithmetic ends well."""
-        sound, idle = self.sound(), self.params.filled(0)
+    def with_valid_rows(self) -> "FittedShape":
+        """The same rows, with the model's mean face in those that are not valid, so that no NaN is computed with."""
+        valid, idle = self.valid(), self.params.filled(0)
         idle = ShapeParams(idle.scale + 1, idle.rotation, idle.translation, idle.local)
-        landmarks = torch.where(sound[:, None, None], self.landmarks, self.pdm.mean[:, :2])
-        return FittedShape(self.pdm, self.params.where(sound, idle), landmarks)
+        landmarks = torch.where(valid[:, None, None], self.landmarks, self.pdm.mean[:, :2])
+        return FittedShape(self.pdm, self.params.where(valid, idle), landmarks)
 
 
 def landmarks_3d(shape: FittedShape, camera: Intrinsics) -> Tensor:
@@ -47,9 +47,9 @@ def landmarks_3d(shape: FittedShape, camera: Intrinsics) -> Tensor:
     Source:
         OpenFace ``CLNF::GetShape``; of both eyes ``Calculate3DEyeLandmarks``.
     """
-    camera, steady = camera.to(shape.landmarks), shape.made_sound()
+    camera, steady = camera.to(shape.landmarks), shape.with_valid_rows()
     params = steady.params
     origin = weak_perspective_origin(params.scale, params.translation, camera)
     beyond = steady.pdm.points(params.local) @ euler_to_matrix(params.rotation)[:, 2, :, None]  # (B, N, 1)
     points = back_project(steady.landmarks, origin[:, 2:] + beyond[..., 0], camera)
-    return torch.where(shape.sound()[:, None, None], points, torch.nan)
+    return torch.where(shape.valid()[:, None, None], points, torch.nan)

@@ -40,7 +40,7 @@ class LandmarkDetector(nn.Module):
         self,
         frames: Tensor,
         boxes: Tensor,
-        frame: Tensor | None = None,
+        image_index: Tensor | None = None,
         *,
         preset: str | FitConfig = "default",
         multi_view: bool | None = None,
@@ -56,7 +56,8 @@ class LandmarkDetector(nn.Module):
             frames: Gray (F, H, W) or RGB (F, 3, H, W) images, uint8 or floating point in 0 to 255.
             boxes: Extent of each face's landmarks, brows to chin and jaw to jaw: x, y, width, height in pixels, shape
                 (B, 4).
-            frame: Frame of each box, int64, shape (B,). May be left out for one frame, or for one box per frame.
+            image_index: Which of the frames each box is in, int64, shape (B,). May be left out for one frame, or for
+                one box per frame.
             preset: "default", "tracking" or "wild", OpenFace's settings of that name; or a `FitConfig` of one's own.
             multi_view: Try eleven rotations of the head instead of the frontal one alone; None: as the preset says.
             regularisation: Weight of the shape prior, a number or one per face (B,), in place of the preset's (22.5 for
@@ -76,24 +77,33 @@ class LandmarkDetector(nn.Module):
             OpenFace ``DetectLandmarksInImage``.
         """
         boxes = check_points("boxes", boxes, (4,), like=self.model.pdm.mean)
-        config = self._config(preset)
-        rotations = MULTI_VIEW if (config.multi_view if multi_view is None else multi_view) else FRONTAL
-        images, framed = read_images(frames, frame, boxes.shape[0], boxes.device)
         options = face_options(self._shape(boxes), boxes, regularisation, landmark_weight, visible)
-        usable = framed & boxes.isfinite().all(-1) & (boxes[:, 2:] > 0).all(-1)
-        fitter = LandmarkFitter(self.model, config, self.numerics)
-        boxes = torch.where(usable[:, None], boxes, torch.nan)
-        choice = search_hypotheses(fitter, rotations, SearchInput(images=images, boxes=boxes, options=options))
-        result = self._finish(images, choice.state, choice.hypothesis, parts, validate)
-        if choice.judged is choice.state:
-            return result
-        return self._with_verdict(result, images, choice, parts, validate)
+        config = self._config(preset, multi_view)
+        return self._fit_boxes(frames, boxes, image_index, config, options, parts, validate)[0]
 
-    def refine(
+    def fit_with_own_success(
+        self,
+        frames: Tensor,
+        boxes: Tensor,
+        image_index: Tensor | None = None,
+        *,
+        preset: str | FitConfig = "default",
+        multi_view: bool | None = None,
+    ) -> tuple[FitResult, Tensor]:
+        """As `fit`, and whether the kept hypotheses themselves succeeded, bool, shape (B,).
+
+        OpenFace: its tracker accepts a face by the success that the search reports, and goes on by that of the
+        hypothesis it has kept.
+        """
+        boxes = check_points("boxes", boxes, (4,), like=self.model.pdm.mean)
+        config = self._config(preset, multi_view)
+        return self._fit_boxes(frames, boxes, image_index, config, FaceOptions(), parts=True, validate=True)
+
+    def fit_from_landmarks(
         self,
         frames: Tensor,
         landmarks: Tensor,
-        frame: Tensor | None = None,
+        image_index: Tensor | None = None,
         *,
         preset: str | FitConfig = "default",
         regularisation: Tensor | float | None = None,
@@ -108,7 +118,7 @@ class LandmarkDetector(nn.Module):
             frames: As for `fit`.
             landmarks: Where to start (x, y), pixels, shape (B, N, 2). Landmarks with a NaN are unknown; at least three
                 must be known.
-            frame: As for `fit`.
+            image_index: As for `fit`.
             preset: As for `fit`; "tracking" stays closer to the start.
             regularisation: As for `fit`.
             landmark_weight: As for `fit`.
@@ -123,7 +133,7 @@ class LandmarkDetector(nn.Module):
             ValueError: The shapes or types of the arguments are wrong.
         """
         landmarks = check_points("landmarks", landmarks, (self.model.pdm.num_landmarks, 2), like=self.model.pdm.mean)
-        images, framed = read_images(frames, frame, landmarks.shape[0], landmarks.device)
+        images, framed = read_images(frames, image_index, landmarks.shape[0], landmarks.device)
         options = face_options(self._shape(landmarks), landmarks, regularisation, landmark_weight, visible)
         known = landmarks.isfinite().all(-1)
         usable = framed & (known.sum(-1) >= 3)
@@ -133,11 +143,11 @@ class LandmarkDetector(nn.Module):
         start = start.where(usable, start.filled(torch.nan))
         return self._fit_from(images, start, self._config(preset), options, parts, validate)
 
-    def track(
+    def fit_from_params(
         self,
         frames: Tensor,
         params: ShapeParams,
-        frame: Tensor | None = None,
+        image_index: Tensor | None = None,
         *,
         preset: str | FitConfig = "tracking",
         parts: bool = True,
@@ -148,7 +158,7 @@ class LandmarkDetector(nn.Module):
         Args:
             frames: As for `fit`.
             params: Where each face was, B rows. Rows that are not finite are unsuccessful.
-            frame: As for `fit`.
+            image_index: As for `fit`.
             preset: As for `fit`.
             parts: As for `fit`.
             validate: As for `fit`.
@@ -162,9 +172,29 @@ class LandmarkDetector(nn.Module):
         Source:
             OpenFace ``CLNF::DetectLandmarks``, as ``DetectLandmarksInVideo`` calls it.
         """
-        images, framed = read_images(frames, frame, len(params), params.scale.device)
+        images, framed = read_images(frames, image_index, len(params), params.scale.device)
         params = params.where(framed, params.filled(torch.nan))
         return self._fit_from(images, params, self._config(preset), FaceOptions(), parts, validate)
+
+    def _fit_boxes(
+        self,
+        frames: Tensor,
+        boxes: Tensor,
+        image_index: Tensor | None,
+        config: FitConfig,
+        options: FaceOptions,
+        parts: bool,
+        validate: bool,
+    ) -> tuple[FitResult, Tensor]:
+        """See `fit_with_own_success`."""
+        images, framed = read_images(frames, image_index, boxes.shape[0], boxes.device)
+        usable = framed & boxes.isfinite().all(-1) & (boxes[:, 2:] > 0).all(-1)
+        fitter = LandmarkFitter(self.model, config, self.numerics)
+        boxes = torch.where(usable[:, None], boxes, torch.nan)
+        given = SearchInput(images=images, boxes=boxes, options=options)
+        found = search_hypotheses(fitter, MULTI_VIEW if config.multi_view else FRONTAL, given)
+        result = self._finish(images, found.state, found.hypothesis, parts, validate)
+        return self._with_verdict(result, images, found, parts, validate), result.success
 
     def _fit_from(
         self,
@@ -183,17 +213,17 @@ class LandmarkDetector(nn.Module):
     def _finish(
         self, images: ImageBatch, state: FitState, hypothesis: Tensor, parts: bool, validate: bool
     ) -> FitResult:
-        """The result of a fit that has ended, with its parts folded back, and judged."""
-        sound = state.params.finite()
-        params = state.params.where(sound, state.params.filled(1))
+        """The result of a fit that has ended, with its parts folded back, and validated."""
+        valid = state.params.finite()
+        params = state.params.where(valid, state.params.filled(1))
         if parts and self.model.parts:
-            face = fit_parts(self.model, self.numerics, images, params, state.going & sound)
+            face = fit_parts(self.model, self.numerics, images, params, state.active & valid)
         else:
             face = FaceWithParts(params=params, landmarks=self.model.pdm.landmarks(params), parts={})
-        confidence, success = self._judge(images, face, state.going, validate)
+        confidence, success = self._validate(images, face, state.active, validate)
         return FitResult(
-            landmarks=torch.where(sound[:, None, None], face.landmarks, torch.nan),
-            params=face.params.where(sound, state.params),
+            landmarks=torch.where(valid[:, None, None], face.landmarks, torch.nan),
+            params=face.params.where(valid, state.params),
             likelihood=state.likelihood,
             landmark_likelihoods=state.landmark_likelihoods,
             view=state.view,
@@ -201,39 +231,47 @@ class LandmarkDetector(nn.Module):
             hypothesis=hypothesis,
             confidence=confidence,
             success=success,
-            kept_success=success,
             parts=face.parts,
         )
 
     def _with_verdict(
-        self, result: FitResult, images: ImageBatch, choice: HypothesisResult, parts: bool, validate: bool
+        self, result: FitResult, images: ImageBatch, found: HypothesisResult, parts: bool, validate: bool
     ) -> FitResult:
-        """The result with the success of the candidates that decide on it, where they are not the kept ones."""
+        """The result with confidence and success of the verdict.
+
+        OpenFace: of the hypotheses that go on after the first scale, those of the one continued last are reported.
+        """
+        verdict = found.verdict
+        if verdict is None:
+            return result
         if not validate or self.validator is None:
-            return replace(result, confidence=choice.success.to(result.confidence), success=choice.success)
+            return replace(result, confidence=found.success.to(result.confidence), success=found.success)
         # A read to the host
-        rows = (choice.judged_hypothesis != choice.hypothesis).nonzero().squeeze(-1)
-        judged = self._finish(images.rows(rows), choice.judged[rows], choice.judged_hypothesis[rows], parts, validate)
+        rows = (verdict.hypothesis != found.hypothesis).nonzero().squeeze(-1)
+        last = self._finish(images.rows(rows), verdict.state[rows], verdict.hypothesis[rows], parts, validate)
         return replace(
             result,
-            confidence=result.confidence.index_copy(0, rows, judged.confidence),
-            success=result.success.index_copy(0, rows, judged.success),
+            confidence=result.confidence.index_copy(0, rows, last.confidence),
+            success=result.success.index_copy(0, rows, last.success),
         )
 
-    def _judge(self, images: ImageBatch, face: FaceWithParts, going: Tensor, validate: bool) -> tuple[Tensor, Tensor]:
+    def _validate(
+        self, images: ImageBatch, face: FaceWithParts, active: Tensor, validate: bool
+    ) -> tuple[Tensor, Tensor]:
         """Confidence (B,) and success (B,). OpenFace: a fit that failed is not validated and has confidence 0."""
         if not validate or self.validator is None:
-            return going.to(face.landmarks.dtype), going
+            return active.to(face.landmarks.dtype), active
         confidence = self.validator(images, face.params.rotation, face.landmarks, self.numerics)
-        return torch.where(going, confidence, 0), going & is_face(confidence)
+        return torch.where(active, confidence, 0), active & is_face(confidence)
 
     def _shape(self, faces: Tensor) -> tuple[int, int]:
         """Number of faces and of landmarks (B, N)."""
         return faces.shape[0], self.model.pdm.num_landmarks
 
-    def _config(self, preset: str | FitConfig) -> FitConfig:
-        """Settings by name, or the caller's own."""
-        return preset_named(preset, self.model.family) if isinstance(preset, str) else preset
+    def _config(self, preset: str | FitConfig, multi_view: bool | None = None) -> FitConfig:
+        """Settings by name, or the caller's own; with or without hypotheses as the preset or the caller says."""
+        config = preset_named(preset, self.model.family) if isinstance(preset, str) else preset
+        return config if multi_view is None else replace(config, multi_view=multi_view)
 
 
 def load(

@@ -20,12 +20,15 @@ def check_points(name: str, values: Tensor, shape: tuple[int, ...], like: Tensor
     return values.to(like)
 
 
-def read_images(frames: Tensor, frame: Tensor | None, faces: int, device: torch.device) -> tuple[ImageBatch, Tensor]:
+def read_images(
+    frames: Tensor, image_index: Tensor | None, faces: int, device: torch.device
+) -> tuple[ImageBatch, Tensor]:
     """The gray frames on a device, and the faces (B,) whose frame exists.
 
     Args:
         frames: Gray (F, H, W) or RGB (F, 3, H, W).
-        frame: Frame of each face, shape (B,); may be left out for one frame, or for one face per frame.
+        image_index: Which of the frames each face is in, shape (B,); may be left out for one frame, or for one face
+            per frame.
         faces: Number of faces B.
         device: Where to.
 
@@ -33,24 +36,25 @@ def read_images(frames: Tensor, frame: Tensor | None, faces: int, device: torch.
         ValueError: Shapes or types are wrong.
     """
     gray = to_gray(frames.to(device))
-    frame = frame_of_each(gray, frame, faces).to(device)
-    exists = (frame >= 0) & (frame < gray.shape[0])
+    image_index = image_index_of_each(gray, image_index, faces).to(device)
+    exists = (image_index >= 0) & (image_index < gray.shape[0])
     # Something to look at for faces without a frame
     gray = gray if len(gray) else gray.new_zeros(1, *gray.shape[1:])
-    return ImageBatch(gray, torch.where(exists, frame, 0)), exists
+    return ImageBatch(gray, torch.where(exists, image_index, 0)), exists
 
 
-def frame_of_each(frames: Tensor, frame: Tensor | None, faces: int) -> Tensor:
-    """The frame of each face, int64, shape (B,); arguments and errors as of `read_images`."""
-    if frame is None and frames.shape[0] not in (1, faces):
-        raise ValueError(f"{faces} faces in {frames.shape[0]} frames: say with frame (B,) which frame each is in")
-    if frame is None:
-        frame = torch.arange(faces) if frames.shape[0] == faces else torch.zeros(faces, dtype=torch.int64)
-    if frame.shape != (faces,) or frame.is_floating_point():
+def image_index_of_each(frames: Tensor, image_index: Tensor | None, faces: int) -> Tensor:
+    """Which of the frames each face is in, int64, shape (B,); arguments and errors as of `read_images`."""
+    if image_index is None and frames.shape[0] not in (1, faces):
+        raise ValueError(f"{faces} faces in {frames.shape[0]} frames: say with image_index (B,) which frame each is in")
+    if image_index is None:
+        image_index = torch.arange(faces) if frames.shape[0] == faces else torch.zeros(faces, dtype=torch.int64)
+    if image_index.shape != (faces,) or image_index.is_floating_point():
         raise ValueError(
-            f"frame is {frame.dtype} of shape {tuple(frame.shape)}; expected one whole number per face, ({faces},)"
+            f"image_index is {image_index.dtype} of shape {tuple(image_index.shape)}; "
+            f"expected one whole number per face, ({faces},)"
         )
-    return frame.to(torch.int64)
+    return image_index.to(torch.int64)
 
 
 def face_options(

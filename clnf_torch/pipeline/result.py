@@ -24,8 +24,7 @@ class FitResult:
     visible: Tensor  # (B, N) bool: landmarks that have experts in that view
     hypothesis: Tensor  # (B,) int64: the rotation hypothesis that was kept
     confidence: Tensor  # (B,) of the validation, 0 to 1; without one 1 where the fit succeeded
-    success: Tensor  # (B,) bool. OpenFace: of the rotation hypotheses, that of the one continued last
-    kept_success: Tensor  # (B,) bool: that of the kept hypothesis, which OpenFace stores in its model
+    success: Tensor  # (B,) bool: the fit did not fail, and the validator takes it for a face
     parts: dict[str, PartFit]  # by name; empty where the model has none or they were not asked for
 
     def __getitem__(self, rows: Tensor | slice) -> "FitResult":

@@ -10,7 +10,7 @@ from clnf_torch.geometry.boxes import box_around
 from clnf_torch.geometry.gray import to_gray
 from clnf_torch.geometry.records import put_rows, take_rows
 from clnf_torch.pipeline.detector import LandmarkDetector
-from clnf_torch.pipeline.inputs import check_points, frame_of_each
+from clnf_torch.pipeline.inputs import check_points, image_index_of_each
 from clnf_torch.quality.check import LANDMARKS, check_landmark_quality
 from clnf_torch.quality.config import QualityConfig
 from clnf_torch.quality.result import LandmarkQuality, RepairedLandmarks
@@ -72,7 +72,7 @@ def repair_landmarks(
     """
     given = check_points("landmarks", landmarks, (LANDMARKS, 2), like=detector.model.pdm.mean)
     gray = to_gray(frames.to(given.device))
-    image_index = frame_of_each(gray, image_index, len(given)).to(given.device)
+    image_index = image_index_of_each(gray, image_index, len(given)).to(given.device)
     images = _FaceImages(detector, gray, image_index, config)
     before = check_landmark_quality(
         given,
@@ -193,7 +193,7 @@ def _refit(
     starts = [box_around(quality.shape.landmarks)]
     if boxes is not None:
         starts.append(torch.where(boxes.isfinite(), boxes, torch.nan).to(starts[0]))
-    fits = [detector.track(gray, quality.shape.params, image_index, preset=preset, validate=False)]
+    fits = [detector.fit_from_params(gray, quality.shape.params, image_index, preset=preset, validate=False)]
     fits += [
         detector.fit(gray, box, image_index, preset=preset, multi_view=multi_view, validate=False) for box in starts
     ]

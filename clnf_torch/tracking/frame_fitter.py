@@ -72,7 +72,8 @@ class FrameFitter:
         ):
             rows = chosen.nonzero().squeeze(1)
             if rows.numel():
-                fit = self.detector.track(batch.frames, take_rows(start, rows), image_index[rows], preset=preset)
+                begin = take_rows(start, rows)
+                fit = self.detector.fit_from_params(batch.frames, begin, image_index[rows], preset=preset)
                 readable = fit.params.finite()
                 fit = replace(
                     fit,
@@ -83,24 +84,29 @@ class FrameFitter:
         return result
 
     def detect(self, batch: FrameBatch, videos: Tensor) -> FaceBoxes:
-        """Faces in the frames of videos (V,) bool; `frame` of the result is the video."""
+        """Faces in the frames of videos (V,) bool; `image_index` of the result is the video."""
         searched = (videos & ~batch.damaged).nonzero().squeeze(1)
         if self.face_detector is None or not searched.numel():
             like = self.detector.model.pdm.mean
-            return FaceBoxes(boxes=like.new_zeros(0, 4), score=like.new_zeros(0), frame=searched[:0])
+            return FaceBoxes(boxes=like.new_zeros(0, 4), score=like.new_zeros(0), image_index=searched[:0])
         faces = self.face_detector.detect(batch.frames[searched])
         usable = faces.boxes.isfinite().all(-1) & (faces.boxes[:, 2:] > 0).all(-1)
         device = searched.device
         return FaceBoxes(
             boxes=faces.boxes[usable].to(device),
             score=faces.score[usable].to(device),
-            frame=searched[faces.frame[usable].to(device)],
+            image_index=searched[faces.image_index[usable].to(device)],
         )
 
     def fit_boxes(self, batch: FrameBatch, boxes: Tensor, video: Tensor) -> FitResult:
         """Fit faces in detected boxes (K, 4). OpenFace: with multi-view, whatever the caller's preset says."""
         multi_view = self.config.multi_view
         return self.detector.fit(batch.frames, boxes, video, preset=self._detected_fit, multi_view=multi_view)
+
+    def fit_with_own_success(self, batch: FrameBatch, boxes: Tensor, video: Tensor) -> tuple[FitResult, Tensor]:
+        """As `fit_boxes`, and whether the kept hypotheses themselves succeeded (K,)."""
+        preset, multi_view = self._detected_fit, self.config.multi_view
+        return self.detector.fit_with_own_success(batch.frames, boxes, video, preset=preset, multi_view=multi_view)
 
     def update_templates(self, templates: Templates, batch: FrameBatch, tracks: Tracks, found: Tensor) -> Templates:
         """The faces' templates, cut anew where the faces were found (R,)."""

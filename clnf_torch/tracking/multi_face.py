@@ -70,7 +70,7 @@ def step_multi_face(fitter: FrameFitter, state: TrackState, batch: FrameBatch) -
     current = _fit_tracks(fitter, state, batch)
     boxes = fitter.detect(batch, detection_due(config, state, current.tracks))
     boxes = _unmatched(config, current.tracks, boxes)
-    if len(boxes.frame):
+    if len(boxes.image_index):
         detections = _fit_detections(fitter, batch, current.tracks, boxes)
         match = _reidentify(config, current.tracks, detections)
         current = _resume_tracks(current, detections, match)
@@ -123,14 +123,15 @@ def _update(before: Tracks, fits: FitResult, found: Tensor) -> Tracks:
 def _unmatched(config: VideoConfig, tracks: Tracks, detected: FaceBoxes) -> FaceBoxes:
     """Detected boxes that match no track found in this frame."""
     boxes, found = box_around(tracks.landmarks), tracks.success[:, None]
-    allowed = found & (tracks.video[:, None] == detected.frame)
+    allowed = found & (tracks.video[:, None] == detected.image_index)
     match = associate(iou_scores(boxes, detected.boxes.to(boxes), allowed, config.match_iou))
     return take_rows(detected, match < 0)
 
 
 def _fit_detections(fitter: FrameFitter, batch: FrameBatch, tracks: Tracks, boxes: FaceBoxes) -> Detections:
     """The fits in detected boxes that succeeded and are no duplicates of tracks or of each other."""
-    fits, video, count = fitter.fit_boxes(batch, boxes.boxes, boxes.frame), boxes.frame, len(boxes.frame)
+    video, count = boxes.image_index, len(boxes.image_index)
+    fits = fitter.fit_boxes(batch, boxes.boxes, video)
     rank = torch.cat((tracks.identity, LAST + torch.arange(count, device=video.device)))
     group = torch.cat((torch.where(tracks.success, tracks.video, -1), torch.where(fits.success, video, -1)))
     places = torch.cat((box_around(tracks.landmarks), box_around(fits.landmarks)))

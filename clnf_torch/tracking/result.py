@@ -60,7 +60,6 @@ def empty_result(model: LandmarkModel, tracks: Tracks) -> FitResult:
         hypothesis=zeros,
         confidence=tracks.confidence,
         success=never,
-        kept_success=never,
         parts={part.name: _empty_part(part.model, rows) for part in model.parts},
     )
 

@@ -38,8 +38,8 @@ def step_single_face(fitter: FrameFitter, state: TrackState, batch: FrameBatch) 
     due = detection_due(fitter.config, tracks)
     detected = _detect_one(fitter, state, batch, due)
     found = detected.boxes[:, 2] > 0
-    faces, accepted = _fit_detected(fitter, batch, faces, detected, first=~before.initialised)
-    tracked, tracks = tracks.success, _after_detection(tracks, faces, found, accepted)
+    faces, accepted, own_success = _fit_detected(fitter, batch, faces, detected, first=~before.initialised)
+    tracked, tracks = tracks.success, _after_detection(tracks, faces, found, accepted, own_success)
     age = torch.where(before.initialised, before.age, 0)
     result = VideoResult(
         faces=replace(faces, success=tracks.success),
@@ -100,8 +100,8 @@ def _detect_one(fitter: FrameFitter, state: TrackState, batch: FrameBatch, due: 
 
 def _fit_detected(
     fitter: FrameFitter, batch: FrameBatch, faces: FitResult, detected: FaceBoxes, first: Tensor
-) -> tuple[FitResult, Tensor]:
-    """Fit the detected faces; the results of all videos, and which videos (V,) accept their face.
+) -> tuple[FitResult, Tensor, Tensor]:
+    """Fit the detected faces; the results of all videos, which (V,) accept their face, and the fits' own success (V,).
 
     OpenFace: a first face is accepted whatever the validator says. Where another one is not, pose, shape, landmarks and
     likelihoods of the failed fit are restored; view, confidence, success and parts stay those of the rejected one.
@@ -109,14 +109,15 @@ def _fit_detected(
     found = detected.boxes[:, 2] > 0
     rows = found.nonzero().squeeze(1)
     if not rows.numel():
-        return faces, found
-    fitted = put_rows(faces, rows, fitter.fit_boxes(batch, detected.boxes[rows], rows))
+        return faces, found, found
+    fits, success = fitter.fit_with_own_success(batch, detected.boxes[rows], rows)
+    fitted = put_rows(faces, rows, fits)
     accepted = found & (first | fitted.success)
     restored = {name: where_rows(accepted, getattr(fitted, name), getattr(faces, name)) for name in RESTORED}
-    return replace(fitted, **restored), accepted
+    return replace(fitted, **restored), accepted, found.index_copy(0, rows, success)
 
 
-def _after_detection(tracks: Tracks, faces: FitResult, found: Tensor, accepted: Tensor) -> Tracks:
+def _after_detection(tracks: Tracks, faces: FitResult, found: Tensor, accepted: Tensor, own_success: Tensor) -> Tracks:
     """The tracks at the end of a frame.
 
     OpenFace: where a face was found the function ends early; elsewhere a track is given up after too many failures,
@@ -129,7 +130,7 @@ def _after_detection(tracks: Tracks, faces: FitResult, found: Tensor, accepted: 
         params=faces.params,
         landmarks=faces.landmarks,
         confidence=faces.confidence,
-        success=torch.where(found, faces.kept_success, tracks.success),
+        success=torch.where(found, own_success, tracks.success),
         initialised=found | (tracks.initialised & (missed_frames <= MAX_MISSED_FRAMES)),
         missed_frames=missed_frames,
     )

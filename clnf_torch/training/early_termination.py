@@ -108,7 +108,7 @@ def try_rotations(
         landmarks = detector.model.pdm.landmarks(ended.params)
     error = face_errors(landmarks, faces.landmarks[candidates.face].to(landmarks))
     return RotationTrials(
-        likelihood=begun.likelihood, view=begun.view, error=torch.where(ended.going, error, torch.inf)
+        likelihood=begun.likelihood, view=begun.view, error=torch.where(ended.active, error, torch.inf)
     )
 
 

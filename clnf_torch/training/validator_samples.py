@@ -237,8 +237,8 @@ def fits_from_everywhere(
     parts = []
     for number, begin in enumerate(STARTS.values()):
         landmarks, _ = find_from(detector, faces, begin, generator)
-        sound = landmarks.isfinite().flatten(1).all(-1).nonzero().squeeze(-1)
-        parts.append(TrialFits.of(faces, sound, landmarks[sound]))
+        valid = landmarks.isfinite().flatten(1).all(-1).nonzero().squeeze(-1)
+        parts.append(TrialFits.of(faces, valid, landmarks[valid]))
         report(number + 1, float((parts[-1].error > FAILED).float().mean()))
     return TrialFits.concatenate(parts)
 

@@ -84,7 +84,7 @@ def test_faces(mtcnn, photograph, golden, agree: Agreement, name):
     expected, faces = golden(f"mtcnn_{name}"), mtcnn.detect(photograph(name))
     agree.absolute("MTCNN: final boxes", faces.boxes, expected["boxes"][0], within=WITHIN_PIXELS, note=name)
     agree.absolute("MTCNN: scores", faces.score, expected["confidences"][0], within=WITHIN_SCORE, note=name)
-    assert faces.frame.tolist() == [0] * len(faces.boxes)
+    assert faces.image_index.tolist() == [0] * len(faces.boxes)
 
 
 @each_image
@@ -103,7 +103,7 @@ def test_frames_of_a_batch_do_not_see_each_other(mtcnn, photograph):
     """Sizes of batches lead to other sums inside a convolution: equal to the rounding of float32, not bit for bit."""
     lenna, astronaut = photograph("lenna"), photograph("astronaut")
     together = mtcnn.detect(torch.cat((lenna, torch.zeros_like(lenna), astronaut, lenna)))
-    assert together.frame.tolist() == [0, 2, 3]
+    assert together.image_index.tolist() == [0, 2, 3]
     for row, image in enumerate((lenna, astronaut, lenna)):
         alone = mtcnn.detect(image)
         torch.testing.assert_close(together.boxes[row : row + 1], alone.boxes, rtol=0, atol=WITHIN_PIXELS)

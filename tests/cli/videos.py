@@ -87,6 +87,6 @@ class FixedBox:
 
     def detect(self, frames: torch.Tensor) -> FaceBoxes:
         """The box of every frame."""
-        frame = (frames.float().flatten(1).mean(1) > 5).nonzero().squeeze(1)
-        boxes = torch.tensor([self.box]).expand(len(frame), 4)
-        return FaceBoxes(boxes=boxes, score=torch.ones(len(frame)), frame=frame)
+        image_index = (frames.float().flatten(1).mean(1) > 5).nonzero().squeeze(1)
+        boxes = torch.tensor([self.box]).expand(len(image_index), 4)
+        return FaceBoxes(boxes=boxes, score=torch.ones(len(image_index)), image_index=image_index)

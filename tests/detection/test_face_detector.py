@@ -14,13 +14,13 @@ def make_faces(device: torch.device | str = "cpu") -> FaceBoxes:
     return FaceBoxes(
         boxes=torch.tensor(BOXES, dtype=torch.float32, device=device),
         score=torch.tensor([0.9, 0.8, 0.7, 0.6], device=device),
-        frame=torch.tensor([1, 1, 1, 3], device=device),
+        image_index=torch.tensor([1, 1, 1, 3], device=device),
     )
 
 
 def test_the_widest_face_and_of_several_the_surest(device):
     chosen = widest(make_faces(device), 5)
-    assert chosen.frame.tolist() == [0, 1, 2, 3, 4]
+    assert chosen.image_index.tolist() == [0, 1, 2, 3, 4]
     assert chosen.boxes.tolist() == [[0] * 4, BOXES[1], [0] * 4, BOXES[3], [0] * 4]
     torch.testing.assert_close(chosen.score.cpu(), torch.tensor([-2, 0.8, -2, 0.6, -2]))
 
@@ -39,6 +39,6 @@ def test_the_first_of_equally_near_faces():
 
 
 def test_nobody_there():
-    nobody = FaceBoxes(boxes=torch.zeros(0, 4), score=torch.zeros(0), frame=torch.zeros(0, dtype=torch.int64))
+    nobody = FaceBoxes(boxes=torch.zeros(0, 4), score=torch.zeros(0), image_index=torch.zeros(0, dtype=torch.int64))
     assert widest(nobody, 2).score.tolist() == [-2, -2]
     assert widest(nobody, 0).boxes.shape == (0, 4)

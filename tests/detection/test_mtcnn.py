@@ -25,7 +25,7 @@ def test_a_cascade_of_loops(seed):
     found = mtcnn.detect(frames)
     for k, image in enumerate(frames):
         expected = detect_slowly(mtcnn, image)
-        mine = found.frame == k
+        mine = found.image_index == k
         assert expected
         boxes, scores = zip(*expected, strict=True)
         torch.testing.assert_close(found.boxes[mine], torch.tensor(boxes, dtype=torch.float64), rtol=0, atol=1e-3)
@@ -45,9 +45,10 @@ def test_blocks_of_crops_change_nothing(monkeypatch, at_once):
 def test_frames_do_not_see_each_other():
     mtcnn, frames = make_mtcnn(), make_frames(5)
     together = mtcnn.detect(frames)
-    assert together.frame.tolist() == sorted(together.frame.tolist()) and len(set(together.frame.tolist())) == 5
+    order = together.image_index.tolist()
+    assert order == sorted(order) and len(set(order)) == 5
     for k in range(5):
-        alone, mine = mtcnn.detect(frames[k : k + 1]), together.frame == k
+        alone, mine = mtcnn.detect(frames[k : k + 1]), together.image_index == k
         torch.testing.assert_close(together.boxes[mine], alone.boxes)
         torch.testing.assert_close(together.score[mine], alone.score)
         assert alone.score.tolist() == sorted(alone.score.tolist(), reverse=True)
@@ -60,8 +61,8 @@ def test_a_frame_of_nonsense_has_no_faces_and_spares_the_others():
     frames[2] = torch.inf
     found = mtcnn.detect(frames)
     for k in (0, 3):
-        torch.testing.assert_close(found.boxes[found.frame == k], expected.boxes[expected.frame == k])
-    assert set(found.frame.tolist()) == {0, 3}
+        torch.testing.assert_close(found.boxes[found.image_index == k], expected.boxes[expected.image_index == k])
+    assert set(found.image_index.tolist()) == {0, 3}
 
 
 @pytest.mark.parametrize("number_type", [torch.uint8, torch.float16, torch.float32])
@@ -81,7 +82,7 @@ def test_gray_frames_are_three_equal_channels():
 @pytest.mark.parametrize("shape", [(0, 3, 64, 75), (2, 3, 20, 200), (1, 3, 1, 1), (1, 3, 0, 9), (3, 23, 23)])
 def test_frames_too_small_for_a_face(shape):
     faces = make_mtcnn().detect(torch.zeros(shape, dtype=torch.uint8))
-    assert faces.boxes.shape == (0, 4) and faces.score.shape == (0,) and faces.frame.shape == (0,)
+    assert faces.boxes.shape == (0, 4) and faces.score.shape == (0,) and faces.image_index.shape == (0,)
 
 
 def test_nothing_survives_each_stage():
@@ -146,4 +147,4 @@ def test_cuda_agrees_with_the_cpu():
     expected: MTCNN = mtcnn.detect(frames)
     found = mtcnn.to("cuda").detect(frames)
     torch.testing.assert_close(found.boxes.cpu(), expected.boxes)
-    assert found.frame.cpu().tolist() == expected.frame.tolist()
+    assert found.image_index.cpu().tolist() == expected.image_index.tolist()

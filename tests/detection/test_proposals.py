@@ -41,7 +41,7 @@ def test_cells_become_boxes_of_the_frame():
     first = [5, 5, 55, 55]  # from trunc(1 / 0.2) to trunc(12 / 0.2)
     other = [45, 15, 55, 55]  # from trunc(9 / 0.2), trunc(3 / 0.2) to trunc(20 / 0.2), trunc(14 / 0.2)
     assert found.boxes.tolist() == [other, first, other, first]
-    assert found.frame.tolist() == [0, 0, 1, 1]
+    assert found.image_index.tolist() == [0, 0, 1, 1]
     assert found.correction.tolist() == [[0, 0.125, 0.25, 0.375]] * 4
     torch.testing.assert_close(found.score[:2], torch.tensor([3.0, 2.0]).sigmoid())
 
@@ -60,7 +60,7 @@ def test_frames_do_not_see_each_other():
     together = propose(mtcnn.proposer, PaddedFrames.of(frames), scales, 0.55, torch.float64)
     for frame in range(3):
         alone = propose(mtcnn.proposer, PaddedFrames.of(frames[frame : frame + 1]), scales, 0.55, torch.float64)
-        mine = together.take(together.frame == frame)
+        mine = together.take(together.image_index == frame)
         assert len(alone.boxes) > 5 and torch.equal(mine.boxes, alone.boxes)
         torch.testing.assert_close(mine.score, alone.score)
 

@@ -38,8 +38,8 @@ def make_faces(count: int, dtype=torch.float64, frames: int = 2):
     landmarks = size * corners + centre + torch.randn(count, 5, 2, generator=rng, dtype=torch.float64)
     rotation = torch.zeros(count, 3, dtype=dtype)
     rotation[1::2, 1] = 0.6
-    frame = torch.arange(count) % frames
-    return ImageBatch(make_images(frames).to(dtype), frame), rotation, landmarks.to(dtype)
+    image_index = torch.arange(count) % frames
+    return ImageBatch(make_images(frames).to(dtype), image_index), rotation, landmarks.to(dtype)
 
 
 def test_confidences_of_scores():
@@ -97,14 +97,14 @@ def test_the_steps_one_by_one(numerics):
     validator = build_validator(make_validator_record(), torch.float64)
     gray = make_images(2)
     _, rotation, landmarks = make_faces(4)
-    frame = torch.tensor([0, 1, 0, 1])
-    confidence = validator(ImageBatch(gray, frame), rotation, landmarks, numerics)
+    image_index = torch.tensor([0, 1, 0, 1])
+    confidence = validator(ImageBatch(gray, image_index), rotation, landmarks, numerics)
     for i in range(4):
         view = validator.views[i % 2]
         positions = warp_positions(landmarks[i : i + 1], view.table)[0]
         if numerics.sample_on_32nds:
             positions = (32 * positions).round() / 32
-        pixels = torch.stack([bilinear(gray[frame[i]], x, y) for x, y in positions.tolist()])
+        pixels = torch.stack([bilinear(gray[image_index[i]], x, y) for x, y in positions.tolist()])
         image = torch.zeros(HEIGHT * WIDTH, dtype=torch.float64)
         image[view.places] = ((pixels - pixels.mean()) / pixels.std(correction=0) - view.mean) / view.deviation
         scores = build_network(make_validator_record()["views"][i % 2]["layers"], torch.float64)(
@@ -211,10 +211,10 @@ def test_the_first_of_two_equally_close_orientations():
 def test_gradient_of_scores():
     view = build_validator(make_validator_record(), torch.float64).views[0]
     gray, landmarks = make_images(1)[:, 20:31, 20:31].clone(), make_warp_frame()[0][None] + 5.3
-    corner, frame = torch.zeros(1, 2, dtype=torch.float64), torch.tensor([0])
+    corner, image_index = torch.zeros(1, 2, dtype=torch.float64), torch.tensor([0])
 
     def scores(gray, landmarks):
-        return view(view.warp(ImageBatch(gray, frame), landmarks, corner, EXACT))
+        return view(view.warp(ImageBatch(gray, image_index), landmarks, corner, EXACT))
 
     assert torch.autograd.gradcheck(scores, (gray.requires_grad_(), landmarks.requires_grad_()))
 

@@ -27,7 +27,6 @@ def make_result(rows: int) -> FitResult:
         hypothesis=none,
         confidence=torch.ones(rows),
         success=yes,
-        kept_success=yes,
         parts={},
     )
 

@@ -85,9 +85,9 @@ def start_at(boxes: torch.Tensor, yaws: torch.Tensor | None = None) -> ShapePara
     return params_from_box(make_pdm(), boxes, rotation)
 
 
-def fit(model, images, frame, start, config=CONFIG, numerics=EXACT, options=None) -> FitState:
+def fit(model, images, image_index, start, config=CONFIG, numerics=EXACT, options=None) -> FitState:
     fitter = LandmarkFitter(model, config, numerics)
-    return fitter.fit(ImageBatch(images, frame), FitState.at(start, N), options or FaceOptions())
+    return fitter.fit(ImageBatch(images, image_index), FitState.at(start, N), options or FaceOptions())
 
 
 CONFIGS = {
@@ -103,12 +103,12 @@ CONFIGS = {
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_faces_one_at_a_time(numerics, config):
     model, images, start = make_model(), make_images(2), start_at(make_boxes(7))
-    frame = torch.tensor([0, 1, 1, 0, 1, 0, 0])
-    state = fit(model, images, frame, start, config, numerics)
+    image_index = torch.tensor([0, 1, 1, 0, 1, 0, 0])
+    state = fit(model, images, image_index, start, config, numerics)
     for i in range(7):
-        expected = naive_fit(model, images[frame[i]], start[i : i + 1], config, numerics)
+        expected = naive_fit(model, images[image_index[i]], start[i : i + 1], config, numerics)
         same(state.params[i : i + 1], expected.params, atol=1e-7, rtol=1e-6)
-        assert state.going[i].item() == expected.success and state.view[i].item() == expected.view
+        assert state.active[i].item() == expected.success and state.view[i].item() == expected.view
         assert state.likelihood[i].item() == pytest.approx(expected.likelihood, abs=1e-6)
         torch.testing.assert_close(state.landmark_likelihoods[i], expected.landmark_likelihoods, atol=1e-7, rtol=1e-6)
     assert len(state.view.unique()) == V  # all views took part
@@ -126,7 +126,7 @@ def test_small_faces_fail_at_the_scale_where_they_are_too_small():
         expected = naive_fit(model, image[0], start[i : i + 1], CONFIG, EXACT)
         successes.add(expected.success)
         same(state.params[i : i + 1], expected.params, atol=1e-7, rtol=1e-6)
-        assert state.going[i].item() == expected.success
+        assert state.active[i].item() == expected.success
         assert state.likelihood[i].item() == pytest.approx(expected.likelihood, abs=1e-6)
     assert successes == {True, False}
 
@@ -137,18 +137,18 @@ def test_a_face_that_failed_keeps_how_far_it_came():
     start = start_at(boxes, torch.zeros(1, dtype=torch.float64))
     whole = fit(model, image, torch.zeros(1).long(), start)
     first = fit(model, image, torch.zeros(1).long(), start, replace(CONFIG, window_sizes=(5, 0)))
-    assert not whole.going.any()
+    assert not whole.active.any()
     same(whole.params, first.params)
     torch.testing.assert_close(whole.likelihood, first.likelihood)
 
 
 def test_the_first_scale_and_the_rest_make_the_whole():
     model, images, start = make_model(), make_images(), start_at(make_boxes(5))
-    fitter, frame = LandmarkFitter(model, CONFIG, OPENFACE), torch.zeros(5, dtype=torch.int64)
-    whole = fitter.fit(ImageBatch(images, frame), FitState.at(start, N), FaceOptions())
-    first = fitter.first_scale().fit(ImageBatch(images, frame), FitState.at(start, N), FaceOptions())
+    fitter, image_index = LandmarkFitter(model, CONFIG, OPENFACE), torch.zeros(5, dtype=torch.int64)
+    whole = fitter.fit(ImageBatch(images, image_index), FitState.at(start, N), FaceOptions())
+    first = fitter.first_scale().fit(ImageBatch(images, image_index), FitState.at(start, N), FaceOptions())
     assert first.likelihood.isfinite().all()
-    found = fitter.after_first_scale().fit(ImageBatch(images, frame), first, FaceOptions())
+    found = fitter.after_first_scale().fit(ImageBatch(images, image_index), first, FaceOptions())
     same(found.params, whole.params)
     torch.testing.assert_close(found.likelihood, whole.likelihood)
 
@@ -161,11 +161,11 @@ def test_one_scale_alone_has_no_rest():
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_images_that_are_no_numbers_fail_their_own_faces_alone(value):
     model, images, start = make_model(), make_images(2), start_at(make_boxes(4))
-    frame = torch.tensor([0, 1, 0, 1])
-    expected = fit(model, images, frame, start)
+    image_index = torch.tensor([0, 1, 0, 1])
+    expected = fit(model, images, image_index, start)
     images[1] = value
-    state = fit(model, images, frame, start)
-    assert state.going.tolist() == [True, False, True, False]
+    state = fit(model, images, image_index, start)
+    assert state.active.tolist() == [True, False, True, False]
     same(state.params[::2], expected.params[::2])
     same(state.params[1::2], start[1::2])
     assert (state.likelihood[1::2] == -math.inf).all() and (state.landmark_likelihoods[1::2] == UNSEEN).all()
@@ -173,11 +173,11 @@ def test_images_that_are_no_numbers_fail_their_own_faces_alone(value):
 
 def test_starts_that_are_no_numbers_spare_the_others():
     model, images, start = make_model(), make_images(), start_at(make_boxes(4))
-    frame = torch.zeros(4, dtype=torch.int64)
-    expected = fit(model, images, frame, start)
+    image_index = torch.zeros(4, dtype=torch.int64)
+    expected = fit(model, images, image_index, start)
     start.rotation[1], start.local[2] = math.nan, math.inf
-    state = fit(model, images, frame, start)
-    assert state.going.tolist() == [True, False, False, True]
+    state = fit(model, images, image_index, start)
+    assert state.active.tolist() == [True, False, False, True]
     same(state.params[::3], expected.params[::3])
     assert state.params.rotation[1].isnan().all()
 

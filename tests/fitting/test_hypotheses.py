@@ -60,9 +60,9 @@ def go_on(model: LandmarkModel, image: torch.Tensor, first: NaiveFit, numerics: 
     return replace(first, params=params)
 
 
-def search(model, images, boxes, numerics, rotations=ROTATIONS, frame=None, options=None) -> HypothesisResult:
-    frame = torch.zeros(len(boxes), dtype=torch.int64) if frame is None else frame
-    given = SearchInput(images=ImageBatch(images, frame), boxes=boxes, options=options or FaceOptions())
+def search(model, images, boxes, numerics, rotations=ROTATIONS, image_index=None, options=None) -> HypothesisResult:
+    image_index = torch.zeros(len(boxes), dtype=torch.int64) if image_index is None else image_index
+    given = SearchInput(images=ImageBatch(images, image_index), boxes=boxes, options=options or FaceOptions())
     return search_hypotheses(LandmarkFitter(model, CONFIG, numerics), rotations, given)
 
 
@@ -113,22 +113,22 @@ def test_openface_reports_the_success_of_the_candidate_continued_last():
     model, boxes = make_model(rules=make_rules(cutoff=math.inf)), make_boxes(40)
     boxes[:, 2:] = torch.linspace(14, 19, 40, dtype=torch.float64)[:, None]
     followed, exact = (search(model, make_images(), boxes, numerics) for numerics in (OPENFACE, EXACT))
-    assert (followed.success != followed.state.going).any()
-    assert (exact.success == exact.state.going).all()
+    assert (followed.success != followed.state.active).any()
+    assert (exact.success == exact.state.active).all()
 
 
 @pytest.mark.parametrize("rules", [None, make_rules(cutoff=-0.3)], ids=["all", "early"])
 @pytest.mark.parametrize("faces", [0, 1, 5])
 def test_faces_one_by_one_and_in_another_order(rules, faces):
     model, images, boxes = make_model(rules=rules), make_images(2), make_boxes(faces)
-    frame = torch.arange(faces) % 2
-    together = search(model, images, boxes, OPENFACE, MULTI_VIEW, frame)
+    image_index = torch.arange(faces) % 2
+    together = search(model, images, boxes, OPENFACE, MULTI_VIEW, image_index)
     assert together.success.shape == (faces,) and together.state.landmark_likelihoods.shape == (faces, 5)
-    back = search(model, images, boxes.flip(0), OPENFACE, MULTI_VIEW, frame.flip(0))
+    back = search(model, images, boxes.flip(0), OPENFACE, MULTI_VIEW, image_index.flip(0))
     same(back.state.params, together.state.params[torch.arange(faces).flip(0)])
     for i in range(faces):
         row = slice(i, i + 1)
-        alone = search(model, images, boxes[row], OPENFACE, MULTI_VIEW, frame[row])
+        alone = search(model, images, boxes[row], OPENFACE, MULTI_VIEW, image_index[row])
         same(alone.state.params, together.state.params[row])
         assert alone.hypothesis.item() == together.hypothesis[i].item()
 
@@ -137,10 +137,10 @@ def test_faces_one_by_one_and_in_another_order(rules, faces):
 @pytest.mark.parametrize("numerics", [OPENFACE, EXACT], ids=lambda numerics: numerics.name)
 def test_unusable_boxes_and_images_spare_the_others(rules, numerics):
     model, images, boxes = make_model(rules=rules), make_images(2), make_boxes(4)
-    frame = torch.tensor([0, 0, 1, 0])
-    expected = search(model, images, boxes, numerics, frame=frame)
+    image_index = torch.tensor([0, 0, 1, 0])
+    expected = search(model, images, boxes, numerics, image_index=image_index)
     images[1], boxes[1] = math.nan, math.nan
-    choice = search(model, images, boxes, numerics, frame=frame)
+    choice = search(model, images, boxes, numerics, image_index=image_index)
     assert not choice.success[1:3].any()
     same(choice.state.params[torch.tensor([0, 3])], expected.state.params[torch.tensor([0, 3])])
     assert choice.hypothesis[::3].tolist() == expected.hypothesis[::3].tolist()

@@ -37,11 +37,11 @@ def naive_pixel(image: list[list[float]], x: float, y: float) -> float:
 
 @pytest.mark.parametrize("width", [5, 6])
 def test_exact_areas_pixel_by_pixel(rng, width):
-    gray, frame, landmarks, to_image = make_images(2), torch.tensor([1, 0]), centres(rng, 2), similarities(rng, 2)
-    areas = ImageBatch(gray, frame).cut_areas(landmarks, to_image, width, on_32nds=False)
+    gray, image_index, landmarks, to_image = make_images(2), torch.tensor([1, 0]), centres(rng, 2), similarities(rng, 2)
+    areas = ImageBatch(gray, image_index).cut_areas(landmarks, to_image, width, on_32nds=False)
     assert areas.shape == (2, 3, width, width)
     for face in range(2):
-        image, a, b = gray[frame[face]].tolist(), to_image[face, 0, 0].item(), -to_image[face, 0, 1].item()
+        image, a, b = gray[image_index[face]].tolist(), to_image[face, 0, 0].item(), -to_image[face, 0, 1].item()
         for n, (lx, ly) in enumerate(landmarks[face].tolist()):
             for v in range(width):
                 for u in range(width):
@@ -73,9 +73,9 @@ def test_areas_on_the_lattice_are_close_to_the_exact_ones(rng):
 @pytest.mark.parametrize("on_32nds", [True, False])
 @pytest.mark.parametrize("faces", [0, 1, 5])
 def test_batch_rows_device_and_dtype(rng, on_32nds, faces, device, dtype):
-    gray, frame = make_images(3).to(device, dtype), torch.randint(0, 3, (faces,), generator=rng).to(device)
+    gray, image_index = make_images(3).to(device, dtype), torch.randint(0, 3, (faces,), generator=rng).to(device)
     landmarks, to_image = centres(rng, faces).to(device, dtype), similarities(rng, faces).to(device, dtype)
-    images = ImageBatch(gray, frame)
+    images = ImageBatch(gray, image_index)
     together = images.cut_areas(landmarks, to_image, 5, on_32nds)
     assert together.shape == (faces, 3, 5, 5) and together.dtype == dtype and together.device.type == device.type
     for i in range(faces):
@@ -86,9 +86,11 @@ def test_batch_rows_device_and_dtype(rng, on_32nds, faces, device, dtype):
 
 @pytest.mark.parametrize("on_32nds", [True, False])
 def test_uint8_images_are_read_as_they_are(rng, on_32nds):
-    gray, frame = make_images().to(torch.uint8), torch.zeros(4, dtype=torch.int64)
+    gray, image_index = make_images().to(torch.uint8), torch.zeros(4, dtype=torch.int64)
     landmarks, to_image = centres(rng, 4), similarities(rng, 4)
-    whole, floating = (ImageBatch(g, frame).cut_areas(landmarks, to_image, 5, on_32nds) for g in (gray, gray.double()))
+    whole, floating = (
+        ImageBatch(g, image_index).cut_areas(landmarks, to_image, 5, on_32nds) for g in (gray, gray.double())
+    )
     torch.testing.assert_close(whole, floating)
 
 
@@ -96,9 +98,9 @@ def test_gradients(rng):
     gray = make_images(1, 12, 12).requires_grad_()
     landmarks = (4 + 4 * torch.rand(2, 2, 2, generator=rng, dtype=torch.float64)).requires_grad_()
     to_image = (0.4 * similarities(rng, 2)).requires_grad_()
-    frame = torch.zeros(2, dtype=torch.int64)
+    image_index = torch.zeros(2, dtype=torch.int64)
 
     def run(gray, landmarks, to_image):
-        return ImageBatch(gray, frame).cut_areas(landmarks, to_image, 4, on_32nds=False)
+        return ImageBatch(gray, image_index).cut_areas(landmarks, to_image, 4, on_32nds=False)
 
     assert torch.autograd.gradcheck(run, (gray, landmarks, to_image), fast_mode=True)

@@ -28,10 +28,10 @@ def make_face(*parts: Part) -> LandmarkModel:
     return LandmarkModel(model.pdm, list(model.experts), "cen", parts=parts)
 
 
-def run(model, params, going=None, numerics=OPENFACE, frames=1):
-    frame = torch.arange(len(params)) % frames
-    going = torch.ones(len(params), dtype=torch.bool) if going is None else going
-    return fit_parts(model, numerics, ImageBatch(make_images(frames), frame), params, going)
+def run(model, params, active=None, numerics=OPENFACE, frames=1):
+    image_index = torch.arange(len(params)) % frames
+    active = torch.ones(len(params), dtype=torch.bool) if active is None else active
+    return fit_parts(model, numerics, ImageBatch(make_images(frames), image_index), params, active)
 
 
 @pytest.mark.parametrize("numerics", [OPENFACE, EXACT], ids=lambda numerics: numerics.name)
@@ -78,7 +78,7 @@ def test_later_parts_overwrite_earlier_ones():
 def test_small_and_failed_faces_keep_their_parameters():
     part = make_part("left_eye_28", IN_PARENT, IN_PART)
     params = make_params(5)
-    found = run(make_face(part), params, going=torch.tensor([True, True, False, False, True]))
+    found = run(make_face(part), params, active=torch.tensor([True, True, False, False, True]))
     kept = ~found.parts["left_eye_28"].refined
     assert kept[2:4].all() and not kept.all()
     torch.testing.assert_close(found.params.globals[kept], params.globals[kept])

@@ -17,10 +17,10 @@ def zoomed(step: float, left: float = 20.0, top: float = 30.0) -> Tensor:
 
 def test_small_faces_are_read_from_the_image_itself(device, dtype):
     images = make_images(2, 90, 100).to(device, dtype)
-    frame = torch.tensor([1, 0, 1], device=device)
+    image_index = torch.tensor([1, 0, 1], device=device)
     landmarks = 90 * torch.rand(3, 4, 2, generator=seeded(1), dtype=torch.float64).to(device, dtype)
     to_image = torch.eye(2, device=device, dtype=dtype) * torch.tensor([0.4, 1.0, 1.9], device=device)[:, None, None]
-    cut = ImageBatch(images, frame)
+    cut = ImageBatch(images, image_index)
     torch.testing.assert_close(
         cut.cut_smooth_areas(landmarks, to_image.to(dtype), 9), cut.cut_areas(landmarks, to_image.to(dtype), 9, False)
     )

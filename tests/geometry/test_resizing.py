@@ -45,11 +45,11 @@ def resized_slowly(image: Tensor, patch: list[int], size: tuple[int, int]) -> Te
 
 @pytest.mark.parametrize("size", [(12, 12), (5, 9), (HEIGHT, WIDTH), (24, 24)])
 def test_pixel_by_pixel(size, dtype):
-    frames, frame = make_frames(), torch.tensor([0, 1, 0, 1, 1, 0])
-    found = resize_patches(pad_with_black(frames), frame, torch.tensor(PATCHES), size, dtype)
+    frames, image_index = make_frames(), torch.tensor([0, 1, 0, 1, 1, 0])
+    found = resize_patches(pad_with_black(frames), image_index, torch.tensor(PATCHES), size, dtype)
     assert found.shape == (6, 3, *size) and found.dtype == dtype
     for k, patch in enumerate(PATCHES):
-        expected = torch.stack([resized_slowly(channel, patch, size) for channel in frames[frame[k]]])
+        expected = torch.stack([resized_slowly(channel, patch, size) for channel in frames[image_index[k]]])
         torch.testing.assert_close(found[k].double(), expected, rtol=0, atol=1e-3)  # positions are float32
 
 
@@ -73,9 +73,9 @@ def test_a_size_of_its_own_is_the_patch_itself():
 
 def test_gradients_reach_the_image():
     frames = make_frames(1, 1).double().requires_grad_()
-    patches, frame = torch.tensor(PATCHES[1:3]), torch.zeros(2, dtype=torch.int64)
+    patches, image_index = torch.tensor(PATCHES[1:3]), torch.zeros(2, dtype=torch.int64)
     assert torch.autograd.gradcheck(
-        lambda f: resize_patches(pad_with_black(f), frame, patches, (4, 4), torch.float64), (frames,)
+        lambda f: resize_patches(pad_with_black(f), image_index, patches, (4, 4), torch.float64), (frames,)
     )
 
 

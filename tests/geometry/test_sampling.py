@@ -27,8 +27,8 @@ def random_maps(rng, *shape):
     return matrix
 
 
-def read(images, frame, matrix, cells_of, dtype=torch.float64):
-    return read_bilinear(pad_with_black(images), frame, cells_of(matrix, SIDE), dtype)
+def read(images, image_index, matrix, cells_of, dtype=torch.float64):
+    return read_bilinear(pad_with_black(images), image_index, cells_of(matrix, SIDE), dtype)
 
 
 def naive_32nds(image: list[list[float]], matrix: list[list[float]]) -> list[list[float]]:
@@ -54,20 +54,20 @@ def naive_32nds(image: list[list[float]], matrix: list[list[float]]) -> list[lis
 
 def test_exact_reading_agrees_with_grid_sample(rng):
     images = 255 * torch.rand(3, HEIGHT, WIDTH, generator=rng, dtype=torch.float64)
-    frame, matrix = torch.tensor([2, 0, 1, 2]), random_maps(rng, 4)
+    image_index, matrix = torch.tensor([2, 0, 1, 2]), random_maps(rng, 4)
     v, u = torch.meshgrid(*[torch.arange(SIDE, dtype=torch.float64)] * 2, indexing="ij")
     positions = torch.einsum("bij,vuj->bvui", matrix, torch.stack((u, v, torch.ones_like(u)), -1))
     positions = 2 * positions / torch.tensor([WIDTH - 1, HEIGHT - 1]) - 1
-    expected = grid_sample(images[frame, None], positions, padding_mode="zeros", align_corners=True)[:, 0]
-    torch.testing.assert_close(read(images, frame, matrix, affine_cells), expected)
+    expected = grid_sample(images[image_index, None], positions, padding_mode="zeros", align_corners=True)[:, 0]
+    torch.testing.assert_close(read(images, image_index, matrix, affine_cells), expected)
 
 
 def test_lattice_reading_agrees_with_whole_numbers(rng):
     images = 255 * torch.rand(2, HEIGHT, WIDTH, generator=rng, dtype=torch.float64)
-    frame, matrix = torch.tensor([0, 1, 1] * 5), random_maps(rng, 15)
-    expected = [naive_32nds(images[f].tolist(), m) for f, m in zip(frame.tolist(), matrix.tolist(), strict=True)]
+    image_index, matrix = torch.tensor([0, 1, 1] * 5), random_maps(rng, 15)
+    expected = [naive_32nds(images[f].tolist(), m) for f, m in zip(image_index.tolist(), matrix.tolist(), strict=True)]
     torch.testing.assert_close(
-        read(images, frame, matrix, affine_cells_32nds), torch.tensor(expected, dtype=torch.float64)
+        read(images, image_index, matrix, affine_cells_32nds), torch.tensor(expected, dtype=torch.float64)
     )
 
 
@@ -126,11 +126,13 @@ def test_far_positions_are_black(cells_of, far, dtype):
 def test_positions_that_are_no_numbers_spare_the_other_rows(rng, value):
     images = torch.rand(1, HEIGHT, WIDTH, generator=rng, dtype=torch.float64)
     matrix = random_maps(rng, 3)
-    frame = torch.zeros(3, dtype=torch.int64)
-    expected = {cells_of: read(images, frame, matrix, cells_of) for cells_of in (affine_cells, affine_cells_32nds)}
+    image_index = torch.zeros(3, dtype=torch.int64)
+    expected = {
+        cells_of: read(images, image_index, matrix, cells_of) for cells_of in (affine_cells, affine_cells_32nds)
+    }
     matrix[1] = value
     for cells_of, area in expected.items():
-        torch.testing.assert_close(read(images, frame, matrix, cells_of)[::2], area[::2])
+        torch.testing.assert_close(read(images, image_index, matrix, cells_of)[::2], area[::2])
 
 
 @pytest.mark.parametrize("cells_of", [affine_cells, affine_cells_32nds])
@@ -138,19 +140,21 @@ def test_positions_that_are_no_numbers_spare_the_other_rows(rng, value):
 def test_batch_and_shape(rng, cells_of, shape, device, dtype):
     images = torch.rand(4, HEIGHT, WIDTH, generator=rng, dtype=torch.float64).to(device, dtype)
     matrix = random_maps(rng, *shape).to(device, dtype)
-    frame = torch.randint(0, 4, shape[:1], generator=rng).to(device)
-    together = read(images, frame, matrix, cells_of, dtype)
+    image_index = torch.randint(0, 4, shape[:1], generator=rng).to(device)
+    together = read(images, image_index, matrix, cells_of, dtype)
     assert together.shape == (*shape, SIDE, SIDE) and together.dtype == dtype and together.device.type == device.type
     for i in range(shape[0]):
-        torch.testing.assert_close(read(images, frame[i : i + 1], matrix[i : i + 1], cells_of, dtype)[0], together[i])
+        torch.testing.assert_close(
+            read(images, image_index[i : i + 1], matrix[i : i + 1], cells_of, dtype)[0], together[i]
+        )
 
 
 def test_gradients_of_images_and_maps(rng):
     images = torch.rand(2, 5, 5, generator=rng, dtype=torch.float64, requires_grad=True)
     matrix = torch.tensor([[[0.9, 0.2, 0.13], [-0.2, 0.9, 0.57]]], dtype=torch.float64).repeat(2, 1, 1).requires_grad_()
-    frame = torch.tensor([1, 0])
+    image_index = torch.tensor([1, 0])
     assert torch.autograd.gradcheck(
-        lambda i, m: read_bilinear(pad_with_black(i), frame, affine_cells(m, 4), torch.float64), (images, matrix)
+        lambda i, m: read_bilinear(pad_with_black(i), image_index, affine_cells(m, 4), torch.float64), (images, matrix)
     )
 
 

@@ -69,8 +69,8 @@ def test_unknown_faces_are_found_by_their_box(detector, image, fitted):
     low = fitted.amin(1)
     boxes = torch.cat((low, fitted.amax(1) - low), 1).repeat(3, 1)
     boxes[1] = torch.nan
-    frame = torch.tensor([0, 0, 9])  # the last one is in no frame
-    done = repair_landmarks(detector, image, unknown, frame, boxes=boxes, **SETTINGS)
+    image_index = torch.tensor([0, 0, 9])  # the last one is in no frame
+    done = repair_landmarks(detector, image, unknown, image_index, boxes=boxes, **SETTINGS)
     assert done.refitted[0] and not done.refitted[2]
     assert torch.linalg.vector_norm(done.landmarks[0] - fitted[0], dim=-1).mean() < 8
     assert done.landmarks[2].isnan().all() and done.after.poor[2]
@@ -92,8 +92,8 @@ def test_statistics_count_faces_and_reasons(repaired):
 def test_statistics_of_batches_add_up(detector, image, spoilt, repaired):
     total = RepairStatistics()
     for some in spoilt.split(3):
-        frame = torch.zeros(len(some), dtype=torch.int64)
-        total += repair_landmarks(detector, image, some, frame, **SETTINGS).statistics
+        image_index = torch.zeros(len(some), dtype=torch.int64)
+        total += repair_landmarks(detector, image, some, image_index, **SETTINGS).statistics
     assert total == repaired.statistics
 
 
@@ -158,18 +158,18 @@ def test_without_frames_there_are_no_inliers(detector, fitted):
 
 
 def test_frames_before_and_after_are_found_in_any_order():
-    frame = torch.tensor([7, 5, 6, 9])
-    landmarks = frame[:, None, None].float().expand(4, 68, 2)
-    before, after = adjacent_frames(landmarks, frame)
+    image_index = torch.tensor([7, 5, 6, 9])
+    landmarks = image_index[:, None, None].float().expand(4, 68, 2)
+    before, after = adjacent_frames(landmarks, image_index)
     nan = float("nan")
     torch.testing.assert_close(before[:, 0, 0], torch.tensor([6.0, nan, 5.0, nan]), equal_nan=True)
     torch.testing.assert_close(after[:, 67, 1], torch.tensor([nan, 6.0, 7.0, nan]), equal_nan=True)
 
 
 def test_faces_are_kept_apart():
-    frame, identity = torch.tensor([0, 1, 1, 2, 0]), torch.tensor([4, 4, -2, -2, 9])
-    landmarks = (10.0 * identity + frame)[:, None, None].expand(5, 68, 2)
-    before, after = adjacent_frames(landmarks, frame, identity)
+    image_index, identity = torch.tensor([0, 1, 1, 2, 0]), torch.tensor([4, 4, -2, -2, 9])
+    landmarks = (10.0 * identity + image_index)[:, None, None].expand(5, 68, 2)
+    before, after = adjacent_frames(landmarks, image_index, identity)
     nan = float("nan")
     torch.testing.assert_close(before[:, 3, 0], torch.tensor([nan, 40.0, nan, -19.0, nan]), equal_nan=True)
     torch.testing.assert_close(after[:, 3, 0], torch.tensor([41.0, nan, -18.0, nan, nan]), equal_nan=True)

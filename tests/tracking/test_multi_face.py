@@ -99,7 +99,7 @@ def test_a_face_lost_long_ago_is_not_fitted_but_reidentified():
     results = run(tracker, walk)
     assert [result.identity.tolist() for result in results] == [[0]] * 6 + [[]] * 9 + [[0]] * 4
     assert places(results[-1]) == {0: (160, 60)} and results[-1].age.item() == 18
-    wide = [len(call.frame) for call in tracker.detector.calls if call.windows == FIRST.window_sizes]
+    wide = [len(call.image_index) for call in tracker.detector.calls if call.windows == FIRST.window_sizes]
     assert wide == [1] * 5  # found twice, and looked for in between while it did not rest
 
 
@@ -136,7 +136,7 @@ def test_two_detections_of_one_face_make_one_track():
         def detect(self, frames):
             faces = super().detect(frames)
             boxes = torch.cat((faces.boxes, faces.boxes + 3))
-            return FaceBoxes(boxes=boxes, score=faces.score.repeat(2), frame=faces.frame.repeat(2))
+            return FaceBoxes(boxes=boxes, score=faces.score.repeat(2), image_index=faces.image_index.repeat(2))
 
     results = run(VideoTracker(Fitter(), Twice(), MANY), [frame((60, 60, 80))] * 12)
     assert all(result.identity.tolist() == [0] for result in results)

@@ -82,10 +82,10 @@ def test_windows_are_small_after_a_success_and_large_after_a_failure():
     run(tracker, film("FFFBF"))
     assert fitter.calls == [
         Call("fit", FIRST, [0]),
-        Call("track", SMALL, [0]),
-        Call("track", SMALL, [0]),
-        Call("track", SMALL, [0]),  # fails on the blank frame, where no face is found either
-        Call("track", FIRST, [0]),
+        Call("fit_from_params", SMALL, [0]),
+        Call("fit_from_params", SMALL, [0]),
+        Call("fit_from_params", SMALL, [0]),  # fails on the blank frame, where no face is found either
+        Call("fit_from_params", FIRST, [0]),
     ]
 
 
@@ -94,7 +94,7 @@ def test_a_first_detection_is_accepted_whatever_the_validator_says():
     states, results = run(tracker, film("FF"))
     assert results[0].success.item() and results[0].detected.item() and not results[0].faces.success.item()
     assert states[0].tracks.initialised.item() and not states[0].tracks.success.item()
-    assert missed_frames(states) == [-1, 0] and fitter.calls[1] == Call("track", FIRST, [0])
+    assert missed_frames(states) == [-1, 0] and fitter.calls[1] == Call("fit_from_params", FIRST, [0])
     assert not results[1].success.item() and rectangles.shown == 2
 
 
@@ -133,7 +133,7 @@ def test_the_widest_face_is_taken_or_the_nearest_to_a_preferred_place():
     class Two(Rectangles):
         def detect(self, frames):
             boxes = torch.tensor([[30.0, 40, 40, 40], [130, 40, 41, 40]])
-            return FaceBoxes(boxes=boxes, score=torch.tensor([0.9, 0.8]), frame=torch.zeros(2, dtype=torch.int64))
+            return FaceBoxes(boxes=boxes, score=torch.tensor([0.9, 0.8]), image_index=torch.zeros(2, dtype=torch.int64))
 
     tracker = VideoTracker(Fitter(), Two(), SINGLE)
     image = frame((50, 60, 80), (150, 60, 90))[None]
@@ -154,18 +154,18 @@ def test_a_placed_box_is_tracked_without_hypotheses():
     tracker, fitter, rectangles = make()
     state = tracker.place(tracker.begin(), torch.tensor([[40.0, 40, 40, 40]]))
     states, results = run(tracker, film("F"), state)
-    assert fitter.calls == [Call("track", FIRST, [0])] and rectangles.shown == 0
+    assert fitter.calls == [Call("fit_from_params", FIRST, [0])] and rectangles.shown == 0
     assert results[0].success.item() and not results[0].detected.item()
     fitter.calls.clear()
     run(tracker, film("F"), tracker.place(states[-1], torch.tensor([[40.0, 40, 40, 40]])))
-    assert fitter.calls == [Call("track", SMALL, [0])]  # OpenFace: small after a success, even from a box
+    assert fitter.calls == [Call("fit_from_params", SMALL, [0])]  # OpenFace: small after a success, even from a box
 
 
 def test_a_placed_box_without_a_face_is_replaced_in_the_same_frame():
     tracker, fitter, _ = make()
     state = tracker.place(tracker.begin(), torch.tensor([[140.0, 40, 40, 40]]))
     _, results = run(tracker, film("F"), state)
-    assert [call.kind for call in fitter.calls] == ["track", "fit"] and results[0].success.item()
+    assert [call.kind for call in fitter.calls] == ["fit_from_params", "fit"] and results[0].success.item()
 
 
 def test_unusable_boxes_change_nothing():

@@ -46,7 +46,7 @@ def test_videos_share_their_calls(config):
     state = tracker.begin(2)
     for images in zip(WALK[:3], WALK[:3], strict=True):
         state, _ = tracker.step(state, torch.stack(images))
-    assert [call.kind for call in tracker.detector.calls] == ["fit", "track", "track"]
+    assert [call.kind for call in tracker.detector.calls] == ["fit", "fit_from_params", "fit_from_params"]
 
 
 @MODES

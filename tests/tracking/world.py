@@ -65,7 +65,7 @@ class Rectangles:
         found = [(n, box) for n, gray in enumerate(frames) for _, box in boxes_of(gray)]
         boxes = torch.tensor([box for _, box in found], dtype=torch.float32).view(-1, 4)
         number = torch.tensor([n for n, _ in found], dtype=torch.int64)
-        return FaceBoxes(boxes=boxes, score=torch.full((len(found),), 0.9), frame=number)
+        return FaceBoxes(boxes=boxes, score=torch.full((len(found),), 0.9), image_index=number)
 
 
 @dataclass
@@ -74,7 +74,7 @@ class Call:
 
     kind: str
     windows: tuple[int, ...]
-    frame: list[int]
+    image_index: list[int]
 
 
 class Fitter(LandmarkDetector):
@@ -85,31 +85,35 @@ class Fitter(LandmarkDetector):
         self.doubted, self.least = doubted, least  # pixels of a face that must be seen
         self.calls: list[Call] = []
 
-    def fit(self, frames, boxes, frame=None, *, preset="default", multi_view=None, **_) -> FitResult:
+    def fit(self, frames, boxes, image_index=None, *, preset="default", multi_view=None, **_) -> FitResult:
         assert multi_view
-        self.calls.append(Call("fit", preset.window_sizes, frame.tolist()))
+        self.calls.append(Call("fit", preset.window_sizes, image_index.tolist()))
         boxes = boxes.double()
         params = params_from_box(self.model.pdm, boxes, torch.zeros(len(boxes), 3, dtype=torch.float64))
-        return self._look(frames, params, boxes, frame, margin=0.0)
+        return self._look(frames, params, boxes, image_index, margin=0.0)
 
-    def track(self, frames, params, frame=None, *, preset="tracking", **_) -> FitResult:
-        self.calls.append(Call("track", preset.window_sizes, frame.tolist()))
+    def fit_with_own_success(self, frames, boxes, image_index=None, **settings) -> tuple[FitResult, Tensor]:
+        result = self.fit(frames, boxes, image_index, **settings)
+        return result, result.success
+
+    def fit_from_params(self, frames, params, image_index=None, *, preset="tracking", **_) -> FitResult:
+        self.calls.append(Call("fit_from_params", preset.window_sizes, image_index.tolist()))
         landmarks = self.model.pdm.landmarks(params)
         corner = landmarks.amin(1)
         boxes = torch.cat((corner, landmarks.amax(1) - corner), -1)
         margin = 10.0 if preset.window_sizes[0] else 5.0
-        return self._look(frames, params, boxes, frame, margin)
+        return self._look(frames, params, boxes, image_index, margin)
 
-    def _look(self, frames, params: ShapeParams, boxes, frame, margin: float) -> FitResult:
+    def _look(self, frames, params: ShapeParams, boxes, image_index, margin: float) -> FitResult:
         """The rectangle that shows most of itself in each box."""
         hits, found = [], []
-        for n, box in zip(frame.tolist(), boxes.tolist(), strict=True):
+        for n, box in zip(image_index.tolist(), boxes.tolist(), strict=True):
             best = self._best(frames[n], box, margin) if n >= 0 else None
             hits.append(best is not None and best[0] not in self.doubted)
             found.append(best[1] if best else [torch.nan] * 4)
         upright = torch.zeros(len(found), 3, dtype=torch.float64)
         there = params_from_box(self.model.pdm, torch.tensor(found, dtype=torch.float64).view(-1, 4), upright)
-        unreadable = torch.tensor([n < 0 for n in frame.tolist()], dtype=torch.bool)
+        unreadable = torch.tensor([n < 0 for n in image_index.tolist()], dtype=torch.bool)
         params = there.where(there.finite(), params.where(~unreadable, params.filled(torch.nan)))
         rows, success = len(found), torch.tensor(hits, dtype=torch.bool)
         return FitResult(
@@ -122,7 +126,6 @@ class Fitter(LandmarkDetector):
             hypothesis=torch.zeros(rows, dtype=torch.int64),
             confidence=0.1 + 0.8 * success.double(),
             success=success,
-            kept_success=success,
             parts={},
         )
 

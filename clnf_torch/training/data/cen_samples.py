@@ -152,8 +152,8 @@ class UprightFaces:
         landmarks = torch.where(rows.flip[:, None, None], landmarks[:, self.mirror], landmarks)[:, at]
         corner = landmarks + torch.einsum("bij,bej->bei", linear, offsets - (width - 1) / 2)
         matrix = torch.cat((linear[:, None].expand(-1, len(at), -1, -1), corner[..., None]), dim=-1)
-        frame = torch.arange(len(gray), device=gray.device)
-        return read_bilinear(pad_with_black(gray), frame, affine_cells(matrix, width), torch.float32)
+        image_index = torch.arange(len(gray), device=gray.device)
+        return read_bilinear(pad_with_black(gray), image_index, affine_cells(matrix, width), torch.float32)
 
 
 @dataclass(frozen=True)

@@ -52,8 +52,8 @@ class _Known:
 
     def detect(self, frames: torch.Tensor) -> FaceBoxes:
         boxes = next(self.found)
-        frame = torch.zeros(len(boxes), dtype=torch.int64)
-        return FaceBoxes(boxes=boxes, score=torch.ones(len(boxes)), frame=frame)
+        image_index = torch.zeros(len(boxes), dtype=torch.int64)
+        return FaceBoxes(boxes=boxes, score=torch.ones(len(boxes)), image_index=image_index)
 
 
 def test_the_box_on_the_face_is_taken():
