@@ -14,9 +14,9 @@ from clnf_torch.cli.boxes import BoxError
 from clnf_torch.cli.images import ImageError
 from clnf_torch.converters import ConversionError
 from clnf_torch.models.bundle import BundleError
+from clnf_torch.training.checkpoint import CheckpointError
 from clnf_torch.training.data.annotations import AnnotationError
 from clnf_torch.training.shape import PriorError
-from clnf_torch.training.trainer import CheckpointError
 
 # The exit code of a program that Ctrl-C ended
 INTERRUPTED = 130

@@ -1,9 +1,8 @@
 """Trains the CEN experts of one view at one scale: all of its landmarks together, epoch by epoch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +10,8 @@ from torch import Tensor
 from clnf_torch.models.patch_experts.mlp_stack import ACTIVATIONS, MLPStack
 from clnf_torch.training.augmentation.photometric import CLEAN, ImageAugmentation
 from clnf_torch.training.augmentation.random import Sampler
-from clnf_torch.training.data.cen_samples import SUPPORT, UprightFaces, ViewRows, epoch_of_patches
+from clnf_torch.training.data.cen_samples import SUPPORT, Patches, UprightFaces, ViewRows, epoch_of_patches
+from clnf_torch.training.trainer import EarlyStopping, Schedule, Task
 
 # Of OpenFace's two coarse and two fine scales
 NAMED_WIDTHS = {"coarse": (300, 100, 50), "fine": (500, 200, 100)}
@@ -129,8 +129,8 @@ class TrainedExperts:
     error: Tensor  # (E,) mean squared error there
 
 
-class CenTraining:
-    """The training of one view at one scale.
+class CenTask(Task):
+    """The training of one view at one scale; a round is an epoch.
 
     Every expert keeps the weights of the epoch in which it did best on the faces that were held out.
 
@@ -144,6 +144,9 @@ class CenTraining:
         seed: Of all randomness.
     """
 
+    module: MLPStack
+    early_stopping: EarlyStopping
+
     def __init__(
         self,
         config: CenConfig,
@@ -154,87 +157,55 @@ class CenTraining:
         widths: tuple[int, ...],
         seed: int = 0,
     ) -> None:
-        self.config, self.epoch = config, 0
+        self.config = config
+        self.schedule = Schedule(rounds=config.epochs, learning_rate=config.rate, save_every=1)
         self._faces, self._rows, self._held_out, self._at, self._seed = faces, rows, held_out, at, seed
         self._device = faces.landmarks.device
-        # Of what is drawn
-        self._generator = torch.Generator().manual_seed(seed)
-        # Of dropout, on the device
-        self._silence = torch.Generator(self._device).manual_seed(seed)
-        self.stack = fresh_stack(len(at), SUPPORT**2, widths, self._generator).to(self._device)
-        self._optimiser = torch.optim.Adam(self.stack.parameters(), lr=config.rate)
-        self._best = [parameter.detach().clone() for parameter in self.stack.parameters()]
-        self._error = torch.full((len(at),), torch.inf, dtype=torch.float64)
-        self._confidence = torch.zeros(len(at), dtype=torch.float64)
-
-    def run(self, until: int | None = None, report: Callable[[int, Tensor], None] = lambda *_: None) -> None:
-        """Epochs until a number of them, or all, are done; `report` is told the number and the confidences so far."""
-        for _ in range(self.epoch, min(self.config.epochs, until or self.config.epochs)):
-            self._one_epoch()
-            self._keep_best(self._judge())
-            self.epoch += 1
-            report(self.epoch, self._confidence)
+        # What is drawn comes from the first, dropout from the second, on the device
+        self.generators = (torch.Generator().manual_seed(seed), torch.Generator(self._device).manual_seed(seed))
+        self.module = fresh_stack(len(at), SUPPORT**2, widths, self.generators[0]).to(self._device)
+        self.optimiser = torch.optim.Adam(self.module.parameters(), lr=config.rate)
+        self._correlation = torch.zeros(len(at), dtype=torch.float64)
+        never = torch.full((len(at),), torch.inf, dtype=torch.float64)
+        self.early_stopping = EarlyStopping([*self.module.parameters(), self._correlation], self._judge, never)
 
     def experts(self) -> TrainedExperts:
         """The best experts so far."""
-        weights, biases = self._best[: len(self.stack.weights)], self._best[len(self.stack.weights) :]
-        stack = MLPStack([w.cpu() for w in weights], [b.cpu() for b in biases], self.stack.activations)
-        return TrainedExperts(stack, self._confidence.clone(), self._error.clone())
+        *parameters, confidence = (best.cpu().clone() for best in self.early_stopping.best)
+        layers = len(self.module.weights)
+        stack = MLPStack(parameters[:layers], parameters[layers:], self.module.activations)
+        return TrainedExperts(stack, confidence, self.early_stopping.error.clone())
 
-    def state(self) -> dict[str, Any]:
-        """All that a checkpoint must hold."""
-        return {
-            "epoch": self.epoch,
-            "stack": self.stack.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
-            "generators": [self._generator.get_state(), self._silence.get_state()],
-            "best": self._best,
-            "error": self._error,
-            "confidence": self._confidence,
-        }
+    def progress(self, loss: float) -> float:
+        """The mean confidence so far."""
+        return float(self.early_stopping.best[-1].mean())
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from a checkpoint."""
-        self.epoch, self._error, self._confidence = state["epoch"], state["error"], state["confidence"]
-        self.stack.load_state_dict(state["stack"])
-        self._optimiser.load_state_dict(state["optimiser"])
-        for generator, numbers in zip((self._generator, self._silence), state["generators"], strict=True):
-            generator.set_state(numbers)
-        self._best = [best.to(self._device) for best in state["best"]]
-
-    def _one_epoch(self) -> None:
-        """Shows every face eleven times."""
-        config, dice = self.config, Sampler(self._generator, self._device)
-        for patches in epoch_of_patches(
-            self._faces, self._rows, self._at, config.areas, config.sigma, config.spoiling, dice
-        ):
+    def losses(self) -> Iterator[Tensor]:
+        """The losses of an epoch, which shows every face eleven times."""
+        config, (drawn, dropout) = self.config, self.generators
+        for patches in self._epoch(self._rows, config.spoiling, drawn):
             with self._autocast():
-                answer = answers(self.stack, patches.pixels, config.dropout, self._silence)
-            loss = (answer - patches.target).square().mean(1).sum()
-            self._optimiser.zero_grad()
-            loss.backward()
-            self._optimiser.step()
-            with torch.no_grad():
-                # Each answer is a mixture of the last hidden neurons
-                self.stack.weights[-1].clamp_(min=0)
+                answer = answers(self.module, patches.pixels, config.dropout, dropout)
+            yield (answer - patches.target).square().mean(1).sum()
 
     @torch.no_grad()
-    def _judge(self) -> Agreement:
-        """How well the experts do on the faces that were held out, which look the same in every epoch."""
-        agreement, config = Agreement.none(len(self._at)), self.config
-        dice = Sampler(torch.Generator().manual_seed(self._seed), self._device)
-        for patches in epoch_of_patches(self._faces, self._held_out, self._at, config.areas, config.sigma, CLEAN, dice):
-            agreement.add(answers(self.stack, patches.pixels, 0.0, self._silence), patches.target)
-        return agreement
+    def after_step(self) -> None:
+        """Keeps every answer a mixture of the last hidden neurons."""
+        self.module.weights[-1].clamp_(min=0)
 
     @torch.no_grad()
-    def _keep_best(self, now: Agreement) -> None:
-        """Remembers the experts that have never been better."""
-        better = now.error < self._error
-        for best, parameter in zip(self._best, self.stack.parameters(), strict=True):
-            best[better.to(self._device)] = parameter[better.to(self._device)]
-        self._error = torch.where(better, now.error, self._error)
-        self._confidence = torch.where(better, now.correlation, self._confidence)
+    def _judge(self) -> Tensor:
+        """Mean squared error (E,) on the faces that were held out, which look the same in every epoch."""
+        agreement = Agreement.none(len(self._at))
+        for patches in self._epoch(self._held_out, CLEAN, torch.Generator().manual_seed(self._seed)):
+            agreement.add(answers(self.module, patches.pixels, 0.0, self.generators[1]), patches.target)
+        self._correlation.copy_(agreement.correlation)
+        return agreement.error
+
+    def _epoch(self, rows: ViewRows, spoiling: ImageAugmentation, generator: torch.Generator) -> Iterator[Patches]:
+        """The patches of an epoch of some faces."""
+        config, dice = self.config, Sampler(generator, self._device)
+        return epoch_of_patches(self._faces, rows, self._at, config.areas, config.sigma, spoiling, dice)
 
     def _autocast(self) -> torch.autocast:
         """Half precision where it is faster."""

@@ -14,7 +14,8 @@ from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.models.bundle import build_model, bundle_of
 from clnf_torch.models.pdm import PDM
 from clnf_torch.training.bundles import RESEARCH_USE, pdm_record
-from clnf_torch.training.cen import NAMED_WIDTHS, CenConfig, CenTraining, TrainedExperts, widths_named
+from clnf_torch.training.cen import NAMED_WIDTHS, CenConfig, CenTask, TrainedExperts, widths_named
+from clnf_torch.training.checkpoint import Checkpoint, fingerprint
 from clnf_torch.training.data.cen_samples import (
     SUPPORT,
     YAWS,
@@ -26,7 +27,7 @@ from clnf_torch.training.data.cen_samples import (
 )
 from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.early_termination import with_early_termination
-from clnf_torch.training.trainer import load_checkpoint, save_checkpoint
+from clnf_torch.training.trainer import Report, Trainer
 
 
 def left_half(pdm: PDM, mirror: Tensor) -> Tensor:
@@ -93,9 +94,6 @@ def cen_record(
 
 
 COARSE, FINE = NAMED_WIDTHS["coarse"], NAMED_WIDTHS["fine"]
-
-Report = Callable[[str, int, int, float], None]
-"""Called with what is trained, the epochs done, the epochs in all, and the mean squared correlation so far."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +163,7 @@ def train_cen(
         mirror: Each landmark's partner on the other side of the face, int64, shape (N,).
         recipe: Settings.
         folder: For checkpoints: the same call goes on where an earlier one was stopped. None: there are none.
-        report: Told after every epoch how it goes.
+        report: Told after every epoch the mean squared correlation so far.
         notice: Told in a sentence what the faces did not suffice for.
 
     Returns:
@@ -183,6 +181,7 @@ def train_cen(
         notice(f"too few faces are turned by {degrees} degrees (under {recipe.least_faces}): left to the nearest view")
     held = held_out_faces(params.rotation, recipe.held_out)
     left, records = left_half(pdm, mirror), []
+    data = fingerprint(*pdm.state_dict().values(), faces.gray, faces.landmarks)
     for number, scale in enumerate(recipe.scales):
         upright = UprightFaces.of(faces, pdm, params, scale.scale, mirror, scale.levels)
         trained: dict[int, TrainedExperts] = {}
@@ -190,11 +189,12 @@ def train_cen(
             config = replace(recipe.training, levels=scale.levels)
             at = landmarks_to_train(views, view, left, mirror)
             seed = recipe.seed + 100 * number + view
-            training = CenTraining(config, upright, *_split(rows, held), at, scale.widths, seed)
-            name = f"scale {scale.scale:g}, yaw {views.yaws[view]:g}"
-            path = folder / f"cen_{number}_{view}.pt" if folder else None
-            _run(training, config.epochs, name, path, f"{scale} {config} {views} {seed} {len(faces)}", report)
-            trained[view] = training.experts()
+            task = CenTask(config, upright, *_split(rows, held), at, scale.widths, seed)
+            checkpoint = Checkpoint.within(
+                folder, f"cen_{number}_{view}", f"{scale} {config} {views} {recipe.held_out} {seed} {data}"
+            )
+            Trainer(task).run(f"scale {scale.scale:g}, yaw {views.yaws[view]:g}", checkpoint, report)
+            trained[view] = task.experts()
         records.append(cen_record(scale.scale, views, left.cpu(), mirror.cpu(), trained))
     shape = {name: numbers.cpu() for name, numbers in pdm_record(pdm).items()}
     return {"pdm": shape, "triangulations": [], "early_termination": None, "experts": records, "parts": []}
@@ -219,16 +219,6 @@ def _split(rows: ViewRows, held: Tensor) -> tuple[ViewRows, ViewRows]:
     if not judges.any() or judges.all():
         return rows, rows
     return ViewRows(rows.face[~judges], rows.flip[~judges]), ViewRows(rows.face[judges], rows.flip[judges])
-
-
-def _run(training: CenTraining, epochs: int, name: str, path: Path | None, task: str, report: Report) -> None:
-    """Trains a view at a scale, from its checkpoint on where there is one."""
-    if path and (state := load_checkpoint(path, task)):
-        training.restore(state)
-    while training.epoch < epochs:
-        training.run(training.epoch + 1, lambda done, good: report(name, done, epochs, float(good.mean())))
-        if path:
-            save_checkpoint(path, task, training.state())
 
 
 def cen_bundle(

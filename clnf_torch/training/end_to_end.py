@@ -1,6 +1,6 @@
 """Trains any experts through the fit itself: what counts is where the landmarks end, all scales later."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -8,13 +8,15 @@ from torch import Tensor, nn
 
 from clnf_torch.fitting.config import FitConfig, preset_named
 from clnf_torch.geometry.boxes import box_around
+from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import EXACT
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.augmentation.random import Sampler
+from clnf_torch.training.checkpoint import Checkpoint
 from clnf_torch.training.data.boxes import perturb_boxes
 from clnf_torch.training.data.crops import FaceCrops
-from clnf_torch.training.trainer import BestState
+from clnf_torch.training.trainer import EarlyStopping, Report, Schedule, Task, Trainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +36,57 @@ class EndToEndConfig:
     seed: int = 0
 
 
-Report = Callable[[int, float], None]
-"""Called after every step with its number and its loss."""
+def learnable_experts(model: LandmarkModel) -> list[nn.Parameter]:
+    """The floating point numbers of a model's experts, asking for gradients; copies in float32, not in any file."""
+    parameters = [parameter for parameter in model.experts.parameters() if parameter.is_floating_point()]
+    for parameter in parameters:
+        parameter.data = parameter.detach().float().clone()
+        parameter.requires_grad_()
+    return parameters
+
+
+class EndToEndTask(Task):
+    """The training of a detector's model through its fit; a round is a step.
+
+    Args:
+        detector: With parameters that ask for gradients.
+        learn: Faces to learn from.
+        judges: Faces to judge by.
+        config: Settings.
+    """
+
+    early_stopping: EarlyStopping
+
+    def __init__(self, detector: LandmarkDetector, learn: FaceCrops, judges: FaceCrops, config: EndToEndConfig) -> None:
+        self.detector, self.learn, self.config = detector, learn, config
+        self.schedule = Schedule(
+            rounds=config.steps,
+            learning_rate=config.rate,
+            max_grad_norm=config.longest,
+            judge_every=config.judge_every,
+            save_every=config.judge_every,
+        )
+        self.generators = (torch.Generator().manual_seed(config.seed),)
+        parameters = [parameter for parameter in detector.model.parameters() if parameter.requires_grad]
+        self.module = nn.ParameterList(parameters)
+        self.optimiser = torch.optim.Adam(parameters, lr=config.rate)
+        self.early_stopping = EarlyStopping(parameters, lambda: _judge(detector, judges, config))
+
+    def losses(self) -> Iterator[Tensor]:
+        """The mean error of the fits of some faces."""
+        config, dice = self.config, Sampler(self.generators[0], self.learn.landmarks.device)
+        faces = self.learn[torch.randint(len(self.learn), (config.batch,), generator=dice.generator)]
+        gray = config.spoiling(faces.gray.float(), faces.landmarks, dice)
+        boxes = perturb_boxes(faces.landmarks, dice.generator, config.size, config.center)
+        yield fit_errors(self.detector, FaceCrops(gray=gray, landmarks=faces.landmarks), boxes, config).mean()
 
 
 def train_end_to_end(
-    detector: LandmarkDetector, faces: FaceCrops, config: EndToEndConfig | None = None, report: Report = lambda *_: None
+    detector: LandmarkDetector,
+    faces: FaceCrops,
+    config: EndToEndConfig | None = None,
+    report: Report = lambda *_: None,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[float, float]:
     """Trains those parameters of a detector's model that ask for gradients, in place.
 
@@ -51,36 +98,28 @@ def train_end_to_end(
         faces: Annotated faces.
         config: Settings.
         report: Told after every step.
+        checkpoint: Where an earlier call was stopped, this one goes on. None: there is none.
 
     Returns:
         The error of the held-out faces before and after, or of the faces themselves where none is held out.
 
     Raises:
         ValueError: The numerics are not exact, or no parameter asks for a gradient.
+        CheckpointError: The checkpoint is of another training.
     """
     config = config or EndToEndConfig()
     if detector.numerics != EXACT:
         raise ValueError(
             f"the numerics are {detector.numerics.name!r}; gradients need a detector with numerics 'exact'"
         )
-    parameters = [parameter for parameter in detector.model.parameters() if parameter.requires_grad]
-    if not parameters:
+    if not any(parameter.requires_grad for parameter in detector.model.parameters()):
         raise ValueError("no parameter of the model asks for a gradient; call learnable_experts(detector.model) first")
     numbers = torch.arange(len(faces))
     judged = numbers % config.held_out == config.held_out // 2 if config.held_out else torch.ones_like(numbers).bool()
-    learn, judges = numbers[~judged] if config.held_out else numbers, faces[numbers[judged]]
-    dice = Sampler(torch.Generator().manual_seed(config.seed), faces.landmarks.device)
-    optimiser = torch.optim.Adam(parameters, lr=config.rate)
-    before = _judge(detector, judges, config)
-    best = BestState(parameters, before)
-    for step in range(config.steps):
-        rows = learn[torch.randint(len(learn), (config.batch,), generator=dice.generator)]
-        loss = _one_step(detector, faces[rows], config, dice, optimiser, parameters)
-        if (step + 1) % config.judge_every == 0 or step + 1 == config.steps:
-            best.offer(_judge(detector, judges, config))
-        report(step + 1, loss)
-    best.restore()
-    return before, best.error
+    learn = faces[numbers[~judged]] if config.held_out else faces
+    task = EndToEndTask(detector, learn, faces[numbers[judged]], config)
+    Trainer(task).run("end to end", checkpoint, report)
+    return task.early_stopping.before.item(), task.early_stopping.error.item()
 
 
 def fit_errors(detector: LandmarkDetector, faces: FaceCrops, boxes: Tensor, config: EndToEndConfig) -> Tensor:
@@ -96,32 +135,13 @@ def fit_errors(detector: LandmarkDetector, faces: FaceCrops, boxes: Tensor, conf
     return torch.where(found.success & away.isfinite(), away, 0)
 
 
-def _one_step(
-    detector: LandmarkDetector,
-    faces: FaceCrops,
-    config: EndToEndConfig,
-    dice: Sampler,
-    optimiser: torch.optim.Optimizer,
-    parameters: list[nn.Parameter],
-) -> float:
-    """Fits some faces, and moves the parameters; the loss."""
-    gray = config.spoiling(faces.gray.float(), faces.landmarks, dice)
-    boxes = perturb_boxes(faces.landmarks, dice.generator, config.size, config.center)
-    loss = fit_errors(detector, FaceCrops(gray=gray, landmarks=faces.landmarks), boxes, config).mean()
-    optimiser.zero_grad()
-    loss.backward()
-    nn.utils.clip_grad_norm_(parameters, config.longest)
-    optimiser.step()
-    return loss.item()
-
-
 @torch.no_grad()
-def _judge(detector: LandmarkDetector, faces: FaceCrops, config: EndToEndConfig) -> float:
-    """The mean error of faces, boxes and markings being the same every time; lost ones count as a face size."""
+def _judge(detector: LandmarkDetector, faces: FaceCrops, config: EndToEndConfig) -> Tensor:
+    """Mean error of faces, float64, boxes and pen marks being the same every time; lost ones count as a face size."""
     generator = torch.Generator().manual_seed(config.seed)
     dice, pens_alone = Sampler(generator, faces.landmarks.device), replace(config.spoiling, light=False)
     faces = FaceCrops(gray=pens_alone(faces.gray.float(), faces.landmarks, dice), landmarks=faces.landmarks)
     boxes = perturb_boxes(faces.landmarks, generator, config.size, config.center)
     rows = torch.arange(len(faces)).split(config.batch)
     errors = torch.cat([fit_errors(detector, faces[some], boxes[some], config) for some in rows])
-    return float(torch.where(errors > 0, errors, 1.0).mean())
+    return torch.where(errors > 0, errors, 1.0).mean().cpu().double()

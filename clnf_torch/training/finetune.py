@@ -1,12 +1,10 @@
 """A bundle with tuned experts in the place of its own; what it came from and its licence stay."""
 
-import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from torch import Tensor
 
 from clnf_torch.fitting.initialise import params_from_landmarks
@@ -18,12 +16,14 @@ from clnf_torch.models.pdm import PDM, ShapeParams
 from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.bundles import model_record, pdm_record
 from clnf_torch.training.cen_recipe import levels_at
+from clnf_torch.training.checkpoint import Checkpoint, fingerprint
 from clnf_torch.training.data.cen_samples import UprightFaces
 from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.data.heatmap_samples import FaceDataset
+from clnf_torch.training.end_to_end import learnable_experts
 from clnf_torch.training.recipe import FINE
-from clnf_torch.training.trainer import learnable_experts, load_checkpoint, save_checkpoint
-from clnf_torch.training.tuning import Losses, Tuning, TuningConfig, cen_losses, heatmap_losses, nearest_config
+from clnf_torch.training.trainer import Report, Trainer
+from clnf_torch.training.tuning import Losses, TuningConfig, TuningTask, cen_losses, heatmap_losses, nearest_config
 
 # As they were trained, to forget no marks
 SUITABLE = {
@@ -42,10 +42,6 @@ class TuningResult:
     after: tuple[float, ...]
 
 
-Report = Callable[[float, int, int, float], None]
-"""Called with the scale, the epochs done, the epochs in all, and the error so far."""
-
-
 def fine_tune(
     model: LandmarkModel,
     faces: FaceCrops,
@@ -62,7 +58,7 @@ def fine_tune(
         mirror: Each landmark's partner on the other side of the face, int64, shape (N,).
         config: Settings; None: what suits the family.
         folder: For checkpoints: the same call goes on where an earlier one was stopped. None: there are none.
-        report: Told after every epoch.
+        report: Told after every epoch the error so far.
 
     Returns:
         Errors before and after.
@@ -77,16 +73,16 @@ def fine_tune(
         )
     config = config or SUITABLE[model.family]
     params = params_from_landmarks(model.pdm, faces.landmarks)
-    task = f"{config} {fingerprint(*model.state_dict().values(), faces.gray, faces.landmarks)}"
+    settings = f"{config} {fingerprint(*model.state_dict().values(), faces.gray, faces.landmarks)}"
     learnable_experts(model)
     scales, before, after = [], [], []
     for number, experts in enumerate(distinct_experts(model)):
         losses = _losses(experts, model, faces, params, mirror, config)
-        tuning = Tuning(experts, losses, params.rotation, config, config.seed + number)
-        _run(tuning, experts.scale, folder / f"tuned_{number}.pt" if folder else None, task, report)
+        tuning = TuningTask(experts, losses, params.rotation, config, config.seed + number)
+        Trainer(tuning).run(f"scale {experts.scale:g}", Checkpoint.within(folder, f"tuned_{number}", settings), report)
         scales.append(experts.scale)
-        before.append(tuning.before)
-        after.append(tuning.error)
+        before.append(tuning.early_stopping.before.item())
+        after.append(tuning.early_stopping.error.item())
     return TuningResult(tuple(scales), tuple(before), tuple(after))
 
 
@@ -100,14 +96,6 @@ def frontal_first(faces: FaceCrops, pdm: PDM) -> FaceCrops:
     return faces[params_from_landmarks(pdm, faces.landmarks).rotation[:, 1].abs().argsort(stable=True)]
 
 
-def fingerprint(*tensors: Tensor) -> str:
-    """A short word that differs where the numbers of tensors do."""
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
 def _losses(
     experts: Experts, model: LandmarkModel, faces: FaceCrops, params: ShapeParams, mirror: Tensor, config: TuningConfig
 ) -> Losses:
@@ -117,18 +105,6 @@ def _losses(
         return heatmap_losses(experts, stage, mirror, config.spoiling)
     upright = UprightFaces.of(faces, model.pdm, params, experts.scale, mirror, levels_at(experts.scale))
     return cen_losses(cast(CENExperts, experts), upright, params.rotation, config.spoiling)
-
-
-def _run(tuning: Tuning, scale: float, path: Path | None, task: str, report: Report) -> None:
-    """Tunes the experts of a scale, from their checkpoint on where there is one."""
-    if path and (state := load_checkpoint(path, task)):
-        tuning.restore(state)
-    while tuning.epoch < tuning.config.epochs:
-        tuning.one_epoch()
-        if path:
-            save_checkpoint(path, task, tuning.state())
-        report(scale, tuning.epoch, tuning.config.epochs, tuning.error)
-    tuning.finish()
 
 
 def tuned_bundle(bundle: Mapping[str, Any], model: LandmarkModel, faces: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Trains heatmap experts: the network of one scale, on faces misplaced, marked and spoilt at random."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.augmentation.pose_warp import PoseWarp
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.heatmap_samples import FaceDataset, PoseJitter, Samples, draw_samples
-from clnf_torch.training.trainer import cosine_schedule
+from clnf_torch.training.trainer import MovingAverage, Schedule, Task
 
 
 def map_loss(scores: Tensor, positions: Tensor, width: float, weight: Tensor | None = None) -> Tensor:
@@ -65,8 +65,8 @@ class HeatmapConfig:
     turned: float = 3.0  # a face turned by a radian is drawn this many times more often than a frontal one, plus 1
 
 
-class HeatmapTraining:
-    """The training of one scale, step by step.
+class HeatmapTask(Task):
+    """The training of one scale: AdamW with linear warm-up and cosine decay; a round is a step.
 
     Args:
         config: Settings.
@@ -76,86 +76,47 @@ class HeatmapTraining:
         seed: Of all randomness.
     """
 
+    module: UNet
+    average: MovingAverage
+
     def __init__(self, config: HeatmapConfig, stage: FaceDataset, yaw: Tensor, mirror: Tensor, seed: int = 0) -> None:
-        self.config, self.stage, self.mirror, self.step = config, stage, mirror, 0
+        self.config, self.stage, self.mirror = config, stage, mirror
+        self.schedule = Schedule(rounds=config.steps, learning_rate=config.rate, warm_up=WARM_UP, lowest=LEAST_RATE)
         self.device = stage.landmarks.device
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generators = (torch.Generator().manual_seed(seed),)
         self._share = (1 + config.turned * yaw.abs()).cpu()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = UNet(len(mirror), config.widths)
-        self.network = network.to(self.device).channels_last()
-        self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
-        self._optimiser = torch.optim.AdamW(_groups(self.network, config.decay), lr=config.rate)
-
-    def run(self, until: int | None = None, report: Callable[[int, float], None] = lambda *_: None) -> None:
-        """Steps until a number of them, or all, are done; `report` is told the number and the loss of each."""
-        self.network.train()
-        for _ in range(self.step, min(self.config.steps, until or self.config.steps)):
-            loss = self._one_step()
-            self.step += 1
-            self._remember()
-            report(self.step, loss)
+        self.module = network.to(self.device).channels_last().train()
+        self.average = MovingAverage(self.module, REMEMBER)
+        self.optimiser = torch.optim.AdamW(_groups(self.module, config.decay), lr=config.rate)
 
     def experts(self) -> UNet:
         """The network so far, its weights averaged over the last steps, folded for use."""
         network = UNet(len(self.mirror), self.config.widths)
-        network.load_state_dict(self.average)
+        network.load_state_dict(self.average.values)
         return network.folded()
 
-    def state(self) -> dict[str, Any]:
-        """All that a checkpoint must hold."""
-        return {
-            "step": self.step,
-            "network": self.network.state_dict(),
-            "average": self.average,
-            "optimiser": self._optimiser.state_dict(),
-            "generator": self.generator.get_state(),
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from a checkpoint."""
-        self.step = state["step"]
-        self.network.load_state_dict(state["network"])
-        self.average = {name: value.to(self.device) for name, value in state["average"].items()}
-        self._optimiser.load_state_dict(state["optimiser"])
-        self.generator.set_state(state["generator"])
-
-    def _one_step(self) -> float:
-        """Draws faces, and moves the weights; the loss."""
-        for group in self._optimiser.param_groups:
-            group["lr"] = cosine_schedule(self.step, self.config.steps, self.config.rate, WARM_UP) + LEAST_RATE
+    def losses(self) -> Iterator[Tensor]:
+        """The loss of some faces."""
         samples = self._samples()
         with torch.autocast(self.device.type, torch.bfloat16):
-            scores = self.network(samples.gray)
-        loss = map_loss(scores.float(), samples.landmarks / ZOOM, self.config.target)
-        self._optimiser.zero_grad()
-        loss.backward()
-        self._optimiser.step()
-        return loss.item()
+            scores = self.module(samples.gray)
+        yield map_loss(scores.float(), samples.landmarks / ZOOM, self.config.target)
 
     @torch.no_grad()
     def _samples(self) -> Samples:
         """A batch of faces as the fit, a pen and a camera would have them."""
-        config, dice = self.config, Sampler(self.generator, self.device)
+        config, dice = self.config, Sampler(self.generators[0], self.device)
         rows = torch.multinomial(
-            self._share, config.batch, replacement=config.batch > len(self._share), generator=self.generator
+            self._share, config.batch, replacement=config.batch > len(self._share), generator=dice.generator
         ).to(self.device)
         zoom = ZOOM * config.scale
         samples = draw_samples(self.stage, rows, config.aim, config.bend, zoom, config.width, self.mirror, dice)
         return Samples(
             ImageAugmentation(marked=config.marked)(samples.gray, samples.landmarks, dice), samples.landmarks
         )
-
-    @torch.no_grad()
-    def _remember(self) -> None:
-        """Takes the weights into their average; the first ones are soon forgotten."""
-        share = 1 - min(REMEMBER, self.step / (self.step + 20))
-        for name, value in self.network.state_dict().items():
-            if value.is_floating_point():
-                self.average[name].lerp_(value, share)
-            else:
-                self.average[name].copy_(value)
 
 
 def _groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:

@@ -1,6 +1,5 @@
 """The whole training of a landmark model of heatmap experts: its shape, one scale after the other, all together."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,16 +13,15 @@ from clnf_torch.models.pdm import PDM
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.augmentation.pose_warp import PoseWarp
+from clnf_torch.training.checkpoint import Checkpoint, fingerprint
 from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.data.heatmap_samples import FaceDataset, PoseJitter
-from clnf_torch.training.end_to_end import EndToEndConfig, train_end_to_end
-from clnf_torch.training.heatmap import HeatmapConfig, HeatmapTraining
+from clnf_torch.training.end_to_end import EndToEndConfig, learnable_experts, train_end_to_end
+from clnf_torch.training.heatmap import HeatmapConfig, HeatmapTask
 from clnf_torch.training.shape import ShapeConfig, train_shape
 from clnf_torch.training.shape_gaussian import ShapeGaussian
-from clnf_torch.training.trainer import learnable_experts, load_checkpoint, save_checkpoint
+from clnf_torch.training.trainer import Report, Trainer
 
-# Steps
-SAVE_EVERY = 250
 # Knows the face from where a box puts it, upside up or not quite
 COARSE = HeatmapConfig(
     scale=0.15,
@@ -44,9 +42,6 @@ FINE = HeatmapConfig(
     steps=9000,
     batch=32,
 )
-
-Report = Callable[[str, int, int, float], None]
-"""Called with what is trained, the steps done, the steps in all, and the loss (or an error in millimetres)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,17 +83,18 @@ def train_landmark_model(
     Raises:
         CheckpointError: The folder holds checkpoints of another training.
     """
-    pdm = _shape(faces, prior, mirror, recipe, folder, report)
+    data = fingerprint(faces.gray, faces.landmarks, prior.mean, prior.covariance, mirror)
+    pdm = _shape(faces, prior, mirror, recipe, Checkpoint(folder / "shape.pt", f"{recipe.shape} {data}"), report)
     placed = pdm.to(faces.landmarks.device)
     params = params_from_landmarks(placed, faces.landmarks)
     experts = []
     for number, config in enumerate(recipe.scales):
         stage = FaceDataset.of(faces, placed, params, config.levels)
-        training = HeatmapTraining(config, stage, params.rotation[:, 1], mirror, recipe.seed + number)
-        _train(training, folder / f"scale_{number}.pt", f"{config} {recipe.seed} {len(faces)}", report)
-        experts.append(heatmap_experts(config, training.experts().cpu(), len(mirror)))
+        task, name = HeatmapTask(config, stage, params.rotation[:, 1], mirror, recipe.seed + number), f"scale_{number}"
+        Trainer(task).run(name, Checkpoint(folder / f"{name}.pt", f"{config} {recipe.seed} {data}"), report)
+        experts.append(heatmap_experts(config, task.experts().cpu(), len(mirror)))
     model = LandmarkModel(pdm.cpu(), [experts[number] for number in recipe.passes], "joint")
-    _through_the_fit(model, faces, recipe, folder, report)
+    _through_the_fit(model, faces, recipe, Checkpoint(folder / "end_to_end.pt", f"{recipe} {data}"), report)
     return model
 
 
@@ -108,42 +104,27 @@ def heatmap_experts(config: HeatmapConfig, network: torch.nn.Module, landmarks: 
     return HeatmapExperts(config.scale, torch.zeros(1, 3), visible, torch.ones(1, landmarks), config.width, network)
 
 
-def _shape(faces: FaceCrops, prior: ShapeGaussian, mirror: Tensor, recipe: Recipe, folder: Path, report: Report) -> PDM:
+def _shape(
+    faces: FaceCrops, prior: ShapeGaussian, mirror: Tensor, recipe: Recipe, checkpoint: Checkpoint, report: Report
+) -> PDM:
     """The shape model, from its checkpoint where there is one, float32."""
-    path, task = folder / "shape.pt", f"{recipe.shape} {len(faces)}"
-    state = load_checkpoint(path, task)
+    state = checkpoint.load()
     if state is None:
         rounds = recipe.shape.rounds
         landmarks = faces.landmarks.cpu()
         pdm = train_shape(landmarks, prior, mirror, recipe.shape, lambda n, e: report("shape", n + 1, rounds, e))
         state = {"mean": pdm.mean.detach(), "modes": pdm.modes.detach(), "variances": pdm.variances.detach()}
-        save_checkpoint(path, task, state)
+        checkpoint.save(state)
     return PDM(state["mean"].float(), state["modes"].float(), state["variances"].float())
 
 
-def _through_the_fit(model: LandmarkModel, faces: FaceCrops, recipe: Recipe, folder: Path, report: Report) -> None:
+def _through_the_fit(
+    model: LandmarkModel, faces: FaceCrops, recipe: Recipe, checkpoint: Checkpoint, report: Report
+) -> None:
     """Trains all experts together, through the fit that they are made for; in place."""
     config = replace(recipe.end_to_end, seed=recipe.seed)
-    path, task = folder / "end_to_end.pt", f"{recipe} {len(faces)}"
-    state = load_checkpoint(path, task)
-    if state is None and config.steps:
+    if config.steps:
         learnable_experts(model)
         detector = LandmarkDetector(model, "exact").to(faces.landmarks.device)
-        train_end_to_end(detector, faces, config, lambda step, loss: report("end to end", step, config.steps, loss))
+        train_end_to_end(detector, faces, config, report, checkpoint)
         model.cpu().requires_grad_(False)
-        state = {"experts": model.experts.state_dict()}
-        save_checkpoint(path, task, state)
-    if state is not None:
-        model.experts.load_state_dict(state["experts"])
-
-
-def _train(training: HeatmapTraining, path: Path, task: str, report: Report) -> None:
-    """Trains the experts of a scale, from its checkpoint on where there is one."""
-    state = load_checkpoint(path, task)
-    if state is not None:
-        training.restore(state)
-    steps = training.config.steps
-    while training.step < steps:
-        until = min(steps, training.step + SAVE_EVERY)
-        training.run(until, lambda step, loss: report(path.stem, step, steps, loss))
-        save_checkpoint(path, task, training.state())

@@ -1,104 +1,233 @@
-"""Memory that a training frees and needs again at once is kept, instead of being given back each time."""
+"""The one training loop: learning rate schedule, moving average of weights (EMA), early stopping, checkpoints."""
 
 import ctypes
 import math
 import sys
-from pathlib import Path
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from clnf_torch.models.archive import write_atomically
-from clnf_torch.models.landmark_model import LandmarkModel
+from clnf_torch.training.checkpoint import Checkpoint
+
+Report = Callable[[str, int, int, float], None]
+"""Called with what is trained, the rounds done, the rounds in all, and a loss, or what the task measures instead."""
 
 
-class CheckpointError(ValueError):
-    """A checkpoint that does not belong to this training."""
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How long a training takes, and when what happens. A round is one step, or one epoch, as the task has it."""
 
+    rounds: int
+    learning_rate: float  # the highest
+    # Rounds of linear warm-up, before and while a cosine decay over all rounds; None: the learning rate is constant
+    warm_up: int | None = None
+    lowest: float = 0.0  # added to every learning rate of a cosine decay
+    max_grad_norm: float | None = None  # longer gradients are clipped to this norm
+    judge_every: int = 1  # rounds after which held-out faces are judged, where the task holds some out
+    save_every: int = 250  # rounds after which a checkpoint is written
 
-def save_checkpoint(path: Path, task: str, state: dict[str, Any]) -> None:
-    """Writes plain values and tensors; the file has its name only once it is complete.
+    def learning_rate_at(self, done: int) -> float:
+        """The learning rate of the round after so many."""
+        if self.warm_up is None:
+            return self.learning_rate
+        return cosine_schedule(done, self.rounds, self.learning_rate, self.warm_up) + self.lowest
 
-    Args:
-        path: Where to.
-        task: Says all that must be the same where the training goes on.
-        state: What has been reached.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with write_atomically(path) as file:
-        torch.save({"task": task, "state": state}, file)
-
-
-def load_checkpoint(path: Path, task: str) -> dict[str, Any] | None:
-    """What was reached before, or None where the file does not exist yet.
-
-    Raises:
-        CheckpointError: The file is damaged, or of another training.
-    """
-    if not path.is_file():
-        return None
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        found, state = content["task"], content["state"]
-    except Exception as error:
-        # torch.load names a dozen exceptions, depending on what the file turns out to be
-        raise CheckpointError(f"{path}: expected a checkpoint, found a damaged or another file; remove it") from error
-    if found != task:
-        raise CheckpointError(
-            f"{path}: is a checkpoint of another training ({found}); remove it to begin this one ({task}), "
-            "or choose another folder"
-        )
-    return state
-
-
-def learnable_experts(model: LandmarkModel) -> list[nn.Parameter]:
-    """The floating point numbers of a model's experts, asking for gradients; copies in float32, not in any file."""
-    parameters = [parameter for parameter in model.experts.parameters() if parameter.is_floating_point()]
-    for parameter in parameters:
-        parameter.data = parameter.detach().float().clone()
-        parameter.requires_grad_()
-    return parameters
+    def is_due(self, every: int, done: int) -> bool:
+        """Whether what happens after every so many rounds, and after the last one, happens after this one."""
+        return done % every == 0 or done == self.rounds
 
 
 def cosine_schedule(step: int, steps: int, highest: float, warm_up: int) -> float:
-    """The learning rate of a step: a short rise over the first `warm_up` steps, then half a cosine down to 0."""
+    """The learning rate of a step: linear warm-up over the first `warm_up` steps, times cosine decay down to 0."""
     falling = 0.5 + 0.5 * math.cos(math.pi * (step / steps))
     return highest * min(1.0, (step + 1) / warm_up) * falling
 
 
-class BestState:
-    """Remembers the parameters with which an error was smallest."""
+class MovingAverage:
+    """Exponential moving average (EMA) of a module's weights and buffers.
 
-    def __init__(self, parameters: list[nn.Parameter], error: float) -> None:
-        self._parameters, self.error = parameters, error
-        self._best: list[Tensor] = [parameter.detach().clone() for parameter in parameters]
+    Args:
+        module: The module.
+        decay: Share of the average that stays in a step; the first steps are forgotten sooner.
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self._module, self._decay = module, decay
+        self.values = {name: value.clone() for name, value in module.state_dict().items()}
 
     @torch.no_grad()
-    def offer(self, error: float) -> None:
-        """Remembers the parameters as they are, if the error is smaller than ever."""
-        if error < self.error:
-            self.error = error
-            for best, parameter in zip(self._best, self._parameters, strict=True):
-                best.copy_(parameter)
+    def update(self, step: int) -> None:
+        """Takes the weights after a step, counted from 1, into the average."""
+        weight = 1 - min(self._decay, step / (step + 20))
+        for name, value in self._module.state_dict().items():
+            if value.is_floating_point():
+                self.values[name].lerp_(value, weight)
+            else:
+                self.values[name].copy_(value)
+
+
+class EarlyStopping:
+    """Keeps the state of least error on held-out faces: early stopping, after the fact.
+
+    Args:
+        tensors: The state: parameters, and whatever `judge` writes beside them.
+        judge: Measures the error: one number (), or one for each of E experts (E,) along the first axis of all tensors.
+        start: The error to improve on; None: the error before the first round.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor], judge: Callable[[], Tensor], start: Tensor | None = None) -> None:
+        self._tensors, self._judge, self._start = list(tensors), judge, start
+        self.best = [tensor.detach().clone() for tensor in self._tensors]
+        self.before = self.error = torch.tensor(torch.nan, dtype=torch.float64)
+
+    def begin(self) -> None:
+        """Takes the state as it is for the best so far."""
+        self.before = self.error = self._judge() if self._start is None else self._start
+
+    @torch.no_grad()
+    def judge(self) -> None:
+        """Keeps the state, or that of some experts, if its error is smaller than ever."""
+        error = self._judge()
+        better = error < self.error
+        self.error = torch.where(better, error, self.error)
+        for best, tensor in zip(self.best, self._tensors, strict=True):
+            rows = better.to(best.device).view(better.shape + (1,) * (best.ndim - better.ndim))
+            best.copy_(torch.where(rows, tensor, best))
+
+    @torch.no_grad()
+    def restore_best(self) -> None:
+        """Gives the tensors their best values back; they no longer ask for gradients."""
+        for best, tensor in zip(self.best, self._tensors, strict=True):
+            tensor.copy_(best)
+            tensor.requires_grad_(False)
 
     def state(self) -> dict[str, Any]:
         """All that a checkpoint must hold."""
-        return {"error": self.error, "best": self._best}
+        return {"before": self.before, "error": self.error, "best": self.best}
 
-    @torch.no_grad()
     def load(self, state: dict[str, Any]) -> None:
-        """Goes on from a checkpoint; the parameters stay as they are."""
-        self.error = state["error"]
-        for best, value in zip(self._best, state["best"], strict=True):
+        """Goes on from a checkpoint; the tensors stay as they are."""
+        self.before, self.error = state["before"], state["error"]
+        for best, value in zip(self.best, state["best"], strict=True):
             best.copy_(value)
 
-    @torch.no_grad()
-    def restore(self) -> None:
-        """Gives the parameters their best values back; they no longer ask for gradients."""
-        for best, parameter in zip(self._best, self._parameters, strict=True):
-            parameter.copy_(best)
-            parameter.requires_grad_(False)
+
+class Task(ABC):
+    """What a training has of its own; all that trainings have in common is the `Trainer`'s."""
+
+    schedule: Schedule
+    module: nn.Module  # whose weights are trained
+    optimiser: torch.optim.Optimizer
+    # From which all random numbers come, so that a checkpoint can hold their states
+    generators: tuple[torch.Generator, ...]
+    average: MovingAverage | None = None
+    early_stopping: EarlyStopping | None = None
+
+    @abstractmethod
+    def losses(self) -> Iterator[Tensor]:
+        """The loss of each batch of a round, drawn one by one: the weights move after each."""
+
+    def after_step(self) -> None:  # noqa: B027, as most tasks have nothing to add
+        """What happens to the weights besides the step of the optimiser."""
+
+    def progress(self, loss: float) -> float:
+        """What a report says: the last loss, or something better."""
+        return loss
+
+
+class Trainer:
+    """The training of a task, round by round.
+
+    Args:
+        task: What is trained, and how a batch's loss comes about.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task, self.schedule, self.round = task, task.schedule, 0
+
+    def run(
+        self,
+        name: str = "",
+        checkpoint: Checkpoint | None = None,
+        report: Report = lambda *_: None,
+        until: int | None = None,
+    ) -> None:
+        """Trains until all rounds are done, from a checkpoint on where there is one; then the best state is restored.
+
+        Args:
+            name: Says in reports what is trained.
+            checkpoint: Read first, and written now and then.
+            report: Told after every round.
+            until: Stop after this round, as if interrupted; None: go on to the last one.
+
+        Raises:
+            CheckpointError: The checkpoint is damaged, or of another training.
+        """
+        stopping, rounds = self.task.early_stopping, self.schedule.rounds
+        if checkpoint and (state := checkpoint.load()) is not None:
+            self.load(state)
+        elif stopping and not self.round:
+            stopping.begin()
+        while self.round < min(rounds, until or rounds):
+            loss = self._one_round()
+            if checkpoint and self.schedule.is_due(self.schedule.save_every, self.round):
+                checkpoint.save(self.state())
+            report(name, self.round, rounds, self.task.progress(loss))
+        if stopping and self.round == rounds:
+            stopping.restore_best()
+
+    def _one_round(self) -> float:
+        """One step, or one epoch; the last loss."""
+        task, loss = self.task, torch.tensor(torch.nan)
+        for group in task.optimiser.param_groups:
+            group["lr"] = self.schedule.learning_rate_at(self.round)
+        for loss in task.losses():
+            self._step(loss)
+        self.round += 1
+        if task.average:
+            task.average.update(self.round)
+        if task.early_stopping and self.schedule.is_due(self.schedule.judge_every, self.round):
+            task.early_stopping.judge()
+        return loss.item()
+
+    def _step(self, loss: Tensor) -> None:
+        """Moves the weights against the gradient of a loss."""
+        optimiser = self.task.optimiser
+        optimiser.zero_grad()
+        loss.backward()
+        if self.schedule.max_grad_norm is not None:
+            nn.utils.clip_grad_norm_(self.task.module.parameters(), self.schedule.max_grad_norm)
+        optimiser.step()
+        self.task.after_step()
+
+    def state(self) -> dict[str, Any]:
+        """All that a checkpoint must hold."""
+        task = self.task
+        return {
+            "round": self.round,
+            "weights": task.module.state_dict(),
+            "optimiser": task.optimiser.state_dict(),
+            "generators": [generator.get_state() for generator in task.generators],
+            "average": task.average and task.average.values,
+            "early_stopping": task.early_stopping and task.early_stopping.state(),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Goes on from a checkpoint."""
+        task, self.round = self.task, state["round"]
+        task.module.load_state_dict(state["weights"])
+        task.optimiser.load_state_dict(state["optimiser"])
+        for generator, numbers in zip(task.generators, state["generators"], strict=True):
+            generator.set_state(numbers)
+        if task.average:
+            for name, value in task.average.values.items():
+                value.copy_(state["average"][name])
+        if task.early_stopping:
+            task.early_stopping.load(state["early_stopping"])
 
 
 # Parameters of glibc's mallopt

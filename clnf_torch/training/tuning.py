@@ -1,9 +1,8 @@
 """What heatmap experts learn by when they are tuned: maps of faces misplaced, bent and spoilt as in their training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +18,7 @@ from clnf_torch.training.data.cen_samples import FAR, NEAR, UprightFaces, ViewRo
 from clnf_torch.training.data.heatmap_samples import FaceDataset, draw_samples
 from clnf_torch.training.heatmap import HeatmapConfig, map_loss
 from clnf_torch.training.recipe import COARSE, FINE
-from clnf_torch.training.trainer import BestState
+from clnf_torch.training.trainer import EarlyStopping, Schedule, Task
 
 # At every held-out face when experts are judged, the same ones each time
 LOOKS = 4
@@ -49,8 +48,8 @@ class Losses:
     judge: Loss  # shown as they are
 
 
-class Tuning:
-    """The tuning of the experts of one scale, epoch by epoch.
+class TuningTask(Task):
+    """The tuning of the experts of one scale; a round is an epoch.
 
     Args:
         experts: They learn in place; their parameters ask for gradients.
@@ -60,61 +59,33 @@ class Tuning:
         seed: Of all randomness.
     """
 
+    early_stopping: EarlyStopping
+
     def __init__(self, experts: nn.Module, losses: Losses, rotation: Tensor, config: TuningConfig, seed: int) -> None:
-        self.config, self.losses, self.epoch = config, losses, 0
-        self._seed, self._device = seed, rotation.device
+        self.config, self.module, self._wrong, self._seed = config, experts, losses, seed
+        self.schedule = Schedule(rounds=config.epochs, learning_rate=config.rate, save_every=1)
         self._learn, self._judges = _split(held_out_faces(rotation, config.held_out))
-        self._dice = Sampler(torch.Generator().manual_seed(seed), rotation.device)
-        self._parameters = list(experts.parameters())
-        self._optimiser = torch.optim.Adam(self._parameters, lr=config.rate)
-        self.before = self._judged()
-        self._best = BestState(self._parameters, self.before)
+        self.generators = (torch.Generator().manual_seed(seed),)
+        self.optimiser = torch.optim.Adam(experts.parameters(), lr=config.rate)
+        self.early_stopping = EarlyStopping(list(experts.parameters()), self._judge)
 
-    @property
-    def error(self) -> float:
-        """That of the held-out faces at its smallest so far."""
-        return self._best.error
-
-    def one_epoch(self) -> None:
-        """Shows the experts every face to learn from once, and judges them."""
-        order = self._learn[torch.randperm(len(self._learn), generator=self._dice.generator).to(self._device)]
+    def losses(self) -> Iterator[Tensor]:
+        """The losses of an epoch, which shows every face to learn from once."""
+        dice = Sampler(self.generators[0], self._learn.device)
+        order = self._learn[torch.randperm(len(self._learn), generator=dice.generator).to(dice.device)]
         for rows in order.split(self.config.batch):
-            self._optimiser.zero_grad()
-            self.losses.learn(rows, self._dice).backward()
-            self._optimiser.step()
-        self._best.offer(self._judged())
-        self.epoch += 1
+            yield self._wrong.learn(rows, dice)
 
-    def finish(self) -> None:
-        """Leaves the experts as they were best; they no longer ask for gradients."""
-        self._best.restore()
-
-    def state(self) -> dict[str, Any]:
-        """All that a checkpoint must hold."""
-        return {
-            "epoch": self.epoch,
-            "parameters": [parameter.detach() for parameter in self._parameters],
-            "best": self._best.state(),
-            "optimiser": self._optimiser.state_dict(),
-            "generator": self._dice.generator.get_state(),
-        }
+    def progress(self, loss: float) -> float:
+        """The error of the held-out faces at its smallest so far."""
+        return self.early_stopping.error.item()
 
     @torch.no_grad()
-    def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from a checkpoint."""
-        self.epoch = state["epoch"]
-        for parameter, value in zip(self._parameters, state["parameters"], strict=True):
-            parameter.copy_(value)
-        self._best.load(state["best"])
-        self._optimiser.load_state_dict(state["optimiser"])
-        self._dice.generator.set_state(state["generator"])
-
-    @torch.no_grad()
-    def _judged(self) -> float:
-        """The mean error of the faces to judge by."""
-        fixed = Sampler(torch.Generator().manual_seed(self._seed), self._device)
+    def _judge(self) -> Tensor:
+        """The mean error of the faces to judge by, float64."""
+        fixed = Sampler(torch.Generator().manual_seed(self._seed), self._learn.device)
         rows = self._judges.repeat(LOOKS).split(self.config.batch)
-        return float(torch.stack([self.losses.judge(some, fixed) for some in rows]).mean())
+        return torch.stack([self._wrong.judge(some, fixed) for some in rows]).mean().cpu().double()
 
 
 def _split(held: Tensor) -> tuple[Tensor, Tensor]:

@@ -55,13 +55,16 @@ def test_cen_experts_learn_on(tune, bundle, few_are_enough, tmp_path):
 
 def test_joint_experts_learn_on_and_a_second_call_goes_on(tune, joint, few_are_enough, tmp_path):
     words = ("--model", joint, "--epochs", 6, "--rate", 0.01, "--marked", 0, "--work", tmp_path / "work")
+    words = (*words, "--through-the-fit", 1)
     done = tune(*words)
     assert done.exit_code == 0, done.stderr
-    scale, last = done.stdout.splitlines()
+    scale, landmarks, last = done.stdout.splitlines()
     assert scale.startswith("scale 0.15: ") and fell(scale) and "tuned on 4 faces" in last
     content, first = load_bundle(tmp_path / "tuned.pt"), (tmp_path / "tuned.pt").read_bytes()
     assert content["licence"] == "mine" and len(content["sources"]) == 2
-    assert tune(*words).exit_code == 0 and (tmp_path / "tuned.pt").read_bytes() == first
+    again = tune(*words)
+    assert again.exit_code == 0 and again.stdout.splitlines()[1] == landmarks
+    assert (tmp_path / "tuned.pt").read_bytes() == first
     refused = tune(*words, "--epochs", 3)
     assert refused.exit_code == 1 and "tuned_0.pt: is a checkpoint of another training" in refused.stderr
 

@@ -5,28 +5,44 @@ from __future__ import annotations
 import pytest
 import torch
 
-from clnf_torch.training.trainer import CheckpointError, load_checkpoint, save_checkpoint
+from clnf_torch.training.checkpoint import Checkpoint, CheckpointError, fingerprint
 
 
 def test_what_was_saved_comes_back(tmp_path):
-    path = tmp_path / "new" / "scale.pt"
-    save_checkpoint(path, "task", {"step": 3, "weights": torch.ones(2)})
-    state = load_checkpoint(path, "task")
-    assert state is not None and state["step"] == 3 and torch.equal(state["weights"], torch.ones(2))
-    assert [file.name for file in path.parent.iterdir()] == ["scale.pt"]
+    checkpoint = Checkpoint(tmp_path / "new" / "scale.pt", "task")
+    checkpoint.save({"round": 3, "weights": torch.ones(2)})
+    state = checkpoint.load()
+    assert state is not None and state["round"] == 3 and torch.equal(state["weights"], torch.ones(2))
+    assert [file.name for file in checkpoint.path.parent.iterdir()] == ["scale.pt"]
 
 
 def test_there_is_none_at_first(tmp_path):
-    assert load_checkpoint(tmp_path / "scale.pt", "task") is None
+    assert Checkpoint(tmp_path / "scale.pt", "task").load() is None
+    assert Checkpoint.within(None, "scale", "task") is None
+    assert Checkpoint.within(tmp_path, "scale", "task") == Checkpoint(tmp_path / "scale.pt", "task")
 
 
 def test_another_training_is_refused(tmp_path):
-    save_checkpoint(tmp_path / "scale.pt", "seed 0", {})
+    Checkpoint(tmp_path / "scale.pt", "seed 0").save({})
     with pytest.raises(CheckpointError, match=r"scale\.pt: is a checkpoint of another training \(seed 0\)"):
-        load_checkpoint(tmp_path / "scale.pt", "seed 1")
+        Checkpoint(tmp_path / "scale.pt", "seed 1").load()
 
 
-def test_a_damaged_one_is_refused(tmp_path):
-    (tmp_path / "scale.pt").write_bytes(b"PK but not really")
+def test_another_layout_is_refused(tmp_path):
+    torch.save({"task": "task", "state": {"step": 3}}, tmp_path / "scale.pt")  # as version 0.1 wrote it
+    with pytest.raises(CheckpointError, match=r"scale\.pt: is a checkpoint of another version .* remove it to begin"):
+        Checkpoint(tmp_path / "scale.pt", "task").load()
+
+
+@pytest.mark.parametrize("content", [b"PK but not really", None])
+def test_a_damaged_one_is_refused(tmp_path, content):
+    path = tmp_path / "scale.pt"
+    path.write_bytes(content) if content else torch.save([1], path)
     with pytest.raises(CheckpointError, match="damaged"):
-        load_checkpoint(tmp_path / "scale.pt", "task")
+        Checkpoint(path, "task").load()
+
+
+def test_fingerprints_differ_where_numbers_do():
+    half, flag = torch.ones(2, 3).half().mT, torch.tensor(True)
+    assert fingerprint(half, flag) == fingerprint(half.clone(), flag)
+    assert len({fingerprint(half, flag), fingerprint(half + 1, flag), fingerprint(half, ~flag)}) == 3

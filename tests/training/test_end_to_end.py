@@ -11,8 +11,7 @@ from clnf_torch.fitting.config import FitConfig
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.augmentation.photometric import CLEAN
 from clnf_torch.training.data.crops import FaceCrops
-from clnf_torch.training.end_to_end import EndToEndConfig, train_end_to_end
-from clnf_torch.training.trainer import learnable_experts
+from clnf_torch.training.end_to_end import EndToEndConfig, learnable_experts, train_end_to_end
 from tests.factories import CONFIG, make_model
 from tests.training.patterned_faces import patterned_faces
 
@@ -26,7 +25,7 @@ def train(seed: int = 0) -> tuple[LandmarkDetector, list[float], tuple[float, fl
     learnable_experts(detector.model)
     told: list[float] = []
     errors = train_end_to_end(
-        detector, patterned_faces(8), replace(FAST, seed=seed), report=lambda _, loss: told.append(loss)
+        detector, patterned_faces(8), replace(FAST, seed=seed), report=lambda *words: told.append(words[3])
     )
     return detector, told, errors
 
@@ -65,9 +64,27 @@ def test_the_free_models_experts_learn(free_face):
     faces = FaceCrops(gray=gray, landmarks=found.landmarks + torch.tensor([3.0, 2.0]))
     learning = learnable_experts(detector.model)
     told: list[float] = []
-    before, after = train_end_to_end(detector, faces, config, report=lambda _, loss: told.append(loss))
+    before, after = train_end_to_end(detector, faces, config, report=lambda *words: told.append(words[3]))
     assert after < before and told[-1] < told[0]
     assert sum(bool(parameter.grad is not None and parameter.grad.any()) for parameter in learning) > 4
+
+
+def test_experts_learn_and_the_shape_does_not():
+    model = make_model(torch.float32)
+    parameters = learnable_experts(model)
+    assert parameters and all(parameter.requires_grad for parameter in parameters)
+    assert not any(parameter.requires_grad for parameter in model.pdm.parameters())
+
+
+def test_halves_learn_in_full_precision_and_files_stay_as_they_are():
+    model = make_model(torch.float32)
+    (weight, *_) = model.experts.parameters()
+    weight.data = stored = weight.detach().half()
+    before = stored.clone()
+    learnable_experts(model)
+    with torch.no_grad():
+        weight.add_(1)
+    assert weight.dtype == torch.float32 and torch.equal(stored, before)
 
 
 def test_what_cannot_learn_is_refused():

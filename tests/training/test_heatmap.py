@@ -1,11 +1,13 @@
-"""Training of heatmap experts: it learns, it repeats, and it goes on where it was stopped."""
+"""Training of heatmap experts: it learns, and it repeats."""
 
 from __future__ import annotations
 
 import torch
 
+from clnf_torch.models.patch_experts.heatmap import UNet
 from clnf_torch.training.data.heatmap_samples import FaceDataset, PoseJitter
-from clnf_torch.training.heatmap import HeatmapConfig, HeatmapTraining
+from clnf_torch.training.heatmap import HeatmapConfig, HeatmapTask
+from clnf_torch.training.trainer import Trainer
 from tests.training.heads import MIRROR, make_crops, make_gaussian, make_heads
 
 CONFIG = HeatmapConfig(
@@ -21,48 +23,46 @@ CONFIG = HeatmapConfig(
 )
 
 
-def make_training(seed: int = 0) -> HeatmapTraining:
+def make_task(seed: int = 0) -> HeatmapTask:
     """Eight heads of dots."""
     pdm = make_gaussian().pdm()
     params = make_heads(pdm, 8)
     stage = FaceDataset.of(make_crops(pdm.landmarks(params)), pdm, params, CONFIG.levels)
-    return HeatmapTraining(CONFIG, stage, params.rotation[:, 1].float(), MIRROR, seed)
+    return HeatmapTask(CONFIG, stage, params.rotation[:, 1].float(), MIRROR, seed)
 
 
-def weights(training: HeatmapTraining) -> torch.Tensor:
-    return torch.cat([weight.flatten() for weight in training.network.state_dict().values()])
+def weights(task: HeatmapTask) -> torch.Tensor:
+    return torch.cat([weight.flatten() for weight in task.module.state_dict().values()])
 
 
 def test_the_loss_falls():
     losses: list[float] = []
-    make_training().run(report=lambda _, loss: losses.append(loss))
+    Trainer(make_task()).run(report=lambda *words: losses.append(words[3]))
     assert len(losses) == CONFIG.steps
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
 
 
 def test_a_seed_repeats_and_another_does_not():
-    one, same, other = (make_training(seed) for seed in (0, 0, 1))
-    for training in (one, same, other):
-        training.run(4)
+    one, same, other = (make_task(seed) for seed in (0, 0, 1))
+    for task in (one, same, other):
+        Trainer(task).run(until=4)
     assert torch.equal(weights(one), weights(same))
     assert not torch.equal(weights(one), weights(other))
 
 
-def test_a_stopped_training_goes_on(tmp_path):
-    whole, begun, resumed = make_training(), make_training(), make_training()
-    whole.run(6)
-    begun.run(3)
-    torch.save(begun.state(), tmp_path / "state.pt")
-    resumed.restore(torch.load(tmp_path / "state.pt", weights_only=True))
-    resumed.run(6)
-    assert resumed.step == 6 and torch.equal(weights(whole), weights(resumed))
-    first, second = (training.experts().state_dict() for training in (whole, resumed))
-    assert all(torch.equal(first[name], second[name]) for name in first)
+def test_the_experts_have_averaged_weights():
+    task = make_task()
+    Trainer(task).run(until=3)
+    network = UNet(68, CONFIG.widths)
+    network.load_state_dict(task.average.values)
+    expected, found = network.folded().state_dict(), task.experts().state_dict()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert not torch.equal(torch.cat([value.flatten() for value in task.average.values.values()]), weights(task))
 
 
 def test_the_callers_random_numbers_are_left_alone():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    make_training().run(1)
+    Trainer(make_task()).run(until=1)
     assert torch.equal(torch.rand(3), expected)

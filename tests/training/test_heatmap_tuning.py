@@ -14,10 +14,10 @@ from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.pipeline import LandmarkDetector, load
 from clnf_torch.training.augmentation.photometric import CLEAN
 from clnf_torch.training.bundles import model_record
+from clnf_torch.training.checkpoint import CheckpointError
 from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.finetune import SUITABLE, fine_tune, frontal_first, tuned_bundle
 from clnf_torch.training.recipe import COARSE, FINE
-from clnf_torch.training.trainer import CheckpointError
 from clnf_torch.training.tuning import TuningConfig, nearest_config
 from tests.training.heads import MIRROR, make_crops, make_gaussian, make_heads
 from tests.training.untrained import untrained_model
@@ -44,7 +44,7 @@ def numbers(model: LandmarkModel) -> torch.Tensor:
 def test_maps_come_nearer_to_the_truth():
     model, told = asked_twice(), []
     result = fine_tune(model, heads(), MIRROR, FAST, report=lambda *words: told.append(words[:3]))
-    assert result.scales == (0.15, 0.15) and told == [(0.15, 1, 2), (0.15, 2, 2)] * 2
+    assert result.scales == (0.15, 0.15) and told == [("scale 0.15", 1, 2), ("scale 0.15", 2, 2)] * 2
     assert all(after < 0.9 * before for before, after in zip(result.before, result.after, strict=True))
     assert model.experts_at(0) is model.experts_at(1)
     assert not any(parameter.requires_grad for parameter in model.parameters())
@@ -61,15 +61,15 @@ def test_a_stopped_tuning_goes_on(tmp_path):
     whole, stopped, resumed = (asked_twice() for _ in range(3))
     fine_tune(whole, heads(), MIRROR, FAST)
 
-    def stop(*told: float) -> None:
-        if told[1] == 1:
+    def stop(_: str, epoch: int, *__: float) -> None:
+        if epoch == 1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         fine_tune(stopped, heads(), MIRROR, FAST, tmp_path, stop)
-    told: list[tuple[float, ...]] = []
+    told: list[tuple[object, ...]] = []
     fine_tune(resumed, heads(), MIRROR, FAST, tmp_path, lambda *words: told.append(words[:3]))
-    assert told == [(0.15, 2, 2), (0.15, 1, 2), (0.15, 2, 2)]
+    assert told == [("scale 0.15", *epochs) for epochs in ((2, 2), (1, 2), (2, 2))]
     assert torch.equal(numbers(whole), numbers(resumed))
 
 

@@ -12,6 +12,7 @@ from clnf_torch.models.bundle import BundleError, build_model, load_bundle
 from clnf_torch.models.landmark_model import EarlyTermination, LandmarkModel
 from clnf_torch.pipeline import LandmarkDetector, load
 from clnf_torch.training.bundles import save_bundle
+from clnf_torch.training.checkpoint import CheckpointError
 from clnf_torch.training.data.boxes import box_around
 from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.data.heatmap_samples import PoseJitter
@@ -20,7 +21,6 @@ from clnf_torch.training.end_to_end import EndToEndConfig
 from clnf_torch.training.heatmap import HeatmapConfig
 from clnf_torch.training.recipe import Recipe, train_landmark_model
 from clnf_torch.training.shape import ShapeConfig
-from clnf_torch.training.trainer import CheckpointError
 from tests.training.heads import MIRROR, make_crops, make_gaussian, make_heads
 
 COARSE = HeatmapConfig(

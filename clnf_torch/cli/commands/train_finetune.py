@@ -27,10 +27,11 @@ from clnf_torch.models.bundle import build_model, load_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.augmentation.photometric import ImageAugmentation
-from clnf_torch.training.end_to_end import EndToEndConfig, train_end_to_end
+from clnf_torch.training.checkpoint import Checkpoint, fingerprint
+from clnf_torch.training.end_to_end import EndToEndConfig, learnable_experts, train_end_to_end
 from clnf_torch.training.finetune import SUITABLE, distinct_experts, fine_tune, frontal_first, tuned_bundle
 from clnf_torch.training.shape_gaussian import MIRROR_68, ShapeGaussian
-from clnf_torch.training.trainer import keep_freed_memory, learnable_experts
+from clnf_torch.training.trainer import keep_freed_memory
 from clnf_torch.training.tuning import TuningConfig
 
 # Millimetres: a few modes more, for what the old shapes cannot do; with none there could only be fewer
@@ -77,7 +78,10 @@ def finetune(
             if through_the_fit:
                 learnable_experts(tuned)
                 detector = LandmarkDetector(tuned, "exact")
-                errors = train_end_to_end(detector, crops, _together(config, through_the_fit), lambda *_: done(1))
+                together = _together(config, through_the_fit)
+                settings = f"{together} {fingerprint(*tuned.state_dict().values(), crops.gray, crops.landmarks)}"
+                checkpoint = Checkpoint.within(work, "end_to_end", settings)
+                errors = train_end_to_end(detector, crops, together, lambda *_: done(1), checkpoint)
                 say("error of the landmarks {:.4f} of the face's size, now {:.4f}".format(*errors))
         save_archive(tuned_bundle(content, tuned.cpu(), source_of(faces, data)["name"]), out)
         say(f"{out}: tuned on {len(faces)} faces; clnf-torch evaluate tells how good it is")

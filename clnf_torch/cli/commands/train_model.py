@@ -21,10 +21,10 @@ from clnf_torch.models.bundle import default_bundle, load_bundle
 from clnf_torch.training.bundles import save_bundle
 from clnf_torch.training.data.annotations import Annotations
 from clnf_torch.training.early_termination import with_early_termination
-from clnf_torch.training.recipe import Recipe, Report, train_landmark_model
+from clnf_torch.training.recipe import Recipe, train_landmark_model
 from clnf_torch.training.shape import read_prior
 from clnf_torch.training.shape_gaussian import MIRROR_68
-from clnf_torch.training.trainer import keep_freed_memory
+from clnf_torch.training.trainer import Report, keep_freed_memory
 from clnf_torch.training.validator import ValidatorConfig, train_validator
 
 # Pixels: twice the extent of a face of 140 mm, at 1.2 pixels per millimetre
