@@ -15,7 +15,7 @@ from clnf_torch.converters.openface.mtcnn import PLACE, convert_mtcnn
 from clnf_torch.detection import MTCNN, FaceBoxes, load_face_detector
 from clnf_torch.detection.mtcnn import Factors, build_mtcnn
 from clnf_torch.geometry.boxes import overlap
-from clnf_torch.training.data.boxes import find_annotated, fit_factors
+from clnf_torch.training.data.boxes import detect_annotated, fit_factors
 
 DEFAULT = ROOT / "weights" / "default.pt"
 SAME = 0.5  # overlap from which a face counts as found
@@ -54,7 +54,7 @@ def calibration(device: str, path: Path = DEFAULT) -> list[Table]:
     plain = MTCNN(used.proposer, used.refiner, used.output, used.config, (0.0, 0.0, 1.0, 1.0))
     sets = {"as they are": None, f"{ALL_SIZES[0]:.0f} to {ALL_SIZES[1]:.0f} px wide": ALL_SIZES}
     found = {
-        f"{split}, {faces}": find_annotated(plain, ((one.image, one.extent) for one in scenes(split, widths)))
+        f"{split}, {faces}": detect_annotated(plain, ((one.image, one.extent) for one in scenes(split, widths)))
         for split in TRAINING
         for faces, widths in sets.items()
     }

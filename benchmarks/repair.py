@@ -15,9 +15,9 @@ from benchmarks.tables import table
 from clnf_torch.cli.images import read_image
 from clnf_torch.geometry.gray import to_gray
 from clnf_torch.quality import REASONS, LandmarkQuality, check_landmark_quality, repair_landmarks
-from clnf_torch.training.augmentation.landmark_corruption import CORRUPTIONS, spoil
+from clnf_torch.training.augmentation.landmark_corruption import CORRUPTIONS, corrupt_landmarks
 from clnf_torch.training.data.annotations import Annotations, read_annotations
-from clnf_torch.training.evaluation import Reader, stack_padded, with_markings
+from clnf_torch.training.evaluation import Reader, stack_padded, with_pen_marks
 from clnf_torch.training.metrics import FAILED, face_errors
 
 TRAINING, HELD_OUT = ("helen_train", "lfpw_train"), "afw"
@@ -40,7 +40,7 @@ def report(device: str, model: Path | None, every: int) -> Iterator[Table]:
     detector = clnf_torch.load(model, device)
     faces = read_annotations(SHARED / "faces").of_split(HELD_OUT)[::every]
     plain = _reader(faces)
-    marked = {"our markings": with_markings(plain, faces.landmarks, SEED), "other markings": _otherwise_marked(faces)}
+    marked = {"our markings": with_pen_marks(plain, faces.landmarks, SEED), "other markings": _otherwise_marked(faces)}
     outcomes = {name: outcome(detector, read, faces.landmarks) for name, read in marked.items()}
     columns = ("faces", "number", "poor before", "after", "wrong before", "after", "good ones refitted", "mean error")
     rows = [(name, *_summary(made)) for name, made in outcomes.items()]
@@ -55,17 +55,17 @@ def outcome(detector: clnf_torch.LandmarkDetector, read: Reader, truth: Tensor) 
     """Spoils the landmarks of faces, each in one way, and repairs them."""
     kind = torch.arange(len(truth)) % len(KINDS)
     mean = detector.model.pdm.mean[:, :2].float().cpu()
-    spoilt = spoil(truth, kind - 1, mean, torch.Generator().manual_seed(SEED))
+    corrupted = corrupt_landmarks(truth, kind - 1, mean, torch.Generator().manual_seed(SEED))
     repaired, refitted, before, after = [], [], [], []
     for rows, frames in _batches(read, len(truth)):
-        done = repair_landmarks(detector, frames, spoilt[rows], torch.arange(len(rows)))
+        done = repair_landmarks(detector, frames, corrupted[rows], torch.arange(len(rows)))
         repaired.append(done.landmarks)
         for values, some in ((refitted, done.refitted), (before, done.before.poor), (after, done.after.poor)):
             values.append(some.cpu())
     return Outcome(
         kind=kind,
         poor=(torch.cat(before), torch.cat(after)),
-        errors=(face_errors(spoilt, truth), face_errors(torch.cat(repaired), truth)),
+        errors=(face_errors(corrupted, truth), face_errors(torch.cat(repaired), truth)),
         refitted=torch.cat(refitted),
     )
 

@@ -13,7 +13,7 @@ import torch
 import clnf_torch
 from clnf_torch.models.bundle import default_bundle, load_bundle
 from clnf_torch.training.data.annotations import read_annotations
-from clnf_torch.training.evaluation import find_landmarks, with_markings
+from clnf_torch.training.evaluation import find_landmarks, with_pen_marks
 from clnf_torch.training.metrics import face_errors
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
@@ -68,7 +68,7 @@ def test_pen_markings_hardly_move_it(afw):
     from clnf_torch.cli.images import read_image
 
     faces, boxes = afw
-    read = with_markings(lambda row: read_image(faces.images[row]), faces.landmarks, seed=0)
+    read = with_pen_marks(lambda row: read_image(faces.images[row]), faces.landmarks, seed=0)
     found = find_landmarks(clnf_torch.load(), read, boxes)
     errors = face_errors(found.landmarks, faces.landmarks)
     assert errors.mean() < 0.0470 and errors.amax() < 0.20

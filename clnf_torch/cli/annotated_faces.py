@@ -25,7 +25,9 @@ Out = Annotated[Path, typer.Option("--out", "-o", metavar="MODEL.pt", help="The 
 Work = Annotated[Path | None, typer.Option(metavar="DIR", help="Checkpoints, from which the same command resumes.")]
 Split = Annotated[list[str] | None, typer.Option(metavar="NAME", help="Use this split of the faces; may be repeated.")]
 HoldOut = Annotated[int, typer.Option(metavar="K", min=2, help="Hold out every K-th face for validation.")]
-Light = Annotated[bool, typer.Option("--light/--no-light", help="Augment with changes of light and camera.")]
+Photometric = Annotated[
+    bool, typer.Option("--photometric/--no-photometric", help="Augment with light, blur, noise and occlusion.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed; the same one gives the same model on the same machine.")]
 
 

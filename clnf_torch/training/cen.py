@@ -8,18 +8,18 @@ import torch
 from torch import Tensor
 
 from clnf_torch.models.patch_experts.mlp_stack import ACTIVATIONS, MLPStack
-from clnf_torch.training.augmentation.photometric import CLEAN, ImageAugmentation
+from clnf_torch.training.augmentation.photometric import NO_AUGMENTATION, ImageAugmentation
 from clnf_torch.training.augmentation.random import Sampler
-from clnf_torch.training.data.cen_samples import SUPPORT, Patches, UprightFaces, ViewRows, epoch_of_patches
+from clnf_torch.training.data.cen_samples import SUPPORT, AlignedFaces, Patches, ViewRows, patch_batches
 from clnf_torch.training.trainer import EarlyStopping, Schedule, Task
 
 # Of OpenFace's two coarse and two fine scales
 NAMED_WIDTHS = {"coarse": (300, 100, 50), "fine": (500, 200, 100)}
 # What fresh networks answer, before the last sigmoid: most patches lie beside their landmark
-FIRST_ANSWER = -2.0
+INITIAL_LOGIT = -2.0
 
 
-def widths_named(text: str) -> tuple[int, ...]:
+def parse_widths(text: str) -> tuple[int, ...]:
     """Widths of hidden layers, by name ("coarse", "fine") or written out ("300-100-50").
 
     Raises:
@@ -33,12 +33,12 @@ def widths_named(text: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-def activations_of(widths: Sequence[int]) -> list[str]:
+def layer_activations(widths: Sequence[int]) -> list[str]:
     """ReLUs, then sigmoids in the last hidden layer and in the answer."""
     return ["relu"] * (len(widths) - 1) + ["sigmoid"] * 2
 
 
-def fresh_stack(experts: int, inputs: int, widths: Sequence[int], generator: torch.Generator) -> MLPStack:
+def init_stack(experts: int, inputs: int, widths: Sequence[int], generator: torch.Generator) -> MLPStack:
     """E networks that have learned nothing, on the CPU; their parameters ask for gradients.
 
     Args:
@@ -57,8 +57,8 @@ def fresh_stack(experts: int, inputs: int, widths: Sequence[int], generator: tor
         biases.append(torch.zeros(experts, after))
     weights[-1] = weights[-1].abs()
     # The last hidden layer's sigmoids begin around 0.5
-    biases[-1] = FIRST_ANSWER - 0.5 * weights[-1].sum(1)
-    return MLPStack(weights, biases, activations_of(widths)).requires_grad_()
+    biases[-1] = INITIAL_LOGIT - 0.5 * weights[-1].sum(1)
+    return MLPStack(weights, biases, layer_activations(widths)).requires_grad_()
 
 
 def answers(stack: MLPStack, pixels: Tensor, dropout: float, generator: torch.Generator) -> Tensor:
@@ -76,13 +76,13 @@ def answers(stack: MLPStack, pixels: Tensor, dropout: float, generator: torch.Ge
 
 
 @dataclass
-class Agreement:
+class ErrorStatistics:
     """Adds up, over batches, how well E experts' answers agree with what they should have been."""
 
     sums: Tensor  # (6, E) float64: count, answers, targets, and their squares and products
 
     @classmethod
-    def none(cls, experts: int) -> "Agreement":
+    def none(cls, experts: int) -> "ErrorStatistics":
         """Before the first batch."""
         return cls(torch.zeros(6, experts, dtype=torch.float64))
 
@@ -113,11 +113,11 @@ class CenConfig:
 
     epochs: int = 25
     areas: int = 6  # per expert in a step, of 81 patches each: about the 512 of the authors
-    rate: float = 5e-5  # learning rate of Adam
+    learning_rate: float = 5e-5  # learning rate of Adam
     dropout: float = 0.3  # share of the hidden neurons
     sigma: float = 1.0  # width of what the experts should answer, reference pixels
     levels: int = 1  # sharpnesses of the images
-    spoiling: ImageAugmentation = field(default_factory=ImageAugmentation)
+    augmentation: ImageAugmentation = field(default_factory=ImageAugmentation)
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class CenTask(Task):
     def __init__(
         self,
         config: CenConfig,
-        faces: UprightFaces,
+        faces: AlignedFaces,
         rows: ViewRows,
         held_out: ViewRows,
         at: Tensor,
@@ -158,13 +158,13 @@ class CenTask(Task):
         seed: int = 0,
     ) -> None:
         self.config = config
-        self.schedule = Schedule(rounds=config.epochs, learning_rate=config.rate, save_every=1)
+        self.schedule = Schedule(rounds=config.epochs, learning_rate=config.learning_rate, save_every=1)
         self._faces, self._rows, self._held_out, self._at, self._seed = faces, rows, held_out, at, seed
         self._device = faces.landmarks.device
         # What is drawn comes from the first, dropout from the second, on the device
         self.generators = (torch.Generator().manual_seed(seed), torch.Generator(self._device).manual_seed(seed))
-        self.module = fresh_stack(len(at), SUPPORT**2, widths, self.generators[0]).to(self._device)
-        self.optimiser = torch.optim.Adam(self.module.parameters(), lr=config.rate)
+        self.module = init_stack(len(at), SUPPORT**2, widths, self.generators[0]).to(self._device)
+        self.optimiser = torch.optim.Adam(self.module.parameters(), lr=config.learning_rate)
         self._correlation = torch.zeros(len(at), dtype=torch.float64)
         never = torch.full((len(at),), torch.inf, dtype=torch.float64)
         self.early_stopping = EarlyStopping([*self.module.parameters(), self._correlation], self._judge, never)
@@ -183,7 +183,7 @@ class CenTask(Task):
     def losses(self) -> Iterator[Tensor]:
         """The losses of an epoch, which shows every face eleven times."""
         config, (drawn, dropout) = self.config, self.generators
-        for patches in self._epoch(self._rows, config.spoiling, drawn):
+        for patches in self._epoch(self._rows, config.augmentation, drawn):
             with self._autocast():
                 answer = answers(self.module, patches.pixels, config.dropout, dropout)
             yield (answer - patches.target).square().mean(1).sum()
@@ -196,16 +196,16 @@ class CenTask(Task):
     @torch.no_grad()
     def _judge(self) -> Tensor:
         """Mean squared error (E,) on the faces that were held out, which look the same in every epoch."""
-        agreement = Agreement.none(len(self._at))
-        for patches in self._epoch(self._held_out, CLEAN, torch.Generator().manual_seed(self._seed)):
+        agreement = ErrorStatistics.none(len(self._at))
+        for patches in self._epoch(self._held_out, NO_AUGMENTATION, torch.Generator().manual_seed(self._seed)):
             agreement.add(answers(self.module, patches.pixels, 0.0, self.generators[1]), patches.target)
         self._correlation.copy_(agreement.correlation)
         return agreement.error
 
-    def _epoch(self, rows: ViewRows, spoiling: ImageAugmentation, generator: torch.Generator) -> Iterator[Patches]:
+    def _epoch(self, rows: ViewRows, augmentation: ImageAugmentation, generator: torch.Generator) -> Iterator[Patches]:
         """The patches of an epoch of some faces."""
-        config, dice = self.config, Sampler(generator, self._device)
-        return epoch_of_patches(self._faces, rows, self._at, config.areas, config.sigma, spoiling, dice)
+        config, sampler = self.config, Sampler(generator, self._device)
+        return patch_batches(self._faces, rows, self._at, config.areas, config.sigma, augmentation, sampler)
 
     def _autocast(self) -> torch.autocast:
         """Half precision where it is faster."""

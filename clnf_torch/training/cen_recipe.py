@@ -14,13 +14,13 @@ from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.models.bundle import build_model, bundle_of
 from clnf_torch.models.pdm import PDM
 from clnf_torch.training.bundles import RESEARCH_USE, pdm_record
-from clnf_torch.training.cen import NAMED_WIDTHS, CenConfig, CenTask, TrainedExperts, widths_named
+from clnf_torch.training.cen import NAMED_WIDTHS, CenConfig, CenTask, TrainedExperts, parse_widths
 from clnf_torch.training.checkpoint import Checkpoint, fingerprint
 from clnf_torch.training.data.cen_samples import (
     SUPPORT,
     YAWS,
+    AlignedFaces,
     CenViews,
-    UprightFaces,
     ViewRows,
     faces_of_views,
     views_with_faces,
@@ -118,7 +118,7 @@ class CenScale:
             scale = 0.0
         if not 0.05 <= scale <= 4:
             raise ValueError(f"scale {text!r}: give pixels per millimetre and widths, such as 0.25:coarse")
-        return cls(scale=scale, widths=widths_named(widths), levels=levels_at(scale))
+        return cls(scale=scale, widths=parse_widths(widths), levels=levels_at(scale))
 
 
 def levels_at(scale: float) -> int:
@@ -183,7 +183,7 @@ def train_cen(
     left, records = left_half(pdm, mirror), []
     data = fingerprint(*pdm.state_dict().values(), faces.gray, faces.landmarks)
     for number, scale in enumerate(recipe.scales):
-        upright = UprightFaces.of(faces, pdm, params, scale.scale, mirror, scale.levels)
+        upright = AlignedFaces.of(faces, pdm, params, scale.scale, mirror, scale.levels)
         trained: dict[int, TrainedExperts] = {}
         for view, rows in faces_of_views(views, params.rotation).items():
             config = replace(recipe.training, levels=scale.levels)

@@ -25,14 +25,14 @@ class EndToEndConfig:
 
     steps: int = 200
     batch: int = 4  # faces in a step
-    rate: float = 1e-5  # learning rate of Adam
-    longest: float = 1.0  # gradients are shortened to this length
+    learning_rate: float = 1e-5  # learning rate of Adam
+    max_grad_norm: float = 1.0  # gradients are shortened to this length
     size: float = 0.05  # of the boxes that fits start from: see `perturb_boxes`
     center: float = 0.03
     held_out: int = 10  # each so-many-th face is judged by, not learned from; 0: none is
     judge_every: int = 50  # steps
     fit: FitConfig | None = None  # None: the default preset of the model's family
-    spoiling: ImageAugmentation = field(default_factory=ImageAugmentation)
+    augmentation: ImageAugmentation = field(default_factory=ImageAugmentation)
     seed: int = 0
 
 
@@ -61,23 +61,23 @@ class EndToEndTask(Task):
         self.detector, self.learn, self.config = detector, learn, config
         self.schedule = Schedule(
             rounds=config.steps,
-            learning_rate=config.rate,
-            max_grad_norm=config.longest,
+            learning_rate=config.learning_rate,
+            max_grad_norm=config.max_grad_norm,
             judge_every=config.judge_every,
             save_every=config.judge_every,
         )
         self.generators = (torch.Generator().manual_seed(config.seed),)
         parameters = [parameter for parameter in detector.model.parameters() if parameter.requires_grad]
         self.module = nn.ParameterList(parameters)
-        self.optimiser = torch.optim.Adam(parameters, lr=config.rate)
+        self.optimiser = torch.optim.Adam(parameters, lr=config.learning_rate)
         self.early_stopping = EarlyStopping(parameters, lambda: _judge(detector, judges, config))
 
     def losses(self) -> Iterator[Tensor]:
         """The mean error of the fits of some faces."""
-        config, dice = self.config, Sampler(self.generators[0], self.learn.landmarks.device)
-        faces = self.learn[torch.randint(len(self.learn), (config.batch,), generator=dice.generator)]
-        gray = config.spoiling(faces.gray.float(), faces.landmarks, dice)
-        boxes = perturb_boxes(faces.landmarks, dice.generator, config.size, config.center)
+        config, sampler = self.config, Sampler(self.generators[0], self.learn.landmarks.device)
+        faces = self.learn[torch.randint(len(self.learn), (config.batch,), generator=sampler.generator)]
+        gray = config.augmentation(faces.gray.float(), faces.landmarks, sampler)
+        boxes = perturb_boxes(faces.landmarks, sampler.generator, config.size, config.center)
         yield fit_errors(self.detector, FaceCrops(gray=gray, landmarks=faces.landmarks), boxes, config).mean()
 
 
@@ -139,8 +139,8 @@ def fit_errors(detector: LandmarkDetector, faces: FaceCrops, boxes: Tensor, conf
 def _judge(detector: LandmarkDetector, faces: FaceCrops, config: EndToEndConfig) -> Tensor:
     """Mean error of faces, float64, boxes and pen marks being the same every time; lost ones count as a face size."""
     generator = torch.Generator().manual_seed(config.seed)
-    dice, pens_alone = Sampler(generator, faces.landmarks.device), replace(config.spoiling, light=False)
-    faces = FaceCrops(gray=pens_alone(faces.gray.float(), faces.landmarks, dice), landmarks=faces.landmarks)
+    sampler, pens_alone = Sampler(generator, faces.landmarks.device), replace(config.augmentation, photometric=False)
+    faces = FaceCrops(gray=pens_alone(faces.gray.float(), faces.landmarks, sampler), landmarks=faces.landmarks)
     boxes = perturb_boxes(faces.landmarks, generator, config.size, config.center)
     rows = torch.arange(len(faces)).split(config.batch)
     errors = torch.cat([fit_errors(detector, faces[some], boxes[some], config) for some in rows])

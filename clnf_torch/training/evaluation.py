@@ -71,7 +71,7 @@ def stack_padded(images: Sequence[Tensor]) -> Tensor:
     return torch.stack([F.pad(one, (0, width - one.shape[1], 0, height - one.shape[0])) for one in images])
 
 
-def with_markings(read: Reader, landmarks: Tensor, seed: int) -> Reader:
+def with_pen_marks(read: Reader, landmarks: Tensor, seed: int) -> Reader:
     """The same images with pen markings on the faces.
 
     Args:

@@ -17,24 +17,24 @@ from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.bundles import model_record, pdm_record
 from clnf_torch.training.cen_recipe import levels_at
 from clnf_torch.training.checkpoint import Checkpoint, fingerprint
-from clnf_torch.training.data.cen_samples import UprightFaces
+from clnf_torch.training.data.cen_samples import AlignedFaces
 from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.data.heatmap_samples import FaceDataset
 from clnf_torch.training.end_to_end import learnable_experts
 from clnf_torch.training.recipe import FINE
 from clnf_torch.training.trainer import Report, Trainer
-from clnf_torch.training.tuning import Losses, TuningConfig, TuningTask, cen_losses, heatmap_losses, nearest_config
+from clnf_torch.training.tuning import FineTuneConfig, FineTuneTask, Losses, cen_losses, heatmap_losses, nearest_config
 
 # As they were trained, to forget no marks
 SUITABLE = {
-    "cen": TuningConfig(),
-    "joint": TuningConfig(batch=8, spoiling=ImageAugmentation(marked=FINE.marked)),
+    "cen": FineTuneConfig(),
+    "joint": FineTuneConfig(batch=8, augmentation=ImageAugmentation(pen_marks=FINE.pen_marks)),
 }
 """What suits the families that can be tuned."""
 
 
 @dataclass(frozen=True)
-class TuningResult:
+class FineTuneResult:
     """Mean errors of the response maps of faces that were held out, by scale; heatmap experts count in nats."""
 
     scales: tuple[float, ...]  # pixels per millimetre; experts that are asked at several scales count once
@@ -46,10 +46,10 @@ def fine_tune(
     model: LandmarkModel,
     faces: FaceCrops,
     mirror: Tensor,
-    config: TuningConfig | None = None,
+    config: FineTuneConfig | None = None,
     folder: Path | None = None,
     report: Report = lambda *_: None,
-) -> TuningResult:
+) -> FineTuneResult:
     """Tunes the experts of a model, in place. Held-out faces are never worse off than before.
 
     Args:
@@ -78,12 +78,12 @@ def fine_tune(
     scales, before, after = [], [], []
     for number, experts in enumerate(distinct_experts(model)):
         losses = _losses(experts, model, faces, params, mirror, config)
-        tuning = TuningTask(experts, losses, params.rotation, config, config.seed + number)
+        tuning = FineTuneTask(experts, losses, params.rotation, config, config.seed + number)
         Trainer(tuning).run(f"scale {experts.scale:g}", Checkpoint.within(folder, f"tuned_{number}", settings), report)
         scales.append(experts.scale)
         before.append(tuning.early_stopping.before.item())
         after.append(tuning.early_stopping.error.item())
-    return TuningResult(tuple(scales), tuple(before), tuple(after))
+    return FineTuneResult(tuple(scales), tuple(before), tuple(after))
 
 
 def distinct_experts(model: LandmarkModel) -> tuple[Experts, ...]:
@@ -97,14 +97,19 @@ def frontal_first(faces: FaceCrops, pdm: PDM) -> FaceCrops:
 
 
 def _losses(
-    experts: Experts, model: LandmarkModel, faces: FaceCrops, params: ShapeParams, mirror: Tensor, config: TuningConfig
+    experts: Experts,
+    model: LandmarkModel,
+    faces: FaceCrops,
+    params: ShapeParams,
+    mirror: Tensor,
+    config: FineTuneConfig,
 ) -> Losses:
     """How wrong experts of either family are."""
     if isinstance(experts, HeatmapExperts):
-        stage = FaceDataset.of(faces, model.pdm, params, nearest_config(experts.scale).levels)
-        return heatmap_losses(experts, stage, mirror, config.spoiling)
-    upright = UprightFaces.of(faces, model.pdm, params, experts.scale, mirror, levels_at(experts.scale))
-    return cen_losses(cast(CENExperts, experts), upright, params.rotation, config.spoiling)
+        dataset = FaceDataset.of(faces, model.pdm, params, nearest_config(experts.scale).levels)
+        return heatmap_losses(experts, dataset, mirror, config.augmentation)
+    upright = AlignedFaces.of(faces, model.pdm, params, experts.scale, mirror, levels_at(experts.scale))
+    return cen_losses(cast(CENExperts, experts), upright, params.rotation, config.augmentation)
 
 
 def tuned_bundle(bundle: Mapping[str, Any], model: LandmarkModel, faces: str) -> dict[str, Any]:

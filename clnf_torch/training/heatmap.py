@@ -15,7 +15,7 @@ from clnf_torch.training.data.heatmap_samples import FaceDataset, PoseJitter, Sa
 from clnf_torch.training.trainer import MovingAverage, Schedule, Task
 
 
-def map_loss(scores: Tensor, positions: Tensor, width: float, weight: Tensor | None = None) -> Tensor:
+def heatmap_loss(scores: Tensor, positions: Tensor, width: float, weight: Tensor | None = None) -> Tensor:
     """Mean cross-entropy between the experts' maps and Gaussians, in nats above the Gaussian's own entropy.
 
     Args:
@@ -40,10 +40,10 @@ def map_loss(scores: Tensor, positions: Tensor, width: float, weight: Tensor | N
 
 
 # Share of the averaged weights that stays in a step
-REMEMBER = 0.999
+EMA_DECAY = 0.999
 # Steps until the full learning rate
 WARM_UP = 300
-LEAST_RATE = 1e-5
+MIN_LEARNING_RATE = 1e-5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,16 +53,16 @@ class HeatmapConfig:
     scale: float  # of their maps, pixels per millimetre
     width: int  # side of the area that they look at, in pixels of half a reference pixel
     widths: tuple[int, ...] = (24, 48, 96, 160, 256)  # channels of the network at 1/2, 1/4, ... of the area's side
-    aim: PoseJitter  # how far the fit may be off when it asks them
-    bend: PoseWarp = field(default_factory=PoseWarp)  # the faces' heads and features
+    jitter: PoseJitter  # how far the fit may be off when it asks them
+    warp: PoseWarp = field(default_factory=PoseWarp)  # the faces' heads and features
     levels: int  # sharpnesses of the images that they are shown
     steps: int
     batch: int
-    rate: float = 3e-3  # highest learning rate of AdamW
-    decay: float = 0.02  # of weights
-    target: float = 0.8  # width of the Gaussians that the maps shall be, cells
-    marked: float = 0.5  # share of faces with pen markings
-    turned: float = 3.0  # a face turned by a radian is drawn this many times more often than a frontal one, plus 1
+    learning_rate: float = 3e-3  # highest learning rate of AdamW
+    weight_decay: float = 0.02  # of weights
+    target_sigma: float = 0.8  # width of the Gaussians that the maps shall be, cells
+    pen_marks: float = 0.5  # share of faces with pen markings
+    yaw_weight: float = 3.0  # a face turned by a radian is drawn this many times more often than a frontal one, plus 1
 
 
 class HeatmapTask(Task):
@@ -70,7 +70,7 @@ class HeatmapTask(Task):
 
     Args:
         config: Settings.
-        stage: The faces.
+        dataset: The faces.
         yaw: How far each is turned, radians, shape (F,).
         mirror: Each landmark's partner on the other side of the face, int64, shape (N,).
         seed: Of all randomness.
@@ -79,18 +79,20 @@ class HeatmapTask(Task):
     module: UNet
     average: MovingAverage
 
-    def __init__(self, config: HeatmapConfig, stage: FaceDataset, yaw: Tensor, mirror: Tensor, seed: int = 0) -> None:
-        self.config, self.stage, self.mirror = config, stage, mirror
-        self.schedule = Schedule(rounds=config.steps, learning_rate=config.rate, warm_up=WARM_UP, lowest=LEAST_RATE)
-        self.device = stage.landmarks.device
+    def __init__(self, config: HeatmapConfig, dataset: FaceDataset, yaw: Tensor, mirror: Tensor, seed: int = 0) -> None:
+        self.config, self.dataset, self.mirror = config, dataset, mirror
+        self.schedule = Schedule(
+            rounds=config.steps, learning_rate=config.learning_rate, warm_up=WARM_UP, lowest=MIN_LEARNING_RATE
+        )
+        self.device = dataset.landmarks.device
         self.generators = (torch.Generator().manual_seed(seed),)
-        self._share = (1 + config.turned * yaw.abs()).cpu()
+        self._weights = (1 + config.yaw_weight * yaw.abs()).cpu()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = UNet(len(mirror), config.widths)
         self.module = network.to(self.device).channels_last().train()
-        self.average = MovingAverage(self.module, REMEMBER)
-        self.optimiser = torch.optim.AdamW(_groups(self.module, config.decay), lr=config.rate)
+        self.average = MovingAverage(self.module, EMA_DECAY)
+        self.optimiser = torch.optim.AdamW(_groups(self.module, config.weight_decay), lr=config.learning_rate)
 
     def experts(self) -> UNet:
         """The network so far, its weights averaged over the last steps, folded for use."""
@@ -103,24 +105,24 @@ class HeatmapTask(Task):
         samples = self._samples()
         with torch.autocast(self.device.type, torch.bfloat16):
             scores = self.module(samples.gray)
-        yield map_loss(scores.float(), samples.landmarks / ZOOM, self.config.target)
+        yield heatmap_loss(scores.float(), samples.landmarks / ZOOM, self.config.target_sigma)
 
     @torch.no_grad()
     def _samples(self) -> Samples:
         """A batch of faces as the fit, a pen and a camera would have them."""
-        config, dice = self.config, Sampler(self.generators[0], self.device)
+        config, sampler = self.config, Sampler(self.generators[0], self.device)
         rows = torch.multinomial(
-            self._share, config.batch, replacement=config.batch > len(self._share), generator=dice.generator
+            self._weights, config.batch, replacement=config.batch > len(self._weights), generator=sampler.generator
         ).to(self.device)
         zoom = ZOOM * config.scale
-        samples = draw_samples(self.stage, rows, config.aim, config.bend, zoom, config.width, self.mirror, dice)
+        samples = draw_samples(self.dataset, rows, config.jitter, config.warp, zoom, config.width, self.mirror, sampler)
         return Samples(
-            ImageAugmentation(marked=config.marked)(samples.gray, samples.landmarks, dice), samples.landmarks
+            ImageAugmentation(pen_marks=config.pen_marks)(samples.gray, samples.landmarks, sampler), samples.landmarks
         )
 
 
-def _groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
+def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Filters, which decay, and biases and normalisations, which do not."""
     filters = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
-    return [{"params": filters, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+    return [{"params": filters, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]

@@ -26,8 +26,8 @@ from clnf_torch.training.trainer import Report, Trainer
 COARSE = HeatmapConfig(
     scale=0.15,
     width=64,
-    aim=PoseJitter(turn=0.4, size=0.15, shift=8.0, boxed=0.4),
-    bend=PoseWarp(nod=0.15, turn=0.25, shape=0.3),
+    jitter=PoseJitter(rotation=0.4, scale=0.15, translation=8.0, from_box=0.4),
+    warp=PoseWarp(pitch=0.15, yaw=0.25, shape=0.3),
     levels=3,
     steps=7000,
     batch=64,
@@ -36,8 +36,8 @@ COARSE = HeatmapConfig(
 FINE = HeatmapConfig(
     scale=0.3,
     width=128,
-    aim=PoseJitter(turn=0.1, size=0.06, shift=3.0),
-    bend=PoseWarp(nod=0.1, turn=0.2, shape=0.3),
+    jitter=PoseJitter(rotation=0.1, scale=0.06, translation=3.0),
+    warp=PoseWarp(pitch=0.1, yaw=0.2, shape=0.3),
     levels=2,
     steps=9000,
     batch=32,
@@ -52,7 +52,7 @@ class Recipe:
     scales: tuple[HeatmapConfig, ...] = (COARSE, FINE)
     end_to_end: EndToEndConfig = field(
         default_factory=lambda: EndToEndConfig(
-            steps=600, batch=8, rate=3e-5, judge_every=100, spoiling=ImageAugmentation(marked=0.4)
+            steps=600, batch=8, learning_rate=3e-5, judge_every=100, augmentation=ImageAugmentation(pen_marks=0.4)
         )
     )
     passes: tuple[int, ...] = (0, 0, 1)  # the scales that a fit goes through: coarse twice, since turned faces move far
@@ -89,8 +89,11 @@ def train_landmark_model(
     params = params_from_landmarks(placed, faces.landmarks)
     experts = []
     for number, config in enumerate(recipe.scales):
-        stage = FaceDataset.of(faces, placed, params, config.levels)
-        task, name = HeatmapTask(config, stage, params.rotation[:, 1], mirror, recipe.seed + number), f"scale_{number}"
+        dataset = FaceDataset.of(faces, placed, params, config.levels)
+        task, name = (
+            HeatmapTask(config, dataset, params.rotation[:, 1], mirror, recipe.seed + number),
+            f"scale_{number}",
+        )
         Trainer(task).run(name, Checkpoint(folder / f"{name}.pt", f"{config} {recipe.seed} {data}"), report)
         experts.append(heatmap_experts(config, task.experts().cpu(), len(mirror)))
     model = LandmarkModel(pdm.cpu(), [experts[number] for number in recipe.passes], "joint")

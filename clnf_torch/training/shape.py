@@ -91,7 +91,7 @@ def train_shape(
         Torresani, Hertzmann, Bregler: Nonrigid structure-from-motion, IEEE PAMI 2008, with a full covariance.
     """
     config = config or ShapeConfig()
-    prior = prior.loosened(config.slack).without_pose().symmetrised(mirror)
+    prior = prior.with_point_noise(config.slack).without_pose().symmetrised(mirror)
     landmarks = landmarks.double()
     shapes = prior
     for number in range(config.rounds):

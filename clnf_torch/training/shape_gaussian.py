@@ -40,7 +40,7 @@ class ShapeGaussian:
         moves = torch.cat((identity.double(), 0.5 * expression.double())) * axes
         return cls(mean.double() * axes, moves.flatten(1).mT @ moves.flatten(1)).without_pose()
 
-    def loosened(self, slack: float) -> "ShapeGaussian":
+    def with_point_noise(self, slack: float) -> "ShapeGaussian":
         """The same shapes, every point of which may also move by itself: `slack` millimetres each way."""
         own = slack**2 * torch.eye(len(self.covariance), dtype=self.covariance.dtype, device=self.covariance.device)
         return ShapeGaussian(self.mean, self.covariance + own)

@@ -10,29 +10,29 @@ from torch import Tensor, nn
 from clnf_torch.models.numerics import EXACT
 from clnf_torch.models.patch_experts.cen import CENExperts
 from clnf_torch.models.patch_experts.heatmap import ZOOM, HeatmapExperts
-from clnf_torch.training.augmentation.photometric import CLEAN, ImageAugmentation
+from clnf_torch.training.augmentation.photometric import NO_AUGMENTATION, ImageAugmentation
 from clnf_torch.training.augmentation.pose_warp import PoseWarp
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.cen_recipe import held_out_faces
-from clnf_torch.training.data.cen_samples import FAR, NEAR, UprightFaces, ViewRows, gaussian_maps
+from clnf_torch.training.data.cen_samples import FAR, NEAR, AlignedFaces, ViewRows, gaussian_maps
 from clnf_torch.training.data.heatmap_samples import FaceDataset, draw_samples
-from clnf_torch.training.heatmap import HeatmapConfig, map_loss
+from clnf_torch.training.heatmap import HeatmapConfig, heatmap_loss
 from clnf_torch.training.recipe import COARSE, FINE
 from clnf_torch.training.trainer import EarlyStopping, Schedule, Task
 
 # At every held-out face when experts are judged, the same ones each time
-LOOKS = 4
+JUDGE_REPEATS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuningConfig:
+class FineTuneConfig:
     """How experts are tuned."""
 
     epochs: int = 5  # every face once in each, and its mirror image half of the time
     batch: int = 4  # faces in a step
-    rate: float = 1e-5  # learning rate of Adam
+    learning_rate: float = 1e-5  # learning rate of Adam
     held_out: int = 10  # each so-many-th face is judged by, not learned from
-    spoiling: ImageAugmentation = field(default_factory=ImageAugmentation)
+    augmentation: ImageAugmentation = field(default_factory=ImageAugmentation)
     seed: int = 0
 
 
@@ -48,7 +48,7 @@ class Losses:
     judge: Loss  # shown as they are
 
 
-class TuningTask(Task):
+class FineTuneTask(Task):
     """The tuning of the experts of one scale; a round is an epoch.
 
     Args:
@@ -61,20 +61,20 @@ class TuningTask(Task):
 
     early_stopping: EarlyStopping
 
-    def __init__(self, experts: nn.Module, losses: Losses, rotation: Tensor, config: TuningConfig, seed: int) -> None:
+    def __init__(self, experts: nn.Module, losses: Losses, rotation: Tensor, config: FineTuneConfig, seed: int) -> None:
         self.config, self.module, self._wrong, self._seed = config, experts, losses, seed
-        self.schedule = Schedule(rounds=config.epochs, learning_rate=config.rate, save_every=1)
+        self.schedule = Schedule(rounds=config.epochs, learning_rate=config.learning_rate, save_every=1)
         self._learn, self._judges = _split(held_out_faces(rotation, config.held_out))
         self.generators = (torch.Generator().manual_seed(seed),)
-        self.optimiser = torch.optim.Adam(experts.parameters(), lr=config.rate)
+        self.optimiser = torch.optim.Adam(experts.parameters(), lr=config.learning_rate)
         self.early_stopping = EarlyStopping(list(experts.parameters()), self._judge)
 
     def losses(self) -> Iterator[Tensor]:
         """The losses of an epoch, which shows every face to learn from once."""
-        dice = Sampler(self.generators[0], self._learn.device)
-        order = self._learn[torch.randperm(len(self._learn), generator=dice.generator).to(dice.device)]
+        sampler = Sampler(self.generators[0], self._learn.device)
+        order = self._learn[torch.randperm(len(self._learn), generator=sampler.generator).to(sampler.device)]
         for rows in order.split(self.config.batch):
-            yield self._wrong.learn(rows, dice)
+            yield self._wrong.learn(rows, sampler)
 
     def progress(self, loss: float) -> float:
         """The error of the held-out faces at its smallest so far."""
@@ -84,7 +84,7 @@ class TuningTask(Task):
     def _judge(self) -> Tensor:
         """The mean error of the faces to judge by, float64."""
         fixed = Sampler(torch.Generator().manual_seed(self._seed), self._learn.device)
-        rows = self._judges.repeat(LOOKS).split(self.config.batch)
+        rows = self._judges.repeat(JUDGE_REPEATS).split(self.config.batch)
         return torch.stack([self._wrong.judge(some, fixed) for some in rows]).mean().cpu().double()
 
 
@@ -101,36 +101,41 @@ WINDOW = 9
 # Width of what the experts should answer, reference pixels
 SIGMA = 1.0
 # Share of the areas that lie near their landmark
-NEAR_BY = 0.5
+NEAR_PROBABILITY = 0.5
 
 
-def cen_losses(experts: CENExperts, faces: UprightFaces, rotation: Tensor, spoiling: ImageAugmentation) -> Losses:
+def cen_losses(experts: CENExperts, faces: AlignedFaces, rotation: Tensor, augmentation: ImageAugmentation) -> Losses:
     """Mean squared differences between response maps and Gaussians around the truth.
 
     Args:
         experts: Those of one scale.
         faces: F faces in the reference frame of that scale.
         rotation: Of their heads, shape (F, 3).
-        spoiling: What happens to the images that are learned from.
+        augmentation: What happens to the images that are learned from.
     """
     loss = partial(_cen_loss, experts, faces, rotation)
-    return Losses(partial(loss, spoiling=spoiling), partial(loss, spoiling=CLEAN))
+    return Losses(partial(loss, augmentation=augmentation), partial(loss, augmentation=NO_AUGMENTATION))
 
 
 def _cen_loss(
-    experts: CENExperts, faces: UprightFaces, rotation: Tensor, rows: Tensor, dice: Sampler, spoiling: ImageAugmentation
+    experts: CENExperts,
+    faces: AlignedFaces,
+    rotation: Tensor,
+    rows: Tensor,
+    sampler: Sampler,
+    augmentation: ImageAugmentation,
 ) -> Tensor:
     """The mean over the visible landmarks of some faces, half of which are mirrored."""
     landmarks = faces.landmarks.shape[1]
-    flip = dice.chance(0.5, len(rows))
+    flip = sampler.bernoulli(0.5, len(rows))
     turned = torch.where(flip[:, None], rotation[rows] * rotation.new_tensor([1.0, -1.0, -1.0]), rotation[rows])
     view = experts.nearest_view(turned)
-    away = torch.where(dice.chance(NEAR_BY, len(rows), 1, 1), NEAR, FAR)
-    offsets = (dice.normal(1, len(rows), landmarks, 2) * away).round()
-    level = int(dice.choice(len(faces.levels), 1))
+    away = torch.where(sampler.bernoulli(NEAR_PROBABILITY, len(rows), 1, 1), NEAR, FAR)
+    offsets = (sampler.normal(1, len(rows), landmarks, 2) * away).round()
+    level = int(sampler.integers(len(faces.levels), 1))
     every = torch.arange(landmarks, device=rows.device)
     width = WINDOW + experts.support - 1
-    areas = faces.cut(ViewRows(rows, flip), offsets, every, level, spoiling, dice, width)
+    areas = faces.cut(ViewRows(rows, flip), offsets, every, level, augmentation, sampler, width)
     wrong = (experts(areas, view, EXACT) - gaussian_maps(offsets, WINDOW, SIGMA)).square().mean((-2, -1))
     seen = experts.visible[view]
     return (wrong * seen).sum() / seen.sum().clamp(min=1)
@@ -141,31 +146,36 @@ def nearest_config(scale: float) -> HeatmapConfig:
     return min((COARSE, FINE), key=lambda config: abs(config.scale - scale))
 
 
-def heatmap_losses(experts: HeatmapExperts, stage: FaceDataset, mirror: Tensor, spoiling: ImageAugmentation) -> Losses:
-    """Cross-entropies between the experts' maps and Gaussians around the truth; see `map_loss`.
+def heatmap_losses(
+    experts: HeatmapExperts, dataset: FaceDataset, mirror: Tensor, augmentation: ImageAugmentation
+) -> Losses:
+    """Cross-entropies between the experts' maps and Gaussians around the truth; see `heatmap_loss`.
 
     Args:
         experts: Those of one scale.
-        stage: The faces; to be learned from, they are bent, misplaced and spoilt; to be judged by, misplaced alone.
+        dataset: The faces; to be learned from, they are bent, misplaced and spoilt; to be judged by, misplaced alone.
         mirror: Each landmark's partner on the other side of the face, int64, shape (N,).
-        spoiling: What happens to the images.
+        augmentation: What happens to the images.
     """
-    loss = partial(_heatmap_loss, experts, stage, mirror)
-    bend = nearest_config(experts.scale).bend
-    return Losses(partial(loss, bend=bend, spoiling=spoiling), partial(loss, bend=PoseWarp(), spoiling=CLEAN))
+    loss = partial(_heatmap_loss, experts, dataset, mirror)
+    warp = nearest_config(experts.scale).warp
+    return Losses(
+        partial(loss, warp=warp, augmentation=augmentation),
+        partial(loss, warp=PoseWarp(), augmentation=NO_AUGMENTATION),
+    )
 
 
 def _heatmap_loss(
     experts: HeatmapExperts,
-    stage: FaceDataset,
+    dataset: FaceDataset,
     mirror: Tensor,
     rows: Tensor,
-    dice: Sampler,
-    bend: PoseWarp,
-    spoiling: ImageAugmentation,
+    sampler: Sampler,
+    warp: PoseWarp,
+    augmentation: ImageAugmentation,
 ) -> Tensor:
     """The mean over all landmarks of some faces that lie inside their maps."""
     config, zoom = nearest_config(experts.scale), ZOOM * experts.scale
-    shown = draw_samples(stage, rows, config.aim, bend, zoom, experts.width, mirror, dice)
-    gray = spoiling(shown.gray, shown.landmarks, dice)
-    return map_loss(experts.network(gray), shown.landmarks / ZOOM, config.target)
+    shown = draw_samples(dataset, rows, config.jitter, warp, zoom, experts.width, mirror, sampler)
+    gray = augmentation(shown.gray, shown.landmarks, sampler)
+    return heatmap_loss(experts.network(gray), shown.landmarks / ZOOM, config.target_sigma)

@@ -15,20 +15,20 @@ from clnf_torch.models.pdm import PDM
 from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.checkpoint import Checkpoint, fingerprint
-from clnf_torch.training.data.crops import FaceCrops, in_halved
+from clnf_torch.training.data.crops import FaceCrops, to_pyramid_level
 from clnf_torch.training.metrics import FAILED
 from clnf_torch.training.shape_gaussian import MIRROR_68
 from clnf_torch.training.trainer import Report, Schedule, Task, Trainer
-from clnf_torch.training.validator_network import layers_of, make_network, places_of, targets
+from clnf_torch.training.validator_network import bin_positions, layers_of, make_network, soft_targets
 from clnf_torch.training.validator_samples import (
     STARTS,
     TrialFits,
-    disturb,
-    fits_from_everywhere,
-    gray_between,
-    in_sharpnesses,
-    make_view,
+    perturb_shapes,
+    pyramid_batches,
+    run_trial_fits,
     set_statistics,
+    trainable_view,
+    warped_pixels,
     with_half_faces,
 )
 from clnf_torch.training.warp_table import frame_landmarks, make_warp_table
@@ -45,15 +45,15 @@ class ValidatorConfig:
     widths: tuple[int, ...] = (16, 32, 64, 64)  # channels of its convolutions
     hidden: int = 64
     bins: int = 20  # steps of confidence, as many as OpenFace's validators for CE-CLM have
-    passing: float = FAILED  # the error below which landmarks are taken for a face
-    softness: float = 1.0  # of the targets, bins
+    failure_limit: float = FAILED  # the error below which landmarks are taken for a face
+    target_sigma: float = 1.0  # of the targets, bins
     levels: int = 3  # sharpnesses of the images that it is shown
     steps: int = 3000
     batch: int = 128
-    fitted: float = 0.5  # share of the landmarks that come from fits; the others are true ones, disturbed
-    marked: float = 0.4  # share of faces with pen markings
-    rate: float = 2e-3  # highest learning rate of AdamW
-    decay: float = 0.02  # of weights
+    fit_share: float = 0.5  # share of the landmarks that come from fits; the others are true ones, disturbed
+    pen_marks: float = 0.4  # share of faces with pen markings
+    learning_rate: float = 2e-3  # highest learning rate of AdamW
+    weight_decay: float = 0.02  # of weights
     seed: int = 0
 
 
@@ -71,22 +71,26 @@ class ValidatorTask(Task):
 
     def __init__(self, config: ValidatorConfig, faces: FaceCrops, pdm: PDM, fits: TrialFits) -> None:
         self.config, self.faces, self.pdm, self.fits = config, faces, pdm, fits
-        self.schedule = Schedule(rounds=config.steps, learning_rate=config.rate, warm_up=WARM_UP)
+        self.schedule = Schedule(rounds=config.steps, learning_rate=config.learning_rate, warm_up=WARM_UP)
         self.device = faces.gray.device
         self.generators = (torch.Generator().manual_seed(config.seed),)
         self._params = params_from_landmarks(pdm, faces.landmarks)
         self._mirror = torch.tensor(MIRROR_68, device=self.device)
-        self._images = in_sharpnesses(faces.gray, config.levels)
-        self._share = _even_share(places_of(fits.error, config.bins, config.passing).long().cpu(), config.bins)
+        self._images = pyramid_batches(faces.gray, config.levels)
+        self._weights = _balanced_weights(
+            bin_positions(fits.error, config.bins, config.failure_limit).long().cpu(), config.bins
+        )
         self._frame = frame_landmarks(pdm.mean[:, :2], config.side).float()
         self._table = make_warp_table(pdm.mean[:, :2].cpu(), config.side)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.module = make_network(config.side, config.widths, config.hidden, config.bins).to(self.device)
         true = pdm.landmarks(self._params)
-        self._view = make_view(self._table, config.side, self.module).to(self.device)
+        self._view = trainable_view(self._table, config.side, self.module).to(self.device)
         set_statistics(self._view, self._images[0], (true, true[:, self._mirror]))
-        self.optimiser = torch.optim.AdamW(self.module.parameters(), lr=config.rate, weight_decay=config.decay)
+        self.optimiser = torch.optim.AdamW(
+            self.module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
 
     def record(self) -> dict[str, Any]:
         """The validator so far, as a bundle's ``validator`` with one view."""
@@ -101,8 +105,8 @@ class ValidatorTask(Task):
     def losses(self) -> Iterator[Tensor]:
         """The loss of some landmarks."""
         config = self.config
-        guesses, pixels = self._samples()
-        wanted = targets(guesses.error, config.bins, config.passing, config.softness)
+        trials, pixels = self._samples()
+        wanted = soft_targets(trials.error, config.bins, config.failure_limit, config.target_sigma)
         with torch.autocast(self.device.type, torch.bfloat16):
             scores = self._view(pixels)
         yield cross_entropy(scores.float(), wanted)
@@ -110,28 +114,28 @@ class ValidatorTask(Task):
     @torch.no_grad()
     def _samples(self) -> tuple[TrialFits, Tensor]:
         """A batch of landmarks, and the gray levels between them as a pen and a camera would have them (B, P)."""
-        dice, side, places = Sampler(self.generators[0], self.device), self.config.side, self._view.places
-        guesses = self._guesses(dice)
-        warped = self._warped(guesses, int(dice.choice(len(self._images), 1)), dice)
-        images = warped.new_zeros(len(guesses), side * side).index_copy(1, places, warped).view(-1, side, side)
-        here = self._frame.expand(len(guesses), -1, -1)
-        spoilt = ImageAugmentation(marked=self.config.marked)(images, here, dice)
-        return guesses, spoilt.flatten(1)[:, places]
+        sampler, side, places = Sampler(self.generators[0], self.device), self.config.side, self._view.places
+        trials = self._trials(sampler)
+        warped = self._warped(trials, int(sampler.integers(len(self._images), 1)), sampler)
+        images = warped.new_zeros(len(trials), side * side).index_copy(1, places, warped).view(-1, side, side)
+        here = self._frame.expand(len(trials), -1, -1)
+        augmented = ImageAugmentation(pen_marks=self.config.pen_marks)(images, here, sampler)
+        return trials, augmented.flatten(1)[:, places]
 
-    def _guesses(self, dice: Sampler) -> TrialFits:
+    def _trials(self, sampler: Sampler) -> TrialFits:
         """Landmarks of fits, as many from every bin, and disturbed ones."""
-        fitted = round(self.config.fitted * self.config.batch)
-        drawn = torch.multinomial(self._share, fitted, replacement=True, generator=dice.generator)
-        face = dice.choice(len(self.faces), self.config.batch - fitted)
-        disturbed = TrialFits.of(self.faces, face, disturb(self.pdm, self._params[face], dice))
-        return TrialFits.concatenate([self.fits[drawn.to(self.device)], disturbed])
+        fitted = round(self.config.fit_share * self.config.batch)
+        drawn = torch.multinomial(self._weights, fitted, replacement=True, generator=sampler.generator)
+        face = sampler.integers(len(self.faces), self.config.batch - fitted)
+        perturbed = TrialFits.of(self.faces, face, perturb_shapes(self.pdm, self._params[face], sampler))
+        return TrialFits.concatenate([self.fits[drawn.to(self.device)], perturbed])
 
-    def _warped(self, guesses: TrialFits, level: int, dice: Sampler) -> Tensor:
+    def _warped(self, trials: TrialFits, level: int, sampler: Sampler) -> Tensor:
         """Gray levels between the landmarks in images of a sharpness, half of them mirrored; (B, P)."""
-        landmarks = in_halved(guesses.landmarks, level)
-        mirrored = dice.chance(0.5, len(guesses))[:, None, None]
+        landmarks = to_pyramid_level(trials.landmarks, level)
+        mirrored = sampler.bernoulli(0.5, len(trials))[:, None, None]
         landmarks = torch.where(mirrored, landmarks[:, self._mirror], landmarks)
-        return gray_between(self._view, self._images[level].rows(guesses.face), landmarks)
+        return warped_pixels(self._view, self._images[level].rows(trials.face), landmarks)
 
 
 def train_validator(
@@ -169,12 +173,12 @@ def _fits(model: LandmarkModel, faces: FaceCrops, seed: int, checkpoint: Checkpo
     state = checkpoint.load()
     if state is None:
         kinds, name = len(STARTS), checkpoint.path.stem
-        fits = fits_from_everywhere(model, faces, seed, lambda n, failed: report(name, n, kinds, failed))
+        fits = run_trial_fits(model, faces, seed, lambda n, failed: report(name, n, kinds, failed))
         state = vars(fits)
         checkpoint.save(state)
     return TrialFits(**{name: value.to(faces.gray.device) for name, value in state.items()})
 
 
-def _even_share(place: Tensor, bins: int) -> Tensor:
+def _balanced_weights(place: Tensor, bins: int) -> Tensor:
     """How often each guess is drawn so that every bin that has any comes as often as the others, shape (K,)."""
     return 1 / place.bincount(minlength=bins)[place]

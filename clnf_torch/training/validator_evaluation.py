@@ -12,35 +12,35 @@ from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.metrics import FAILED, face_errors
-from clnf_torch.training.validator_samples import STARTS, find_from, half_faces
+from clnf_torch.training.validator_samples import STARTS, fit_from, half_faces
 
 
 @dataclass(frozen=True, kw_only=True)
-class Separation:
+class ValidatorScores:
     """The verdicts on many fits in a few numbers; NaN where they cannot be told."""
 
     fits: int
     failed: float  # share of the fits whose error is not below the limit
     area: float  # under the ROC curve: how often a good fit is more certain than a failed one, ties counted half
     accuracy: float  # share of the fits with the right verdict
-    good_passed: float  # share of the good fits that are taken for faces
-    failed_passed: float  # share of the failed ones
+    true_positive_rate: float  # share of the good fits that are taken for faces
+    false_positive_rate: float  # share of the failed ones
 
 
-def separation(confidence: Tensor, errors: Tensor, limit: float = FAILED) -> Separation:
+def validator_scores(confidence: Tensor, errors: Tensor, limit: float = FAILED) -> ValidatorScores:
     """How well confidences (B,) separate errors (B,) below a limit from the others, at the runtime's boundary."""
     good, passed = errors < limit, is_face(confidence)
-    return Separation(
+    return ValidatorScores(
         fits=len(errors),
         failed=_share(~good),
-        area=roc_area(confidence, good),
+        area=roc_auc(confidence, good),
         accuracy=_share(passed == good),
-        good_passed=_share(passed[good]),
-        failed_passed=_share(passed[~good]),
+        true_positive_rate=_share(passed[good]),
+        false_positive_rate=_share(passed[~good]),
     )
 
 
-def roc_area(confidence: Tensor, good: Tensor) -> float:
+def roc_auc(confidence: Tensor, good: Tensor) -> float:
     """How often one of the good is more certain than one of the others, ties counted half; NaN where there are none."""
     levels, level = confidence.unique(return_inverse=True)
     of_good = level[good].bincount(minlength=len(levels)).double()
@@ -49,14 +49,14 @@ def roc_area(confidence: Tensor, good: Tensor) -> float:
     return float((of_good * less_certain).sum() / (of_good.sum() * of_others.sum()))
 
 
-def judge_validator(
+def evaluate_validator(
     model: LandmarkModel,
     record: Mapping[str, Any],
     faces: FaceCrops,
     seed: int = 1,
     limit: float = FAILED,
-    report: Callable[[str, Separation], None] = lambda *_: None,
-) -> dict[str, Separation]:
+    report: Callable[[str, ValidatorScores], None] = lambda *_: None,
+) -> dict[str, ValidatorScores]:
     """How well a validator judges the fits of a model on faces that neither was trained on.
 
     Args:
@@ -73,12 +73,12 @@ def judge_validator(
     detector, generator = LandmarkDetector(model, "exact", build_validator(record)), torch.Generator().manual_seed(seed)
     judged, confidences, errors = {}, [], []
     for name, begin in {**STARTS, "half faces": half_faces}.items():
-        landmarks, confidence = find_from(detector, faces, begin, generator)
+        landmarks, confidence = fit_from(detector, faces, begin, generator)
         confidences.append(confidence)
         errors.append(face_errors(landmarks, faces.landmarks))
-        judged[name] = separation(confidence, errors[-1], limit)
+        judged[name] = validator_scores(confidence, errors[-1], limit)
         report(name, judged[name])
-    judged["all"] = separation(torch.cat(confidences), torch.cat(errors), limit)
+    judged["all"] = validator_scores(torch.cat(confidences), torch.cat(errors), limit)
     report("all", judged["all"])
     return judged
 

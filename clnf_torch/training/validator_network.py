@@ -14,32 +14,32 @@ def passing_bins(bins: int) -> int:
     return int(is_face(confidence_of(torch.eye(bins))).sum())
 
 
-def places_of(errors: Tensor, bins: int, passing: float) -> Tensor:
+def bin_positions(errors: Tensor, bins: int, failure_limit: float) -> Tensor:
     """Where errors lie among the bins, in bins: between k and k + 1 in bin k; those in the last one lie in its middle.
 
     Args:
         errors: Shape (B,), maybe infinite.
         bins: Number of bins C.
-        passing: The error below which landmarks are taken for a face.
+        failure_limit: The error below which landmarks are taken for a face.
     """
-    return (errors * (passing_bins(bins) / passing)).clamp(max=bins - 0.5)
+    return (errors * (passing_bins(bins) / failure_limit)).clamp(max=bins - 0.5)
 
 
-def targets(errors: Tensor, bins: int, passing: float, softness: float) -> Tensor:
+def soft_targets(errors: Tensor, bins: int, failure_limit: float, target_sigma: float) -> Tensor:
     """What the softmax of the scores shall be: a Gaussian around the error, since next to right is nearly right.
 
     Args:
         errors: Shape (B,).
         bins: Number of bins C.
-        passing: The error below which landmarks are taken for a face.
-        softness: Width of the Gaussian, bins.
+        failure_limit: The error below which landmarks are taken for a face.
+        target_sigma: Width of the Gaussian, bins.
 
     Returns:
         Shares, shape (B, C).
     """
     middles = torch.arange(bins, device=errors.device) + 0.5
-    away = middles - places_of(errors, bins, passing)[:, None]
-    return torch.softmax(-0.5 * (away / softness).square(), -1)
+    away = middles - bin_positions(errors, bins, failure_limit)[:, None]
+    return torch.softmax(-0.5 * (away / target_sigma).square(), -1)
 
 
 # Side of the filters but the first

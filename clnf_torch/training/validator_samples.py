@@ -17,14 +17,14 @@ from clnf_torch.models.pdm import PDM, ShapeParams
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.boxes import perturb_boxes
-from clnf_torch.training.data.crops import FaceCrops, halved
+from clnf_torch.training.data.crops import FaceCrops, image_pyramid
 from clnf_torch.training.metrics import FAILED, face_errors
 
 # Of a pixel; one that is always the same says nothing
 LEAST_DEVIATION = 1e-3
 
 
-def make_view(table: dict[str, Tensor], side: int, network: nn.Module) -> ViewValidator:
+def trainable_view(table: dict[str, Tensor], side: int, network: nn.Module) -> ViewValidator:
     """The runtime's validator of a view around a network that can be trained, with mean 0 and deviation 1.
 
     Args:
@@ -46,48 +46,50 @@ def make_view(table: dict[str, Tensor], side: int, network: nn.Module) -> ViewVa
 
 def set_statistics(view: ViewValidator, images: ImageBatch, shapes: Sequence[Tensor]) -> None:
     """Gives a view the mean and deviation of every pixel between landmarks (B, N, 2), of each of some shapes."""
-    pixels = view.normalise(torch.cat([gray_between(view, images, landmarks) for landmarks in shapes]))
+    pixels = view.normalise(torch.cat([warped_pixels(view, images, landmarks) for landmarks in shapes]))
     view.mean, view.deviation = pixels.mean(0), pixels.std(0).clamp(min=LEAST_DEVIATION)
 
 
-def gray_between(view: ViewValidator, images: ImageBatch, landmarks: Tensor) -> Tensor:
+def warped_pixels(view: ViewValidator, images: ImageBatch, landmarks: Tensor) -> Tensor:
     """What the runtime sees between landmarks (B, N, 2) in the images of B faces; shape (B, P)."""
     return view.warp(images, landmarks, landmarks.new_zeros(len(landmarks), 2), EXACT)
 
 
-def in_sharpnesses(gray: Tensor, levels: int) -> list[ImageBatch]:
+def pyramid_batches(gray: Tensor, levels: int) -> list[ImageBatch]:
     """Images (F, S, S), uint8, in so many sharpnesses, one face in each."""
     face = torch.arange(len(gray), device=gray.device)
-    return [ImageBatch(size, face) for size in halved(gray, levels)]
+    return [ImageBatch(size, face) for size in image_pyramid(gray, levels)]
 
 
 # Share of the faces that end anywhere, at any angle and of any size
 LOST = 0.2
 
 
-def disturb(pdm: PDM, params: ShapeParams, dice: Sampler) -> Tensor:
+def perturb_shapes(pdm: PDM, params: ShapeParams, sampler: Sampler) -> Tensor:
     """Landmarks of faces whose pose and shape have been changed a little, much, or beyond all measure.
 
     Args:
         pdm: The shape model.
         params: Of the faces, B rows.
-        dice: Decides.
+        sampler: Decides.
 
     Returns:
         Pixels, shape (B, N, 2).
     """
     count, modes = params.local.shape
-    lost = dice.chance(LOST, count)
+    lost = sampler.bernoulli(LOST, count)
 
     def changed(deviation: float, *shape: int) -> Tensor:
         """Gaussian numbers, some rows much smaller than others."""
-        return dice.normal(deviation, count, *shape) * dice.ratio(0.03, 1, count).view(-1, *[1] * len(shape))
+        return sampler.normal(deviation, count, *shape) * sampler.log_uniform(0.03, 1, count).view(
+            -1, *[1] * len(shape)
+        )
 
     turn = changed(0.4, 3)
-    turn[:, 2] = torch.where(lost, dice.uniform(-pi, pi, count), turn[:, 2])
-    size = torch.where(lost, dice.ratio(0.4, 2, count), changed(0.25).exp())
+    turn[:, 2] = torch.where(lost, sampler.uniform(-pi, pi, count), turn[:, 2])
+    size = torch.where(lost, sampler.log_uniform(0.4, 2, count), changed(0.25).exp())
     # Millimetres
-    shift = torch.where(lost[:, None], dice.uniform(-120, 120, count, 2), changed(25, 2))
+    shift = torch.where(lost[:, None], sampler.uniform(-120, 120, count, 2), changed(25, 2))
     bent = pdm.clamp(params.local + changed(1.5, modes) * pdm.variances.sqrt())
     return pdm.landmarks(
         ShapeParams(
@@ -152,9 +154,9 @@ def displaced_boxes(faces: FaceCrops, generator: torch.Generator) -> Start:
 
 def boxes_anywhere(faces: FaceCrops, generator: torch.Generator) -> Start:
     """Boxes of any size, anywhere: mostly around what is no face."""
-    dice, count = Sampler(generator, faces.landmarks.device), len(faces)
-    size = box_around(faces.landmarks)[:, 2:] * dice.ratio(0.3, 1.5, count, 1)
-    middle = dice.uniform(0, 1, count, 2) * faces.landmarks.new_tensor(faces.gray.shape[:0:-1])
+    sampler, count = Sampler(generator, faces.landmarks.device), len(faces)
+    size = box_around(faces.landmarks)[:, 2:] * sampler.log_uniform(0.3, 1.5, count, 1)
+    middle = sampler.uniform(0, 1, count, 2) * faces.landmarks.new_tensor(faces.gray.shape[:0:-1])
     return Start(faces.gray, torch.cat((middle - size / 2, size), 1))
 
 
@@ -178,11 +180,11 @@ STARTS = {
 
 def halve(faces: FaceCrops, generator: torch.Generator) -> FaceCrops:
     """The faces, each black to the left or to the right of some line through it."""
-    dice, count = Sampler(generator, faces.landmarks.device), len(faces)
+    sampler, count = Sampler(generator, faces.landmarks.device), len(faces)
     box = box_around(faces.landmarks)
-    line = box[:, 0] + dice.uniform(0.25, 0.75, count) * box[:, 2]
+    line = box[:, 0] + sampler.uniform(0.25, 0.75, count) * box[:, 2]
     column = torch.arange(faces.gray.shape[-1], device=faces.gray.device)
-    black = (column < line[:, None]) == dice.chance(0.5, count, 1)
+    black = (column < line[:, None]) == sampler.bernoulli(0.5, count, 1)
     return FaceCrops(gray=faces.gray.masked_fill(black[:, None], 0), landmarks=faces.landmarks)
 
 
@@ -194,7 +196,7 @@ def with_half_faces(faces: FaceCrops, seed: int) -> FaceCrops:
     )
 
 
-def find_from(
+def fit_from(
     detector: LandmarkDetector,
     faces: FaceCrops,
     begin: Callable[[FaceCrops, torch.Generator], Start],
@@ -222,7 +224,7 @@ def find_from(
     return torch.cat(landmarks), torch.cat(confidence)
 
 
-def fits_from_everywhere(
+def run_trial_fits(
     model: LandmarkModel, faces: FaceCrops, seed: int, report: Callable[[int, float], None] = lambda *_: None
 ) -> TrialFits:
     """What fits of a model make of faces from every kind of start, without those that failed of themselves.
@@ -236,7 +238,7 @@ def fits_from_everywhere(
     detector, generator = LandmarkDetector(model, "exact"), torch.Generator().manual_seed(seed)
     parts = []
     for number, begin in enumerate(STARTS.values()):
-        landmarks, _ = find_from(detector, faces, begin, generator)
+        landmarks, _ = fit_from(detector, faces, begin, generator)
         valid = landmarks.isfinite().flatten(1).all(-1).nonzero().squeeze(-1)
         parts.append(TrialFits.of(faces, valid, landmarks[valid]))
         report(number + 1, float((parts[-1].error > FAILED).float().mean()))

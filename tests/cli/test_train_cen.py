@@ -24,7 +24,7 @@ def test_new_experts_from_a_folder_of_faces(clnf_torch_cli, four_copies, bundle,
         "--epochs",
         1,
     )
-    done = clnf_torch_cli(*words, "--hold-out", 2, "--no-light", "--work", tmp_path / "work", "--licence", "mine")
+    done = clnf_torch_cli(*words, "--hold-out", 2, "--no-photometric", "--work", tmp_path / "work", "--licence", "mine")
     assert done.exit_code == 0, done.stderr
     assert "too few faces are turned by 20, 45, 70 degrees" in done.stderr
     assert "scale 0.3, yaw 0: squared correlation" in done.stderr

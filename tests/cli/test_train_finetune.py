@@ -42,7 +42,7 @@ def fell(line: str) -> bool:
 
 
 def test_cen_experts_learn_on(tune, bundle, few_are_enough, tmp_path):
-    done = tune("--model", bundle, "--epochs", 1, "--through-the-fit", 1, "--no-light", "--rate", 1e-3)
+    done = tune("--model", bundle, "--epochs", 1, "--end-to-end", 1, "--no-photometric", "--learning-rate", 1e-3)
     assert done.exit_code == 0, done.stderr
     *scales, landmarks, last = done.stdout.splitlines()
     assert [line.split(":")[0] for line in scales] == ["scale 0.25", "scale 0.35", "scale 0.5", "scale 1"]
@@ -54,8 +54,8 @@ def test_cen_experts_learn_on(tune, bundle, few_are_enough, tmp_path):
 
 
 def test_joint_experts_learn_on_and_a_second_call_goes_on(tune, joint, few_are_enough, tmp_path):
-    words = ("--model", joint, "--epochs", 6, "--rate", 0.01, "--marked", 0, "--work", tmp_path / "work")
-    words = (*words, "--through-the-fit", 1)
+    words = ("--model", joint, "--epochs", 6, "--learning-rate", 0.01, "--pen-marks", 0, "--work", tmp_path / "work")
+    words = (*words, "--end-to-end", 1)
     done = tune(*words)
     assert done.exit_code == 0, done.stderr
     scale, landmarks, last = done.stdout.splitlines()

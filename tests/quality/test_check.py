@@ -9,7 +9,7 @@ import torch
 
 import clnf_torch
 from clnf_torch.quality import REASONS, LandmarkQuality, QualityConfig, check_landmark_quality
-from clnf_torch.training.augmentation.landmark_corruption import CORRUPTIONS, spoil
+from clnf_torch.training.augmentation.landmark_corruption import CORRUPTIONS, corrupt_landmarks
 
 EYES, MOUTH, JAW = "eyes crossed", "mouth crossed", "jaw collapsed"
 FOUND_BY = {
@@ -29,9 +29,9 @@ def named(quality: LandmarkQuality) -> list[set[str]]:
     return [{name for name, row in quality.reasons.items() if row[face]} for face in range(len(quality))]
 
 
-def spoilt(detector, faces, name, seed=3):
+def corrupted(detector, faces, name, seed=3):
     kind = torch.full((len(faces),), list(CORRUPTIONS).index(name))
-    return spoil(faces, kind, detector.model.pdm.mean[:, :2], torch.Generator().manual_seed(seed))
+    return corrupt_landmarks(faces, kind, detector.model.pdm.mean[:, :2], torch.Generator().manual_seed(seed))
 
 
 def test_plausible_faces_are_good(detector, faces):
@@ -42,14 +42,14 @@ def test_plausible_faces_are_good(detector, faces):
 
 @pytest.mark.parametrize("name", FOUND_BY)
 def test_every_fault_is_found_and_named(detector, faces, name):
-    quality = check_landmark_quality(spoilt(detector, faces, name), detector)
+    quality = check_landmark_quality(corrupted(detector, faces, name), detector)
     assert quality.poor.all() and (quality.score < 0.5).all()
     assert all(reasons >= set(FOUND_BY[name]) for reasons in named(quality))
 
 
 @pytest.mark.parametrize(("name", "points"), [("eyes swapped", range(36, 48)), ("outside", None)])
 def test_the_landmarks_to_blame_are_outliers(detector, faces, name, points):
-    wrong = spoilt(detector, faces, name)
+    wrong = corrupted(detector, faces, name)
     moved = torch.linalg.vector_norm(wrong - faces, dim=-1) > 30
     quality = check_landmark_quality(wrong, detector)
     assert torch.equal(quality.outliers, moved)
@@ -137,7 +137,7 @@ def test_landmarks_beside_what_the_experts_see_are_unlikely(detector, image, fit
 
 
 def test_faces_do_not_see_each_other(detector, faces, image):
-    wrong = torch.cat((faces, spoilt(detector, faces, "noisy"), torch.full((1, 68, 2), torch.nan)))
+    wrong = torch.cat((faces, corrupted(detector, faces, "noisy"), torch.full((1, 68, 2), torch.nan)))
     image_index = torch.zeros(13, dtype=torch.int64)
     together = check_landmark_quality(wrong, detector, frames=image, image_index=image_index)
     for row in (0, 5, 8, 12):
@@ -147,9 +147,11 @@ def test_faces_do_not_see_each_other(detector, faces, image):
 
 
 def test_moved_turned_and_scaled_faces_are_as_good(detector, faces):
-    expected = check_landmark_quality(spoilt(detector, faces, "mouth inverted"), detector)
+    expected = check_landmark_quality(corrupted(detector, faces, "mouth inverted"), detector)
     cosine, sine = torch.tensor(0.6), torch.tensor(0.8)
-    turned = 3 * spoilt(detector, faces, "mouth inverted") @ torch.stack((cosine, sine, -sine, cosine)).view(2, 2) - 900
+    turned = (
+        3 * corrupted(detector, faces, "mouth inverted") @ torch.stack((cosine, sine, -sine, cosine)).view(2, 2) - 900
+    )
     found = check_landmark_quality(turned, detector)
     torch.testing.assert_close(found.violation, expected.violation, atol=0.05, rtol=0.05)
 

@@ -11,7 +11,7 @@ import torch
 
 from clnf_torch.converters import convert
 from clnf_torch.quality import check_landmark_quality
-from clnf_torch.training.augmentation.landmark_corruption import CORRUPTIONS, spoil
+from clnf_torch.training.augmentation.landmark_corruption import CORRUPTIONS, corrupt_landmarks
 from tests.cli.videos import write_video
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,7 +36,7 @@ def test_a_table_beside_a_video_is_repaired(script, bundle, detector, image, fit
     video = write_video(tmp_path / "clip.mp4", [still] * 5)
     kind = torch.tensor([-1, list(CORRUPTIONS).index("eyes swapped"), -1, list(CORRUPTIONS).index("outside")])
     mean = detector.model.pdm.mean[:, :2]
-    landmarks = spoil(fitted.repeat(4, 1, 1), kind, mean, torch.Generator().manual_seed(2))
+    landmarks = corrupt_landmarks(fitted.repeat(4, 1, 1), kind, mean, torch.Generator().manual_seed(2))
     landmarks[2, 7, 0] = torch.nan
     frame = torch.tensor([1, 2, 4, 5])  # no face in the third
     script.write_table(tmp_path / "theirs.csv", frame, landmarks, torch.zeros(4, dtype=torch.bool))

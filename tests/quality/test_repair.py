@@ -16,7 +16,7 @@ from clnf_torch.quality import (
     repair_landmarks,
 )
 from clnf_torch.quality.repair import MIN_INLIERS, NEAR_FIT, NEAR_SHAPE, inliers_of
-from clnf_torch.training.augmentation.landmark_corruption import CORRUPTIONS, spoil
+from clnf_torch.training.augmentation.landmark_corruption import CORRUPTIONS, corrupt_landmarks
 
 CONFIG = QualityConfig(min_expert_agreement=0.05)  # the free model's experts agree on little
 SETTINGS = {"config": CONFIG, "multi_view": False}  # and find faces at any angle
@@ -24,22 +24,24 @@ KINDS = ("eyes swapped", "mouth inverted", "jaw dragged", "drawn to a marking", 
 
 
 @pytest.fixture(scope="module")
-def spoilt(detector, fitted):
+def corrupted(detector, fitted):
     """A good face, and what became of it in six ways."""
     kind = torch.tensor([-1, *(list(CORRUPTIONS).index(name) for name in KINDS)])
     mean = detector.model.pdm.mean[:, :2]
-    return spoil(fitted.repeat(len(kind), 1, 1), kind, mean, torch.Generator().manual_seed(5))
+    return corrupt_landmarks(fitted.repeat(len(kind), 1, 1), kind, mean, torch.Generator().manual_seed(5))
 
 
 @pytest.fixture(scope="module")
-def repaired(detector, image, spoilt):
-    return repair_landmarks(detector, image, spoilt, torch.zeros(len(spoilt), dtype=torch.int64), **SETTINGS)
+def repaired(detector, image, corrupted):
+    return repair_landmarks(detector, image, corrupted, torch.zeros(len(corrupted), dtype=torch.int64), **SETTINGS)
 
 
-def test_poor_faces_are_fitted_again_and_become_good(repaired, spoilt, fitted):
+def test_poor_faces_are_fitted_again_and_become_good(repaired, corrupted, fitted):
     assert repaired.before.poor.tolist() == [False, *(True for _ in KINDS)] == repaired.refitted.tolist()
     assert not repaired.after.poor.any() and (repaired.after.score >= repaired.before.score).all()
-    away = [torch.linalg.vector_norm(landmarks - fitted, dim=-1).mean(-1) for landmarks in (spoilt, repaired.landmarks)]
+    away = [
+        torch.linalg.vector_norm(landmarks - fitted, dim=-1).mean(-1) for landmarks in (corrupted, repaired.landmarks)
+    ]
     assert (away[1][1:] < 8).all() and away[1].mean() < away[0].mean() / 4
 
 
@@ -51,15 +53,15 @@ def test_good_faces_stay_as_they_are_to_the_last_bit(detector, image, fitted):
     assert torch.equal(done.after.violation, done.before.violation)
 
 
-def test_what_was_given_is_not_changed(detector, image, spoilt):
-    kept = spoilt.clone()
-    repair_landmarks(detector, image, spoilt[1:2], **SETTINGS)
-    assert torch.equal(spoilt, kept)
+def test_what_was_given_is_not_changed(detector, image, corrupted):
+    kept = corrupted.clone()
+    repair_landmarks(detector, image, corrupted[1:2], **SETTINGS)
+    assert torch.equal(corrupted, kept)
 
 
-def test_faces_do_not_see_each_other(detector, image, spoilt, repaired):
+def test_faces_do_not_see_each_other(detector, image, corrupted, repaired):
     for row in (0, 2, 5):
-        alone = repair_landmarks(detector, image, spoilt[row : row + 1], **SETTINGS)
+        alone = repair_landmarks(detector, image, corrupted[row : row + 1], **SETTINGS)
         torch.testing.assert_close(alone.landmarks[0], repaired.landmarks[row], atol=0.05, rtol=0)
         assert alone.refitted[0] == repaired.refitted[row]
 
@@ -89,9 +91,9 @@ def test_statistics_count_faces_and_reasons(repaired):
     assert "  eyes crossed" in str(counted) and "jumped" not in str(counted)
 
 
-def test_statistics_of_batches_add_up(detector, image, spoilt, repaired):
+def test_statistics_of_batches_add_up(detector, image, corrupted, repaired):
     total = RepairStatistics()
-    for some in spoilt.split(3):
+    for some in corrupted.split(3):
         image_index = torch.zeros(len(some), dtype=torch.int64)
         total += repair_landmarks(detector, image, some, image_index, **SETTINGS).statistics
     assert total == repaired.statistics
@@ -102,9 +104,9 @@ def test_no_faces_and_no_poor_faces(detector, image):
     assert done.landmarks.shape == (0, 68, 2) and done.statistics == RepairStatistics()
 
 
-def test_faces_need_a_frame_each(detector, image, spoilt):
+def test_faces_need_a_frame_each(detector, image, corrupted):
     with pytest.raises(ValueError, match="7 faces in 2 frames"):
-        repair_landmarks(detector, image.repeat(2, 1, 1, 1), spoilt)
+        repair_landmarks(detector, image.repeat(2, 1, 1, 1), corrupted)
 
 
 def test_inliers_of_poor_faces_stay(detector, image, fitted, monkeypatch):

@@ -15,7 +15,7 @@ from clnf_torch.geometry.boxes import box_around
 from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import build_model, load_bundle
 from clnf_torch.models.numerics import EXACT
-from clnf_torch.training.augmentation.photometric import CLEAN
+from clnf_torch.training.augmentation.photometric import NO_AUGMENTATION
 from clnf_torch.training.cen import CenConfig
 from clnf_torch.training.cen_recipe import CenRecipe, CenScale, cen_bundle, held_out_faces, train_cen
 from clnf_torch.training.checkpoint import CheckpointError
@@ -25,7 +25,7 @@ from tests.training.patterned_faces import mirror, patterned_faces, pdm, togethe
 SCALES = (CenScale(scale=0.3, widths=(16, 8), levels=2), CenScale(scale=0.5, widths=(16, 8)))
 RECIPE = CenRecipe(
     scales=SCALES,
-    training=CenConfig(epochs=3, areas=24, rate=1e-2, dropout=0.0, spoiling=CLEAN),
+    training=CenConfig(epochs=3, areas=24, learning_rate=1e-2, dropout=0.0, augmentation=NO_AUGMENTATION),
     least_faces=8,
     held_out=5,
 )
@@ -100,7 +100,10 @@ def test_it_is_exported_as_a_complete_openface_model(path, model, tmp_path):
 
 def test_training_goes_on_from_its_checkpoints(faces, tmp_path):
     recipe = CenRecipe(
-        scales=SCALES[1:], training=CenConfig(epochs=2, areas=24, spoiling=CLEAN), least_faces=99, held_out=5
+        scales=SCALES[1:],
+        training=CenConfig(epochs=2, areas=24, augmentation=NO_AUGMENTATION),
+        least_faces=99,
+        held_out=5,
     )
 
     class Stop(Exception):

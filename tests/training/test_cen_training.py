@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from clnf_torch.fitting.initialise import params_from_landmarks
-from clnf_torch.training.augmentation.photometric import CLEAN
+from clnf_torch.training.augmentation.photometric import NO_AUGMENTATION
 from clnf_torch.training.cen import CenConfig, CenTask
-from clnf_torch.training.data.cen_samples import UprightFaces, ViewRows
+from clnf_torch.training.data.cen_samples import AlignedFaces, ViewRows
 from clnf_torch.training.trainer import Trainer
 from tests.training.patterned_faces import mirror, patterned_faces, pdm
 
 AT = torch.tensor([0, 2])
-FAST = CenConfig(epochs=4, areas=12, rate=3e-3, spoiling=CLEAN)
+FAST = CenConfig(epochs=4, areas=12, learning_rate=3e-3, augmentation=NO_AUGMENTATION)
 
 
 def rows(first: int, last: int) -> ViewRows:
@@ -21,12 +21,12 @@ def rows(first: int, last: int) -> ViewRows:
 
 
 @pytest.fixture(scope="module")
-def faces() -> UprightFaces:
+def faces() -> AlignedFaces:
     crops = patterned_faces(20)
-    return UprightFaces.of(crops, pdm(), params_from_landmarks(pdm(), crops.landmarks), 0.4, mirror(), 1)
+    return AlignedFaces.of(crops, pdm(), params_from_landmarks(pdm(), crops.landmarks), 0.4, mirror(), 1)
 
 
-def make_task(faces: UprightFaces, config: CenConfig = FAST, seed: int = 5) -> CenTask:
+def make_task(faces: AlignedFaces, config: CenConfig = FAST, seed: int = 5) -> CenTask:
     return CenTask(config, faces, rows(0, 16), rows(16, 20), AT, (24, 12), seed)
 
 
@@ -36,7 +36,7 @@ def weights(some: CenTask) -> torch.Tensor:
 
 def test_experts_learn_their_landmarks(faces):
     told: list[float] = []
-    task = make_task(faces, CenConfig(epochs=6, areas=12, rate=3e-3, spoiling=CLEAN))
+    task = make_task(faces, CenConfig(epochs=6, areas=12, learning_rate=3e-3, augmentation=NO_AUGMENTATION))
     Trainer(task).run(report=lambda *words: told.append(words[3]))
     experts = task.experts()
     assert len(told) == 6 and told[-1] > 0.5 > told[0]

@@ -9,14 +9,20 @@ import torch
 
 from clnf_torch.fitting.config import FitConfig
 from clnf_torch.pipeline import LandmarkDetector
-from clnf_torch.training.augmentation.photometric import CLEAN
+from clnf_torch.training.augmentation.photometric import NO_AUGMENTATION
 from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.end_to_end import EndToEndConfig, learnable_experts, train_end_to_end
 from tests.factories import CONFIG, make_model
 from tests.training.patterned_faces import patterned_faces
 
 FAST = EndToEndConfig(
-    steps=4, batch=2, rate=3e-2, held_out=4, judge_every=2, fit=replace(CONFIG, iterations=2), spoiling=CLEAN
+    steps=4,
+    batch=2,
+    learning_rate=3e-2,
+    held_out=4,
+    judge_every=2,
+    fit=replace(CONFIG, iterations=2),
+    augmentation=NO_AUGMENTATION,
 )
 
 
@@ -53,12 +59,12 @@ def test_the_free_models_experts_learn(free_face):
     config = EndToEndConfig(
         steps=3,
         batch=1,
-        rate=3e-3,
+        learning_rate=3e-3,
         size=0.0,
         center=0.0,
         held_out=0,
         fit=FitConfig(window_sizes=(7, 5, 0, 0), iterations=2, regularisation=1.0),
-        spoiling=CLEAN,
+        augmentation=NO_AUGMENTATION,
     )
     found = detector.fit(gray, box, preset=replace(config.fit, tolerance=0.0))
     faces = FaceCrops(gray=gray, landmarks=found.landmarks + torch.tensor([3.0, 2.0]))

@@ -10,7 +10,7 @@ import torch
 import clnf_torch
 from clnf_torch.cli.images import read_image
 from clnf_torch.converters import convert
-from clnf_torch.training.evaluation import find_landmarks, stack_padded, with_markings
+from clnf_torch.training.evaluation import find_landmarks, stack_padded, with_pen_marks
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_no_faces_are_found_in_no_images(detector):
 
 def test_markings_belong_to_the_row_and_the_seed(image, detector, box):
     landmarks = detector.fit(image[None], box[None]).landmarks.expand(3, -1, -1)
-    read = with_markings(lambda _: image, landmarks, seed=4)
+    read = with_pen_marks(lambda _: image, landmarks, seed=4)
     assert torch.equal(read(1), read(1)) and not torch.equal(read(1), image)
     assert not torch.equal(read(1), read(2))
-    assert not torch.equal(read(1), with_markings(lambda _: image, landmarks, seed=5)(1))
+    assert not torch.equal(read(1), with_pen_marks(lambda _: image, landmarks, seed=5)(1))

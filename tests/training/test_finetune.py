@@ -11,13 +11,13 @@ import clnf_torch
 from clnf_torch.converters import convert, export
 from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import build_model, load_bundle
-from clnf_torch.training.augmentation.photometric import CLEAN
+from clnf_torch.training.augmentation.photometric import NO_AUGMENTATION
 from clnf_torch.training.finetune import fine_tune, tuned_bundle
-from clnf_torch.training.tuning import TuningConfig
+from clnf_torch.training.tuning import FineTuneConfig
 from tests.factories import make_model
 from tests.training.patterned_faces import mirror, patterned_faces
 
-FAST = TuningConfig(epochs=2, batch=4, rate=1e-2, held_out=4, spoiling=CLEAN)
+FAST = FineTuneConfig(epochs=2, batch=4, learning_rate=1e-2, held_out=4, augmentation=NO_AUGMENTATION)
 
 
 def numbers(model: clnf_torch.LandmarkModel) -> torch.Tensor:

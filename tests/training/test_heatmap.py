@@ -14,12 +14,12 @@ CONFIG = HeatmapConfig(
     scale=0.15,
     width=64,
     widths=(6, 8, 12),
-    aim=PoseJitter(turn=0.1, size=0.05, shift=2.0),
+    jitter=PoseJitter(rotation=0.1, scale=0.05, translation=2.0),
     levels=1,
     steps=30,
     batch=4,
-    rate=0.3,  # a hundredth of it, while so few steps are taken
-    marked=0.2,
+    learning_rate=0.3,  # a hundredth of it, while so few steps are taken
+    pen_marks=0.2,
 )
 
 
@@ -27,8 +27,8 @@ def make_task(seed: int = 0) -> HeatmapTask:
     """Eight heads of dots."""
     pdm = make_gaussian().pdm()
     params = make_heads(pdm, 8)
-    stage = FaceDataset.of(make_crops(pdm.landmarks(params)), pdm, params, CONFIG.levels)
-    return HeatmapTask(CONFIG, stage, params.rotation[:, 1].float(), MIRROR, seed)
+    dataset = FaceDataset.of(make_crops(pdm.landmarks(params)), pdm, params, CONFIG.levels)
+    return HeatmapTask(CONFIG, dataset, params.rotation[:, 1].float(), MIRROR, seed)
 
 
 def weights(task: HeatmapTask) -> torch.Tensor:

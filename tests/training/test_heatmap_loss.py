@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from clnf_torch.training.heatmap import map_loss
+from clnf_torch.training.heatmap import heatmap_loss
 
 
 def wanted(x: float, y: float, width: float, side: int = 9) -> torch.Tensor:
@@ -15,27 +15,27 @@ def wanted(x: float, y: float, width: float, side: int = 9) -> torch.Tensor:
 
 def test_the_wanted_map_costs_nothing():
     position = torch.tensor([[[3.3, 5.6]]], dtype=torch.float64)
-    loss = map_loss(wanted(3.3, 5.6, 0.8), position, 0.8)
+    loss = heatmap_loss(wanted(3.3, 5.6, 0.8), position, 0.8)
     torch.testing.assert_close(loss, torch.zeros((), dtype=torch.float64), rtol=0, atol=1e-9)
-    assert map_loss(wanted(4.3, 5.6, 0.8), position, 0.8) > 0.5
-    assert map_loss(wanted(3.3, 5.6, 1.6), position, 0.8) > 0.1
+    assert heatmap_loss(wanted(4.3, 5.6, 0.8), position, 0.8) > 0.5
+    assert heatmap_loss(wanted(3.3, 5.6, 1.6), position, 0.8) > 0.1
 
 
 def test_points_outside_do_not_count():
     scores = torch.cat((wanted(2.0, 2.0, 1.0), wanted(6.0, 6.0, 1.0)), 1)
     positions = torch.tensor([[[2.0, 2.0], [40.0, 2.0]]], dtype=torch.float64)
-    torch.testing.assert_close(map_loss(scores, positions, 1.0), map_loss(scores[:, :1], positions[:, :1], 1.0))
+    torch.testing.assert_close(heatmap_loss(scores, positions, 1.0), heatmap_loss(scores[:, :1], positions[:, :1], 1.0))
 
 
 def test_weights_share_out_the_loss():
     scores = torch.cat((wanted(2.0, 2.0, 1.0), wanted(4.0, 6.0, 1.0)), 1)
     positions = torch.tensor([[[2.0, 3.0], [6.0, 6.0]]], dtype=torch.float64)
-    one, other = (map_loss(scores[:, k : k + 1], positions[:, k : k + 1], 1.0) for k in range(2))
-    weighted = map_loss(scores, positions, 1.0, weight=torch.tensor([3.0, 1.0], dtype=torch.float64))
+    one, other = (heatmap_loss(scores[:, k : k + 1], positions[:, k : k + 1], 1.0) for k in range(2))
+    weighted = heatmap_loss(scores, positions, 1.0, weight=torch.tensor([3.0, 1.0], dtype=torch.float64))
     torch.testing.assert_close(weighted, (3 * one + other) / 4)
 
 
 def test_gradcheck(rng):
     scores = torch.randn(2, 3, 5, 5, generator=rng, dtype=torch.float64, requires_grad=True)
     positions = 4 * torch.rand(2, 3, 2, generator=rng, dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda s: map_loss(s, positions, 0.8), (scores,))
+    assert torch.autograd.gradcheck(lambda s: heatmap_loss(s, positions, 0.8), (scores,))

@@ -12,17 +12,17 @@ from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import FORMAT, VERSION, load_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.pipeline import LandmarkDetector, load
-from clnf_torch.training.augmentation.photometric import CLEAN
+from clnf_torch.training.augmentation.photometric import NO_AUGMENTATION
 from clnf_torch.training.bundles import model_record
 from clnf_torch.training.checkpoint import CheckpointError
 from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.finetune import SUITABLE, fine_tune, frontal_first, tuned_bundle
 from clnf_torch.training.recipe import COARSE, FINE
-from clnf_torch.training.tuning import TuningConfig, nearest_config
+from clnf_torch.training.tuning import FineTuneConfig, nearest_config
 from tests.training.heads import MIRROR, make_crops, make_gaussian, make_heads
 from tests.training.untrained import untrained_model
 
-FAST = TuningConfig(epochs=2, batch=2, rate=3e-2, held_out=4, spoiling=CLEAN)
+FAST = FineTuneConfig(epochs=2, batch=2, learning_rate=3e-2, held_out=4, augmentation=NO_AUGMENTATION)
 
 
 def heads(count: int = 8) -> FaceCrops:
@@ -53,7 +53,9 @@ def test_maps_come_nearer_to_the_truth():
 def test_a_seed_repeats_itself():
     first, again, other = (asked_twice() for _ in range(3))
     for model, seed in ((first, 0), (again, 0), (other, 1)):
-        fine_tune(model, heads(), MIRROR, replace(FAST, epochs=1, seed=seed, spoiling=SUITABLE["joint"].spoiling))
+        fine_tune(
+            model, heads(), MIRROR, replace(FAST, epochs=1, seed=seed, augmentation=SUITABLE["joint"].augmentation)
+        )
     assert torch.equal(numbers(first), numbers(again)) and not torch.equal(numbers(first), numbers(other))
 
 

@@ -6,7 +6,7 @@ import torch
 
 from clnf_torch.models.pdm import ShapeParams
 from clnf_torch.training.augmentation.random import Sampler
-from clnf_torch.training.validator_samples import LOST, disturb
+from clnf_torch.training.validator_samples import LOST, perturb_shapes
 from tests.factories import M, make_pdm, seeded
 
 CPU = torch.device("cpu")
@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 def disturbed(count: int = 4000):
     pdm = make_pdm(torch.float32)
     one = ShapeParams(torch.ones(count), torch.zeros(count, 3), torch.full((count, 2), 50.0), torch.zeros(count, M))
-    return pdm, pdm.landmarks(one), disturb(pdm, one, Sampler(seeded(4), CPU))
+    return pdm, pdm.landmarks(one), perturb_shapes(pdm, one, Sampler(seeded(4), CPU))
 
 
 def test_some_lie_right_some_nearly_and_some_far_away():
@@ -31,7 +31,7 @@ def test_some_lie_right_some_nearly_and_some_far_away():
 def test_shapes_stay_within_the_limits_of_the_model():
     pdm, pose = make_pdm(torch.float32), (torch.ones(9), torch.zeros(9, 3), torch.zeros(9, 2))
     far, further = (
-        disturb(pdm, ShapeParams(*pose, factor * pdm.local_limit.expand(9, -1)), Sampler(seeded(5), CPU))
+        perturb_shapes(pdm, ShapeParams(*pose, factor * pdm.local_limit.expand(9, -1)), Sampler(seeded(5), CPU))
         for factor in (100, 200)
     )
     assert torch.equal(far, further)

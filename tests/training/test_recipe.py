@@ -24,9 +24,15 @@ from clnf_torch.training.shape import ShapeConfig
 from tests.training.heads import MIRROR, make_crops, make_gaussian, make_heads
 
 COARSE = HeatmapConfig(
-    scale=0.15, width=64, widths=(6, 8, 12), aim=PoseJitter(turn=0.1, size=0.05, shift=2.0), levels=1, steps=3, batch=4
+    scale=0.15,
+    width=64,
+    widths=(6, 8, 12),
+    jitter=PoseJitter(rotation=0.1, scale=0.05, translation=2.0),
+    levels=1,
+    steps=3,
+    batch=4,
 )
-FINE = replace(COARSE, scale=0.3, aim=PoseJitter(turn=0.05, size=0.02, shift=1.0))
+FINE = replace(COARSE, scale=0.3, jitter=PoseJitter(rotation=0.05, scale=0.02, translation=1.0))
 TOGETHER = EndToEndConfig(steps=1, batch=2, held_out=5, judge_every=1)
 RECIPE = Recipe(shape=ShapeConfig(rounds=1), scales=(COARSE, FINE), end_to_end=TOGETHER)
 

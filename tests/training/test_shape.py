@@ -31,7 +31,7 @@ def distance(one: ShapeGaussian, other: ShapeGaussian) -> float:
 
 def test_slack_lets_points_move_by_themselves():
     shapes = make_gaussian(modes=2)
-    loose = shapes.loosened(0.5)
+    loose = shapes.with_point_noise(0.5)
     torch.testing.assert_close(loose.covariance.trace() - shapes.covariance.trace(), torch.tensor(204 * 0.25).double())
     assert loose.pdm(most=300).num_modes > shapes.pdm(most=300).num_modes
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.checkpoint import Checkpoint
-from clnf_torch.training.data.cen_samples import UprightFaces
+from clnf_torch.training.data.cen_samples import AlignedFaces
 from clnf_torch.training.end_to_end import EndToEndConfig, EndToEndTask, learnable_experts
 from clnf_torch.training.trainer import EarlyStopping, MovingAverage, Schedule, Task, Trainer, cosine_schedule
 from clnf_torch.training.validator import ValidatorTask
@@ -123,21 +123,21 @@ def test_the_learning_rate_rises_and_falls():
 
 def cen_task() -> Task:
     faces = patterned_faces(20)
-    upright = UprightFaces.of(faces, pdm(), params_from_landmarks(pdm(), faces.landmarks), 0.4, mirror(), 1)
+    upright = AlignedFaces.of(faces, pdm(), params_from_landmarks(pdm(), faces.landmarks), 0.4, mirror(), 1)
     return test_cen_training.make_task(upright, replace(test_cen_training.FAST, epochs=3, areas=24))
 
 
 def end_to_end_task() -> Task:
     detector, faces = LandmarkDetector(make_model(torch.float32), "exact"), patterned_faces(6)
     learnable_experts(detector.model)
-    config = EndToEndConfig(steps=4, batch=2, rate=3e-2, judge_every=2, fit=replace(CONFIG, iterations=2))
+    config = EndToEndConfig(steps=4, batch=2, learning_rate=3e-2, judge_every=2, fit=replace(CONFIG, iterations=2))
     return EndToEndTask(detector, faces[:4], faces[4:], config)
 
 
 def validator_task() -> Task:
     faces, params = test_validator.heads(6)
-    guesses = test_validator.disturbed(faces, params, 1)
-    return ValidatorTask(replace(test_validator.TINY, steps=4), faces, small_pdm(), guesses)
+    trials = test_validator.disturbed(faces, params, 1)
+    return ValidatorTask(replace(test_validator.TINY, steps=4), faces, small_pdm(), trials)
 
 
 TASKS: dict[str, Callable[[], Task]] = {

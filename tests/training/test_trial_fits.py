@@ -10,9 +10,9 @@ from clnf_torch.training.data.boxes import box_around
 from clnf_torch.training.validator_samples import (
     STARTS,
     TrialFits,
-    find_from,
-    fits_from_everywhere,
+    fit_from,
     half_faces,
+    run_trial_fits,
     with_half_faces,
 )
 from tests.factories import seeded
@@ -89,7 +89,7 @@ class Centred(LandmarkDetector):
 
 
 def test_landmarks_come_back_from_turned_images(model, faces):
-    landmarks, confidence = find_from(Centred(model, "exact"), faces, STARTS["upside down"], seeded(5))
+    landmarks, confidence = fit_from(Centred(model, "exact"), faces, STARTS["upside down"], seeded(5))
     boxes = STARTS["upside down"](faces, seeded(5)).boxes
     torch.testing.assert_close(landmarks[:, 0], 95 - (boxes[:, :2] + boxes[:, 2:] / 4))
     assert confidence.shape == (FACES,)
@@ -97,9 +97,9 @@ def test_landmarks_come_back_from_turned_images(model, faces):
 
 def test_fits_from_everywhere_are_spread_and_reproducible(model, faces):
     told = []
-    fits = fits_from_everywhere(model, faces, seed=1, report=lambda number, failed: told.append((number, failed)))
+    fits = run_trial_fits(model, faces, seed=1, report=lambda number, failed: told.append((number, failed)))
     assert [number for number, _ in told] == [1, 2, 3, 4]
     assert 3 * FACES < len(fits) <= 4 * FACES and fits.landmarks.isfinite().all()
-    again = fits_from_everywhere(model, faces, seed=1)
+    again = run_trial_fits(model, faces, seed=1)
     for name, value in vars(fits).items():
         assert torch.equal(value, getattr(again, name))

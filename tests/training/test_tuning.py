@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.trainer import Trainer
-from clnf_torch.training.tuning import LOOKS, Losses, TuningConfig, TuningTask
+from clnf_torch.training.tuning import JUDGE_REPEATS, FineTuneConfig, FineTuneTask, Losses
 
-CONFIG = TuningConfig(epochs=3, batch=2, rate=0.1, held_out=4)
+CONFIG = FineTuneConfig(epochs=3, batch=2, learning_rate=0.1, held_out=4)
 FACES = 8
 
 
@@ -23,21 +23,21 @@ class Guess(nn.Module):
         self.number = nn.Parameter(torch.zeros(()))
 
 
-def make_tuning(wanted: float = 1.0, seed: int = 0, shown: list[Tensor] | None = None) -> tuple[Guess, TuningTask]:
+def make_tuning(wanted: float = 1.0, seed: int = 0, shown: list[Tensor] | None = None) -> tuple[Guess, FineTuneTask]:
     """Faces of which 1 is learned; what the judges want is said."""
     guess = Guess()
 
-    def learn(rows: Tensor, dice: Sampler) -> Tensor:
+    def learn(rows: Tensor, sampler: Sampler) -> Tensor:
         if shown is not None:
             shown.append(rows)
-        return (guess.number - 1 + dice.normal(0.1, len(rows))).square().mean()
+        return (guess.number - 1 + sampler.normal(0.1, len(rows))).square().mean()
 
-    def judge(rows: Tensor, dice: Sampler) -> Tensor:
-        return (guess.number - wanted + dice.normal(0.1, len(rows))).square().mean()
+    def judge(rows: Tensor, sampler: Sampler) -> Tensor:
+        return (guess.number - wanted + sampler.normal(0.1, len(rows))).square().mean()
 
     turned = torch.zeros(FACES, 3)
     turned[:, 1] = torch.arange(FACES) / 10
-    return guess, TuningTask(guess, Losses(learn, judge), turned, CONFIG, seed)
+    return guess, FineTuneTask(guess, Losses(learn, judge), turned, CONFIG, seed)
 
 
 def test_every_face_is_shown_once_but_those_held_out():
@@ -78,6 +78,9 @@ def test_too_few_faces_to_hold_any_out_are_judged_themselves():
         shown.append(rows)
         return rows.float().mean()
 
-    tuning = TuningTask(Guess(), Losses(judge, judge), torch.zeros(3, 3), replace(CONFIG, held_out=9, epochs=0), 0)
+    tuning = FineTuneTask(Guess(), Losses(judge, judge), torch.zeros(3, 3), replace(CONFIG, held_out=9, epochs=0), 0)
     Trainer(tuning).run()
-    assert torch.cat(shown).sort().values.tolist() == sorted([0, 1, 2] * LOOKS) and tuning.early_stopping.before > 0
+    assert (
+        torch.cat(shown).sort().values.tolist() == sorted([0, 1, 2] * JUDGE_REPEATS)
+        and tuning.early_stopping.before > 0
+    )

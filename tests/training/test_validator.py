@@ -14,14 +14,16 @@ from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.checkpoint import CheckpointError
 from clnf_torch.training.trainer import Trainer
 from clnf_torch.training.validator import ValidatorConfig, ValidatorTask, train_validator
-from clnf_torch.training.validator_evaluation import judge_validator, separation
-from clnf_torch.training.validator_samples import TrialFits, disturb
+from clnf_torch.training.validator_evaluation import evaluate_validator, validator_scores
+from clnf_torch.training.validator_samples import TrialFits, perturb_shapes
 from tests.factories import seeded
 from tests.training.heads import make_crops, make_heads
 from tests.training.untrained import small_pdm, untrained_model
 
 TINY = ValidatorConfig(side=24, widths=(4, 8), hidden=8, levels=1, steps=3, batch=8)
-QUICK = replace(TINY, widths=(8, 16), hidden=32, steps=300, batch=32, rate=5e-3, marked=0.0, passing=0.1)
+QUICK = replace(
+    TINY, widths=(8, 16), hidden=32, steps=300, batch=32, learning_rate=5e-3, pen_marks=0.0, failure_limit=0.1
+)
 CPU = torch.device("cpu")
 
 
@@ -33,21 +35,23 @@ def heads(count: int, seed: int = 3):
 
 
 def disturbed(faces, params, seed: int) -> TrialFits:
-    return TrialFits.of(faces, torch.arange(len(faces)), disturb(small_pdm(), params, Sampler(seeded(seed), CPU)))
+    return TrialFits.of(
+        faces, torch.arange(len(faces)), perturb_shapes(small_pdm(), params, Sampler(seeded(seed), CPU))
+    )
 
 
 def test_training_sees_what_the_runtime_sees():
     faces, params = heads(4)
-    guesses = disturbed(faces, params, 1)
-    task = ValidatorTask(TINY, faces, small_pdm(), guesses)
+    trials = disturbed(faces, params, 1)
+    task = ValidatorTask(TINY, faces, small_pdm(), trials)
     validator = build_validator(task.record())
     view = validator.views[0]
-    images = ImageBatch(faces.gray, guesses.face)
-    pixels = view.warp(images, guesses.landmarks, torch.zeros(4, 2), EXACT)
+    images = ImageBatch(faces.gray, trials.face)
+    pixels = view.warp(images, trials.landmarks, torch.zeros(4, 2), EXACT)
     task.module.half().float()  # as a bundle keeps them
     with torch.no_grad():
         torch.testing.assert_close(task._view(pixels), view(pixels))
-    confidence = validator(images, params.rotation, guesses.landmarks, EXACT)
+    confidence = validator(images, params.rotation, trials.landmarks, EXACT)
     assert confidence.shape == (4,) and ((confidence >= 0.025) & (confidence <= 0.975)).all()
 
 
@@ -71,7 +75,7 @@ def test_training_separates_right_from_wrong_landmarks():
     found = disturbed(unseen, where, 7)
     validator = build_validator(task.record())
     confidence = validator(ImageBatch(unseen.gray, found.face), where.rotation, found.landmarks, EXACT)
-    assert separation(confidence, found.error, 0.1).area > 0.9
+    assert validator_scores(confidence, found.error, 0.1).area > 0.9
 
 
 def test_the_whole_training_goes_on_and_refuses_another_one(tmp_path):
@@ -90,7 +94,7 @@ def test_the_whole_training_goes_on_and_refuses_another_one(tmp_path):
 def test_judging_tells_every_kind_of_start():
     model, (faces, params) = untrained_model(), heads(6)
     record = ValidatorTask(TINY, faces, small_pdm(), disturbed(faces, params, 1)).record()
-    judged = judge_validator(model, record, faces)
+    judged = evaluate_validator(model, record, faces)
     assert list(judged) == ["usual", "displaced", "anywhere", "upside down", "half faces", "all"]
     assert judged["all"].fits == 5 * 6
     assert judged["all"].failed == pytest.approx(sum(judged[name].failed for name in list(judged)[:5]) / 5)

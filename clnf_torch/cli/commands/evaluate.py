@@ -38,7 +38,7 @@ from clnf_torch.cli.progress import counting_bar
 from clnf_torch.detection import load_face_detector
 from clnf_torch.pipeline import LandmarkDetector, load
 from clnf_torch.training.data.annotations import LANDMARKS, Annotations, read_annotations
-from clnf_torch.training.evaluation import Reader, find_landmarks, with_markings
+from clnf_torch.training.evaluation import Reader, find_landmarks, with_pen_marks
 
 BOXES_HELP = (
     "Bounding boxes: around the annotated landmarks (given), near them (perturbed), from the face detector (detected), "
@@ -124,7 +124,7 @@ def _readers(faces: Annotations, marked: int | None) -> dict[str, Reader]:
         return read_image(faces.images[row])
 
     plain: dict[str, Reader] = {"unmarked": read}
-    return plain if marked is None else {**plain, "marked": with_markings(read, faces.landmarks, marked)}
+    return plain if marked is None else {**plain, "marked": with_pen_marks(read, faces.landmarks, marked)}
 
 
 def _curves(runs: list[Run]) -> dict[str, Tensor]:

@@ -9,8 +9,8 @@ import typer
 from clnf_torch.cli.annotated_faces import (
     Data,
     HoldOut,
-    Light,
     Out,
+    Photometric,
     Seed,
     Split,
     Work,
@@ -57,11 +57,13 @@ def cen(
     ] = False,
     scale: Annotated[list[str] | None, typer.Option(metavar="SCALE:WIDTHS", help=SCALE_HELP)] = None,
     epochs: Annotated[int, typer.Option(min=1, help="How often every face is shown eleven times.")] = 25,
-    rate: Annotated[float, typer.Option(help="Learning rate; 1e-3 learns from few faces sooner.")] = 5e-5,
+    learning_rate: Annotated[float, typer.Option(help="Learning rate of Adam; 1e-3 suits a few faces.")] = 5e-5,
     least_faces: Annotated[int, typer.Option(min=1, help="Views with fewer are left to their neighbours.")] = 40,
     hold_out: HoldOut = 10,
-    light: Light = True,
-    marked: Annotated[float, typer.Option(min=0, max=1, help="Share of the faces with pen markings.")] = 0.0,
+    photometric: Photometric = True,
+    pen_marks: Annotated[
+        float, typer.Option(metavar="PROBABILITY", min=0, max=1, help="Of pen marks on a face.")
+    ] = 0.0,
     licence: Annotated[str, typer.Option(metavar="TEXT", help="Terms of use, kept in the bundle.")] = RESEARCH_USE,
     seed: Seed = 0,
     device: Device = "cpu",
@@ -72,7 +74,11 @@ def cen(
         keep_freed_memory()
         faces, crops = read_faces(data, split, hold_out, device_named(device))
         pdm = _shape(shape or default_bundle(), crops, train_the_shape)
-        training = CenConfig(epochs=epochs, rate=rate, spoiling=ImageAugmentation(light=light, marked=marked))
+        training = CenConfig(
+            epochs=epochs,
+            learning_rate=learning_rate,
+            augmentation=ImageAugmentation(photometric=photometric, pen_marks=pen_marks),
+        )
         recipe = CenRecipe(scales=scales, training=training, least_faces=least_faces, held_out=hold_out, seed=seed)
         with counting_bar(None, "epochs", stop_if_asked) as done:
             model = train_cen(crops, pdm, mirror_of(crops), recipe, work, _reporting(done), notice)

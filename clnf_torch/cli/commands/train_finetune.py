@@ -9,8 +9,8 @@ import typer
 from clnf_torch.cli.annotated_faces import (
     Data,
     HoldOut,
-    Light,
     Out,
+    Photometric,
     Seed,
     Split,
     Work,
@@ -32,11 +32,11 @@ from clnf_torch.training.end_to_end import EndToEndConfig, learnable_experts, tr
 from clnf_torch.training.finetune import SUITABLE, distinct_experts, fine_tune, frontal_first, tuned_bundle
 from clnf_torch.training.shape_gaussian import MIRROR_68, ShapeGaussian
 from clnf_torch.training.trainer import keep_freed_memory
-from clnf_torch.training.tuning import TuningConfig
+from clnf_torch.training.tuning import FineTuneConfig
 
 # Millimetres: a few modes more, for what the old shapes cannot do; with none there could only be fewer
 SLACK = 0.3
-MARKED_HELP = "Share of the faces with pen markings; if left out 0.5 for heatmap experts, 0 for CEN."
+PEN_MARKS_HELP = "Probability of pen marks on a face; if omitted 0.5 for heatmap experts, 0 for CEN."
 
 
 def finetune(
@@ -47,13 +47,13 @@ def finetune(
     split: Split = None,
     shape: Annotated[bool, typer.Option("--shape", help="Train the shape model too, from the old one on.")] = False,
     epochs: Annotated[int, typer.Option(min=0, help="How often every face is shown.")] = 5,
-    rate: Annotated[float, typer.Option(help="Learning rate.")] = 1e-5,
-    through_the_fit: Annotated[
-        int, typer.Option(metavar="STEPS", min=0, help="Steps of all scales together through the whole fit afterwards.")
+    learning_rate: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 1e-5,
+    end_to_end: Annotated[
+        int, typer.Option(metavar="STEPS", min=0, help="Steps of end-to-end training of all scales afterwards.")
     ] = 0,
     hold_out: HoldOut = 10,
-    light: Light = True,
-    marked: Annotated[float | None, typer.Option(min=0, max=1, help=MARKED_HELP)] = None,
+    photometric: Photometric = True,
+    pen_marks: Annotated[float | None, typer.Option(min=0, max=1, metavar="PROBABILITY", help=PEN_MARKS_HELP)] = None,
     seed: Seed = 0,
     device: Device = "cpu",
 ) -> None:
@@ -68,17 +68,26 @@ def finetune(
             tuned.pdm = retrained(ShapeGaussian.of_pdm(tuned.pdm.cpu()), crops, SLACK)
         crops = frontal_first(crops, tuned.pdm)
         suitable = SUITABLE[tuned.family]
-        spoiling = ImageAugmentation(light=light, marked=suitable.spoiling.marked if marked is None else marked)
-        config = replace(suitable, epochs=epochs, rate=rate, held_out=hold_out, spoiling=spoiling, seed=seed)
-        steps = epochs * len(distinct_experts(tuned)) + through_the_fit
+        augmentation = ImageAugmentation(
+            photometric=photometric, pen_marks=suitable.augmentation.pen_marks if pen_marks is None else pen_marks
+        )
+        config = replace(
+            suitable,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            held_out=hold_out,
+            augmentation=augmentation,
+            seed=seed,
+        )
+        steps = epochs * len(distinct_experts(tuned)) + end_to_end
         with counting_bar(steps, "steps", stop_if_asked) as done:
             result = fine_tune(tuned, crops, mirror_of(crops), config, work, lambda *_: done(1))
             for size, before, after in zip(result.scales, result.before, result.after, strict=True):
                 say(f"scale {size:g}: error of the response maps {before:.5f}, now {after:.5f}")
-            if through_the_fit:
+            if end_to_end:
                 learnable_experts(tuned)
                 detector = LandmarkDetector(tuned, "exact")
-                together = _together(config, through_the_fit)
+                together = _together(config, end_to_end)
                 settings = f"{together} {fingerprint(*tuned.state_dict().values(), crops.gray, crops.landmarks)}"
                 checkpoint = Checkpoint.within(work, "end_to_end", settings)
                 errors = train_end_to_end(detector, crops, together, lambda *_: done(1), checkpoint)
@@ -95,7 +104,7 @@ def _check_family(model: LandmarkModel, path: Path) -> None:
         raise typer.Exit(1)
 
 
-def _together(config: TuningConfig, steps: int) -> EndToEndConfig:
+def _together(config: FineTuneConfig, steps: int) -> EndToEndConfig:
     """The same settings for the training through the fit."""
-    common = {name: getattr(config, name) for name in ("batch", "rate", "held_out", "spoiling", "seed")}
+    common = {name: getattr(config, name) for name in ("batch", "learning_rate", "held_out", "augmentation", "seed")}
     return EndToEndConfig(steps=steps, **common)

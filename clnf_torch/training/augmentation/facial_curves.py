@@ -22,9 +22,9 @@ class FacialCurve:
     up: tuple[float, float] = (-0.05, 0.05)
 
 
-def _both(*chains: FacialCurve) -> tuple[FacialCurve, ...]:
+def _both(*curves: FacialCurve) -> tuple[FacialCurve, ...]:
     """Chains and the same ones on the other side of the face."""
-    return (*chains, *(FacialCurve(tuple(map(_other, c.through)), c.inward, c.up) for c in chains))
+    return (*curves, *(FacialCurve(tuple(map(_other, curve.through)), curve.inward, curve.up) for curve in curves))
 
 
 def _other(landmark: int | tuple[int, int]) -> int | tuple[int, int]:
@@ -90,19 +90,19 @@ FACIAL_CURVES = (
 @functools.cache
 def curve_weights(points: int) -> Tensor:
     """Weights of all landmarks in P points of each of `FACIAL_CURVES`, (C, P, 68); Catmull-Rom splines are linear."""
-    return torch.stack([_spline(len(chain.through), points) @ _anchors(chain) for chain in FACIAL_CURVES])
+    return torch.stack([_spline(len(curve.through), points) @ _anchors(curve) for curve in FACIAL_CURVES])
 
 
 @functools.cache
 def curve_ranges() -> Tensor:
     """How far `FACIAL_CURVES` are moved, (C, 2, 2): at least and at most; inward and up."""
-    return torch.tensor([list(zip(chain.inward, chain.up, strict=True)) for chain in FACIAL_CURVES])
+    return torch.tensor([list(zip(curve.inward, curve.up, strict=True)) for curve in FACIAL_CURVES])
 
 
-def _anchors(chain: FacialCurve) -> Tensor:
+def _anchors(curve: FacialCurve) -> Tensor:
     """What every landmark counts for the anchors of a chain, (A, 68)."""
-    weights = torch.zeros(len(chain.through), 68)
-    for row, anchor in enumerate(chain.through):
+    weights = torch.zeros(len(curve.through), 68)
+    for row, anchor in enumerate(curve.through):
         weights[row, list(anchor) if isinstance(anchor, tuple) else [anchor]] = 1
     return weights / weights.sum(1, keepdim=True)
 

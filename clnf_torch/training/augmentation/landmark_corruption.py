@@ -20,7 +20,7 @@ class Faces:
 
     landmarks: Tensor  # (B, 68, 2)
     mean: Tensor  # (68, 2) a mean face, upright
-    dice: Sampler
+    sampler: Sampler
 
     @property
     def middle(self) -> Tensor:
@@ -34,16 +34,16 @@ class Faces:
 
     def uniform(self, low: float, high: float) -> Tensor:
         """A number for each face, shape (B, 1, 1)."""
-        return self.dice.uniform(low, high, len(self.landmarks), 1, 1).to(self.landmarks)
+        return self.sampler.uniform(low, high, len(self.landmarks), 1, 1).to(self.landmarks)
 
     def noise(self, deviation: float) -> Tensor:
         """Gaussian displacements of every landmark, in sizes of its face, shape (B, 68, 2)."""
-        return self.dice.normal(deviation, *self.landmarks.shape).to(self.landmarks) * self.size
+        return self.sampler.normal(deviation, *self.landmarks.shape).to(self.landmarks) * self.size
 
-    def way(self, shortest: float, longest: float) -> Tensor:
+    def displacement(self, nearest: float, farthest: float) -> Tensor:
         """A displacement for each face in any direction, in sizes of it, shape (B, 1, 2)."""
         angle = self.uniform(0, 2 * torch.pi)
-        return torch.cat((angle.cos(), angle.sin()), -1) * self.uniform(shortest, longest) * self.size
+        return torch.cat((angle.cos(), angle.sin()), -1) * self.uniform(nearest, farthest) * self.size
 
 
 def _eyes_swapped(faces: Faces) -> Tensor:
@@ -79,7 +79,7 @@ def _jaw_dragged(faces: Faces) -> Tensor:
     below = torch.lerp(faces.landmarks[:, [57]], jaw[:, [8]], faces.uniform(0, 0.3))
     inner = torch.lerp(jaw[:, [0]], faces.landmarks[:, [30]], faces.uniform(0.3, 0.6))
     line = inner + along * (below - inner)
-    mirrored = faces.dice.chance(0.5, len(jaw), 1, 1)
+    mirrored = faces.sampler.bernoulli(0.5, len(jaw), 1, 1)
     other_inner = torch.lerp(jaw[:, [16]], faces.landmarks[:, [30]], faces.uniform(0.3, 0.6))
     other_line = below + along * (other_inner - below)
     left = torch.cat((line, jaw[:, 9:]), 1)
@@ -89,13 +89,13 @@ def _jaw_dragged(faces: Faces) -> Tensor:
 
 def _shifted(faces: Faces) -> Tensor:
     """The whole face beside itself."""
-    return faces.landmarks + faces.way(0.35, 0.8)
+    return faces.landmarks + faces.displacement(0.35, 0.8)
 
 
 def _scaled(faces: Faces) -> Tensor:
     """The whole face too small or too large."""
     grown = torch.where(faces.uniform(0, 1) < 0.5, faces.uniform(0.5, 0.75), faces.uniform(1.35, 1.7))
-    return faces.middle + grown * (faces.landmarks - faces.middle) + faces.way(0, 0.1)
+    return faces.middle + grown * (faces.landmarks - faces.middle) + faces.displacement(0, 0.1)
 
 
 def _rotated(faces: Faces) -> Tensor:
@@ -106,11 +106,11 @@ def _rotated(faces: Faces) -> Tensor:
 def _drawn_to_a_marking(faces: Faces) -> Tensor:
     """A third of the points, neighbours of each other, jumped onto a short line."""
     rows, count = faces.landmarks.shape[:2]
-    seed = faces.dice.choice(count, rows)[:, None, None].expand(-1, 1, 2)
+    seed = faces.sampler.integers(count, rows)[:, None, None].expand(-1, 1, 2)
     away = torch.linalg.vector_norm(faces.landmarks - faces.landmarks.gather(1, seed), dim=-1)
     nearest = away.argsort(1).argsort(1) < count // 3
-    place, along = faces.middle + faces.way(0.3, 1.0), faces.way(0.1, 0.3)
-    spread = faces.dice.uniform(-1, 1, rows, count, 1).to(faces.landmarks)
+    place, along = faces.middle + faces.displacement(0.3, 1.0), faces.displacement(0.1, 0.3)
+    spread = faces.sampler.uniform(-1, 1, rows, count, 1).to(faces.landmarks)
     return torch.where(nearest[..., None], place + spread * along, faces.landmarks)
 
 
@@ -120,7 +120,7 @@ def _drifted_to_the_mean(faces: Faces) -> Tensor:
     size = mean.square().sum(-1).mean().sqrt()
     upright = mean / size * faces.size * faces.uniform(0.75, 1.3)
     turned = _turned(upright, _either_way(faces, 0.15, 0.4))
-    return faces.middle + turned + faces.way(0.2, 0.5) + faces.noise(MEAN_NOISE)
+    return faces.middle + turned + faces.displacement(0.2, 0.5) + faces.noise(MEAN_NOISE)
 
 
 def _noisy(faces: Faces) -> Tensor:
@@ -130,8 +130,8 @@ def _noisy(faces: Faces) -> Tensor:
 
 def _outside(faces: Faces) -> Tensor:
     """A third of the points far off the face, in one direction."""
-    far = faces.dice.chance(1 / 3, *faces.landmarks.shape[:2], 1)
-    return torch.where(far, faces.landmarks + faces.way(3, 8), faces.landmarks)
+    far = faces.sampler.bernoulli(1 / 3, *faces.landmarks.shape[:2], 1)
+    return torch.where(far, faces.landmarks + faces.displacement(3, 8), faces.landmarks)
 
 
 CORRUPTIONS: dict[str, Callable[[Faces], Tensor]] = {
@@ -150,7 +150,7 @@ CORRUPTIONS: dict[str, Callable[[Faces], Tensor]] = {
 }
 
 
-def spoil(landmarks: Tensor, kind: Tensor, mean: Tensor, generator: torch.Generator) -> Tensor:
+def corrupt_landmarks(landmarks: Tensor, kind: Tensor, mean: Tensor, generator: torch.Generator) -> Tensor:
     """Landmarks that are wrong in the way of each face's kind.
 
     Args:
@@ -163,17 +163,17 @@ def spoil(landmarks: Tensor, kind: Tensor, mean: Tensor, generator: torch.Genera
         Shape (B, 68, 2).
     """
     faces = Faces(landmarks, mean, Sampler(generator, landmarks.device))
-    spoilt = landmarks
-    for number, spoiler in enumerate(CORRUPTIONS.values()):
-        spoilt = torch.where((kind == number)[:, None, None], spoiler(faces), spoilt)
-    return spoilt
+    corrupted = landmarks
+    for number, corruption in enumerate(CORRUPTIONS.values()):
+        corrupted = torch.where((kind == number)[:, None, None], corruption(faces), corrupted)
+    return corrupted
 
 
 def _with(faces: Faces, points: slice, values: Tensor) -> Tensor:
     """The landmarks with other ones in some places."""
-    spoilt = faces.landmarks.clone()
-    spoilt[:, points] = values
-    return spoilt
+    corrupted = faces.landmarks.clone()
+    corrupted[:, points] = values
+    return corrupted
 
 
 def _either_way(faces: Faces, least: float, most: float) -> Tensor:

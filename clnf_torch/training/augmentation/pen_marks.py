@@ -19,7 +19,7 @@ INKS = (
 )  # RGB: violets, blues, blacks, greens, red, brown, white  # fmt: skip
 
 
-def draw_pen_marks(images: Tensor, landmarks: Tensor, generator: torch.Generator, share: float = 1.0) -> Tensor:
+def draw_pen_marks(images: Tensor, landmarks: Tensor, generator: torch.Generator, probability: float = 1.0) -> Tensor:
     """Images of faces with lines, rings, crosses, arrows, hatchings and dots drawn on them.
 
     Every face gets its own drawing: how much is drawn, where, how thick relative to the face, with which ink, in full
@@ -29,19 +29,19 @@ def draw_pen_marks(images: Tensor, landmarks: Tensor, generator: torch.Generator
         images: Gray (B, H, W) or RGB (B, 3, H, W), one face each, uint8 or floating point in 0 to 255.
         landmarks: Of the faces, pixels (x, y), shape (B, 68, 2). Faces with a NaN stay as they are.
         generator: Decides about everything; on any device.
-        share: How many of the images are drawn on; the others stay as they are.
+        probability: How many of the images are drawn on; the others stay as they are.
 
     Returns:
         New images, of the same shape and number type.
     """
     rows, (height, width) = images.shape[0], images.shape[-2:]
-    dice = Sampler(generator, images.device)
-    busy = dice.uniform(0.3, 1, rows) * dice.chance(share, rows)
+    sampler = Sampler(generator, images.device)
+    busy = sampler.uniform(0.3, 1, rows) * sampler.bernoulli(probability, rows)
     faces = Faces.of(landmarks.to(images.device, torch.float32), busy)
-    ink = rasterize(_segments(faces, dice), rows * PENS, height, width).view(rows, PENS, height, width)
-    colour = _colours(dice, rows)
+    coverage = rasterize(_segments(faces, sampler), rows * PENS, height, width).view(rows, PENS, height, width)
+    colour = _colours(sampler, rows)
     # How much the skin shows through even where all is covered
-    glaze = dice.uniform(0, 0.5, rows, PENS)
+    glaze = sampler.uniform(0, 0.5, rows, PENS)
     painted = images.to(torch.float32)
     painted = painted if images.ndim == 4 else painted[:, None]
     if images.ndim == 3:
@@ -49,46 +49,47 @@ def draw_pen_marks(images: Tensor, landmarks: Tensor, generator: torch.Generator
     for pen in range(PENS):
         tint, through = colour[:, pen, :, None, None], glaze[:, pen, None, None, None]
         wanted = painted * (through * tint / 255) + (1 - through) * tint
-        painted = torch.lerp(painted, wanted, ink[:, pen, None])
+        painted = torch.lerp(painted, wanted, coverage[:, pen, None])
     painted = painted.view(images.shape)
     return painted.to(images.dtype) if images.is_floating_point() else painted.round().to(images.dtype)
 
 
-def _segments(faces: Faces, dice: Sampler) -> LineSegments:
+def _segments(faces: Faces, sampler: Sampler) -> LineSegments:
     """All that is drawn, cut into short straight lines; the sheet of each is PENS * face + pen."""
     rows = len(faces.landmarks)
-    thickness = dice.ratio(0.025, 0.1, rows, 1) * faces.size[:, :, 0, 0]
+    thickness = sampler.log_uniform(0.025, 0.1, rows, 1) * faces.size[:, :, 0, 0]
     return _joined(
         [
-            _inked(faces, long_strokes(faces, dice), thickness, dice, broken=0.45),
-            _inked(faces, short_strokes(faces, dice), thickness, dice, broken=0),
-            _inked(faces, _dots(faces, dice, 10), 2.5 * thickness, dice, broken=0),
+            _segments_of(faces, long_strokes(faces, sampler), thickness, sampler, broken=0.45),
+            _segments_of(faces, short_strokes(faces, sampler), thickness, sampler, broken=0),
+            _segments_of(faces, _dots(faces, sampler, 10), 2.5 * thickness, sampler, broken=0),
         ]
     )
 
 
-def _dots(faces: Faces, dice: Sampler, count: int) -> Strokes:
+def _dots(faces: Faces, sampler: Sampler, count: int) -> Strokes:
     """Strokes without length."""
     rows = len(faces.landmarks)
     return Strokes(
-        points=places(faces, dice, count).expand(-1, -1, 2, -1), drawn=dice.chance(0.3 * faces.busy, rows, count)
+        points=places(faces, sampler, count).expand(-1, -1, 2, -1),
+        drawn=sampler.bernoulli(0.3 * faces.busy, rows, count),
     )
 
 
-def _inked(faces: Faces, strokes: Strokes, thickness: Tensor, dice: Sampler, broken: float) -> LineSegments:
+def _segments_of(faces: Faces, strokes: Strokes, thickness: Tensor, sampler: Sampler, broken: float) -> LineSegments:
     """The segments of strokes, of a thickness (B, 1) that differs a little; such a share is drawn as dashes or dots."""
     rows, count, points, _ = strokes.points.shape
     start, end = strokes.points[:, :, :-1], strokes.points[:, :, 1:]
-    inked, dot = _broken(rows, count, points - 1, dice, broken)
-    radius = thickness * dice.ratio(0.7, 1.4, rows, count) / 2
-    opacity = dice.uniform(0.6, 1, rows, 1) * dice.uniform(0.85, 1, rows, count)
-    along = torch.linspace(0, 1, points - 1, device=dice.device)
-    wave = torch.sin(dice.uniform(2, 12, rows, count, 1) * along + dice.uniform(0, 6.3, rows, count, 1))
-    pressure = 1 - dice.uniform(0, 0.15, rows, count, 1) * (wave + 1)  # (B, S, P - 1)
-    softness = dice.uniform(1, 1.6, rows, 1).expand(-1, count)
-    pen = dice.chance(0.15, rows, count).long()
-    sheet = PENS * torch.arange(rows, device=dice.device)[:, None] + pen
-    chosen = (inked & strokes.drawn[..., None] & faces.size.isfinite()[..., 0]).nonzero(as_tuple=True)
+    drawn_parts, dot = _broken(rows, count, points - 1, sampler, broken)
+    radius = thickness * sampler.log_uniform(0.7, 1.4, rows, count) / 2
+    opacity = sampler.uniform(0.6, 1, rows, 1) * sampler.uniform(0.85, 1, rows, count)
+    along = torch.linspace(0, 1, points - 1, device=sampler.device)
+    wave = torch.sin(sampler.uniform(2, 12, rows, count, 1) * along + sampler.uniform(0, 6.3, rows, count, 1))
+    pressure = 1 - sampler.uniform(0, 0.15, rows, count, 1) * (wave + 1)  # (B, S, P - 1)
+    softness = sampler.uniform(1, 1.6, rows, 1).expand(-1, count)
+    pen = sampler.bernoulli(0.15, rows, count).long()
+    sheet = PENS * torch.arange(rows, device=sampler.device)[:, None] + pen
+    chosen = (drawn_parts & strokes.drawn[..., None] & faces.size.isfinite()[..., 0]).nonzero(as_tuple=True)
     stroke = chosen[:2]
     dotted = dot[stroke]
     return LineSegments(
@@ -101,22 +102,22 @@ def _inked(faces: Faces, strokes: Strokes, thickness: Tensor, dice: Sampler, bro
     )
 
 
-def _broken(rows: int, count: int, parts: int, dice: Sampler, share: float) -> tuple[Tensor, Tensor]:
+def _broken(rows: int, count: int, parts: int, sampler: Sampler, probability: float) -> tuple[Tensor, Tensor]:
     """Which parts (B, S, P - 1) of strokes get ink, and which strokes (B, S) are made of dots."""
-    period = 2 + dice.choice(5, rows, count, 1)
-    place = torch.arange(parts, device=dice.device) % period
+    period = 2 + sampler.integers(5, rows, count, 1)
+    place = torch.arange(parts, device=sampler.device) % period
     # Below a half dashes, below 1 dots, else full lines
-    kind = dice.uniform(0, 1, rows, count, 1) / max(share, 1e-9)
-    dashed = place < (period * dice.uniform(0.35, 0.8, rows, count, 1)).clamp_min(1)
+    kind = sampler.uniform(0, 1, rows, count, 1) / max(probability, 1e-9)
+    dashed = place < (period * sampler.uniform(0.35, 0.8, rows, count, 1)).clamp_min(1)
     return torch.where(kind < 0.5, dashed, (kind > 1) | (place == 0)), ((kind >= 0.5) & (kind <= 1)).squeeze(-1)
 
 
-def _colours(dice: Sampler, rows: int) -> Tensor:
+def _colours(sampler: Sampler, rows: int) -> Tensor:
     """RGB of every pen, 0 to 255, shape (B, PENS, 3)."""
-    usual = torch.tensor(INKS, dtype=torch.float32, device=dice.device)[dice.choice(len(INKS), rows, PENS)]
-    any_colour = dice.uniform(0, 255, rows, PENS, 3)
-    colour = torch.where(dice.chance(0.1, rows, PENS, 1), any_colour, usual)
-    return (colour + dice.normal(15, rows, PENS, 3)).clamp(0, 255)
+    usual = torch.tensor(INKS, dtype=torch.float32, device=sampler.device)[sampler.integers(len(INKS), rows, PENS)]
+    any_colour = sampler.uniform(0, 255, rows, PENS, 3)
+    colour = torch.where(sampler.bernoulli(0.1, rows, PENS, 1), any_colour, usual)
+    return (colour + sampler.normal(15, rows, PENS, 3)).clamp(0, 255)
 
 
 def _joined(parts: list[LineSegments]) -> LineSegments:

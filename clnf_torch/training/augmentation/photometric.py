@@ -14,41 +14,47 @@ from clnf_torch.training.augmentation.random import Sampler
 BLOCK = 8
 
 
-def spoil(gray: Tensor, dice: Sampler) -> Tensor:
+def augment(gray: Tensor, sampler: Sampler) -> Tensor:
     """Images as bad cameras and bad light would have given them, each in its own way.
 
     Args:
         gray: Images in 0 to 255, floating point, shape (B, A, A), A divisible by 8.
-        dice: Decides.
+        sampler: Decides.
     """
-    gray = cover(gray, dice, share=0.35)
-    gray = relight(gray, dice)
-    gray = blur(gray, dice, share=0.3)
-    gray = compress(gray, dice, share=0.25)
-    noise = dice.normal(1, *gray.shape) * (dice.uniform(0, 12, len(gray)) * dice.chance(0.4, len(gray)))[:, None, None]
+    gray = random_erasing(gray, sampler, probability=0.35)
+    gray = photometric_jitter(gray, sampler)
+    gray = blur(gray, sampler, probability=0.3)
+    gray = jpeg_compression(gray, sampler, probability=0.25)
+    noise = (
+        sampler.normal(1, *gray.shape)
+        * (sampler.uniform(0, 12, len(gray)) * sampler.bernoulli(0.4, len(gray)))[:, None, None]
+    )
     return (gray + noise).clamp(0, 255)
 
 
-def relight(gray: Tensor, dice: Sampler) -> Tensor:
+def photometric_jitter(gray: Tensor, sampler: Sampler) -> Tensor:
     """Other gamma, contrast and brightness, and a light from one side."""
     count = len(gray)
-    gamma = dice.ratio(0.6, 1.7, count)[:, None, None]
-    light = 255 * (gray / 255).clamp(min=1e-4) ** gamma
-    angle, strength = dice.uniform(0, 2 * math.pi, count), dice.uniform(0, 0.8, count) * dice.chance(0.4, count)
+    gamma = sampler.log_uniform(0.6, 1.7, count)[:, None, None]
+    lit = 255 * (gray / 255).clamp(min=1e-4) ** gamma
+    angle, strength = (
+        sampler.uniform(0, 2 * math.pi, count),
+        sampler.uniform(0, 0.8, count) * sampler.bernoulli(0.4, count),
+    )
     line = torch.linspace(-1, 1, gray.shape[-1], device=gray.device)
     slope = angle.cos()[:, None, None] * line + angle.sin()[:, None, None] * line[:, None]
-    contrast, brightness = dice.ratio(0.6, 1.5, count), dice.normal(12, count)
-    light = light * (1 + strength[:, None, None] * slope) * contrast[:, None, None] + brightness[:, None, None]
-    return light.clamp(0, 255)
+    contrast, brightness = sampler.log_uniform(0.6, 1.5, count), sampler.normal(12, count)
+    lit = lit * (1 + strength[:, None, None] * slope) * contrast[:, None, None] + brightness[:, None, None]
+    return lit.clamp(0, 255)
 
 
-def blur(gray: Tensor, dice: Sampler, share: float) -> Tensor:
+def blur(gray: Tensor, sampler: Sampler, probability: float) -> Tensor:
     """A share of the images blurred by a Gaussian, or along a direction of the grid."""
     count, reach = len(gray), 4
     steps = torch.arange(-reach, reach + 1, device=gray.device)
-    blurred = dice.chance(share, count)
+    blurred = sampler.bernoulli(probability, count)
     for axis in range(2):
-        width = torch.where(blurred, dice.uniform(0.05, 1.8, count), 0.05)[:, None]
+        width = torch.where(blurred, sampler.uniform(0.05, 1.8, count), 0.05)[:, None]
         kernel = (-0.5 * (steps / width).square()).exp()
         kernel = (kernel / kernel.sum(-1, keepdim=True))[:, None, None]  # (B, 1, 1, 2 reach + 1)
         kernel, border = (kernel, (reach, reach, 0, 0)) if axis else (kernel.mT, (0, 0, reach, reach))
@@ -56,10 +62,10 @@ def blur(gray: Tensor, dice: Sampler, share: float) -> Tensor:
     return gray
 
 
-def compress(gray: Tensor, dice: Sampler, share: float) -> Tensor:
+def jpeg_compression(gray: Tensor, sampler: Sampler, probability: float) -> Tensor:
     """A share of the images with the frequencies of 8 x 8 blocks rounded coarsely, as JPEG does."""
     count, across = len(gray), gray.shape[-1] // BLOCK
-    step = dice.ratio(4, 40, count)[:, None, None, None, None]
+    step = sampler.log_uniform(4, 40, count)[:, None, None, None, None]
     order = torch.arange(BLOCK, device=gray.device)
     basis = torch.cos(math.pi / BLOCK * (order + 0.5) * order[:, None]) * math.sqrt(2 / BLOCK)
     basis[0] /= math.sqrt(2)
@@ -67,19 +73,19 @@ def compress(gray: Tensor, dice: Sampler, share: float) -> Tensor:
     blocks = gray.view(count, across, BLOCK, across, BLOCK).transpose(2, 3)
     rounded = (basis @ blocks @ basis.T / coarser).round() * coarser
     again = (basis.T @ rounded @ basis).transpose(2, 3).reshape(gray.shape)
-    return torch.where(dice.chance(share, count)[:, None, None], again, gray)
+    return torch.where(sampler.bernoulli(probability, count)[:, None, None], again, gray)
 
 
-def cover(gray: Tensor, dice: Sampler, share: float) -> Tensor:
+def random_erasing(gray: Tensor, sampler: Sampler, probability: float) -> Tensor:
     """A share of the images with something in front: a rectangle of one gray, of noise, or of another face."""
     count, side = len(gray), gray.shape[-1]
     line = torch.arange(side, device=gray.device)
-    size, place = dice.uniform(0.1, 0.45, count, 2) * side, dice.uniform(0.1, 0.9, count, 2) * side
+    size, place = sampler.uniform(0.1, 0.45, count, 2) * side, sampler.uniform(0.1, 0.9, count, 2) * side
     inside = (line - place[..., None]).abs() < size[..., None] / 2  # (B, 2, A)
-    covered = inside[:, 0, None] & inside[:, 1, :, None] & dice.chance(share, count)[:, None, None]
-    kind = dice.choice(3, count)[:, None, None]
-    flat = dice.uniform(0, 255, count)[:, None, None].expand_as(gray)
-    coarse = interpolate(dice.uniform(0, 255, count, 1, 8, 8), size=(side, side), mode="bilinear")[:, 0]
+    covered = inside[:, 0, None] & inside[:, 1, :, None] & sampler.bernoulli(probability, count)[:, None, None]
+    kind = sampler.integers(3, count)[:, None, None]
+    flat = sampler.uniform(0, 255, count)[:, None, None].expand_as(gray)
+    coarse = interpolate(sampler.uniform(0, 255, count, 1, 8, 8), size=(side, side), mode="bilinear")[:, 0]
     other = torch.where(kind == 0, flat, torch.where(kind == 1, coarse, gray.roll(1, 0).flip(-2)))
     return torch.where(covered, other, gray)
 
@@ -88,14 +94,14 @@ def cover(gray: Tensor, dice: Sampler, share: float) -> Tensor:
 class ImageAugmentation:
     """What happens to images before experts are shown them."""
 
-    light: bool = True  # bad cameras and bad light
-    marked: float = 0.0  # share of the faces with pen markings, which need 68 landmarks
+    photometric: bool = True  # bad cameras and bad light
+    pen_marks: float = 0.0  # share of the faces with pen markings, which need 68 landmarks
 
-    def __call__(self, gray: Tensor, landmarks: Tensor, dice: Sampler) -> Tensor:
+    def __call__(self, gray: Tensor, landmarks: Tensor, sampler: Sampler) -> Tensor:
         """Images (B, S, S) in 0 to 255 of faces with landmarks (B, N, 2) in their pixels."""
-        if self.marked:
-            gray = draw_pen_marks(gray, landmarks, dice.generator, share=self.marked)
-        return spoil(gray, dice) if self.light else gray
+        if self.pen_marks:
+            gray = draw_pen_marks(gray, landmarks, sampler.generator, probability=self.pen_marks)
+        return augment(gray, sampler) if self.photometric else gray
 
 
-CLEAN = ImageAugmentation(light=False)
+NO_AUGMENTATION = ImageAugmentation(photometric=False)

@@ -25,10 +25,10 @@ SETTLING = 6
 class PoseWarp:
     """How far faces are bent: standard deviations."""
 
-    nod: float = 0.0  # radians
-    turn: float = 0.0  # radians
+    pitch: float = 0.0  # radians
+    yaw: float = 0.0  # radians
     shape: float = 0.0  # of each shape coefficient, in standard deviations of the model
-    share: float = 0.7  # of the faces that are bent at all
+    probability: float = 0.7  # of the faces that are bent at all
 
 
 @dataclass(frozen=True)
@@ -72,22 +72,24 @@ class WarpedFaces:
         return points
 
 
-def bend(pdm: PDM, params: ShapeParams, landmarks: Tensor, how: PoseWarp, dice: Sampler) -> WarpedFaces:
+def warp_faces(pdm: PDM, params: ShapeParams, landmarks: Tensor, warp: PoseWarp, sampler: Sampler) -> WarpedFaces:
     """Bends faces.
 
     Args:
         pdm: The shape model.
         params: Of the faces, B rows.
         landmarks: Where their landmarks are, pixels, shape (B, N, 2).
-        how: How far.
-        dice: Decides.
+        warp: How far.
+        sampler: Decides.
     """
     count = len(params)
-    bent = dice.chance(how.share, count).to(params.scale)
-    turns = torch.stack([dice.normal(how.nod, count), dice.normal(how.turn, count), torch.zeros_like(bent)], -1)
+    warped = sampler.bernoulli(warp.probability, count).to(params.scale)
+    turns = torch.stack(
+        [sampler.normal(warp.pitch, count), sampler.normal(warp.yaw, count), torch.zeros_like(warped)], -1
+    )
     farthest = torch.maximum(params.rotation.new_tensor(FARTHEST).expand_as(params.rotation), params.rotation.abs())
-    rotation = (params.rotation + bent[:, None] * turns).clamp(-farthest, farthest)
-    varied = dice.normal(how.shape, count, pdm.num_modes) * pdm.variances.sqrt() * bent[:, None]
+    rotation = (params.rotation + warped[:, None] * turns).clamp(-farthest, farthest)
+    varied = sampler.normal(warp.shape, count, pdm.num_modes) * pdm.variances.sqrt() * warped[:, None]
     other = ShapeParams(params.scale, rotation, params.translation, params.local + varied)
     shifts = pdm.landmarks(other) - pdm.landmarks(params)
     return WarpedFaces(other, landmarks + shifts, ThinPlate.through(landmarks + shifts, -shifts), landmarks)

@@ -24,14 +24,14 @@ class Sampler:
         drawn = torch.randn(*shape, generator=self.generator, device=self.generator.device)
         return drawn.to(self.device) * deviation
 
-    def ratio(self, low: float, high: float, *shape: int) -> Tensor:
+    def log_uniform(self, low: float, high: float, *shape: int) -> Tensor:
         """Numbers of a range, as many between 1 and 2 as between 2 and 4, float32."""
         return self.uniform(math.log(low), math.log(high), *shape).exp()
 
-    def chance(self, share: float | Tensor, *shape: int) -> Tensor:
+    def bernoulli(self, probability: float | Tensor, *shape: int) -> Tensor:
         """True for such a share of them, bool; the share may be a tensor that broadcasts to the shape."""
-        return self.uniform(0, 1, *shape) < share
+        return self.uniform(0, 1, *shape) < probability
 
-    def choice(self, count: int, *shape: int) -> Tensor:
+    def integers(self, count: int, *shape: int) -> Tensor:
         """Whole numbers below a count, int64."""
         return self.uniform(0, count, *shape).long().clamp_max(count - 1)

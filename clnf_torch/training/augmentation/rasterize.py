@@ -39,13 +39,13 @@ def rasterize(segments: LineSegments, sheets: int, height: int, width: int) -> T
     Returns:
         Shape (F, height, width), 0 to 1.
     """
-    ink = segments.start.new_zeros(sheets * height * width)
+    coverage = segments.start.new_zeros(sheets * height * width)
     segments = segments[_reaches(segments, height, width)]
     if not len(segments.start):
-        return ink.view(sheets, height, width)
+        return coverage.view(sheets, height, width)
     # Patches lie around the pixel nearest to the middle
     reach = int((_reach(segments).amax() + 0.5).ceil())
-    step = torch.arange(-reach, reach + 1, device=ink.device)
+    step = torch.arange(-reach, reach + 1, device=coverage.device)
     block = max(1, PIXELS // len(step) ** 2)
     for first in range(0, len(segments.start), block):
         some = segments[first : first + block]
@@ -53,12 +53,12 @@ def rasterize(segments: LineSegments, sheets: int, height: int, width: int) -> T
         column, row = (middle.long()[..., None] + step).unbind(1)  # (K, R) each
         place = (some.sheet[:, None, None] * height + row[:, :, None]) * width + column[:, None, :]
         outside = ((row < 0) | (row >= height))[:, :, None] | ((column < 0) | (column >= width))[:, None, :]
-        covered = _cover(some, middle, step.to(ink)).masked_fill_(outside, 0)
-        ink.scatter_reduce_(0, place.masked_fill_(outside, 0).flatten(), covered.flatten(), "amax")
-    return ink.view(sheets, height, width)
+        covered = _coverage(some, middle, step.to(coverage)).masked_fill_(outside, 0)
+        coverage.scatter_reduce_(0, place.masked_fill_(outside, 0).flatten(), covered.flatten(), "amax")
+    return coverage.view(sheets, height, width)
 
 
-def _cover(segments: LineSegments, middle: Tensor, step: Tensor) -> Tensor:
+def _coverage(segments: LineSegments, middle: Tensor, step: Tensor) -> Tensor:
     """How much each line covers of the pixels (R, R) around its middle, shape (K, R, R), rows along y."""
     axis = segments.end - segments.start
     half = torch.linalg.vector_norm(axis, dim=1) / 2

@@ -65,7 +65,7 @@ LEAST = 1e-9
 STEPS = 30
 
 
-def find_annotated(detector: FaceDetector, faces: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+def detect_annotated(detector: FaceDetector, faces: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """What a detector makes of annotated faces.
 
     Args:

@@ -12,7 +12,7 @@ from clnf_torch.models.patch_experts.patches import cut_patches
 from clnf_torch.models.pdm import PDM, ShapeParams
 from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.augmentation.random import Sampler
-from clnf_torch.training.data.crops import FaceCrops, halved, in_halved
+from clnf_torch.training.data.crops import FaceCrops, image_pyramid, to_pyramid_level
 
 # Degrees: OpenFace's views, in its order
 YAWS = (0.0, -20.0, -45.0, -70.0, 70.0, 45.0, 20.0)
@@ -104,7 +104,7 @@ NEAR, FAR = 1.0, 10.0
 
 
 @dataclass(frozen=True)
-class UprightFaces:
+class AlignedFaces:
     """Faces to cut patches from, and the upright reference frame of each."""
 
     levels: tuple[Tensor, ...]  # crops (F, S, S) uint8, then halved again and again
@@ -115,10 +115,12 @@ class UprightFaces:
     @classmethod
     def of(
         cls, crops: FaceCrops, pdm: PDM, params: ShapeParams, scale: float, mirror: Tensor, levels: int
-    ) -> "UprightFaces":
+    ) -> "AlignedFaces":
         """Faces with their fitted parameters, in a frame of `scale` pixels per millimetre, in as many sharpnesses."""
         upright = similarity_between(pdm.landmarks(params), pdm.reference_landmarks(params.local, scale))
-        return cls(halved(crops.gray, levels), crops.landmarks, invert_similarity(upright).to(crops.landmarks), mirror)
+        return cls(
+            image_pyramid(crops.gray, levels), crops.landmarks, invert_similarity(upright).to(crops.landmarks), mirror
+        )
 
     def cut(
         self,
@@ -126,8 +128,8 @@ class UprightFaces:
         offsets: Tensor,
         at: Tensor,
         level: int,
-        spoiling: ImageAugmentation,
-        dice: Sampler,
+        augmentation: ImageAugmentation,
+        sampler: Sampler,
         width: int = AREA,
     ) -> Tensor:
         """Areas of faces near their landmarks, as the fit would show them to experts.
@@ -137,16 +139,16 @@ class UprightFaces:
             offsets: From each landmark to the area's middle, reference pixels (x, y), shape (B, E, 2).
             at: The landmarks, int64, shape (E,).
             level: Which sharpness.
-            spoiling: What happens to the images first.
-            dice: Decides about that.
+            augmentation: What happens to the images first.
+            sampler: Decides about that.
             width: Side A of the areas.
 
         Returns:
             Gray levels, shape (B, E, A, A).
         """
         shrunk = 2**level
-        landmarks = in_halved(self.landmarks[rows.face], level)
-        gray = spoiling(self.levels[level][rows.face].float(), landmarks, dice)
+        landmarks = to_pyramid_level(self.landmarks[rows.face], level)
+        gray = augmentation(self.levels[level][rows.face].float(), landmarks, sampler)
         linear = self.to_crop[rows.face] / shrunk
         linear = torch.where(rows.flip[:, None, None], linear * linear.new_tensor([-1.0, 1.0]), linear)
         landmarks = torch.where(rows.flip[:, None, None], landmarks[:, self.mirror], landmarks)[:, at]
@@ -164,14 +166,14 @@ class Patches:
     target: Tensor  # (E, P)
 
 
-def epoch_of_patches(
-    faces: UprightFaces,
+def patch_batches(
+    faces: AlignedFaces,
     rows: ViewRows,
     at: Tensor,
     areas: int,
     sigma: float,
-    spoiling: ImageAugmentation,
-    dice: Sampler,
+    augmentation: ImageAugmentation,
+    sampler: Sampler,
 ) -> Iterator[Patches]:
     """Every face eleven times: once near each landmark, and ten times farther away; in random order.
 
@@ -181,17 +183,17 @@ def epoch_of_patches(
         at: The landmark of each expert, int64, shape (E,).
         areas: Per batch and expert; 81 patches are cut from each.
         sigma: Width of the Gaussian around the landmark that the experts should answer with, reference pixels.
-        spoiling: What happens to the images.
-        dice: Decides.
+        augmentation: What happens to the images.
+        sampler: Decides.
     """
     device = faces.landmarks.device
-    order = torch.randperm(len(rows.face) * AREAS, generator=dice.generator).to(device)
+    order = torch.randperm(len(rows.face) * AREAS, generator=sampler.generator).to(device)
     for batch in order.split(areas):
         these = batch // AREAS
         away = torch.where(batch % AREAS == 0, NEAR, FAR)[:, None, None]
-        offsets = (dice.normal(1, len(batch), len(at), 2) * away).round()
-        level = int(dice.choice(len(faces.levels), 1))
-        cut = faces.cut(ViewRows(rows.face[these], rows.flip[these]), offsets, at, level, spoiling, dice)
+        offsets = (sampler.normal(1, len(batch), len(at), 2) * away).round()
+        level = int(sampler.integers(len(faces.levels), 1))
+        cut = faces.cut(ViewRows(rows.face[these], rows.flip[these]), offsets, at, level, augmentation, sampler)
         pixels = cut_patches(cut, SUPPORT, checkerboard=False)  # (B, E, 81, S * S)
         target = gaussian_maps(offsets, AREA - SUPPORT + 1, sigma).flatten(2)
         yield Patches(pixels.transpose(0, 1).flatten(1, 2), target.transpose(0, 1).flatten(1))

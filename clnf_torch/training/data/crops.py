@@ -90,7 +90,7 @@ def to_crop(landmarks: Tensor, left: int, top: int, length: int, side: int) -> T
     return (landmarks - landmarks.new_tensor([left, top]) + 0.5) * (side / length) - 0.5
 
 
-def halved(gray: Tensor, levels: int) -> tuple[Tensor, ...]:
+def image_pyramid(gray: Tensor, levels: int) -> tuple[Tensor, ...]:
     """Images (F, S, S), uint8, in so many sharpnesses, the sharpest first."""
     images = [gray]
     for _ in range(levels - 1):
@@ -98,6 +98,6 @@ def halved(gray: Tensor, levels: int) -> tuple[Tensor, ...]:
     return tuple(images)
 
 
-def in_halved(positions: Tensor, level: int) -> Tensor:
+def to_pyramid_level(positions: Tensor, level: int) -> Tensor:
     """Where positions of an image are in its halving of that number: outer edges of pixels fall on each other."""
     return (positions + 0.5) / 2**level - 0.5

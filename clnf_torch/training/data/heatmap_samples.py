@@ -10,21 +10,21 @@ from clnf_torch.fitting.initialise import params_from_box
 from clnf_torch.geometry.sampling import cells_at, pad_with_black, read_bilinear
 from clnf_torch.geometry.similarity import invert_similarity, similarity_between
 from clnf_torch.models.pdm import PDM, ShapeParams
-from clnf_torch.training.augmentation.pose_warp import PoseWarp, bend
+from clnf_torch.training.augmentation.pose_warp import PoseWarp, warp_faces
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.boxes import perturb_boxes
-from clnf_torch.training.data.crops import FaceCrops, in_halved
+from clnf_torch.training.data.crops import FaceCrops, to_pyramid_level
 
 
 @dataclass(frozen=True, kw_only=True)
 class PoseJitter:
     """How far a fit may be off when it asks its experts: standard deviations."""
 
-    turn: float  # in the plane of the image, radians
-    size: float  # logarithm of the ratio
-    shift: float  # each coordinate, millimetres
-    stretch: float = 0.06  # width against height: logarithm of the ratio; heads are turned, and faces differ
-    boxed: float = 0.0  # share of the faces of which it knows no more than a box, as a fit at its start
+    rotation: float  # in the plane of the image, radians
+    scale: float  # logarithm of the ratio
+    translation: float  # each coordinate, millimetres
+    aspect: float = 0.06  # width against height: logarithm of the ratio; heads are turned, and faces differ
+    from_box: float = 0.0  # share of the faces of which it knows no more than a box, as a fit at its start
 
 
 @dataclass(frozen=True)
@@ -61,66 +61,70 @@ class Samples:
 
 @torch.no_grad()
 def draw_samples(
-    stage: FaceDataset,
+    dataset: FaceDataset,
     rows: Tensor,
-    aim: PoseJitter,
-    how: PoseWarp,
+    jitter: PoseJitter,
+    warp: PoseWarp,
     zoom: float,
     width: int,
     mirror: Tensor,
-    dice: Sampler,
+    sampler: Sampler,
 ) -> Samples:
     """The faces of some rows, each bent and misplaced at random, half of them mirrored.
 
     Args:
-        stage: The faces.
+        dataset: The faces.
         rows: Which of them, int64, shape (B,).
-        aim: How far they are misplaced.
-        how: How far they are bent.
+        jitter: How far they are misplaced.
+        warp: How far they are bent.
         zoom: Of the images, pixels per millimetre.
         width: Side A of the images, pixels.
         mirror: Each landmark's partner on the other side of the face, int64, shape (N,).
-        dice: Decides.
+        sampler: Decides.
     """
     count = len(rows)
-    faces = bend(stage.pdm, stage.params[rows], stage.landmarks[rows], how, dice)
-    believed = _from_boxes(stage.pdm, faces.landmarks, dice).where(dice.chance(aim.boxed, count), faces.params)
-    shapes = stage.pdm.landmarks(believed)
-    upright = similarity_between(shapes, stage.pdm.reference_landmarks(believed.local, 1.0))
+    faces = warp_faces(dataset.pdm, dataset.params[rows], dataset.landmarks[rows], warp, sampler)
+    believed = _from_boxes(dataset.pdm, faces.landmarks, sampler).where(
+        sampler.bernoulli(jitter.from_box, count), faces.params
+    )
+    shapes = dataset.pdm.landmarks(believed)
+    upright = similarity_between(shapes, dataset.pdm.reference_landmarks(believed.local, 1.0))
     # (B, 2, 2) from millimetres of the upright face to pixels of the crop
     to_crop = invert_similarity(upright)
-    flip = dice.chance(0.5, count)
+    flip = sampler.bernoulli(0.5, count)
     # (B, 2, 2) from pixels of the image to the crop
-    linear = to_crop @ _misplaced(aim, flip, dice) / zoom
-    shift = torch.einsum("bij,bj->bi", to_crop, dice.normal(aim.shift, count, 2))
+    linear = to_crop @ _misplaced(jitter, flip, sampler) / zoom
+    shift = torch.einsum("bij,bj->bi", to_crop, sampler.normal(jitter.translation, count, 2))
     corner = shapes.mean(1) + shift - (width - 1) / 2 * linear.sum(-1)
     positions, landmarks = faces.windows(linear, corner, width)
-    gray = _read(stage, rows, positions, dice)
+    gray = _read(dataset, rows, positions, sampler)
     return Samples(gray, torch.where(flip[:, None, None], landmarks[:, mirror], landmarks))
 
 
-def _from_boxes(pdm: PDM, landmarks: Tensor, dice: Sampler) -> ShapeParams:
+def _from_boxes(pdm: PDM, landmarks: Tensor, sampler: Sampler) -> ShapeParams:
     """What a fit believes at its start: the mean face from the front, in a box that is not quite the landmarks'."""
-    boxes = perturb_boxes(landmarks, dice.generator)
+    boxes = perturb_boxes(landmarks, sampler.generator)
     return params_from_box(pdm, boxes, boxes.new_zeros(len(boxes), 3))
 
 
-def _misplaced(aim: PoseJitter, flip: Tensor, dice: Sampler) -> Tensor:
+def _misplaced(jitter: PoseJitter, flip: Tensor, sampler: Sampler) -> Tensor:
     """Maps (B, 2, 2) of the plane: turned, resized, stretched, and mirrored where `flip` is set."""
     count = len(flip)
-    turn, size, stretch = (dice.normal(deviation, count) for deviation in (aim.turn, aim.size, aim.stretch))
+    turn, size, stretch = (
+        sampler.normal(deviation, count) for deviation in (jitter.rotation, jitter.scale, jitter.aspect)
+    )
     cosine, sine = turn.cos(), turn.sin()
     across = (size + stretch / 2).exp() * torch.where(flip, -1.0, 1.0)
     down = (size - stretch / 2).exp()
     return torch.stack((cosine * across, -sine * down, sine * across, cosine * down), -1).unflatten(-1, (2, 2))
 
 
-def _read(stage: FaceDataset, rows: Tensor, positions: Tensor, dice: Sampler) -> Tensor:
+def _read(dataset: FaceDataset, rows: Tensor, positions: Tensor, sampler: Sampler) -> Tensor:
     """Images (B, A, A) at positions (B, A, A, 2) of the crops, each from a crop of a random sharpness."""
-    level = dice.choice(len(stage.levels), len(rows))
+    level = sampler.integers(len(dataset.levels), len(rows))
     images = positions.new_empty(positions.shape[:-1])
-    for number, padded in enumerate(stage.levels):
+    for number, padded in enumerate(dataset.levels):
         these = (level == number).nonzero().squeeze(-1)
-        cells = cells_at(in_halved(positions[these], number))
+        cells = cells_at(to_pyramid_level(positions[these], number))
         images[these] = read_bilinear(padded, rows[these], cells, torch.float32)
     return images

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from clnf_torch.training.augmentation.landmark_corruption import CORRUPTIONS, spoil
+from clnf_torch.training.augmentation.landmark_corruption import CORRUPTIONS, corrupt_landmarks
 
 ONLY = {
     "eyes swapped": range(36, 48),
@@ -36,14 +36,14 @@ def faces(mean) -> Tensor:
 
 
 def of_kind(faces, mean, name, seed=1):
-    return spoil(faces, torch.full((len(faces),), list(CORRUPTIONS).index(name)), mean, seeded(seed))
+    return corrupt_landmarks(faces, torch.full((len(faces),), list(CORRUPTIONS).index(name)), mean, seeded(seed))
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_every_kind_moves_landmarks_and_stays_finite(faces, mean, name):
-    spoilt = of_kind(faces, mean, name)
-    moved = torch.linalg.vector_norm(spoilt - faces, dim=-1)
-    assert spoilt.isfinite().all() and (moved.amax(1) > 2).all()
+    corrupted = of_kind(faces, mean, name)
+    moved = torch.linalg.vector_norm(corrupted - faces, dim=-1)
+    assert corrupted.isfinite().all() and (moved.amax(1) > 2).all()
     if name in ONLY:
         assert set(moved.amax(0).nonzero().flatten().tolist()) <= set(ONLY[name])
 
@@ -62,20 +62,20 @@ def test_a_seed_means_one_outcome(faces, mean):
 
 def test_each_face_gets_its_kind_and_others_stay(faces, mean):
     kind = torch.tensor([-1, 0, -1, 5, 2, -1, 11, -1])
-    spoilt = spoil(faces, kind, mean, seeded(1))
-    assert torch.equal(spoilt[kind < 0], faces[kind < 0])
-    assert all(not torch.equal(one, other) for one, other in zip(spoilt[kind >= 0], faces[kind >= 0], strict=True))
+    corrupted = corrupt_landmarks(faces, kind, mean, seeded(1))
+    assert torch.equal(corrupted[kind < 0], faces[kind < 0])
+    assert all(not torch.equal(one, other) for one, other in zip(corrupted[kind >= 0], faces[kind >= 0], strict=True))
 
 
 def test_eyes_are_exchanged(faces, mean):
-    spoilt = of_kind(faces, mean, "eyes swapped")
-    assert torch.equal(spoilt[:, 36:42], faces[:, 42:48]) and torch.equal(spoilt[:, 42:48], faces[:, 36:42])
+    corrupted = of_kind(faces, mean, "eyes swapped")
+    assert torch.equal(corrupted[:, 36:42], faces[:, 42:48]) and torch.equal(corrupted[:, 42:48], faces[:, 36:42])
 
 
 def test_a_drifted_face_is_upright_and_the_mean(faces, mean):
     turned = torch.stack((-faces[..., 1], faces[..., 0]), -1)
-    spoilt = of_kind(turned, mean, "drifted to the mean")
-    centred = spoilt - spoilt.mean(1, keepdim=True)
+    corrupted = of_kind(turned, mean, "drifted to the mean")
+    centred = corrupted - corrupted.mean(1, keepdim=True)
     shape = (mean - mean.mean(0)).expand_as(centred)
     likeness = (centred * shape).sum((1, 2)) / (centred.flatten(1).norm(dim=1) * shape.flatten(1).norm(dim=1))
     assert (likeness > 0.85).all()  # cos 0.4 and some noise

@@ -46,13 +46,13 @@ def test_a_seed_means_one_drawing(images, landmarks):
 
 
 def test_nearly_every_face_is_marked_differently_and_on_the_face(images, landmarks):
-    marked = draw_pen_marks(images, landmarks.expand(40, -1, -1), seeded(3)) != 150
-    share = marked.flatten(1).float().mean(1)
-    assert (share > 0).sum() >= 38 and share.amax() < 0.5 and 0.01 < share.mean() < 0.15
-    assert len({tuple(row.flatten().nonzero().flatten().tolist()) for row in marked}) >= 38
+    pen_marks = draw_pen_marks(images, landmarks.expand(40, -1, -1), seeded(3)) != 150
+    probability = pen_marks.flatten(1).float().mean(1)
+    assert (probability > 0).sum() >= 38 and probability.amax() < 0.5 and 0.01 < probability.mean() < 0.15
+    assert len({tuple(row.flatten().nonzero().flatten().tolist()) for row in pen_marks}) >= 38
     face = torch.zeros(128, 128, dtype=torch.bool)
     face[16:104, 24:104] = True
-    assert marked[:, face].sum() > 0.95 * marked.sum()
+    assert pen_marks[:, face].sum() > 0.95 * pen_marks.sum()
 
 
 def test_gray_images_are_marked_in_the_same_places_as_coloured_ones(images, landmarks):
@@ -73,9 +73,9 @@ def test_markings_grow_with_the_face(landmarks):
 
 def test_a_share_of_the_images_is_marked(landmarks):
     images = torch.full((400, 32, 32), 150.0)
-    marked = draw_pen_marks(images, landmarks.expand(400, -1, -1) / 4, seeded(6), share=0.3) != 150
-    assert 0.2 < marked.flatten(1).any(1).float().mean() < 0.4
-    assert torch.equal(draw_pen_marks(images, landmarks.expand(400, -1, -1) / 4, seeded(6), share=0), images)
+    pen_marks = draw_pen_marks(images, landmarks.expand(400, -1, -1) / 4, seeded(6), probability=0.3) != 150
+    assert 0.2 < pen_marks.flatten(1).any(1).float().mean() < 0.4
+    assert torch.equal(draw_pen_marks(images, landmarks.expand(400, -1, -1) / 4, seeded(6), probability=0), images)
 
 
 def test_a_face_that_is_not_known_spares_the_others(images, landmarks):
@@ -89,7 +89,7 @@ def test_a_face_that_is_not_known_spares_the_others(images, landmarks):
 
 
 def test_it_draws_on_the_device_of_the_images(device, images, landmarks):
-    marked = draw_pen_marks(images[:4].to(device), landmarks.expand(4, -1, -1), seeded(8))
-    assert marked.device.type == device.type
+    pen_marks = draw_pen_marks(images[:4].to(device), landmarks.expand(4, -1, -1), seeded(8))
+    assert pen_marks.device.type == device.type
     expected = draw_pen_marks(images[:4], landmarks.expand(4, -1, -1), seeded(8)).int()
-    assert ((marked.cpu().int() - expected).abs() > 2).float().mean() < 1e-3
+    assert ((pen_marks.cpu().int() - expected).abs() > 2).float().mean() < 1e-3

@@ -5,12 +5,18 @@ from __future__ import annotations
 import pytest
 import torch
 
-from clnf_torch.training.augmentation.photometric import blur, compress, cover, relight, spoil
+from clnf_torch.training.augmentation.photometric import (
+    augment,
+    blur,
+    jpeg_compression,
+    photometric_jitter,
+    random_erasing,
+)
 from clnf_torch.training.augmentation.random import Sampler
 from tests.factories import make_images, seeded
 
 
-def dice(seed: int = 1) -> Sampler:
+def sampler(seed: int = 1) -> Sampler:
     return Sampler(seeded(seed), torch.device("cpu"))
 
 
@@ -19,37 +25,37 @@ def images(count: int = 12) -> torch.Tensor:
 
 
 def test_spoilt_images_are_images():
-    spoilt = spoil(images(), dice())
+    spoilt = augment(images(), sampler())
     assert spoilt.shape == (12, 64, 64) and spoilt.isfinite().all() and spoilt.min() >= 0 and spoilt.max() <= 255
-    assert torch.equal(spoilt, spoil(images(), dice()))
-    assert not torch.equal(spoilt, spoil(images(), dice(2)))
+    assert torch.equal(spoilt, augment(images(), sampler()))
+    assert not torch.equal(spoilt, augment(images(), sampler(2)))
 
 
-@pytest.mark.parametrize("change", [blur, compress, cover])
+@pytest.mark.parametrize("change", [blur, jpeg_compression, random_erasing])
 def test_a_share_of_the_images_is_changed(change):
     before = images(200)
-    changed = (change(before, dice(), share=0.3) - before).abs().amax((-2, -1)) > 1
+    changed = (change(before, sampler(), probability=0.3) - before).abs().amax((-2, -1)) > 1
     assert 0.15 < changed.float().mean() < 0.45
 
 
 def test_blur_takes_contrast_and_keeps_light():
     before = images()
-    after = blur(before, dice(), share=1.0)
+    after = blur(before, sampler(), probability=1.0)
     assert (after.std((-2, -1)) < before.std((-2, -1))).all()
     torch.testing.assert_close(after.mean((-2, -1)), before.mean((-2, -1)), rtol=0, atol=4)
 
 
 def test_compression_is_a_projection():
     """Frequencies that were rounded once are round."""
-    once = compress(images(), dice(), share=1.0)
-    torch.testing.assert_close(compress(once, dice(), share=1.0), once, rtol=0, atol=0.05)
+    once = jpeg_compression(images(), sampler(), probability=1.0)
+    torch.testing.assert_close(jpeg_compression(once, sampler(), probability=1.0), once, rtol=0, atol=0.05)
 
 
 def test_brighter_stays_brighter():
     """Along a line across which the light does not change, gray levels keep their order."""
     steps = torch.arange(16.0) * 16
     ramps = steps.repeat_interleave(4).repeat(64, 1).expand(40, 64, 64)
-    lit = relight(ramps, dice())
+    lit = photometric_jitter(ramps, sampler())
     falls = lit.diff(dim=-1).amin((-2, -1))
     assert (falls > -6).sum() >= 30  # lights from the side make some images darker to the right
     assert lit.min() >= 0 and lit.max() <= 255

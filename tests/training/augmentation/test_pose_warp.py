@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import torch
 
-from clnf_torch.training.augmentation.pose_warp import FARTHEST, PoseWarp, bend
+from clnf_torch.training.augmentation.pose_warp import FARTHEST, PoseWarp, warp_faces
 from clnf_torch.training.augmentation.random import Sampler
 from tests.factories import seeded
 from tests.training.heads import make_gaussian, make_heads
 
 CPU = torch.device("cpu")
-FAR = PoseWarp(nod=0.15, turn=0.3, shape=0.4, share=1)
+FAR = PoseWarp(pitch=0.15, yaw=0.3, shape=0.4, probability=1)
 
 
-def bent_heads(how: PoseWarp, count: int = 6):
+def bent_heads(warp: PoseWarp, count: int = 6):
     """Shape model, parameters, and the heads bent."""
     pdm = make_gaussian().pdm()
     params = make_heads(pdm, count)
-    return pdm, params, bend(pdm, params, pdm.landmarks(params), how, Sampler(seeded(3), CPU))
+    return pdm, params, warp_faces(pdm, params, pdm.landmarks(params), warp, Sampler(seeded(3), CPU))
 
 
 def test_landmarks_are_those_of_the_other_head():
@@ -53,12 +53,12 @@ def test_stiff_faces_are_the_photographed_ones():
 
 
 def test_a_share_of_the_faces_is_bent():
-    _, params, faces = bent_heads(PoseWarp(turn=0.3, share=0.5), 60)
+    _, params, faces = bent_heads(PoseWarp(yaw=0.3, probability=0.5), 60)
     moved = (faces.params.rotation != params.rotation).any(-1)
     assert 15 < moved.sum() < 45
 
 
 def test_heads_turn_no_farther_than_images_follow():
-    _, params, faces = bent_heads(PoseWarp(turn=3.0, share=1))
+    _, params, faces = bent_heads(PoseWarp(yaw=3.0, probability=1))
     limit = params.rotation[:, 1].abs().clamp_min(FARTHEST[1])
     assert (faces.params.rotation[:, 1].abs() <= limit + 1e-6).all()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from clnf_torch.detection import FaceBoxes
-from clnf_torch.training.data.boxes import find_annotated, fit_factors
+from clnf_torch.training.data.boxes import detect_annotated, fit_factors
 from tests.factories import seeded
 
 FACTORS = (-0.02, 0.25, 1.05, 0.75)
@@ -62,10 +62,10 @@ def test_the_box_on_the_face_is_taken():
     far = torch.tensor([[1000.0, 1000.0, 90.0, 90.0]])
     detector = _Known(torch.cat((far, boxes[:1])), far, torch.zeros(0, 4), boxes[2:])
     image = torch.zeros(3, 8, 8, dtype=torch.uint8)
-    found, wanted = find_annotated(detector, [(image, extents[k].double()) for k in (0, 1, 1, 2)])
+    found, wanted = detect_annotated(detector, [(image, extents[k].double()) for k in (0, 1, 1, 2)])
     assert torch.equal(found, boxes[[0, 2]]) and torch.equal(wanted, extents[[0, 2]])
 
 
 def test_nothing_found():
-    found, wanted = find_annotated(_Known(torch.zeros(0, 4)), [(torch.zeros(3, 8, 8), torch.ones(4))])
+    found, wanted = detect_annotated(_Known(torch.zeros(0, 4)), [(torch.zeros(3, 8, 8), torch.ones(4))])
     assert found.shape == wanted.shape == (0, 4)

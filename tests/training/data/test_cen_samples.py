@@ -7,9 +7,9 @@ import torch
 
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_landmarks
-from clnf_torch.training.augmentation.photometric import CLEAN, ImageAugmentation
+from clnf_torch.training.augmentation.photometric import NO_AUGMENTATION, ImageAugmentation
 from clnf_torch.training.augmentation.random import Sampler
-from clnf_torch.training.data.cen_samples import AREAS, UprightFaces, ViewRows, epoch_of_patches, gaussian_maps
+from clnf_torch.training.data.cen_samples import AREAS, AlignedFaces, ViewRows, gaussian_maps, patch_batches
 from clnf_torch.training.data.crops import FaceCrops
 from tests.factories import MIRROR, N, seeded
 from tests.training.patterned_faces import SIDE, mirror, patterned_faces, pdm
@@ -17,12 +17,12 @@ from tests.training.patterned_faces import SIDE, mirror, patterned_faces, pdm
 EVERY = torch.arange(N)
 
 
-def upright(crops: FaceCrops, levels: int = 1) -> UprightFaces:
+def upright(crops: FaceCrops, levels: int = 1) -> AlignedFaces:
     params = params_from_landmarks(pdm(), crops.landmarks)
-    return UprightFaces.of(crops, pdm(), params, 0.4, mirror(), levels)
+    return AlignedFaces.of(crops, pdm(), params, 0.4, mirror(), levels)
 
 
-def dice(seed: int = 1) -> Sampler:
+def sampler(seed: int = 1) -> Sampler:
     return Sampler(seeded(seed), torch.device("cpu"))
 
 
@@ -34,7 +34,7 @@ def test_areas_are_those_that_the_fit_cuts():
     crops = patterned_faces(3)
     faces = upright(crops)
     offsets = torch.zeros(3, N, 2)
-    cut = faces.cut(rows(0, 1, 2), offsets, EVERY, 0, CLEAN, dice())
+    cut = faces.cut(rows(0, 1, 2), offsets, EVERY, 0, NO_AUGMENTATION, sampler())
     images = ImageBatch(crops.gray, torch.arange(3))
     expected = images.cut_areas(crops.landmarks, faces.to_crop, 19, on_32nds=False)
     torch.testing.assert_close(cut, expected, rtol=0, atol=0.05)
@@ -42,8 +42,8 @@ def test_areas_are_those_that_the_fit_cuts():
 
 def test_offsets_move_areas_by_reference_pixels():
     faces = upright(patterned_faces(2))
-    still = faces.cut(rows(0, 1), torch.zeros(2, N, 2), EVERY, 0, CLEAN, dice())
-    moved = faces.cut(rows(0, 1), torch.tensor([2.0, -3.0]).expand(2, N, 2), EVERY, 0, CLEAN, dice())
+    still = faces.cut(rows(0, 1), torch.zeros(2, N, 2), EVERY, 0, NO_AUGMENTATION, sampler())
+    moved = faces.cut(rows(0, 1), torch.tensor([2.0, -3.0]).expand(2, N, 2), EVERY, 0, NO_AUGMENTATION, sampler())
     torch.testing.assert_close(moved[..., 3:, :-2], still[..., :-3, 2:], rtol=0, atol=0.05)
 
 
@@ -55,16 +55,22 @@ def test_mirrored_faces_are_those_of_mirrored_images():
     )
     faces, params = upright(crops), params_from_landmarks(pdm(), crops.landmarks)
     turned_back = faces.to_crop * torch.tensor([[1.0, -1.0], [-1.0, 1.0]])  # a mirrored turn goes the other way
-    other = UprightFaces((there.gray,), there.landmarks, turned_back, mirror())
+    other = AlignedFaces((there.gray,), there.landmarks, turned_back, mirror())
     offsets = 4 * torch.randn(2, N, 2, generator=seeded(3)).round()
-    mirrored = faces.cut(rows(0, 1, flip=True), offsets, EVERY, 0, CLEAN, dice())
-    torch.testing.assert_close(mirrored, other.cut(rows(0, 1), offsets, EVERY, 0, CLEAN, dice()), rtol=0, atol=0.05)
-    assert len(params) == 2 and not torch.allclose(mirrored, faces.cut(rows(0, 1), offsets, EVERY, 0, CLEAN, dice()))
+    mirrored = faces.cut(rows(0, 1, flip=True), offsets, EVERY, 0, NO_AUGMENTATION, sampler())
+    torch.testing.assert_close(
+        mirrored, other.cut(rows(0, 1), offsets, EVERY, 0, NO_AUGMENTATION, sampler()), rtol=0, atol=0.05
+    )
+    assert len(params) == 2 and not torch.allclose(
+        mirrored, faces.cut(rows(0, 1), offsets, EVERY, 0, NO_AUGMENTATION, sampler())
+    )
 
 
 def test_smaller_images_show_the_same_place():
     faces = upright(patterned_faces(2), levels=2)
-    sharp, smooth = (faces.cut(rows(0, 1), torch.zeros(2, N, 2), EVERY, level, CLEAN, dice()) for level in range(2))
+    sharp, smooth = (
+        faces.cut(rows(0, 1), torch.zeros(2, N, 2), EVERY, level, NO_AUGMENTATION, sampler()) for level in range(2)
+    )
     assert not torch.equal(sharp, smooth)
     likeness = torch.corrcoef(torch.stack((sharp.flatten(), smooth.flatten())))[0, 1]
     assert likeness > 0.97
@@ -72,7 +78,7 @@ def test_smaller_images_show_the_same_place():
 
 def test_an_epoch_shows_every_face_eleven_times_and_once_nearby():
     faces = upright(patterned_faces(5))
-    batches = list(epoch_of_patches(faces, rows(0, 1, 2, 3, 4), EVERY[:3], 4, 1.0, CLEAN, dice()))
+    batches = list(patch_batches(faces, rows(0, 1, 2, 3, 4), EVERY[:3], 4, 1.0, NO_AUGMENTATION, sampler()))
     pixels = torch.cat([batch.pixels for batch in batches], 1)
     target = torch.cat([batch.target for batch in batches], 1)
     assert pixels.shape == (3, 5 * AREAS * 81, 121) and target.shape == pixels.shape[:2]
@@ -93,7 +99,7 @@ def test_targets_are_one_at_the_landmark():
 
 def test_patches_at_the_landmark_look_like_its_spot():
     faces = upright(patterned_faces(6))
-    (batch,) = epoch_of_patches(faces, rows(*range(6)), EVERY[:1], 999, 1.0, CLEAN, dice())
+    (batch,) = patch_batches(faces, rows(*range(6)), EVERY[:1], 999, 1.0, NO_AUGMENTATION, sampler())
     at = batch.pixels[0][batch.target[0] > 0.99].view(-1, 11, 11).mean(0)
     assert int(at.argmax()) == 5 * 11 + 5  # a bright spot in the middle
 
@@ -101,9 +107,10 @@ def test_patches_at_the_landmark_look_like_its_spot():
 def test_images_are_spoilt_on_demand():
     faces = upright(patterned_faces(4))
     zero = torch.zeros(4, N, 2)
-    clean, light = (
-        faces.cut(rows(0, 1, 2, 3), zero, EVERY, 0, ImageAugmentation(light=light), dice()) for light in (False, True)
+    clean, photometric = (
+        faces.cut(rows(0, 1, 2, 3), zero, EVERY, 0, ImageAugmentation(photometric=photometric), sampler())
+        for photometric in (False, True)
     )
-    assert not torch.allclose(clean, light, atol=1)
-    again = faces.cut(rows(0, 1, 2, 3), zero, EVERY, 0, ImageAugmentation(light=True), dice())
-    assert torch.equal(light, again)
+    assert not torch.allclose(clean, photometric, atol=1)
+    again = faces.cut(rows(0, 1, 2, 3), zero, EVERY, 0, ImageAugmentation(photometric=True), sampler())
+    assert torch.equal(photometric, again)

@@ -13,7 +13,7 @@ from clnf_torch.training.data.heatmap_samples import FaceDataset, PoseJitter, dr
 from tests.factories import seeded
 from tests.training.heads import MIRROR, make_crops, make_gaussian, make_heads
 
-STILL = PoseJitter(turn=0, size=0, shift=0, stretch=0)
+STILL = PoseJitter(rotation=0, scale=0, translation=0, aspect=0)
 STIFF = PoseWarp()
 CPU = torch.device("cpu")
 
@@ -36,19 +36,22 @@ def dots_are_dark(samples) -> torch.Tensor:
 
 
 def test_landmarks_lie_on_their_dots_wherever_the_face_is():
-    aim = PoseJitter(turn=0.5, size=0.2, shift=6.0, stretch=0.1)
-    stage, dice = make_stage(), Sampler(seeded(5), CPU)
-    samples = draw_samples(stage, torch.arange(6), aim, STIFF, 0.8, 128, MIRROR, dice)
+    jitter = PoseJitter(rotation=0.5, scale=0.2, translation=6.0, aspect=0.1)
+    dataset, sampler = make_stage(), Sampler(seeded(5), CPU)
+    samples = draw_samples(dataset, torch.arange(6), jitter, STIFF, 0.8, 128, MIRROR, sampler)
     seen = dots_are_dark(samples)
     assert len(seen) > 300 and seen.max() < 130 and samples.gray.median() > 150
 
 
 def test_landmarks_lie_on_their_dots_when_heads_and_features_are_others():
-    aim, how = PoseJitter(turn=0.3, size=0.1, shift=3.0), PoseWarp(nod=0.15, turn=0.3, shape=0.4, share=1)
-    stage = make_stage()
+    jitter, warp = (
+        PoseJitter(rotation=0.3, scale=0.1, translation=3.0),
+        PoseWarp(pitch=0.15, yaw=0.3, shape=0.4, probability=1),
+    )
+    dataset = make_stage()
     bent, stiff = (
-        draw_samples(stage, torch.arange(6), aim, bend, 0.8, 128, MIRROR, Sampler(seeded(5), CPU))
-        for bend in (how, STIFF)
+        draw_samples(dataset, torch.arange(6), jitter, warp, 0.8, 128, MIRROR, Sampler(seeded(5), CPU))
+        for warp in (warp, STIFF)
     )
     seen = dots_are_dark(bent)
     assert len(seen) > 300 and (seen < 150).float().mean() > 0.95 and bent.gray.median() > 150
@@ -56,10 +59,10 @@ def test_landmarks_lie_on_their_dots_when_heads_and_features_are_others():
 
 
 def test_a_fit_that_knows_a_box_alone_misses_turned_faces_by_more():
-    stage = make_stage()
+    dataset = make_stage()
     middles = [
         draw_samples(
-            stage, torch.arange(6), replace(STILL, boxed=boxed), STIFF, 0.8, 128, MIRROR, Sampler(seeded(5), CPU)
+            dataset, torch.arange(6), replace(STILL, boxed=boxed), STIFF, 0.8, 128, MIRROR, Sampler(seeded(5), CPU)
         ).landmarks.mean(1)
         for boxed in (0.0, 1.0)
     ]
@@ -69,27 +72,29 @@ def test_a_fit_that_knows_a_box_alone_misses_turned_faces_by_more():
 
 def test_halved_images_are_not_shifted():
     """A ramp reads the same in every sharpness, but for the rounding of its gray levels."""
-    stage = make_stage(2)
+    dataset = make_stage(2)
     ramp = torch.arange(96.0) + 1.5 * torch.arange(96.0)[:, None]
-    crops = FaceCrops(gray=ramp.round().to(torch.uint8).expand(6, 96, 96), landmarks=stage.landmarks)
+    crops = FaceCrops(gray=ramp.round().to(torch.uint8).expand(6, 96, 96), landmarks=dataset.landmarks)
     pdm = make_gaussian().pdm()
     sharp, mixed = (FaceDataset.of(crops, pdm, make_heads(pdm, 6), levels) for levels in (1, 2))
     one, other = (
-        draw_samples(stage, torch.arange(6), STILL, STIFF, 0.3, 24, MIRROR, Sampler(seeded(5), CPU)).gray
-        for stage in (sharp, mixed)
+        draw_samples(dataset, torch.arange(6), STILL, STIFF, 0.3, 24, MIRROR, Sampler(seeded(5), CPU)).gray
+        for dataset in (sharp, mixed)
     )
     assert not torch.equal(one, other)
     torch.testing.assert_close(one, other, rtol=0, atol=1.0)
 
 
 def test_the_face_is_upright_and_in_the_middle_when_nothing_is_off():
-    stage, dice = make_stage(), Sampler(seeded(6), CPU)
-    samples = draw_samples(stage, torch.arange(6), STILL, STIFF, 0.8, 128, MIRROR, dice)
+    dataset, sampler = make_stage(), Sampler(seeded(6), CPU)
+    samples = draw_samples(dataset, torch.arange(6), STILL, STIFF, 0.8, 128, MIRROR, sampler)
     torch.testing.assert_close(samples.landmarks.mean(1), torch.full((6, 2), 63.5), rtol=0, atol=0.1)
     assert (samples.landmarks.amax(1) - samples.landmarks.amin(1)).amin() > 50
 
 
 def test_a_seed_repeats():
-    stage, rows, aim = make_stage(), torch.tensor([0, 3]), PoseJitter(turn=0.3, size=0.1, shift=3.0)
-    one, other = (draw_samples(stage, rows, aim, STIFF, 0.8, 64, MIRROR, Sampler(seeded(7), CPU)) for _ in range(2))
+    dataset, rows, jitter = make_stage(), torch.tensor([0, 3]), PoseJitter(rotation=0.3, scale=0.1, translation=3.0)
+    one, other = (
+        draw_samples(dataset, rows, jitter, STIFF, 0.8, 64, MIRROR, Sampler(seeded(7), CPU)) for _ in range(2)
+    )
     assert torch.equal(one.gray, other.gray) and torch.equal(one.landmarks, other.landmarks)
