@@ -1,4 +1,4 @@
-"""Landmarks spoilt as networks spoil them on marked faces: how many are found, mended, and left alone."""
+"""Landmarks corrupted as networks err on marked faces: how many are found, repaired, and left alone."""
 
 import importlib.util
 from collections.abc import Callable, Iterable, Iterator
@@ -27,7 +27,7 @@ KINDS = ("left as they are", *CORRUPTIONS)  # as many faces of each
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of spoilt faces, one per row."""
+    """What became of corrupted faces, one per row."""
 
     kind: Tensor  # (F,) place in `KINDS`
     poor: tuple[Tensor, Tensor]  # (F,) by `check_landmark_quality`, before and after
@@ -46,7 +46,7 @@ def report(device: str, model: Path | None, every: int) -> Iterator[Table]:
     rows = [(name, *_summary(made)) for name, made in outcomes.items()]
     yield table(f"Spoilt landmarks on marked faces of {HELD_OUT}", columns, rows)
     made = outcomes["our markings"]
-    yield table("By what was done to them", ("spoilt", *columns[1:]), _by_kind(made))
+    yield table("By what was done to them", ("corrupted", *columns[1:]), _by_kind(made))
     rows = [(split, *_untouched(detector, split, every)) for split in (HELD_OUT, *TRAINING)]
     yield table("Annotated landmarks that are called poor", ("faces", "number", "all", *REASONS[:6], REASONS[7]), rows)
 
@@ -71,7 +71,7 @@ def outcome(detector: clnf_torch.LandmarkDetector, read: Reader, truth: Tensor) 
 
 
 def _by_kind(made: Outcome) -> Iterator[tuple[str, ...]]:
-    """A row for each way of spoiling."""
+    """A row for each corruption."""
     for number, name in enumerate(KINDS):
         yield name, *_summary(made, made.kind == number)
 

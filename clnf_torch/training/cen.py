@@ -15,7 +15,7 @@ from clnf_torch.training.trainer import EarlyStopping, Schedule, Task
 
 # Of OpenFace's two coarse and two fine scales
 NAMED_WIDTHS = {"coarse": (300, 100, 50), "fine": (500, 200, 100)}
-# What fresh networks answer, before the last sigmoid: most patches lie beside their landmark
+# Before the last sigmoid: most patches lie beside their landmark
 INITIAL_LOGIT = -2.0
 
 
@@ -34,12 +34,12 @@ def parse_widths(text: str) -> tuple[int, ...]:
 
 
 def layer_activations(widths: Sequence[int]) -> list[str]:
-    """ReLUs, then sigmoids in the last hidden layer and in the answer."""
+    """ReLUs, then sigmoids in the last hidden layer and at the output."""
     return ["relu"] * (len(widths) - 1) + ["sigmoid"] * 2
 
 
 def init_stack(experts: int, inputs: int, widths: Sequence[int], generator: torch.Generator) -> MLPStack:
-    """E networks that have learned nothing, on the CPU; their parameters ask for gradients.
+    """E networks with random weights, on the CPU; their parameters ask for gradients.
 
     Args:
         experts: How many.
@@ -61,8 +61,8 @@ def init_stack(experts: int, inputs: int, widths: Sequence[int], generator: torc
     return MLPStack(weights, biases, layer_activations(widths)).requires_grad_()
 
 
-def answers(stack: MLPStack, pixels: Tensor, dropout: float, generator: torch.Generator) -> Tensor:
-    """Answers (E, P) of all networks to their own patches (E, P, in), with such a share of hidden neurons silent.
+def predict(stack: MLPStack, pixels: Tensor, dropout: float, generator: torch.Generator) -> Tensor:
+    """Outputs (E, P) of all networks for their own patches (E, P, in), with dropout of hidden units.
 
     The generator lies on the networks' device.
     """
@@ -77,18 +77,18 @@ def answers(stack: MLPStack, pixels: Tensor, dropout: float, generator: torch.Ge
 
 @dataclass
 class ErrorStatistics:
-    """Adds up, over batches, how well E experts' answers agree with what they should have been."""
+    """Sums over batches from which the mean squared error and the correlation of E experts follow."""
 
-    sums: Tensor  # (6, E) float64: count, answers, targets, and their squares and products
+    sums: Tensor  # (6, E) float64: count, outputs, targets, and their squares and products
 
     @classmethod
     def none(cls, experts: int) -> "ErrorStatistics":
         """Before the first batch."""
         return cls(torch.zeros(6, experts, dtype=torch.float64))
 
-    def add(self, answer: Tensor, target: Tensor) -> None:
-        """Takes answers and targets (E, P) in."""
-        a, t = answer.double(), target.double()
+    def add(self, output: Tensor, target: Tensor) -> None:
+        """Adds outputs and targets (E, P)."""
+        a, t = output.double(), target.double()
         parts = (torch.ones_like(a), a, t, a * a, t * t, a * t)
         self.sums += torch.stack([part.sum(1) for part in parts]).cpu()
 
@@ -113,10 +113,10 @@ class CenConfig:
 
     epochs: int = 25
     areas: int = 6  # per expert in a step, of 81 patches each: about the 512 of the authors
-    learning_rate: float = 5e-5  # learning rate of Adam
-    dropout: float = 0.3  # share of the hidden neurons
-    sigma: float = 1.0  # width of what the experts should answer, reference pixels
-    levels: int = 1  # sharpnesses of the images
+    learning_rate: float = 5e-5  # of Adam
+    dropout: float = 0.3  # probability of hidden units
+    sigma: float = 1.0  # width of the target Gaussians, reference pixels
+    levels: int = 1  # of the image pyramids
     augmentation: ImageAugmentation = field(default_factory=ImageAugmentation)
 
 
@@ -125,19 +125,19 @@ class TrainedExperts:
     """The experts of a view, one per trained landmark."""
 
     stack: MLPStack  # E networks on the CPU
-    confidence: Tensor  # (E,) squared correlation with the truth on faces that were held out
+    confidence: Tensor  # (E,) squared correlation with the targets on held-out faces
     error: Tensor  # (E,) mean squared error there
 
 
 class CenTask(Task):
     """The training of one view at one scale; a round is an epoch.
 
-    Every expert keeps the weights of the epoch in which it did best on the faces that were held out.
+    Early stopping: every expert keeps the weights of its best epoch on the held-out faces.
 
     Args:
         config: Settings.
         faces: The faces, on the device to train on.
-        rows: Those to learn from, and which of them are mirrored.
+        rows: Those to train on, and which of them are mirrored.
         held_out: Those to judge by.
         at: The landmark of each expert, int64, shape (E,).
         widths: Of the hidden layers.
@@ -181,26 +181,26 @@ class CenTask(Task):
         return float(self.early_stopping.best[-1].mean())
 
     def losses(self) -> Iterator[Tensor]:
-        """The losses of an epoch, which shows every face eleven times."""
+        """The losses of an epoch, which takes every face eleven times."""
         config, (drawn, dropout) = self.config, self.generators
         for patches in self._epoch(self._rows, config.augmentation, drawn):
             with self._autocast():
-                answer = answers(self.module, patches.pixels, config.dropout, dropout)
-            yield (answer - patches.target).square().mean(1).sum()
+                output = predict(self.module, patches.pixels, config.dropout, dropout)
+            yield (output - patches.target).square().mean(1).sum()
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Keeps every answer a mixture of the last hidden neurons."""
+        """Keeps every output a non-negative mixture of the last hidden units."""
         self.module.weights[-1].clamp_(min=0)
 
     @torch.no_grad()
     def _judge(self) -> Tensor:
-        """Mean squared error (E,) on the faces that were held out, which look the same in every epoch."""
-        agreement = ErrorStatistics.none(len(self._at))
+        """Mean squared error (E,) on the held-out faces, which are the same patches in every epoch."""
+        statistics = ErrorStatistics.none(len(self._at))
         for patches in self._epoch(self._held_out, NO_AUGMENTATION, torch.Generator().manual_seed(self._seed)):
-            agreement.add(answers(self.module, patches.pixels, 0.0, self.generators[1]), patches.target)
-        self._correlation.copy_(agreement.correlation)
-        return agreement.error
+            statistics.add(predict(self.module, patches.pixels, 0.0, self.generators[1]), patches.target)
+        self._correlation.copy_(statistics.correlation)
+        return statistics.error
 
     def _epoch(self, rows: ViewRows, augmentation: ImageAugmentation, generator: torch.Generator) -> Iterator[Patches]:
         """The patches of an epoch of some faces."""

@@ -1,4 +1,4 @@
-"""A bundle of CEN experts that were trained here: the same fields as one that was converted."""
+"""The recipe of a model of CEN experts: its views and scales, which are trained one after the other."""
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -21,11 +21,10 @@ from clnf_torch.training.data.cen_samples import (
     YAWS,
     AlignedFaces,
     CenViews,
-    ViewRows,
     faces_of_views,
     views_with_faces,
 )
-from clnf_torch.training.data.crops import FaceCrops
+from clnf_torch.training.data.crops import FaceCrops, held_out_faces, split_held_out
 from clnf_torch.training.early_termination import with_early_termination
 from clnf_torch.training.trainer import Report, Trainer
 
@@ -102,7 +101,7 @@ class CenScale:
 
     scale: float  # pixels per millimetre
     widths: tuple[int, ...]  # of the hidden layers
-    levels: int = 1  # sharpnesses of the images; see `levels_at`
+    levels: int = 1  # of the image pyramids; see `levels_at`
 
     @classmethod
     def named(cls, text: str) -> "CenScale":
@@ -122,7 +121,7 @@ class CenScale:
 
 
 def levels_at(scale: float) -> int:
-    """Sharpnesses of images for experts of a scale: at coarse ones, faces of all sizes are looked at unsmoothed."""
+    """Levels of image pyramids for experts of a scale: at coarse ones, large faces are fitted without smoothing."""
     return 1 + (scale < 0.6) + (scale < 0.3)
 
 
@@ -142,7 +141,7 @@ class CenRecipe:
     training: CenConfig = field(default_factory=CenConfig)
     yaws: tuple[float, ...] = YAWS  # of the views, degrees; to each its opposite
     least_faces: int = 40  # views with fewer, mirror images included, are left to their neighbours
-    held_out: int = 10  # each so-many-th face is judged by, not learned from
+    held_out: int = 10  # every so-many-th face is held out to judge by
     seed: int = 0
 
 
@@ -158,11 +157,11 @@ def train_cen(
     """A landmark model of CEN experts.
 
     Args:
-        faces: Annotated faces, on the device to train on; a face's size should be a pixel per millimetre or more.
+        faces: Annotated faces, on the device to train on, at a pixel per millimetre or more.
         pdm: The shape model.
         mirror: Each landmark's partner on the other side of the face, int64, shape (N,).
         recipe: Settings.
-        folder: For checkpoints: the same call goes on where an earlier one was stopped. None: there are none.
+        folder: For checkpoints, from which the same call resumes. None: there are none.
         report: Told after every epoch the mean squared correlation so far.
         notice: Told in a sentence what the faces did not suffice for.
 
@@ -183,13 +182,14 @@ def train_cen(
     left, records = left_half(pdm, mirror), []
     data = fingerprint(*pdm.state_dict().values(), faces.gray, faces.landmarks)
     for number, scale in enumerate(recipe.scales):
-        upright = AlignedFaces.of(faces, pdm, params, scale.scale, mirror, scale.levels)
+        aligned = AlignedFaces.of(faces, pdm, params, scale.scale, mirror, scale.levels)
         trained: dict[int, TrainedExperts] = {}
         for view, rows in faces_of_views(views, params.rotation).items():
             config = replace(recipe.training, levels=scale.levels)
             at = landmarks_to_train(views, view, left, mirror)
             seed = recipe.seed + 100 * number + view
-            task = CenTask(config, upright, *_split(rows, held), at, scale.widths, seed)
+            learn, judges = (rows[some] for some in split_held_out(held[rows.face]))
+            task = CenTask(config, aligned, learn, judges, at, scale.widths, seed)
             checkpoint = Checkpoint.within(
                 folder, f"cen_{number}_{view}", f"{scale} {config} {views} {recipe.held_out} {seed} {data}"
             )
@@ -200,25 +200,10 @@ def train_cen(
     return {"pdm": shape, "triangulations": [], "early_termination": None, "experts": records, "parts": []}
 
 
-def held_out_faces(rotation: Tensor, each: int) -> Tensor:
-    """Each so-many-th face (F,) bool, in the order in which they are turned: every view has its share."""
-    held = torch.zeros(len(rotation), dtype=torch.bool, device=rotation.device)
-    held[rotation[:, 1].abs().argsort(stable=True)[each // 2 :: each]] = True
-    return held
-
-
 def unseen_faces(faces: FaceCrops, pdm: PDM, each: int) -> FaceCrops:
     """The faces that `train_cen` holds out."""
     pdm = deepcopy(pdm).to(faces.landmarks)
     return faces[held_out_faces(params_from_landmarks(pdm, faces.landmarks).rotation, each)]
-
-
-def _split(rows: ViewRows, held: Tensor) -> tuple[ViewRows, ViewRows]:
-    """The faces of a view to learn from and to judge by; where none is held out, or all are, both are all of them."""
-    judges = held[rows.face]
-    if not judges.any() or judges.all():
-        return rows, rows
-    return ViewRows(rows.face[~judges], rows.flip[~judges]), ViewRows(rows.face[judges], rows.flip[judges])
 
 
 def cen_bundle(

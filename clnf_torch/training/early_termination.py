@@ -1,4 +1,4 @@
-"""Numbers of a trained model that only faces it has not seen can tell."""
+"""Calibrates the early termination of multi-view fits: logistic regression of success on likelihood."""
 
 from dataclasses import dataclass
 from math import ceil
@@ -17,9 +17,9 @@ from clnf_torch.training.data.boxes import perturb_boxes
 from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.metrics import face_errors
 
-# A view's own line counts as much as the common one where it has about so many fits
+# A view's own regression counts as much as the common one where it has about so many fits
 PULL = 10.0
-# Holds the common line back where likelihoods tell good from bad fits without a mistake
+# Regularises the common regression where likelihoods separate good from bad fits completely
 RIDGE = 1e-2
 
 
@@ -29,7 +29,9 @@ class RotationTrials:
 
     likelihood: Tensor  # (F,) mean log-likelihood after the first scale
     view: Tensor  # (F,) int64, of the first scale
-    error: Tensor  # (F,) after the last scale, in distances of the outer eye corners; infinite where the fit failed
+    error: (
+        Tensor  # (F,) NME after the last scale, by the distance of the outer eye corners; infinite where the fit failed
+    )
 
 
 def calibrate_early_termination(
@@ -64,8 +66,8 @@ def calibrate_early_termination(
     middle, spread = likelihood.mean(), likelihood.std().clamp(min=1e-6)
     inputs = (likelihood - middle) / spread
     nothing = inputs.new_zeros(2)
-    common = _lines(inputs, torch.zeros_like(view), good, nothing.expand(1, 2), RIDGE)
-    slope, offset = _lines(inputs, view, good, common.expand(views, 2), PULL).unbind(-1)
+    common = _logistic_regression(inputs, torch.zeros_like(view), good, nothing.expand(1, 2), RIDGE)
+    slope, offset = _logistic_regression(inputs, view, good, common.expand(views, 2), PULL).unbind(-1)
     score = inputs * slope[view] + offset[view]
     bad = score[~good]
     common_cutoff = _exceeded_by(bad, false_accepts, otherwise=bad.amax())
@@ -112,7 +114,7 @@ def try_rotations(
     )
 
 
-def _lines(inputs: Tensor, group: Tensor, good: Tensor, around: Tensor, pull: float) -> Tensor:
+def _logistic_regression(inputs: Tensor, group: Tensor, good: Tensor, around: Tensor, pull: float) -> Tensor:
     """Slope and offset of the log-odds of `good` in each of G groups, held near given ones (G, 2)."""
     lines = around.clone().requires_grad_()
     optimiser = torch.optim.LBFGS([lines], max_iter=200, line_search_fn="strong_wolfe")

@@ -1,4 +1,4 @@
-"""Trains any experts through the fit itself: what counts is where the landmarks end, all scales later."""
+"""End-to-end training of any experts: the error of the final landmarks (NME) is propagated through the whole fit."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -21,15 +21,15 @@ from clnf_torch.training.trainer import EarlyStopping, Report, Schedule, Task, T
 
 @dataclass(frozen=True, kw_only=True)
 class EndToEndConfig:
-    """How a model is trained through its fit."""
+    """How a model is trained end to end."""
 
     steps: int = 200
     batch: int = 4  # faces in a step
-    learning_rate: float = 1e-5  # learning rate of Adam
-    max_grad_norm: float = 1.0  # gradients are shortened to this length
+    learning_rate: float = 1e-5  # of Adam
+    max_grad_norm: float = 1.0  # gradients are clipped to this norm
     size: float = 0.05  # of the boxes that fits start from: see `perturb_boxes`
     center: float = 0.03
-    held_out: int = 10  # each so-many-th face is judged by, not learned from; 0: none is
+    held_out: int = 10  # every so-many-th face is held out to judge by; 0: none is
     judge_every: int = 50  # steps
     fit: FitConfig | None = None  # None: the default preset of the model's family
     augmentation: ImageAugmentation = field(default_factory=ImageAugmentation)
@@ -46,11 +46,11 @@ def learnable_experts(model: LandmarkModel) -> list[nn.Parameter]:
 
 
 class EndToEndTask(Task):
-    """The training of a detector's model through its fit; a round is a step.
+    """End-to-end training of a detector's model, with early stopping; a round is a step.
 
     Args:
         detector: With parameters that ask for gradients.
-        learn: Faces to learn from.
+        learn: Faces to train on.
         judges: Faces to judge by.
         config: Settings.
     """
@@ -90,15 +90,15 @@ def train_end_to_end(
 ) -> tuple[float, float]:
     """Trains those parameters of a detector's model that ask for gradients, in place.
 
-    The loss is the mean distance of the fitted landmarks from the annotated ones, in shares of the face's size. In the
-    end the parameters are those with which held-out faces were found best, those before the first step included.
+    The loss is the normalised mean error (NME) of the fitted landmarks, by the face's size. Early stopping: in the end
+    the parameters are those of the smallest error on held-out faces, those before the first step included.
 
     Args:
         detector: Any experts, with numerics "exact", on the device of the faces.
         faces: Annotated faces.
         config: Settings.
         report: Told after every step.
-        checkpoint: Where an earlier call was stopped, this one goes on. None: there is none.
+        checkpoint: From which the same call resumes. None: there is none.
 
     Returns:
         The error of the held-out faces before and after, or of the faces themselves where none is held out.
@@ -123,7 +123,7 @@ def train_end_to_end(
 
 
 def fit_errors(detector: LandmarkDetector, faces: FaceCrops, boxes: Tensor, config: EndToEndConfig) -> Tensor:
-    """Mean distance of each face's fitted landmarks from the annotated ones, in shares of its size, shape (B,).
+    """Normalised mean error (NME) of each fit, shape (B,): mean distance over the square root of the box's area.
 
     Faces whose fit is lost count 0 and send no gradients.
     """

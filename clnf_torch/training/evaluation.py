@@ -1,25 +1,31 @@
-"""Landmarks of annotated faces, found by a detector in images of any sizes."""
+"""Evaluation on annotated faces: landmarks that a detector finds, and verdicts of a validator on fits."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clnf_torch.detection.validator import build_validator, is_face
 from clnf_torch.fitting.config import FitConfig
 from clnf_torch.geometry.gray import to_gray
+from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.augmentation.pen_marks import draw_pen_marks
 from clnf_torch.training.data.annotations import LANDMARKS
+from clnf_torch.training.data.crops import FaceCrops
+from clnf_torch.training.data.trial_fits import STARTS, fit_from, half_faces
+from clnf_torch.training.metrics import FAILED, face_errors, roc_auc
 
 Reader = Callable[[int], Tensor]
-"""Gives the image of a face by its row: RGB, uint8, shape (3, H, W)."""
+"""Reads the image of a face by its row: RGB, uint8, shape (3, H, W)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FoundFaces:
-    """What a detector makes of faces, one per row."""
+    """Landmarks that a detector finds, one face per row."""
 
     landmarks: Tensor  # (F, 68, 2) float32 pixels (x, y) on the CPU; NaN where there was no box
     success: Tensor  # (F,) bool: whether the detector itself takes it for a face
@@ -72,7 +78,7 @@ def stack_padded(images: Sequence[Tensor]) -> Tensor:
 
 
 def with_pen_marks(read: Reader, landmarks: Tensor, seed: int) -> Reader:
-    """The same images with pen markings on the faces.
+    """The same images with pen marks on the faces.
 
     Args:
         read: Gives the images.
@@ -85,3 +91,67 @@ def with_pen_marks(read: Reader, landmarks: Tensor, seed: int) -> Reader:
         return draw_pen_marks(read(row)[None], landmarks[row][None], generator)[0]
 
     return read_marked
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidatorScores:
+    """How well a validator separates good fits from failures; NaN where it cannot be told."""
+
+    fits: int
+    failure_rate: float  # share of the fits whose error is not below the limit
+    roc_auc: float  # see `roc_auc`
+    accuracy: float  # share of the fits that are classified correctly
+    true_positive_rate: float  # share of the good fits that are accepted as faces
+    false_positive_rate: float  # share of the failed ones
+
+
+def validator_scores(confidence: Tensor, errors: Tensor, limit: float = FAILED) -> ValidatorScores:
+    """How well confidences (B,) separate errors (B,) below a limit from the others, at the runtime's threshold."""
+    good, passed = errors < limit, is_face(confidence)
+    return ValidatorScores(
+        fits=len(errors),
+        failure_rate=_share(~good),
+        roc_auc=roc_auc(confidence, good),
+        accuracy=_share(passed == good),
+        true_positive_rate=_share(passed[good]),
+        false_positive_rate=_share(passed[~good]),
+    )
+
+
+def evaluate_validator(
+    model: LandmarkModel,
+    record: Mapping[str, Any],
+    faces: FaceCrops,
+    seed: int = 1,
+    limit: float = FAILED,
+    report: Callable[[str, ValidatorScores], None] = lambda *_: None,
+) -> dict[str, ValidatorScores]:
+    """Evaluates a validator on fits of a model, on faces that neither was trained on.
+
+    Args:
+        model: The model.
+        record: The validator of a bundle.
+        faces: Annotated faces.
+        seed: Of the random starts.
+        limit: The error (NME) from which on a fit has failed.
+        report: Told about each kind of start.
+
+    Returns:
+        By kind of start, and for ``"all"`` together.
+    """
+    detector, generator = LandmarkDetector(model, "exact", build_validator(record)), torch.Generator().manual_seed(seed)
+    judged, confidences, errors = {}, [], []
+    for name, begin in {**STARTS, "half faces": half_faces}.items():
+        landmarks, confidence = fit_from(detector, faces, begin, generator)
+        confidences.append(confidence)
+        errors.append(face_errors(landmarks, faces.landmarks))
+        judged[name] = validator_scores(confidence, errors[-1], limit)
+        report(name, judged[name])
+    judged["all"] = validator_scores(torch.cat(confidences), torch.cat(errors), limit)
+    report("all", judged["all"])
+    return judged
+
+
+def _share(which: Tensor) -> float:
+    """Share of the true ones among bools (B,); NaN of none."""
+    return float(which.double().mean())

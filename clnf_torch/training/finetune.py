@@ -1,43 +1,196 @@
-"""A bundle with tuned experts in the place of its own; what it came from and its licence stay."""
+"""Fine-tunes the patch experts of a model on other faces, with early stopping on held-out ones."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.models.landmark_model import LandmarkModel
+from clnf_torch.models.numerics import EXACT
 from clnf_torch.models.patch_experts.base import Experts
 from clnf_torch.models.patch_experts.cen import CENExperts
-from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
+from clnf_torch.models.patch_experts.heatmap import ZOOM, HeatmapExperts
 from clnf_torch.models.pdm import PDM, ShapeParams
-from clnf_torch.training.augmentation.photometric import ImageAugmentation
+from clnf_torch.training.augmentation.photometric import NO_AUGMENTATION, ImageAugmentation
+from clnf_torch.training.augmentation.pose_warp import PoseWarp
+from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.bundles import model_record, pdm_record
 from clnf_torch.training.cen_recipe import levels_at
 from clnf_torch.training.checkpoint import Checkpoint, fingerprint
-from clnf_torch.training.data.cen_samples import AlignedFaces
-from clnf_torch.training.data.crops import FaceCrops
-from clnf_torch.training.data.heatmap_samples import FaceDataset
+from clnf_torch.training.data.cen_samples import FAR, NEAR, AlignedFaces, ViewRows, gaussian_maps
+from clnf_torch.training.data.crops import FaceCrops, held_out_faces, split_held_out
+from clnf_torch.training.data.heatmap_samples import FaceDataset, draw_samples
 from clnf_torch.training.end_to_end import learnable_experts
-from clnf_torch.training.recipe import FINE
-from clnf_torch.training.trainer import Report, Trainer
-from clnf_torch.training.tuning import FineTuneConfig, FineTuneTask, Losses, cen_losses, heatmap_losses, nearest_config
+from clnf_torch.training.heatmap import heatmap_loss
+from clnf_torch.training.recipe import FINE, nearest_config
+from clnf_torch.training.trainer import EarlyStopping, Report, Schedule, Task, Trainer
 
-# As they were trained, to forget no marks
+# Random samples of every held-out face, the same ones in each epoch
+JUDGE_REPEATS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuneConfig:
+    """How experts are fine-tuned."""
+
+    epochs: int = 5  # every face once in each, and its mirror image half of the time
+    batch: int = 4  # faces in a step
+    learning_rate: float = 1e-5  # of Adam
+    held_out: int = 10  # every so-many-th face is held out to judge by
+    augmentation: ImageAugmentation = field(default_factory=ImageAugmentation)
+    seed: int = 0
+
+
+Loss = Callable[[Tensor, Sampler], Tensor]
+"""Called with rows of faces, int64 (B,), and a sampler; the loss of the experts' response maps, a number."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The loss of experts on augmented faces, and on faces as they are."""
+
+    learn: Loss
+    judge: Loss
+
+
+class FineTuneTask(Task):
+    """The fine-tuning of the experts of one scale, with early stopping; a round is an epoch.
+
+    Args:
+        experts: They are trained in place; their parameters ask for gradients.
+        losses: Their losses.
+        rotation: Of the heads, Euler angles in radians, shape (F, 3): faces are held out evenly over their yaws.
+        config: Settings.
+        seed: Of all randomness.
+    """
+
+    early_stopping: EarlyStopping
+
+    def __init__(self, experts: nn.Module, losses: Losses, rotation: Tensor, config: FineTuneConfig, seed: int) -> None:
+        self.config, self.module, self._loss, self._seed = config, experts, losses, seed
+        self.schedule = Schedule(rounds=config.epochs, learning_rate=config.learning_rate, save_every=1)
+        self._learn, self._judges = split_held_out(held_out_faces(rotation, config.held_out))
+        self.generators = (torch.Generator().manual_seed(seed),)
+        self.optimiser = torch.optim.Adam(experts.parameters(), lr=config.learning_rate)
+        self.early_stopping = EarlyStopping(list(experts.parameters()), self._judge)
+
+    def losses(self) -> Iterator[Tensor]:
+        """The losses of an epoch, which takes every training face once."""
+        sampler = Sampler(self.generators[0], self._learn.device)
+        order = self._learn[torch.randperm(len(self._learn), generator=sampler.generator).to(sampler.device)]
+        for rows in order.split(self.config.batch):
+            yield self._loss.learn(rows, sampler)
+
+    def progress(self, loss: float) -> float:
+        """The smallest error so far on the held-out faces."""
+        return self.early_stopping.error.item()
+
+    @torch.no_grad()
+    def _judge(self) -> Tensor:
+        """The mean loss of the held-out faces, float64."""
+        fixed = Sampler(torch.Generator().manual_seed(self._seed), self._learn.device)
+        rows = self._judges.repeat(JUDGE_REPEATS).split(self.config.batch)
+        return torch.stack([self._loss.judge(some, fixed) for some in rows]).mean().cpu().double()
+
+
+# Side of the response maps that are compared with their targets
+WINDOW = 9
+# Width of the target Gaussians, reference pixels
+SIGMA = 1.0
+# That an area lies near its landmark
+NEAR_PROBABILITY = 0.5
+
+
+def cen_losses(experts: CENExperts, faces: AlignedFaces, rotation: Tensor, augmentation: ImageAugmentation) -> Losses:
+    """Mean squared error between response maps and Gaussians around the true landmarks.
+
+    Args:
+        experts: Those of one scale.
+        faces: F faces in the reference frame of that scale.
+        rotation: Of their heads, shape (F, 3).
+        augmentation: Of the training images.
+    """
+    loss = partial(_cen_loss, experts, faces, rotation)
+    return Losses(partial(loss, augmentation=augmentation), partial(loss, augmentation=NO_AUGMENTATION))
+
+
+def _cen_loss(
+    experts: CENExperts,
+    faces: AlignedFaces,
+    rotation: Tensor,
+    rows: Tensor,
+    sampler: Sampler,
+    augmentation: ImageAugmentation,
+) -> Tensor:
+    """The mean over the visible landmarks of some faces, half of which are mirrored."""
+    landmarks = faces.landmarks.shape[1]
+    flip = sampler.bernoulli(0.5, len(rows))
+    turned = torch.where(flip[:, None], rotation[rows] * rotation.new_tensor([1.0, -1.0, -1.0]), rotation[rows])
+    view = experts.nearest_view(turned)
+    away = torch.where(sampler.bernoulli(NEAR_PROBABILITY, len(rows), 1, 1), NEAR, FAR)
+    offsets = (sampler.normal(1, len(rows), landmarks, 2) * away).round()
+    level = int(sampler.integers(len(faces.levels), 1))
+    every = torch.arange(landmarks, device=rows.device)
+    width = WINDOW + experts.support - 1
+    areas = faces.cut(ViewRows(rows, flip), offsets, every, level, augmentation, sampler, width)
+    wrong = (experts(areas, view, EXACT) - gaussian_maps(offsets, WINDOW, SIGMA)).square().mean((-2, -1))
+    seen = experts.visible[view]
+    return (wrong * seen).sum() / seen.sum().clamp(min=1)
+
+
+def heatmap_losses(
+    experts: HeatmapExperts, dataset: FaceDataset, mirror: Tensor, augmentation: ImageAugmentation
+) -> Losses:
+    """Kullback-Leibler divergence of heatmaps from Gaussians around the true landmarks; see `heatmap_loss`.
+
+    Args:
+        experts: Those of one scale.
+        dataset: The faces: warped, jittered and augmented to be trained on, jittered alone to be judged by.
+        mirror: Each landmark's partner on the other side of the face, int64, shape (N,).
+        augmentation: Of the training images.
+    """
+    loss = partial(_heatmap_loss, experts, dataset, mirror)
+    warp = nearest_config(experts.scale).warp
+    return Losses(
+        partial(loss, warp=warp, augmentation=augmentation),
+        partial(loss, warp=PoseWarp(), augmentation=NO_AUGMENTATION),
+    )
+
+
+def _heatmap_loss(
+    experts: HeatmapExperts,
+    dataset: FaceDataset,
+    mirror: Tensor,
+    rows: Tensor,
+    sampler: Sampler,
+    warp: PoseWarp,
+    augmentation: ImageAugmentation,
+) -> Tensor:
+    """The mean over all landmarks of some faces that lie inside their maps."""
+    config, zoom = nearest_config(experts.scale), ZOOM * experts.scale
+    shown = draw_samples(dataset, rows, config.jitter, warp, zoom, experts.width, mirror, sampler)
+    gray = augmentation(shown.gray, shown.landmarks, sampler)
+    return heatmap_loss(experts.network(gray), shown.landmarks / ZOOM, config.target_sigma)
+
+
+# Pen marks as in the first training, so that they are not forgotten
 SUITABLE = {
     "cen": FineTuneConfig(),
     "joint": FineTuneConfig(batch=8, augmentation=ImageAugmentation(pen_marks=FINE.pen_marks)),
 }
-"""What suits the families that can be tuned."""
+"""Default settings of the families that can be fine-tuned."""
 
 
 @dataclass(frozen=True)
 class FineTuneResult:
-    """Mean errors of the response maps of faces that were held out, by scale; heatmap experts count in nats."""
+    """Mean losses of the response maps of held-out faces, by scale: squared errors of CEN experts, nats of heatmaps."""
 
-    scales: tuple[float, ...]  # pixels per millimetre; experts that are asked at several scales count once
+    scales: tuple[float, ...]  # pixels per millimetre; experts shared by several scales count once
     before: tuple[float, ...]
     after: tuple[float, ...]
 
@@ -50,22 +203,22 @@ def fine_tune(
     folder: Path | None = None,
     report: Report = lambda *_: None,
 ) -> FineTuneResult:
-    """Tunes the experts of a model, in place. Held-out faces are never worse off than before.
+    """Fine-tunes the experts of a model, in place; early stopping keeps the weights that suit held-out faces best.
 
     Args:
         model: CEN or heatmap experts on the device of the faces.
         faces: Annotated faces.
         mirror: Each landmark's partner on the other side of the face, int64, shape (N,).
-        config: Settings; None: what suits the family.
-        folder: For checkpoints: the same call goes on where an earlier one was stopped. None: there are none.
-        report: Told after every epoch the error so far.
+        config: Settings; None: those of `SUITABLE`.
+        folder: For checkpoints, from which the same call resumes. None: there are none.
+        report: Told after every epoch the smallest error so far.
 
     Returns:
         Errors before and after.
 
     Raises:
         ValueError: The experts are of another family.
-        CheckpointError: The folder holds checkpoints of another tuning.
+        CheckpointError: The folder holds checkpoints of another training.
     """
     if model.family not in SUITABLE:
         raise ValueError(
@@ -78,21 +231,21 @@ def fine_tune(
     scales, before, after = [], [], []
     for number, experts in enumerate(distinct_experts(model)):
         losses = _losses(experts, model, faces, params, mirror, config)
-        tuning = FineTuneTask(experts, losses, params.rotation, config, config.seed + number)
-        Trainer(tuning).run(f"scale {experts.scale:g}", Checkpoint.within(folder, f"tuned_{number}", settings), report)
+        task = FineTuneTask(experts, losses, params.rotation, config, config.seed + number)
+        Trainer(task).run(f"scale {experts.scale:g}", Checkpoint.within(folder, f"tuned_{number}", settings), report)
         scales.append(experts.scale)
-        before.append(tuning.early_stopping.before.item())
-        after.append(tuning.early_stopping.error.item())
+        before.append(task.early_stopping.before.item())
+        after.append(task.early_stopping.error.item())
     return FineTuneResult(tuple(scales), tuple(before), tuple(after))
 
 
 def distinct_experts(model: LandmarkModel) -> tuple[Experts, ...]:
-    """The experts of a model's scales, coarse to fine, without those that are only asked again."""
+    """The experts of a model's scales, coarse to fine, those shared by several scales once."""
     return tuple(cast(Experts, experts) for experts in dict.fromkeys(model.experts))
 
 
 def frontal_first(faces: FaceCrops, pdm: PDM) -> FaceCrops:
-    """The faces, the less turned ones first: `fine_tune` and `train_end_to_end` then hold the same ones out."""
+    """The faces, sorted by absolute yaw: `fine_tune` and `train_end_to_end` then hold out the same ones."""
     return faces[params_from_landmarks(pdm, faces.landmarks).rotation[:, 1].abs().argsort(stable=True)]
 
 
@@ -104,12 +257,12 @@ def _losses(
     mirror: Tensor,
     config: FineTuneConfig,
 ) -> Losses:
-    """How wrong experts of either family are."""
+    """The losses of experts of either family."""
     if isinstance(experts, HeatmapExperts):
         dataset = FaceDataset.of(faces, model.pdm, params, nearest_config(experts.scale).levels)
         return heatmap_losses(experts, dataset, mirror, config.augmentation)
-    upright = AlignedFaces.of(faces, model.pdm, params, experts.scale, mirror, levels_at(experts.scale))
-    return cen_losses(cast(CENExperts, experts), upright, params.rotation, config.augmentation)
+    aligned = AlignedFaces.of(faces, model.pdm, params, experts.scale, mirror, levels_at(experts.scale))
+    return cen_losses(cast(CENExperts, experts), aligned, params.rotation, config.augmentation)
 
 
 def tuned_bundle(bundle: Mapping[str, Any], model: LandmarkModel, faces: str) -> dict[str, Any]:

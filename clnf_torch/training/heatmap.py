@@ -1,4 +1,4 @@
-"""Trains heatmap experts: the network of one scale, on faces misplaced, marked and spoilt at random."""
+"""Trains heatmap experts: the U-Net of one scale, on faces with random pose jitter, warps and augmentation."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from clnf_torch.training.trainer import MovingAverage, Schedule, Task
 
 
 def heatmap_loss(scores: Tensor, positions: Tensor, width: float, weight: Tensor | None = None) -> Tensor:
-    """Mean cross-entropy between the experts' maps and Gaussians, in nats above the Gaussian's own entropy.
+    """Mean Kullback-Leibler divergence of heatmaps from Gaussians around the landmarks, nats.
 
     Args:
         scores: Maps before the softmax, rows along y, shape (B, N, H, H).
@@ -39,9 +39,9 @@ def heatmap_loss(scores: Tensor, positions: Tensor, width: float, weight: Tensor
     return ((cross - entropy) * inside).sum() / inside.sum().clamp(min=1)
 
 
-# Share of the averaged weights that stays in a step
+# Of the exponential moving average (EMA) of the weights
 EMA_DECAY = 0.999
-# Steps until the full learning rate
+# Steps of linear warm-up of the learning rate
 WARM_UP = 300
 MIN_LEARNING_RATE = 1e-5
 
@@ -51,22 +51,22 @@ class HeatmapConfig:
     """What the experts of one scale are, and how they are trained."""
 
     scale: float  # of their maps, pixels per millimetre
-    width: int  # side of the area that they look at, in pixels of half a reference pixel
+    width: int  # side of their input area, in pixels of half a reference pixel
     widths: tuple[int, ...] = (24, 48, 96, 160, 256)  # channels of the network at 1/2, 1/4, ... of the area's side
-    jitter: PoseJitter  # how far the fit may be off when it asks them
-    warp: PoseWarp = field(default_factory=PoseWarp)  # the faces' heads and features
-    levels: int  # sharpnesses of the images that they are shown
+    jitter: PoseJitter  # errors of the fit that the network must expect
+    warp: PoseWarp = field(default_factory=PoseWarp)  # other head poses and face shapes
+    levels: int  # of the image pyramids
     steps: int
     batch: int
-    learning_rate: float = 3e-3  # highest learning rate of AdamW
-    weight_decay: float = 0.02  # of weights
-    target_sigma: float = 0.8  # width of the Gaussians that the maps shall be, cells
-    pen_marks: float = 0.5  # share of faces with pen markings
-    yaw_weight: float = 3.0  # a face turned by a radian is drawn this many times more often than a frontal one, plus 1
+    learning_rate: float = 3e-3  # the highest, of AdamW
+    weight_decay: float = 0.02
+    target_sigma: float = 0.8  # width of the target Gaussians, cells
+    pen_marks: float = 0.5  # probability on a face
+    yaw_weight: float = 3.0  # sampling weight of a face: 1 + yaw_weight * |yaw|, radians
 
 
 class HeatmapTask(Task):
-    """The training of one scale: AdamW with linear warm-up and cosine decay; a round is a step.
+    """The training of one scale: AdamW, linear warm-up, cosine decay, averaged weights (EMA); a round is a step.
 
     Args:
         config: Settings.
@@ -95,13 +95,13 @@ class HeatmapTask(Task):
         self.optimiser = torch.optim.AdamW(_groups(self.module, config.weight_decay), lr=config.learning_rate)
 
     def experts(self) -> UNet:
-        """The network so far, its weights averaged over the last steps, folded for use."""
+        """The U-Net so far, with averaged weights (EMA), folded for use."""
         network = UNet(len(self.mirror), self.config.widths)
         network.load_state_dict(self.average.values)
         return network.folded()
 
     def losses(self) -> Iterator[Tensor]:
-        """The loss of some faces."""
+        """The loss of one batch."""
         samples = self._samples()
         with torch.autocast(self.device.type, torch.bfloat16):
             scores = self.module(samples.gray)
@@ -109,7 +109,7 @@ class HeatmapTask(Task):
 
     @torch.no_grad()
     def _samples(self) -> Samples:
-        """A batch of faces as the fit, a pen and a camera would have them."""
+        """A batch of jittered, warped and augmented faces."""
         config, sampler = self.config, Sampler(self.generators[0], self.device)
         rows = torch.multinomial(
             self._weights, config.batch, replacement=config.batch > len(self._weights), generator=sampler.generator
@@ -122,7 +122,7 @@ class HeatmapTask(Task):
 
 
 def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Filters, which decay, and biases and normalisations, which do not."""
+    """Parameter groups: weight decay for filters, none for biases and normalisations."""
     filters = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
     return [{"params": filters, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]

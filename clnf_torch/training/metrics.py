@@ -84,3 +84,20 @@ def cumulative_curve(errors: Tensor, upto: float, steps: int = 200) -> tuple[Ten
     places = torch.linspace(0, upto, steps + 1, dtype=torch.float64)
     counts = torch.searchsorted(errors.double().sort().values, places, right=True)
     return places, counts / max(1, len(errors))
+
+
+def roc_auc(confidence: Tensor, good: Tensor) -> float:
+    """Area under the ROC curve: how often a good fit has more confidence than a failed one, ties counted half.
+
+    Args:
+        confidence: Of the fits, shape (B,).
+        good: Which of them succeeded, bool, shape (B,).
+
+    Returns:
+        0 to 1, 0.5 by chance; NaN where all fits are good, or none is.
+    """
+    levels, level = confidence.unique(return_inverse=True)
+    of_good = level[good].bincount(minlength=len(levels)).double()
+    of_others = level[~good].bincount(minlength=len(levels)).double()
+    less_certain = of_others.cumsum(0) - of_others / 2
+    return float((of_good * less_certain).sum() / (of_good.sum() * of_others.sum()))

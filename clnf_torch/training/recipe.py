@@ -1,4 +1,4 @@
-"""The whole training of a landmark model of heatmap experts: its shape, one scale after the other, all together."""
+"""The recipe of a model of heatmap experts: shape model, one U-Net a scale, and end-to-end training of all."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from clnf_torch.training.shape import ShapeConfig, train_shape
 from clnf_torch.training.shape_gaussian import ShapeGaussian
 from clnf_torch.training.trainer import Report, Trainer
 
-# Knows the face from where a box puts it, upside up or not quite
+# From a box, with large errors of pose
 COARSE = HeatmapConfig(
     scale=0.15,
     width=64,
@@ -32,7 +32,7 @@ COARSE = HeatmapConfig(
     steps=7000,
     batch=64,
 )
-# Sees it as the coarse experts have left it
+# From the fit of the coarse experts, with small errors
 FINE = HeatmapConfig(
     scale=0.3,
     width=128,
@@ -42,6 +42,11 @@ FINE = HeatmapConfig(
     steps=9000,
     batch=32,
 )
+
+
+def nearest_config(scale: float) -> HeatmapConfig:
+    """The settings of the experts whose scale, pixels per millimetre, is nearest."""
+    return min((COARSE, FINE), key=lambda config: abs(config.scale - scale))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +60,11 @@ class Recipe:
             steps=600, batch=8, learning_rate=3e-5, judge_every=100, augmentation=ImageAugmentation(pen_marks=0.4)
         )
     )
-    passes: tuple[int, ...] = (0, 0, 1)  # the scales that a fit goes through: coarse twice, since turned faces move far
+    passes: tuple[int, ...] = (
+        0,
+        0,
+        1,
+    )  # scales of a fit: coarse twice, as landmarks of turned faces move far
     seed: int = 0
 
 
@@ -74,8 +83,8 @@ def train_landmark_model(
         prior: Shapes to begin with; see `train_shape`.
         mirror: Each landmark's partner on the other side of the face, int64, shape (N,).
         recipe: Settings.
-        folder: For checkpoints: the same call goes on where an earlier one was stopped.
-        report: Told how it goes.
+        folder: For checkpoints, from which the same call resumes.
+        report: Told after every step.
 
     Returns:
         The model, float32, on the CPU.
@@ -97,7 +106,7 @@ def train_landmark_model(
         Trainer(task).run(name, Checkpoint(folder / f"{name}.pt", f"{config} {recipe.seed} {data}"), report)
         experts.append(heatmap_experts(config, task.experts().cpu(), len(mirror)))
     model = LandmarkModel(pdm.cpu(), [experts[number] for number in recipe.passes], "joint")
-    _through_the_fit(model, faces, recipe, Checkpoint(folder / "end_to_end.pt", f"{recipe} {data}"), report)
+    _end_to_end(model, faces, recipe, Checkpoint(folder / "end_to_end.pt", f"{recipe} {data}"), report)
     return model
 
 
@@ -121,10 +130,8 @@ def _shape(
     return PDM(state["mean"].float(), state["modes"].float(), state["variances"].float())
 
 
-def _through_the_fit(
-    model: LandmarkModel, faces: FaceCrops, recipe: Recipe, checkpoint: Checkpoint, report: Report
-) -> None:
-    """Trains all experts together, through the fit that they are made for; in place."""
+def _end_to_end(model: LandmarkModel, faces: FaceCrops, recipe: Recipe, checkpoint: Checkpoint, report: Report) -> None:
+    """Trains all experts together, end to end; in place."""
     config = replace(recipe.end_to_end, seed=recipe.seed)
     if config.steps:
         learnable_experts(model)

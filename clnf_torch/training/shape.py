@@ -60,7 +60,7 @@ class ShapeConfig:
     rounds: int = 10  # of expectation-maximisation
     noise: float = 1.5  # standard deviation of an annotated coordinate, millimetres
     prior_faces: float = 50.0  # the prior shape counts as much as so many faces
-    slack: float = 0.0  # what else a point of the prior may move, each way, millimetres; 0: in the prior's ways alone
+    slack: float = 0.0  # isotropic noise of the prior's points, millimetres; 0: its own modes alone
     explained: float = 0.995  # share of the variance that the modes keep
 
 

@@ -1,4 +1,4 @@
-"""Gaussians over 3D face shapes: what a shape model is before its modes are cut off."""
+"""Gaussians over 3D face shapes: the full covariance of which a point distribution model keeps the main modes."""
 
 from dataclasses import dataclass
 
@@ -41,7 +41,7 @@ class ShapeGaussian:
         return cls(mean.double() * axes, moves.flatten(1).mT @ moves.flatten(1)).without_pose()
 
     def with_point_noise(self, slack: float) -> "ShapeGaussian":
-        """The same shapes, every point of which may also move by itself: `slack` millimetres each way."""
+        """The same shapes with isotropic noise of every point: standard deviation `slack`, millimetres."""
         own = slack**2 * torch.eye(len(self.covariance), dtype=self.covariance.dtype, device=self.covariance.device)
         return ShapeGaussian(self.mean, self.covariance + own)
 

@@ -1,4 +1,4 @@
-"""Trains a validator: a small network that tells by the face between the landmarks how far they are off."""
+"""Trains a validator: a small network that classifies the error of landmarks (NME) from the face between them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,24 +16,24 @@ from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.checkpoint import Checkpoint, fingerprint
 from clnf_torch.training.data.crops import FaceCrops, to_pyramid_level
+from clnf_torch.training.data.trial_fits import STARTS, TrialFits, perturb_shapes, run_trial_fits, with_half_faces
 from clnf_torch.training.metrics import FAILED
 from clnf_torch.training.shape_gaussian import MIRROR_68
 from clnf_torch.training.trainer import Report, Schedule, Task, Trainer
-from clnf_torch.training.validator_network import bin_positions, layers_of, make_network, soft_targets
-from clnf_torch.training.validator_samples import (
-    STARTS,
-    TrialFits,
-    perturb_shapes,
+from clnf_torch.training.validator_network import (
+    bin_positions,
+    frame_landmarks,
+    layers_of,
+    make_network,
+    make_warp_table,
     pyramid_batches,
-    run_trial_fits,
     set_statistics,
+    soft_targets,
     trainable_view,
     warped_pixels,
-    with_half_faces,
 )
-from clnf_torch.training.warp_table import frame_landmarks, make_warp_table
 
-# Steps until the full learning rate
+# Steps of linear warm-up of the learning rate
 WARM_UP = 100
 
 
@@ -41,19 +41,19 @@ WARM_UP = 100
 class ValidatorConfig:
     """What a validator is, and how it is trained."""
 
-    side: int = 56  # of the images that it looks at, pixels; divisible by 8
+    side: int = 56  # of its input images, pixels; divisible by 8
     widths: tuple[int, ...] = (16, 32, 64, 64)  # channels of its convolutions
     hidden: int = 64
-    bins: int = 20  # steps of confidence, as many as OpenFace's validators for CE-CLM have
-    failure_limit: float = FAILED  # the error below which landmarks are taken for a face
-    target_sigma: float = 1.0  # of the targets, bins
-    levels: int = 3  # sharpnesses of the images that it is shown
+    bins: int = 20  # of confidence, as many as OpenFace's validators for CE-CLM have
+    failure_limit: float = FAILED  # NME below which landmarks count as correct
+    target_sigma: float = 1.0  # width of the soft targets, bins
+    levels: int = 3  # of the image pyramids
     steps: int = 3000
     batch: int = 128
-    fit_share: float = 0.5  # share of the landmarks that come from fits; the others are true ones, disturbed
-    pen_marks: float = 0.4  # share of faces with pen markings
-    learning_rate: float = 2e-3  # highest learning rate of AdamW
-    weight_decay: float = 0.02  # of weights
+    fit_share: float = 0.5  # share of trial fits in a batch; the others are perturbed true shapes
+    pen_marks: float = 0.4  # probability on a face
+    learning_rate: float = 2e-3  # the highest, of AdamW
+    weight_decay: float = 0.02
     seed: int = 0
 
 
@@ -63,8 +63,8 @@ class ValidatorTask(Task):
     Args:
         config: Settings.
         faces: Annotated faces.
-        pdm: The shape model; its mean, seen from the front, is the frame of reference.
-        fits: Landmarks that fits have found.
+        pdm: The shape model; its mean, seen from the front, is the reference frame.
+        fits: Trial fits of the faces.
     """
 
     module: nn.Sequential
@@ -103,7 +103,7 @@ class ValidatorTask(Task):
         }
 
     def losses(self) -> Iterator[Tensor]:
-        """The loss of some landmarks."""
+        """Cross-entropy with soft targets, of one batch."""
         config = self.config
         trials, pixels = self._samples()
         wanted = soft_targets(trials.error, config.bins, config.failure_limit, config.target_sigma)
@@ -113,7 +113,7 @@ class ValidatorTask(Task):
 
     @torch.no_grad()
     def _samples(self) -> tuple[TrialFits, Tensor]:
-        """A batch of landmarks, and the gray levels between them as a pen and a camera would have them (B, P)."""
+        """A batch of landmarks, and the augmented gray levels between them (B, P)."""
         sampler, side, places = Sampler(self.generators[0], self.device), self.config.side, self._view.places
         trials = self._trials(sampler)
         warped = self._warped(trials, int(sampler.integers(len(self._images), 1)), sampler)
@@ -123,7 +123,7 @@ class ValidatorTask(Task):
         return trials, augmented.flatten(1)[:, places]
 
     def _trials(self, sampler: Sampler) -> TrialFits:
-        """Landmarks of fits, as many from every bin, and disturbed ones."""
+        """Trial fits, as many of every bin, and perturbed shapes."""
         fitted = round(self.config.fit_share * self.config.batch)
         drawn = torch.multinomial(self._weights, fitted, replacement=True, generator=sampler.generator)
         face = sampler.integers(len(self.faces), self.config.batch - fitted)
@@ -131,7 +131,7 @@ class ValidatorTask(Task):
         return TrialFits.concatenate([self.fits[drawn.to(self.device)], perturbed])
 
     def _warped(self, trials: TrialFits, level: int, sampler: Sampler) -> Tensor:
-        """Gray levels between the landmarks in images of a sharpness, half of them mirrored; (B, P)."""
+        """Gray levels (B, P) between the landmarks at a pyramid level, half of them mirrored."""
         landmarks = to_pyramid_level(trials.landmarks, level)
         mirrored = sampler.bernoulli(0.5, len(trials))[:, None, None]
         landmarks = torch.where(mirrored, landmarks[:, self._mirror], landmarks)
@@ -148,11 +148,11 @@ def train_validator(
     """A validator for a landmark model.
 
     Args:
-        model: The model, whose fits it shall judge, and whose mean shape is its frame of reference.
+        model: Its fits are to be judged; its mean shape is the reference frame.
         faces: Annotated faces.
         config: Settings.
-        folder: For checkpoints: the same call goes on where an earlier one was stopped.
-        report: Told how it goes.
+        folder: For checkpoints, from which the same call resumes.
+        report: Told after every step, and after every kind of trial fit its failure rate.
 
     Returns:
         The validator of a bundle; see converters/README.md.
@@ -169,7 +169,7 @@ def train_validator(
 
 
 def _fits(model: LandmarkModel, faces: FaceCrops, seed: int, checkpoint: Checkpoint, report: Report) -> TrialFits:
-    """Fits of the faces, from their checkpoint where there is one."""
+    """Trial fits of the faces, from their checkpoint where there is one."""
     state = checkpoint.load()
     if state is None:
         kinds, name = len(STARTS), checkpoint.path.stem
@@ -180,5 +180,5 @@ def _fits(model: LandmarkModel, faces: FaceCrops, seed: int, checkpoint: Checkpo
 
 
 def _balanced_weights(place: Tensor, bins: int) -> Tensor:
-    """How often each guess is drawn so that every bin that has any comes as often as the others, shape (K,)."""
+    """Sampling weights (K,) that balance the bins (K,): inverse frequencies."""
     return 1 / place.bincount(minlength=bins)[place]

@@ -18,7 +18,7 @@ FOUND_BY = {
     "mouth inverted": (MOUTH,),
     "jaw collapsed": ("implausible",),
     "jaw dragged": (JAW,),
-    "drawn to a marking": ("implausible",),
+    "drawn to a pen mark": ("implausible",),
     "noisy": ("implausible",),
     "outside": ("implausible",),
 }  # without an image

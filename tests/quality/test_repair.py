@@ -20,7 +20,7 @@ from clnf_torch.training.augmentation.landmark_corruption import CORRUPTIONS, co
 
 CONFIG = QualityConfig(min_expert_agreement=0.05)  # the free model's experts agree on little
 SETTINGS = {"config": CONFIG, "multi_view": False}  # and find faces at any angle
-KINDS = ("eyes swapped", "mouth inverted", "jaw dragged", "drawn to a marking", "noisy", "outside")
+KINDS = ("eyes swapped", "mouth inverted", "jaw dragged", "drawn to a pen mark", "noisy", "outside")
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from clnf_torch.models.bundle import build_model, load_bundle
 from clnf_torch.models.numerics import EXACT
 from clnf_torch.training.augmentation.photometric import NO_AUGMENTATION
 from clnf_torch.training.cen import CenConfig
-from clnf_torch.training.cen_recipe import CenRecipe, CenScale, cen_bundle, held_out_faces, train_cen
+from clnf_torch.training.cen_recipe import CenRecipe, CenScale, cen_bundle, train_cen
 from clnf_torch.training.checkpoint import CheckpointError
 from clnf_torch.training.data.crops import FaceCrops
 from tests.training.patterned_faces import mirror, patterned_faces, pdm, together
@@ -124,10 +124,3 @@ def test_training_goes_on_from_its_checkpoints(faces, tmp_path):
         assert torch.equal(a, b)
     with pytest.raises(CheckpointError, match="another training"):
         train_cen(faces[:10], pdm(), mirror(), recipe, tmp_path)
-
-
-def test_every_view_has_its_share_of_judges():
-    rotation = torch.zeros(40, 3)
-    rotation[:, 1] = torch.cat((torch.full((10,), 0.8), torch.zeros(30)))
-    held = held_out_faces(rotation, 5)
-    assert int(held.sum()) == 8 and int(held[:10].sum()) == 2

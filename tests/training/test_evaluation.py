@@ -10,7 +10,7 @@ import torch
 import clnf_torch
 from clnf_torch.cli.images import read_image
 from clnf_torch.converters import convert
-from clnf_torch.training.evaluation import find_landmarks, stack_padded, with_pen_marks
+from clnf_torch.training.evaluation import find_landmarks, stack_padded, validator_scores, with_pen_marks
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +64,20 @@ def test_no_faces_are_found_in_no_images(detector):
     assert found.landmarks.shape == (0, 68, 2) and found.success.shape == (0,)
 
 
-def test_markings_belong_to_the_row_and_the_seed(image, detector, box):
+def test_pen_marks_belong_to_the_row_and_the_seed(image, detector, box):
     landmarks = detector.fit(image[None], box[None]).landmarks.expand(3, -1, -1)
     read = with_pen_marks(lambda _: image, landmarks, seed=4)
     assert torch.equal(read(1), read(1)) and not torch.equal(read(1), image)
     assert not torch.equal(read(1), read(2))
     assert not torch.equal(read(1), with_pen_marks(lambda _: image, landmarks, seed=5)(1))
+
+
+def test_numbers_by_hand():
+    confidence = torch.tensor([0.975, 0.775, 0.725, 0.025, 0.875, 0.0])
+    errors = torch.tensor([0.01, 0.07, 0.05, 0.5, 0.08, torch.inf])
+    found = validator_scores(confidence, errors, limit=0.08)
+    assert (found.fits, found.failure_rate) == (6, 0.5)
+    assert found.true_positive_rate == pytest.approx(2 / 3)  # 0.725 itself does not pass
+    assert found.false_positive_rate == pytest.approx(1 / 3)
+    assert found.accuracy == pytest.approx(4 / 6)
+    assert found.roc_auc == pytest.approx(7 / 9)

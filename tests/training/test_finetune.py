@@ -1,4 +1,4 @@
-"""Fine-tuning of CEN experts: responses come nearer to the truth, what is unseen stays, the bundle loads."""
+"""Fine-tuning: held-out faces decide, seeds repeat, CEN experts come nearer to the truth, the bundle loads."""
 
 from __future__ import annotations
 
@@ -6,16 +6,92 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 import clnf_torch
 from clnf_torch.converters import convert, export
 from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import build_model, load_bundle
 from clnf_torch.training.augmentation.photometric import NO_AUGMENTATION
-from clnf_torch.training.finetune import fine_tune, tuned_bundle
-from clnf_torch.training.tuning import FineTuneConfig
+from clnf_torch.training.augmentation.random import Sampler
+from clnf_torch.training.finetune import JUDGE_REPEATS, FineTuneConfig, FineTuneTask, Losses, fine_tune, tuned_bundle
+from clnf_torch.training.trainer import Trainer
 from tests.factories import make_model
 from tests.training.patterned_faces import mirror, patterned_faces
+
+CONFIG = FineTuneConfig(epochs=3, batch=2, learning_rate=0.1, held_out=4)
+FACES = 8
+
+
+class Guess(nn.Module):
+    """One number, which is said of every face."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = nn.Parameter(torch.zeros(()))
+
+
+def make_task(wanted: float = 1.0, seed: int = 0, shown: list[Tensor] | None = None) -> tuple[Guess, FineTuneTask]:
+    """Faces of which 1 is learned; what the judges want is said."""
+    guess = Guess()
+
+    def learn(rows: Tensor, sampler: Sampler) -> Tensor:
+        if shown is not None:
+            shown.append(rows)
+        return (guess.number - 1 + sampler.normal(0.1, len(rows))).square().mean()
+
+    def judge(rows: Tensor, sampler: Sampler) -> Tensor:
+        return (guess.number - wanted + sampler.normal(0.1, len(rows))).square().mean()
+
+    turned = torch.zeros(FACES, 3)
+    turned[:, 1] = torch.arange(FACES) / 10
+    return guess, FineTuneTask(guess, Losses(learn, judge), turned, CONFIG, seed)
+
+
+def test_every_face_is_shown_once_but_those_held_out():
+    shown: list[Tensor] = []
+    Trainer(make_task(shown=shown)[1]).run(until=1)
+    assert torch.cat(shown).sort().values.tolist() == [0, 1, 3, 4, 5, 7]
+
+
+def test_what_helps_stays():
+    guess, task = make_task()
+    Trainer(task).run()
+    assert task.early_stopping.error < 0.7 * task.early_stopping.before
+    assert guess.number > 0.3 and not guess.number.requires_grad
+
+
+def test_what_does_harm_is_taken_back():
+    guess, task = make_task(wanted=-1.0)
+    Trainer(task).run(until=CONFIG.epochs - 1)
+    assert guess.number > 0.3
+    guess, task = make_task(wanted=-1.0)
+    Trainer(task).run()
+    assert guess.number == 0 and task.early_stopping.error == task.early_stopping.before
+
+
+def test_seeds_differ():
+    numbers = []
+    for seed in (0, 0, 1):
+        guess, task = make_task(seed=seed)
+        Trainer(task).run()
+        numbers.append(guess.number.item())
+    assert numbers[0] == numbers[1] != numbers[2]
+
+
+def test_too_few_faces_to_hold_any_out_are_judged_themselves():
+    shown: list[Tensor] = []
+
+    def judge(rows: Tensor, _: Sampler) -> Tensor:
+        shown.append(rows)
+        return rows.float().mean()
+
+    task = FineTuneTask(Guess(), Losses(judge, judge), torch.zeros(3, 3), replace(CONFIG, held_out=9, epochs=0), 0)
+    Trainer(task).run()
+    assert (
+        torch.cat(shown).sort().values.tolist() == sorted([0, 1, 2] * JUDGE_REPEATS) and task.early_stopping.before > 0
+    )
+
 
 FAST = FineTuneConfig(epochs=2, batch=4, learning_rate=1e-2, held_out=4, augmentation=NO_AUGMENTATION)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from clnf_torch.training.data.annotations import read_annotations
-from clnf_torch.training.metrics import INNER_POINTS, cumulative_curve, face_errors, quantile, score
+from clnf_torch.training.metrics import INNER_POINTS, cumulative_curve, face_errors, quantile, roc_auc, score
 
 
 @pytest.fixture
@@ -83,3 +83,19 @@ def test_openface_on_afw(shared, key, mean, median):
     assert [f"{path.parent.name}/{path.name}" for path in faces.images] == reference["names"].tolist()
     numbers = score(face_errors(torch.from_numpy(reference[key]), faces.landmarks))
     assert (round(numbers.mean, 4), round(numbers.median, 4)) == (mean, median)
+
+
+def test_area_by_counting_pairs(rng):
+    confidence = torch.randint(6, (80,), generator=rng) / 6  # many ties
+    good = torch.rand(80, generator=rng) < 0.3 + 0.5 * confidence
+    pairs = [
+        1.0 if c > d else 0.5 if c == d else 0.0 for c in confidence[good].tolist() for d in confidence[~good].tolist()
+    ]
+    assert roc_auc(confidence, good) == pytest.approx(sum(pairs) / len(pairs))
+
+
+def test_area_of_perfect_and_inverted_verdicts():
+    good = torch.tensor([True, True, False])
+    assert roc_auc(torch.tensor([0.9, 0.8, 0.1]), good) == 1
+    assert roc_auc(torch.tensor([0.1, 0.1, 0.9]), good) == 0
+    assert math.isnan(roc_auc(torch.tensor([0.1, 0.9]), torch.tensor([True, True])))

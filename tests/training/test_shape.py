@@ -1,12 +1,14 @@
-"""Training of shapes: heads that were made up are found again from their images' points."""
+"""Training of shape models: structure from motion finds the modes, and priors are read from files."""
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 import torch
 
-from clnf_torch.training.shape import ShapeConfig, train_shape
+from clnf_torch.training.shape import PriorError, ShapeConfig, read_prior, train_shape
 from clnf_torch.training.shape_gaussian import ShapeGaussian
-from tests.training.heads import MIRROR, make_gaussian, make_heads
+from tests.training.heads import MIRROR, make_gaussian, make_heads, round_head
 
 
 def test_variation_is_learned_from_images():
@@ -42,3 +44,36 @@ def test_the_unit_of_length_is_the_priors():
     landmarks = 7 * pdm.landmarks(make_heads(pdm, 40))  # larger images, not larger heads
     found = train_shape(landmarks, truth, MIRROR, ShapeConfig(rounds=2))
     torch.testing.assert_close(found.mean.norm(), truth.mean.norm(), rtol=1e-3, atol=0)
+
+
+def write(path, mean, identity, expression) -> None:
+    np.savez(path, mean=mean, identity=identity, expression=expression)
+
+
+def test_blendshapes_are_read(tmp_path):
+    mean = round_head().numpy() / 10 * np.array([1, -1, -1])
+    write(tmp_path / "shapes.npz", mean, np.random.default_rng(1).normal(size=(3, 68, 3)), np.zeros((2, 68, 3)))
+    shapes = read_prior(tmp_path / "shapes.npz")
+    torch.testing.assert_close(shapes.mean, round_head() - round_head().mean(0))
+    assert int((torch.linalg.eigvalsh(shapes.covariance) > 1e-6).sum()) == 3
+
+
+def test_shapes_that_do_not_belong_together_are_refused(tmp_path):
+    write(tmp_path / "shapes.npz", np.zeros((68, 3)), np.zeros((3, 67, 3)), np.zeros((2, 68, 3)))
+    with pytest.raises(PriorError, match=r"identity \(3, 67, 3\).* do not belong together"):
+        read_prior(tmp_path / "shapes.npz")
+
+
+def test_another_file_is_refused(tmp_path):
+    (tmp_path / "shapes.npz").write_bytes(b"no arrays")
+    with pytest.raises(PriorError, match=r"shapes\.npz: expected arrays mean, identity and expression"):
+        read_prior(tmp_path / "shapes.npz")
+
+
+def test_the_shapes_of_ict_are_faces(shared):
+    path = shared / "shape" / "ict_68.npz"
+    if not path.is_file():
+        pytest.skip("no ../shared/shape/ict_68.npz")
+    mean = read_prior(path).mean
+    assert 130 < mean[16, 0] - mean[0, 0] < 160  # millimetres from ear to ear
+    assert mean[8, 1] > mean[27, 1] and mean[30, 2] < mean[0, 2]  # chin below the nose's root, nose before the ears

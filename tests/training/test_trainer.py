@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +16,18 @@ from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.checkpoint import Checkpoint
 from clnf_torch.training.data.cen_samples import AlignedFaces
 from clnf_torch.training.end_to_end import EndToEndConfig, EndToEndTask, learnable_experts
-from clnf_torch.training.trainer import EarlyStopping, MovingAverage, Schedule, Task, Trainer, cosine_schedule
+from clnf_torch.training.trainer import (
+    EarlyStopping,
+    MovingAverage,
+    Schedule,
+    Task,
+    Trainer,
+    cosine_schedule,
+    keep_freed_memory,
+)
 from clnf_torch.training.validator import ValidatorTask
 from tests.factories import CONFIG, make_model
-from tests.training import test_cen_training, test_heatmap, test_tuning, test_validator
+from tests.training import test_cen, test_finetune, test_heatmap, test_validator
 from tests.training.patterned_faces import mirror, patterned_faces, pdm
 from tests.training.untrained import small_pdm
 
@@ -124,7 +133,7 @@ def test_the_learning_rate_rises_and_falls():
 def cen_task() -> Task:
     faces = patterned_faces(20)
     upright = AlignedFaces.of(faces, pdm(), params_from_landmarks(pdm(), faces.landmarks), 0.4, mirror(), 1)
-    return test_cen_training.make_task(upright, replace(test_cen_training.FAST, epochs=3, areas=24))
+    return test_cen.make_task(upright, replace(test_cen.FAST, epochs=3, areas=24))
 
 
 def end_to_end_task() -> Task:
@@ -136,14 +145,14 @@ def end_to_end_task() -> Task:
 
 def validator_task() -> Task:
     faces, params = test_validator.heads(6)
-    trials = test_validator.disturbed(faces, params, 1)
+    trials = test_validator.perturbed(faces, params, 1)
     return ValidatorTask(replace(test_validator.TINY, steps=4), faces, small_pdm(), trials)
 
 
 TASKS: dict[str, Callable[[], Task]] = {
     "heatmap": test_heatmap.make_task,
     "cen": cen_task,
-    "tuning": lambda: test_tuning.make_tuning()[1],
+    "finetune": lambda: test_finetune.make_task()[1],
     "end_to_end": end_to_end_task,
     "validator": validator_task,
 }
@@ -172,3 +181,9 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(name: str, tmp_path: Pa
     for one, other in zip(results(whole), results(resumed), strict=True):
         assert torch.equal(one, other)
     assert not all(torch.equal(one, other) for one, other in zip(results(whole), results(begun), strict=True))
+
+
+def test_it_says_whether_it_works(monkeypatch):
+    assert keep_freed_memory() in (True, False)
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert keep_freed_memory() is False

@@ -12,10 +12,10 @@ from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.models.numerics import EXACT
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.checkpoint import CheckpointError
+from clnf_torch.training.data.trial_fits import TrialFits, perturb_shapes
+from clnf_torch.training.evaluation import evaluate_validator, validator_scores
 from clnf_torch.training.trainer import Trainer
 from clnf_torch.training.validator import ValidatorConfig, ValidatorTask, train_validator
-from clnf_torch.training.validator_evaluation import evaluate_validator, validator_scores
-from clnf_torch.training.validator_samples import TrialFits, perturb_shapes
 from tests.factories import seeded
 from tests.training.heads import make_crops, make_heads
 from tests.training.untrained import small_pdm, untrained_model
@@ -34,7 +34,7 @@ def heads(count: int, seed: int = 3):
     return make_crops(small_pdm().landmarks(single)), single
 
 
-def disturbed(faces, params, seed: int) -> TrialFits:
+def perturbed(faces, params, seed: int) -> TrialFits:
     return TrialFits.of(
         faces, torch.arange(len(faces)), perturb_shapes(small_pdm(), params, Sampler(seeded(seed), CPU))
     )
@@ -42,7 +42,7 @@ def disturbed(faces, params, seed: int) -> TrialFits:
 
 def test_training_sees_what_the_runtime_sees():
     faces, params = heads(4)
-    trials = disturbed(faces, params, 1)
+    trials = perturbed(faces, params, 1)
     task = ValidatorTask(TINY, faces, small_pdm(), trials)
     validator = build_validator(task.record())
     view = validator.views[0]
@@ -57,7 +57,7 @@ def test_training_sees_what_the_runtime_sees():
 
 def test_statistics_are_those_of_true_faces():
     faces, params = heads(30)
-    task = ValidatorTask(TINY, faces, small_pdm(), disturbed(faces, params, 1))
+    task = ValidatorTask(TINY, faces, small_pdm(), perturbed(faces, params, 1))
     view = build_validator(task.record()).views[0]
     true = small_pdm().landmarks(params)
     seen = view.normalise(view.warp(ImageBatch(faces.gray, torch.arange(30)), true, torch.zeros(30, 2), EXACT))
@@ -66,16 +66,16 @@ def test_statistics_are_those_of_true_faces():
 
 def test_training_separates_right_from_wrong_landmarks():
     faces, params = heads(60)
-    task = ValidatorTask(QUICK, faces, small_pdm(), disturbed(faces, params, 1))
+    task = ValidatorTask(QUICK, faces, small_pdm(), perturbed(faces, params, 1))
     losses = []
     Trainer(task).run(report=lambda *words: losses.append(words[3]))
     assert len(losses) == QUICK.steps
     assert sum(losses[-50:]) < 0.85 * sum(losses[:50])
     unseen, where = heads(80, seed=9)
-    found = disturbed(unseen, where, 7)
+    found = perturbed(unseen, where, 7)
     validator = build_validator(task.record())
     confidence = validator(ImageBatch(unseen.gray, found.face), where.rotation, found.landmarks, EXACT)
-    assert validator_scores(confidence, found.error, 0.1).area > 0.9
+    assert validator_scores(confidence, found.error, 0.1).roc_auc > 0.9
 
 
 def test_the_whole_training_goes_on_and_refuses_another_one(tmp_path):
@@ -93,8 +93,8 @@ def test_the_whole_training_goes_on_and_refuses_another_one(tmp_path):
 
 def test_judging_tells_every_kind_of_start():
     model, (faces, params) = untrained_model(), heads(6)
-    record = ValidatorTask(TINY, faces, small_pdm(), disturbed(faces, params, 1)).record()
+    record = ValidatorTask(TINY, faces, small_pdm(), perturbed(faces, params, 1)).record()
     judged = evaluate_validator(model, record, faces)
     assert list(judged) == ["usual", "displaced", "anywhere", "upside down", "half faces", "all"]
     assert judged["all"].fits == 5 * 6
-    assert judged["all"].failed == pytest.approx(sum(judged[name].failed for name in list(judged)[:5]) / 5)
+    assert judged["all"].failure_rate == pytest.approx(sum(judged[name].failure_rate for name in list(judged)[:5]) / 5)

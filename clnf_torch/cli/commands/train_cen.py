@@ -56,7 +56,7 @@ def cen(
         bool, typer.Option("--train-shape", help="Train the shape model on the faces too, from --shape on.")
     ] = False,
     scale: Annotated[list[str] | None, typer.Option(metavar="SCALE:WIDTHS", help=SCALE_HELP)] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="How often every face is shown eleven times.")] = 25,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the faces, eleven areas of each.")] = 25,
     learning_rate: Annotated[float, typer.Option(help="Learning rate of Adam; 1e-3 suits a few faces.")] = 5e-5,
     least_faces: Annotated[int, typer.Option(min=1, help="Views with fewer are left to their neighbours.")] = 40,
     hold_out: HoldOut = 10,

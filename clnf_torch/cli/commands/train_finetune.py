@@ -1,4 +1,4 @@
-"""``clnf-torch train finetune``: the experts of a bundle learn on from annotated faces."""
+"""``clnf-torch train finetune``: fine-tunes the experts of a bundle on annotated faces."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -29,10 +29,16 @@ from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.checkpoint import Checkpoint, fingerprint
 from clnf_torch.training.end_to_end import EndToEndConfig, learnable_experts, train_end_to_end
-from clnf_torch.training.finetune import SUITABLE, distinct_experts, fine_tune, frontal_first, tuned_bundle
+from clnf_torch.training.finetune import (
+    SUITABLE,
+    FineTuneConfig,
+    distinct_experts,
+    fine_tune,
+    frontal_first,
+    tuned_bundle,
+)
 from clnf_torch.training.shape_gaussian import MIRROR_68, ShapeGaussian
 from clnf_torch.training.trainer import keep_freed_memory
-from clnf_torch.training.tuning import FineTuneConfig
 
 # Millimetres: a few modes more, for what the old shapes cannot do; with none there could only be fewer
 SLACK = 0.3
@@ -46,7 +52,7 @@ def finetune(
     work: Work = None,
     split: Split = None,
     shape: Annotated[bool, typer.Option("--shape", help="Train the shape model too, from the old one on.")] = False,
-    epochs: Annotated[int, typer.Option(min=0, help="How often every face is shown.")] = 5,
+    epochs: Annotated[int, typer.Option(min=0, help="Passes over the faces.")] = 5,
     learning_rate: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 1e-5,
     end_to_end: Annotated[
         int, typer.Option(metavar="STEPS", min=0, help="Steps of end-to-end training of all scales afterwards.")
@@ -57,7 +63,7 @@ def finetune(
     seed: Seed = 0,
     device: Device = "cpu",
 ) -> None:
-    """Tune a bundle's experts, joint ones or CEN, on other faces. What does not help held-out faces is taken back."""
+    """Fine-tune heatmap or CEN experts on other faces, with early stopping by held-out faces."""
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         keep_freed_memory()
         where, content = device_named(device), load_bundle(model)
@@ -97,7 +103,7 @@ def finetune(
 
 
 def _check_family(model: LandmarkModel, path: Path) -> None:
-    """Refuses what cannot be tuned here."""
+    """Refuses models that cannot be fine-tuned."""
     if model.family not in SUITABLE or model.pdm.num_landmarks != len(MIRROR_68):
         found = f"{model.pdm.num_landmarks} landmarks and {model.family!r} experts"
         complain(f"{path}: it has {found}; models of 68 and {' or '.join(map(repr, SUITABLE))} can be tuned")
@@ -105,6 +111,6 @@ def _check_family(model: LandmarkModel, path: Path) -> None:
 
 
 def _together(config: FineTuneConfig, steps: int) -> EndToEndConfig:
-    """The same settings for the training through the fit."""
+    """The same settings for end-to-end training."""
     common = {name: getattr(config, name) for name in ("batch", "learning_rate", "held_out", "augmentation", "seed")}
     return EndToEndConfig(steps=steps, **common)

@@ -1,1 +1,1 @@
-"""Data augmentation: what training faces are put through, so that the model meets more than the data set holds."""
+"""Data augmentation: photometric changes and occlusion, pose warps, pen marks, and corrupted landmarks."""

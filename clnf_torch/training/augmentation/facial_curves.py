@@ -1,4 +1,4 @@
-"""The folds and edges of a face that pens follow, as splines through its landmarks."""
+"""Facial curves: folds and edges of a face that pens follow, as Catmull-Rom splines through its landmarks."""
 
 import functools
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class FacialCurve:
 
 
 def _both(*curves: FacialCurve) -> tuple[FacialCurve, ...]:
-    """Chains and the same ones on the other side of the face."""
+    """Curves and their mirror images."""
     return (*curves, *(FacialCurve(tuple(map(_other, curve.through)), curve.inward, curve.up) for curve in curves))
 
 
@@ -100,7 +100,7 @@ def curve_ranges() -> Tensor:
 
 
 def _anchors(curve: FacialCurve) -> Tensor:
-    """What every landmark counts for the anchors of a chain, (A, 68)."""
+    """Weights of all landmarks in the anchors of a curve, (A, 68)."""
     weights = torch.zeros(len(curve.through), 68)
     for row, anchor in enumerate(curve.through):
         weights[row, list(anchor) if isinstance(anchor, tuple) else [anchor]] = 1
@@ -108,7 +108,7 @@ def _anchors(curve: FacialCurve) -> Tensor:
 
 
 def _spline(anchors: int, points: int) -> Tensor:
-    """What each of A anchors counts for P points of a Catmull-Rom spline through them, (P, A)."""
+    """Weights of A anchors in P points of a Catmull-Rom spline through them, (P, A)."""
     place = torch.linspace(0, anchors - 1, points)
     left = place.floor().clamp_max(anchors - 2)
     t = place - left

@@ -1,4 +1,4 @@
-"""Landmarks spoilt as networks spoil them on marked faces: to try out what finds and mends such landmarks."""
+"""Landmark corruptions: the errors that networks make on marked faces, to test what detects and repairs them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ MEAN_NOISE = 0.02
 
 @dataclass(frozen=True)
 class Faces:
-    """The landmarks to spoil, and what they are spoilt with."""
+    """The landmarks to corrupt, and what the corruptions need."""
 
     landmarks: Tensor  # (B, 68, 2)
     mean: Tensor  # (68, 2) a mean face, upright
@@ -103,7 +103,7 @@ def _rotated(faces: Faces) -> Tensor:
     return faces.middle + _turned(faces.landmarks - faces.middle, _either_way(faces, 0.35, 1.0))
 
 
-def _drawn_to_a_marking(faces: Faces) -> Tensor:
+def _drawn_to_a_pen_mark(faces: Faces) -> Tensor:
     """A third of the points, neighbours of each other, jumped onto a short line."""
     rows, count = faces.landmarks.shape[:2]
     seed = faces.sampler.integers(count, rows)[:, None, None].expand(-1, 1, 2)
@@ -143,7 +143,7 @@ CORRUPTIONS: dict[str, Callable[[Faces], Tensor]] = {
     "shifted": _shifted,
     "scaled": _scaled,
     "rotated": _rotated,
-    "drawn to a marking": _drawn_to_a_marking,
+    "drawn to a pen mark": _drawn_to_a_pen_mark,
     "drifted to the mean": _drifted_to_the_mean,
     "noisy": _noisy,
     "outside": _outside,
@@ -151,13 +151,13 @@ CORRUPTIONS: dict[str, Callable[[Faces], Tensor]] = {
 
 
 def corrupt_landmarks(landmarks: Tensor, kind: Tensor, mean: Tensor, generator: torch.Generator) -> Tensor:
-    """Landmarks that are wrong in the way of each face's kind.
+    """Landmarks with the corruption of each face's kind.
 
     Args:
         landmarks: Pixels, shape (B, 68, 2).
         kind: Which of `CORRUPTIONS` each face gets, by its place there, int64, shape (B,); -1 leaves a face as it is.
         mean: A mean face seen from the front, in any unit, shape (68, 2), as ``pdm.mean[:, :2]``.
-        generator: Decides how far.
+        generator: Of the random numbers.
 
     Returns:
         Shape (B, 68, 2).

@@ -1,6 +1,6 @@
-"""Surgical pen markings of our own design on images of faces, batched and on the images' device.
+"""Augmentation by surgical pen marks of our own design, batched and on the images' device.
 
-Patch experts that follow the texture of skin are drawn to pen lines; experts that were trained with them are less so.
+Patch experts that follow the texture of skin respond to pen lines; experts that were trained with them do so less.
 """
 
 import torch
@@ -28,8 +28,8 @@ def draw_pen_marks(images: Tensor, landmarks: Tensor, generator: torch.Generator
     Args:
         images: Gray (B, H, W) or RGB (B, 3, H, W), one face each, uint8 or floating point in 0 to 255.
         landmarks: Of the faces, pixels (x, y), shape (B, 68, 2). Faces with a NaN stay as they are.
-        generator: Decides about everything; on any device.
-        probability: How many of the images are drawn on; the others stay as they are.
+        generator: Of the random numbers; on any device.
+        probability: Of pen marks on an image; the others stay as they are.
 
     Returns:
         New images, of the same shape and number type.
@@ -77,7 +77,7 @@ def _dots(faces: Faces, sampler: Sampler, count: int) -> Strokes:
 
 
 def _segments_of(faces: Faces, strokes: Strokes, thickness: Tensor, sampler: Sampler, broken: float) -> LineSegments:
-    """The segments of strokes, of a thickness (B, 1) that differs a little; such a share is drawn as dashes or dots."""
+    """The segments of strokes, of a thickness (B, 1) that varies; `broken` is the probability of dashes or dots."""
     rows, count, points, _ = strokes.points.shape
     start, end = strokes.points[:, :, :-1], strokes.points[:, :, 1:]
     drawn_parts, dot = _broken(rows, count, points - 1, sampler, broken)
@@ -103,7 +103,7 @@ def _segments_of(faces: Faces, strokes: Strokes, thickness: Tensor, sampler: Sam
 
 
 def _broken(rows: int, count: int, parts: int, sampler: Sampler, probability: float) -> tuple[Tensor, Tensor]:
-    """Which parts (B, S, P - 1) of strokes get ink, and which strokes (B, S) are made of dots."""
+    """Which parts (B, S, P - 1) of strokes are drawn, and which strokes (B, S) are made of dots."""
     period = 2 + sampler.integers(5, rows, count, 1)
     place = torch.arange(parts, device=sampler.device) % period
     # Below a half dashes, below 1 dots, else full lines

@@ -87,14 +87,12 @@ def tremble(curves: Tensor, faces: Faces, sampler: Sampler) -> Tensor:
     """Curves (B, S, P, 2) that sway slowly off their way, and some of which are waves."""
     rows, count, points, _ = curves.shape
     along = torch.linspace(0, 1, points, device=curves.device)[:, None]
-    turn = (
-        2 * torch.pi * torch.cat([sampler.uniform(0.2, 1.5, rows, count, 1), sampler.uniform(3, 7, rows, count, 1)], 2)
-    )
+    slow, wave = sampler.uniform(0.2, 1.5, rows, count, 1), sampler.uniform(3, 7, rows, count, 1)
+    turn = 2 * torch.pi * torch.cat([slow, wave], 2)
     start = sampler.uniform(0, 2 * torch.pi, rows, count, 2)
     high = torch.stack([sampler.normal(0.05, rows, count, 2), sampler.normal(0.04, rows, count, 2)], 3)
-    high = torch.stack(
-        [high[..., 0], high[..., 1] * sampler.bernoulli(0.1, rows, count, 1)], 2
-    )  # (B, S, slow and wave, 2)
+    # (B, S, slow and wave, 2)
+    high = torch.stack([high[..., 0], high[..., 1] * sampler.bernoulli(0.1, rows, count, 1)], 2)
     sway = torch.sin(along * turn[:, :, None] + start[:, :, None]) @ high
     return curves + sway * faces.size
 

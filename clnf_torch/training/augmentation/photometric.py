@@ -1,4 +1,4 @@
-"""What pens, light and cameras do to the images that experts learn from."""
+"""Photometric augmentation: random erasing (occlusion), jitter of light, blur, JPEG compression, noise, pen marks."""
 
 import math
 from dataclasses import dataclass
@@ -15,32 +15,28 @@ BLOCK = 8
 
 
 def augment(gray: Tensor, sampler: Sampler) -> Tensor:
-    """Images as bad cameras and bad light would have given them, each in its own way.
+    """Photometric augmentation: occlusion, light, blur, JPEG compression and noise, random for each image.
 
     Args:
         gray: Images in 0 to 255, floating point, shape (B, A, A), A divisible by 8.
-        sampler: Decides.
+        sampler: Gives the random numbers.
     """
     gray = random_erasing(gray, sampler, probability=0.35)
     gray = photometric_jitter(gray, sampler)
     gray = blur(gray, sampler, probability=0.3)
     gray = jpeg_compression(gray, sampler, probability=0.25)
-    noise = (
-        sampler.normal(1, *gray.shape)
-        * (sampler.uniform(0, 12, len(gray)) * sampler.bernoulli(0.4, len(gray)))[:, None, None]
-    )
-    return (gray + noise).clamp(0, 255)
+    noise = sampler.normal(1, *gray.shape)
+    deviation = sampler.uniform(0, 12, len(gray)) * sampler.bernoulli(0.4, len(gray))
+    return (gray + noise * deviation[:, None, None]).clamp(0, 255)
 
 
 def photometric_jitter(gray: Tensor, sampler: Sampler) -> Tensor:
-    """Other gamma, contrast and brightness, and a light from one side."""
+    """Random gamma, contrast and brightness, and a light from one side."""
     count = len(gray)
     gamma = sampler.log_uniform(0.6, 1.7, count)[:, None, None]
     lit = 255 * (gray / 255).clamp(min=1e-4) ** gamma
-    angle, strength = (
-        sampler.uniform(0, 2 * math.pi, count),
-        sampler.uniform(0, 0.8, count) * sampler.bernoulli(0.4, count),
-    )
+    angle = sampler.uniform(0, 2 * math.pi, count)
+    strength = sampler.uniform(0, 0.8, count) * sampler.bernoulli(0.4, count)
     line = torch.linspace(-1, 1, gray.shape[-1], device=gray.device)
     slope = angle.cos()[:, None, None] * line + angle.sin()[:, None, None] * line[:, None]
     contrast, brightness = sampler.log_uniform(0.6, 1.5, count), sampler.normal(12, count)
@@ -49,7 +45,7 @@ def photometric_jitter(gray: Tensor, sampler: Sampler) -> Tensor:
 
 
 def blur(gray: Tensor, sampler: Sampler, probability: float) -> Tensor:
-    """A share of the images blurred by a Gaussian, or along a direction of the grid."""
+    """Gaussian blur, of another width along x and y, with a probability for each image."""
     count, reach = len(gray), 4
     steps = torch.arange(-reach, reach + 1, device=gray.device)
     blurred = sampler.bernoulli(probability, count)
@@ -63,7 +59,7 @@ def blur(gray: Tensor, sampler: Sampler, probability: float) -> Tensor:
 
 
 def jpeg_compression(gray: Tensor, sampler: Sampler, probability: float) -> Tensor:
-    """A share of the images with the frequencies of 8 x 8 blocks rounded coarsely, as JPEG does."""
+    """The loss of JPEG compression: quantised DCT coefficients of 8 x 8 blocks, with a probability for each image."""
     count, across = len(gray), gray.shape[-1] // BLOCK
     step = sampler.log_uniform(4, 40, count)[:, None, None, None, None]
     order = torch.arange(BLOCK, device=gray.device)
@@ -77,7 +73,11 @@ def jpeg_compression(gray: Tensor, sampler: Sampler, probability: float) -> Tens
 
 
 def random_erasing(gray: Tensor, sampler: Sampler, probability: float) -> Tensor:
-    """A share of the images with something in front: a rectangle of one gray, of noise, or of another face."""
+    """Occlusion by a rectangle of one gray, of noise, or of another face, with a probability for each image.
+
+    Source:
+        Zhong et al.: Random erasing data augmentation, AAAI 2020.
+    """
     count, side = len(gray), gray.shape[-1]
     line = torch.arange(side, device=gray.device)
     size, place = sampler.uniform(0.1, 0.45, count, 2) * side, sampler.uniform(0.1, 0.9, count, 2) * side
@@ -92,10 +92,10 @@ def random_erasing(gray: Tensor, sampler: Sampler, probability: float) -> Tensor
 
 @dataclass(frozen=True)
 class ImageAugmentation:
-    """What happens to images before experts are shown them."""
+    """Augmentation of training images. Poses are augmented apart, by `PoseWarp` and `PoseJitter`."""
 
-    photometric: bool = True  # bad cameras and bad light
-    pen_marks: float = 0.0  # share of the faces with pen markings, which need 68 landmarks
+    photometric: bool = True  # occlusion, light, blur, compression and noise: see `augment`
+    pen_marks: float = 0.0  # probability of pen marks on a face, which need 68 landmarks
 
     def __call__(self, gray: Tensor, landmarks: Tensor, sampler: Sampler) -> Tensor:
         """Images (B, S, S) in 0 to 255 of faces with landmarks (B, N, 2) in their pixels."""

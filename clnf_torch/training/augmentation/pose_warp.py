@@ -1,4 +1,4 @@
-"""Other heads and faces out of the annotated ones: turned a little further, and with other features.
+"""Augmentation by pose: annotated faces warped to other head rotations and other face shapes.
 
 The shape model says where the landmarks of such a face would be, a thin-plate spline takes the image along. A few
 hundred annotated faces so become as many as a training needs, turned heads among them, which are rare in photographs.
@@ -13,9 +13,9 @@ from clnf_torch.geometry.thin_plate import ThinPlate
 from clnf_torch.models.pdm import PDM, ShapeParams
 from clnf_torch.training.augmentation.random import Sampler
 
-# Radians; heads are not nodded, turned and tilted beyond, where images would fold
+# Pitch, yaw and roll that no warp exceeds, radians: beyond, images would fold
 FARTHEST = (0.5, 0.7, torch.pi)
-# Pixels between the places at which a spline is evaluated; in between it is interpolated
+# Pixels between the knots at which a spline is evaluated; in between it is interpolated
 KNOT = 6
 # Steps until landmarks are where the interpolated spline takes them; few are not, where images fold
 SETTLING = 6
@@ -23,17 +23,17 @@ SETTLING = 6
 
 @dataclass(frozen=True, kw_only=True)
 class PoseWarp:
-    """How far faces are bent: standard deviations."""
+    """Standard deviations of the changes of pose and shape."""
 
     pitch: float = 0.0  # radians
     yaw: float = 0.0  # radians
     shape: float = 0.0  # of each shape coefficient, in standard deviations of the model
-    probability: float = 0.7  # of the faces that are bent at all
+    probability: float = 0.7  # that a face is warped at all
 
 
 @dataclass(frozen=True)
 class WarpedFaces:
-    """B faces that nobody has photographed."""
+    """B faces with other poses and shapes, and how they are sampled from the photographs."""
 
     params: ShapeParams
     landmarks: Tensor  # (B, N, 2) pixels of their images
@@ -41,7 +41,7 @@ class WarpedFaces:
     photographed: Tensor  # (B, N, 2) landmarks, pixels of the photographs
 
     def windows(self, linear: Tensor, corner: Tensor, width: int) -> tuple[Tensor, Tensor]:
-        """Where square windows of their images lie in the photographs.
+        """Sampling positions of square windows of their images in the photographs.
 
         Args:
             linear: From pixels of the windows to pixels of the images, shape (B, 2, 2).
@@ -73,20 +73,19 @@ class WarpedFaces:
 
 
 def warp_faces(pdm: PDM, params: ShapeParams, landmarks: Tensor, warp: PoseWarp, sampler: Sampler) -> WarpedFaces:
-    """Bends faces.
+    """Warps faces to random poses and shapes.
 
     Args:
         pdm: The shape model.
         params: Of the faces, B rows.
         landmarks: Where their landmarks are, pixels, shape (B, N, 2).
-        warp: How far.
-        sampler: Decides.
+        warp: Settings.
+        sampler: Gives the random numbers.
     """
     count = len(params)
     warped = sampler.bernoulli(warp.probability, count).to(params.scale)
-    turns = torch.stack(
-        [sampler.normal(warp.pitch, count), sampler.normal(warp.yaw, count), torch.zeros_like(warped)], -1
-    )
+    pitch, yaw = sampler.normal(warp.pitch, count), sampler.normal(warp.yaw, count)
+    turns = torch.stack([pitch, yaw, torch.zeros_like(warped)], -1)
     farthest = torch.maximum(params.rotation.new_tensor(FARTHEST).expand_as(params.rotation), params.rotation.abs())
     rotation = (params.rotation + warped[:, None] * turns).clamp(-farthest, farthest)
     varied = sampler.normal(warp.shape, count, pdm.num_modes) * pdm.variances.sqrt() * warped[:, None]

@@ -1,4 +1,4 @@
-"""Random numbers of one kind each, from one generator, where they are needed."""
+"""Random numbers of the usual distributions, from one generator, on the device where they are needed."""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Sampler:
     device: torch.device  # where the numbers are needed
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        """Numbers of a range, float32."""
+        """Uniform numbers of a range, float32."""
         drawn = torch.rand(*shape, generator=self.generator, device=self.generator.device)
         return drawn.to(self.device) * (high - low) + low
 
@@ -25,11 +25,11 @@ class Sampler:
         return drawn.to(self.device) * deviation
 
     def log_uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        """Numbers of a range, as many between 1 and 2 as between 2 and 4, float32."""
+        """Log-uniform numbers of a range: as many between 1 and 2 as between 2 and 4, float32."""
         return self.uniform(math.log(low), math.log(high), *shape).exp()
 
     def bernoulli(self, probability: float | Tensor, *shape: int) -> Tensor:
-        """True for such a share of them, bool; the share may be a tensor that broadcasts to the shape."""
+        """Bernoulli trials, bool; the probability of True may be a tensor that broadcasts to the shape."""
         return self.uniform(0, 1, *shape) < probability
 
     def integers(self, count: int, *shape: int) -> Tensor:

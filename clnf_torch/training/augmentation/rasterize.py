@@ -1,4 +1,4 @@
-"""Ink on images: short thick lines, drawn without jagged edges by their distance from each pixel nearby."""
+"""Rasterisation of thick line segments with anti-aliasing: by the distance from each pixel nearby."""
 
 from dataclasses import dataclass, fields
 
@@ -26,7 +26,7 @@ class LineSegments:
 
 
 def rasterize(segments: LineSegments, sheets: int, height: int, width: int) -> Tensor:
-    """How much of every pixel is covered with ink; where lines overlap, as much as the strongest of them covers.
+    """Coverage of every pixel by line segments; where they overlap, that of the strongest.
 
     Each line is drawn in a square patch around it, as large as the longest and thickest of them needs.
 

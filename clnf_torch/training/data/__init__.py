@@ -1,1 +1,1 @@
-"""From folders of annotated faces to training samples."""
+"""Data sets: annotations, face crops, boxes, and training samples of CEN experts, heatmap experts and validators."""

@@ -1,4 +1,4 @@
-"""Four numbers that turn a face detector's boxes into the extent of 68 landmarks, fitted to annotated faces.
+"""Boxes of annotated faces: perturbed ones, detected ones, and the four numbers that calibrate a face detector.
 
 Detectors learn boxes of their own kind, mostly from forehead to chin. How far the extent of the landmarks lies to the
 right of a box and below it, in widths and heights of the box, and how much wider and higher it is, differs little
@@ -66,7 +66,7 @@ STEPS = 30
 
 
 def detect_annotated(detector: FaceDetector, faces: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """What a detector makes of annotated faces.
+    """Boxes that a detector finds on annotated faces.
 
     Args:
         detector: Gives boxes of its own kind.

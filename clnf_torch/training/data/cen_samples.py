@@ -1,4 +1,4 @@
-"""Patches for CEN experts: what lies around a landmark of many faces, and how near to the landmark it lies."""
+"""Training samples of CEN experts: views of faces, patches around their landmarks, and Gaussian targets."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,6 +63,10 @@ class ViewRows:
     face: Tensor  # (K,) int64
     flip: Tensor  # (K,) bool
 
+    def __getitem__(self, rows: Tensor) -> "ViewRows":
+        """Some of them."""
+        return ViewRows(self.face[rows], self.flip[rows])
+
 
 def faces_of_views(views: CenViews, rotation: Tensor) -> dict[int, ViewRows]:
     """The faces and the mirror images of faces that are nearest to each trained view.
@@ -105,9 +109,9 @@ NEAR, FAR = 1.0, 10.0
 
 @dataclass(frozen=True)
 class AlignedFaces:
-    """Faces to cut patches from, and the upright reference frame of each."""
+    """Faces aligned with the upright reference frame by a similarity (Procrustes analysis)."""
 
-    levels: tuple[Tensor, ...]  # crops (F, S, S) uint8, then halved again and again
+    levels: tuple[Tensor, ...]  # image pyramid of the crops (F, S, S), uint8
     landmarks: Tensor  # (F, N, 2) in pixels of the crops
     to_crop: Tensor  # (F, 2, 2) from reference pixels to pixels of the crops
     mirror: Tensor  # (N,) each landmark's partner on the other side of the face
@@ -116,7 +120,7 @@ class AlignedFaces:
     def of(
         cls, crops: FaceCrops, pdm: PDM, params: ShapeParams, scale: float, mirror: Tensor, levels: int
     ) -> "AlignedFaces":
-        """Faces with their fitted parameters, in a frame of `scale` pixels per millimetre, in as many sharpnesses."""
+        """Faces with their fitted parameters, in a frame of `scale` pixels per millimetre, and their image pyramids."""
         upright = similarity_between(pdm.landmarks(params), pdm.reference_landmarks(params.local, scale))
         return cls(
             image_pyramid(crops.gray, levels), crops.landmarks, invert_similarity(upright).to(crops.landmarks), mirror
@@ -138,9 +142,9 @@ class AlignedFaces:
             rows: Which faces, B of them, and which of them mirrored.
             offsets: From each landmark to the area's middle, reference pixels (x, y), shape (B, E, 2).
             at: The landmarks, int64, shape (E,).
-            level: Which sharpness.
-            augmentation: What happens to the images first.
-            sampler: Decides about that.
+            level: Of the image pyramid.
+            augmentation: Of the images.
+            sampler: Gives its random numbers.
             width: Side A of the areas.
 
         Returns:
@@ -160,7 +164,7 @@ class AlignedFaces:
 
 @dataclass(frozen=True)
 class Patches:
-    """What E experts are shown, and what they should answer."""
+    """Inputs and targets of E experts."""
 
     pixels: Tensor  # (E, P, S * S) minus their mean, divided by their length
     target: Tensor  # (E, P)
@@ -182,9 +186,9 @@ def patch_batches(
         rows: Which of them, K, and which mirrored.
         at: The landmark of each expert, int64, shape (E,).
         areas: Per batch and expert; 81 patches are cut from each.
-        sigma: Width of the Gaussian around the landmark that the experts should answer with, reference pixels.
-        augmentation: What happens to the images.
-        sampler: Decides.
+        sigma: Width of the target Gaussian around the landmark, reference pixels.
+        augmentation: Of the images.
+        sampler: Gives the random numbers.
     """
     device = faces.landmarks.device
     order = torch.randperm(len(rows.face) * AREAS, generator=sampler.generator).to(device)
@@ -193,14 +197,14 @@ def patch_batches(
         away = torch.where(batch % AREAS == 0, NEAR, FAR)[:, None, None]
         offsets = (sampler.normal(1, len(batch), len(at), 2) * away).round()
         level = int(sampler.integers(len(faces.levels), 1))
-        cut = faces.cut(ViewRows(rows.face[these], rows.flip[these]), offsets, at, level, augmentation, sampler)
+        cut = faces.cut(rows[these], offsets, at, level, augmentation, sampler)
         pixels = cut_patches(cut, SUPPORT, checkerboard=False)  # (B, E, 81, S * S)
         target = gaussian_maps(offsets, AREA - SUPPORT + 1, sigma).flatten(2)
         yield Patches(pixels.transpose(0, 1).flatten(1, 2), target.transpose(0, 1).flatten(1))
 
 
 def gaussian_maps(offsets: Tensor, window: int, sigma: float) -> Tensor:
-    """What ideal experts answer, (..., R, R): 1 at the landmark, which lies at minus the area's offset (..., 2)."""
+    """Target responses (..., R, R): Gaussians, 1 at the landmark, which lies at minus the area's offset (..., 2)."""
     cells = torch.arange(window, dtype=offsets.dtype, device=offsets.device) - (window - 1) / 2
     fading = (-0.5 * ((offsets[..., None] + cells) / sigma).square()).exp()  # (..., 2, R)
     return fading[..., 1, :, None] * fading[..., 0, None, :]

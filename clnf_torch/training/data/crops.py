@@ -1,4 +1,4 @@
-"""Images in several sharpnesses, as cameras and distances give them: halved again and again."""
+"""Face crops: squares around annotated faces, their image pyramids, and which faces are held out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -91,7 +91,7 @@ def to_crop(landmarks: Tensor, left: int, top: int, length: int, side: int) -> T
 
 
 def image_pyramid(gray: Tensor, levels: int) -> tuple[Tensor, ...]:
-    """Images (F, S, S), uint8, in so many sharpnesses, the sharpest first."""
+    """The image pyramid of images (F, S, S), uint8: so many levels, each halved from the one before."""
     images = [gray]
     for _ in range(levels - 1):
         images.append(avg_pool2d(images[-1].float()[:, None], 2)[:, 0].round().to(torch.uint8))
@@ -99,5 +99,20 @@ def image_pyramid(gray: Tensor, levels: int) -> tuple[Tensor, ...]:
 
 
 def to_pyramid_level(positions: Tensor, level: int) -> Tensor:
-    """Where positions of an image are in its halving of that number: outer edges of pixels fall on each other."""
+    """Positions of an image at a level of its pyramid: outer edges of pixels fall on each other."""
     return (positions + 0.5) / 2**level - 0.5
+
+
+def held_out_faces(rotation: Tensor, each: int) -> Tensor:
+    """Every so-many-th face (F,) bool, in the order of absolute yaw: every view has its share."""
+    held = torch.zeros(len(rotation), dtype=torch.bool, device=rotation.device)
+    held[rotation[:, 1].abs().argsort(stable=True)[each // 2 :: each]] = True
+    return held
+
+
+def split_held_out(held: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows (K,) to train on and to judge by; where no face (F,) is held out, or all are, both are all of them."""
+    if held.all() or not held.any():
+        every = torch.arange(len(held), device=held.device)
+        return every, every
+    return (~held).nonzero().squeeze(-1), held.nonzero().squeeze(-1)

@@ -1,4 +1,4 @@
-"""Training images for heatmap experts: faces seen as a fit sees them, not quite where and how large it believes."""
+"""Training samples of heatmap experts: faces with pose jitter, as a fit that is still off would crop them."""
 
 from copy import deepcopy
 from dataclasses import dataclass
@@ -18,27 +18,27 @@ from clnf_torch.training.data.crops import FaceCrops, to_pyramid_level
 
 @dataclass(frozen=True, kw_only=True)
 class PoseJitter:
-    """How far a fit may be off when it asks its experts: standard deviations."""
+    """Errors of a fit when it evaluates its experts: standard deviations."""
 
     rotation: float  # in the plane of the image, radians
     scale: float  # logarithm of the ratio
     translation: float  # each coordinate, millimetres
-    aspect: float = 0.06  # width against height: logarithm of the ratio; heads are turned, and faces differ
-    from_box: float = 0.0  # share of the faces of which it knows no more than a box, as a fit at its start
+    aspect: float = 0.06  # width to height, logarithm of the ratio: heads are turned, and faces differ
+    from_box: float = 0.0  # probability that the pose is known from a box alone, as at the start of a fit
 
 
 @dataclass(frozen=True)
 class FaceDataset:
-    """Faces to draw from, and what is known of them."""
+    """Faces to sample from, with their fitted parameters."""
 
-    levels: tuple[Tensor, ...]  # the crops (F, S, S), then halved again and again; each with a black margin
+    levels: tuple[Tensor, ...]  # image pyramid of the crops (F, S, S); each level with a black margin
     landmarks: Tensor  # (F, N, 2) in pixels of the crops
     pdm: PDM  # float32
     params: ShapeParams  # of the faces in their crops
 
     @classmethod
     def of(cls, crops: FaceCrops, pdm: PDM, params: ShapeParams, levels: int) -> "FaceDataset":
-        """Faces with their fitted parameters, in as many sharpnesses."""
+        """Faces with their fitted parameters, and image pyramids of so many levels."""
         images = [crops.gray.float()]
         for _ in range(levels - 1):
             images.append(torch.nn.functional.avg_pool2d(images[-1][:, None], 2)[:, 0])
@@ -70,17 +70,17 @@ def draw_samples(
     mirror: Tensor,
     sampler: Sampler,
 ) -> Samples:
-    """The faces of some rows, each bent and misplaced at random, half of them mirrored.
+    """The faces of some rows, each with a random pose warp and pose jitter, half of them mirrored.
 
     Args:
         dataset: The faces.
         rows: Which of them, int64, shape (B,).
-        jitter: How far they are misplaced.
-        warp: How far they are bent.
+        jitter: Of their poses.
+        warp: Of their poses and shapes.
         zoom: Of the images, pixels per millimetre.
         width: Side A of the images, pixels.
         mirror: Each landmark's partner on the other side of the face, int64, shape (N,).
-        sampler: Decides.
+        sampler: Gives the random numbers.
     """
     count = len(rows)
     faces = warp_faces(dataset.pdm, dataset.params[rows], dataset.landmarks[rows], warp, sampler)
@@ -93,7 +93,7 @@ def draw_samples(
     to_crop = invert_similarity(upright)
     flip = sampler.bernoulli(0.5, count)
     # (B, 2, 2) from pixels of the image to the crop
-    linear = to_crop @ _misplaced(jitter, flip, sampler) / zoom
+    linear = to_crop @ _jittered(jitter, flip, sampler) / zoom
     shift = torch.einsum("bij,bj->bi", to_crop, sampler.normal(jitter.translation, count, 2))
     corner = shapes.mean(1) + shift - (width - 1) / 2 * linear.sum(-1)
     positions, landmarks = faces.windows(linear, corner, width)
@@ -102,17 +102,16 @@ def draw_samples(
 
 
 def _from_boxes(pdm: PDM, landmarks: Tensor, sampler: Sampler) -> ShapeParams:
-    """What a fit believes at its start: the mean face from the front, in a box that is not quite the landmarks'."""
+    """The pose at the start of a fit: the mean face from the front, in a perturbed box."""
     boxes = perturb_boxes(landmarks, sampler.generator)
     return params_from_box(pdm, boxes, boxes.new_zeros(len(boxes), 3))
 
 
-def _misplaced(jitter: PoseJitter, flip: Tensor, sampler: Sampler) -> Tensor:
+def _jittered(jitter: PoseJitter, flip: Tensor, sampler: Sampler) -> Tensor:
     """Maps (B, 2, 2) of the plane: turned, resized, stretched, and mirrored where `flip` is set."""
     count = len(flip)
-    turn, size, stretch = (
-        sampler.normal(deviation, count) for deviation in (jitter.rotation, jitter.scale, jitter.aspect)
-    )
+    deviations = (jitter.rotation, jitter.scale, jitter.aspect)
+    turn, size, stretch = (sampler.normal(deviation, count) for deviation in deviations)
     cosine, sine = turn.cos(), turn.sin()
     across = (size + stretch / 2).exp() * torch.where(flip, -1.0, 1.0)
     down = (size - stretch / 2).exp()
@@ -120,7 +119,7 @@ def _misplaced(jitter: PoseJitter, flip: Tensor, sampler: Sampler) -> Tensor:
 
 
 def _read(dataset: FaceDataset, rows: Tensor, positions: Tensor, sampler: Sampler) -> Tensor:
-    """Images (B, A, A) at positions (B, A, A, 2) of the crops, each from a crop of a random sharpness."""
+    """Images (B, A, A) at positions (B, A, A, 2) of the crops, each from a random level of the pyramid."""
     level = sampler.integers(len(dataset.levels), len(rows))
     images = positions.new_empty(positions.shape[:-1])
     for number, padded in enumerate(dataset.levels):

@@ -1,4 +1,4 @@
-"""Pen markings: on which images, where, how strong, and that images in a batch keep apart."""
+"""Pen marks: on which images, where, how strong, and that images in a batch keep apart."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_gray_images_are_marked_in_the_same_places_as_coloured_ones(images, land
     assert (rgb.amax(1) - rgb.amin(1)).amax() > 60
 
 
-def test_markings_grow_with_the_face(landmarks):
+def test_pen_marks_grow_with_the_face(landmarks):
     small = draw_pen_marks(torch.full((40, 128, 128), 150.0), landmarks.expand(40, -1, -1), seeded(5))
     large = draw_pen_marks(torch.full((40, 512, 512), 150.0), 4 * landmarks.expand(40, -1, -1) + 1.5, seeded(5))
     shrunk = torch.nn.functional.avg_pool2d(large[:, None], 4)[:, 0]

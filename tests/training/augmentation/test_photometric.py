@@ -1,4 +1,4 @@
-"""Spoilt images: still images, only a share of them, the same again from a seed."""
+"""Photometric augmentation: random erasing, jitter, blur, JPEG compression; and what an ImageAugmentation does."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from clnf_torch.training.augmentation.photometric import (
+    NO_AUGMENTATION,
+    ImageAugmentation,
     augment,
     blur,
     jpeg_compression,
@@ -24,11 +26,16 @@ def images(count: int = 12) -> torch.Tensor:
     return make_images(count, 64, 64).float()
 
 
-def test_spoilt_images_are_images():
-    spoilt = augment(images(), sampler())
-    assert spoilt.shape == (12, 64, 64) and spoilt.isfinite().all() and spoilt.min() >= 0 and spoilt.max() <= 255
-    assert torch.equal(spoilt, augment(images(), sampler()))
-    assert not torch.equal(spoilt, augment(images(), sampler(2)))
+def test_augmented_images_are_images():
+    augmented = augment(images(), sampler())
+    assert (
+        augmented.shape == (12, 64, 64)
+        and augmented.isfinite().all()
+        and augmented.min() >= 0
+        and augmented.max() <= 255
+    )
+    assert torch.equal(augmented, augment(images(), sampler()))
+    assert not torch.equal(augmented, augment(images(), sampler(2)))
 
 
 @pytest.mark.parametrize("change", [blur, jpeg_compression, random_erasing])
@@ -59,3 +66,10 @@ def test_brighter_stays_brighter():
     falls = lit.diff(dim=-1).amin((-2, -1))
     assert (falls > -6).sum() >= 30  # lights from the side make some images darker to the right
     assert lit.min() >= 0 and lit.max() <= 255
+
+
+def test_pen_marks_lie_on_the_faces(rng):
+    landmarks = 30 + 36 * torch.rand(3, 68, 2, generator=rng)
+    gray = torch.full((3, 96, 96), 150.0)
+    marked = ImageAugmentation(photometric=False, pen_marks=1.0)(gray, landmarks, sampler())
+    assert (marked != gray).flatten(1).any(1).all() and torch.equal(NO_AUGMENTATION(gray, landmarks, sampler()), gray)

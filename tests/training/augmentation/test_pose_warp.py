@@ -14,7 +14,7 @@ FAR = PoseWarp(pitch=0.15, yaw=0.3, shape=0.4, probability=1)
 
 
 def bent_heads(warp: PoseWarp, count: int = 6):
-    """Shape model, parameters, and the heads bent."""
+    """Shape model, parameters, and the warped heads."""
     pdm = make_gaussian().pdm()
     params = make_heads(pdm, count)
     return pdm, params, warp_faces(pdm, params, pdm.landmarks(params), warp, Sampler(seeded(3), CPU))

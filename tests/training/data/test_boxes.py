@@ -1,13 +1,16 @@
-"""Boxes to start from."""
+"""Boxes of annotated faces: perturbed ones, detected ones, and the factors that calibrate a detector."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
+from clnf_torch.detection import FaceBoxes
 from clnf_torch.geometry.boxes import box_around
 from clnf_torch.training.data.annotations import read_annotations
-from clnf_torch.training.data.boxes import box_of_face, perturb_boxes
+from clnf_torch.training.data.boxes import box_of_face, detect_annotated, fit_factors, perturb_boxes
+from tests.factories import seeded
 
 FACE = torch.tensor([[10.0, 20.0], [50.0, 30.0], [20.0, 100.0]])
 EXTENT = torch.tensor([10.0, 20.0, 40.0, 80.0])
@@ -48,3 +51,65 @@ def test_the_box_that_overlaps_most_belongs_to_the_face():
 def test_a_face_that_no_box_overlaps_has_none():
     for found in (torch.tensor([[0.0, 0.0, 300.0, 300.0], [200.0, 0.0, 40.0, 80.0]]), torch.zeros(0, 4)):
         assert box_of_face(found, EXTENT).isnan().all()
+
+
+FACTORS = (-0.02, 0.25, 1.05, 0.75)
+
+
+def make_boxes(count: int, seed: int = 1) -> torch.Tensor:
+    """Boxes of many sizes, anywhere, float64."""
+    place, size = (torch.rand(count, 2, generator=seeded(seed + k), dtype=torch.float64) for k in range(2))
+    return torch.cat((300 * place, 40 + 200 * size), dim=1)
+
+
+def moved(boxes: torch.Tensor) -> torch.Tensor:
+    """The extents that belong to boxes."""
+    right, down, wider, higher = FACTORS
+    x, y, width, height = boxes.unbind(-1)
+    return torch.stack((x + right * width, y + down * height, wider * width, higher * height), dim=-1)
+
+
+@pytest.mark.parametrize("count", [1, 2, 50])
+def test_factors_are_found_again(count):
+    boxes = make_boxes(count)
+    assert fit_factors(boxes, moved(boxes)) == pytest.approx(FACTORS, abs=1e-12)
+
+
+def test_noise_is_averaged_and_outliers_hardly_count():
+    boxes = make_boxes(2000)
+    noise = 0.03 * torch.randn(2000, 4, generator=seeded(3), dtype=torch.float64)
+    extents = moved(boxes) + noise * boxes[:, [2, 3, 2, 3]]
+    extents[::10, 0] += 3 * boxes[::10, 2]  # a tenth lies somewhere else
+    factors = fit_factors(boxes, extents)
+    assert factors == pytest.approx(FACTORS, abs=0.01)
+    assert factors[1:] == pytest.approx(FACTORS[1:], abs=0.003)
+    clean = fit_factors(boxes[1::10], extents[1::10])
+    least_squares = ((extents - boxes)[1::10, 0] / boxes[1::10, 2]).mean()
+    assert clean[0] == pytest.approx(float(least_squares), abs=2e-3)
+
+
+class _Known:
+    """Finds what it is told, frame by frame."""
+
+    def __init__(self, *found: torch.Tensor) -> None:
+        self.found = iter(found)
+
+    def detect(self, frames: torch.Tensor) -> FaceBoxes:
+        boxes = next(self.found)
+        image_index = torch.zeros(len(boxes), dtype=torch.int64)
+        return FaceBoxes(boxes=boxes, score=torch.ones(len(boxes)), image_index=image_index)
+
+
+def test_the_box_on_the_face_is_taken():
+    boxes = make_boxes(3).float()
+    extents = moved(boxes)
+    far = torch.tensor([[1000.0, 1000.0, 90.0, 90.0]])
+    detector = _Known(torch.cat((far, boxes[:1])), far, torch.zeros(0, 4), boxes[2:])
+    image = torch.zeros(3, 8, 8, dtype=torch.uint8)
+    found, wanted = detect_annotated(detector, [(image, extents[k].double()) for k in (0, 1, 1, 2)])
+    assert torch.equal(found, boxes[[0, 2]]) and torch.equal(wanted, extents[[0, 2]])
+
+
+def test_nothing_found():
+    found, wanted = detect_annotated(_Known(torch.zeros(0, 4)), [(torch.zeros(3, 8, 8), torch.ones(4))])
+    assert found.shape == wanted.shape == (0, 4)

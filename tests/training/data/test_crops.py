@@ -1,4 +1,4 @@
-"""Faces cut out: where dots of an image are found again, what lies outside, and what is smoothed."""
+"""Face crops: squares around faces, landmarks in their pixels, and image pyramids."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.training.data.annotations import AnnotationError, Annotations
-from clnf_torch.training.data.crops import cut_crops, cut_square
+from clnf_torch.training.data.crops import cut_crops, cut_square, held_out_faces, image_pyramid, to_pyramid_level
 
 
 def dotted(height: int, width: int, points: Tensor) -> Tensor:
@@ -88,3 +88,21 @@ def test_a_face_far_larger_than_its_image_is_refused(rng):
     landmarks = torch.rand(1, 68, 2, generator=rng) * 1e9
     with pytest.raises(AnnotationError, match="far beyond the image"):
         cut_crops(faces(landmarks), lambda _: torch.zeros(3, 50, 50, dtype=torch.uint8))
+
+
+def test_a_ramp_keeps_its_places():
+    ramp = (4 * torch.arange(32.0)).expand(1, 32, 32).to(torch.uint8)
+    sharp, half, quarter = image_pyramid(ramp, 3)
+    assert sharp is ramp and half.shape == (1, 16, 16) and quarter.shape == (1, 8, 8)
+    for level, image in enumerate((sharp, half, quarter)):
+        columns = torch.arange(image.shape[-1], dtype=torch.float32)
+        whole = (columns + 0.5) * 2**level - 0.5  # where the columns' middles are in the image
+        torch.testing.assert_close(to_pyramid_level(whole, level), columns)
+        torch.testing.assert_close(image[0, 0].float(), 4 * whole, atol=0.5, rtol=0)
+
+
+def test_every_view_has_its_share_of_judges():
+    rotation = torch.zeros(40, 3)
+    rotation[:, 1] = torch.cat((torch.full((10,), 0.8), torch.zeros(30)))
+    held = held_out_faces(rotation, 5)
+    assert int(held.sum()) == 8 and int(held[:10].sum()) == 2

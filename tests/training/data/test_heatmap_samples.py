@@ -1,4 +1,4 @@
-"""Training samples: landmarks lie where the image shows them, however the face was misplaced and mirrored."""
+"""Training samples: landmarks lie where the image shows them, however the face was jittered and mirrored."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def test_landmarks_lie_on_their_dots_when_heads_and_features_are_others():
         PoseWarp(pitch=0.15, yaw=0.3, shape=0.4, probability=1),
     )
     dataset = make_stage()
-    bent, stiff = (
+    warped, stiff = (
         draw_samples(dataset, torch.arange(6), jitter, warp, 0.8, 128, MIRROR, Sampler(seeded(5), CPU))
         for warp in (warp, STIFF)
     )
-    seen = dots_are_dark(bent)
-    assert len(seen) > 300 and (seen < 150).float().mean() > 0.95 and bent.gray.median() > 150
-    assert (bent.landmarks - stiff.landmarks).abs().amax((1, 2)).amin() > 2
+    seen = dots_are_dark(warped)
+    assert len(seen) > 300 and (seen < 150).float().mean() > 0.95 and warped.gray.median() > 150
+    assert (warped.landmarks - stiff.landmarks).abs().amax((1, 2)).amin() > 2
 
 
 def test_a_fit_that_knows_a_box_alone_misses_turned_faces_by_more():
@@ -71,7 +71,7 @@ def test_a_fit_that_knows_a_box_alone_misses_turned_faces_by_more():
 
 
 def test_halved_images_are_not_shifted():
-    """A ramp reads the same in every sharpness, but for the rounding of its gray levels."""
+    """A ramp reads the same at every level of the pyramid, but for the rounding of its gray levels."""
     dataset = make_stage(2)
     ramp = torch.arange(96.0) + 1.5 * torch.arange(96.0)[:, None]
     crops = FaceCrops(gray=ramp.round().to(torch.uint8).expand(6, 96, 96), landmarks=dataset.landmarks)

@@ -16,9 +16,14 @@ from clnf_torch.training.augmentation.photometric import NO_AUGMENTATION
 from clnf_torch.training.bundles import model_record
 from clnf_torch.training.checkpoint import CheckpointError
 from clnf_torch.training.data.crops import FaceCrops
-from clnf_torch.training.finetune import SUITABLE, fine_tune, frontal_first, tuned_bundle
-from clnf_torch.training.recipe import COARSE, FINE
-from clnf_torch.training.tuning import FineTuneConfig, nearest_config
+from clnf_torch.training.finetune import (
+    SUITABLE,
+    FineTuneConfig,
+    fine_tune,
+    frontal_first,
+    tuned_bundle,
+)
+from clnf_torch.training.recipe import COARSE, FINE, nearest_config
 from tests.training.heads import MIRROR, make_crops, make_gaussian, make_heads
 from tests.training.untrained import untrained_model
 

@@ -1,77 +1,32 @@
-"""Landmarks that lie right, nearly, and not at all: fits that began everywhere."""
+"""Trial fits for the training of a validator: landmarks that are right, nearly right, and wrong."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import pi
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from clnf_torch.detection.validator import ViewValidator
-from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.geometry.boxes import box_around
-from clnf_torch.geometry.warp import WarpTable
 from clnf_torch.models.landmark_model import LandmarkModel
-from clnf_torch.models.numerics import EXACT
 from clnf_torch.models.pdm import PDM, ShapeParams
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.boxes import perturb_boxes
-from clnf_torch.training.data.crops import FaceCrops, image_pyramid
+from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.metrics import FAILED, face_errors
 
-# Of a pixel; one that is always the same says nothing
-LEAST_DEVIATION = 1e-3
-
-
-def trainable_view(table: dict[str, Tensor], side: int, network: nn.Module) -> ViewValidator:
-    """The runtime's validator of a view around a network that can be trained, with mean 0 and deviation 1.
-
-    Args:
-        table: From `make_warp_table`.
-        side: Height and width of the images that the network looks at, pixels.
-        network: Maps images (B, 1, side, side) to scores (B, C).
-    """
-    places = table["pixels"]
-    column_row = torch.stack((places % side, places // side), -1)
-    warp = WarpTable(
-        triangles=table["triangles"],
-        alpha=table["alpha"].float(),
-        beta=table["beta"].float(),
-        pixels=(column_row + table["origin"]).float(),
-        triangle=table["triangle"],
-    )
-    return ViewValidator(warp, places, (side, side), torch.zeros(len(places)), torch.ones(len(places)), network)
-
-
-def set_statistics(view: ViewValidator, images: ImageBatch, shapes: Sequence[Tensor]) -> None:
-    """Gives a view the mean and deviation of every pixel between landmarks (B, N, 2), of each of some shapes."""
-    pixels = view.normalise(torch.cat([warped_pixels(view, images, landmarks) for landmarks in shapes]))
-    view.mean, view.deviation = pixels.mean(0), pixels.std(0).clamp(min=LEAST_DEVIATION)
-
-
-def warped_pixels(view: ViewValidator, images: ImageBatch, landmarks: Tensor) -> Tensor:
-    """What the runtime sees between landmarks (B, N, 2) in the images of B faces; shape (B, P)."""
-    return view.warp(images, landmarks, landmarks.new_zeros(len(landmarks), 2), EXACT)
-
-
-def pyramid_batches(gray: Tensor, levels: int) -> list[ImageBatch]:
-    """Images (F, S, S), uint8, in so many sharpnesses, one face in each."""
-    face = torch.arange(len(gray), device=gray.device)
-    return [ImageBatch(size, face) for size in image_pyramid(gray, levels)]
-
-
-# Share of the faces that end anywhere, at any angle and of any size
+# Probability that a face ends anywhere, at any angle and of any size
 LOST = 0.2
 
 
 def perturb_shapes(pdm: PDM, params: ShapeParams, sampler: Sampler) -> Tensor:
-    """Landmarks of faces whose pose and shape have been changed a little, much, or beyond all measure.
+    """Perturbed shapes: landmarks of faces after small, large or hopeless random changes of pose and shape.
 
     Args:
         pdm: The shape model.
         params: Of the faces, B rows.
-        sampler: Decides.
+        sampler: Gives the random numbers.
 
     Returns:
         Pixels, shape (B, N, 2).
@@ -80,7 +35,7 @@ def perturb_shapes(pdm: PDM, params: ShapeParams, sampler: Sampler) -> Tensor:
     lost = sampler.bernoulli(LOST, count)
 
     def changed(deviation: float, *shape: int) -> Tensor:
-        """Gaussian numbers, some rows much smaller than others."""
+        """Gaussian numbers with a log-uniform scale for each row."""
         return sampler.normal(deviation, count, *shape) * sampler.log_uniform(0.03, 1, count).view(
             -1, *[1] * len(shape)
         )
@@ -90,13 +45,13 @@ def perturb_shapes(pdm: PDM, params: ShapeParams, sampler: Sampler) -> Tensor:
     size = torch.where(lost, sampler.log_uniform(0.4, 2, count), changed(0.25).exp())
     # Millimetres
     shift = torch.where(lost[:, None], sampler.uniform(-120, 120, count, 2), changed(25, 2))
-    bent = pdm.clamp(params.local + changed(1.5, modes) * pdm.variances.sqrt())
+    local = pdm.clamp(params.local + changed(1.5, modes) * pdm.variances.sqrt())
     return pdm.landmarks(
         ShapeParams(
             params.scale * size,
             params.rotation + turn,
             params.translation + params.scale[:, None] * shift,
-            bent,
+            local,
         )
     )
 
@@ -107,18 +62,18 @@ FITS = 64
 
 @dataclass(frozen=True)
 class TrialFits:
-    """Landmarks that somebody believes in."""
+    """Landmarks of K fits or perturbed shapes, with their errors."""
 
-    face: Tensor  # (K,) int64: row of the face that they are meant for
+    face: Tensor  # (K,) int64: row of the face
     landmarks: Tensor  # (K, N, 2) pixels of its crop
-    error: Tensor  # (K,) mean distance from where they belong, in distances of the outer eye corners
+    error: Tensor  # (K,) normalised mean error (NME), by the distance of the outer eye corners
 
     def __len__(self) -> int:
-        """Number of guesses K."""
+        """Number of fits K."""
         return len(self.face)
 
     def __getitem__(self, rows: Tensor) -> "TrialFits":
-        """The guesses of these rows."""
+        """The fits of these rows."""
         return TrialFits(self.face[rows], self.landmarks[rows], self.error[rows])
 
     @classmethod
@@ -135,7 +90,7 @@ class TrialFits:
 
 @dataclass(frozen=True)
 class Start:
-    """What fits of F faces begin with."""
+    """Images and boxes that fits of F faces start from."""
 
     images: Tensor  # (F, S, S) uint8
     boxes: Tensor  # (F, 4) x, y, width, height, pixels
@@ -143,17 +98,17 @@ class Start:
 
 
 def usual_boxes(faces: FaceCrops, generator: torch.Generator) -> Start:
-    """Boxes near where face detectors see the faces."""
+    """Boxes as face detectors give them."""
     return Start(faces.gray, perturb_boxes(faces.landmarks, generator))
 
 
 def displaced_boxes(faces: FaceCrops, generator: torch.Generator) -> Start:
-    """Boxes that are too large, too small, or half beside the faces."""
+    """Boxes that are too large, too small, or far off the faces."""
     return Start(faces.gray, perturb_boxes(faces.landmarks, generator, size=0.3, center=0.25))
 
 
 def boxes_anywhere(faces: FaceCrops, generator: torch.Generator) -> Start:
-    """Boxes of any size, anywhere: mostly around what is no face."""
+    """Boxes of random size at random positions: mostly without a face."""
     sampler, count = Sampler(generator, faces.landmarks.device), len(faces)
     size = box_around(faces.landmarks)[:, 2:] * sampler.log_uniform(0.3, 1.5, count, 1)
     middle = sampler.uniform(0, 1, count, 2) * faces.landmarks.new_tensor(faces.gray.shape[:0:-1])
@@ -161,7 +116,7 @@ def boxes_anywhere(faces: FaceCrops, generator: torch.Generator) -> Start:
 
 
 def half_faces(faces: FaceCrops, generator: torch.Generator) -> Start:
-    """Usual boxes in crops that show half of the faces, more or less."""
+    """Usual boxes in crops with about half of every face occluded."""
     return usual_boxes(halve(faces, generator), generator)
 
 
@@ -179,7 +134,7 @@ STARTS = {
 
 
 def halve(faces: FaceCrops, generator: torch.Generator) -> FaceCrops:
-    """The faces, each black to the left or to the right of some line through it."""
+    """The faces with an occlusion: black to the left or to the right of a random line through each."""
     sampler, count = Sampler(generator, faces.landmarks.device), len(faces)
     box = box_around(faces.landmarks)
     line = box[:, 0] + sampler.uniform(0.25, 0.75, count) * box[:, 2]
@@ -189,7 +144,7 @@ def halve(faces: FaceCrops, generator: torch.Generator) -> FaceCrops:
 
 
 def with_half_faces(faces: FaceCrops, seed: int) -> FaceCrops:
-    """The faces, and every second of them once more as a half face."""
+    """The faces, and every second of them once more with half of it occluded."""
     halves = halve(faces[::2], torch.Generator().manual_seed(seed))
     return FaceCrops(
         gray=torch.cat((faces.gray, halves.gray)), landmarks=torch.cat((faces.landmarks, halves.landmarks))
@@ -202,13 +157,13 @@ def fit_from(
     begin: Callable[[FaceCrops, torch.Generator], Start],
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """What a detector makes of faces.
+    """Fits of a detector from one kind of start.
 
     Args:
         detector: The detector.
         faces: F annotated faces.
         begin: Gives images and boxes; one of `STARTS`.
-        generator: Decides about them.
+        generator: Of the random numbers.
 
     Returns:
         Landmarks in pixels of the crops, NaN where the fit failed, shape (F, N, 2), and confidences, shape (F,).
@@ -227,13 +182,13 @@ def fit_from(
 def run_trial_fits(
     model: LandmarkModel, faces: FaceCrops, seed: int, report: Callable[[int, float], None] = lambda *_: None
 ) -> TrialFits:
-    """What fits of a model make of faces from every kind of start, without those that failed of themselves.
+    """Trial fits of faces from every kind of start, without those that the fit itself gave up.
 
     Args:
         model: The model.
         faces: Annotated faces.
-        seed: Decides about the starts.
-        report: Told after each kind its number, and the share of its fits that lie wrong.
+        seed: Of the random numbers.
+        report: Told after each kind its number, and the failure rate of its fits.
     """
     detector, generator = LandmarkDetector(model, "exact"), torch.Generator().manual_seed(seed)
     parts = []

@@ -1,21 +1,25 @@
-"""Where fits begin, what becomes of them, and that landmarks come back from images that were turned."""
+"""Trial fits: where they start, what becomes of them; and perturbed shapes, from nearly right to hopeless."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
+from clnf_torch.models.pdm import ShapeParams
 from clnf_torch.pipeline import LandmarkDetector
+from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.boxes import box_around
-from clnf_torch.training.validator_samples import (
+from clnf_torch.training.data.trial_fits import (
+    LOST,
     STARTS,
     TrialFits,
     fit_from,
     half_faces,
+    perturb_shapes,
     run_trial_fits,
     with_half_faces,
 )
-from tests.factories import seeded
+from tests.factories import M, make_pdm, seeded
 from tests.training.heads import make_crops, make_gaussian, make_heads
 from tests.training.untrained import untrained_model
 
@@ -32,7 +36,7 @@ def faces(model):
     return make_crops(make_gaussian().pdm(0.99).landmarks(make_heads(make_gaussian().pdm(0.99), FACES)))
 
 
-def test_guesses_know_their_errors(faces):
+def test_fits_know_their_errors(faces):
     face = torch.tensor([2, 0])
     moved = faces.landmarks[face] + torch.tensor([[[3.0, 4.0]], [[0.0, 0.0]]])
     found = TrialFits.of(faces, face, moved)
@@ -43,7 +47,7 @@ def test_guesses_know_their_errors(faces):
 
 
 @pytest.mark.parametrize("name", STARTS)
-def test_starts_have_a_image_and_a_box_for_every_face(faces, name):
+def test_starts_have_an_image_and_a_box_for_every_face(faces, name):
     start = STARTS[name](faces, seeded(1))
     assert start.images.shape == faces.gray.shape and start.images.dtype == torch.uint8
     assert start.boxes.shape == (FACES, 4) and (start.boxes[:, 2:] > 0).all()
@@ -103,3 +107,35 @@ def test_fits_from_everywhere_are_spread_and_reproducible(model, faces):
     again = run_trial_fits(model, faces, seed=1)
     for name, value in vars(fits).items():
         assert torch.equal(value, getattr(again, name))
+
+
+CPU = torch.device("cpu")
+
+
+def perturbed(count: int = 4000):
+    pdm = make_pdm(torch.float32)
+    one = ShapeParams(torch.ones(count), torch.zeros(count, 3), torch.full((count, 2), 50.0), torch.zeros(count, M))
+    return pdm, pdm.landmarks(one), perturb_shapes(pdm, one, Sampler(seeded(4), CPU))
+
+
+def test_some_lie_right_some_nearly_and_some_far_away():
+    _, true, found = perturbed()
+    error = (found - true).norm(dim=-1).mean(-1) / 62  # the eyes of this face are 62 mm apart
+    shares = [
+        float(((error > low) & (error < high)).float().mean()) for low, high in ((0, 0.08), (0.08, 0.3), (0.3, 9))
+    ]
+    assert min(shares) > 0.15
+    assert shares[2] > 0.8 * LOST
+
+
+def test_shapes_stay_within_the_limits_of_the_model():
+    pdm, pose = make_pdm(torch.float32), (torch.ones(9), torch.zeros(9, 3), torch.zeros(9, 2))
+    far, further = (
+        perturb_shapes(pdm, ShapeParams(*pose, factor * pdm.local_limit.expand(9, -1)), Sampler(seeded(5), CPU))
+        for factor in (100, 200)
+    )
+    assert torch.equal(far, further)
+
+
+def test_the_same_seed_perturbs_alike():
+    torch.testing.assert_close(perturbed(20)[2], perturbed(20)[2], rtol=0, atol=0)
