@@ -12,18 +12,17 @@ from clnf_torch import LandmarkDetector, ShapeParams
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.augmentation.random import Sampler
-from clnf_torch.training.cen import CenConfig, CenTraining
-from clnf_torch.training.data.cen_samples import UprightFaces, ViewRows
+from clnf_torch.training.cen import CenConfig, CenTask
+from clnf_torch.training.data.cen_samples import AlignedFaces, ViewRows
 from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.data.heatmap_samples import FaceDataset
-from clnf_torch.training.end_to_end import EndToEndConfig, fit_errors
-from clnf_torch.training.finetune import distinct_experts
-from clnf_torch.training.heatmap import HeatmapConfig, HeatmapTraining
-from clnf_torch.training.recipe import COARSE, FINE
-from clnf_torch.training.trainer import learnable_experts
-from clnf_torch.training.tuning import heatmap_losses, nearest_config
-from clnf_torch.training.validator import ValidatorConfig, ValidatorTraining
-from clnf_torch.training.validator_samples import TrialFits, disturb
+from clnf_torch.training.data.trial_fits import TrialFits, perturb_shapes
+from clnf_torch.training.end_to_end import EndToEndConfig, fit_errors, learnable_experts
+from clnf_torch.training.finetune import distinct_experts, heatmap_losses
+from clnf_torch.training.heatmap import HeatmapConfig, HeatmapTask
+from clnf_torch.training.recipe import COARSE, FINE, nearest_config
+from clnf_torch.training.trainer import Task, Trainer
+from clnf_torch.training.validator import ValidatorConfig, ValidatorTask
 
 HIDDEN = (300, 100, 50)  # widths of CE-CLM's coarse experts
 MANY = 10**6  # steps: more than are taken
@@ -47,9 +46,9 @@ def training_steps(calls: Calls) -> dict[str, Callable[[], Call]]:
 def heatmap_step(calls: Calls, config: HeatmapConfig) -> Call:
     """Heatmap experts of the recipe."""
     faces, params = annotated(calls)
-    stage = FaceDataset.of(faces, calls.default.model.pdm, params, config.levels)
-    training = HeatmapTraining(config, stage, params.rotation[:, 1].float(), MIRROR.to(calls.device))
-    return lambda: training.run(training.step + 1)
+    dataset = FaceDataset.of(faces, calls.default.model.pdm, params, config.levels)
+    task = HeatmapTask(config, dataset, params.rotation[:, 1].float(), MIRROR.to(calls.device))
+    return _round_of(task)
 
 
 def end_to_end_step(calls: Calls, batch: int) -> Call:
@@ -72,37 +71,37 @@ def cen_step(calls: Calls) -> Call:
     """CEN experts of the frontal view, of the published coarse size, in steps of eleven areas each."""
     faces, params = annotated(calls)
     pdm = calls.default.model.pdm
-    upright = UprightFaces.of(faces, pdm, params, 0.25, MIRROR.to(calls.device), 1)
+    aligned = AlignedFaces.of(faces, pdm, params, 0.25, MIRROR.to(calls.device), 1)
     one = ViewRows(torch.zeros(1, dtype=torch.int64).to(calls.device), torch.zeros(1).bool().to(calls.device))
     at = torch.arange(4 if calls.material.quick else 68, device=calls.device)
-    training = CenTraining(CenConfig(epochs=MANY, areas=11), upright, one, one, at, HIDDEN)
-    return lambda: training.run(training.epoch + 1)
+    task = CenTask(CenConfig(epochs=MANY, areas=11), aligned, one, one, at, HIDDEN)
+    return _round_of(task)
 
 
 def tuning_step(calls: Calls, batch: int) -> Call:
-    """The default model's fine experts learn on."""
+    """The default model's fine experts, fine-tuned."""
     faces, params = annotated(calls)
     model = calls.material.default().model.to(calls.device)
     parameters = learnable_experts(model)
     experts = distinct_experts(model)[-1]
-    stage = FaceDataset.of(faces, model.pdm, params, nearest_config(experts.scale).levels)
-    losses = heatmap_losses(experts, stage, MIRROR.to(calls.device), ImageAugmentation(marked=0.5))
+    dataset = FaceDataset.of(faces, model.pdm, params, nearest_config(experts.scale).levels)
+    losses = heatmap_losses(experts, dataset, MIRROR.to(calls.device), ImageAugmentation(pen_marks=0.5))
     optimiser = torch.optim.Adam(parameters, lr=1e-6)
-    dice = Sampler(torch.Generator().manual_seed(0), calls.device)
+    sampler = Sampler(torch.Generator().manual_seed(0), calls.device)
     rows = torch.arange(batch, device=calls.device) % len(faces)
-    return lambda: _move(optimiser, losses.learn(rows, dice))
+    return lambda: _move(optimiser, losses.learn(rows, sampler))
 
 
 def validator_step(calls: Calls, batch: int) -> Call:
-    """A validator, on disturbed landmarks."""
+    """A validator, on perturbed shapes."""
     faces, params = annotated(calls)
     pdm, count = calls.default.model.pdm, 4 * len(faces)
     rows = torch.arange(count, device=calls.device) % len(faces)
-    dice = Sampler(torch.Generator().manual_seed(1), calls.device)
+    sampler = Sampler(torch.Generator().manual_seed(1), calls.device)
     with torch.no_grad():
-        guesses = TrialFits.of(faces, rows, disturb(pdm, params[rows], dice))
-    training = ValidatorTraining(ValidatorConfig(batch=batch, steps=MANY), faces, pdm, guesses)
-    return lambda: training.run(training.step + 1)
+        trials = TrialFits.of(faces, rows, perturb_shapes(pdm, params[rows], sampler))
+    task = ValidatorTask(ValidatorConfig(batch=batch, steps=MANY), faces, pdm, trials)
+    return _round_of(task)
 
 
 def annotated(calls: Calls) -> tuple[FaceCrops, ShapeParams]:
@@ -110,6 +109,12 @@ def annotated(calls: Calls) -> tuple[FaceCrops, ShapeParams]:
     landmarks: Tensor = calls.material.faces.landmarks.to(calls.device)
     params = params_from_landmarks(calls.default.model.pdm, landmarks)
     return FaceCrops(gray=calls.images, landmarks=landmarks), params
+
+
+def _round_of(task: Task) -> Call:
+    """A round of a training: a step, or an epoch."""
+    trainer = Trainer(task)
+    return lambda: trainer.run(until=trainer.round + 1)
 
 
 def _move(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
