@@ -62,7 +62,7 @@ def test_a_fit_that_knows_a_box_alone_misses_turned_faces_by_more():
     dataset = make_stage()
     middles = [
         draw_samples(
-            dataset, torch.arange(6), replace(STILL, boxed=boxed), STIFF, 0.8, 128, MIRROR, Sampler(seeded(5), CPU)
+            dataset, torch.arange(6), replace(STILL, from_box=boxed), STIFF, 0.8, 128, MIRROR, Sampler(seeded(5), CPU)
         ).landmarks.mean(1)
         for boxed in (0.0, 1.0)
     ]
