@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from clnf_torch.fitting.config import FitConfig
-from clnf_torch.fitting.images import ImageBatch, Looking
+from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.mean_shift import UNSEEN, landmark_likelihoods, model_likelihood
-from clnf_torch.fitting.nu_rlms import ResponseField, nu_rlms
-from clnf_torch.geometry.similarity import invert_similarity, similarity_between
+from clnf_torch.fitting.nu_rlms import nu_rlms
+from clnf_torch.fitting.responses import respond
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.patch_experts.base import Experts
@@ -133,7 +133,8 @@ class LandmarkFitter:
         weight = _landmark_weights(experts, view, visible, config.weight_factor, options.landmark_weight)
         if self.config.any_size:
             weight = weight * (experts.scale / start.scale.detach()).square()[:, None]
-        field, readable = self._ask_experts(images, start, experts, view, weight, self.config.window_sizes[index])
+        window = self.config.window_sizes[index]
+        field, readable = respond(experts, pdm, images, start, view, weight, window, self.numerics)
         rigid = nu_rlms(pdm, start, field, config, rigid=True, kernel_step=step).params
         found = nu_rlms(pdm, rigid, field, config, rigid=False, kernel_step=step)
 
@@ -148,20 +149,6 @@ class LandmarkFitter:
             landmark_likelihoods=torch.where(scored[:, None], likelihoods, state.landmark_likelihoods),
             visible=torch.where(active[:, None], visible, state.visible),
         )
-
-    def _ask_experts(
-        self, images: ImageBatch, params: ShapeParams, experts: Experts, view: Tensor, weight: Tensor, window: int
-    ) -> tuple[ResponseField, Tensor]:
-        """Responses around the landmarks, and the rows (B,) whose images could be read."""
-        pdm, looking = self.model.pdm, Looking(images, self.numerics.sample_on_32nds)
-        landmarks = pdm.landmarks(params)
-        to_reference = similarity_between(landmarks, pdm.reference_landmarks(params.local, experts.scale))
-        to_image = invert_similarity(to_reference)
-        responses, base = experts.around(landmarks, to_image, view, window, looking.cut_areas, self.numerics)
-        field = ResponseField(
-            responses=responses, base=base, to_reference=to_reference, to_image=to_image, weight=weight
-        )
-        return field, looking.readable
 
     def _is_last(self, index: int) -> bool:
         """Whether this is the last scale, or the next one is skipped (OpenFace: even where a later one is not)."""

@@ -1,4 +1,6 @@
-"""Areas of interest: what lies around each landmark, seen in the upright reference frame of the patch experts."""
+"""Crops of images: what lies around each landmark, seen in the upright reference frame of the patch experts."""
+
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -12,6 +14,8 @@ from clnf_torch.geometry.sampling import (
     pad_with_black,
     read_bilinear,
 )
+from clnf_torch.models.numerics import Numerics
+from clnf_torch.models.patch_experts.base import CropRequest
 
 # Pixels; a position that is black in every image
 BESIDE = -1e6
@@ -58,6 +62,31 @@ class ImageBatch:
         """Gray levels of faces between pixels, shape (B, ...), the shape of the cells; 0 outside the image."""
         return read_bilinear(self._padded, self._image_index, cells, dtype)
 
+    def crop(self, request: CropRequest, numerics: Numerics) -> tuple[Tensor, Tensor]:
+        """What experts want to see.
+
+        Args:
+            request: From `Experts.crop_request`.
+            numerics: OpenFace's approximations or the exact forms.
+
+        Returns:
+            Gray levels, black outside the image and in rows that cannot be read, shape (B, K, A, A); and the rows that
+            can: those that show nothing but finite numbers, bool, shape (B,).
+        """
+        crops = self._crop(request, numerics)
+        readable = crops.sum((-3, -2, -1)).isfinite()
+        # Rows that cannot be read look beside the image, and send no NaN back
+        if crops.requires_grad:
+            beside = replace(request, centers=request.centers.where(readable[:, None, None], BESIDE))
+            crops = self._crop(beside, numerics)
+        return torch.where(readable[:, None, None, None], crops, 0), readable
+
+    def _crop(self, request: CropRequest, numerics: Numerics) -> Tensor:
+        """Crops (B, K, A, A) as the images show them."""
+        if request.smooth:
+            return self.cut_smooth_areas(request.centers, request.to_image, request.width)
+        return self.cut_areas(request.centers, request.to_image, request.width, numerics.sample_on_32nds)
+
     def cut_areas(self, landmarks: Tensor, to_image: Tensor, width: int, on_32nds: bool) -> Tensor:
         """Areas around landmarks, turned and scaled to the reference frame.
 
@@ -88,35 +117,6 @@ class ImageBatch:
         if not self._sizes:
             self._sizes.append(Pyramid.of(self._gray))
         return self._sizes[0].read(self._image_index, area_to_image(landmarks, to_image, width), width)
-
-
-class Looking:
-    """What experts see of the images of B faces, and which faces have anything to see.
-
-    Args:
-        images: The images of the faces.
-        on_32nds: See `ImageBatch.cut_areas`.
-    """
-
-    def __init__(self, images: ImageBatch, on_32nds: bool) -> None:
-        self._images, self._on_32nds = images, on_32nds
-        # (B,) bool once areas were cut: faces that showed nothing but finite numbers
-        self.readable = torch.ones(())
-
-    def cut_areas(self, centres: Tensor, to_image: Tensor, width: int, *, smooth: bool = False) -> Tensor:
-        """Areas (B, K, A, A) around points (B, K, 2) of each face; black ones of faces that cannot be read."""
-        areas = self._cut(centres, to_image, width, smooth)
-        self.readable = areas.sum((-3, -2, -1)).isfinite()
-        # Rows that cannot be read look beside the image, and send no NaN back
-        if areas.requires_grad:
-            areas = self._cut(centres.where(self.readable[:, None, None], BESIDE), to_image, width, smooth)
-        return torch.where(self.readable[:, None, None, None], areas, 0)
-
-    def _cut(self, centres: Tensor, to_image: Tensor, width: int, smooth: bool) -> Tensor:
-        """Areas as they are; smooth ones lie exactly where they lie, whatever the numerics."""
-        if smooth:
-            return self._images.cut_smooth_areas(centres, to_image, width)
-        return self._images.cut_areas(centres, to_image, width, self._on_32nds)
 
 
 def area_to_image(landmarks: Tensor, to_image: Tensor, width: int) -> Tensor:

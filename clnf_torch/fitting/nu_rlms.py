@@ -9,26 +9,11 @@ from torch.nn.functional import pad
 from clnf_torch.fitting.config import ScaleConfig
 from clnf_torch.fitting.gauss_newton import normal_equations, solve
 from clnf_torch.fitting.mean_shift import mean_shift
+from clnf_torch.fitting.responses import ResponseField
 from clnf_torch.models.pdm import PDM, PosedShape, ShapeParams
 
 # Parameters before the shape coefficients: scale, three turns, x, y
 POSE = 6
-
-
-@dataclass(frozen=True, kw_only=True)
-class ResponseField:
-    """The patch experts' answers around B faces, and where they were asked for."""
-
-    responses: Tensor  # (B, N, R, R), rows along y
-    base: Tensor  # (B, N, 2) the landmarks at the maps' middles, pixels
-    to_reference: Tensor  # (B, 2, 2) image to reference frame
-    to_image: Tensor  # (B, 2, 2) reference frame to image
-    weight: Tensor  # (B, N) weight of each landmark, 0 where it is not visible
-
-    def positions(self, landmarks: Tensor) -> Tensor:
-        """Landmarks (B, N, 2) in cells of their response maps."""
-        middle = (self.responses.shape[-1] - 1) // 2
-        return torch.bmm(landmarks - self.base, self.to_reference.mT) + middle
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from clnf_torch.fitting.images import ImageBatch, Looking
+from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.mean_shift import landmark_likelihoods
-from clnf_torch.geometry.similarity import invert_similarity, similarity_between
+from clnf_torch.fitting.responses import respond
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.pdm import ShapeParams
@@ -35,18 +35,16 @@ def expert_agreement(
         Ratios from 0 to 1, 0 where a landmark is outside its window or the image is not readable, shape (B, N); and
         the landmarks that have experts in the face's view, bool, shape (B, N).
     """
-    experts, looking = model.experts_at(0), Looking(images, numerics.sample_on_32nds)
-    centers, upright = model.pdm.landmarks(shape), model.pdm.reference_landmarks(shape.local, experts.scale)
-    to_reference = similarity_between(centers, upright)
+    experts = model.experts_at(0)
     view = experts.nearest_view(shape.rotation)
-    to_image = invert_similarity(to_reference)
-    responses, base = experts.around(centers, to_image, view, WINDOW, looking.cut_areas, numerics)
-    positions = torch.bmm(landmarks - base, to_reference.mT) + (WINDOW - 1) // 2
     visible = experts.visible[view]
-    at_landmark = landmark_likelihoods(responses, positions, visible, SIGMA)
-    largest = smooth_responses(responses, SIGMA).amax((-2, -1))
+    weight = visible.to(landmarks)
+    field, readable = respond(experts, model.pdm, images, shape, view, weight, WINDOW, numerics)
+    positions = field.positions(landmarks)
+    at_landmark = landmark_likelihoods(field.responses, positions, visible, SIGMA)
+    largest = smooth_responses(field.responses, SIGMA).amax((-2, -1))
     ratio = (at_landmark / largest.clamp_min(torch.finfo(largest.dtype).tiny)).clamp(0, 1)
-    return torch.where(visible & looking.readable[:, None], ratio, 0), visible
+    return torch.where(visible & readable[:, None], ratio, 0), visible
 
 
 def smooth_responses(responses: Tensor, sigma: float) -> Tensor:

@@ -13,7 +13,7 @@ from clnf_torch import OPENFACE, PDM, LandmarkModel, ShapeParams
 from clnf_torch.fitting.config import ScaleConfig
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.mean_shift import EDGE
-from clnf_torch.fitting.nu_rlms import ResponseField
+from clnf_torch.fitting.responses import ResponseField
 from clnf_torch.models.patch_experts.base import PatchExperts
 from tests.agreement.golden import Golden, responses_of, scale_index, traces
 

@@ -9,7 +9,8 @@ import torch
 
 from clnf_torch import ShapeParams
 from clnf_torch.fitting.mean_shift import landmark_likelihoods, model_likelihood
-from clnf_torch.fitting.nu_rlms import ResponseField, nu_rlms
+from clnf_torch.fitting.nu_rlms import nu_rlms
+from clnf_torch.fitting.responses import ResponseField
 from tests.agreement.measure import FLIP, Agreement
 from tests.agreement.photographs import CHAOTIC, EVERY, MAPPED, each
 from tests.agreement.searches import KERNEL_STEP, Doubt, Search, answer, doubtful_kernels, positions_at

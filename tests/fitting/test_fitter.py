@@ -13,7 +13,7 @@ from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_box
 from clnf_torch.fitting.mean_shift import UNSEEN
-from clnf_torch.fitting.nu_rlms import ResponseField
+from clnf_torch.fitting.responses import ResponseField
 from clnf_torch.geometry.similarity import invert_similarity, similarity_between
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import EXACT, OPENFACE, Numerics

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from clnf_torch.fitting.images import ImageBatch, area_to_image
+from clnf_torch.models.numerics import EXACT, OPENFACE
+from clnf_torch.models.patch_experts.base import CropRequest
 from tests.factories import make_images
 
 
@@ -104,3 +106,33 @@ def test_gradients(rng):
         return ImageBatch(gray, image_index).cut_areas(landmarks, to_image, 4, on_32nds=False)
 
     assert torch.autograd.gradcheck(run, (gray, landmarks, to_image), fast_mode=True)
+
+
+@pytest.mark.parametrize("smooth", [True, False])
+@pytest.mark.parametrize("numerics", [OPENFACE, EXACT], ids=lambda numerics: numerics.name)
+def test_crops_are_the_requested_areas_and_rows_that_cannot_be_read_are_black(rng, smooth, numerics):
+    gray, landmarks, to_image = make_images(2), centres(rng, 3), similarities(rng, 3)
+    images = ImageBatch(gray, torch.tensor([0, 1, 0]))
+    expected = (
+        images.cut_smooth_areas(landmarks, to_image, 5)
+        if smooth
+        else images.cut_areas(landmarks, to_image, 5, numerics.sample_on_32nds)
+    )
+    request = CropRequest(centers=landmarks, to_image=to_image, width=5, smooth=smooth)
+    crops, readable = images.crop(request, numerics)
+    assert readable.all() and torch.equal(crops, expected)
+    gray[1] = math.nan
+    crops, readable = ImageBatch(gray, torch.tensor([0, 1, 0])).crop(request, numerics)
+    assert readable.tolist() == [True, False, True]
+    assert torch.equal(crops[::2], expected[::2]) and not crops[1].any()
+
+
+@pytest.mark.parametrize("smooth", [True, False])
+def test_crops_that_cannot_be_read_send_no_nan_back(rng, smooth):
+    gray = make_images(2)
+    gray[1] = math.nan
+    gray, landmarks = gray.requires_grad_(), centres(rng, 2).requires_grad_()
+    request = CropRequest(centers=landmarks, to_image=similarities(rng, 2), width=5, smooth=smooth)
+    crops, _ = ImageBatch(gray, torch.tensor([0, 1])).crop(request, EXACT)
+    crops.square().sum().backward()
+    assert gray.grad.isfinite().all() and (landmarks.grad[1] == 0).all() and landmarks.grad[0].abs().sum() > 0

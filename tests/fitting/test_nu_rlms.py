@@ -9,7 +9,8 @@ import torch
 
 from clnf_torch.fitting.config import ScaleConfig
 from clnf_torch.fitting.mean_shift import mean_shift
-from clnf_torch.fitting.nu_rlms import ResponseField, nu_rlms
+from clnf_torch.fitting.nu_rlms import nu_rlms
+from clnf_torch.fitting.responses import ResponseField
 from clnf_torch.geometry.similarity import invert_similarity, similarity_between
 from clnf_torch.models.pdm import PDM, ShapeParams
 from tests.factories import M, N, make_params, make_pdm, seeded

@@ -1,7 +1,7 @@
 """What every family of experts promises: views to choose from, and response maps around landmarks."""
 
 from abc import ABC, abstractmethod
-from typing import Protocol
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -9,22 +9,22 @@ from torch import Tensor, nn
 from clnf_torch.models.numerics import Numerics
 
 
-class CutAreas(Protocol):
-    """Shows experts what they want to see of the faces' images."""
+@dataclass(frozen=True, kw_only=True)
+class CropRequest:
+    """What experts want to see of the images of B faces: K square crops of each.
 
-    def __call__(self, centres: Tensor, to_image: Tensor, width: int, *, smooth: bool = False) -> Tensor:
-        """Areas of the image, black outside it.
+    Attributes:
+        centers: Middles of the crops, pixels, shape (B, K, 2).
+        to_image: The map from crops to the image, shape (B, 2, 2).
+        width: Side A of the crops, pixels.
+        smooth: Average the image's pixels where those of a crop lie two or more of them apart (no aliasing), and read
+            them exactly where they lie, whatever the numerics.
+    """
 
-        Args:
-            centres: Their middles, pixels, shape (B, K, 2).
-            to_image: The map from areas to the image, shape (B, 2, 2).
-            width: Side A of the areas, pixels.
-            smooth: Average the image's pixels where an area's lie two or more of them apart.
-
-        Returns:
-            Gray levels, shape (B, K, A, A).
-        """
-        ...
+    centers: Tensor
+    to_image: Tensor
+    width: int
+    smooth: bool = False
 
 
 class Experts(nn.Module, ABC):
@@ -62,17 +62,27 @@ class Experts(nn.Module, ABC):
         return distance.argmin(-1)
 
     @abstractmethod
-    def around(
-        self, landmarks: Tensor, to_image: Tensor, view: Tensor, window: int, cut: CutAreas, numerics: Numerics
-    ) -> tuple[Tensor, Tensor]:
-        """Response maps around landmarks.
+    def crop_request(self, landmarks: Tensor, to_image: Tensor, window: int) -> CropRequest:
+        """What the experts want to see around landmarks.
 
         Args:
             landmarks: Where they are thought to be, pixels, shape (B, N, 2).
             to_image: The map from the reference frame to the image, shape (B, 2, 2).
+            window: Side R of the response maps, reference pixels, odd.
+        """
+
+    @abstractmethod
+    def respond_around(
+        self, landmarks: Tensor, request: CropRequest, crops: Tensor, view: Tensor, window: int, numerics: Numerics
+    ) -> tuple[Tensor, Tensor]:
+        """Response maps around landmarks.
+
+        Args:
+            landmarks: As for `crop_request`.
+            request: What `crop_request` asked for.
+            crops: What is seen there, gray levels 0 to 255, shape (B, K, A, A).
             view: View of each face, int64, shape (B,).
-            window: Side R of the maps, reference pixels, odd.
-            cut: Shows areas of the faces' images.
+            window: As for `crop_request`.
             numerics: OpenFace's approximations or the exact forms.
 
         Returns:
@@ -96,11 +106,15 @@ class PatchExperts(Experts):
         super().__init__(scale, view_centers, visible, confidence)
         self.support = support
 
-    def around(
-        self, landmarks: Tensor, to_image: Tensor, view: Tensor, window: int, cut: CutAreas, numerics: Numerics
+    def crop_request(self, landmarks: Tensor, to_image: Tensor, window: int) -> CropRequest:
+        """Areas of interest: windows around the landmarks, and as much more as a patch needs."""
+        return CropRequest(centers=landmarks, to_image=to_image, width=window + self.support - 1)
+
+    def respond_around(
+        self, landmarks: Tensor, request: CropRequest, crops: Tensor, view: Tensor, window: int, numerics: Numerics
     ) -> tuple[Tensor, Tensor]:
-        """Response maps of windows with the landmarks in their middles; see `Experts.around`."""
-        return self(cut(landmarks, to_image, window + self.support - 1), view, numerics), landmarks
+        """Response maps with the landmarks in their middles; see `Experts.respond_around`."""
+        return self(crops, view, numerics), landmarks
 
     def forward(self, areas: Tensor, view: Tensor, numerics: Numerics) -> Tensor:
         """Response maps of the experts of each face's view.

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
 from clnf_torch.models.numerics import Numerics
-from clnf_torch.models.patch_experts.base import CutAreas, Experts
+from clnf_torch.models.patch_experts.base import CropRequest, Experts
 
 # Side of the first filters
 STEM = 5
@@ -142,13 +142,18 @@ class HeatmapExperts(Experts):
         super().__init__(scale, view_centers, visible, confidence)
         self.width, self.network = width, network
 
-    def around(
-        self, landmarks: Tensor, to_image: Tensor, view: Tensor, window: int, cut: CutAreas, numerics: Numerics
+    def crop_request(self, landmarks: Tensor, to_image: Tensor, window: int) -> CropRequest:
+        """The whole face, whatever the window."""
+        center = landmarks.mean(1, keepdim=True)
+        return CropRequest(centers=center, to_image=to_image / ZOOM, width=self.width, smooth=True)
+
+    def respond_around(
+        self, landmarks: Tensor, request: CropRequest, crops: Tensor, view: Tensor, window: int, numerics: Numerics
     ) -> tuple[Tensor, Tensor]:
-        """Parts of the face's maps whose middles are the cells nearest to the landmarks; see `Experts.around`."""
-        middle = landmarks.mean(1, keepdim=True)
-        maps = self.maps(cut(middle, to_image / ZOOM, self.width, smooth=True)[:, 0])
-        # The cell, not a whole one, at the middle of the area
+        """Parts of the heatmaps whose middles are the cells nearest to the landmarks; see `Experts.respond_around`."""
+        middle, to_image = request.centers, request.to_image * ZOOM
+        maps = self.maps(crops[:, 0])
+        # The cell, not a whole one, at the middle of the crop
         origin = (self.width - 1) / (2 * ZOOM)
         from_middle = torch.linalg.solve_ex(to_image, (landmarks - middle).mT)[0].mT
         nearest = (from_middle.detach() + origin).round().nan_to_num(0.0).clamp(0, maps.shape[-1] - 1)

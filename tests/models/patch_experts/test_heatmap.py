@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from clnf_torch.fitting.images import ImageBatch, Looking
+from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.models.numerics import EXACT, OPENFACE
 from clnf_torch.models.patch_experts.heatmap import cut_windows
 from tests.factories import N, seeded
@@ -33,6 +33,15 @@ def test_no_faces_have_no_maps():
     assert make_joint().maps(torch.zeros(0, 64, 64, dtype=torch.float64)).shape == (0, N, 32, 32)
 
 
+def answer(experts, images, landmarks, to_image, window=9, numerics=EXACT) -> tuple[torch.Tensor, torch.Tensor]:
+    """Responses and the maps' middles of faces that are all seen from the front."""
+    request = experts.crop_request(landmarks, to_image, window)
+    crops, readable = images.crop(request, numerics)
+    assert readable.all()
+    view = torch.zeros(len(landmarks), dtype=torch.int64)
+    return experts.respond_around(landmarks, request, crops, view, window, numerics)
+
+
 def test_a_spot_in_the_image_lies_where_the_window_says():
     """A face turned by 30 degrees at 1.5 px/mm: the peak of each window, taken back to the image, is the spot."""
     experts, angle, zoom = make_joint(), torch.tensor(0.5236, dtype=torch.float64), 1.5 / 0.25
@@ -40,8 +49,8 @@ def test_a_spot_in_the_image_lies_where_the_window_says():
     to_image = zoom * turn
     around = torch.tensor([80.0, 75.0]) + 20 * torch.randn(1, N, 2, generator=seeded(2))
     landmarks = around.double()
-    looking = Looking(ImageBatch(spot(88.0, 70.0), torch.tensor([0])), on_32nds=False)
-    responses, middles = experts.around(landmarks, to_image, torch.tensor([0]), 21, looking.cut_areas, EXACT)
+    images = ImageBatch(spot(88.0, 70.0), torch.tensor([0]))
+    responses, middles = answer(experts, images, landmarks, to_image, window=21)
     cells = torch.arange(21, dtype=torch.float64) - 10
     total = responses.sum((-2, -1))
     mean = torch.stack(((responses.sum(-2) * cells).sum(-1) / total, (responses.sum(-1) * cells).sum(-1) / total), -1)
@@ -54,10 +63,7 @@ def test_a_spot_in_the_image_lies_where_the_window_says():
 def test_openface_numerics_change_nothing():
     experts, landmarks = make_joint(), torch.full((1, N, 2), 80.0, dtype=torch.float64)
     to_image, images = 4.0 * torch.eye(2).double()[None], ImageBatch(spot(83.0, 77.0), torch.tensor([0]))
-    answers = []
-    for numerics in (EXACT, OPENFACE):
-        looking = Looking(images, numerics.sample_on_32nds)
-        answers.append(experts.around(landmarks, to_image, torch.tensor([0]), 9, looking.cut_areas, numerics))
+    answers = [answer(experts, images, landmarks, to_image, numerics=numerics) for numerics in (EXACT, OPENFACE)]
     assert all(torch.equal(one, other) for one, other in zip(*answers, strict=True))
 
 
@@ -65,13 +71,10 @@ def test_faces_in_a_batch_do_not_see_each_other():
     experts = make_joint()
     images = torch.cat((spot(60.0, 60.0), spot(90.0, 70.0)))
     landmarks = 75 + 5 * torch.randn(2, N, 2, generator=seeded(3), dtype=torch.float64)
-    to_image, view = 4.0 * torch.eye(2).double().expand(2, 2, 2), torch.zeros(2, dtype=torch.int64)
-    together = experts.around(
-        landmarks, to_image, view, 9, Looking(ImageBatch(images, torch.arange(2)), False).cut_areas, EXACT
-    )
+    to_image = 4.0 * torch.eye(2).double().expand(2, 2, 2)
+    together = answer(experts, ImageBatch(images, torch.arange(2)), landmarks, to_image)
     for row in range(2):
-        looking = Looking(ImageBatch(images, torch.tensor([row])), False)
         rows = slice(row, row + 1)
-        alone = experts.around(landmarks[rows], to_image[rows], view[rows], 9, looking.cut_areas, EXACT)
+        alone = answer(experts, ImageBatch(images, torch.tensor([row])), landmarks[rows], to_image[rows])
         for one, both in zip(alone, together, strict=True):
             torch.testing.assert_close(one, both[rows], rtol=1e-12, atol=1e-12)
