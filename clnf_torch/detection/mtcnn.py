@@ -95,7 +95,7 @@ class MTCNN(nn.Module):
         if not scales or not frames.shape[0]:
             return _no_faces(weight)
         proposed = propose(self.proposer, images, scales, self.config.thresholds[0], weight.dtype)
-        *_, found = self.stages(proposed.take(valid[proposed.image_index]), images)
+        *_, found = self.stages(proposed[valid[proposed.image_index]], images)
         return FaceBoxes(boxes=_moved(found.boxes, self.to_landmarks), score=found.score, image_index=found.image_index)
 
     def stages(self, proposed: Candidates, images: PaddedFrames) -> tuple[Candidates, Candidates, Candidates]:
@@ -127,7 +127,7 @@ def _judged(network: nn.Module, side: int, images: PaddedFrames, found: Candidat
     """The candidates that a network takes for faces, with its scores and corrections."""
     patches = _patches(found.boxes)
     inside = _inside(patches, images)
-    found, patches = found.take(inside), patches[inside]
+    found, patches = found[inside], patches[inside]
     answers = [found.boxes.new_zeros(0, 6)]
     at_once = CPU_CROPS if patches.device.type == "cpu" else CUDA_CROPS
     for rows in torch.arange(patches.shape[0], device=patches.device).split(at_once):
@@ -135,7 +135,7 @@ def _judged(network: nn.Module, side: int, images: PaddedFrames, found: Candidat
         answers.append(network(crops)[:, :6])
     answer = torch.cat(answers)
     found = Candidates(found.boxes, face_probability(answer), answer[:, 2:], found.image_index)
-    return found.take(found.score >= threshold)
+    return found[found.score >= threshold]
 
 
 def _patches(boxes: Tensor) -> Tensor:

@@ -1,17 +1,20 @@
 """The first stage of MTCNN: a small network slides over a pyramid of resized images."""
 
 import math
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from clnf_torch.geometry.boxes import suppress, whole_boxes
+from clnf_torch.geometry.records import Rows
 from clnf_torch.geometry.resizing import resize_patches
 from clnf_torch.geometry.sampling import pad_with_black
 
 
-class Candidates(NamedTuple):
+@dataclass(frozen=True)
+class Candidates(Rows):
     """Boxes that may hold faces."""
 
     boxes: Tensor  # (K, 4) x, y, width, height in pixels
@@ -19,14 +22,10 @@ class Candidates(NamedTuple):
     correction: Tensor  # (K, 4) how far to move left, top, right and bottom, in widths and heights
     image_index: Tensor  # (K,) int64: which of the frames each box is in
 
-    def take(self, rows: Tensor) -> "Candidates":
-        """Some of them, by index or as a mask."""
-        return Candidates(*(values[rows] for values in self))
-
     def thinned(self, threshold: float, group: Tensor | None = None, of_smaller: bool = False) -> "Candidates":
         """The best of those that overlap, by frame (or by a finer group) and from the best to the worst."""
         group = self.image_index if group is None else group
-        return self.take(suppress(self.boxes, self.score, group, threshold, of_smaller))
+        return self[suppress(self.boxes, self.score, group, threshold, of_smaller)]
 
     def corrected(self, grown: int = 0) -> "Candidates":
         """The boxes, rounded to whole pixels, moved where the network says.
@@ -42,7 +41,7 @@ class Candidates(NamedTuple):
         left, top, right, bottom = self.correction.unbind(-1)
         x1, y1 = x + left * width, y + top * height
         x2, y2 = (x + width) + width * right, (y + height) + height * bottom
-        return self._replace(boxes=torch.stack((x1, y1, x2 - x1, y2 - y1), dim=-1))
+        return replace(self, boxes=torch.stack((x1, y1, x2 - x1, y2 - y1), dim=-1))
 
     def squared(self) -> "Candidates":
         """The boxes made as high as they are wide, around their middle, in whole pixels towards zero.
@@ -53,7 +52,7 @@ class Candidates(NamedTuple):
         x, y, width, height = self.boxes.unbind(-1)
         side = torch.maximum(width, height)
         x, y = (x + 0.5 * (width - side)).trunc(), (y + 0.5 * (height - side)).trunc()
-        return self._replace(boxes=torch.stack((x, y, side.trunc(), side.trunc()), dim=-1))
+        return replace(self, boxes=torch.stack((x, y, side.trunc(), side.trunc()), dim=-1))
 
 
 # Pixels that the first network looks at, and those between two looks

@@ -1,6 +1,6 @@
 """The multi-scale fit: responses, a rigid and a non-rigid search per scale, coarse to fine, for every face at once."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.mean_shift import UNSEEN, landmark_likelihoods, model_likelihood
 from clnf_torch.fitting.nu_rlms import nu_rlms
 from clnf_torch.fitting.responses import respond
+from clnf_torch.geometry.records import Rows
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.patch_experts.base import Experts
@@ -29,17 +30,9 @@ class FaceOptions:
     visible: Tensor | None = None  # (B, N) bool, hides landmarks that the view would show
     regularisation: Tensor | None = None  # (B,) takes the place of the configured regularisation
 
-    def rows(self, index: Tensor) -> "FaceOptions":
-        """The options of these rows."""
-        return FaceOptions(
-            landmark_weight=None if self.landmark_weight is None else self.landmark_weight[index],
-            visible=None if self.visible is None else self.visible[index],
-            regularisation=None if self.regularisation is None else self.regularisation[index],
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
-class FitState:
+class FitState(Rows):
     """How far the fit of B faces has come."""
 
     params: ShapeParams
@@ -48,17 +41,6 @@ class FitState:
     likelihood: Tensor  # (B,) mean log-likelihood
     landmark_likelihoods: Tensor  # (B, N)
     visible: Tensor  # (B, N) bool: landmarks that the last fitted scale saw
-
-    def __getitem__(self, rows: Tensor) -> "FitState":
-        """The state of these rows."""
-        return FitState(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
-
-    @classmethod
-    def concatenate(cls, first: "FitState", second: "FitState") -> "FitState":
-        """The rows of two states, one after the other."""
-        both = {field.name: (getattr(first, field.name), getattr(second, field.name)) for field in fields(cls)}
-        params = ShapeParams.concatenate(list(both.pop("params")))
-        return cls(params=params, **{name: torch.cat(tensors) for name, tensors in both.items()})
 
     @classmethod
     def at(cls, params: ShapeParams, num_landmarks: int) -> "FitState":

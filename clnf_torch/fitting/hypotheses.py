@@ -9,6 +9,7 @@ from torch import Tensor
 from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_box
+from clnf_torch.geometry.records import Rows, join_rows, take_rows
 from clnf_torch.models.landmark_model import EarlyTermination
 
 # Euler angles in radians, in the order of preference
@@ -16,7 +17,7 @@ Rotations = tuple[tuple[float, float, float], ...]
 
 
 @dataclass(frozen=True)
-class Candidates:
+class Candidates(Rows):
     """Pairs of a face and a hypothesis, one per row of a batch."""
 
     face: Tensor  # (C,) int64
@@ -26,15 +27,6 @@ class Candidates:
     def cross(cls, faces: Tensor, hypotheses: Tensor) -> "Candidates":
         """Every face with every hypothesis, face by face."""
         return cls(faces.repeat_interleave(hypotheses.shape[0]), hypotheses.repeat(faces.shape[0]))
-
-    @classmethod
-    def concatenate(cls, first: "Candidates", second: "Candidates") -> "Candidates":
-        """The rows of two, one after the other."""
-        return cls(torch.cat((first.face, second.face)), torch.cat((first.hypothesis, second.hypothesis)))
-
-    def __getitem__(self, rows: Tensor) -> "Candidates":
-        """The candidates of these rows."""
-        return Candidates(self.face[rows], self.hypothesis[rows])
 
     def table(self, values: Tensor, shape: tuple[int, int], missing: float) -> Tensor:
         """Values (C,) laid out by face and hypothesis (B, K), and `missing` where there is no such candidate."""
@@ -62,7 +54,7 @@ class SearchInput:
 
     def fit(self, fitter: LandmarkFitter, state: FitState, candidates: Candidates) -> FitState:
         """Fit candidates from a state of as many rows."""
-        return fitter.fit(self.images.rows(candidates.face), state, self.options.rows(candidates.face))
+        return fitter.fit(self.images.rows(candidates.face), state, take_rows(self.options, candidates.face))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +140,7 @@ class EarlyTerminationSearch:
             return states, candidates
         others = Candidates.cross(unsure, hypotheses[1:])
         more = given.fit(self.first, given.start(self.first, rotations, others), others)
-        return FitState.concatenate(states, more), Candidates.concatenate(candidates, others)
+        return join_rows(states, more), join_rows(candidates, others)
 
     def _finalists(self, states: FitState, candidates: Candidates, shape: tuple[int, int]) -> Finalists:
         """Of a face whose search ended, the first candidate that is good enough; of the others the three best."""

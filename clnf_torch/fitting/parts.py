@@ -1,6 +1,6 @@
 """Finer models of regions of the face: fitted where the whole face was found, and folded back into it."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -9,6 +9,7 @@ from clnf_torch.fitting.config import part_preset
 from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_landmarks
+from clnf_torch.geometry.records import Rows
 from clnf_torch.models.landmark_model import LandmarkModel, Part
 from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.pdm import ShapeParams
@@ -18,7 +19,7 @@ REFINE_ABOVE = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
-class PartFit:
+class PartFit(Rows):
     """One part of B faces."""
 
     landmarks: Tensor  # (B, K, 2) pixels
@@ -26,10 +27,6 @@ class PartFit:
     landmark_likelihoods: Tensor  # (B, K), -1e8 where the part was not refined
     likelihood: Tensor  # (B,), minus infinity where the part was not refined
     refined: Tensor  # (B,) bool: fitted to the image; otherwise read off the whole face
-
-    def __getitem__(self, rows: Tensor | slice) -> "PartFit":
-        """The faces of these rows."""
-        return PartFit(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
 
 @dataclass(frozen=True, kw_only=True)

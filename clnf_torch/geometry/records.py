@@ -8,12 +8,34 @@ import torch
 from torch import Tensor
 
 Record = TypeVar("Record")
+Own = TypeVar("Own", bound="Rows")
+
+
+class Rows:
+    """Base of dataclasses that are a table: every field has one row per face, the first one in all cases.
+
+    Fields are tensors, records, dictionaries of them, or None.
+    """
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(getattr(self, fields(_any(self))[0].name))
+
+    def __getitem__(self: Own, rows: Tensor | slice | list[int]) -> Own:
+        """The rows of these numbers, or those where a mask is true, or a slice of them."""
+        return take_rows(self, rows)
+
+    def where(self: Own, keep: Tensor, other: Own) -> Own:
+        """These rows where `keep` (B,) is true, those of `other` in the rest."""
+        return where_rows(keep, self, other)
 
 
 def map_tensors(function: Callable[..., Tensor], record: Record, *others: Record) -> Record:
-    """A record of what a function makes of the tensors that have the same place in several records."""
+    """A record of what a function makes of the tensors that have the same place in several records; None stays None."""
     mapped: Any
-    if isinstance(record, Tensor):
+    if record is None:
+        mapped = None
+    elif isinstance(record, Tensor):
         mapped = function(record, *others)
     elif isinstance(record, dict):
         mapped = {key: map_tensors(function, value, *(o[key] for o in _any(others))) for key, value in record.items()}
@@ -24,8 +46,8 @@ def map_tensors(function: Callable[..., Tensor], record: Record, *others: Record
     return mapped
 
 
-def take_rows(record: Record, rows: Tensor) -> Record:
-    """The rows of these numbers, or those where a mask is true."""
+def take_rows(record: Record, rows: Tensor | slice | list[int]) -> Record:
+    """The rows of these numbers, or those where a mask is true, or a slice of them."""
     return map_tensors(lambda values: values[rows], record)
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from clnf_torch.fitting.gauss_newton import normal_equations, solve
 from clnf_torch.geometry.camera import Intrinsics, project, projection_jacobian
+from clnf_torch.geometry.records import Rows
 from clnf_torch.geometry.rotation import turn
 
 # At most, as cv::solvePnP; faces need six to twelve
@@ -18,7 +19,7 @@ DAMPING = 1e-3
 
 
 @dataclass(frozen=True)
-class RigidMotion:
+class RigidMotion(Rows):
     """Rotation and translation from an object's space to the camera's, B rows."""
 
     rotation: Tensor  # (B, 3, 3)
@@ -27,11 +28,6 @@ class RigidMotion:
     def step(self, delta: Tensor) -> "RigidMotion":
         """After small turns on the right of the rotation and a shift, shape (B, 6)."""
         return RigidMotion(turn(self.rotation, delta[:, :3]), self.translation + delta[:, 3:])
-
-    def where(self, keep: Tensor, other: "RigidMotion") -> "RigidMotion":
-        """This motion in the rows where `keep` (B,) is true, the other in the rest."""
-        rotation = torch.where(keep[:, None, None], self.rotation, other.rotation)
-        return RigidMotion(rotation, torch.where(keep[:, None], self.translation, other.translation))
 
 
 @dataclass(frozen=True)

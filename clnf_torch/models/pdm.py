@@ -1,15 +1,16 @@
 """The point distribution model: 3D landmarks that vary along learned modes, seen under weak perspective."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from clnf_torch.geometry.records import Rows, map_tensors
 from clnf_torch.geometry.rotation import euler_to_matrix, matrix_to_euler, turn
 
 
 @dataclass(frozen=True)
-class ShapeParams:
+class ShapeParams(Rows):
     """Weak-perspective pose and shape coefficients of B faces."""
 
     scale: Tensor  # (B,) pixels per millimetre
@@ -17,27 +18,9 @@ class ShapeParams:
     translation: Tensor  # (B, 2) pixels
     local: Tensor  # (B, M) coefficients of the shape modes, millimetres
 
-    def __len__(self) -> int:
-        """Number of faces B."""
-        return self.scale.shape[0]
-
-    def __getitem__(self, rows: Tensor | slice) -> "ShapeParams":
-        """The faces of these rows."""
-        return ShapeParams(*(getattr(self, field.name)[rows] for field in fields(self)))
-
-    def where(self, keep: Tensor, other: "ShapeParams") -> "ShapeParams":
-        """These parameters in the rows where `keep` (B,) is true, those of `other` in the rest."""
-        column = keep[:, None]
-        return ShapeParams(
-            torch.where(keep, self.scale, other.scale),
-            torch.where(column, self.rotation, other.rotation),
-            torch.where(column, self.translation, other.translation),
-            torch.where(column, self.local, other.local),
-        )
-
     def filled(self, value: float) -> "ShapeParams":
         """As many faces, every number of theirs being `value`."""
-        return ShapeParams(*(torch.full_like(getattr(self, field.name), value) for field in fields(self)))
+        return map_tensors(lambda values: torch.full_like(values, value), self)
 
     def finite(self) -> Tensor:
         """Rows without infinities and NaNs, shape (B,) bool."""
@@ -53,11 +36,6 @@ class ShapeParams:
     def from_globals(cls, params_global: Tensor, local: Tensor) -> "ShapeParams":
         """From OpenFace's ``params_global`` (B, 6) and ``params_local`` (B, M)."""
         return cls(params_global[:, 0], params_global[:, 1:4], params_global[:, 4:6], local)
-
-    @classmethod
-    def concatenate(cls, parts: list["ShapeParams"]) -> "ShapeParams":
-        """The rows of several records, one after the other."""
-        return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
 
 @dataclass(frozen=True)

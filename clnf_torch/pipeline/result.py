@@ -1,11 +1,12 @@
 """What a fit gives back."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from clnf_torch.fitting.parts import PartFit
+from clnf_torch.geometry.records import Rows
 from clnf_torch.models.pdm import ShapeParams
 
 # By their place in the image: "left" are landmarks 36 to 41
@@ -13,7 +14,7 @@ EYES = ("left_eye_28", "right_eye_28")
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitResult:
+class FitResult(Rows):
     """The fitted faces, one per row. A row that could not be fitted has `success` false and keeps how far it came."""
 
     landmarks: Tensor  # (B, N, 2) pixels (x, y), pixel centres at whole numbers; NaN where the box was unusable
@@ -26,12 +27,6 @@ class FitResult:
     confidence: Tensor  # (B,) of the validation, 0 to 1; without one 1 where the fit succeeded
     success: Tensor  # (B,) bool: the fit did not fail, and the validator takes it for a face
     parts: dict[str, PartFit]  # by name; empty where the model has none or they were not asked for
-
-    def __getitem__(self, rows: Tensor | slice) -> "FitResult":
-        """The faces of these rows."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        parts = {name: part[rows] for name, part in values.pop("parts").items()}
-        return FitResult(parts=parts, **{name: value[rows] for name, value in values.items()})
 
     @property
     def eye_landmarks(self) -> Tensor | None:

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from clnf_torch.geometry.records import Rows
 from clnf_torch.quality.checks import REASONS
 from clnf_torch.quality.robust_fit import RobustFit
 
 
 @dataclass(frozen=True, kw_only=True)
-class LandmarkQuality:
+class LandmarkQuality(Rows):
     """How good landmarks are, one row per face.
 
     Attributes:
@@ -24,10 +25,6 @@ class LandmarkQuality:
     outliers: Tensor
     expert_agreement: Tensor
     shape: RobustFit
-
-    def __len__(self) -> int:
-        """Number of faces B."""
-        return len(self.violation)
 
     @property
     def poor(self) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.fitting.gauss_newton import normal_equations, solve
+from clnf_torch.geometry.records import Rows
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.geometry.similarity import similarity_between
 from clnf_torch.models.pdm import PDM, PosedShape, ShapeParams
@@ -21,7 +22,7 @@ SMALLEST = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
-class RobustFit:
+class RobustFit(Rows):
     """The shapes fitted to B faces, and how well their landmarks obey them.
 
     Attributes:

@@ -181,7 +181,7 @@ def _finish(
     order = tracks.identity.sort(stable=True).indices
     order = order[tracks.video[order].sort(stable=True).indices]
     blank = Templates.none(len(tracks) - len(state.templates), tracks.video.device)
-    templates = Templates.join(state.templates, blank)
+    templates = state.templates.join(blank)
     templates = fitter.update_templates(templates, batch, tracks, tracks.success)
     result = take_rows(_result(state, current, confirmed), order[tracks.initialised[order]])
     kept = order[(tracks.missed_frames - NONE_MISSED)[order] < config.delete_after]

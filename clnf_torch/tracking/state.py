@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clnf_torch.geometry.records import join_rows, take_rows
+from clnf_torch.geometry.records import Rows, join_rows, take_rows
 from clnf_torch.models.pdm import PDM, ShapeParams
 from clnf_torch.tracking.appearance import PIXELS
 from clnf_torch.tracking.template import Templates
@@ -18,7 +18,7 @@ NONE_MISSED = -1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tracks:
+class Tracks(Rows):
     """R tracks, each of one face in one of V videos.
 
     Attributes:
@@ -47,10 +47,6 @@ class Tracks:
     initialised: Tensor
     success: Tensor
     missed_frames: Tensor
-
-    def __len__(self) -> int:
-        """Number of faces R."""
-        return self.video.shape[0]
 
     @classmethod
     def uninitialised(cls, pdm: PDM, video: Tensor, identity: Tensor) -> "Tracks":
@@ -142,7 +138,7 @@ class TrackState:
             next_identity=torch.cat((self.next_identity, other.next_identity)),
             preferred=torch.cat((self.preferred, other.preferred)),
             tracks=join_rows(self.tracks, moved),
-            templates=Templates.join(self.templates, other.templates),
+            templates=self.templates.join(other.templates),
         )
 
     def to(self, device: torch.device | str) -> "TrackState":

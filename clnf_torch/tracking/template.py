@@ -6,12 +6,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from clnf_torch.geometry.records import Rows, join_rows, where_rows
+
 # Pixels per millimetre at which images are compared; OpenFace ``face_template_scale``
 TEMPLATE_SCALE = 0.3
 
 
 @dataclass(frozen=True)
-class Templates:
+class Templates(Rows):
     """Images of R faces, none where the size is 0.
 
     Attributes:
@@ -22,30 +24,26 @@ class Templates:
     pixels: Tensor
     size: Tensor
 
-    def __len__(self) -> int:
-        """Number of faces R."""
-        return self.size.shape[0]
-
     @classmethod
     def none(cls, rows: int, device: torch.device) -> "Templates":
         """No images of so many faces."""
         pixels = torch.zeros(rows, 0, 0, dtype=torch.uint8, device=device)
         return cls(pixels, torch.zeros(rows, 2, dtype=torch.int64, device=device))
 
-    @classmethod
-    def join(cls, first: "Templates", second: "Templates") -> "Templates":
-        """The faces of two, one after the other."""
-        pixels = [first.pixels, second.pixels]
-        height, width = max(each.shape[1] for each in pixels), max(each.shape[2] for each in pixels)
-        padded = [functional.pad(each, (0, width - each.shape[2], 0, height - each.shape[1])) for each in pixels]
-        return cls(torch.cat(padded), torch.cat((first.size, second.size)))
+    def join(self, other: "Templates") -> "Templates":
+        """The faces of both, one after the other."""
+        return join_rows(*self._padded_alike(other))
 
     def where(self, keep: Tensor, other: "Templates") -> "Templates":
         """These images in the rows where `keep` (R,) is true, those of `other` in the rest."""
-        both = Templates.join(self, other)
-        rows = torch.arange(len(self), device=keep.device)
-        rows = torch.where(keep, rows, rows + len(self))
-        return Templates(both.pixels[rows], both.size[rows])
+        return where_rows(keep, *self._padded_alike(other))
+
+    def _padded_alike(self, other: "Templates") -> tuple["Templates", "Templates"]:
+        """These and other images in arrays of the same height and width."""
+        pixels = [self.pixels, other.pixels]
+        height, width = max(each.shape[1] for each in pixels), max(each.shape[2] for each in pixels)
+        padded = [functional.pad(each, (0, width - each.shape[2], 0, height - each.shape[1])) for each in pixels]
+        return Templates(padded[0], self.size), Templates(padded[1], other.size)
 
 
 def cut_templates(gray: Tensor, image_index: Tensor, boxes: Tensor) -> Templates:

@@ -93,7 +93,7 @@ class VideoTracker:
             state,
             next_identity=state.next_identity.index_add(0, video, torch.ones_like(video)),
             tracks=join_rows(state.tracks, replace(tracks, landmarks=pdm.landmarks(params), hits=confirmed)),
-            templates=Templates.join(state.templates, Templates.none(len(video), video.device)),
+            templates=state.templates.join(Templates.none(len(video), video.device)),
         )
 
     def prefer(self, state: TrackState, places: Tensor) -> TrackState:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from clnf_torch.fitting.initialise import params_from_landmarks
+from clnf_torch.geometry.records import join_rows
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.pdm import PDM
 from clnf_torch.training.augmentation.photometric import ImageAugmentation
@@ -128,7 +129,7 @@ class ValidatorTask(Task):
         drawn = torch.multinomial(self._weights, fitted, replacement=True, generator=sampler.generator)
         face = sampler.integers(len(self.faces), self.config.batch - fitted)
         perturbed = TrialFits.of(self.faces, face, perturb_shapes(self.pdm, self._params[face], sampler))
-        return TrialFits.concatenate([self.fits[drawn.to(self.device)], perturbed])
+        return join_rows(self.fits[drawn.to(self.device)], perturbed)
 
     def _warped(self, trials: TrialFits, level: int, sampler: Sampler) -> Tensor:
         """Gray levels (B, P) between the landmarks at a pyramid level, half of them mirrored."""

@@ -13,6 +13,7 @@ from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
 from clnf_torch.fitting.hypotheses import MULTI_VIEW as ROTATIONS
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_box
+from clnf_torch.geometry.records import join_rows
 from tests.agreement.golden import scale_index, traces
 from tests.agreement.measure import Agreement
 from tests.agreement.photographs import (
@@ -63,8 +64,8 @@ def test_each_scale_from_openfaces_state(fit, golden, detector, read_image, agre
     for trace in traces(values):
         found[scale_index(trace)].append(trace)
     for scale, scale_traces in found.items():
-        start = ShapeParams.concatenate([trace.params("global_in", "local_in") for trace in scale_traces])
-        end = ShapeParams.concatenate([trace.params("global_nonrigid", "local_nonrigid") for trace in scale_traces])
+        start = join_rows(*(trace.params("global_in", "local_in") for trace in scale_traces))
+        end = join_rows(*(trace.params("global_nonrigid", "local_nonrigid") for trace in scale_traces))
         ours = fit_scale(model, config_of(values), scale, read_image(fit.image), start)
         assert ours.view.tolist() == [int(trace.number("view_id")) for trace in scale_traces]
         apart = distances(model.pdm.landmarks(ours.params), model.pdm.landmarks(end))

@@ -14,6 +14,7 @@ from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
 from clnf_torch.fitting.hypotheses import MULTI_VIEW as ROTATIONS
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_box
+from clnf_torch.geometry.records import join_rows
 from tests.agreement.golden import Golden
 from tests.agreement.measure import Agreement
 from tests.agreement.photographs import MULTI_VIEW, config_of, distances, run, winner
@@ -62,7 +63,7 @@ def of_each_hypothesis(values: Golden, key: str) -> Tensor:
 def resumed(values: Golden) -> ShapeParams:
     """OpenFace's parameters of the finalists when they go on."""
     rest = [values.below(f"hyp{k}/rest") for k in FINALISTS]
-    return ShapeParams.concatenate([part.params("resume_global", "resume_local") for part in rest])
+    return join_rows(*(part.params("resume_global", "resume_local") for part in rest))
 
 
 def test_first_scale_of_every_hypothesis(race, agree: Agreement):

@@ -12,11 +12,12 @@ from torch import Tensor
 from clnf_torch.converters.openface.pdm import convert_pdm
 from clnf_torch.export.face_table import FaceTable, columns
 from clnf_torch.geometry.camera import Intrinsics
+from clnf_torch.geometry.records import join_rows
 from clnf_torch.measures.gaze import EYE_PARTS, gaze_directions
 from clnf_torch.measures.head_pose import head_pose, pose_to_line_of_sight
 from clnf_torch.measures.landmarks_3d import FittedShape, landmarks_3d
 from clnf_torch.measures.measure import measure
-from clnf_torch.models.pdm import PDM, ShapeParams
+from clnf_torch.models.pdm import PDM
 from tests.agreement.golden import Golden
 from tests.agreement.measure import Agreement
 
@@ -57,7 +58,7 @@ class Fits:
     def shape(self, part: str) -> FittedShape:
         """The face, or a part of it."""
         files = [file if part == "face" else file.below(part) for file in self._files]
-        params = ShapeParams.concatenate([file.params("params_global", "params_local") for file in files])
+        params = join_rows(*(file.params("params_global", "params_local") for file in files))
         return FittedShape(self._pdms[part], params, torch.cat([file.points("landmarks") for file in files]))
 
     def points(self, part: str) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from clnf_torch import EXACT, OPENFACE, ShapeParams
 from clnf_torch.fitting.images import ImageBatch
+from clnf_torch.geometry.records import join_rows
 from clnf_torch.geometry.similarity import invert_similarity, similarity_between
 from clnf_torch.models.landmark_model import LandmarkModel
 from tests.agreement.golden import Golden, traces
@@ -58,7 +59,7 @@ def stack(golden: Golden, scale: int, window: int) -> Cases:
     cases = list(golden.groups(rf"scale{scale}_w{window}_yaw[^/]+"))
     keys = ("view_id", "visibility", "sim_img_to_ref", "sim_ref_to_img", "aoi", "response", "dense")
     view, visible, to_reference, to_image, *maps = (torch.cat([case[key] for case in cases]) for key in keys)
-    params = ShapeParams.concatenate([case.params("in_global", "in_local") for case in cases])
+    params = join_rows(*(case.params("in_global", "in_local") for case in cases))
     landmarks = torch.cat([case.points("r/landmark_locations") for case in cases])
     return Cases(params, view.long(), visible.bool(), to_reference, to_image, landmarks, *maps)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from clnf_torch.detection.proposals import Candidates
@@ -32,7 +34,7 @@ def test_squares_go_towards_zero():
 
 
 def test_frames_are_thinned_apart():
-    found = make_candidates([[0.0, 0.0, 10.0, 10.0]] * 4)._replace(image_index=torch.tensor([1, 0, 1, 0]))
+    found = replace(make_candidates([[0.0, 0.0, 10.0, 10.0]] * 4), image_index=torch.tensor([1, 0, 1, 0]))
     assert found.thinned(0.5).image_index.tolist() == [0, 1]
     assert found.thinned(0.5).score.tolist() == [found.score[1].item(), found.score[0].item()]
     assert len(found.thinned(0.5, group=torch.arange(4)).score) == 4

@@ -60,7 +60,7 @@ def test_frames_do_not_see_each_other():
     together = propose(mtcnn.proposer, PaddedFrames.of(frames), scales, 0.55, torch.float64)
     for frame in range(3):
         alone = propose(mtcnn.proposer, PaddedFrames.of(frames[frame : frame + 1]), scales, 0.55, torch.float64)
-        mine = together.take(together.image_index == frame)
+        mine = together[together.image_index == frame]
         assert len(alone.boxes) > 5 and torch.equal(mine.boxes, alone.boxes)
         torch.testing.assert_close(mine.score, alone.score)
 

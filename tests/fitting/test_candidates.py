@@ -9,13 +9,14 @@ import torch
 
 from clnf_torch.fitting.fitter import FitState
 from clnf_torch.fitting.hypotheses import Candidates, HypothesisResult
+from clnf_torch.geometry.records import join_rows
 from tests.factories import N, make_params
 
 
 def test_faces_and_hypotheses_are_crossed_face_by_face():
     crossed = Candidates.cross(torch.tensor([0, 2]), torch.tensor([1, 3]))
     assert crossed.face.tolist() == [0, 0, 2, 2] and crossed.hypothesis.tolist() == [1, 3, 1, 3]
-    both = Candidates.concatenate(crossed, crossed[torch.tensor([2])])
+    both = join_rows(crossed, crossed[torch.tensor([2])])
     assert both.face.tolist() == [0, 0, 2, 2, 2] and both.hypothesis.tolist() == [1, 3, 1, 3, 1]
 
 

@@ -14,6 +14,7 @@ from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_box
 from clnf_torch.fitting.mean_shift import UNSEEN
 from clnf_torch.fitting.responses import ResponseField
+from clnf_torch.geometry.records import join_rows, take_rows
 from clnf_torch.geometry.similarity import invert_similarity, similarity_between
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import EXACT, OPENFACE, Numerics
@@ -188,10 +189,10 @@ def test_options_are_those_of_their_rows():
         visible=torch.eye(3, 5).bool(),
         regularisation=torch.arange(3.0),
     )
-    rows = options.rows(torch.tensor([2, 0, 2]))
+    rows = take_rows(options, torch.tensor([2, 0, 2]))
     assert rows.landmark_weight[:, 0].tolist() == [10, 0, 10] and rows.regularisation.tolist() == [2, 0, 2]
     assert rows.visible[0].tolist() == [False, False, True, False, False]
-    assert vars(FaceOptions().rows(torch.tensor([0]))) == vars(FaceOptions())
+    assert vars(take_rows(FaceOptions(), torch.tensor([0]))) == vars(FaceOptions())
 
 
 def test_hidden_landmarks_do_not_matter():
@@ -224,7 +225,7 @@ def test_more_windows_than_scales_are_left_over():
 
 def test_concatenate_and_rows():
     state = fit(make_model(), make_images(), torch.zeros(4).long(), start_at(make_boxes(4)))
-    both = FitState.concatenate(state[torch.tensor([3, 1])], state[torch.tensor([0])])
+    both = join_rows(state[torch.tensor([3, 1])], state[torch.tensor([0])])
     torch.testing.assert_close(both.likelihood, state.likelihood[torch.tensor([3, 1, 0])])
     same(both.params, state.params[torch.tensor([3, 1, 0])])
 

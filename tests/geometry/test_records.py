@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from clnf_torch.geometry.records import join_rows, put_rows, take_rows, where_rows
+from clnf_torch.geometry.records import Rows, join_rows, put_rows, take_rows, where_rows
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,10 @@ class Inner:
 
 
 @dataclass(frozen=True)
-class Record:
+class Record(Rows):
     numbers: Tensor
     table: dict[str, Inner]
+    absent: Tensor | None = None
 
 
 def record(*numbers: float) -> Record:
@@ -49,6 +50,17 @@ def test_chosen():
 
 def test_joined():
     assert_same(join_rows(record(1), record(2, 3), record()), record(1, 2, 3))
+
+
+def test_a_record_is_a_table():
+    assert len(record(1, 2, 3)) == 3
+    assert_same(record(1, 2, 3)[1:], record(2, 3))
+    assert_same(record(1, 2, 3)[[2, 0]], record(3, 1))
+    assert_same(record(1, 2).where(torch.tensor([False, True]), record(7, 8)), record(7, 2))
+
+
+def test_what_is_not_known_stays_unknown():
+    assert record(1, 2)[:1].absent is None and join_rows(record(1), record(2)).absent is None
 
 
 def test_numbers_keep_their_type():

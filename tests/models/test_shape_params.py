@@ -38,11 +38,6 @@ def test_where_takes_whole_rows():
     same(a.where(keep, b)[~keep], b[~keep])
 
 
-def test_concatenate():
-    params = make_params(5)
-    same(ShapeParams.concatenate([params[:2], params[2:2], params[2:]]), params)
-
-
 @pytest.mark.parametrize("field", ["scale", "rotation", "translation", "local"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_finite_finds_the_row(field, value):

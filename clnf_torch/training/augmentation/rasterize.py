@@ -1,16 +1,18 @@
 """Rasterisation of thick line segments with anti-aliasing: by the distance from each pixel nearby."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from clnf_torch.geometry.records import Rows
 
 # Worked on at once: some 100 MiB of numbers
 PIXELS = 1 << 22
 
 
 @dataclass(frozen=True, kw_only=True)
-class LineSegments:
+class LineSegments(Rows):
     """Short lines with round ends, one per row."""
 
     start: Tensor  # (K, 2) pixels (x, y)
@@ -19,10 +21,6 @@ class LineSegments:
     softness: Tensor  # (K,) pixels over which the edge fades; 1 is a sharp one
     opacity: Tensor  # (K,) 0 to 1
     sheet: Tensor  # (K,) int64: which of the sheets it is drawn on
-
-    def __getitem__(self, rows: Tensor | slice) -> "LineSegments":
-        """The lines of these rows."""
-        return LineSegments(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
 
 def rasterize(segments: LineSegments, sheets: int, height: int, width: int) -> Tensor:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from clnf_torch.geometry.records import Rows
 from clnf_torch.geometry.sampling import affine_cells, pad_with_black, read_bilinear
 from clnf_torch.geometry.similarity import invert_similarity, similarity_between
 from clnf_torch.models.patch_experts.patches import cut_patches
@@ -57,7 +58,7 @@ class CenViews:
 
 
 @dataclass(frozen=True)
-class ViewRows:
+class ViewRows(Rows):
     """The faces of one view, some of them mirrored."""
 
     face: Tensor  # (K,) int64

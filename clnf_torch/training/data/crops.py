@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from clnf_torch.geometry.gray import to_gray
+from clnf_torch.geometry.records import Rows
 from clnf_torch.training.data.annotations import AnnotationError, Annotations
 
 # Faces may be cut off by their image, up to so many times its longer side
@@ -17,18 +18,11 @@ LARGEST = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class FaceCrops:
+class FaceCrops(Rows):
     """Faces cut out of their images, one per row."""
 
     gray: Tensor  # (F, S, S) uint8
     landmarks: Tensor  # (F, 68, 2) float32, pixels of the crop (x, y), pixel centres at whole numbers from 0
-
-    def __len__(self) -> int:
-        return len(self.gray)
-
-    def __getitem__(self, rows: Tensor | slice | list[int]) -> "FaceCrops":
-        """The faces of these rows: indices, bools or a slice."""
-        return FaceCrops(gray=self.gray[rows], landmarks=self.landmarks[rows])
 
 
 def cut_crops(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.geometry.boxes import box_around
+from clnf_torch.geometry.records import Rows, join_rows
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.pdm import PDM, ShapeParams
 from clnf_torch.pipeline import LandmarkDetector
@@ -61,31 +62,17 @@ FITS = 64
 
 
 @dataclass(frozen=True)
-class TrialFits:
+class TrialFits(Rows):
     """Landmarks of K fits or perturbed shapes, with their errors."""
 
     face: Tensor  # (K,) int64: row of the face
     landmarks: Tensor  # (K, N, 2) pixels of its crop
     error: Tensor  # (K,) normalised mean error (NME), by the distance of the outer eye corners
 
-    def __len__(self) -> int:
-        """Number of fits K."""
-        return len(self.face)
-
-    def __getitem__(self, rows: Tensor) -> "TrialFits":
-        """The fits of these rows."""
-        return TrialFits(self.face[rows], self.landmarks[rows], self.error[rows])
-
     @classmethod
     def of(cls, faces: FaceCrops, face: Tensor, landmarks: Tensor) -> "TrialFits":
         """Landmarks (K, N, 2) for faces (K,), with their errors."""
         return cls(face, landmarks, face_errors(landmarks, faces.landmarks[face].to(landmarks)))
-
-    @classmethod
-    def concatenate(cls, parts: list["TrialFits"]) -> "TrialFits":
-        """The rows of several records, one after the other."""
-        face, landmarks, error = zip(*((part.face, part.landmarks, part.error) for part in parts), strict=True)
-        return cls(torch.cat(face), torch.cat(landmarks), torch.cat(error))
 
 
 @dataclass(frozen=True)
@@ -197,7 +184,7 @@ def run_trial_fits(
         valid = landmarks.isfinite().flatten(1).all(-1).nonzero().squeeze(-1)
         parts.append(TrialFits.of(faces, valid, landmarks[valid]))
         report(number + 1, float((parts[-1].error > FAILED).float().mean()))
-    return TrialFits.concatenate(parts)
+    return join_rows(*parts)
 
 
 def _turned(faces: FaceCrops, landmarks: Tensor) -> Tensor:

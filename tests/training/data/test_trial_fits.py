@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from clnf_torch.geometry.records import join_rows
 from clnf_torch.models.pdm import ShapeParams
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.augmentation.random import Sampler
@@ -42,7 +43,7 @@ def test_fits_know_their_errors(faces):
     found = TrialFits.of(faces, face, moved)
     eyes = (faces.landmarks[2, 36] - faces.landmarks[2, 45]).norm()
     torch.testing.assert_close(found.error, torch.stack((5 / eyes, torch.zeros(()))))
-    both = TrialFits.concatenate([found, found[torch.tensor([1])]])
+    both = join_rows(found, found[torch.tensor([1])])
     assert both.face.tolist() == [2, 0, 0] and len(both) == 3
 
 
