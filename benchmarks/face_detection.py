@@ -13,7 +13,7 @@ from benchmarks.scenes import FrameBatch, scenes
 from benchmarks.tables import table
 from clnf_torch.converters.openface.mtcnn import PLACE, convert_mtcnn
 from clnf_torch.detection import MTCNN, FaceBoxes, load_face_detector
-from clnf_torch.detection.mtcnn import Factors, build_mtcnn
+from clnf_torch.detection.mtcnn import Factors
 from clnf_torch.geometry.boxes import overlap
 from clnf_torch.training.data.boxes import detect_annotated, fit_factors
 
@@ -36,7 +36,7 @@ class Outcome:
 
 def report(device: str, path: Path = DEFAULT) -> list[Table]:
     """The table of recall and errors, on faces that nothing was fitted to."""
-    theirs = build_mtcnn(convert_mtcnn(SHARED / "models" / "openface" / PLACE)).to(device)
+    theirs = MTCNN.from_record(convert_mtcnn(SHARED / "models" / "openface" / PLACE)).to(device)
     ours = load_face_detector(path, device)
     sets = {"as they are": None, f"{SMALL[0]:.0f} to {SMALL[1]:.0f} px wide": SMALL}
     rows = [

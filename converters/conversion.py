@@ -4,7 +4,6 @@ import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import clnf_torch
 from clnf_torch.converters.locate import find_source
@@ -14,8 +13,8 @@ from clnf_torch.converters.openface.model_files import ModelFiles, Skipped, read
 from clnf_torch.converters.openface.mtcnn import convert_mtcnn, find_mtcnn, mtcnn_files
 from clnf_torch.converters.openface.sources import SourceFile, describe_source
 from clnf_torch.converters.openface.validator import convert_validator
-from clnf_torch.models.archive import Progress, save_archive
-from clnf_torch.models.bundle import bundle_of
+from clnf_torch.models.archive import Progress
+from clnf_torch.models.bundle import save_bundle
 
 LICENCE = (
     "Converted from model files of OpenFace 2.2, (c) Carnegie Mellon University and University of Cambridge. "
@@ -83,7 +82,18 @@ def convert(
         validator = convert_validator(files.validator, len(model["pdm"]["mean"])) if files.validator else None
         face_detector = convert_mtcnn(detector) if detector else None
         sources = _describe(files, detector_files, folder)
-        save_archive(_bundle(model, validator, face_detector, sources, files.skipped), out, progress)
+        save_bundle(
+            out,
+            model,
+            writer=f"clnf_torch {clnf_torch.__version__}",
+            licence=LICENCE,
+            numerics="openface",
+            sources=[dataclasses.asdict(source) for source in sources],
+            skipped=[dataclasses.asdict(line) for line in files.skipped],
+            validator=validator,
+            face_detector=face_detector,
+            progress=progress,
+        )
     except OSError as error:
         where = Path(error.filename) if error.filename else out
         remedy = "check the disk's space and the permissions"
@@ -124,23 +134,3 @@ def _describe(files: ModelFiles, detector_files: tuple[Path, ...], folder: Path)
         path: model.experts.family.published for model in models for path in model.experts.paths
     }
     return tuple(describe_source(path, folder, known) for path, known in hashes.items())
-
-
-def _bundle(
-    model: dict[str, Any],
-    validator: dict[str, Any] | None,
-    face_detector: dict[str, Any] | None,
-    sources: tuple[SourceFile, ...],
-    skipped: tuple[Skipped, ...],
-) -> dict[str, Any]:
-    """The bundle's plain values around a model."""
-    return bundle_of(
-        model,
-        writer=f"clnf_torch {clnf_torch.__version__}",
-        licence=LICENCE,
-        numerics="openface",
-        sources=[dataclasses.asdict(source) for source in sources],
-        skipped=[dataclasses.asdict(line) for line in skipped],
-        validator=validator,
-        face_detector=face_detector,
-    )

@@ -13,6 +13,8 @@ from clnf_torch.converters.openface.landmark_model import early_termination_text
 from clnf_torch.converters.openface.pdm import pdm_text
 from clnf_torch.models.archive import write_atomically
 from clnf_torch.models.bundle import BundleError, load_bundle
+from clnf_torch.models.landmark_model import REPEAT
+from clnf_torch.models.patch_experts.cen import CENExperts
 
 DETECTOR, SHAPE, TRIANGLES, EARLY = "cen_trained.txt", "pdm.txt", "tris.txt", "early_termination.txt"
 
@@ -40,8 +42,6 @@ def text_files(model: Mapping[str, Any], experts: Iterable[str]) -> dict[str, st
     return files
 
 
-# Families that OpenFace has no format for
-WITHOUT_FORMAT = {"joint": "heatmap experts", "repeat": "experts of an earlier scale again"}
 REMEDY = "name a bundle with CEN experts: converted from a CE-CLM model, or made by `clnf-torch train cen`"
 
 
@@ -94,12 +94,12 @@ def _write(bundle: dict[str, Any], path: Path, out_dir: Path) -> tuple[Path, ...
 
 def _require_cen(experts: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Refuses experts of other families, and none at all."""
-    other = next((record["family"] for record in experts if record["family"] != "cen"), None)
+    other = next((record["family"] for record in experts if record["family"] != CENExperts.name), None)
     if other is None and experts:
         return
     found = "none" if other is None else f"{other.upper()} experts"
-    if other in WITHOUT_FORMAT:
-        found = f"{WITHOUT_FORMAT[other]}, which OpenFace has no format for"
+    if other == REPEAT:
+        found = "experts of an earlier scale again"
     raise ConversionError(path, expected="CEN experts", found=found, remedy=REMEDY)
 
 

@@ -91,7 +91,7 @@ def make_model(
 ) -> LandmarkModel:
     """Two scales with different supports."""
     experts = [make_experts(0.25, 3, views, dtype, seed), make_experts(0.5, 5, views, dtype, seed + 10)]
-    return LandmarkModel(make_pdm(dtype), experts, "cen", rules)
+    return LandmarkModel(make_pdm(dtype), experts, rules)
 
 
 def make_images(frames: int = 1, height: int = 72, width: int = 80) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clnf_torch.detection.mtcnn import MTCNN, MTCNNConfig, build_mtcnn
+from clnf_torch.detection.mtcnn import MTCNN, MTCNNConfig
 from tests.factories import seeded
 
 CONFIG = MTCNNConfig(min_face=24, thresholds=(0.55, 0.45, 0.4))
@@ -53,7 +53,7 @@ def make_mtcnn_record(seed: int = 7) -> dict[str, Any]:
 
 def make_mtcnn(dtype: torch.dtype = torch.float64, seed: int = 7) -> MTCNN:
     """The detector of these networks; it finds dozens of faces in anything."""
-    return build_mtcnn(make_mtcnn_record(seed), dtype, CONFIG)
+    return MTCNN.from_record(make_mtcnn_record(seed), dtype, CONFIG)
 
 
 def detect_slowly(mtcnn: MTCNN, image: Tensor) -> list[tuple[Box, float]]:

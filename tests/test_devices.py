@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_flatten
 
 from clnf_torch.pipeline import LandmarkDetector
 from tests.factories import CONFIG, N, make_boxes, make_images, make_model, make_rules
-from tests.models.patch_experts.heatmap_factories import make_joint_model
+from tests.models.patch_experts.heatmap_factories import make_heatmap_model
 
 READS = {"_local_scalar_dense", "nonzero", "is_nonzero", "equal", "bincount", "unique_dim", "_unique2", "masked_select"}
 
@@ -80,8 +80,8 @@ def test_models_of_one_view_are_never_read():
     assert count_reads(lambda: detector.fit(make_images(), make_boxes(4), preset=CONFIG)).total() == 0
 
 
-def test_joint_experts_are_never_read():
-    detector = LandmarkDetector(make_joint_model(), "exact")
+def test_heatmap_experts_are_never_read():
+    detector = LandmarkDetector(make_heatmap_model(), "exact")
     assert count_reads(lambda: detector.fit(make_images(), make_boxes(4))).total() == 0
 
 
@@ -135,8 +135,8 @@ def test_everything_happens_on_the_detectors_device(numerics, kind, where):
 
 
 @pytest.mark.parametrize("where", ["cpu", "meta"])
-def test_joint_experts_stay_on_their_device(where):
-    detector = LandmarkDetector(make_joint_model(), "exact").to("meta")
+def test_heatmap_experts_stay_on_their_device(where):
+    detector = LandmarkDetector(make_heatmap_model(), "exact").to("meta")
     frames = torch.zeros(2, 72, 80, device=where, dtype=torch.uint8)
     boxes, image_index = torch.ones(3, 4, device=where), torch.zeros(3, dtype=torch.int64, device=where)
     with OneDevice():

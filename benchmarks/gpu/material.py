@@ -19,7 +19,7 @@ from benchmarks.gpu.faces import PaintedFaces, paint_faces
 from benchmarks.gpu.published_size import make_published_size
 from clnf_torch import FitConfig, LandmarkDetector, LandmarkModel, build_model, load, load_bundle
 from clnf_torch.converters import convert
-from clnf_torch.detection.validator import build_validator
+from clnf_torch.detection.validator import DetectionValidator
 from clnf_torch.models.landmark_model import Part
 from clnf_torch.training.shape_gaussian import MIRROR_68
 from tests import factories, validators
@@ -203,5 +203,5 @@ def _ending_early(dtype: torch.dtype, numerics: str) -> LandmarkDetector:
 
 def _validated(dtype: torch.dtype, numerics: str) -> LandmarkDetector:
     """A model with a validator of two views."""
-    validator = build_validator(validators.make_validator_record(), dtype).eval()
+    validator = DetectionValidator.from_record(validators.make_validator_record(), dtype).eval()
     return LandmarkDetector(factories.make_model(dtype), numerics, validator)

@@ -30,6 +30,36 @@ def build_network(layers: Sequence[Layer], dtype: torch.dtype = torch.float32) -
     return nn.Sequential(*(BUILDERS[layer["kind"]](layer, dtype) for layer in layers))
 
 
+def layer_records(network: nn.Module) -> list[Layer]:
+    """The layers of a network as a bundle holds them, in the number type of their weights; `build_network` reads them.
+
+    Raises:
+        ValueError: A layer is of a kind that bundles do not hold.
+    """
+    if isinstance(network, nn.Sequential):
+        return [record for module in network for record in layer_records(module)]
+    # `linear` flattens by itself
+    if isinstance(network, nn.Flatten):
+        return []
+    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    if isinstance(network, nn.Conv2d):
+        return [{"kind": "conv", **weights}]
+    if isinstance(network, nn.Linear):
+        return [{"kind": "linear", **weights}]
+    if isinstance(network, nn.PReLU):
+        return [{"kind": "prelu", "slope": weights["weight"]}]
+    if isinstance(network, nn.MaxPool2d):
+        return [{"kind": "max_pool", "kernel": _pair(network.kernel_size), "stride": _pair(network.stride)}]
+    if isinstance(network, (nn.ReLU, nn.Sigmoid)):
+        return [{"kind": "relu" if isinstance(network, nn.ReLU) else "sigmoid"}]
+    raise ValueError(f"{network} is no layer of a bundle; the kinds of layers are {sorted(BUILDERS)}")
+
+
+def _pair(size: int | tuple[int, ...]) -> list[int]:
+    """A size [height, width]."""
+    return [size, size] if isinstance(size, int) else list(size)
+
+
 def _convolution(layer: Layer, dtype: torch.dtype) -> nn.Module:
     """A valid cross-correlation of stride 1: weight (C', C, h, w), bias (C',)."""
     outputs, inputs, *kernel = layer["weight"].shape

@@ -1,6 +1,6 @@
 """The face detector of a weights file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from clnf_torch.detection.face_detector import FaceBoxes
-from clnf_torch.detection.layers import build_network
+from clnf_torch.detection.layers import Layer, build_network
 from clnf_torch.detection.proposals import SUPPORT, Candidates, PaddedFrames, face_probability, propose, pyramid_scales
 from clnf_torch.geometry.boxes import LARGEST
 from clnf_torch.models.bundle import BundleError, default_bundle, load_bundle
 
+# In bundles: the kind of detector, and its proposer, refiner and output
+KIND, NETWORKS = "mtcnn", ("pnet", "rnet", "onet")
 # Sides of what the second and the third network are shown, pixels
 REFINE, OUTPUT = 24, 48
 # Of two faces
@@ -73,6 +75,40 @@ class MTCNN(nn.Module):
         super().__init__()
         self.proposer, self.refiner, self.output = proposer, refiner, output
         self.config, self.to_landmarks = config or MTCNNConfig(), to_landmarks
+
+    @staticmethod
+    def record(networks: Mapping[str, Sequence[Layer]], **settings: Any) -> dict[str, Any]:
+        """The fields of a detector in a bundle; ``converters/README.md`` describes them.
+
+        Args:
+            networks: The layers of each of `NETWORKS`; see `layer_records`.
+            **settings: ``config``, ``to_landmarks`` and ``licence``, where they are not OpenFace's.
+        """
+        return {"kind": KIND, **{name: {"layers": list(networks[name])} for name in NETWORKS}, **settings}
+
+    @classmethod
+    def from_record(
+        cls, record: Mapping[str, Any], dtype: torch.dtype = torch.float32, config: MTCNNConfig | None = None
+    ) -> "MTCNN":
+        """The detector in a record of `record`.
+
+        Args:
+            record: A bundle's ``face_detector``.
+            dtype: Number type of the arithmetic.
+            config: Settings; None: those that the record names, and OpenFace's for the others.
+
+        Raises:
+            KeyError: A field is missing.
+            TypeError: It names a setting that is not known.
+            ValueError: The detector or one of its layers is of another kind.
+        """
+        if record["kind"] != KIND:
+            found = f"the face detector is {record['kind']!r}, this program knows {KIND!r}"
+            raise ValueError(f"{found}; use a newer version")
+        proposer, refiner, output = (build_network(record[name]["layers"], dtype) for name in NETWORKS)
+        right, down, wider, higher = map(float, record.get("to_landmarks", TO_LANDMARKS))
+        config = config or MTCNNConfig(**record.get("config", {}))
+        return cls(proposer, refiner, output, config, (right, down, wider, higher)).eval()
 
     @torch.no_grad()
     def detect(self, frames: Tensor) -> FaceBoxes:
@@ -174,29 +210,6 @@ def _no_faces(like: Tensor) -> FaceBoxes:
     return FaceBoxes(boxes=like.new_zeros(0, 4), score=like.new_zeros(0), image_index=image_index)
 
 
-def build_mtcnn(
-    record: Mapping[str, Any], dtype: torch.dtype = torch.float32, config: MTCNNConfig | None = None
-) -> MTCNN:
-    """The detector in a bundle.
-
-    Args:
-        record: The bundle's ``face_detector``.
-        dtype: Number type of the arithmetic.
-        config: Settings; None: those that the record names, and OpenFace's for the others.
-
-    Raises:
-        KeyError: A field is missing.
-        TypeError: It names a setting that is not known.
-        ValueError: The detector or one of its layers is of another kind.
-    """
-    if record["kind"] != "mtcnn":
-        raise ValueError(f"the face detector is {record['kind']!r}, this program knows 'mtcnn'; use a newer version")
-    proposer, refiner, output = (build_network(record[name]["layers"], dtype) for name in ("pnet", "rnet", "onet"))
-    right, down, wider, higher = map(float, record.get("to_landmarks", TO_LANDMARKS))
-    config = config or MTCNNConfig(**record.get("config", {}))
-    return MTCNN(proposer, refiner, output, config, (right, down, wider, higher)).eval()
-
-
 def load_face_detector(
     path: str | Path | None = None,
     device: torch.device | str = "cpu",
@@ -223,7 +236,7 @@ def load_face_detector(
             "or give the boxes of the faces"
         )
     try:
-        detector = build_mtcnn(record, dtype, config)
+        detector = MTCNN.from_record(record, dtype, config)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise BundleError(f"{path}: its fields do not make a face detector ({error!r}); convert it again") from error
     return detector.to(device)

@@ -6,7 +6,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from clnf_torch.detection.layers import build_network
+from clnf_torch.detection.layers import Layer, build_network
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.geometry.sampling import cells_at, cells_at_32nds
 from clnf_torch.geometry.warp import WarpTable, warp_positions
@@ -16,6 +16,8 @@ from clnf_torch.models.numerics import Numerics
 BOUNDARY = 0.725
 # Pixels around the landmarks that OpenFace cuts out with them
 BORDER = 3
+# In bundles
+KIND = "cnn"
 # Faces that a network looks at together, so that its activations stay small
 FACES = 64
 
@@ -58,6 +60,43 @@ class ViewValidator(nn.Module):
             self.register_buffer(name, values)
         for name, values in table._asdict().items():
             self.register_buffer(f"_{name}", values)
+
+    @staticmethod
+    def record(
+        *,
+        triangles: Tensor,
+        alpha: Tensor,
+        beta: Tensor,
+        origin: Tensor,
+        pixels: Tensor,
+        triangle: Tensor,
+        mean: Tensor,
+        deviation: Tensor,
+        layers: Sequence[Layer],
+    ) -> dict[str, Any]:
+        """The fields of a view in a bundle; ``converters/README.md`` describes them.
+
+        Args:
+            triangles: int64, shape (T, 3); this and the next five are the warp.
+            alpha: float64, shape (T, 3).
+            beta: float64, shape (T, 3).
+            origin: float64, shape (2,).
+            pixels: int64, shape (P,).
+            triangle: int64, shape (P,).
+            mean: Of each pixel, shape (P,).
+            deviation: Likewise.
+            layers: The network; see `layer_records`.
+        """
+        warp = {"triangles": triangles, "alpha": alpha, "beta": beta, "origin": origin}
+        numbers = {"pixels": pixels, "triangle": triangle, "mean": mean, "deviation": deviation}
+        return {**warp, **numbers, "layers": list(layers)}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], size: tuple[int, int], dtype: torch.dtype) -> "ViewValidator":
+        """The validator in a record of `record`, for images of a height and width."""
+        mean, deviation = record["mean"].to(dtype), record["deviation"].to(dtype)
+        network = build_network(record["layers"], dtype)
+        return cls(warp_table(record, size[1], dtype), record["pixels"], size, mean, deviation, network)
 
     @property
     def table(self) -> WarpTable:
@@ -102,6 +141,19 @@ class ViewValidator(nn.Module):
         return scores
 
 
+def warp_table(record: Mapping[str, Any], width: int, dtype: torch.dtype) -> WarpTable:
+    """The warp in the record of a view, for images of that width."""
+    places = record["pixels"]
+    column_row = torch.stack((places % width, places // width), -1)
+    return WarpTable(
+        triangles=record["triangles"],
+        alpha=record["alpha"].to(dtype),
+        beta=record["beta"].to(dtype),
+        pixels=column_row.to(dtype) + record["origin"].to(dtype),
+        triangle=record["triangle"],
+    )
+
+
 class DetectionValidator(nn.Module):
     """How certain it is that landmarks lie on a face.
 
@@ -118,6 +170,35 @@ class DetectionValidator(nn.Module):
         self.orientations: Tensor
         self.register_buffer("orientations", orientations)
         self.views = nn.ModuleList(views)
+
+    @staticmethod
+    def record(size: tuple[int, int], orientations: Tensor, views: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The fields of a validator in a bundle.
+
+        Args:
+            size: Height and width of the images that the networks look at, pixels.
+            orientations: Radians, float64, shape (V, 3).
+            views: Records of `ViewValidator.record`.
+        """
+        return {"kind": KIND, "size": list(size), "orientations": orientations, "views": list(views)}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> "DetectionValidator":
+        """The validator in a record of `record`.
+
+        Args:
+            record: A bundle's ``validator``.
+            dtype: Number type of the arithmetic.
+
+        Raises:
+            ValueError: It is of a kind that is not known.
+            KeyError: A field is missing.
+        """
+        if record["kind"] != KIND:
+            raise ValueError(f"the bundle's validator is of kind {record['kind']!r}, this program knows {KIND!r}")
+        height, width = record["size"]
+        views = [ViewValidator.from_record(view, (int(height), int(width)), dtype) for view in record["views"]]
+        return cls(record["orientations"], views)
 
     def forward(self, images: ImageBatch, rotation: Tensor, landmarks: Tensor, numerics: Numerics) -> Tensor:
         """Confidences of faces.
@@ -194,36 +275,3 @@ def confidence_of(scores: Tensor) -> Tensor:
     confidence = 1 - (scores.argmax(-1).double() + 0.5) / bins
     # OpenFace: rounded to float32
     return torch.where(scores.isfinite().all(-1), confidence, 0).float().to(scores.dtype)
-
-
-def build_validator(record: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> DetectionValidator:
-    """The validator of a bundle.
-
-    Args:
-        record: The bundle's ``validator``.
-        dtype: Number type of the arithmetic.
-
-    Raises:
-        ValueError: It is of a kind that is not known.
-        KeyError: A field is missing.
-    """
-    if record["kind"] != "cnn":
-        raise ValueError(f"the bundle's validator is of kind {record['kind']!r}, this program knows 'cnn'")
-    height, width = record["size"]
-    views = [_build_view(view, (int(height), int(width)), dtype) for view in record["views"]]
-    return DetectionValidator(record["orientations"], views)
-
-
-def _build_view(record: Mapping[str, Any], size: tuple[int, int], dtype: torch.dtype) -> ViewValidator:
-    """The validator of one orientation."""
-    places = record["pixels"]
-    column_row = torch.stack((places % size[1], places // size[1]), -1)
-    table = WarpTable(
-        triangles=record["triangles"],
-        alpha=record["alpha"].to(dtype),
-        beta=record["beta"].to(dtype),
-        pixels=column_row.to(dtype) + record["origin"].to(dtype),
-        triangle=record["triangle"],
-    )
-    mean, deviation = record["mean"].to(dtype), record["deviation"].to(dtype)
-    return ViewValidator(table, places, size, mean, deviation, build_network(record["layers"], dtype))

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from clnf_torch.models.patch_experts.base import Experts
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScaleConfig:
@@ -76,13 +78,11 @@ class FitConfig:
             tolerance=self.tolerance,
         )
 
-    def for_family(self, family: str) -> "FitConfig":
+    def for_family(self, family: type[Experts]) -> "FitConfig":
         """The settings as OpenFace changes them for a family: a wider kernel and a weaker prior for CE-CLM."""
-        if family == "cen":
-            sigma = tuple(1.5 * value for value in _each(self.sigma))
-            regularisation = tuple(0.9 * value for value in _each(self.regularisation))
-            return replace(self, sigma=_alone(sigma), regularisation=_alone(regularisation))
-        return self
+        sigma = tuple(family.sigma_factor * value for value in _each(self.sigma))
+        regularisation = tuple(family.regularisation_factor * value for value in _each(self.regularisation))
+        return replace(self, sigma=_alone(sigma), regularisation=_alone(regularisation))
 
 
 def _each(value: float | tuple[float, ...]) -> tuple[float, ...]:
@@ -114,21 +114,6 @@ PRESETS = {
     ),
 }
 
-_HEATMAP = FitConfig(
-    window_sizes=(41, 21, 11),
-    sigma=(8.0, 3.0, 2.0),
-    regularisation=(0.3, 0.1, 0.03),
-    adapt=False,
-    any_size=True,
-)
-# Of heatmap experts: coarse ones, asked twice, then fine ones; benchmarks/README.md says how the numbers were chosen
-HEATMAP_PRESETS = {
-    "default": _HEATMAP,
-    "tracking": replace(_HEATMAP, window_sizes=(0, 21, 11)),
-    "wild": replace(_HEATMAP, iterations=10, multi_view=True),
-}
-
-
 # By the part's name; OpenFace: the eyes' third window belongs to a scale that no file has
 PART_PRESETS = {
     "left_eye": FitConfig(window_sizes=(5, 3), sigma=2.0, regularisation=0.1, adapt=False),
@@ -147,13 +132,13 @@ def part_preset(name: str) -> FitConfig:
     return PART_PRESETS.get(name, other)
 
 
-def preset_named(name: str, family: str) -> FitConfig:
-    """The settings of that name for a family of experts: OpenFace's, but for heatmap experts.
+def preset_named(name: str, family: type[Experts]) -> FitConfig:
+    """The settings of that name for a family of experts: its own, or OpenFace's where it has none.
 
     Raises:
         ValueError: There is no such preset.
     """
-    presets = HEATMAP_PRESETS if family == "joint" else PRESETS
+    presets = {own: FitConfig(**fields) for own, fields in family.fit_presets.items()} or PRESETS
     if name not in presets:
         raise ValueError(
             f"preset {name!r} is not known; choose one of {', '.join(map(repr, presets))}, or give a FitConfig"

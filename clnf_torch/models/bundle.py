@@ -7,18 +7,23 @@ from typing import Any
 
 import torch
 
-from clnf_torch.models.landmark_model import EarlyTermination, LandmarkModel, Part
+from clnf_torch.models.archive import Progress, save_archive
+from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.patch_experts.base import Experts
 from clnf_torch.models.patch_experts.ccnf import CCNFExperts
 from clnf_torch.models.patch_experts.cen import CENExperts
-from clnf_torch.models.patch_experts.heatmap import HeatmapExperts, UNet
-from clnf_torch.models.patch_experts.mlp_stack import MLPStack
+from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
 from clnf_torch.models.patch_experts.svr import SVRExperts
-from clnf_torch.models.pdm import PDM
 
 FORMAT, VERSION = "clnf_torch bundle", 1
 # Where the bundle is that is installed with the package
 WEIGHTS = "clnf_torch.weights", "default.pt"
+FAMILIES: dict[str, type[Experts]] = {
+    family.name: family for family in (CENExperts, CCNFExperts, SVRExperts, HeatmapExperts)
+}
+"""The patch experts that bundles may hold, by name; a new family is registered here."""
+# Names of families in bundles of version 0.1 of the package
+OLD_NAMES = {"joint": HeatmapExperts.name}
 
 
 class BundleError(ValueError):
@@ -31,8 +36,9 @@ def default_bundle() -> Path:
     return Path(str(resources.files(package).joinpath(name)))
 
 
-def bundle_of(
-    model: Mapping[str, Any],
+def save_bundle(
+    path: str | Path,
+    model: LandmarkModel | Mapping[str, Any],
     *,
     writer: str,
     licence: str,
@@ -41,11 +47,13 @@ def bundle_of(
     skipped: Sequence[Mapping[str, Any]] = (),
     validator: Mapping[str, Any] | None = None,
     face_detector: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """The fields of a bundle, to be written by `save_archive`; `converters/README.md` describes them.
+    progress: Progress | None = None,
+) -> None:
+    """Writes a bundle; the file has its name only once it is complete. ``converters/README.md`` describes its fields.
 
     Args:
-        model: The record of a model.
+        path: Where to.
+        model: A model, or the record of one.
         writer: The program, and its version.
         licence: The terms of its use.
         numerics: ``"openface"`` or ``"exact"``.
@@ -53,8 +61,9 @@ def bundle_of(
         skipped: What of that is not in it: records with ``entry`` and ``reason``.
         validator: The record of a validator.
         face_detector: The record of a face detector.
+        progress: Called with the bytes written so far and the bytes in all.
     """
-    return {
+    bundle = {
         "format": FORMAT,
         "version": VERSION,
         "writer": writer,
@@ -62,10 +71,11 @@ def bundle_of(
         "numerics": numerics,
         "sources": [dict(source) for source in sources],
         "skipped": [dict(line) for line in skipped],
-        "model": dict(model),
+        "model": model.to_record() if isinstance(model, LandmarkModel) else dict(model),
         "validator": validator,
         "face_detector": face_detector,
     }
+    save_archive(bundle, path, progress)
 
 
 def load_bundle(path: str | Path) -> dict[str, Any]:
@@ -99,7 +109,19 @@ def load_bundle(path: str | Path) -> dict[str, Any]:
             f"{path}: is a bundle of version {bundle.get('version')}, this program reads version {VERSION}; "
             "convert or train the model again"
         )
+    _rename_families(bundle)
     return bundle
+
+
+def _rename_families(value: Any) -> None:
+    """Gives the experts in a bundle, and in its parts, the names that their families have today; in place."""
+    if isinstance(value, dict):
+        family = value.get("family")
+        if isinstance(family, str):
+            value["family"] = OLD_NAMES.get(family, family)
+        value = list(value.values())
+    for inner in value if isinstance(value, (list, tuple)) else ():
+        _rename_families(inner)
 
 
 def build_model(bundle: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> LandmarkModel:
@@ -114,73 +136,8 @@ def build_model(bundle: Mapping[str, Any], dtype: torch.dtype = torch.float32) -
         BundleError: A field is missing or does not fit the others.
     """
     try:
-        return _build_landmark_model(bundle["model"], dtype)
+        return LandmarkModel.from_record(bundle["model"], dtype, FAMILIES)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise BundleError(
             f"the bundle's fields do not make a model ({error!r}); convert or train the model again"
         ) from error
-
-
-def _build_landmark_model(model: Mapping[str, Any], dtype: torch.dtype) -> LandmarkModel:
-    """A shape with its patch experts, and its parts likewise."""
-    pdm = PDM(*(model["pdm"][name].to(dtype) for name in ("mean", "modes", "variances")))
-    experts: list[Experts] = []
-    for record in model["experts"]:
-        # The experts of an earlier scale are asked once more
-        again = record["family"] == "repeat"
-        experts.append(experts[record["of"]] if again else _build_experts(record, dtype))
-    rules = model["early_termination"]
-    early = EarlyTermination(*(rules[k].to(dtype) for k in ("weights", "biases", "cutoffs"))) if rules else None
-    parts = [_build_part(record, dtype) for record in model.get("parts", ())]
-    return LandmarkModel(pdm, experts, model["experts"][0]["family"], early, model["triangulations"], parts)
-
-
-def _build_part(record: Mapping[str, Any], dtype: torch.dtype) -> Part:
-    """A part of a landmark model."""
-    return Part(record["name"], _build_landmark_model(record["model"], dtype), record["in_parent"], record["in_part"])
-
-
-def _build_experts(record: Mapping[str, Any], dtype: torch.dtype) -> Experts:
-    """The patch experts of one scale."""
-    family = record["family"]
-    if family not in _FAMILIES:
-        known = ", ".join(map(repr, _FAMILIES))
-        raise BundleError(f"the bundle holds {family!r} patch experts, this program knows {known}; use a newer version")
-    common = {
-        "scale": float(record["scale"]),
-        "view_centers": record["view_centers"].to(dtype),
-        "visible": record["visible"],
-        "confidence": record["confidence"].to(dtype),
-    }
-    return _FAMILIES[family](common, record, dtype)
-
-
-def _build_cen(common: dict[str, Any], record: Mapping[str, Any], dtype: torch.dtype) -> Experts:
-    """CEN experts."""
-    stacks = [MLPStack(stack["weights"], stack["biases"], stack["activations"]) for stack in record["stacks"]]
-    support = int(record["support"])
-    return CENExperts(**common, support=support, expert=record["expert"], flipped=record["flipped"], stacks=stacks)
-
-
-def _build_ccnf(common: dict[str, Any], record: Mapping[str, Any], dtype: torch.dtype) -> Experts:
-    """CCNF experts."""
-    numbers = {name: record[name].to(dtype) for name in ("biases", "alphas", "betas")}
-    kept = {"weights": record["weights"], "components": record["components"]}
-    return CCNFExperts(**common, support=int(record["support"]), **numbers, **kept)
-
-
-def _build_svr(common: dict[str, Any], record: Mapping[str, Any], dtype: torch.dtype) -> Experts:
-    """SVR experts."""
-    numbers = {name: record[name].to(dtype) for name in ("scalings", "biases")}
-    kept = {"weights": record["weights"], "modalities": record["modalities"]}
-    return SVRExperts(**common, support=int(record["support"]), **numbers, **kept)
-
-
-def _build_heatmap(common: dict[str, Any], record: Mapping[str, Any], dtype: torch.dtype) -> Experts:
-    """Heatmap experts."""
-    network = UNet(common["visible"].shape[1], record["widths"], normalised=False)
-    network.load_state_dict({name: tensor.to(dtype) for name, tensor in record["network"].items()})
-    return HeatmapExperts(**common, width=int(record["width"]), network=network.to(dtype).channels_last())
-
-
-_FAMILIES = {"cen": _build_cen, "ccnf": _build_ccnf, "svr": _build_svr, "joint": _build_heatmap}

@@ -1,9 +1,10 @@
 """A landmark model: a shape, and for each scale the patch experts that look for its landmarks."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import cast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from clnf_torch.models.patch_experts.base import Experts
@@ -18,6 +19,21 @@ class EarlyTermination:
     biases: Tensor  # (V,)
     cutoffs: Tensor  # (V,)
 
+    def to_record(self) -> dict[str, Any]:
+        """The numbers as a bundle holds them, float64."""
+        return {name: value.double() for name, value in vars(self).items()}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], dtype: torch.dtype) -> "EarlyTermination":
+        """The numbers in a record of `to_record`."""
+        return cls(**{field.name: record[field.name].to(dtype) for field in fields(cls)})
+
+
+Families = Mapping[str, type[Experts]]
+"""Classes of patch experts by their `name`."""
+# The family in the record of experts that are asked once more, at their own scale
+REPEAT = "repeat"
+
 
 class LandmarkModel(nn.Module):
     """PDM and patch experts that belong together.
@@ -25,7 +41,6 @@ class LandmarkModel(nn.Module):
     Args:
         pdm: The shape model of N landmarks.
         experts: Patch experts per scale, coarse to fine, each for the same N landmarks.
-        family: Which patch experts they are, e.g. "cen"; OpenFace chooses its settings by it.
         early_termination: Numbers that let good rotation hypotheses end the search early.
         triangulations: Triangles between landmarks for each view, for drawing, int64, each (T, 3).
         parts: Finer models of regions of the face, in the order in which they are folded back.
@@ -41,7 +56,6 @@ class LandmarkModel(nn.Module):
         self,
         pdm: PDM,
         experts: Sequence[Experts],
-        family: str,
         early_termination: EarlyTermination | None = None,
         triangulations: Sequence[Tensor] = (),
         parts: Sequence["Part"] = (),
@@ -52,7 +66,7 @@ class LandmarkModel(nn.Module):
             raise ValueError(
                 f"the PDM has {pdm.num_landmarks} landmarks, the patch experts of the scales are for {counts}"
             )
-        self.pdm, self.family = pdm, family
+        self.pdm = pdm
         self.experts = nn.ModuleList(experts)
         self.triangulations = tuple(triangulations)
         self._parts = nn.ModuleList(parts)
@@ -61,6 +75,69 @@ class LandmarkModel(nn.Module):
         self.early_cutoffs: Tensor | None
         for name in ("weights", "biases", "cutoffs"):
             self.register_buffer(f"early_{name}", getattr(early_termination, name) if early_termination else None)
+
+    @staticmethod
+    def record(
+        *,
+        pdm: Mapping[str, Any],
+        experts: Sequence[Mapping[str, Any]],
+        early_termination: Mapping[str, Any] | None = None,
+        triangulations: Sequence[Tensor] = (),
+        parts: Sequence[Mapping[str, Any]] = (),
+    ) -> dict[str, Any]:
+        """The fields of a model in a bundle, from the records of what it consists of."""
+        return {
+            "pdm": dict(pdm),
+            "triangulations": list(triangulations),
+            "early_termination": early_termination,
+            "experts": list(experts),
+            "parts": list(parts),
+        }
+
+    def to_record(self) -> dict[str, Any]:
+        """The model as a bundle holds it; experts that are asked at several scales are written once."""
+        first = [list(self.experts).index(experts) for experts in self.experts]
+        early = self.early_termination
+        return self.record(
+            pdm=self.pdm.to_record(),
+            experts=[
+                self.experts_at(index).to_record() if number == index else {"family": REPEAT, "of": number}
+                for index, number in enumerate(first)
+            ],
+            early_termination=early.to_record() if early else None,
+            triangulations=self.triangulations,
+            parts=[part.to_record() for part in self.parts],
+        )
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], dtype: torch.dtype, families: Families) -> "LandmarkModel":
+        """The model in a record of `to_record`.
+
+        Args:
+            record: The record.
+            dtype: Number type of the shape model and of all arithmetic.
+            families: The families of experts that may be in it.
+
+        Raises:
+            ValueError: A family is not known.
+        """
+        experts: list[Experts] = []
+        for scale in record["experts"]:
+            again = scale["family"] == REPEAT
+            experts.append(experts[scale["of"]] if again else _family(scale, families).from_record(scale, dtype))
+        early = record["early_termination"]
+        return cls(
+            PDM.from_record(record["pdm"], dtype),
+            experts,
+            EarlyTermination.from_record(early, dtype) if early else None,
+            record["triangulations"],
+            [Part.from_record(part, dtype, families) for part in record.get("parts", ())],
+        )
+
+    @property
+    def family(self) -> type[Experts]:
+        """The class of its patch experts; settings are chosen by it."""
+        return type(self.experts_at(0))
 
     @property
     def early_termination(self) -> EarlyTermination | None:
@@ -117,3 +194,27 @@ class Part(nn.Module):
         self.in_part: Tensor
         self.register_buffer("in_parent", in_parent)
         self.register_buffer("in_part", in_part)
+
+    @staticmethod
+    def record(name: str, in_parent: Tensor, in_part: Tensor, model: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of a part in a bundle; `model` is the record of one."""
+        return {"name": name, "in_parent": in_parent, "in_part": in_part, "model": model}
+
+    def to_record(self) -> dict[str, Any]:
+        """The part as a bundle holds it."""
+        return self.record(self.name, self.in_parent, self.in_part, self.model.to_record())
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], dtype: torch.dtype, families: Families) -> "Part":
+        """The part in a record of `to_record`; arguments as in `LandmarkModel.from_record`."""
+        model = LandmarkModel.from_record(record["model"], dtype, families)
+        return cls(record["name"], model, record["in_parent"], record["in_part"])
+
+
+def _family(record: Mapping[str, Any], families: Families) -> type[Experts]:
+    """The class of the experts in a record."""
+    name = record["family"]
+    if name not in families:
+        known = ", ".join(map(repr, families))
+        raise ValueError(f"the bundle holds {name!r} patch experts, this program knows {known}; use a newer version")
+    return families[name]

@@ -1,6 +1,8 @@
 """The point distribution model: 3D landmarks that vary along learned modes, seen under weak perspective."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -69,6 +71,9 @@ class PosedShape:
         return PosedShape(self.scale + delta[:, 0], rotation, self.translation + delta[:, 4:6], local)
 
 
+_FIELDS = ("mean", "modes", "variances")
+
+
 class PDM(nn.Module):
     """Point distribution model: points(p) = mean + sum_j p_j modes_j, landmarks = s R[:2] points + t.
 
@@ -101,6 +106,15 @@ class PDM(nn.Module):
         self.variances = nn.Parameter(variances, requires_grad=False)
         self.shift_columns: Tensor
         self.register_buffer("shift_columns", torch.eye(2, dtype=mean.dtype)[:, None], persistent=False)  # (2, 1, 2)
+
+    def to_record(self) -> dict[str, Any]:
+        """The shape model as a bundle holds it, float64."""
+        return {name: getattr(self, name).detach().double() for name in _FIELDS}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], dtype: torch.dtype) -> "PDM":
+        """The shape model in a record of `to_record`."""
+        return cls(*(record[name].to(dtype) for name in _FIELDS))
 
     @property
     def num_landmarks(self) -> int:

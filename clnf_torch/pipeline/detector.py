@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from clnf_torch.detection.validator import DetectionValidator, build_validator, is_face
+from clnf_torch.detection.validator import DetectionValidator, is_face
 from clnf_torch.fitting.config import FitConfig, preset_named
 from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
 from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, HypothesisResult, SearchInput, search_hypotheses
@@ -297,6 +297,6 @@ def load(
     detector = LandmarkDetector(
         build_model(bundle, dtype),
         numerics or bundle.get("numerics", "openface"),
-        build_validator(record, dtype) if record else None,
+        DetectionValidator.from_record(record, dtype) if record else None,
     )
     return detector.to(device).eval()

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-# See `QualityConfig.min_expert_agreement`
-MIN_AGREEMENT_OF_HEATMAPS, MIN_AGREEMENT_OF_PATCHES = 0.55, 0.40
+from clnf_torch.models.patch_experts.base import Experts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +67,6 @@ class QualityConfig:
             if value is not None and value >= 1:
                 raise ValueError(f"{name} is {value}; expected less than 1, which nothing exceeds")
 
-    def min_agreement_of(self, family: str) -> float:
+    def min_agreement_of(self, family: type[Experts]) -> float:
         """The least mean agreement with the experts of a family."""
-        if self.min_expert_agreement is not None:
-            return self.min_expert_agreement
-        return MIN_AGREEMENT_OF_HEATMAPS if family == "joint" else MIN_AGREEMENT_OF_PATCHES
+        return family.min_expert_agreement if self.min_expert_agreement is None else self.min_expert_agreement

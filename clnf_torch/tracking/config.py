@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from clnf_torch.fitting.config import FitConfig, preset_named
+from clnf_torch.models.patch_experts.base import Experts
 
 COUNTS = ("detect_every", "confirm_after", "max_missed_frames", "delete_after", "reidentify_distance")
 IOUS = ("match_iou", "duplicate_iou")
@@ -69,7 +70,7 @@ class VideoConfig:
             if not -1 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it is a correlation between -1 and 1")
 
-    def fit_configs(self, family: str) -> tuple[FitConfig, FitConfig]:
+    def fit_configs(self, family: type[Experts]) -> tuple[FitConfig, FitConfig]:
         """Settings for detected or lost faces, and for tracked faces, with a family of patch experts.
 
         Raises:

@@ -1,6 +1,6 @@
 """The recipe of a model of CEN experts: its views and scales, which are trained one after the other."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import clnf_torch
 from clnf_torch.fitting.initialise import params_from_landmarks
-from clnf_torch.models.bundle import build_model, bundle_of
+from clnf_torch.models.bundle import build_model
+from clnf_torch.models.landmark_model import LandmarkModel
+from clnf_torch.models.patch_experts.cen import CENExperts
+from clnf_torch.models.patch_experts.mlp_stack import MLPStack
 from clnf_torch.models.pdm import PDM
-from clnf_torch.training.bundles import RESEARCH_USE, pdm_record
 from clnf_torch.training.cen import NAMED_WIDTHS, CenConfig, CenTask, TrainedExperts, parse_widths
 from clnf_torch.training.checkpoint import Checkpoint, fingerprint
 from clnf_torch.training.data.cen_samples import (
@@ -73,23 +74,20 @@ def cen_record(
             confidence[row, landmarks] = trained[view].confidence
     stacks = [trained[view].stack for view in views.trained]
     layers = range(len(stacks[0].weights))
-    return {
-        "family": "cen",
-        "scale": scale,
-        "support": SUPPORT,
-        "view_centers": views.centers,
-        "visible": visible,
-        "confidence": confidence,
-        "expert": expert,
-        "flipped": flipped,
-        "stacks": [
-            {
-                "activations": list(stacks[0].activations),
-                "weights": [torch.cat([stack.weights[k].detach() for stack in stacks]) for k in layers],
-                "biases": [torch.cat([stack.biases[k].detach() for stack in stacks]) for k in layers],
-            }
-        ],
-    }
+    weights, biases = (
+        [torch.cat([getattr(stack, kind)[k].detach() for stack in stacks]) for k in layers]
+        for kind in ("weights", "biases")
+    )
+    return CENExperts.record(
+        scale=scale,
+        support=SUPPORT,
+        view_centers=views.centers,
+        visible=visible,
+        confidence=confidence,
+        expert=expert,
+        flipped=flipped,
+        stacks=[MLPStack.record(stacks[0].activations, weights, biases)],
+    )
 
 
 COARSE, FINE = NAMED_WIDTHS["coarse"], NAMED_WIDTHS["fine"]
@@ -196,28 +194,13 @@ def train_cen(
             Trainer(task).run(f"scale {scale.scale:g}, yaw {views.yaws[view]:g}", checkpoint, report)
             trained[view] = task.experts()
         records.append(cen_record(scale.scale, views, left.cpu(), mirror.cpu(), trained))
-    shape = {name: numbers.cpu() for name, numbers in pdm_record(pdm).items()}
-    return {"pdm": shape, "triangulations": [], "early_termination": None, "experts": records, "parts": []}
+    return LandmarkModel.record(pdm=pdm.cpu().to_record(), experts=records)
 
 
 def unseen_faces(faces: FaceCrops, pdm: PDM, each: int) -> FaceCrops:
     """The faces that `train_cen` holds out."""
     pdm = deepcopy(pdm).to(faces.landmarks)
     return faces[held_out_faces(params_from_landmarks(pdm, faces.landmarks).rotation, each)]
-
-
-def cen_bundle(
-    model: Mapping[str, Any], sources: Sequence[Mapping[str, Any]], licence: str = RESEARCH_USE
-) -> dict[str, Any]:
-    """The fields of a bundle around a model.
-
-    Args:
-        model: From `train_cen`.
-        sources: What it was made from: records with a ``name``.
-        licence: The terms of its use.
-    """
-    writer = f"clnf_torch {clnf_torch.__version__}"
-    return bundle_of(model, writer=writer, licence=licence, numerics="exact", sources=sources)
 
 
 def calibrated(model: Mapping[str, Any], unseen: FaceCrops, seed: int = 0) -> dict[str, Any]:
@@ -228,5 +211,4 @@ def calibrated(model: Mapping[str, Any], unseen: FaceCrops, seed: int = 0) -> di
     if len(model["experts"]) < 2:
         return dict(model)
     rules = with_early_termination(build_model({"model": model}), unseen, seed).early_termination
-    numbers = None if rules is None else {name: value.double().cpu() for name, value in vars(rules).items()}
-    return {**model, "early_termination": numbers}
+    return {**model, "early_termination": rules.to_record() if rules else None}

@@ -165,4 +165,4 @@ def with_early_termination(model: LandmarkModel, unseen: FaceCrops, seed: int) -
         return model
     rules = calibrate_early_termination(trials.likelihood, trials.view, good, model.experts_at(0).num_views)
     scales = [model.experts_at(index) for index in range(model.num_scales)]
-    return LandmarkModel(model.pdm, scales, model.family, rules, model.triangulations, model.parts)
+    return LandmarkModel(model.pdm, scales, rules, model.triangulations, model.parts)

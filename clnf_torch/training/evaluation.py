@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clnf_torch.detection.validator import build_validator, is_face
+from clnf_torch.detection.validator import DetectionValidator, is_face
 from clnf_torch.fitting.config import FitConfig
 from clnf_torch.geometry.gray import to_gray
 from clnf_torch.models.landmark_model import LandmarkModel
@@ -139,7 +139,10 @@ def evaluate_validator(
     Returns:
         By kind of start, and for ``"all"`` together.
     """
-    detector, generator = LandmarkDetector(model, "exact", build_validator(record)), torch.Generator().manual_seed(seed)
+    detector, generator = (
+        LandmarkDetector(model, "exact", DetectionValidator.from_record(record)),
+        torch.Generator().manual_seed(seed),
+    )
     judged, confidences, errors = {}, [], []
     for name, begin in {**STARTS, "half faces": half_faces}.items():
         landmarks, confidence = fit_from(detector, faces, begin, generator)

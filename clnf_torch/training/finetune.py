@@ -19,7 +19,6 @@ from clnf_torch.models.pdm import PDM, ShapeParams
 from clnf_torch.training.augmentation.photometric import NO_AUGMENTATION, ImageAugmentation
 from clnf_torch.training.augmentation.pose_warp import PoseWarp
 from clnf_torch.training.augmentation.random import Sampler
-from clnf_torch.training.bundles import model_record, pdm_record
 from clnf_torch.training.cen_recipe import levels_at
 from clnf_torch.training.checkpoint import Checkpoint, fingerprint
 from clnf_torch.training.data.cen_samples import FAR, NEAR, AlignedFaces, ViewRows, gaussian_maps
@@ -179,13 +178,6 @@ def _heatmap_loss(
 
 
 # Pen marks as in the first training, so that they are not forgotten
-SUITABLE = {
-    "cen": FineTuneConfig(),
-    "joint": FineTuneConfig(batch=8, augmentation=ImageAugmentation(pen_marks=FINE.pen_marks)),
-}
-"""Default settings of the families that can be fine-tuned."""
-
-
 @dataclass(frozen=True)
 class FineTuneResult:
     """Mean losses of the response maps of held-out faces, by scale: squared errors of CEN experts, nats of heatmaps."""
@@ -193,6 +185,49 @@ class FineTuneResult:
     scales: tuple[float, ...]  # pixels per millimetre; experts shared by several scales count once
     before: tuple[float, ...]
     after: tuple[float, ...]
+
+
+def _cen_losses(
+    experts: Experts,
+    model: LandmarkModel,
+    faces: FaceCrops,
+    params: ShapeParams,
+    mirror: Tensor,
+    config: FineTuneConfig,
+) -> Losses:
+    """The losses of CEN experts."""
+    aligned = AlignedFaces.of(faces, model.pdm, params, experts.scale, mirror, levels_at(experts.scale))
+    return cen_losses(cast(CENExperts, experts), aligned, params.rotation, config.augmentation)
+
+
+def _heatmap_losses(
+    experts: Experts,
+    model: LandmarkModel,
+    faces: FaceCrops,
+    params: ShapeParams,
+    mirror: Tensor,
+    config: FineTuneConfig,
+) -> Losses:
+    """The losses of heatmap experts."""
+    dataset = FaceDataset.of(faces, model.pdm, params, nearest_config(experts.scale).levels)
+    return heatmap_losses(cast(HeatmapExperts, experts), dataset, mirror, config.augmentation)
+
+
+@dataclass(frozen=True)
+class Tunable:
+    """How a family of experts is fine-tuned: suitable settings, and its losses on faces."""
+
+    suitable: FineTuneConfig
+    losses: Callable[[Experts, LandmarkModel, FaceCrops, ShapeParams, Tensor, FineTuneConfig], Losses]
+
+
+TUNABLE: dict[type[Experts], Tunable] = {
+    CENExperts: Tunable(FineTuneConfig(), _cen_losses),
+    HeatmapExperts: Tunable(
+        FineTuneConfig(batch=8, augmentation=ImageAugmentation(pen_marks=FINE.pen_marks)), _heatmap_losses
+    ),
+}
+"""The families that can be fine-tuned by their response maps; `train_end_to_end` tunes any."""
 
 
 def fine_tune(
@@ -209,7 +244,7 @@ def fine_tune(
         model: CEN or heatmap experts on the device of the faces.
         faces: Annotated faces.
         mirror: Each landmark's partner on the other side of the face, int64, shape (N,).
-        config: Settings; None: those of `SUITABLE`.
+        config: Settings; None: those of `TUNABLE`.
         folder: For checkpoints, from which the same call resumes. None: there are none.
         report: Told after every epoch the smallest error so far.
 
@@ -220,17 +255,17 @@ def fine_tune(
         ValueError: The experts are of another family.
         CheckpointError: The folder holds checkpoints of another training.
     """
-    if model.family not in SUITABLE:
-        raise ValueError(
-            f"the experts are {model.family!r}; fine_tune knows {' and '.join(SUITABLE)}, train_end_to_end any"
-        )
-    config = config or SUITABLE[model.family]
+    if model.family not in TUNABLE:
+        known = " and ".join(family.name for family in TUNABLE)
+        raise ValueError(f"the experts are {model.family.name!r}; fine_tune knows {known}, train_end_to_end any")
+    tunable = TUNABLE[model.family]
+    config = config or tunable.suitable
     params = params_from_landmarks(model.pdm, faces.landmarks)
     settings = f"{config} {fingerprint(*model.state_dict().values(), faces.gray, faces.landmarks)}"
     learnable_experts(model)
     scales, before, after = [], [], []
     for number, experts in enumerate(distinct_experts(model)):
-        losses = _losses(experts, model, faces, params, mirror, config)
+        losses = tunable.losses(experts, model, faces, params, mirror, config)
         task = FineTuneTask(experts, losses, params.rotation, config, config.seed + number)
         Trainer(task).run(f"scale {experts.scale:g}", Checkpoint.within(folder, f"tuned_{number}", settings), report)
         scales.append(experts.scale)
@@ -249,22 +284,6 @@ def frontal_first(faces: FaceCrops, pdm: PDM) -> FaceCrops:
     return faces[params_from_landmarks(pdm, faces.landmarks).rotation[:, 1].abs().argsort(stable=True)]
 
 
-def _losses(
-    experts: Experts,
-    model: LandmarkModel,
-    faces: FaceCrops,
-    params: ShapeParams,
-    mirror: Tensor,
-    config: FineTuneConfig,
-) -> Losses:
-    """The losses of experts of either family."""
-    if isinstance(experts, HeatmapExperts):
-        dataset = FaceDataset.of(faces, model.pdm, params, nearest_config(experts.scale).levels)
-        return heatmap_losses(experts, dataset, mirror, config.augmentation)
-    aligned = AlignedFaces.of(faces, model.pdm, params, experts.scale, mirror, levels_at(experts.scale))
-    return cen_losses(cast(CENExperts, experts), aligned, params.rotation, config.augmentation)
-
-
 def tuned_bundle(bundle: Mapping[str, Any], model: LandmarkModel, faces: str) -> dict[str, Any]:
     """A bundle with the experts and the shape of a tuned model in the place of its own.
 
@@ -276,25 +295,15 @@ def tuned_bundle(bundle: Mapping[str, Any], model: LandmarkModel, faces: str) ->
         model: The tuned model, on the CPU.
         faces: What it was tuned on, in words.
     """
-    experts = model_record(model)["experts"] if model.family == "joint" else _cen_records(bundle["model"], model)
+    tuned = model.to_record()
+    experts = [_tuned(*records) for records in zip(bundle["model"]["experts"], tuned["experts"], strict=True)]
     return {
         **bundle,
-        "model": {**bundle["model"], "pdm": pdm_record(model.pdm), "experts": experts},
+        "model": {**bundle["model"], "pdm": tuned["pdm"], "experts": experts},
         "sources": [*bundle["sources"], {"name": faces}],
     }
 
 
-def _cen_records(record: Mapping[str, Any], model: LandmarkModel) -> list[dict[str, Any]]:
-    """The records of CEN experts with other weights."""
-    records = []
-    for index, scale in enumerate(record["experts"]):
-        tuned = [
-            {
-                "activations": stack["activations"],
-                "weights": [weight.detach().float() for weight in own.weights],
-                "biases": [bias.detach().float() for bias in own.biases],
-            }
-            for stack, own in zip(scale["stacks"], cast(Any, model.experts_at(index)).stacks, strict=True)
-        ]
-        records.append({name: value for name, value in scale.items() if name != "openface"} | {"stacks": tuned})
-    return records
+def _tuned(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of tuned experts; what does not learn is as exact as it was."""
+    return {**after, **{name: before[name] for name in ("view_centers", "visible", "confidence") if name in after}}

@@ -105,7 +105,7 @@ def train_landmark_model(
         )
         Trainer(task).run(name, Checkpoint(folder / f"{name}.pt", f"{config} {recipe.seed} {data}"), report)
         experts.append(heatmap_experts(config, task.experts().cpu(), len(mirror)))
-    model = LandmarkModel(pdm.cpu(), [experts[number] for number in recipe.passes], "joint")
+    model = LandmarkModel(pdm.cpu(), [experts[number] for number in recipe.passes])
     _end_to_end(model, faces, recipe, Checkpoint(folder / "end_to_end.pt", f"{recipe} {data}"), report)
     return model
 

@@ -1,6 +1,7 @@
 """Trains a validator: a small network that classifies the error of landmarks (NME) from the face between them."""
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from clnf_torch.detection.layers import layer_records
+from clnf_torch.detection.validator import DetectionValidator, ViewValidator
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.geometry.records import join_rows
 from clnf_torch.models.landmark_model import LandmarkModel
@@ -24,7 +27,6 @@ from clnf_torch.training.trainer import Report, Schedule, Task, Trainer
 from clnf_torch.training.validator_network import (
     bin_positions,
     frame_landmarks,
-    layers_of,
     make_network,
     make_warp_table,
     pyramid_batches,
@@ -96,12 +98,10 @@ class ValidatorTask(Task):
     def record(self) -> dict[str, Any]:
         """The validator so far, as a bundle's ``validator`` with one view."""
         statistics = {"mean": self._view.mean.cpu(), "deviation": self._view.deviation.cpu()}
-        return {
-            "kind": "cnn",
-            "size": [self.config.side, self.config.side],
-            "orientations": torch.zeros(1, 3, dtype=torch.float64),
-            "views": [{**self._table, **statistics, "layers": layers_of(self.module)}],
-        }
+        layers = layer_records(deepcopy(self.module).half())
+        view = ViewValidator.record(**self._table, **statistics, layers=layers)
+        size, frontal = (self.config.side, self.config.side), torch.zeros(1, 3, dtype=torch.float64)
+        return DetectionValidator.record(size, frontal, [view])
 
     def losses(self) -> Iterator[Tensor]:
         """Cross-entropy with soft targets, of one batch."""

@@ -1,7 +1,6 @@
 """The network of a validator while it is trained, and its reference frame: the mean shape, triangles, pixels."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -78,32 +77,11 @@ def make_network(side: int, widths: Sequence[int], hidden: int, bins: int) -> nn
     return nn.Sequential(*layers)
 
 
-def layers_of(network: nn.Sequential) -> list[dict[str, Any]]:
-    """The layers of a bundle, weights in float16; see converters/README.md."""
-    records = (_record(module) for module in network)
-    return [record for record in records if record is not None]
-
-
 def _convolution(before: int, after: int, kernel: int) -> nn.Conv2d:
     """A valid convolution whose weights lie in memory as its fastest implementation on the CPU wants them."""
     module = nn.Conv2d(before, after, kernel)
     module.weight = nn.Parameter(module.weight.detach().contiguous(memory_format=torch.channels_last))
     return module
-
-
-def _record(module: nn.Module) -> dict[str, Any] | None:
-    """A layer of a bundle; None for what `linear` does by itself."""
-    if isinstance(module, (nn.Conv2d, nn.Linear)):
-        kind = "conv" if isinstance(module, nn.Conv2d) else "linear"
-        return {"kind": kind, **{name: _stored(value) for name, value in module.state_dict().items()}}
-    if isinstance(module, nn.MaxPool2d):
-        return {"kind": "max_pool", "kernel": [2, 2], "stride": [2, 2]}
-    return {"kind": "relu"} if isinstance(module, nn.ReLU) else None
-
-
-def _stored(weights: Tensor) -> Tensor:
-    """Weights as a bundle holds them."""
-    return weights.detach().cpu().half().contiguous()
 
 
 # Of the points' extent: points on one circle, as mirror-symmetric shapes have them, must not stay there

@@ -11,6 +11,7 @@ from clnf_torch.converters.mtcnn_package.architectures import ARCHITECTURES, Lay
 from clnf_torch.converters.mtcnn_package.arrays import read_arrays
 from clnf_torch.converters.mtcnn_package.lz4 import decompress_frame
 from clnf_torch.converters.openface.errors import ConversionError
+from clnf_torch.detection import MTCNN
 
 LICENCE = """\
 MIT License
@@ -55,8 +56,8 @@ def face_detector_record(source: str | Path) -> dict[str, Any]:
     Raises:
         ConversionError: A file is missing, damaged, or not the network that it should be.
     """
-    networks = {name: {"layers": _layers(Path(source), name)} for name in ARCHITECTURES}
-    return {"kind": "mtcnn", **networks, "config": dict(SETTINGS), "licence": LICENCE}
+    networks = {name: _layers(Path(source), name) for name in ARCHITECTURES}
+    return MTCNN.record(networks, config=dict(SETTINGS), licence=LICENCE)
 
 
 def _layers(source: Path, name: str) -> list[Layer]:

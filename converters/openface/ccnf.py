@@ -12,6 +12,7 @@ from torch import Tensor
 from clnf_torch.converters.openface.binary import FLOAT32, BinaryReader, open_binary
 from clnf_torch.converters.openface.errors import ConversionError, Place
 from clnf_torch.converters.openface.views import Views, fit_into, read_views, require_little_padding
+from clnf_torch.models.patch_experts.ccnf import CCNFExperts
 
 # Begin every expert and every neuron
 MARKER, NEURON_MARKER = 5, 2
@@ -251,16 +252,15 @@ def _record(file: CcnfFile, components: dict[int, Tensor], half: bool) -> dict[s
         row[:, : len(expert.numbers)] = expert.numbers[:, 1:].T
         place = Place(file=file.path, view=int(view), landmark=int(landmark))
         target[:, : len(expert.numbers)] = fit_into(weights.dtype, expert.scaled_weights().T, place)
-    return {
-        "family": "ccnf",
-        "scale": views.scale,
-        "support": file.support,
-        "view_centers": torch.from_numpy(np.deg2rad(views.centers)),
-        "visible": torch.from_numpy(views.visible),
-        "confidence": torch.from_numpy(confidence),
-        "weights": weights,
-        "biases": torch.from_numpy(numbers[0]),
-        "alphas": torch.from_numpy(numbers[1]),
-        "betas": torch.from_numpy(np.array([expert.betas for expert in experts]).reshape(len(experts), file.betas)),
-        "components": components,
-    }
+    return CCNFExperts(
+        scale=views.scale,
+        support=file.support,
+        view_centers=torch.from_numpy(np.deg2rad(views.centers)),
+        visible=torch.from_numpy(views.visible),
+        confidence=torch.from_numpy(confidence),
+        weights=weights,
+        biases=torch.from_numpy(numbers[0]),
+        alphas=torch.from_numpy(numbers[1]),
+        betas=torch.from_numpy(np.array([expert.betas for expert in experts]).reshape(len(experts), file.betas)),
+        components=components,
+    ).to_record()

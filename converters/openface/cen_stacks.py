@@ -16,6 +16,8 @@ from clnf_torch.converters.openface.cen import ACTIVATIONS, CenFile, Expert, Lay
 from clnf_torch.converters.openface.errors import ConversionError, Place
 from clnf_torch.converters.openface.views import MAX_PADDING, fit_into
 from clnf_torch.models.archive import LazyTensor
+from clnf_torch.models.patch_experts.cen import CENExperts
+from clnf_torch.models.patch_experts.mlp_stack import MLPStack
 
 Values = NDArray[Any]
 ReadLayer = Callable[[Layer, int], Values]
@@ -120,16 +122,18 @@ def _record(cen: CenFile, mirror: Mirror, half: bool) -> dict[str, Any]:
     number = {id(expert): k for k, expert in enumerate(expert for stack in stacks for expert in stack)}
     # Index -1 stays -1
     renumber = np.array([number[id(expert)] for expert in cen.experts] + [-1])
+    record = CENExperts.record(
+        scale=cen.scale,
+        support=cen.support,
+        view_centers=torch.from_numpy(np.deg2rad(cen.view_centers)),
+        visible=torch.from_numpy(cen.visible),
+        confidence=torch.from_numpy(cen.confidence),
+        expert=torch.from_numpy(renumber[assigned]),
+        flipped=torch.from_numpy(flipped),
+        stacks=[_stack_record(stack, cen.support, half) for stack in stacks],
+    )
     return {
-        "family": "cen",
-        "scale": cen.scale,
-        "support": cen.support,
-        "view_centers": torch.from_numpy(np.deg2rad(cen.view_centers)),
-        "visible": torch.from_numpy(cen.visible),
-        "confidence": torch.from_numpy(cen.confidence),
-        "expert": torch.from_numpy(renumber[assigned]),
-        "flipped": torch.from_numpy(flipped),
-        "stacks": [_stack_record(stack, cen.support, half) for stack in stacks],
+        **record,
         "openface": {
             "file": cen.path.name,
             "shapes": cen.shapes,
@@ -202,12 +206,12 @@ def _stack_record(stack: list[Expert], support: int, half: bool) -> dict[str, An
     outputs = _widths(stack).max(0).tolist()
     inputs = [support**2, *outputs[:-1]]
     dtype = torch.float16 if half else torch.float32
-    record: dict[str, Any] = {"activations": [ACTIVATIONS[layer.activation] for layer in stack[0].layers]}
-    record["weights"] = [lazy_layer(stack, k, weight, (inputs[k], outputs[k]), dtype) for k in range(len(outputs))]
-    record["biases"] = [
-        lazy_layer(stack, k, bias if k else first_bias, (outputs[k],), dtype) for k in range(len(outputs))
-    ]
-    return record
+    layers = range(len(outputs))
+    return MLPStack.record(
+        [ACTIVATIONS[layer.activation] for layer in stack[0].layers],
+        [lazy_layer(stack, k, weight, (inputs[k], outputs[k]), dtype) for k in layers],
+        [lazy_layer(stack, k, bias if k else first_bias, (outputs[k],), dtype) for k in layers],
+    )
 
 
 def _file_record(stack: list[Expert], half: bool) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from clnf_torch.converters.openface.model_files import ModelFiles
 from clnf_torch.converters.openface.parts import part_record
 from clnf_torch.converters.openface.pdm import convert_pdm
 from clnf_torch.converters.openface.text import TextReader, matrix_text, number_line, shape_text
+from clnf_torch.models.landmark_model import EarlyTermination, LandmarkModel
 
 
 def convert_early_termination(path: Path, views: int) -> dict[str, Tensor]:
@@ -37,7 +38,7 @@ def convert_early_termination(path: Path, views: int) -> dict[str, Tensor]:
     values = torch.from_numpy(reader.numbers(3 * views, what))
     reader.expect_end(f"{3 * views} numbers ({what})")
     weights, biases, cutoffs = values.reshape(3, views).clone()
-    return {"weights": weights, "biases": biases, "cutoffs": cutoffs}
+    return EarlyTermination(weights, biases, cutoffs).to_record()
 
 
 def convert_triangulations(path: Path, points: int) -> list[Tensor]:
@@ -107,10 +108,10 @@ def convert_landmark_model(files: ModelFiles, half: bool) -> dict[str, Any]:
     experts = convert_experts(files.experts, points, half)
     views = len(experts[0]["view_centers"])
     early, triangulations = files.early_termination, files.triangulations
-    return {
-        "pdm": pdm,
-        "triangulations": convert_triangulations(triangulations, points) if triangulations else [],
-        "early_termination": convert_early_termination(early, views) if early else None,
-        "experts": experts,
-        "parts": [part_record(line, points, convert_landmark_model(part, half)) for line, part in files.parts],
-    }
+    return LandmarkModel.record(
+        pdm=pdm,
+        experts=experts,
+        early_termination=convert_early_termination(early, views) if early else None,
+        triangulations=convert_triangulations(triangulations, points) if triangulations else [],
+        parts=[part_record(line, points, convert_landmark_model(part, half)) for line, part in files.parts],
+    )

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from clnf_torch import detection
 from clnf_torch.converters.openface.binary import open_binary
 from clnf_torch.converters.openface.description import only, read_description
 from clnf_torch.converters.openface.errors import ConversionError
@@ -60,7 +61,7 @@ def convert_mtcnn(path: Path) -> dict[str, Any]:
     """
     _, *files = mtcnn_files(path)
     networks = {name: _read_file(file, name) for name, file in zip(SIDES, files, strict=True)}
-    return {"kind": "mtcnn", **{name.lower(): {"layers": layers} for name, layers in networks.items()}}
+    return detection.MTCNN.record({name.lower(): layers for name, layers in networks.items()})
 
 
 def _read_file(path: Path, name: str) -> list[Layer]:

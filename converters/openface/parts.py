@@ -9,6 +9,7 @@ import torch
 
 from clnf_torch.converters.openface.description import Module
 from clnf_torch.converters.openface.errors import ConversionError, Place, quote
+from clnf_torch.models.landmark_model import Part
 
 KEYWORD = "LandmarkDetector_part"
 FORM = "model_eye/main.txt left_eye_28 36 8 37 10, a file, a name and pairs of landmarks"
@@ -93,9 +94,4 @@ def part_record(line: PartLine, points: int, model: dict[str, Any]) -> dict[str,
         if max(indices) >= count:
             expected, found = f"landmarks of {whose} from 0 to {count - 1}", str(max(indices))
             raise ConversionError(line.place, expected=expected, found=found, remedy="correct the line")
-    return {
-        "name": line.name,
-        "in_parent": torch.tensor(line.in_parent),
-        "in_part": torch.tensor(line.in_part),
-        "model": model,
-    }
+    return Part.record(line.name, torch.tensor(line.in_parent), torch.tensor(line.in_part), model)

@@ -12,6 +12,7 @@ from torch import Tensor
 from clnf_torch.converters.openface.binary import FLOAT32_MIN, FLOAT64
 from clnf_torch.converters.openface.errors import ConversionError, Place
 from clnf_torch.converters.openface.text import TextReader, matrix_text, shape_text
+from clnf_torch.models.pdm import PDM
 
 
 def convert_pdm(path: Path) -> dict[str, Any]:
@@ -49,11 +50,11 @@ def convert_pdm(path: Path) -> dict[str, Any]:
         raise ConversionError(variances_place, expected=expected, found=f"{variances.min():g}")
     reader.expect_end("the eigenvalues")
     points = len(mean) // 3
-    return {
-        "mean": torch.from_numpy(np.ascontiguousarray(mean.reshape(3, points).T)),
-        "modes": torch.from_numpy(np.ascontiguousarray(modes.reshape(3, points, -1).transpose(2, 1, 0))),
-        "variances": torch.from_numpy(variances.reshape(-1)),
-    }
+    return PDM(
+        mean=torch.from_numpy(np.ascontiguousarray(mean.reshape(3, points).T)),
+        modes=torch.from_numpy(np.ascontiguousarray(modes.reshape(3, points, -1).transpose(2, 1, 0))),
+        variances=torch.from_numpy(variances.reshape(-1)),
+    ).to_record()
 
 
 def pdm_text(pdm: Mapping[str, Tensor]) -> str:

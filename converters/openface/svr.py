@@ -12,6 +12,7 @@ from clnf_torch.converters.openface.binary import FLOAT32, FLOAT64, INT32
 from clnf_torch.converters.openface.errors import ConversionError, Place
 from clnf_torch.converters.openface.text import TextReader, shape_text
 from clnf_torch.converters.openface.views import Views, check_center, check_scale, check_visibility, fit_into
+from clnf_torch.models.patch_experts.svr import SVRExperts
 
 # Begin every expert and every modality
 MARKER, MODALITY_MARKER = 3, 2
@@ -220,18 +221,17 @@ def _record(file: SvrFile, half: bool) -> dict[str, Any]:
             template, bias = _normalise(part)
             weights.numpy()[row, :, k] = template
             scalings[row, k], biases[row, k] = part.scaling, fit_into(torch.float32, np.array(bias), place)
-    return {
-        "family": "svr",
-        "scale": views.scale,
-        "support": file.support,
-        "view_centers": torch.from_numpy(np.deg2rad(views.centers)),
-        "visible": torch.from_numpy(views.visible),
-        "confidence": torch.from_numpy(confidence),
-        "weights": weights,
-        "scalings": torch.from_numpy(scalings),
-        "biases": torch.from_numpy(biases),
-        "modalities": list(file.modalities),
-    }
+    return SVRExperts(
+        scale=views.scale,
+        support=file.support,
+        view_centers=torch.from_numpy(np.deg2rad(views.centers)),
+        visible=torch.from_numpy(views.visible),
+        confidence=torch.from_numpy(confidence),
+        weights=weights,
+        scalings=torch.from_numpy(scalings),
+        biases=torch.from_numpy(biases),
+        modalities=file.modalities,
+    ).to_record()
 
 
 def _normalise(part: ModalityExpert) -> tuple[NDArray[np.float64], float]:

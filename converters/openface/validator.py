@@ -22,6 +22,7 @@ from clnf_torch.converters.openface.binary import (
 )
 from clnf_torch.converters.openface.errors import ConversionError, Place
 from clnf_torch.converters.openface.network import VALIDATOR, read_network
+from clnf_torch.detection.validator import DetectionValidator, ViewValidator
 
 # How far weights within a triangle may be from what they must be; OpenFace's are exact
 TOLERANCE = 1e-3
@@ -186,7 +187,7 @@ def convert_validator(path: Path, points: int, size: tuple[int, int] = SIZE) -> 
         reader.view = None
         reader.expect_end("the last view")
     radians = torch.from_numpy(np.radians(orientations))
-    return {"kind": "cnn", "size": list(size), "orientations": radians, "views": views}
+    return DetectionValidator.record(size, radians, views)
 
 
 def _read_orientations(reader: BinaryReader) -> NDArray[np.float64]:
@@ -225,7 +226,7 @@ def _read_view(reader: BinaryReader, points: int, size: tuple[int, int]) -> dict
         raise ConversionError(place, expected="a network that ends in a list of scores", found=f"maps of {found}")
     table, order = read_warp_table(reader, points, size, len(mean))
     images = {"mean": torch.from_numpy(mean[order]), "deviation": torch.from_numpy(deviation[order])}
-    return {**table, **images, "layers": layers}
+    return ViewValidator.record(**table, **images, layers=layers)
 
 
 def _read_pixels(reader: BinaryReader, what: str, least: float, count: int | None = None) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch import PRESETS, FitConfig, FitResult, LandmarkDetector
+from clnf_torch.models.patch_experts.cen import CENExperts
 from tests.agreement.golden import Golden, traces
 
 
@@ -65,7 +66,7 @@ def config_of(golden: Golden) -> FitConfig:
 
 def preset_of(fit: Fit) -> FitConfig:
     """Our settings of that name for CE-CLM."""
-    return PRESETS[fit.preset].for_family("cen")
+    return PRESETS[fit.preset].for_family(CENExperts)
 
 
 def winner(golden: Golden) -> Golden:

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from clnf_torch.converters.openface.mtcnn import convert_mtcnn, find_mtcnn
 from clnf_torch.detection import MTCNN, nearest, widest
-from clnf_torch.detection.mtcnn import build_mtcnn
 from clnf_torch.detection.proposals import PaddedFrames, propose, pyramid_scales
 from tests.agreement.golden import Golden
 from tests.agreement.measure import Agreement
@@ -30,7 +29,7 @@ def mtcnn(openface_models: Path) -> MTCNN:
     """OpenFace's face detector."""
     description = find_mtcnn(openface_models)
     assert description is not None
-    return build_mtcnn(convert_mtcnn(description))
+    return MTCNN.from_record(convert_mtcnn(description))
 
 
 @pytest.fixture(scope="session")

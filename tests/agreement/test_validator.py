@@ -11,7 +11,7 @@ import torch
 
 from clnf_torch import EXACT, OPENFACE
 from clnf_torch.converters.openface.validator import convert_validator
-from clnf_torch.detection.validator import DetectionValidator, ViewValidator, build_validator, face_region, is_face
+from clnf_torch.detection.validator import DetectionValidator, ViewValidator, face_region, is_face
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.geometry.warp import warp_positions
 from tests.agreement.golden import Golden
@@ -37,7 +37,7 @@ def validator(openface_models: Path) -> Callable[..., DetectionValidator]:
     @cache
     def build(name: str, dtype: torch.dtype = torch.float32) -> DetectionValidator:
         path = openface_models / "detection_validation" / f"validator_{name}.txt"
-        return build_validator(convert_validator(path, points=68), dtype)
+        return DetectionValidator.from_record(convert_validator(path, points=68), dtype)
 
     return build
 

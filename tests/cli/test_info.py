@@ -32,7 +32,7 @@ def test_a_model_with_everything(openface_models, tmp_path):
 def test_the_default_model():
     said = by_first_word(default_bundle())
     assert said["early termination"] == "1 view" and said["face detector"] == "MTCNN"
-    assert said["experts at 0.15"] == "JOINT, 64 x 64 px, 1 view at yaw 0"
+    assert said["experts at 0.15"] == "HEATMAP, 64 x 64 px, 1 view at yaw 0"
     assert said["experts again"] == "those at 0.15 once more"
     assert said["validation"] == "CNN, 1 view at yaw 0"
 

@@ -11,20 +11,20 @@ import torch
 
 import clnf_torch
 from clnf_torch.fitting.initialise import params_from_landmarks
-from clnf_torch.models.bundle import build_model, default_bundle, load_bundle
+from clnf_torch.models.bundle import build_model, default_bundle, load_bundle, save_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.patch_experts.heatmap import HeatmapExperts, UNet
-from clnf_torch.training.bundles import save_bundle
 from tests.factories import make_pdm
 from tests.training.untrained import untrained_model
 
 
 @pytest.fixture
-def joint(bundle, tmp_path) -> Path:
+def heatmap(bundle, tmp_path) -> Path:
     """A bundle of the free model's shape and of heatmap experts that know nothing."""
-    model = LandmarkModel(build_model(load_bundle(bundle)).pdm, [untrained_model().experts_at(0)], "joint")
-    save_bundle(tmp_path / "joint.pt", model, "test", [{"name": "nothing"}], licence="mine")
-    return tmp_path / "joint.pt"
+    model = LandmarkModel(build_model(load_bundle(bundle)).pdm, [untrained_model().experts_at(0)])
+    record = {"writer": "test", "numerics": "exact", "sources": [{"name": "nothing"}], "licence": "mine"}
+    save_bundle(tmp_path / "heatmap.pt", model, **record)
+    return tmp_path / "heatmap.pt"
 
 
 @pytest.fixture
@@ -53,8 +53,8 @@ def test_cen_experts_learn_on(tune, bundle, few_are_enough, tmp_path):
     assert clnf_torch.load(tmp_path / "tuned.pt").model.num_scales == 4
 
 
-def test_joint_experts_learn_on_and_a_second_call_goes_on(tune, joint, few_are_enough, tmp_path):
-    words = ("--model", joint, "--epochs", 6, "--learning-rate", 0.01, "--pen-marks", 0, "--work", tmp_path / "work")
+def test_heatmap_experts_learn_on_and_a_second_call_goes_on(tune, heatmap, few_are_enough, tmp_path):
+    words = ("--model", heatmap, "--epochs", 6, "--learning-rate", 0.01, "--pen-marks", 0, "--work", tmp_path / "work")
     words = (*words, "--end-to-end", 1)
     done = tune(*words)
     assert done.exit_code == 0, done.stderr
@@ -69,7 +69,7 @@ def test_joint_experts_learn_on_and_a_second_call_goes_on(tune, joint, few_are_e
     assert refused.exit_code == 1 and "tuned_0.pt: is a checkpoint of another training" in refused.stderr
 
 
-@pytest.mark.parametrize("family", ["bundle", "joint"])
+@pytest.mark.parametrize("family", ["bundle", "heatmap"])
 def test_the_shape_learns_what_the_old_one_cannot_do(tune, few_are_enough, four_copies, family, request, tmp_path):
     source, table = request.getfixturevalue(family), dict(np.load(four_copies / "landmarks.npz"))
     table["landmarks"][:, 48:60, 0] += 4 * (-1) ** np.arange(12)  # zigzag lips
@@ -96,12 +96,13 @@ def test_models_of_other_landmarks_are_refused(tune, tmp_path):
     seen = torch.ones(1, 5, dtype=torch.bool)
     network = UNet(5, (4, 8)).folded()
     experts = HeatmapExperts(0.15, torch.zeros(1, 3), seen, torch.ones(1, 5), 48, network)
-    save_bundle(tmp_path / "five.pt", LandmarkModel(make_pdm(torch.float32), [experts], "joint"), "test", [])
+    five = LandmarkModel(make_pdm(torch.float32), [experts])
+    save_bundle(tmp_path / "five.pt", five, writer="test", licence="", numerics="exact", sources=[])
     done = tune("--model", tmp_path / "five.pt")
-    assert done.exit_code == 1 and "it has 5 landmarks and 'joint' experts; models of 68" in done.stderr
+    assert done.exit_code == 1 and "it has 5 landmarks and 'heatmap' experts; models of 68" in done.stderr
 
 
-def test_too_few_faces_are_one_line(tune, joint):
-    done = tune("--model", joint)
+def test_too_few_faces_are_one_line(tune, heatmap):
+    done = tune("--model", heatmap)
     (line,) = done.stderr.splitlines()
     assert done.exit_code == 1 and "4 faces are too few to train on; give at least 20" in line

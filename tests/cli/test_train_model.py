@@ -54,7 +54,7 @@ def test_a_bundle_is_made_and_made_again(faces, tmp_path):
     assert run(faces, tmp_path / "model.pt").exit_code == 0
     assert (tmp_path / "model.pt").read_bytes() == first
     described = CliRunner().invoke(app, ("info", str(tmp_path / "model.pt"))).output
-    assert "JOINT" in described and "experts again" in described and "trained on" in described
+    assert "HEATMAP" in described and "experts again" in described and "trained on" in described
 
 
 def test_a_bundle_without_a_face_detector_is_refused_at_once(faces, bundle, tmp_path):

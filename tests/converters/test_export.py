@@ -154,8 +154,8 @@ def test_bundles_with_damaged_fields(model_main, tmp_path, damage, found):
     ("family", "found"),
     [
         ("ccnf", "found CCNF experts; name a bundle with CEN experts"),
-        ("joint", "found heatmap experts, which OpenFace has no format for; name a bundle with CEN experts"),
-        ("repeat", "found experts of an earlier scale again, which OpenFace has no format for; name"),
+        ("heatmap", "found HEATMAP experts; name a bundle with CEN experts"),
+        ("repeat", "found experts of an earlier scale again; name"),
     ],
 )
 def test_other_experts_have_no_files(model_main, tmp_path, family, found):

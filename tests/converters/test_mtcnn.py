@@ -8,7 +8,7 @@ import torch
 from clnf_torch.converters import ConversionError, convert
 from clnf_torch.converters.openface.mtcnn import convert_mtcnn, find_mtcnn, mtcnn_files
 from clnf_torch.detection import load_face_detector
-from clnf_torch.detection.mtcnn import build_mtcnn
+from clnf_torch.detection.mtcnn import MTCNN
 from tests.converters.mtcnn_files import NETWORKS, network_pieces, write_mtcnn
 
 
@@ -31,7 +31,7 @@ def test_a_bundle_holds_it(model_main, tmp_path):
     assert names == [f"mtcnn_detector/{name}" for name in (description.name, *(f"{n}.dat" for n in NETWORKS))]
     frames = torch.randint(0, 256, (2, 3, 80, 90), generator=torch.Generator().manual_seed(5), dtype=torch.uint8)
     loaded = load_face_detector(tmp_path / "m.pt").detect(frames)
-    assert torch.equal(loaded.boxes, build_mtcnn(convert_mtcnn(description)).detect(frames).boxes)
+    assert torch.equal(loaded.boxes, MTCNN.from_record(convert_mtcnn(description)).detect(frames).boxes)
 
 
 def test_a_bundle_without_it(model_main, tmp_path):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from clnf_torch.converters import ConversionError
 from clnf_torch.converters.openface.mtcnn import convert_mtcnn
-from clnf_torch.detection.mtcnn import build_mtcnn
+from clnf_torch.detection.mtcnn import MTCNN
 from tests.converters.mtcnn_files import NETWORKS, write_mtcnn
 from tests.converters.test_mutations import BINARY_EDITS, TEXT_EDITS, changed, check, mutations
 
@@ -27,7 +27,7 @@ def checked(record: dict[str, Any]) -> None:
     layers = [layer for name in ("pnet", "rnet", "onet") for layer in record[name]["layers"]]
     tensors = [value for layer in layers for value in layer.values() if isinstance(value, Tensor)]
     assert all(tensor.isfinite().all() for tensor in tensors)
-    build_mtcnn(record)
+    MTCNN.from_record(record)
 
 
 @mutations(300)

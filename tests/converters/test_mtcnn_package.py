@@ -17,7 +17,7 @@ from clnf_torch.converters.mtcnn_package.arrays import read_arrays
 from clnf_torch.converters.mtcnn_package.lz4 import decompress_frame
 from clnf_torch.converters.openface.mtcnn import convert_mtcnn
 from clnf_torch.detection.layers import build_network
-from clnf_torch.detection.mtcnn import MTCNNConfig, build_mtcnn
+from clnf_torch.detection.mtcnn import MTCNN, MTCNNConfig
 from clnf_torch.geometry.boxes import overlap
 from clnf_torch.models.archive import save_archive
 from tests.converters.mtcnn_package_files import (
@@ -72,7 +72,7 @@ def test_networks_say_what_the_packages_do(package, name):
 
 def test_a_detector_comes_of_it(package):
     frames = torch.randint(0, 256, (1, 3, 90, 80), generator=torch.Generator().manual_seed(5), dtype=torch.uint8)
-    detector = build_mtcnn(face_detector_record(package))
+    detector = MTCNN.from_record(face_detector_record(package))
     assert detector.config == MTCNNConfig(min_face=40, thresholds=(0.6, 0.7, 0.9))
     assert detector.detect(frames).boxes.shape[1] == 4
 
@@ -204,6 +204,6 @@ def test_the_package_has_openfaces_networks(installed, openface_models):
 def test_the_astronaut_is_found(installed):
     data = pytest.importorskip("skimage.data", reason="scikit-image is not installed: pip install scikit-image")
     image = torch.from_numpy(data.astronaut()).permute(2, 0, 1)[None]
-    found = build_mtcnn(face_detector_record(installed)).detect(image)
+    found = MTCNN.from_record(face_detector_record(installed)).detect(image)
     assert len(found.boxes) == 1 and found.score[0] > 0.99
     assert overlap(found.boxes[0], torch.tensor(ASTRONAUT)) > 0.7

@@ -11,7 +11,7 @@ import torch
 
 from clnf_torch.converters import ConversionError
 from clnf_torch.converters.openface.validator import convert_validator
-from clnf_torch.detection.validator import build_validator
+from clnf_torch.detection.validator import DetectionValidator
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.models.numerics import OPENFACE
 from tests.converters.openface_files import POINTS, Pieces, matrix, offset_of
@@ -67,7 +67,7 @@ def test_pixels_change_from_column_by_column_to_row_by_row(tmp_path):
 
 
 def test_what_is_converted_judges_faces(tmp_path):
-    validator = build_validator(read(tmp_path / "v.txt", whole(validator_pieces())), torch.float64)
+    validator = DetectionValidator.from_record(read(tmp_path / "v.txt", whole(validator_pieces())), torch.float64)
     landmarks = 4 * make_warp_frame()[0] + torch.tensor([[[36.0, 36.0]], [[30.0, 40.0]]])
     rotation = torch.tensor([[0.0, 0.1, 0.0], [0.0, -0.6, 0.0]], dtype=torch.float64)
     confidence = validator(ImageBatch(make_images(1), torch.zeros(2, dtype=torch.int64)), rotation, landmarks, OPENFACE)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from clnf_torch.converters.openface.description import read_description
 from clnf_torch.converters.openface.parts import part_record, read_part_line
 from clnf_torch.converters.openface.validator import convert_validator
-from clnf_torch.detection.validator import build_validator
+from clnf_torch.detection.validator import DetectionValidator
 from tests.converters.openface_files import POINTS
 from tests.converters.test_mutations import BINARY_EDITS, TEXT_EDITS, changed, check, mutations
 from tests.converters.test_mutations import folder as folder
@@ -22,7 +22,7 @@ PART = b"LandmarkDetector_part eye.txt left_eye_28 0 1 2 3 4 4 3 2\r\n"
 
 def convert_small(path: Path) -> None:
     """Converts a validator; what passes can be built."""
-    build_validator(convert_validator(path, POINTS, SMALL))
+    DetectionValidator.from_record(convert_validator(path, POINTS, SMALL))
 
 
 def read_parts(path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.detection import mtcnn as mtcnn_module
-from clnf_torch.detection.mtcnn import MTCNN, MTCNNConfig, build_mtcnn
+from clnf_torch.detection.mtcnn import MTCNN, MTCNNConfig
 from tests.factories import seeded
 from tests.mtcnns import CONFIG, detect_slowly, make_mtcnn, make_mtcnn_record
 
@@ -87,7 +87,7 @@ def test_frames_too_small_for_a_face(shape):
 
 def test_nothing_survives_each_stage():
     for thresholds in ((1.1, 0.4, 0.4), (0.5, 1.1, 0.4), (0.5, 0.4, 1.1)):
-        mtcnn = build_mtcnn(make_mtcnn_record(), config=MTCNNConfig(min_face=24, thresholds=thresholds))
+        mtcnn = MTCNN.from_record(make_mtcnn_record(), config=MTCNNConfig(min_face=24, thresholds=thresholds))
         assert mtcnn.detect(make_frames()).boxes.shape == (0, 4)
 
 
@@ -96,7 +96,7 @@ def test_boxes_far_outside_are_dropped(correction):
     """A network that sends its boxes away: OpenFace would fail."""
     record = make_mtcnn_record()
     record["pnet"]["layers"][-1]["bias"][2:4] = correction
-    faces = build_mtcnn(record, torch.float64, CONFIG).detect(make_frames())
+    faces = MTCNN.from_record(record, torch.float64, CONFIG).detect(make_frames())
     assert faces.boxes.isfinite().all()
 
 
@@ -136,7 +136,7 @@ def test_settings_without_sense_are_refused(settings, complaint):
 
 def test_another_detector_is_refused():
     with pytest.raises(ValueError, match="'haar'"):
-        build_mtcnn({"kind": "haar"})
+        MTCNN.from_record({"kind": "haar"})
 
 
 @pytest.mark.cuda

@@ -14,7 +14,6 @@ from clnf_torch.detection.validator import (
     FACES,
     DetectionValidator,
     ViewValidator,
-    build_validator,
     confidence_of,
     face_region,
     is_face,
@@ -75,7 +74,7 @@ def test_regions(low, high, corner, usable, dtype):
 
 
 def test_normalisation_by_hand(rng):
-    view = build_validator(make_validator_record(), torch.float64).views[0]
+    view = DetectionValidator.from_record(make_validator_record(), torch.float64).views[0]
     pixels = 255 * torch.rand(2, len(view.mean), generator=rng, dtype=torch.float64)
     for values, found in zip(pixels.tolist(), view.normalise(pixels).tolist(), strict=True):
         mean, spread = fmean(values), pstdev(values)
@@ -84,7 +83,7 @@ def test_normalisation_by_hand(rng):
 
 
 def test_a_face_without_texture_is_zero_before_the_second_normalisation(dtype):
-    view = build_validator(make_validator_record(), dtype).views[0]
+    view = DetectionValidator.from_record(make_validator_record(), dtype).views[0]
     flat = torch.full((1, len(view.mean)), 100.3, dtype=dtype, requires_grad=True)
     found = view.normalise(flat)
     torch.testing.assert_close(found[0], -view.mean / view.deviation)
@@ -94,7 +93,7 @@ def test_a_face_without_texture_is_zero_before_the_second_normalisation(dtype):
 
 @BOTH
 def test_the_steps_one_by_one(numerics):
-    validator = build_validator(make_validator_record(), torch.float64)
+    validator = DetectionValidator.from_record(make_validator_record(), torch.float64)
     gray = make_images(2)
     _, rotation, landmarks = make_faces(4)
     image_index = torch.tensor([0, 1, 0, 1])
@@ -154,7 +153,7 @@ def test_the_last_row_and_column_are_black_in_openface_alone():
 
 @BOTH
 def test_faces_that_cannot_be_judged_spare_the_others(numerics, dtype):
-    validator = build_validator(make_validator_record(), dtype)
+    validator = DetectionValidator.from_record(make_validator_record(), dtype)
     images, rotation, landmarks = make_faces(8, dtype)
     expected = validator(images, rotation, landmarks, numerics)
     assert set(expected.tolist()) <= set(POSSIBLE) and len(set(expected.tolist())) > 1
@@ -170,7 +169,7 @@ def test_faces_that_cannot_be_judged_spare_the_others(numerics, dtype):
 
 
 def test_a_image_that_is_no_image_has_confidence_zero():
-    validator = build_validator(make_validator_record(), torch.float64)
+    validator = DetectionValidator.from_record(make_validator_record(), torch.float64)
     _, rotation, landmarks = make_faces(4)
     gray = make_images(2)
     gray[1] = math.nan
@@ -181,7 +180,7 @@ def test_a_image_that_is_no_image_has_confidence_zero():
 @BOTH
 def test_faces_in_a_batch_do_not_see_each_other(numerics, device, dtype):
     faces = FACES + 7
-    validator = build_validator(make_validator_record(), dtype).to(device)
+    validator = DetectionValidator.from_record(make_validator_record(), dtype).to(device)
     images, rotation, landmarks = make_faces(faces, dtype)
     images = ImageBatch(make_images(2).to(device, dtype), (torch.arange(faces) % 2).to(device))
     rotation, landmarks = rotation.to(device), landmarks.to(device)
@@ -197,19 +196,19 @@ def test_faces_in_a_batch_do_not_see_each_other(numerics, device, dtype):
 
 
 def test_no_faces():
-    validator = build_validator(make_validator_record())
+    validator = DetectionValidator.from_record(make_validator_record())
     images = ImageBatch(torch.zeros(1, 20, 20), torch.zeros(0, dtype=torch.int64))
     assert validator(images, torch.zeros(0, 3), torch.zeros(0, 5, 2), OPENFACE).shape == (0,)
 
 
 def test_the_first_of_two_equally_close_orientations():
-    validator = build_validator(make_validator_record())
+    validator = DetectionValidator.from_record(make_validator_record())
     rotation = torch.tensor([[0.0, 0.35, 0.0], [0.0, 0.36, 0.0], [0.0, 0.34, 0.0]], dtype=torch.float64)
     assert validator.nearest_view(rotation).tolist() == [0, 1, 0]
 
 
 def test_gradient_of_scores():
-    view = build_validator(make_validator_record(), torch.float64).views[0]
+    view = DetectionValidator.from_record(make_validator_record(), torch.float64).views[0]
     gray, landmarks = make_images(1)[:, 20:31, 20:31].clone(), make_warp_frame()[0][None] + 5.3
     corner, image_index = torch.zeros(1, 2, dtype=torch.float64), torch.tensor([0])
 
@@ -221,11 +220,11 @@ def test_gradient_of_scores():
 
 def test_records_of_another_kind():
     with pytest.raises(ValueError, match="of kind 'svr', this program knows 'cnn'"):
-        build_validator({**make_validator_record(), "kind": "svr"})
+        DetectionValidator.from_record({**make_validator_record(), "kind": "svr"})
 
 
 def test_the_table_moves_with_the_module():
-    view = build_validator(make_validator_record(), torch.float32).views[1]
+    view = DetectionValidator.from_record(make_validator_record(), torch.float32).views[1]
     assert isinstance(view.table, WarpTable) and view.table.alpha.dtype == torch.float32
     assert view.to(torch.float64).table.alpha.dtype == torch.float64 and view.table.triangles.dtype == torch.int64
     assert BINS == len(POSSIBLE)

@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from clnf_torch.fitting.config import PRESETS, FitConfig, preset_named
+from clnf_torch.models.patch_experts.ccnf import CCNFExperts
+from clnf_torch.models.patch_experts.cen import CENExperts
 
 SCALES = (0.25, 0.35, 0.5, 1.0)
 LOG = math.log2(0.35 / 0.25)  # 0.4854
@@ -29,14 +31,14 @@ LOG = math.log2(0.35 / 0.25)  # 0.4854
     ],
 )
 def test_openfaces_numbers_for_ce_clm(preset, index, sigma, regularisation, weight):
-    found = preset_named(preset, "cen").at_scale(index, SCALES)
+    found = preset_named(preset, CENExperts).at_scale(index, SCALES)
     assert found.sigma == pytest.approx(sigma, abs=5e-5)
     assert found.regularisation == pytest.approx(regularisation, abs=5e-5)
     assert found.weight_factor == pytest.approx(weight, abs=5e-5)
 
 
 def test_other_families_keep_the_presets():
-    assert preset_named("default", "ccnf") == PRESETS["default"] == FitConfig()
+    assert preset_named("default", CCNFExperts) == PRESETS["default"] == FitConfig()
 
 
 def test_presets():
@@ -100,4 +102,4 @@ def test_settings_are_frozen():
 
 def test_an_unknown_preset_is_refused():
     with pytest.raises(ValueError, match="preset 'fast' is not known; choose one of 'default', 'tracking', 'wild'"):
-        preset_named("fast", "cen")
+        preset_named("fast", CENExperts)

@@ -231,6 +231,6 @@ def test_concatenate_and_rows():
 
 
 def test_a_model_of_one_scale():
-    model = LandmarkModel(make_pdm(), [make_experts()], "cen")
+    model = LandmarkModel(make_pdm(), [make_experts()])
     state = fit(model, make_images(), torch.zeros(2).long(), start_at(make_boxes(2)), FitConfig(window_sizes=(5,)))
     assert state.likelihood.isfinite().all()

@@ -19,13 +19,13 @@ IN_PARENT, IN_PART = [0, 1, 2, 3], [1, 0, 2, 4]
 
 def make_part(name: str, in_parent: list[int], in_part: list[int], scale: float = 0.5, seed: int = 40) -> Part:
     experts = [make_experts(scale, 3, seed=seed), make_experts(2 * scale, 3, seed=seed + 1)]
-    model = LandmarkModel(make_pdm(), experts, "cen")
+    model = LandmarkModel(make_pdm(), experts)
     return Part(name, model, torch.tensor(in_parent), torch.tensor(in_part))
 
 
 def make_face(*parts: Part) -> LandmarkModel:
     model = make_model()
-    return LandmarkModel(model.pdm, list(model.experts), "cen", parts=parts)
+    return LandmarkModel(model.pdm, list(model.experts), parts=parts)
 
 
 def run(model, params, active=None, numerics=OPENFACE, frames=1):

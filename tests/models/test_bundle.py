@@ -9,6 +9,9 @@ import torch
 
 from clnf_torch.models.bundle import BundleError, build_model, load_bundle
 from clnf_torch.models.numerics import OPENFACE
+from clnf_torch.models.patch_experts.ccnf import CCNFExperts
+from clnf_torch.models.patch_experts.cen import CENExperts
+from clnf_torch.models.patch_experts.svr import SVRExperts
 from tests.factories import EXPERT, FLIPPED, make_experts, make_model, make_pdm, make_rules
 from tests.models.patch_experts.template_factories import WINDOW, make_ccnf, make_svr, relations
 
@@ -62,7 +65,7 @@ def saved(tmp_path):
 
 def test_a_saved_bundle_becomes_the_model(saved, dtype):
     model = build_model(load_bundle(saved), dtype)
-    assert model.pdm.mean.dtype == dtype and model.family == "cen" and model.num_scales == 2
+    assert model.pdm.mean.dtype == dtype and model.family is CENExperts and model.num_scales == 2
     torch.testing.assert_close(model.triangulations[0], torch.tensor([[0, 1, 2]]))
     areas = 255 * torch.rand(3, 5, 7, 7, generator=torch.Generator().manual_seed(0), dtype=dtype)
     view = torch.tensor([0, 2, 1])
@@ -137,15 +140,15 @@ def test_an_unknown_family():
         build_model(bundle)
 
 
-@pytest.mark.parametrize(("make", "family"), [(make_ccnf, "ccnf"), (make_svr, "svr")])
+@pytest.mark.parametrize(("make", "family"), [(make_ccnf, CCNFExperts), (make_svr, SVRExperts)])
 def test_experts_of_other_families(make, family, dtype):
     experts, bundle = make(), make_bundle()
     record = {name: getattr(experts, name) for name in ("scale", "support", "view_centers", "visible", "confidence")}
     record |= {name: values.data for name, values in experts.named_parameters()}
-    record |= {"family": family, "modalities": ["raw", "gradient"], "components": {WINDOW: relations()}}
+    record |= {"family": family.name, "modalities": ["raw", "gradient"], "components": {WINDOW: relations()}}
     bundle["model"]["experts"] = [record, record]
     model = build_model(bundle, dtype)
-    assert model.family == family
+    assert model.family is family
     areas = 255 * torch.rand(3, 5, 7, 7, generator=torch.Generator().manual_seed(0), dtype=dtype)
     found = model.experts[1](areas, torch.tensor([0, 2, 1]), OPENFACE)
     assert found.dtype == dtype

@@ -33,9 +33,9 @@ def test_state_dict_round_trip():
 
 def test_experts_for_other_landmarks_are_refused():
     with pytest.raises(ValueError, match=r"the PDM has 4 landmarks, the patch experts of the scales are for \[5\]"):
-        LandmarkModel(PDM(torch.zeros(4, 3), torch.zeros(2, 4, 3), torch.ones(2)), [make_experts()], "cen")
+        LandmarkModel(PDM(torch.zeros(4, 3), torch.zeros(2, 4, 3), torch.ones(2)), [make_experts()])
 
 
 def test_no_experts_are_refused():
     with pytest.raises(ValueError, match="has 5 landmarks"):
-        LandmarkModel(make_pdm(), [], "cen")
+        LandmarkModel(make_pdm(), [])

@@ -16,7 +16,7 @@ def test_they_can_stand_beside_fitted_faces():
     shared = torch.tensor([0, 1, 2])
     part = Part("part", make_model(), shared, shared)
     experts = [make_experts(0.25, 3), make_experts(0.5, 5)]
-    model = LandmarkModel(make_pdm(), experts, "cen", parts=[part])
+    model = LandmarkModel(make_pdm(), experts, parts=[part])
     fits = LandmarkDetector(model, "exact").fit(make_images(), make_boxes(2), preset=CONFIG)
     numbers = torch.arange(3)
     joined = join_rows(fits, empty_result(model, Tracks.uninitialised(model.pdm, numbers, numbers)))

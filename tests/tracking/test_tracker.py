@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from clnf_torch.models.patch_experts.cen import CENExperts
 from clnf_torch.tracking import TrackState, VideoConfig, VideoTracker
 from tests.tracking.world import HEIGHT, MANY, SINGLE, WIDTH, Fitter, Rectangles, frame
 
@@ -148,8 +149,8 @@ def test_settings_without_sense_are_refused(settings):
 
 
 def test_presets_by_name():
-    first, small = VideoConfig(preset="wild").fit_configs("cen")
+    first, small = VideoConfig(preset="wild").fit_configs(CENExperts)
     assert first.window_sizes == (15, 13, 11, 11) and small.window_sizes == (0, 9, 7, 0)
     assert small.iterations == first.iterations == 10 and small.sigma == first.sigma == 1.5 * 1.25
     with pytest.raises(ValueError, match="not known"):
-        VideoConfig(preset="fast").fit_configs("cen")
+        VideoConfig(preset="fast").fit_configs(CENExperts)

@@ -12,12 +12,11 @@ import clnf_torch
 from clnf_torch.converters import convert, export
 from clnf_torch.fitting.config import FitConfig
 from clnf_torch.geometry.boxes import box_around
-from clnf_torch.models.archive import save_archive
-from clnf_torch.models.bundle import build_model, load_bundle
+from clnf_torch.models.bundle import build_model, load_bundle, save_bundle
 from clnf_torch.models.numerics import EXACT
 from clnf_torch.training.augmentation.photometric import NO_AUGMENTATION
 from clnf_torch.training.cen import CenConfig
-from clnf_torch.training.cen_recipe import CenRecipe, CenScale, cen_bundle, train_cen
+from clnf_torch.training.cen_recipe import CenRecipe, CenScale, train_cen
 from clnf_torch.training.checkpoint import CheckpointError
 from clnf_torch.training.data.crops import FaceCrops
 from tests.training.patterned_faces import mirror, patterned_faces, pdm, together
@@ -49,7 +48,7 @@ def model(faces, notices) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def path(model, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("trained") / "cen.pt"
-    save_archive(cen_bundle(model, [{"name": "patterned faces"}]), path)
+    save_bundle(path, model, writer="test", licence="", numerics="exact", sources=[{"name": "patterned faces"}])
     return path
 
 

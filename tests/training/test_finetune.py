@@ -12,11 +12,13 @@ import clnf_torch
 from clnf_torch.converters import convert, export
 from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import build_model, load_bundle
+from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.training.augmentation.photometric import NO_AUGMENTATION
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.finetune import JUDGE_REPEATS, FineTuneConfig, FineTuneTask, Losses, fine_tune, tuned_bundle
 from clnf_torch.training.trainer import Trainer
-from tests.factories import make_model
+from tests.factories import make_model, make_pdm
+from tests.models.patch_experts.template_factories import make_ccnf
 from tests.training.patterned_faces import mirror, patterned_faces
 
 CONFIG = FineTuneConfig(epochs=3, batch=2, learning_rate=0.1, held_out=4)
@@ -143,7 +145,6 @@ def test_a_tuned_bundle_loads_and_is_exported(golden_dir, tmp_path, half):
 
 
 def test_other_families_are_refused():
-    model = make_model(torch.float32)
-    model.family = "ccnf"
+    model = LandmarkModel(make_pdm(torch.float32), [make_ccnf()])
     with pytest.raises(ValueError, match="train_end_to_end any"):
         fine_tune(model, patterned_faces(2), mirror())

@@ -11,13 +11,13 @@ from clnf_torch.geometry.boxes import box_around
 from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import FORMAT, VERSION, load_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
+from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
 from clnf_torch.pipeline import LandmarkDetector, load
 from clnf_torch.training.augmentation.photometric import NO_AUGMENTATION
-from clnf_torch.training.bundles import model_record
 from clnf_torch.training.checkpoint import CheckpointError
 from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.finetune import (
-    SUITABLE,
+    TUNABLE,
     FineTuneConfig,
     fine_tune,
     frontal_first,
@@ -39,7 +39,7 @@ def asked_twice() -> LandmarkModel:
     """Untrained experts of one network at two scales of a fit, and others at a third."""
     first, other = untrained_model(), untrained_model(seed=7)
     experts = [first.experts_at(0), first.experts_at(0), other.experts_at(0)]
-    return LandmarkModel(first.pdm, experts, "joint").eval()
+    return LandmarkModel(first.pdm, experts).eval()
 
 
 def numbers(model: LandmarkModel) -> torch.Tensor:
@@ -59,7 +59,10 @@ def test_a_seed_repeats_itself():
     first, again, other = (asked_twice() for _ in range(3))
     for model, seed in ((first, 0), (again, 0), (other, 1)):
         fine_tune(
-            model, heads(), MIRROR, replace(FAST, epochs=1, seed=seed, augmentation=SUITABLE["joint"].augmentation)
+            model,
+            heads(),
+            MIRROR,
+            replace(FAST, epochs=1, seed=seed, augmentation=TUNABLE[HeatmapExperts].suitable.augmentation),
         )
     assert torch.equal(numbers(first), numbers(again)) and not torch.equal(numbers(first), numbers(other))
 
@@ -89,7 +92,7 @@ def test_checkpoints_of_another_model_are_refused(tmp_path):
 def test_a_tuned_bundle_keeps_all_else_and_fits(tmp_path):
     model, faces = asked_twice(), heads(4)
     kept = {"licence": "mine", "sources": [{"name": "heads"}], "validator": None, "face_detector": {"kind": "x"}}
-    bundle = {"format": FORMAT, "version": VERSION, "numerics": "exact", **kept, "model": model_record(model)}
+    bundle = {"format": FORMAT, "version": VERSION, "numerics": "exact", **kept, "model": model.to_record()}
     fine_tune(model, faces, MIRROR, replace(FAST, epochs=1))
     save_archive(tuned_bundle(bundle, model, "4 faces"), tmp_path / "tuned.pt")
     content, loaded = load_bundle(tmp_path / "tuned.pt"), load(tmp_path / "tuned.pt")

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from clnf_torch.detection import load_face_detector
-from clnf_torch.models.bundle import BundleError, build_model, load_bundle
+from clnf_torch.models.bundle import BundleError, build_model, load_bundle, save_bundle
 from clnf_torch.models.landmark_model import EarlyTermination, LandmarkModel
+from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
 from clnf_torch.pipeline import LandmarkDetector, load
-from clnf_torch.training.bundles import save_bundle
 from clnf_torch.training.checkpoint import CheckpointError
 from clnf_torch.training.data.boxes import box_around
 from clnf_torch.training.data.crops import FaceCrops
@@ -34,6 +34,7 @@ COARSE = HeatmapConfig(
 )
 FINE = replace(COARSE, scale=0.3, jitter=PoseJitter(rotation=0.05, scale=0.02, translation=1.0))
 TOGETHER = EndToEndConfig(steps=1, batch=2, held_out=5, judge_every=1)
+RECORD = {"writer": "test", "licence": "", "numerics": "exact", "sources": [{"name": "heads"}]}
 RECIPE = Recipe(shape=ShapeConfig(rounds=1), scales=(COARSE, FINE), end_to_end=TOGETHER)
 
 
@@ -53,7 +54,7 @@ def trained(tmp_path_factory) -> LandmarkModel:
 
 
 def test_coarse_experts_are_asked_twice(trained):
-    assert trained.patch_scales == (0.15, 0.15, 0.3) and trained.family == "joint"
+    assert trained.patch_scales == (0.15, 0.15, 0.3) and trained.family is HeatmapExperts
     assert trained.experts_at(0) is trained.experts_at(1)
 
 
@@ -73,8 +74,8 @@ def test_another_recipe_in_the_same_folder_is_refused(tmp_path):
 def test_the_bundle_fits_as_the_model_does(trained, tmp_path):
     faces, path = heads(3), tmp_path / "model.pt"
     rules = EarlyTermination(torch.ones(1), torch.zeros(1), torch.ones(1))
-    model = LandmarkModel(trained.pdm, list(trained.experts), "joint", rules)
-    save_bundle(path, model, "test", [{"name": "heads"}])
+    model = LandmarkModel(trained.pdm, list(trained.experts), rules)
+    save_bundle(path, model, **RECORD)
     loaded, boxes = load(path), box_around(faces.landmarks)
     assert loaded.numerics.name == "exact" and loaded.model.early_termination is not None
     assert loaded.model.experts_at(0) is loaded.model.experts_at(1)
@@ -87,7 +88,7 @@ def test_the_bundle_fits_as_the_model_does(trained, tmp_path):
 
 
 def test_a_damaged_record_is_refused(trained, tmp_path):
-    save_bundle(tmp_path / "model.pt", trained, "test", [])
+    save_bundle(tmp_path / "model.pt", trained, **RECORD)
     bundle = load_bundle(tmp_path / "model.pt")
     del bundle["model"]["experts"][0]["network"]["stem.0.weight"]
     with pytest.raises(BundleError, match="do not make a model"):

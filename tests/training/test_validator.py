@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from clnf_torch.detection.validator import build_validator
+from clnf_torch.detection.validator import DetectionValidator
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.models.numerics import EXACT
 from clnf_torch.training.augmentation.random import Sampler
@@ -44,7 +44,7 @@ def test_training_sees_what_the_runtime_sees():
     faces, params = heads(4)
     trials = perturbed(faces, params, 1)
     task = ValidatorTask(TINY, faces, small_pdm(), trials)
-    validator = build_validator(task.record())
+    validator = DetectionValidator.from_record(task.record())
     view = validator.views[0]
     images = ImageBatch(faces.gray, trials.face)
     pixels = view.warp(images, trials.landmarks, torch.zeros(4, 2), EXACT)
@@ -58,7 +58,7 @@ def test_training_sees_what_the_runtime_sees():
 def test_statistics_are_those_of_true_faces():
     faces, params = heads(30)
     task = ValidatorTask(TINY, faces, small_pdm(), perturbed(faces, params, 1))
-    view = build_validator(task.record()).views[0]
+    view = DetectionValidator.from_record(task.record()).views[0]
     true = small_pdm().landmarks(params)
     seen = view.normalise(view.warp(ImageBatch(faces.gray, torch.arange(30)), true, torch.zeros(30, 2), EXACT))
     assert float(seen.mean().abs()) < 0.2 and 0.7 < float(seen.std()) < 1.3
@@ -73,7 +73,7 @@ def test_training_separates_right_from_wrong_landmarks():
     assert sum(losses[-50:]) < 0.85 * sum(losses[:50])
     unseen, where = heads(80, seed=9)
     found = perturbed(unseen, where, 7)
-    validator = build_validator(task.record())
+    validator = DetectionValidator.from_record(task.record())
     confidence = validator(ImageBatch(unseen.gray, found.face), where.rotation, found.landmarks, EXACT)
     assert validator_scores(confidence, found.error, 0.1).roc_auc > 0.9
 

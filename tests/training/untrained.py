@@ -22,4 +22,4 @@ def untrained_model(seed: int = 6) -> LandmarkModel:
         network = UNet(68, (4, 8)).folded()
     seen = torch.ones(1, 68, dtype=torch.bool)
     experts = HeatmapExperts(0.15, torch.zeros(1, 3), seen, torch.ones(1, 68), 48, network)
-    return LandmarkModel(small_pdm(), [experts], "joint").eval()
+    return LandmarkModel(small_pdm(), [experts]).eval()

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from clnf_torch.cli.console import failures_exit_with, say
 from clnf_torch.cli.options import Bundle
-from clnf_torch.models.bundle import build_model, load_bundle
+from clnf_torch.models.bundle import FAMILIES, build_model, load_bundle
+from clnf_torch.models.landmark_model import REPEAT
 
 PUBLISHED = {True: "published by OpenFace", False: "not a published file", None: "no published hash known"}
 
@@ -72,20 +73,20 @@ def describe_sources(bundle: Mapping[str, Any]) -> Iterator[str]:
 
 def _describe_experts(record: Mapping[str, Any], scales: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Lines on the experts of one of a model's scales."""
-    if record["family"] == "repeat":
+    if record["family"] == REPEAT:
         yield f"  experts again      those at {scales[record['of']]['scale']:g} once more"
         return
-    family = record["family"].upper()
-    side = record["width"] if family == "JOINT" else record["support"]
-    yield f"  experts at {record['scale']:<8g}{family}, {side} x {side} px, {_views_at(record['view_centers'])}"
-    yield from (f"                     {line}" for line in _DETAILS[record["family"]](record))
+    family = FAMILIES[record["family"]]
+    looked_at, *details = family.describe(record)
+    yield f"  experts at {record['scale']:<8g}{family.name.upper()}, {looked_at}, {_views_at(record['view_centers'])}"
+    yield from (f"                     {line}" for line in details)
 
 
 def _describe_part(part: Mapping[str, Any]) -> Iterator[str]:
     """A line on a part of the face."""
     model = part["model"]
     landmarks, family = len(model["pdm"]["mean"]), model["experts"][0]["family"].upper()
-    scales = ", ".join(f"{record['scale']:g}" for record in model["experts"] if record["family"] != "repeat")
+    scales = ", ".join(f"{record['scale']:g}" for record in model["experts"] if record["family"] != REPEAT)
     yield f"  part               {part['name']}: {landmarks} landmarks, {family} at {scales}"
 
 
@@ -94,46 +95,6 @@ def _describe_validator(record: Mapping[str, Any] | None) -> str:
     if record is None:
         return "none: every fit that does not fail succeeds"
     return f"{record['kind'].upper()}, {_views_at(record['orientations'])}"
-
-
-def _describe_cen(record: Mapping[str, Any]) -> Iterator[str]:
-    """What CEN experts are made of."""
-    used, mirrored = int(record["visible"].sum()), int(record["flipped"].sum())
-    stored = sum(len(stack["weights"][0]) for stack in record["stacks"])
-    yield f"{stored} stored experts serve {used} landmarks over all views, {mirrored} mirrored"
-    for stack in record["stacks"]:
-        widths = [weights.shape[1] for weights in stack["weights"]] + [stack["weights"][-1].shape[2]]
-        layers = "-".join(map(str, widths))
-        yield f"{len(stack['weights'][0])} x {layers}, {' '.join(stack['activations'])}, {_type(stack['weights'][0])}"
-
-
-def _describe_ccnf(record: Mapping[str, Any]) -> Iterator[str]:
-    """What CCNF experts are made of."""
-    experts, _, neurons = record["weights"].shape
-    yield f"{experts} experts over all views, {neurons} neurons each, {_type(record['weights'])}"
-    yield f"smoothed windows: {', '.join(map(str, sorted(record['components']))) or 'none'}"
-
-
-def _describe_svr(record: Mapping[str, Any]) -> Iterator[str]:
-    """What SVR experts are made of."""
-    experts, kind = len(record["weights"]), _type(record["weights"])
-    yield f"{experts} experts over all views, modalities {' and '.join(record['modalities'])}, {kind}"
-
-
-def _describe_heatmap(record: Mapping[str, Any]) -> Iterator[str]:
-    """What heatmap experts are made of."""
-    numbers = sum(weights.numel() for weights in record["network"].values())
-    channels = "-".join(map(str, record["widths"]))
-    kind = _type(next(iter(record["network"].values())))
-    yield f"one network for {len(record['visible'][0])} landmarks, {channels} channels, {numbers:,} weights, {kind}"
-
-
-_DETAILS = {"joint": _describe_heatmap, "cen": _describe_cen, "ccnf": _describe_ccnf, "svr": _describe_svr}
-
-
-def _type(weights: Tensor) -> str:
-    """The number type of weights."""
-    return str(weights.dtype).removeprefix("torch.")
 
 
 def _views(count: int) -> str:

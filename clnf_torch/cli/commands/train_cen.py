@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+import clnf_torch
 from clnf_torch.cli.annotated_faces import (
     Data,
     HoldOut,
@@ -22,21 +23,19 @@ from clnf_torch.cli.annotated_faces import (
 from clnf_torch.cli.console import failures_exit_with, finishing_first, notice, say
 from clnf_torch.cli.options import Device, device_named
 from clnf_torch.cli.progress import counting_bar
-from clnf_torch.models.archive import save_archive
-from clnf_torch.models.bundle import build_model, default_bundle, load_bundle
+from clnf_torch.models.bundle import build_model, default_bundle, load_bundle, save_bundle
 from clnf_torch.models.pdm import PDM
 from clnf_torch.training.augmentation.photometric import ImageAugmentation
-from clnf_torch.training.bundles import RESEARCH_USE
 from clnf_torch.training.cen import CenConfig
 from clnf_torch.training.cen_recipe import (
     OPENFACE_SCALES,
     CenRecipe,
     CenScale,
     calibrated,
-    cen_bundle,
     train_cen,
     unseen_faces,
 )
+from clnf_torch.training.data.annotations import RESEARCH_USE
 from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.shape import read_prior
 from clnf_torch.training.trainer import keep_freed_memory
@@ -83,7 +82,8 @@ def cen(
         with counting_bar(None, "epochs", stop_if_asked) as done:
             model = train_cen(crops, pdm, mirror_of(crops), recipe, work, _reporting(done), notice)
         model = calibrated(model, unseen_faces(crops, pdm, hold_out), seed)
-        save_archive(cen_bundle(model, [source_of(faces, data)], licence), out)
+        writer, sources = f"clnf_torch {clnf_torch.__version__}", [source_of(faces, data)]
+        save_bundle(out, model, writer=writer, licence=licence, numerics="exact", sources=sources)
         say(f"{out}: trained on {len(faces)} faces; clnf-torch evaluate tells how good it is")
 
 

@@ -30,7 +30,7 @@ from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.checkpoint import Checkpoint, fingerprint
 from clnf_torch.training.end_to_end import EndToEndConfig, learnable_experts, train_end_to_end
 from clnf_torch.training.finetune import (
-    SUITABLE,
+    TUNABLE,
     FineTuneConfig,
     distinct_experts,
     fine_tune,
@@ -73,7 +73,7 @@ def finetune(
         if shape:
             tuned.pdm = retrained(ShapeGaussian.of_pdm(tuned.pdm.cpu()), crops, SLACK)
         crops = frontal_first(crops, tuned.pdm)
-        suitable = SUITABLE[tuned.family]
+        suitable = TUNABLE[tuned.family].suitable
         augmentation = ImageAugmentation(
             photometric=photometric, pen_marks=suitable.augmentation.pen_marks if pen_marks is None else pen_marks
         )
@@ -104,9 +104,10 @@ def finetune(
 
 def _check_family(model: LandmarkModel, path: Path) -> None:
     """Refuses models that cannot be fine-tuned."""
-    if model.family not in SUITABLE or model.pdm.num_landmarks != len(MIRROR_68):
-        found = f"{model.pdm.num_landmarks} landmarks and {model.family!r} experts"
-        complain(f"{path}: it has {found}; models of 68 and {' or '.join(map(repr, SUITABLE))} can be tuned")
+    if model.family not in TUNABLE or model.pdm.num_landmarks != len(MIRROR_68):
+        found = f"{model.pdm.num_landmarks} landmarks and {model.family.name!r} experts"
+        suitable = " or ".join(repr(family.name) for family in TUNABLE)
+        complain(f"{path}: it has {found}; models of 68 and {suitable} can be tuned")
         raise typer.Exit(1)
 
 

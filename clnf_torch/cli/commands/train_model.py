@@ -17,9 +17,8 @@ from clnf_torch.cli.console import failures_exit_with, finishing_first, notice, 
 from clnf_torch.cli.options import Device, device_named
 from clnf_torch.converters.mtcnn_package import face_detector_record
 from clnf_torch.detection import load_face_detector
-from clnf_torch.models.bundle import default_bundle, load_bundle
-from clnf_torch.training.bundles import save_bundle
-from clnf_torch.training.data.annotations import Annotations
+from clnf_torch.models.bundle import default_bundle, load_bundle, save_bundle
+from clnf_torch.training.data.annotations import RESEARCH_USE, Annotations
 from clnf_torch.training.early_termination import with_early_termination
 from clnf_torch.training.recipe import Recipe, train_landmark_model
 from clnf_torch.training.shape import read_prior
@@ -66,8 +65,16 @@ def model(
             trained = train_landmark_model(kept, shapes, torch.tensor(MIRROR_68), recipe, work, report)
             trained = with_early_termination(trained.to(where).eval(), unseen, seed)
             judge = train_validator(trained, kept, _judging(seed, effort), work, report)
-        writer = f"clnf_torch {clnf_torch.__version__}"
-        save_bundle(out, trained.cpu(), writer, _sources(found), validator=judge, face_detector=faces_record)
+        save_bundle(
+            out,
+            trained.cpu(),
+            writer=f"clnf_torch {clnf_torch.__version__}",
+            licence=RESEARCH_USE,
+            numerics="exact",
+            sources=_sources(found),
+            validator=judge,
+            face_detector=faces_record,
+        )
         say(f"{out}: {len(kept)} faces, {len(unseen)} held out; clnf-torch evaluate tells how good it is")
 
 

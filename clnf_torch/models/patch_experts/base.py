@@ -1,7 +1,9 @@
 """What every family of experts promises: views to choose from, and response maps around landmarks."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +30,10 @@ class CropRequest:
 
 
 class Experts(nn.Module, ABC):
-    """The experts of all landmarks in all views at one scale.
+    """The experts of all landmarks in all views at one scale; each family of them is a class.
+
+    What depends on the family is said here, in plain numbers, and nowhere else: how it is named and stored, and how it
+    is fitted and judged.
 
     Args:
         scale: Size of the reference frame that the experts look at, pixels per millimetre.
@@ -36,6 +41,16 @@ class Experts(nn.Module, ABC):
         visible: Landmarks that can be seen in each view, bool, shape (V, N).
         confidence: How far each expert is to be trusted, shape (V, N).
     """
+
+    # In bundles, and what a model of such experts is called
+    name: ClassVar[str]
+    # What OpenFace's sigma and regularisation are multiplied by for this family
+    sigma_factor: ClassVar[float] = 1.0
+    regularisation_factor: ClassVar[float] = 1.0
+    # Fields of `FitConfig` by the name of the preset, in the place of OpenFace's presets
+    fit_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    # Mean `expert_agreement` below which landmarks are poor
+    min_expert_agreement: ClassVar[float] = 0.40
 
     def __init__(self, scale: float, view_centers: Tensor, visible: Tensor, confidence: Tensor) -> None:
         super().__init__()
@@ -46,6 +61,31 @@ class Experts(nn.Module, ABC):
         self.register_buffer("view_centers", view_centers)
         self.register_buffer("visible", visible)
         self.register_buffer("confidence", confidence)
+
+    def to_record(self) -> dict[str, Any]:
+        """The experts as a bundle holds them; a family adds its own fields. ``converters/README.md`` lists them."""
+        return {
+            "family": self.name,
+            "scale": self.scale,
+            "view_centers": self.view_centers.double(),
+            "visible": self.visible,
+            "confidence": self.confidence.double(),
+        }
+
+    @classmethod
+    @abstractmethod
+    def from_record(cls, record: Mapping[str, Any], dtype: torch.dtype) -> "Experts":
+        """The experts in a record of `to_record`.
+
+        Args:
+            record: The record.
+            dtype: Number type of the arithmetic; large weights may keep the one they are stored in.
+        """
+
+    @classmethod
+    @abstractmethod
+    def describe(cls, record: Mapping[str, Any]) -> Iterator[str]:
+        """Lines that say what a record holds: how much of the face the experts look at, then what they are made of."""
 
     @property
     def num_views(self) -> int:
@@ -106,6 +146,16 @@ class PatchExperts(Experts):
         super().__init__(scale, view_centers, visible, confidence)
         self.support = support
 
+    def to_record(self) -> dict[str, Any]:
+        """The experts as a bundle holds them."""
+        family, scale, *others = super().to_record().items()
+        return dict((family, scale, ("support", self.support), *others))
+
+    @classmethod
+    def describe(cls, record: Mapping[str, Any]) -> Iterator[str]:
+        """A line that says at how much of the face the experts look."""
+        yield f"{record['support']} x {record['support']} px"
+
     def crop_request(self, landmarks: Tensor, to_image: Tensor, window: int) -> CropRequest:
         """Areas of interest: windows around the landmarks, and as much more as a patch needs."""
         return CropRequest(centers=landmarks, to_image=to_image, width=window + self.support - 1)
@@ -155,3 +205,19 @@ class PatchExperts(Experts):
     @abstractmethod
     def respond(self, areas: Tensor, view: int, numerics: Numerics) -> Tensor:
         """Responses (B, N, R, R) of one view's experts to areas (B, N, A, A) of faces that are all in that view."""
+
+
+def common_fields(record: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+    """The arguments of `Experts` in a record, and of `PatchExperts` where it has a support."""
+    fields = {
+        "scale": float(record["scale"]),
+        "view_centers": record["view_centers"].to(dtype),
+        "visible": record["visible"],
+        "confidence": record["confidence"].to(dtype),
+    }
+    return fields | ({"support": int(record["support"])} if "support" in record else {})
+
+
+def type_name(weights: Tensor) -> str:
+    """The number type of weights, in words."""
+    return str(weights.dtype).removeprefix("torch.")

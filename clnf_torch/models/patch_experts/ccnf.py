@@ -1,12 +1,13 @@
 """Continuous conditional neural fields (CCNF), the patch experts of CLNF: a few neurons, then one linear smoothing."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from clnf_torch.models.patch_experts.base import common_fields, type_name
 from clnf_torch.models.patch_experts.mlp_stack import ACTIVATIONS
 from clnf_torch.models.patch_experts.template_experts import FEW, TemplateExperts
 
@@ -71,6 +72,7 @@ class CCNFExperts(TemplateExperts):
         OpenFace ``CCNF_patch_expert::ResponseOpenBlas``.
     """
 
+    name = "ccnf"
     biases: nn.Parameter
     alphas: nn.Parameter
     betas: nn.Parameter
@@ -90,7 +92,7 @@ class CCNFExperts(TemplateExperts):
     ) -> None:
         numbers = {"biases": biases, "alphas": alphas, "betas": betas}
         super().__init__(scale, support, view_centers, visible, confidence, weights, **numbers)
-        self._windows = frozenset(components)
+        self._windows = tuple(components)
         for window, matrices in components.items():
             if matrices.shape[0] > betas.shape[1] or matrices.shape[1:] != (window**2, window**2):
                 raise ValueError(
@@ -99,6 +101,27 @@ class CCNFExperts(TemplateExperts):
                 )
             self.register_buffer(f"components_{window}", matrices)
         self._sigmas: dict[tuple[int, int], _Sigma] = {}
+
+    def to_record(self) -> dict[str, Any]:
+        """The experts as a bundle holds them."""
+        numbers = {name: getattr(self, name).detach().double() for name in ("biases", "alphas", "betas")}
+        components = {window: self.get_buffer(f"components_{window}") for window in self._windows}
+        return {**super().to_record(), "weights": self.weights.detach(), **numbers, "components": components}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], dtype: torch.dtype) -> "CCNFExperts":
+        """The experts in a record; weights and components keep the number type they are stored in."""
+        numbers = {name: record[name].to(dtype) for name in ("biases", "alphas", "betas")}
+        kept = {"weights": record["weights"], "components": record["components"]}
+        return cls(**common_fields(record, dtype), **numbers, **kept)
+
+    @classmethod
+    def describe(cls, record: Mapping[str, Any]) -> Iterator[str]:
+        """Lines that say what a record holds."""
+        yield from super().describe(record)
+        experts, _, neurons = record["weights"].shape
+        yield f"{experts} experts over all views, {neurons} neurons each, {type_name(record['weights'])}"
+        yield f"smoothed windows: {', '.join(map(str, sorted(record['components']))) or 'none'}"
 
     def _answer(self, areas: Tensor, view: int) -> Tensor:
         """Responses (E, B, R * R) of a view's E experts to areas (E, B, A, A)."""

@@ -1,13 +1,13 @@
 """Convolutional expert networks (CEN), the patch experts of CE-CLM: small networks on contrast-normalised patches."""
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from clnf_torch.models.numerics import Numerics
-from clnf_torch.models.patch_experts.base import PatchExperts
+from clnf_torch.models.patch_experts.base import PatchExperts, common_fields, type_name
 from clnf_torch.models.patch_experts.mlp_stack import MLPStack
 from clnf_torch.models.patch_experts.patches import cut_patches, lay_out
 
@@ -44,6 +44,11 @@ class CENExperts(PatchExperts):
         OpenFace ``CEN_patch_expert``, ``Patch_experts::Response``.
     """
 
+    name = "cen"
+    # OpenFace widens the kernel and weakens the prior for CE-CLM
+    sigma_factor = 1.5
+    regularisation_factor = 0.9
+
     def __init__(
         self,
         scale: float,
@@ -57,7 +62,9 @@ class CENExperts(PatchExperts):
     ) -> None:
         super().__init__(scale, support, view_centers, visible, confidence)
         self.stacks = torch.nn.ModuleList(stacks)
+        self.expert: Tensor
         self.flipped: Tensor
+        self.register_buffer("expert", expert, persistent=False)
         self.register_buffer("flipped", flipped)
         # Known to the host
         self._mirrors = [_extent(flipped[view][visible[view]]) for view in range(len(flipped))]
@@ -66,6 +73,48 @@ class CENExperts(PatchExperts):
         for view, runs in enumerate(self._runs):
             for k, run in enumerate(runs):
                 self.register_buffer(f"_landmarks_{view}_{k}", torch.tensor(run.landmarks), persistent=False)
+
+    @classmethod
+    def record(
+        cls,
+        *,
+        scale: float,
+        support: int,
+        view_centers: Tensor,
+        visible: Tensor,
+        confidence: Tensor,
+        expert: Tensor,
+        flipped: Tensor,
+        stacks: Sequence[Mapping[str, Any]],
+    ) -> dict[str, Any]:
+        """The fields of experts in a bundle; arguments as of the class, but for `stacks`: see `MLPStack.record`."""
+        views = {"view_centers": view_centers.double(), "visible": visible, "confidence": confidence.double()}
+        served = {"expert": expert, "flipped": flipped, "stacks": list(stacks)}
+        return {"family": cls.name, "scale": scale, "support": support, **views, **served}
+
+    def to_record(self) -> dict[str, Any]:
+        """The experts as a bundle holds them."""
+        names = ("scale", "support", "view_centers", "visible", "confidence", "expert", "flipped")
+        stacks = [cast(MLPStack, stack).to_record() for stack in self.stacks]
+        return self.record(**{name: getattr(self, name) for name in names}, stacks=stacks)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], dtype: torch.dtype) -> "CENExperts":
+        """The experts in a record; weights keep the number type they are stored in."""
+        stacks = [MLPStack.from_record(stack) for stack in record["stacks"]]
+        return cls(**common_fields(record, dtype), expert=record["expert"], flipped=record["flipped"], stacks=stacks)
+
+    @classmethod
+    def describe(cls, record: Mapping[str, Any]) -> Iterator[str]:
+        """Lines that say what a record holds."""
+        yield from super().describe(record)
+        used, mirrored = int(record["visible"].sum()), int(record["flipped"].sum())
+        stored = sum(len(stack["weights"][0]) for stack in record["stacks"])
+        yield f"{stored} stored experts serve {used} landmarks over all views, {mirrored} mirrored"
+        for stack in record["stacks"]:
+            first, *_, last = stack["weights"]
+            layers = "-".join(map(str, [*(weights.shape[1] for weights in stack["weights"]), last.shape[2]]))
+            yield f"{len(first)} x {layers}, {' '.join(stack['activations'])}, {type_name(first)}"
 
     def respond(self, areas: Tensor, view: int, numerics: Numerics) -> Tensor:
         """Responses (B, N, R, R) of one view's experts to areas (B, N, A, A)."""

@@ -1,14 +1,15 @@
 """Heatmap experts: the experts of all landmarks as one network that sees the whole face at once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
 from clnf_torch.models.numerics import Numerics
-from clnf_torch.models.patch_experts.base import CropRequest, Experts
+from clnf_torch.models.patch_experts.base import CropRequest, Experts, common_fields, type_name
 
 # Side of the first filters
 STEM = 5
@@ -119,6 +120,16 @@ ZOOM = 2
 CPU_FACES, CUDA_FACES = 16, 1024
 
 
+# Coarse experts, asked twice, then fine ones; benchmarks/README.md says how the numbers were chosen
+_PRESET: dict[str, Any] = {
+    "window_sizes": (41, 21, 11),
+    "sigma": (8.0, 3.0, 2.0),
+    "regularisation": (0.3, 0.1, 0.03),
+    "adapt": False,
+    "any_size": True,
+}
+
+
 class HeatmapExperts(Experts):
     """Experts that share all but their last layer, and with it what they know about faces.
 
@@ -136,11 +147,42 @@ class HeatmapExperts(Experts):
         network: Scores (B, N, A / 2, A / 2) for gray areas (B, A, A); column u of its maps lies at pixel 2 u.
     """
 
+    name = "heatmap"
+    fit_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "default": _PRESET,
+        "tracking": {**_PRESET, "window_sizes": (0, 21, 11)},
+        "wild": {**_PRESET, "iterations": 10, "multi_view": True},
+    }
+    min_expert_agreement = 0.55
+
     def __init__(
         self, scale: float, view_centers: Tensor, visible: Tensor, confidence: Tensor, width: int, network: nn.Module
     ) -> None:
         super().__init__(scale, view_centers, visible, confidence)
         self.width, self.network = width, network
+
+    def to_record(self) -> dict[str, Any]:
+        """The experts as a bundle holds them, the weights of their `UNet` in float16."""
+        assert isinstance(self.network, UNet)
+        weights = {name: value.detach().half() for name, value in self.network.state_dict().items()}
+        return {**super().to_record(), "width": self.width, "widths": list(self.network.widths), "network": weights}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], dtype: torch.dtype) -> "HeatmapExperts":
+        """The experts in a record."""
+        fields = common_fields(record, dtype)
+        network = UNet(fields["visible"].shape[1], record["widths"], normalised=False)
+        network.load_state_dict({name: tensor.to(dtype) for name, tensor in record["network"].items()})
+        return cls(**fields, width=int(record["width"]), network=network.to(dtype).channels_last())
+
+    @classmethod
+    def describe(cls, record: Mapping[str, Any]) -> Iterator[str]:
+        """Lines that say what a record holds."""
+        yield f"{record['width']} x {record['width']} px"
+        numbers = sum(weights.numel() for weights in record["network"].values())
+        channels = "-".join(map(str, record["widths"]))
+        kind = type_name(next(iter(record["network"].values())))
+        yield f"one network for {len(record['visible'][0])} landmarks, {channels} channels, {numbers:,} weights, {kind}"
 
     def crop_request(self, landmarks: Tensor, to_image: Tensor, window: int) -> CropRequest:
         """The whole face, whatever the window."""

@@ -1,7 +1,8 @@
 """Many small networks of one depth, evaluated side by side: a layer of all of them is one batched matrix product."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +47,21 @@ class MLPStack(nn.Module):
         self.weights = nn.ParameterList(nn.Parameter(weight, requires_grad=False) for weight in weights)
         self.biases = nn.ParameterList(nn.Parameter(bias, requires_grad=False) for bias in biases)
         self.activations = tuple(activations)
+
+    @staticmethod
+    def record(activations: Sequence[str], weights: Sequence[Any], biases: Sequence[Any]) -> dict[str, Any]:
+        """The fields of networks in a bundle; weights and biases may be lazy."""
+        return {"activations": list(activations), "weights": list(weights), "biases": list(biases)}
+
+    def to_record(self) -> dict[str, Any]:
+        """The networks as a bundle holds them."""
+        weights, biases = ([values.detach() for values in layers] for layers in (self.weights, self.biases))
+        return self.record(self.activations, weights, biases)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "MLPStack":
+        """The networks in a record, in the number type they are stored in."""
+        return cls(record["weights"], record["biases"], record["activations"])
 
     def __len__(self) -> int:
         """Number of networks E."""

@@ -1,12 +1,14 @@
 """Support vector regression (SVR), the patch experts of the classic CLM: a logistic template match per modality."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from clnf_torch.models.patch_experts.base import common_fields, type_name
 from clnf_torch.models.patch_experts.mlp_stack import ACTIVATIONS
 from clnf_torch.models.patch_experts.template_experts import TemplateExperts
 
@@ -52,6 +54,7 @@ class SVRExperts(TemplateExperts):
         OpenFace ``SVR_patch_expert::Response``, ``Multi_SVR_patch_expert::Response``.
     """
 
+    name = "svr"
     scalings: nn.Parameter
     biases: nn.Parameter
 
@@ -72,6 +75,30 @@ class SVRExperts(TemplateExperts):
         if not set(modalities) <= set(MODALITIES) or weights.shape[-1] != len(modalities):
             raise ValueError(f"{weights.shape[-1]} templates for modalities {list(modalities)} of {list(MODALITIES)}")
         self.modalities = tuple(modalities)
+
+    def to_record(self) -> dict[str, Any]:
+        """The experts as a bundle holds them."""
+        numbers = {name: getattr(self, name).detach().double() for name in ("scalings", "biases")}
+        return {
+            **super().to_record(),
+            "weights": self.weights.detach(),
+            **numbers,
+            "modalities": list(self.modalities),
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], dtype: torch.dtype) -> "SVRExperts":
+        """The experts in a record; weights keep the number type they are stored in."""
+        numbers = {name: record[name].to(dtype) for name in ("scalings", "biases")}
+        kept = {"weights": record["weights"], "modalities": record["modalities"]}
+        return cls(**common_fields(record, dtype), **numbers, **kept)
+
+    @classmethod
+    def describe(cls, record: Mapping[str, Any]) -> Iterator[str]:
+        """Lines that say what a record holds."""
+        yield from super().describe(record)
+        experts, kind = len(record["weights"]), type_name(record["weights"])
+        yield f"{experts} experts over all views, modalities {' and '.join(record['modalities'])}, {kind}"
 
     def _answer(self, areas: Tensor, view: int) -> Tensor:
         """Responses (E, B, R * R) of a view's E experts to areas (E, B, A, A): the product over the modalities."""

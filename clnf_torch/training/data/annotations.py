@@ -68,6 +68,11 @@ def _wrong(path: Path, number: int, expected: str, found: str | None) -> Annotat
     return AnnotationError(f"{path}, line {number + 1}: expected {expected}, found {what}")
 
 
+RESEARCH_USE = (
+    "For research use only: the model was trained on annotated photographs whose terms allow research alone. "
+    "It holds none of them."
+)
+"""The terms of what is trained on the annotated photographs that the field has."""
 LANDMARKS = 68
 TABLE = "landmarks.npz"
 IMAGES = (".jpg", ".png", ".jpeg", ".bmp")

@@ -19,14 +19,14 @@ class Brightest(nn.Module):
         return (0.05 * gray[:, None, ::2, ::2]).expand(-1, N, -1, -1)
 
 
-def make_joint(scale: float = 0.25, width: int = 64, network: nn.Module | None = None) -> HeatmapExperts:
+def make_heatmap(scale: float = 0.25, width: int = 64, network: nn.Module | None = None) -> HeatmapExperts:
     """One view, all landmarks visible, float64."""
     visible = torch.ones(1, N, dtype=torch.bool)
     centers, confidence = torch.zeros(1, 3).double(), torch.ones(1, N).double()
     return HeatmapExperts(scale, centers, visible, confidence, width, network or Brightest())
 
 
-def make_joint_model(pdm: PDM | None = None) -> LandmarkModel:
+def make_heatmap_model(pdm: PDM | None = None) -> LandmarkModel:
     """Coarse experts, asked twice, and fine ones."""
-    coarse, fine = make_joint(0.25), make_joint(0.5)
-    return LandmarkModel(pdm or make_pdm(), [coarse, coarse, fine], "joint")
+    coarse, fine = make_heatmap(0.25), make_heatmap(0.5)
+    return LandmarkModel(pdm or make_pdm(), [coarse, coarse, fine])

@@ -8,7 +8,7 @@ from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.models.numerics import EXACT, OPENFACE
 from clnf_torch.models.patch_experts.heatmap import cut_windows
 from tests.factories import N, seeded
-from tests.models.patch_experts.heatmap_factories import make_joint
+from tests.models.patch_experts.heatmap_factories import make_heatmap
 
 
 def spot(x: float, y: float, side: int = 160) -> torch.Tensor:
@@ -25,12 +25,12 @@ def test_windows_are_cut_with_zeros_outside():
 
 
 def test_maps_are_probabilities():
-    maps = make_joint().maps(255 * torch.rand(3, 64, 64, generator=seeded(1), dtype=torch.float64))
+    maps = make_heatmap().maps(255 * torch.rand(3, 64, 64, generator=seeded(1), dtype=torch.float64))
     torch.testing.assert_close(maps.sum((-2, -1)), torch.ones(3, N, dtype=torch.float64))
 
 
 def test_no_faces_have_no_maps():
-    assert make_joint().maps(torch.zeros(0, 64, 64, dtype=torch.float64)).shape == (0, N, 32, 32)
+    assert make_heatmap().maps(torch.zeros(0, 64, 64, dtype=torch.float64)).shape == (0, N, 32, 32)
 
 
 def answer(experts, images, landmarks, to_image, window=9, numerics=EXACT) -> tuple[torch.Tensor, torch.Tensor]:
@@ -44,7 +44,7 @@ def answer(experts, images, landmarks, to_image, window=9, numerics=EXACT) -> tu
 
 def test_a_spot_in_the_image_lies_where_the_window_says():
     """A face turned by 30 degrees at 1.5 px/mm: the peak of each window, taken back to the image, is the spot."""
-    experts, angle, zoom = make_joint(), torch.tensor(0.5236, dtype=torch.float64), 1.5 / 0.25
+    experts, angle, zoom = make_heatmap(), torch.tensor(0.5236, dtype=torch.float64), 1.5 / 0.25
     turn = torch.stack((angle.cos(), -angle.sin(), angle.sin(), angle.cos())).view(1, 2, 2)
     to_image = zoom * turn
     around = torch.tensor([80.0, 75.0]) + 20 * torch.randn(1, N, 2, generator=seeded(2))
@@ -61,14 +61,14 @@ def test_a_spot_in_the_image_lies_where_the_window_says():
 
 
 def test_openface_numerics_change_nothing():
-    experts, landmarks = make_joint(), torch.full((1, N, 2), 80.0, dtype=torch.float64)
+    experts, landmarks = make_heatmap(), torch.full((1, N, 2), 80.0, dtype=torch.float64)
     to_image, images = 4.0 * torch.eye(2).double()[None], ImageBatch(spot(83.0, 77.0), torch.tensor([0]))
     answers = [answer(experts, images, landmarks, to_image, numerics=numerics) for numerics in (EXACT, OPENFACE)]
     assert all(torch.equal(one, other) for one, other in zip(*answers, strict=True))
 
 
 def test_faces_in_a_batch_do_not_see_each_other():
-    experts = make_joint()
+    experts = make_heatmap()
     images = torch.cat((spot(60.0, 60.0), spot(90.0, 70.0)))
     landmarks = 75 + 5 * torch.randn(2, N, 2, generator=seeded(3), dtype=torch.float64)
     to_image = 4.0 * torch.eye(2).double().expand(2, 2, 2)
