@@ -183,7 +183,7 @@ def _small_subjects() -> tuple[Subject, ...]:
 def _of_templates(family: str, dtype: torch.dtype, numerics: str) -> LandmarkDetector:
     """CCNF or SVR experts."""
     make = {"ccnf": template_factories.make_ccnf, "svr": template_factories.make_svr}[family]
-    return LandmarkDetector(LandmarkModel(factories.make_pdm(dtype), [make(dtype=dtype)], family), numerics)
+    return LandmarkDetector(LandmarkModel(factories.make_pdm(dtype), [make(dtype=dtype)]), numerics)
 
 
 def _with_parts(dtype: torch.dtype, numerics: str) -> LandmarkDetector:
@@ -193,7 +193,7 @@ def _with_parts(dtype: torch.dtype, numerics: str) -> LandmarkDetector:
         for name, seed in (("left_eye_28", 40), ("mouth", 60))
     ]
     whole = factories.make_model(dtype)
-    return LandmarkDetector(LandmarkModel(whole.pdm, list(whole.experts), "cen", parts=parts), numerics)
+    return LandmarkDetector(LandmarkModel(whole.pdm, list(whole.experts), parts=parts), numerics)
 
 
 def _ending_early(dtype: torch.dtype, numerics: str) -> LandmarkDetector:

@@ -43,7 +43,7 @@ def case(request: pytest.FixtureRequest, golden: Callable, detector: Callable):
 def test_responses_to_stored_areas(case, numerics, agree: Agreement):
     cases, model, scale = case
     ours = model.experts[scale](cases.areas.nan_to_num(0.0), cases.view, numerics)
-    stage = f"responses: {model.family}, relative"
+    stage = f"responses: {model.family.name}, relative"
     agree.relative(stage, ours.flatten(0, 1), cases.sparse.flatten(0, 1), within=WITHIN_RESPONSE)
     assert not ours[~cases.visible].any()
 

@@ -103,7 +103,7 @@ def test_models_of_other_families(openface_models, tmp_path, name, family, point
     assert report.scales == scales
     assert all(source.published is None for source in report.sources if "patches" in source.name)
     model = build_model(load_bundle(tmp_path / "m.pt"))
-    assert model.family == family and model.patch_scales == scales
+    assert model.family.name == family and model.patch_scales == scales
     assert {experts.visible.shape for experts in model.experts} == {(views, points)}
 
 

@@ -130,6 +130,6 @@ def test_openface_itself(openface_models, tmp_path, name, parts):
     for part in found.values():
         size = {"inner": (51, 32, (1.0,))}.get(part.name, (28, 10, (1.0, 1.5)))
         assert (part.model.pdm.num_landmarks, part.model.pdm.num_modes, part.model.patch_scales) == size
-        assert part.model.family == "ccnf"
+        assert part.model.family.name == "ccnf"
     assert found["left_eye_28"].in_parent.tolist() == list(range(36, 42))
     assert found["right_eye_28"].in_part.tolist() == list(range(8, 20, 2))
