@@ -82,7 +82,7 @@ class Calls:
 
         def run() -> object:
             found = self.face_detector.detect(images)
-            return self.default.fit(images, found.boxes, found.frame)
+            return self.default.fit(images, found.boxes, found.image_index)
 
         return _inferring(run)
 

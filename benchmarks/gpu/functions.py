@@ -64,7 +64,7 @@ def compare_boxes(found: FaceBoxes, expected: FaceBoxes, bound: Bound) -> dict[s
     if len(found.boxes) != len(expected.boxes):
         return {**counts, "within": False}
     values = compare_points(_corners(found.boxes), _corners(expected.boxes), bound)
-    in_same_image = bool((found.frame.cpu() == expected.frame.cpu()).all())
+    in_same_image = bool((found.image_index.cpu() == expected.image_index.cpu()).all())
     apart = (found.score.cpu() - expected.score.cpu()).abs()
     score = float(apart.max()) if len(apart) else 0.0
     return {**counts, "score_apart": score, **values, "within": values["within"] and in_same_image}

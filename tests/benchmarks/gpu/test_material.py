@@ -42,8 +42,8 @@ def faces(detector) -> PaintedFaces:
 
 def test_painted_faces_are_found_and_believed(faces, detector):
     found = clnf_torch.load_face_detector().detect(faces.images)
-    assert found.frame.tolist() == [0, 1]
-    fitted = detector.fit(faces.images, found.boxes, found.frame)
+    assert found.image_index.tolist() == [0, 1]
+    fitted = detector.fit(faces.images, found.boxes, found.image_index)
     assert fitted.success.all()
     assert (fitted.landmarks - faces.landmarks).norm(dim=-1).mean() < 0.03 * SIDE
 
