@@ -14,7 +14,7 @@ from benchmarks.tables import table
 from clnf_torch.converters.openface.mtcnn import PLACE, convert_mtcnn
 from clnf_torch.detection import MTCNN, FaceBoxes, load_face_detector
 from clnf_torch.detection.mtcnn import Factors
-from clnf_torch.geometry.boxes import overlap
+from clnf_torch.geometry.boxes import box_iou
 from clnf_torch.training.data.boxes import detect_annotated, fit_factors
 
 DEFAULT = ROOT / "weights" / "default.pt"
@@ -83,7 +83,7 @@ def _outcomes(detector: MTCNN, faces: Iterable[FrameBatch]) -> Iterator[tuple[Ou
 def outcome(found: FaceBoxes, scene: FrameBatch) -> Outcome:
     """Compares finds with the annotated face."""
     boxes = found.boxes.cpu().double()
-    common = overlap(boxes, scene.extent)
+    common = box_iou(boxes, scene.extent)
     best = int(common.argmax()) if len(boxes) and common.max() >= SAME else None
     middle = boxes[:, :2] + boxes[:, 2:] / 2
     inside = ((middle >= scene.place[:2]) & (middle < scene.place[:2] + scene.place[2:])).all(1)

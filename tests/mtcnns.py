@@ -65,12 +65,12 @@ def detect_slowly(mtcnn: MTCNN, image: Tensor) -> list[tuple[Box, float]]:
         scale = 12 / config.min_face * config.factor**k
         small = _resized(image, math.ceil(height * scale), math.ceil(width * scale))
         maps = mtcnn.proposer(_shown(small)[None])[0]
-        found += _thinned(_proposed(maps, scale, config.thresholds[0]), 0.5)
-    found = [_squared(_corrected(one, 0)) for one in _thinned(found, 0.7)]
+        found += _after_nms(_proposed(maps, scale, config.thresholds[0]), 0.5)
+    found = [_squared(_corrected(one, 0)) for one in _after_nms(found, 0.7)]
     found = _judged(mtcnn.refiner, 24, image, found, config.thresholds[1])
-    found = [_squared(_corrected(one, 0)) for one in _thinned(found, 0.7)]
+    found = [_squared(_corrected(one, 0)) for one in _after_nms(found, 0.7)]
     found = _judged(mtcnn.output, 48, image, found, config.thresholds[2])
-    found = _thinned([_corrected(one, 1) for one in found], 0.7, of_smaller=True)
+    found = _after_nms([_corrected(one, 1) for one in found], 0.7, of_smaller=True)
     extents = ((x - 0.0075 * w, y + 0.2459 * h, 1.0323 * w, 0.7751 * h) for (x, y, w, h), _, _ in found)
     return [(box, score) for box, (_, score, _) in zip(extents, found, strict=True)]
 
@@ -103,7 +103,7 @@ def _proposed(maps: Tensor, scale: float, threshold: float) -> list[Found]:
     return found
 
 
-def _thinned(found: list[Found], threshold: float, of_smaller: bool = False) -> list[Found]:
+def _after_nms(found: list[Found], threshold: float, of_smaller: bool = False) -> list[Found]:
     waiting, kept = [found[k] for k in sorted(range(len(found)), key=lambda k: (found[k][1], k))], []
     while waiting:
         kept.append(waiting.pop())

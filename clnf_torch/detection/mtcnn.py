@@ -19,7 +19,7 @@ KIND, NETWORKS = "mtcnn", ("pnet", "rnet", "onet")
 # Sides of what the second and the third network are shown, pixels
 REFINE, OUTPUT = 24, 48
 # Of two faces
-OVERLAP = 0.7
+MAX_IOU = 0.7
 # Boxes shown to a network at once: what a core's cache holds, or a GPU keeps busy with
 CPU_CROPS, CUDA_CROPS = (
     32,
@@ -146,10 +146,10 @@ class MTCNN(nn.Module):
             forehead to chin, by frame, the surest first.
         """
         _, second, third = self.config.thresholds
-        refine = proposed.thinned(OVERLAP).corrected().squared()
-        output = _judged(self.refiner, REFINE, images, refine, second).thinned(OVERLAP).corrected().squared()
+        refine = proposed.after_nms(MAX_IOU).corrected().squared()
+        output = _judged(self.refiner, REFINE, images, refine, second).after_nms(MAX_IOU).corrected().squared()
         faces = _judged(self.output, OUTPUT, images, output, third)
-        return refine, output, faces.corrected(grown=1).thinned(OVERLAP, of_smaller=True)
+        return refine, output, faces.corrected(grown=1).after_nms(MAX_IOU, of_smaller=True)
 
 
 def _moved(boxes: Tensor, factors: Factors) -> Tensor:

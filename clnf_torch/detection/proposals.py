@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from clnf_torch.geometry.boxes import suppress, whole_boxes
+from clnf_torch.geometry.boxes import nms, whole_boxes
 from clnf_torch.geometry.records import Rows
 from clnf_torch.geometry.resizing import resize_patches
 from clnf_torch.geometry.sampling import pad_with_black
@@ -22,10 +22,10 @@ class Candidates(Rows):
     correction: Tensor  # (K, 4) how far to move left, top, right and bottom, in widths and heights
     image_index: Tensor  # (K,) int64: which of the frames each box is in
 
-    def thinned(self, threshold: float, group: Tensor | None = None, of_smaller: bool = False) -> "Candidates":
-        """The best of those that overlap, by frame (or by a finer group) and from the best to the worst."""
+    def after_nms(self, threshold: float, group: Tensor | None = None, of_smaller: bool = False) -> "Candidates":
+        """Those left by non-maximum suppression within an image (or a finer group), from the best to the worst."""
         group = self.image_index if group is None else group
-        return self[suppress(self.boxes, self.score, group, threshold, of_smaller)]
+        return self[nms(self.boxes, self.score, group, threshold, of_smaller)]
 
     def corrected(self, grown: int = 0) -> "Candidates":
         """The boxes, rounded to whole pixels, moved where the network says.
@@ -58,7 +58,7 @@ class Candidates(Rows):
 # Pixels that the first network looks at, and those between two looks
 SUPPORT, STRIDE = 12, 2
 # Of two faces found at one level
-OVERLAP = 0.5
+MAX_IOU = 0.5
 MEAN, SPREAD = 127.5, 0.0078125
 
 
@@ -123,7 +123,7 @@ def propose(
     score = face_probability(maps)
     image_index, cell = (score >= threshold).nonzero(as_tuple=True)
     found = Candidates(all_boxes[cell].to(dtype), score[image_index, cell], maps[image_index, cell, 2:6], image_index)
-    return found.thinned(OVERLAP, image_index * len(scales) + all_levels[cell])
+    return found.after_nms(MAX_IOU, image_index * len(scales) + all_levels[cell])
 
 
 def face_probability(answers: Tensor) -> Tensor:

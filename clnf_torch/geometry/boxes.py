@@ -1,4 +1,4 @@
-"""Boxes (x, y, width, height): around points, in whole pixels, their overlap, and the best of those that overlap."""
+"""Boxes (x, y, width, height): around points, in whole pixels, their IoU, and non-maximum suppression (NMS)."""
 
 import torch
 from torch import Tensor
@@ -20,13 +20,13 @@ def box_around(points: Tensor) -> Tensor:
     return torch.cat((low, points.amax(1) - low), 1)
 
 
-def overlap(one: Tensor, other: Tensor, of_smaller: bool = False) -> Tensor:
-    """How much of two boxes they have in common.
+def box_iou(one: Tensor, other: Tensor, of_smaller: bool = False) -> Tensor:
+    """Intersection over union (IoU) of boxes.
 
     Args:
         one: Boxes, shape (..., 4), whole or fractional; the shapes broadcast.
         other: Boxes, shape (..., 4).
-        of_smaller: Divide the common area by that of the smaller box; otherwise by that of both together.
+        of_smaller: Divide the intersection by the area of the smaller box instead of the union.
 
     Returns:
         Shape (...), from 0 to 1; NaN for two boxes without area.
@@ -40,8 +40,8 @@ def overlap(one: Tensor, other: Tensor, of_smaller: bool = False) -> Tensor:
     return common / (torch.minimum(area, area2) if of_smaller else area + area2 - common)
 
 
-def suppress(boxes: Tensor, score: Tensor, group: Tensor, threshold: float, of_smaller: bool = False) -> Tensor:
-    """Non-maximum suppression: of boxes that overlap, the one with the best score.
+def nms(boxes: Tensor, score: Tensor, group: Tensor, threshold: float, of_smaller: bool = False) -> Tensor:
+    """Non-maximum suppression (NMS): of boxes that overlap, the one with the best score.
 
     Within a group, the best box is kept and every box that overlaps it by more than the threshold is dropped; then the
     best of the rest, and so on. Of equal scores the later one is the better. Boxes are rounded to whole pixels first.
@@ -50,8 +50,8 @@ def suppress(boxes: Tensor, score: Tensor, group: Tensor, threshold: float, of_s
         boxes: Shape (K, 4).
         score: Shape (K,).
         group: Boxes of different groups do not see each other, int64, shape (K,).
-        threshold: The overlap that two kept boxes may have.
-        of_smaller: As for `overlap`.
+        threshold: The `box_iou` that two kept boxes may have.
+        of_smaller: As for `box_iou`.
 
     Returns:
         Indices of the kept boxes, int64, by group and from the best to the worst.
@@ -88,7 +88,7 @@ def _rivals(boxes: Tensor, group: Tensor, threshold: float, of_smaller: bool) ->
         better = block.repeat_interleave(count)
         step = torch.arange(better.shape[0], device=rank.device) - (count.cumsum(0) - count).repeat_interleave(count)
         worse = better + 1 + step
-        rivals = overlap(boxes[better], boxes[worse], of_smaller) > threshold
+        rivals = box_iou(boxes[better], boxes[worse], of_smaller) > threshold
         found.append(torch.stack((better[rivals], worse[rivals])))
     better, worse = torch.cat(found, dim=1)
     return better, worse

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from clnf_torch.geometry.boxes import overlap, suppress
+from clnf_torch.geometry.boxes import box_iou, nms
 
 
 def associate(score: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ def iou_scores(tracks: Tensor, boxes: Tensor, allowed: Tensor, min_iou: float) -
         allowed: Pairs that may match, bool, shape (R, K).
         min_iou: The least IoU of a match.
     """
-    iou = overlap(tracks[:, None], boxes[None])
+    iou = box_iou(tracks[:, None], boxes[None])
     return torch.where(allowed & (iou >= min_iou), iou, -torch.inf)
 
 
@@ -78,5 +78,5 @@ def suppress_duplicates(boxes: Tensor, rank: Tensor, group: Tensor, max_iou: flo
     Returns:
         Faces that are kept, bool, shape (B,).
     """
-    kept = suppress(boxes, -rank, group, max_iou)
+    kept = nms(boxes, -rank, group, max_iou)
     return torch.zeros_like(rank, dtype=torch.bool).index_fill(0, kept, True)

@@ -18,7 +18,7 @@ from clnf_torch.converters.mtcnn_package.lz4 import decompress_frame
 from clnf_torch.converters.openface.mtcnn import convert_mtcnn
 from clnf_torch.detection.layers import build_network
 from clnf_torch.detection.mtcnn import MTCNN, MTCNNConfig
-from clnf_torch.geometry.boxes import overlap
+from clnf_torch.geometry.boxes import box_iou
 from clnf_torch.models.archive import save_archive
 from tests.converters.mtcnn_package_files import (
     forward,
@@ -206,4 +206,4 @@ def test_the_astronaut_is_found(installed):
     image = torch.from_numpy(data.astronaut()).permute(2, 0, 1)[None]
     found = MTCNN.from_record(face_detector_record(installed)).detect(image)
     assert len(found.boxes) == 1 and found.score[0] > 0.99
-    assert overlap(found.boxes[0], torch.tensor(ASTRONAUT)) > 0.7
+    assert box_iou(found.boxes[0], torch.tensor(ASTRONAUT)) > 0.7

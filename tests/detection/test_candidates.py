@@ -35,12 +35,12 @@ def test_squares_go_towards_zero():
 
 def test_frames_are_thinned_apart():
     found = replace(make_candidates([[0.0, 0.0, 10.0, 10.0]] * 4), image_index=torch.tensor([1, 0, 1, 0]))
-    assert found.thinned(0.5).image_index.tolist() == [0, 1]
-    assert found.thinned(0.5).score.tolist() == [found.score[1].item(), found.score[0].item()]
-    assert len(found.thinned(0.5, group=torch.arange(4)).score) == 4
+    assert found.after_nms(0.5).image_index.tolist() == [0, 1]
+    assert found.after_nms(0.5).score.tolist() == [found.score[1].item(), found.score[0].item()]
+    assert len(found.after_nms(0.5, group=torch.arange(4)).score) == 4
 
 
 def test_the_smaller_box_decides():
     found = make_candidates([[0.0, 0.0, 20.0, 20.0], [5.0, 5.0, 8.0, 8.0]])
-    assert len(found.thinned(0.7).score) == 2
-    assert len(found.thinned(0.7, of_smaller=True).score) == 1
+    assert len(found.after_nms(0.7).score) == 2
+    assert len(found.after_nms(0.7, of_smaller=True).score) == 1

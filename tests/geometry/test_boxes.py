@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.geometry import boxes as boxes_module
-from clnf_torch.geometry.boxes import box_around, overlap, suppress, whole_boxes
+from clnf_torch.geometry.boxes import box_around, box_iou, nms, whole_boxes
 from tests.factories import seeded
 
 
@@ -50,37 +50,37 @@ def test_as_openface_one_by_one(monkeypatch, of_smaller, threshold, pairs):
         rows = (group == g).nonzero()[:, 0]
         expected += [rows[k].item() for k in one_by_one(boxes[rows], score[rows], threshold, of_smaller)]
     assert len(expected) < 150
-    assert suppress(boxes, score, group, threshold, of_smaller).tolist() == expected
+    assert nms(boxes, score, group, threshold, of_smaller).tolist() == expected
 
 
 def test_the_later_of_equal_scores_is_the_better():
     boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [1.0, 0.0, 10.0, 10.0], [40.0, 0.0, 10.0, 10.0]])
-    assert suppress(boxes, torch.ones(3), torch.zeros(3, dtype=torch.int64), 0.5).tolist() == [2, 1]
+    assert nms(boxes, torch.ones(3), torch.zeros(3, dtype=torch.int64), 0.5).tolist() == [2, 1]
 
 
 def test_a_beaten_box_beats_no_other():
     """0 beats 1, so 1 does not beat 2, although both overlap."""
     boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [3.0, 0.0, 10.0, 10.0], [6.0, 0.0, 10.0, 10.0]])
     group = torch.zeros(3, dtype=torch.int64)
-    assert suppress(boxes, torch.tensor([0.9, 0.8, 0.7]), group, 0.5).tolist() == [0, 2]
+    assert nms(boxes, torch.tensor([0.9, 0.8, 0.7]), group, 0.5).tolist() == [0, 2]
 
 
 def test_boxes_without_area_stay():
     """OpenFace: nothing divided by nothing is not above a threshold."""
     boxes, group = torch.zeros(3, 4), torch.zeros(3, dtype=torch.int64)
-    assert suppress(boxes, torch.rand(3), group, 0.1).numel() == 3
+    assert nms(boxes, torch.rand(3), group, 0.1).numel() == 3
 
 
 def test_no_boxes(device):
     none = torch.zeros(0, device=device)
-    assert suppress(none.reshape(0, 4), none, none.long(), 0.5).shape == (0,)
+    assert nms(none.reshape(0, 4), none, none.long(), 0.5).shape == (0,)
 
 
 def test_suppression_follows_the_device(device):
     boxes, score, group = (values.to(device) for values in many_boxes(40))
-    kept = suppress(boxes, score, group, 0.5)
+    kept = nms(boxes, score, group, 0.5)
     assert kept.device.type == device.type
-    assert kept.tolist() == suppress(boxes.cpu(), score.cpu(), group.cpu(), 0.5).tolist()
+    assert kept.tolist() == nms(boxes.cpu(), score.cpu(), group.cpu(), 0.5).tolist()
 
 
 @pytest.mark.parametrize(
@@ -96,15 +96,15 @@ def test_suppression_follows_the_device(device):
 def test_overlap(dtype, other, of_both, of_smaller):
     one, other = torch.tensor([0, 0, 10, 10]), torch.tensor(other)
     for a, b in ((one, other), (other, one), (one.to(dtype), other.to(dtype))):
-        assert overlap(a, b).item() == pytest.approx(of_both)
-        assert overlap(a, b, of_smaller=True).item() == pytest.approx(of_smaller)
+        assert box_iou(a, b).item() == pytest.approx(of_both)
+        assert box_iou(a, b, of_smaller=True).item() == pytest.approx(of_smaller)
 
 
 def test_overlap_of_all_with_all_and_its_gradient():
     boxes = many_boxes(5)[0].double().requires_grad_()
-    assert overlap(boxes[:, None], boxes[None]).shape == (5, 5)
+    assert box_iou(boxes[:, None], boxes[None]).shape == (5, 5)
     near = torch.tensor([[0.0, 0.0, 10.0, 8.0], [3.0, 1.0, 9.0, 9.0]], dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda b: overlap(b[0], b[1]), (near,))
+    assert torch.autograd.gradcheck(lambda b: box_iou(b[0], b[1]), (near,))
 
 
 def test_halves_go_to_even_and_what_is_no_number_to_zero():

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from clnf_torch.detection import FaceDetector
 from clnf_torch.detection.mtcnn import Factors
-from clnf_torch.geometry.boxes import box_around, overlap
+from clnf_torch.geometry.boxes import box_around, box_iou
 
 # The least overlap of a found box with the extent of the face that it belongs to
 SAME_FACE = 0.3
@@ -52,7 +52,7 @@ def box_of_face(found: Tensor, extent: Tensor) -> Tensor:
     """
     found = found.to(extent)
     nowhere = found.new_full((1, 4), torch.nan)
-    common = overlap(found, extent)
+    common = box_iou(found, extent)
     common = torch.cat([common.new_full((1,), SAME_FACE), common.nan_to_num(0)])
     return torch.cat([nowhere, found])[common.argmax()]
 
