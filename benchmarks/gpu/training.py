@@ -20,7 +20,7 @@ from clnf_torch.training.data.trial_fits import TrialFits, perturb_shapes
 from clnf_torch.training.end_to_end import EndToEndConfig, fit_errors, learnable_experts
 from clnf_torch.training.finetune import distinct_experts, heatmap_losses
 from clnf_torch.training.heatmap import HeatmapConfig, HeatmapTask
-from clnf_torch.training.recipe import COARSE, FINE, nearest_config
+from clnf_torch.training.recipe import COARSE, FINE
 from clnf_torch.training.trainer import Task, Trainer
 from clnf_torch.training.validator import ValidatorConfig, ValidatorTask
 
@@ -84,8 +84,8 @@ def tuning_step(calls: Calls, batch: int) -> Call:
     model = calls.material.default().model.to(calls.device)
     parameters = learnable_experts(model)
     experts = distinct_experts(model)[-1]
-    dataset = FaceDataset.of(faces, model.pdm, params, nearest_config(experts.scale).levels)
-    losses = heatmap_losses(experts, dataset, MIRROR.to(calls.device), ImageAugmentation(pen_marks=0.5))
+    augmentation = ImageAugmentation(pen_marks=0.5)
+    losses = heatmap_losses(experts, model.pdm, faces, params, MIRROR.to(calls.device), augmentation)
     optimiser = torch.optim.Adam(parameters, lr=1e-6)
     sampler = Sampler(torch.Generator().manual_seed(0), calls.device)
     rows = torch.arange(batch, device=calls.device) % len(faces)

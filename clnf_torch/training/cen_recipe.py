@@ -172,10 +172,7 @@ def train_cen(
     device = faces.landmarks.device
     pdm, mirror = deepcopy(pdm).float().to(device), mirror.to(device)
     params = params_from_landmarks(pdm, faces.landmarks)
-    views = views_with_faces(params.rotation, recipe.least_faces, recipe.yaws)
-    if lacking := sorted({abs(yaw) for yaw in set(recipe.yaws) - set(views.yaws)}):
-        degrees = ", ".join(f"{yaw:g}" for yaw in lacking)
-        notice(f"too few faces are turned by {degrees} degrees (under {recipe.least_faces}): left to the nearest view")
+    views = _views(params.rotation, recipe, notice)
     held = held_out_faces(params.rotation, recipe.held_out)
     left, records = left_half(pdm, mirror), []
     data = fingerprint(*pdm.state_dict().values(), faces.gray, faces.landmarks)
@@ -195,6 +192,15 @@ def train_cen(
             trained[view] = task.experts()
         records.append(cen_record(scale.scale, views, left.cpu(), mirror.cpu(), trained))
     return LandmarkModel.record(pdm=pdm.cpu().to_record(), experts=records)
+
+
+def _views(rotation: Tensor, recipe: CenRecipe, notice: Callable[[str], None]) -> CenViews:
+    """The views of which there are enough faces (F, 3); the others are named in a notice."""
+    views = views_with_faces(rotation, recipe.least_faces, recipe.yaws)
+    if lacking := sorted({abs(yaw) for yaw in set(recipe.yaws) - set(views.yaws)}):
+        degrees = ", ".join(f"{yaw:g}" for yaw in lacking)
+        notice(f"too few faces are turned by {degrees} degrees (under {recipe.least_faces}): left to the nearest view")
+    return views
 
 
 def unseen_faces(faces: FaceCrops, pdm: PDM, each: int) -> FaceCrops:

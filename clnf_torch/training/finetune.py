@@ -105,16 +105,21 @@ SIGMA = 1.0
 NEAR_PROBABILITY = 0.5
 
 
-def cen_losses(experts: CENExperts, faces: AlignedFaces, rotation: Tensor, augmentation: ImageAugmentation) -> Losses:
+def cen_losses(
+    experts: Experts, pdm: PDM, faces: FaceCrops, params: ShapeParams, mirror: Tensor, augmentation: ImageAugmentation
+) -> Losses:
     """Mean squared error between response maps and Gaussians around the true landmarks.
 
     Args:
-        experts: Those of one scale.
-        faces: F faces in the reference frame of that scale.
-        rotation: Of their heads, shape (F, 3).
+        experts: CEN experts of one scale.
+        pdm: The shape model.
+        faces: F annotated faces.
+        params: Of the faces, F rows.
+        mirror: Each landmark's partner on the other side of the face, int64, shape (N,).
         augmentation: Of the training images.
     """
-    loss = partial(_cen_loss, experts, faces, rotation)
+    aligned = AlignedFaces.of(faces, pdm, params, experts.scale, mirror, levels_at(experts.scale))
+    loss = partial(_cen_loss, cast(CENExperts, experts), aligned, params.rotation)
     return Losses(partial(loss, augmentation=augmentation), partial(loss, augmentation=NO_AUGMENTATION))
 
 
@@ -143,20 +148,18 @@ def _cen_loss(
 
 
 def heatmap_losses(
-    experts: HeatmapExperts, dataset: FaceDataset, mirror: Tensor, augmentation: ImageAugmentation
+    experts: Experts, pdm: PDM, faces: FaceCrops, params: ShapeParams, mirror: Tensor, augmentation: ImageAugmentation
 ) -> Losses:
     """Kullback-Leibler divergence of heatmaps from Gaussians around the true landmarks; see `heatmap_loss`.
 
-    Args:
-        experts: Those of one scale.
-        dataset: The faces: warped, jittered and augmented to be trained on, jittered alone to be judged by.
-        mirror: Each landmark's partner on the other side of the face, int64, shape (N,).
-        augmentation: Of the training images.
+    Faces are warped, jittered and augmented to be trained on, jittered alone to be judged by. The arguments are those
+    of `cen_losses`, for heatmap experts.
     """
-    loss = partial(_heatmap_loss, experts, dataset, mirror)
-    warp = nearest_config(experts.scale).warp
+    config = nearest_config(experts.scale)
+    dataset = FaceDataset.of(faces, pdm, params, config.levels)
+    loss = partial(_heatmap_loss, cast(HeatmapExperts, experts), dataset, mirror)
     return Losses(
-        partial(loss, warp=warp, augmentation=augmentation),
+        partial(loss, warp=config.warp, augmentation=augmentation),
         partial(loss, warp=PoseWarp(), augmentation=NO_AUGMENTATION),
     )
 
@@ -177,7 +180,6 @@ def _heatmap_loss(
     return heatmap_loss(experts.network(gray), shown.landmarks / ZOOM, config.target_sigma)
 
 
-# Pen marks as in the first training, so that they are not forgotten
 @dataclass(frozen=True)
 class FineTuneResult:
     """Mean losses of the response maps of held-out faces, by scale: squared errors of CEN experts, nats of heatmaps."""
@@ -187,45 +189,19 @@ class FineTuneResult:
     after: tuple[float, ...]
 
 
-def _cen_losses(
-    experts: Experts,
-    model: LandmarkModel,
-    faces: FaceCrops,
-    params: ShapeParams,
-    mirror: Tensor,
-    config: FineTuneConfig,
-) -> Losses:
-    """The losses of CEN experts."""
-    aligned = AlignedFaces.of(faces, model.pdm, params, experts.scale, mirror, levels_at(experts.scale))
-    return cen_losses(cast(CENExperts, experts), aligned, params.rotation, config.augmentation)
-
-
-def _heatmap_losses(
-    experts: Experts,
-    model: LandmarkModel,
-    faces: FaceCrops,
-    params: ShapeParams,
-    mirror: Tensor,
-    config: FineTuneConfig,
-) -> Losses:
-    """The losses of heatmap experts."""
-    dataset = FaceDataset.of(faces, model.pdm, params, nearest_config(experts.scale).levels)
-    return heatmap_losses(cast(HeatmapExperts, experts), dataset, mirror, config.augmentation)
-
-
 @dataclass(frozen=True)
 class Tunable:
     """How a family of experts is fine-tuned: suitable settings, and its losses on faces."""
 
     suitable: FineTuneConfig
-    losses: Callable[[Experts, LandmarkModel, FaceCrops, ShapeParams, Tensor, FineTuneConfig], Losses]
+    losses: Callable[[Experts, PDM, FaceCrops, ShapeParams, Tensor, ImageAugmentation], Losses]
 
 
+# Heatmap experts see pen marks as in their first training, so that they are not forgotten
+MARKED = FineTuneConfig(batch=8, augmentation=ImageAugmentation(pen_marks=FINE.pen_marks))
 TUNABLE: dict[type[Experts], Tunable] = {
-    CENExperts: Tunable(FineTuneConfig(), _cen_losses),
-    HeatmapExperts: Tunable(
-        FineTuneConfig(batch=8, augmentation=ImageAugmentation(pen_marks=FINE.pen_marks)), _heatmap_losses
-    ),
+    CENExperts: Tunable(FineTuneConfig(), cen_losses),
+    HeatmapExperts: Tunable(MARKED, heatmap_losses),
 }
 """The families that can be fine-tuned by their response maps; `train_end_to_end` tunes any."""
 
@@ -265,7 +241,7 @@ def fine_tune(
     learnable_experts(model)
     scales, before, after = [], [], []
     for number, experts in enumerate(distinct_experts(model)):
-        losses = tunable.losses(experts, model, faces, params, mirror, config)
+        losses = tunable.losses(experts, model.pdm, faces, params, mirror, config.augmentation)
         task = FineTuneTask(experts, losses, params.rotation, config, config.seed + number)
         Trainer(task).run(f"scale {experts.scale:g}", Checkpoint.within(folder, f"tuned_{number}", settings), report)
         scales.append(experts.scale)

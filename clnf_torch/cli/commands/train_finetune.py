@@ -28,6 +28,7 @@ from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.checkpoint import Checkpoint, fingerprint
+from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.end_to_end import EndToEndConfig, learnable_experts, train_end_to_end
 from clnf_torch.training.finetune import (
     TUNABLE,
@@ -38,7 +39,7 @@ from clnf_torch.training.finetune import (
     tuned_bundle,
 )
 from clnf_torch.training.shape_gaussian import MIRROR_68, ShapeGaussian
-from clnf_torch.training.trainer import keep_freed_memory
+from clnf_torch.training.trainer import Report, keep_freed_memory
 
 # Millimetres: a few modes more, for what the old shapes cannot do; with none there could only be fewer
 SLACK = 0.3
@@ -77,26 +78,16 @@ def finetune(
         augmentation = ImageAugmentation(
             photometric=photometric, pen_marks=suitable.augmentation.pen_marks if pen_marks is None else pen_marks
         )
-        config = replace(
-            suitable,
-            epochs=epochs,
-            learning_rate=learning_rate,
-            held_out=hold_out,
-            augmentation=augmentation,
-            seed=seed,
-        )
+        config = replace(suitable, epochs=epochs, learning_rate=learning_rate, held_out=hold_out, seed=seed)
+        config = replace(config, augmentation=augmentation)
         steps = epochs * len(distinct_experts(tuned)) + end_to_end
         with counting_bar(steps, "steps", stop_if_asked) as done:
             result = fine_tune(tuned, crops, mirror_of(crops), config, work, lambda *_: done(1))
             for size, before, after in zip(result.scales, result.before, result.after, strict=True):
                 say(f"scale {size:g}: error of the response maps {before:.5f}, now {after:.5f}")
             if end_to_end:
-                learnable_experts(tuned)
-                detector = LandmarkDetector(tuned, "exact")
                 together = _together(config, end_to_end)
-                settings = f"{together} {fingerprint(*tuned.state_dict().values(), crops.gray, crops.landmarks)}"
-                checkpoint = Checkpoint.within(work, "end_to_end", settings)
-                errors = train_end_to_end(detector, crops, together, lambda *_: done(1), checkpoint)
+                errors = _train_end_to_end(tuned, crops, together, work, lambda *_: done(1))
                 say("error of the landmarks {:.4f} of the face's size, now {:.4f}".format(*errors))
         save_archive(tuned_bundle(content, tuned.cpu(), source_of(faces, data)["name"]), out)
         say(f"{out}: tuned on {len(faces)} faces; clnf-torch evaluate tells how good it is")
@@ -109,6 +100,16 @@ def _check_family(model: LandmarkModel, path: Path) -> None:
         suitable = " or ".join(repr(family.name) for family in TUNABLE)
         complain(f"{path}: it has {found}; models of 68 and {suitable} can be tuned")
         raise typer.Exit(1)
+
+
+def _train_end_to_end(
+    model: LandmarkModel, crops: FaceCrops, config: EndToEndConfig, work: Path | None, report: Report
+) -> tuple[float, float]:
+    """Trains all scales together, from the checkpoint where there is one; the errors before and after."""
+    settings = f"{config} {fingerprint(*model.state_dict().values(), crops.gray, crops.landmarks)}"
+    learnable_experts(model)
+    checkpoint = Checkpoint.within(work, "end_to_end", settings)
+    return train_end_to_end(LandmarkDetector(model, "exact"), crops, config, report, checkpoint)
 
 
 def _together(config: FineTuneConfig, steps: int) -> EndToEndConfig:

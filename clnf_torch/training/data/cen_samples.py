@@ -64,10 +64,6 @@ class ViewRows(Rows):
     face: Tensor  # (K,) int64
     flip: Tensor  # (K,) bool
 
-    def __getitem__(self, rows: Tensor) -> "ViewRows":
-        """Some of them."""
-        return ViewRows(self.face[rows], self.flip[rows])
-
 
 def faces_of_views(views: CenViews, rotation: Tensor) -> dict[int, ViewRows]:
     """The faces and the mirror images of faces that are nearest to each trained view.
