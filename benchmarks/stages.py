@@ -7,20 +7,20 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from clnf_torch.fitting import nu_rlms
+from clnf_torch.fitting import gauss_newton, nu_rlms
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.models.patch_experts import cen
 from clnf_torch.models.patch_experts.mlp_stack import MLPStack
 from clnf_torch.models.pdm import PDM
 
 STAGES: dict[str, tuple[object, str]] = {
-    "areas": (ImageBatch, "cut_areas"),
+    "crops": (ImageBatch, "crop"),
     "patches": (cen, "cut_patches"),
     "experts' products": (MLPStack, "forward"),
     "mean shift": (nu_rlms, "mean_shift"),
     "Jacobian": (PDM, "landmarks_and_jacobian"),
-    "normal equations": (nu_rlms, "normal_equations"),
-    "solve": (nu_rlms, "solve"),
+    "normal equations": (gauss_newton, "normal_equations"),
+    "solve": (gauss_newton, "solve"),
 }
 
 

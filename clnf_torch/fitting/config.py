@@ -10,31 +10,33 @@ from clnf_torch.models.patch_experts.base import Experts
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScaleConfig:
-    """What NU-RLMS is told at one scale."""
-
-    iterations: int
-    sigma: float
-    regularisation: Tensor | float  # one number, or one per face (B,)
-    weight_factor: float
-    tolerance: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class FitConfig:
-    """Settings of a multi-scale fit; defaults from OpenFace's ``FaceModelParameters`` for any model but CE-CLM."""
+    """Settings of a multi-scale fit; defaults from OpenFace's ``FaceModelParameters`` for any model but CE-CLM.
 
-    window_sizes: tuple[int, ...] = (11, 9, 7, 5)  # response window per scale, odd, 0 skips the scale
-    iterations: int = 5  # at most, rigid and non-rigid each
-    sigma: float | tuple[float, ...] = 1.5  # width of the mean-shift kernel, response cells; one, or one per scale
-    regularisation: float | tuple[float, ...] = 25.0  # weight of the shape prior; one, or one per scale
-    weight_factor: float = 0.0  # landmarks weigh this times their experts' confidence; 0: all weigh 1
-    adapt: bool = True  # OpenFace's ``refine_parameters``: sigma, regularisation and weight change with the scale
-    any_size: bool = False  # shifts count in reference pixels, so that the prior weighs the same on faces of any size
-    tolerance: float = (
-        0.01  # stop when the shape moves less, pixels over all coordinates; 0 for a fixed number of iterations
-    )
-    multi_view: bool = False  # try eleven rotation hypotheses instead of the frontal one
+    Attributes:
+        window_sizes: Side of the response windows at each scale, reference pixels, odd; 0 skips the scale.
+        iterations: Steps at most, rigid and non-rigid each.
+        sigma: Width of the mean-shift kernel, response cells; one, or one per scale.
+        regularisation: Weight of the shape prior; one, or one per scale; or one per face, shape (B,).
+        weight_factor: Landmarks weigh this times their experts' confidence; 0: all weigh 1.
+        adapt: OpenFace's ``refine_parameters``: sigma, regularisation and weight change with the scale.
+        any_size: Shifts count in reference pixels, so that the prior weighs the same on faces of any size.
+        tolerance: Stop when the shape moves less, pixels over all coordinates; 0 for a fixed number of iterations.
+        multi_view: Try eleven rotation hypotheses instead of the frontal one.
+
+    Raises:
+        ValueError: No fit can run with these settings.
+    """
+
+    window_sizes: tuple[int, ...] = (11, 9, 7, 5)
+    iterations: int = 5
+    sigma: float | tuple[float, ...] = 1.5
+    regularisation: float | tuple[float, ...] | Tensor = 25.0
+    weight_factor: float = 0.0
+    adapt: bool = True
+    any_size: bool = False
+    tolerance: float = 0.01
+    multi_view: bool = False
 
     def __post_init__(self) -> None:
         """Refuse settings that no fit can run with."""
@@ -43,46 +45,48 @@ class FitConfig:
             raise ValueError(f"window_sizes {self.window_sizes} hold {odd[0]}; give odd windows, or 0 to skip a scale")
         if not any(self.window_sizes):
             raise ValueError(f"window_sizes {self.window_sizes} skip every scale; give at least one odd window")
-        others = (*_each(self.regularisation), self.weight_factor, self.tolerance)
+        # Of a prior per face each row decides for itself
+        prior = () if isinstance(self.regularisation, Tensor) else _each(self.regularisation)
+        others = (*prior, self.weight_factor, self.tolerance)
         valid = self.iterations >= 1 and all(sigma > 0 for sigma in _each(self.sigma))
         # NaN is refused too
         if not (valid and all(value >= 0 for value in others)):
             raise ValueError(f"{self} needs iterations >= 1, sigma > 0, and nothing negative")
 
-    def at_scale(
-        self, index: int, patch_scales: tuple[float, ...], regularisation: Tensor | None = None
-    ) -> ScaleConfig:
-        """The settings at one scale.
+    def at_scale(self, index: int, patch_scales: tuple[float, ...]) -> "FitConfig":
+        """The settings at one scale, each of them one number (or one per face).
 
         Args:
             index: The scale, 0 being the coarsest.
             patch_scales: Pixels per millimetre of every scale's reference frame.
-            regularisation: Weight of the shape prior for each face (B,), in place of the configured one.
 
         Source:
             OpenFace ``CLNF::Fit``. OpenFace: scales after the third are treated as the third, and a regularisation that
             falls to 0 or below becomes 0.001.
         """
         finer = math.log2(patch_scales[min(index, 2)] / 0.25) if self.adapt else 0.0
-        given = _at(self.regularisation, index) if regularisation is None else regularisation
-        lowered = given - 15 * finer
-        if isinstance(lowered, Tensor):
-            lowered = torch.where(lowered > 0, lowered, 0.001)
-        elif lowered <= 0:
-            lowered = 0.001
-        return ScaleConfig(
-            iterations=self.iterations,
-            sigma=_at(self.sigma, index) + 0.25 * finer,
-            regularisation=lowered,
+        regularisation: Tensor | float
+        if isinstance(self.regularisation, Tensor):
+            lowered = self.regularisation - 15 * finer
+            regularisation = torch.where(lowered > 0, lowered, 0.001)
+        else:
+            number = value_at(self.regularisation, index) - 15 * finer
+            regularisation = 0.001 if number <= 0 else number
+        return replace(
+            self,
+            sigma=value_at(self.sigma, index) + 0.25 * finer,
+            regularisation=regularisation,
             weight_factor=self.weight_factor * (1 + 2 * finer),
-            tolerance=self.tolerance,
         )
 
     def for_family(self, family: type[Experts]) -> "FitConfig":
         """The settings as OpenFace changes them for a family: a wider kernel and a weaker prior for CE-CLM."""
         sigma = tuple(family.sigma_factor * value for value in _each(self.sigma))
-        regularisation = tuple(family.regularisation_factor * value for value in _each(self.regularisation))
-        return replace(self, sigma=_alone(sigma), regularisation=_alone(regularisation))
+        factor, given = family.regularisation_factor, self.regularisation
+        regularisation = (
+            factor * given if isinstance(given, Tensor) else _alone(tuple(factor * v for v in _each(given)))
+        )
+        return replace(self, sigma=_alone(sigma), regularisation=regularisation)
 
 
 def _each(value: float | tuple[float, ...]) -> tuple[float, ...]:
@@ -95,7 +99,7 @@ def _alone(values: tuple[float, ...]) -> float | tuple[float, ...]:
     return values[0] if len(values) == 1 else values
 
 
-def _at(value: float | tuple[float, ...], index: int) -> float:
+def value_at(value: float | tuple[float, ...], index: int) -> float:
     """A setting at one scale; the last number holds for all scales after it."""
     values = _each(value)
     return values[min(index, len(values) - 1)]

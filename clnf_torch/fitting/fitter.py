@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from clnf_torch.fitting.config import FitConfig
+from clnf_torch.fitting.config import FitConfig, value_at
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.mean_shift import UNSEEN, landmark_likelihoods, model_likelihood
 from clnf_torch.fitting.nu_rlms import nu_rlms
@@ -33,26 +33,39 @@ class FaceOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class FitState(Rows):
-    """How far the fit of B faces has come."""
+    """How far the fits of B faces have come.
+
+    Attributes:
+        params: Pose and shape.
+        active: Neither too small nor unreadable so far, bool, shape (B,).
+        view: View of the patch experts at the last fitted scale, int64, shape (B,).
+        likelihood: Mean log-likelihood of the visible landmarks, shape (B,).
+        landmark_likelihoods: Shape (B, N).
+        visible: Landmarks that the last fitted scale saw, bool, shape (B, N).
+        hypothesis: The rotation that the fit began with, by its place in the list of rotations, int64, shape (B,).
+    """
 
     params: ShapeParams
-    active: Tensor  # (B,) bool: neither too small nor unreadable so far
-    view: Tensor  # (B,) int64, of the last fitted scale
-    likelihood: Tensor  # (B,) mean log-likelihood
-    landmark_likelihoods: Tensor  # (B, N)
-    visible: Tensor  # (B, N) bool: landmarks that the last fitted scale saw
+    active: Tensor
+    view: Tensor
+    likelihood: Tensor
+    landmark_likelihoods: Tensor
+    visible: Tensor
+    hypothesis: Tensor
 
     @classmethod
     def at(cls, params: ShapeParams, num_landmarks: int) -> "FitState":
         """Before the first scale. Rows whose parameters are not finite have failed already."""
         shape = (len(params), num_landmarks)
+        zeros = torch.zeros(len(params), dtype=torch.int64, device=params.scale.device)
         return cls(
             params=params,
             active=params.finite(),
-            view=torch.zeros(len(params), dtype=torch.int64, device=params.scale.device),
+            view=zeros,
             likelihood=params.scale.new_full((len(params),), -torch.inf),
             landmark_likelihoods=params.scale.new_full(shape, UNSEEN),
             visible=torch.zeros(shape, dtype=torch.bool, device=params.scale.device),
+            hypothesis=zeros,
         )
 
 
@@ -108,7 +121,7 @@ class LandmarkFitter:
     def _fit_scale(self, images: ImageBatch, state: FitState, options: FaceOptions, index: int) -> FitState:
         """Responses at the current parameters, then the rigid and the non-rigid search on them."""
         experts, pdm, step = self.model.experts_at(index), self.model.pdm, self.numerics.kernel_step
-        config = self.config.at_scale(index, self._patch_scales, options.regularisation)
+        config = self._config_at(index, options)
         start = state.params.where(state.active, _stand_in(state.params))
         view = experts.nearest_view(start.rotation)
         visible = experts.visible[view] if options.visible is None else experts.visible[view] & options.visible
@@ -117,20 +130,27 @@ class LandmarkFitter:
             weight = weight * (experts.scale / start.scale.detach()).square()[:, None]
         window = self.config.window_sizes[index]
         field, readable = respond(experts, pdm, images, start, view, weight, window, self.numerics)
-        rigid = nu_rlms(pdm, start, field, config, rigid=True, kernel_step=step).params
-        found = nu_rlms(pdm, rigid, field, config, rigid=False, kernel_step=step)
+        rigid, _ = nu_rlms(pdm, start, field, config, rigid=True, kernel_step=step)
+        params, positions = nu_rlms(pdm, rigid, field, config, rigid=False, kernel_step=step)
 
         active = state.active & readable
-        likelihoods = landmark_likelihoods(field.responses, found.positions, visible, config.sigma)
+        likelihoods = landmark_likelihoods(field.responses, positions, visible, value_at(config.sigma, index))
         scored = active if self._is_last(index) else active & (rigid.scale < SMALL)
-        return FitState(
-            params=found.params.where(active, state.params),
-            active=active & ~(found.params.scale < SMALLEST),
+        return replace(
+            state,
+            params=params.where(active, state.params),
+            active=active & ~(params.scale < SMALLEST),
             view=torch.where(active, view, state.view),
             likelihood=torch.where(scored, model_likelihood(likelihoods, visible), state.likelihood),
             landmark_likelihoods=torch.where(scored[:, None], likelihoods, state.landmark_likelihoods),
             visible=torch.where(active[:, None], visible, state.visible),
         )
+
+    def _config_at(self, index: int, options: FaceOptions) -> FitConfig:
+        """The settings at a scale, with the faces' own regularisation where it is given."""
+        given = options.regularisation
+        config = self.config if given is None else replace(self.config, regularisation=given)
+        return config.at_scale(index, self._patch_scales)
 
     def _is_last(self, index: int) -> bool:
         """Whether this is the last scale, or the next one is skipped (OpenFace: even where a later one is not)."""

@@ -2,6 +2,33 @@
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
+
+
+def gauss_newton_step(
+    jacobian: Tensor, weight: Tensor, shift: Tensor, precision: Tensor | None = None, local: Tensor | None = None
+) -> Tensor:
+    """Steps d of (J' W J + L) d = J' W v - L p: maximum a posteriori, with a Gaussian prior on the last parameters.
+
+    Args:
+        jacobian: Shape (B, 2, N, P).
+        weight: Weight of each landmark, 0 leaves it out, shape (B, N).
+        shift: Where each landmark should go, pixels, shape (B, N, 2).
+        precision: Diagonal of L, shape (1 or B, M): weight of the prior on the last M parameters; None: no prior.
+        local: Current values p of these parameters, whose prior mean is 0, shape (B, M).
+
+    Returns:
+        Steps, shape (B, P); see `solve`.
+
+    Source:
+        OpenFace ``CLNF::NU_RLMS``, ``PDM::CalcParams``.
+    """
+    hessian, right = normal_equations(jacobian, weight, shift)
+    if precision is not None and local is not None:
+        pose = jacobian.shape[-1] - local.shape[-1]
+        prior = pad(precision, (pose, 0))
+        hessian, right = hessian + prior.diag_embed(), right - prior * pad(local, (pose, 0))
+    return solve(hessian, right)
 
 
 def normal_equations(jacobian: Tensor, weight: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from clnf_torch.fitting.gauss_newton import normal_equations, solve
+from clnf_torch.fitting.gauss_newton import gauss_newton_step
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.models.pdm import PDM, PosedShape, ShapeParams
 
@@ -66,7 +66,7 @@ def params_from_landmarks(
     weight = landmarks.new_ones(landmarks.shape[:2]) if known is None else known.to(landmarks.dtype)
     landmarks = torch.where(weight[..., None] > 0, landmarks, 0)
     shape = PosedShape.of(_upright_start(pdm, landmarks, weight, rotation))
-    precision = torch.cat((pdm.variances.new_zeros(6), 1 / pdm.variances))
+    precision = 1 / pdm.variances[None]
     error = _distance(pdm.landmarks(shape), landmarks, weight)
     slow = torch.zeros_like(error, dtype=torch.int64)
     for count in range(MAX_STEPS):
@@ -74,10 +74,8 @@ def params_from_landmarks(
         if count % LOOK_EVERY == LOOK_EVERY - 1 and not active.any():
             break
         current, jacobian = pdm.landmarks_and_jacobian(shape, rigid=False)
-        hessian, right = normal_equations(jacobian, weight, landmarks - current)
-        pull = precision[6:] * shape.local
-        right = torch.cat((right[:, :6], right[:, 6:] - pull), dim=-1)
-        stepped = shape.step(torch.where(active[:, None], DAMPING * solve(hessian + precision.diag(), right), 0))
+        step = gauss_newton_step(jacobian, weight, landmarks - current, precision, shape.local)
+        stepped = shape.step(torch.where(active[:, None], DAMPING * step, 0))
         next_error = _distance(pdm.landmarks(replace(stepped, local=shape.local)), landmarks, weight)
         slow = slow + (active & ~(next_error < 0.999 * error))
         shape, error = stepped, torch.where(active, next_error, error)

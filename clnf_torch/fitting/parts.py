@@ -20,27 +20,26 @@ REFINE_ABOVE = 0.9
 
 @dataclass(frozen=True, kw_only=True)
 class PartFit(Rows):
-    """One part of B faces."""
+    """One part of B faces.
 
-    landmarks: Tensor  # (B, K, 2) pixels
+    Attributes:
+        landmarks: Pixels, shape (B, K, 2).
+        params: Pose and shape of the part.
+        landmark_likelihoods: Shape (B, K), -1e8 where the part was not refined.
+        likelihood: Shape (B,), minus infinity where the part was not refined.
+        refined: Fitted to the image; otherwise read off the whole face, bool, shape (B,).
+    """
+
+    landmarks: Tensor
     params: ShapeParams
-    landmark_likelihoods: Tensor  # (B, K), -1e8 where the part was not refined
-    likelihood: Tensor  # (B,), minus infinity where the part was not refined
-    refined: Tensor  # (B,) bool: fitted to the image; otherwise read off the whole face
-
-
-@dataclass(frozen=True, kw_only=True)
-class FaceWithParts:
-    """The whole face after its parts were folded back, and the parts."""
-
-    params: ShapeParams
-    landmarks: Tensor  # (B, N, 2) pixels
-    parts: dict[str, PartFit]
+    landmark_likelihoods: Tensor
+    likelihood: Tensor
+    refined: Tensor
 
 
 def fit_parts(
     model: LandmarkModel, numerics: Numerics, images: ImageBatch, params: ShapeParams, active: Tensor
-) -> FaceWithParts:
+) -> tuple[ShapeParams, dict[str, PartFit]]:
     """Fit the parts of faces and fold them back.
 
     Args:
@@ -49,6 +48,9 @@ def fit_parts(
         images: The images of the faces.
         params: The fitted faces, finite in every row.
         active: Faces whose fit did not fail, bool, shape (B,); the others keep their parameters.
+
+    Returns:
+        The whole faces after their parts were folded back, and the parts by name.
 
     Source:
         OpenFace ``CLNF::DetectLandmarks``, its hierarchical part.
@@ -64,8 +66,7 @@ def fit_parts(
         folded = folded.index_copy(1, part.in_parent, parts[part.name].landmarks[:, part.in_part])
     again = torch.stack([fit.refined for fit in parts.values()]).any(0)
     # OpenFace: the face's own fit is discarded, the new one is not clamped, and landmarks at x = 0 are left out.
-    refolded = params_from_landmarks(model.pdm, folded, folded[..., 0] != 0).where(again, params)
-    return FaceWithParts(params=refolded, landmarks=model.pdm.landmarks(refolded), parts=parts)
+    return params_from_landmarks(model.pdm, folded, folded[..., 0] != 0).where(again, params), parts
 
 
 def _fit_part(part: Part, numerics: Numerics, images: ImageBatch, landmarks: Tensor, refine: Tensor) -> PartFit:

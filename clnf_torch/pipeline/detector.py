@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from clnf_torch.detection.validator import DetectionValidator, is_face
 from clnf_torch.fitting.config import FitConfig, preset_named
 from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
-from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, HypothesisResult, SearchInput, search_hypotheses
+from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, search_hypotheses
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_landmarks
-from clnf_torch.fitting.parts import FaceWithParts, fit_parts
+from clnf_torch.fitting.parts import PartFit, fit_parts
 from clnf_torch.models.bundle import build_model, default_bundle, load_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import Numerics, numerics_named
@@ -191,10 +191,11 @@ class LandmarkDetector(nn.Module):
         usable = framed & boxes.isfinite().all(-1) & (boxes[:, 2:] > 0).all(-1)
         fitter = LandmarkFitter(self.model, config, self.numerics)
         boxes = torch.where(usable[:, None], boxes, torch.nan)
-        given = SearchInput(images=images, boxes=boxes, options=options)
-        found = search_hypotheses(fitter, MULTI_VIEW if config.multi_view else FRONTAL, given)
-        result = self._finish(images, found.state, found.hypothesis, parts, validate)
-        return self._with_verdict(result, images, found, parts, validate), result.success
+        rotations = MULTI_VIEW if config.multi_view else FRONTAL
+        kept, verdict = search_hypotheses(fitter, rotations, images, boxes, options)
+        result = self._finish(images, kept, parts, validate)
+        reported = result if verdict is kept else self._with_verdict(result, images, verdict, parts, validate)
+        return reported, result.success
 
     def _fit_from(
         self,
@@ -208,61 +209,47 @@ class LandmarkDetector(nn.Module):
         """Fit faces from parameters, without hypotheses."""
         fitter = LandmarkFitter(self.model, config, self.numerics)
         state = fitter.fit(images, FitState.at(start, self.model.pdm.num_landmarks), options)
-        return self._finish(images, state, torch.zeros_like(state.view), parts, validate)
+        return self._finish(images, state, parts, validate)
 
-    def _finish(
-        self, images: ImageBatch, state: FitState, hypothesis: Tensor, parts: bool, validate: bool
-    ) -> FitResult:
+    def _finish(self, images: ImageBatch, state: FitState, parts: bool, validate: bool) -> FitResult:
         """The result of a fit that has ended, with its parts folded back, and validated."""
         valid = state.params.finite()
-        params = state.params.where(valid, state.params.filled(1))
+        params, fits = state.params.where(valid, state.params.filled(1)), dict[str, PartFit]()
         if parts and self.model.parts:
-            face = fit_parts(self.model, self.numerics, images, params, state.active & valid)
-        else:
-            face = FaceWithParts(params=params, landmarks=self.model.pdm.landmarks(params), parts={})
-        confidence, success = self._validate(images, face, state.active, validate)
+            params, fits = fit_parts(self.model, self.numerics, images, params, state.active & valid)
+        landmarks = self.model.pdm.landmarks(params)
+        confidence, success = state.active.to(landmarks.dtype), state.active
+        if validate and self.validator is not None:
+            # OpenFace: a fit that failed is not validated and has confidence 0
+            seen = self.validator(images, params.rotation, landmarks, self.numerics)
+            confidence, success = torch.where(success, seen, 0), success & is_face(seen)
         return FitResult(
-            landmarks=torch.where(valid[:, None, None], face.landmarks, torch.nan),
-            params=face.params.where(valid, state.params),
+            landmarks=torch.where(valid[:, None, None], landmarks, torch.nan),
+            params=params.where(valid, state.params),
             likelihood=state.likelihood,
             landmark_likelihoods=state.landmark_likelihoods,
             view=state.view,
             visible=state.visible,
-            hypothesis=hypothesis,
+            hypothesis=state.hypothesis,
             confidence=confidence,
             success=success,
-            parts=face.parts,
+            parts=fits,
         )
 
     def _with_verdict(
-        self, result: FitResult, images: ImageBatch, found: HypothesisResult, parts: bool, validate: bool
+        self, result: FitResult, images: ImageBatch, verdict: FitState, parts: bool, validate: bool
     ) -> FitResult:
-        """The result with confidence and success of the verdict.
-
-        OpenFace: of the hypotheses that go on after the first scale, those of the one continued last are reported.
-        """
-        verdict = found.verdict
-        if verdict is None:
-            return result
+        """The result with confidence and success of the candidates that decide on them, B rows."""
         if not validate or self.validator is None:
-            return replace(result, confidence=found.success.to(result.confidence), success=found.success)
+            return replace(result, confidence=verdict.active.to(result.confidence), success=verdict.active)
         # A read to the host
-        rows = (verdict.hypothesis != found.hypothesis).nonzero().squeeze(-1)
-        last = self._finish(images.rows(rows), verdict.state[rows], verdict.hypothesis[rows], parts, validate)
+        rows = (verdict.hypothesis != result.hypothesis).nonzero().squeeze(-1)
+        last = self._finish(images.rows(rows), verdict[rows], parts, validate)
         return replace(
             result,
             confidence=result.confidence.index_copy(0, rows, last.confidence),
             success=result.success.index_copy(0, rows, last.success),
         )
-
-    def _validate(
-        self, images: ImageBatch, face: FaceWithParts, active: Tensor, validate: bool
-    ) -> tuple[Tensor, Tensor]:
-        """Confidence (B,) and success (B,). OpenFace: a fit that failed is not validated and has confidence 0."""
-        if not validate or self.validator is None:
-            return active.to(face.landmarks.dtype), active
-        confidence = self.validator(images, face.params.rotation, face.landmarks, self.numerics)
-        return torch.where(active, confidence, 0), active & is_face(confidence)
 
     def _shape(self, faces: Tensor) -> tuple[int, int]:
         """Number of faces and of landmarks (B, N)."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from clnf_torch.fitting.gauss_newton import normal_equations, solve
+from clnf_torch.fitting.gauss_newton import gauss_newton_step
 from clnf_torch.geometry.records import Rows
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.geometry.similarity import similarity_between
@@ -60,15 +60,14 @@ def robust_fit(pdm: PDM, landmarks: Tensor, trusted: Tensor) -> RobustFit:
     """
     given = torch.where(trusted[..., None], landmarks, 0)
     shape = PosedShape.of(_initial_shape(pdm, given, trusted))
-    precision = torch.cat((pdm.variances.new_zeros(6), 1 / pdm.variances))
+    precision = 1 / pdm.variances[None]
     for width in KERNEL_WIDTHS:
         for _ in range(ITERATIONS):
             fitted, jacobian = pdm.landmarks_and_jacobian(shape, rigid=False)
             weight = trusted / (1 + _residuals(given, fitted, shape.scale).square() / width**2).square()
             weight = weight / (NOISE * shape.scale[:, None]).square()
-            hessian, right = normal_equations(jacobian, weight, given - fitted)
-            right = torch.cat((right[:, :6], right[:, 6:] - precision[6:] * shape.local), dim=-1)
-            shape = _limit_scale_change(shape, shape.step(solve(hessian + precision.diag(), right)))
+            step = gauss_newton_step(jacobian, weight, given - fitted, precision, shape.local)
+            shape = _limit_scale_change(shape, shape.step(step))
     fitted = pdm.landmarks(shape)
     return RobustFit(
         params=shape.params(),

@@ -9,7 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from clnf_torch.fitting.config import FitConfig, preset_named
 from clnf_torch.fitting.fitter import FaceOptions, LandmarkFitter
-from clnf_torch.fitting.hypotheses import MULTI_VIEW, Candidates, Rotations, SearchInput
+from clnf_torch.fitting.hypotheses import MULTI_VIEW, Rotations, cross, start_in_boxes
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.models.landmark_model import EarlyTermination, LandmarkModel
 from clnf_torch.pipeline import LandmarkDetector
@@ -101,14 +101,15 @@ def try_rotations(
     first, rest = fitter.first_scale(), fitter.after_first_scale()
     if rest is None:
         raise ValueError("only one scale is fitted; early termination needs at least two")
-    images = ImageBatch(faces.gray, torch.arange(len(faces), device=boxes.device))
-    given = SearchInput(images=images, boxes=boxes, options=FaceOptions())
-    candidates = Candidates.cross(given.faces, torch.arange(len(rotations), device=boxes.device))
+    numbers = torch.arange(len(faces), device=boxes.device)
+    face, hypothesis = cross(numbers, torch.arange(len(rotations), device=boxes.device))
+    images = ImageBatch(faces.gray, numbers).rows(face)
     with torch.inference_mode():
-        begun = given.fit(first, given.start(first, rotations, candidates), candidates)
-        ended = given.fit(rest, begun, candidates)
+        start = start_in_boxes(detector.model.pdm, boxes[face], rotations, hypothesis)
+        begun = first.fit(images, start, FaceOptions())
+        ended = rest.fit(images, begun, FaceOptions())
         landmarks = detector.model.pdm.landmarks(ended.params)
-    error = face_errors(landmarks, faces.landmarks[candidates.face].to(landmarks))
+    error = face_errors(landmarks, faces.landmarks[face].to(landmarks))
     return RotationTrials(
         likelihood=begun.likelihood, view=begun.view, error=torch.where(ended.active, error, torch.inf)
     )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch import OPENFACE, PDM, LandmarkModel, ShapeParams
-from clnf_torch.fitting.config import ScaleConfig
+from clnf_torch.fitting.config import FitConfig
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.mean_shift import EDGE
 from clnf_torch.fitting.responses import ResponseField
@@ -85,9 +85,9 @@ class Search(NamedTuple):
             weight=self.weight,
         )
 
-    def config(self, iterations: int) -> ScaleConfig:
+    def config(self, iterations: int) -> FitConfig:
         """The settings of the search, for so many iterations."""
-        return ScaleConfig(
+        return FitConfig(
             iterations=iterations,
             sigma=self.sigma,
             regularisation=self.regularisation,

@@ -8,7 +8,7 @@ import torch
 from clnf_torch import LandmarkDetector
 from clnf_torch.fitting.fitter import FaceOptions, LandmarkFitter
 from clnf_torch.fitting.hypotheses import MULTI_VIEW as ROTATIONS
-from clnf_torch.fitting.hypotheses import SearchInput, search_hypotheses
+from clnf_torch.fitting.hypotheses import search_hypotheses
 from clnf_torch.fitting.images import ImageBatch
 from tests.agreement.golden import Golden, scale_index, traces
 from tests.agreement.measure import Agreement
@@ -64,6 +64,6 @@ def moved_fits(fit: Fit, detector: LandmarkDetector, values: Golden, image, rng:
     rotation = ROTATIONS[int(values.number("chosen_hypothesis"))]
     fitter = LandmarkFitter(detector.model, config_of(values), detector.numerics)
     images = ImageBatch(image, torch.zeros(BOXES, dtype=torch.int64))
-    given = SearchInput(images=images, boxes=values["bbox"].double() + moves, options=FaceOptions())
-    choice = search_hypotheses(fitter, (rotation,), given)
-    return detector.model.pdm.landmarks(choice.state.params)
+    boxes = values["bbox"].double() + moves
+    kept, _ = search_hypotheses(fitter, (rotation,), images, boxes, FaceOptions())
+    return detector.model.pdm.landmarks(kept.params)

@@ -92,7 +92,7 @@ def test_the_same_face_where_openface_saw_it(golden, detector, read_image, agree
     kept = f"hyp{int(values.number('chosen_hypothesis'))}/"
     for search in searches(values, detector("ccnf").model):
         if search.name.startswith(kept):
-            ours = nu_rlms(
+            ours, _ = nu_rlms(
                 search.pdm,
                 search.start,
                 answer(search, read_image(UNSTABLE.image)),
@@ -100,7 +100,7 @@ def test_the_same_face_where_openface_saw_it(golden, detector, read_image, agree
                 rigid=search.rigid,
                 kernel_step=0.1,
             )
-            apart = distances(search.pdm.landmarks(ours.params), search.pdm.landmarks(search.reached()[[-1]]))
+            apart = distances(search.pdm.landmarks(ours), search.pdm.landmarks(search.reached()[[-1]]))
             agree.holds("ties: one search at OpenFace's areas, px", apart.max().item(), within=0.02, note=search.name)
 
 

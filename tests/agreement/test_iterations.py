@@ -57,10 +57,10 @@ def follow(search: Search, field: ResponseField) -> Iterator[tuple[int, ShapePar
     reached, doubts = search.reached(), []
     for count in range(1, len(reached) + 1):
         config = search.config(count)
-        ours = nu_rlms(search.pdm, search.start, field, config, rigid=search.rigid, kernel_step=KERNEL_STEP)
+        ours, positions = nu_rlms(search.pdm, search.start, field, config, rigid=search.rigid, kernel_step=KERNEL_STEP)
         before = search.positions("0") if count == 1 else positions_at(search, reached[count - 2 : count - 1])
-        doubts += doubtful_kernels(search, count, ours.positions, before)
-        yield count, ours.params, reached[count - 1 : count], doubts
+        doubts += doubtful_kernels(search, count, positions, before)
+        yield count, ours, reached[count - 1 : count], doubts
 
 
 def flipped(doubts: list[Doubt]) -> list[str]:

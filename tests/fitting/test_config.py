@@ -55,7 +55,7 @@ def test_a_regularisation_that_falls_to_zero_becomes_a_thousandth():
 @pytest.mark.parametrize("index", range(4))
 def test_a_regularisation_per_face_goes_the_way_of_the_number(index):
     values = torch.tensor([22.5, 15.0, 10.0, 35.0], dtype=torch.float64)
-    found = FitConfig().at_scale(index, SCALES, values).regularisation
+    found = FitConfig(regularisation=values).at_scale(index, SCALES).regularisation
     expected = [FitConfig(regularisation=value).at_scale(index, SCALES).regularisation for value in values.tolist()]
     torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))
 

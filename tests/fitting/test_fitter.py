@@ -14,7 +14,7 @@ from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_box
 from clnf_torch.fitting.mean_shift import UNSEEN
 from clnf_torch.fitting.responses import ResponseField
-from clnf_torch.geometry.records import join_rows, take_rows
+from clnf_torch.geometry.records import take_rows
 from clnf_torch.geometry.similarity import invert_similarity, similarity_between
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import EXACT, OPENFACE, Numerics
@@ -221,13 +221,6 @@ def test_more_windows_than_scales_are_left_over():
     more = fit(model, images, torch.zeros(2).long(), start, replace(CONFIG, window_sizes=(5, 3, 11)))
     same(more.params, expected.params)
     torch.testing.assert_close(more.likelihood, expected.likelihood)
-
-
-def test_concatenate_and_rows():
-    state = fit(make_model(), make_images(), torch.zeros(4).long(), start_at(make_boxes(4)))
-    both = join_rows(state[torch.tensor([3, 1])], state[torch.tensor([0])])
-    torch.testing.assert_close(both.likelihood, state.likelihood[torch.tensor([3, 1, 0])])
-    same(both.params, state.params[torch.tensor([3, 1, 0])])
 
 
 def test_a_model_of_one_scale():

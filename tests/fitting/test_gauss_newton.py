@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from clnf_torch.fitting.gauss_newton import normal_equations, solve
+from clnf_torch.fitting.gauss_newton import gauss_newton_step, normal_equations, solve
 from tests.factories import N
 
 
@@ -49,6 +49,29 @@ def test_weight_zero_leaves_a_landmark_out(rng):
     expected = normal_equations(jacobian[:, :, kept], weight[:, kept], shift[:, kept])
     for found, wanted in zip(normal_equations(jacobian, weight, shift), expected, strict=True):
         torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_regularised_step_is_the_minimum_of_the_residuals_and_the_prior(rng, rows):
+    """Of a quadratic the gradient vanishes after one step; the pose has no prior."""
+    jacobian, local = (torch.randn(shape, generator=rng, dtype=torch.float64) for shape in ((3, 2, N, 8), (3, 2)))
+    weight, shift = (torch.rand(shape, generator=rng, dtype=torch.float64) for shape in ((3, N), (3, N, 2)))
+    precision = 1 + torch.rand(rows, 2, generator=rng, dtype=torch.float64)
+
+    def cost(step):
+        left = shift - torch.einsum("bcnp,bp->bnc", jacobian, step)
+        prior = precision * (local + step[:, 6:]).square()
+        return (weight[..., None] * left.square()).sum() + prior.sum()
+
+    step = gauss_newton_step(jacobian, weight, shift, precision, local)
+    torch.testing.assert_close(torch.func.grad(cost)(step), torch.zeros_like(step), atol=1e-9, rtol=0)
+
+
+def test_a_step_without_a_prior_solves_the_normal_equations(rng):
+    jacobian = torch.randn(3, 2, N, 6, generator=rng, dtype=torch.float64)
+    weight, shift = (torch.rand(shape, generator=rng, dtype=torch.float64) for shape in ((3, N), (3, N, 2)))
+    expected = solve(*normal_equations(jacobian, weight, shift))
+    assert torch.equal(gauss_newton_step(jacobian, weight, shift), expected)
 
 
 @pytest.mark.parametrize("faces", [0, 1, 5])

@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from clnf_torch.fitting.fitter import FaceOptions, LandmarkFitter
-from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, HypothesisResult, SearchInput, search_hypotheses
+from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
+from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, cross, most_likely, search_hypotheses
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_box
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import EXACT, OPENFACE, Numerics
-from tests.factories import CONFIG, make_boxes, make_images, make_model, make_rules
+from tests.factories import CONFIG, N, make_boxes, make_images, make_model, make_params, make_rules
 from tests.fitting.test_fitter import NaiveFit, naive_fit
 from tests.fitting.test_nu_rlms import same
 
@@ -60,10 +60,12 @@ def go_on(model: LandmarkModel, image: torch.Tensor, first: NaiveFit, numerics: 
     return replace(first, params=params)
 
 
-def search(model, images, boxes, numerics, rotations=ROTATIONS, image_index=None, options=None) -> HypothesisResult:
+def search(
+    model, images, boxes, numerics, rotations=ROTATIONS, image_index=None, options=None
+) -> tuple[FitState, FitState]:
     image_index = torch.zeros(len(boxes), dtype=torch.int64) if image_index is None else image_index
-    given = SearchInput(images=ImageBatch(images, image_index), boxes=boxes, options=options or FaceOptions())
-    return search_hypotheses(LandmarkFitter(model, CONFIG, numerics), rotations, given)
+    fitter, given = LandmarkFitter(model, CONFIG, numerics), options or FaceOptions()
+    return search_hypotheses(fitter, rotations, ImageBatch(images, image_index), boxes, given)
 
 
 def mixed_boxes(faces: int) -> torch.Tensor:
@@ -73,32 +75,34 @@ def mixed_boxes(faces: int) -> torch.Tensor:
     return boxes
 
 
-def check(choice: HypothesisResult, model, image, boxes, numerics) -> None:
+def check(found: tuple[FitState, FitState], model, image, boxes, numerics) -> None:
+    kept, verdict = found
     for i, box in enumerate(boxes):
         expected, hypothesis, success = naive_search(model, image, box, numerics)
-        assert choice.hypothesis[i].item() == hypothesis
-        assert choice.success[i].item() == success
-        same(choice.state.params[i : i + 1], expected.params, atol=1e-7, rtol=1e-6)
-        assert choice.state.likelihood[i].item() == pytest.approx(expected.likelihood, abs=1e-6)
-        assert choice.state.view[i].item() == expected.view
+        assert kept.hypothesis[i].item() == hypothesis
+        assert verdict.active[i].item() == success
+        same(kept.params[i : i + 1], expected.params, atol=1e-7, rtol=1e-6)
+        assert kept.likelihood[i].item() == pytest.approx(expected.likelihood, abs=1e-6)
+        assert kept.view[i].item() == expected.view
 
 
 @pytest.mark.parametrize("numerics", [OPENFACE, EXACT], ids=lambda numerics: numerics.name)
 def test_without_early_termination_the_most_likely_wins(numerics):
     model, images, boxes = make_model(), make_images(), mixed_boxes(6)
-    choice = search(model, images, boxes, numerics)
-    check(choice, model, images[0], boxes, numerics)
-    assert len(choice.hypothesis.unique()) > 1
+    kept, verdict = search(model, images, boxes, numerics)
+    assert verdict is kept
+    check((kept, verdict), model, images[0], boxes, numerics)
+    assert len(kept.hypothesis.unique()) > 1
 
 
 @pytest.mark.parametrize("numerics", [OPENFACE, EXACT], ids=lambda numerics: numerics.name)
 @pytest.mark.parametrize("cutoff", [-math.inf, -0.4, -0.2, math.inf])
 def test_early_termination(numerics, cutoff):
     model, images, boxes = make_model(rules=make_rules(cutoff=cutoff)), make_images(), mixed_boxes(8)
-    choice = search(model, images, boxes, numerics)
-    check(choice, model, images[0], boxes, numerics)
+    kept, verdict = search(model, images, boxes, numerics)
+    check((kept, verdict), model, images[0], boxes, numerics)
     if cutoff == -math.inf:
-        assert (choice.hypothesis == 0).all()
+        assert (kept.hypothesis == 0).all()
 
 
 @pytest.mark.parametrize("seed", [50, 60, 70])
@@ -112,9 +116,10 @@ def test_openface_reports_the_success_of_the_candidate_continued_last():
     """Near the smallest size some candidates fail and others do not; the winner's success may differ."""
     model, boxes = make_model(rules=make_rules(cutoff=math.inf)), make_boxes(40)
     boxes[:, 2:] = torch.linspace(14, 19, 40, dtype=torch.float64)[:, None]
-    followed, exact = (search(model, make_images(), boxes, numerics) for numerics in (OPENFACE, EXACT))
-    assert (followed.success != followed.state.active).any()
-    assert (exact.success == exact.state.active).all()
+    kept, verdict = search(model, make_images(), boxes, OPENFACE)
+    assert (verdict.active != kept.active).any()
+    kept, verdict = search(model, make_images(), boxes, EXACT)
+    assert verdict is kept
 
 
 @pytest.mark.parametrize("rules", [None, make_rules(cutoff=-0.3)], ids=["all", "early"])
@@ -122,14 +127,14 @@ def test_openface_reports_the_success_of_the_candidate_continued_last():
 def test_faces_one_by_one_and_in_another_order(rules, faces):
     model, images, boxes = make_model(rules=rules), make_images(2), make_boxes(faces)
     image_index = torch.arange(faces) % 2
-    together = search(model, images, boxes, OPENFACE, MULTI_VIEW, image_index)
-    assert together.success.shape == (faces,) and together.state.landmark_likelihoods.shape == (faces, 5)
-    back = search(model, images, boxes.flip(0), OPENFACE, MULTI_VIEW, image_index.flip(0))
-    same(back.state.params, together.state.params[torch.arange(faces).flip(0)])
+    together, verdict = search(model, images, boxes, OPENFACE, MULTI_VIEW, image_index)
+    assert verdict.active.shape == (faces,) and together.landmark_likelihoods.shape == (faces, 5)
+    back, _ = search(model, images, boxes.flip(0), OPENFACE, MULTI_VIEW, image_index.flip(0))
+    same(back.params, together.params[torch.arange(faces).flip(0)])
     for i in range(faces):
         row = slice(i, i + 1)
-        alone = search(model, images, boxes[row], OPENFACE, MULTI_VIEW, image_index[row])
-        same(alone.state.params, together.state.params[row])
+        alone, _ = search(model, images, boxes[row], OPENFACE, MULTI_VIEW, image_index[row])
+        same(alone.params, together.params[row])
         assert alone.hypothesis.item() == together.hypothesis[i].item()
 
 
@@ -138,12 +143,12 @@ def test_faces_one_by_one_and_in_another_order(rules, faces):
 def test_unusable_boxes_and_images_spare_the_others(rules, numerics):
     model, images, boxes = make_model(rules=rules), make_images(2), make_boxes(4)
     image_index = torch.tensor([0, 0, 1, 0])
-    expected = search(model, images, boxes, numerics, image_index=image_index)
+    expected, _ = search(model, images, boxes, numerics, image_index=image_index)
     images[1], boxes[1] = math.nan, math.nan
-    choice = search(model, images, boxes, numerics, image_index=image_index)
-    assert not choice.success[1:3].any()
-    same(choice.state.params[torch.tensor([0, 3])], expected.state.params[torch.tensor([0, 3])])
-    assert choice.hypothesis[::3].tolist() == expected.hypothesis[::3].tolist()
+    kept, verdict = search(model, images, boxes, numerics, image_index=image_index)
+    assert not verdict.active[1:3].any()
+    same(kept.params[torch.tensor([0, 3])], expected.params[torch.tensor([0, 3])])
+    assert kept.hypothesis[::3].tolist() == expected.hypothesis[::3].tolist()
 
 
 @pytest.mark.parametrize("weight", [-1.0, 0.0])
@@ -157,21 +162,45 @@ def test_candidates_that_could_not_be_read_never_end_the_search(weight):
     )
     images[:, :, :16] = math.nan  # some rotations look there, others do not
     box[:, 0] = 22
-    choice = search(model, images, box, EXACT, MULTI_VIEW)
-    alone = [search(model, images, box, EXACT, (rotation,)).success.item() for rotation in MULTI_VIEW]
+    _, verdict = search(model, images, box, EXACT, MULTI_VIEW)
+    alone = [search(model, images, box, EXACT, (rotation,))[1].active.item() for rotation in MULTI_VIEW]
     assert True in alone and False in alone
-    assert choice.success.item()
+    assert verdict.active.item()
 
 
 def test_options_follow_their_faces():
     model, images, boxes = make_model(), make_images(), make_boxes(2)
     visible = torch.ones(2, 5, dtype=torch.bool)
     visible[1, 0] = False
-    choice = search(model, images, boxes, EXACT, options=FaceOptions(visible=visible))
-    plain = search(model, images, boxes, EXACT)
-    same(choice.state.params[:1], plain.state.params[:1])
-    assert not choice.state.visible[1, 0] and choice.state.visible[0, 0]
+    kept, _ = search(model, images, boxes, EXACT, options=FaceOptions(visible=visible))
+    plain, _ = search(model, images, boxes, EXACT)
+    same(kept.params[:1], plain.params[:1])
+    assert not kept.visible[1, 0] and kept.visible[0, 0]
 
 
 def test_openfaces_rotations():
     assert FRONTAL == ((0.0, 0.0, 0.0),) and len(MULTI_VIEW) == 11 and MULTI_VIEW[:1] == FRONTAL
+
+
+def test_faces_and_hypotheses_are_crossed_face_by_face():
+    face, hypothesis = cross(torch.tensor([0, 2]), torch.tensor([1, 3]))
+    assert face.tolist() == [0, 0, 2, 2] and hypothesis.tolist() == [1, 3, 1, 3]
+
+
+def chosen(likelihoods: list[list[float]]) -> list[int]:
+    """The hypotheses chosen for faces with these likelihoods."""
+    values = torch.tensor(likelihoods, dtype=torch.float64)
+    face, hypothesis = cross(*(torch.arange(count) for count in values.shape))
+    state = replace(FitState.at(make_params(values.numel()), N), likelihood=values.flatten(), hypothesis=hypothesis)
+    kept = most_likely(state, face, tuple(values.shape))
+    rows = torch.arange(len(values)) * values.shape[1] + kept.hypothesis
+    torch.testing.assert_close(kept.params.globals, state.params.globals[rows])
+    return kept.hypothesis.tolist()
+
+
+def test_the_most_likely_is_chosen_and_the_first_of_equals():
+    assert chosen([[-3.0, -1.0, -2.0], [-1.0, -1.0, -1.0]]) == [1, 0]
+
+
+def test_candidates_without_a_likelihood_lose():
+    assert chosen([[math.nan, -9.0], [-math.inf, -9.0], [math.nan, -math.inf], [-math.inf, math.nan]]) == [1, 1, 0, 0]
