@@ -20,13 +20,13 @@ from benchmarks.gpu.published_size import make_published_size
 from clnf_torch import FitConfig, LandmarkDetector, LandmarkModel, build_model, load, load_bundle
 from clnf_torch.converters import convert
 from clnf_torch.detection.validator import DetectionValidator
+from clnf_torch.geometry import landmarks68
 from clnf_torch.models.landmark_model import Part
-from clnf_torch.training.shape_gaussian import MIRROR_68
 from tests import factories, validators
 from tests.models.patch_experts import template_factories
 
 FREE_MODEL = ROOT / "tests" / "golden" / "free_model"
-MIRROR = torch.tensor(MIRROR_68)
+MIRROR = torch.tensor(landmarks68.MIRROR)
 SMALL = factories.CONFIG  # settings of fits of five landmarks
 TEMPLATES = FitConfig(window_sizes=(template_factories.WINDOW,), iterations=3)  # of experts of one scale
 MakeDetector = Callable[[torch.dtype, str], LandmarkDetector]

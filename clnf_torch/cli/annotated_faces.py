@@ -8,11 +8,12 @@ import typer
 
 from clnf_torch.cli.console import complain
 from clnf_torch.cli.images import read_image
+from clnf_torch.geometry.landmarks68 import MIRROR
 from clnf_torch.models.pdm import PDM
 from clnf_torch.training.data.annotations import Annotations, read_annotations
 from clnf_torch.training.data.crops import FaceCrops, cut_crops
 from clnf_torch.training.shape import ShapeConfig, train_shape
-from clnf_torch.training.shape_gaussian import MIRROR_68, ShapeGaussian
+from clnf_torch.training.shape_gaussian import ShapeGaussian
 
 # Pixels: a face of 140 mm at 1.25 pixels per millimetre, and as much around it; 8 divides its quarter
 CROP = 352
@@ -53,13 +54,13 @@ def read_crops(
 
 def retrained(prior: ShapeGaussian, crops: FaceCrops, slack: float = 0.0) -> PDM:
     """A shape model trained on the faces, on their device; each point may leave the prior's modes by `slack` mm."""
-    pdm = train_shape(crops.landmarks.cpu(), prior, torch.tensor(MIRROR_68), ShapeConfig(slack=slack))
+    pdm = train_shape(crops.landmarks.cpu(), prior, torch.tensor(MIRROR), ShapeConfig(slack=slack))
     return pdm.float().to(crops.landmarks.device)
 
 
 def mirror_of(crops: FaceCrops) -> torch.Tensor:
     """The mirror partners of the 68 landmarks, on the faces' device."""
-    return torch.tensor(MIRROR_68, device=crops.landmarks.device)
+    return torch.tensor(MIRROR, device=crops.landmarks.device)
 
 
 def source_of(faces: Annotations, data: Path) -> dict[str, Any]:

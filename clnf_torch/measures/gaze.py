@@ -3,13 +3,12 @@
 import torch
 from torch import Tensor
 
+from clnf_torch.geometry.landmarks68 import EYE_CORNERS, NUM_LANDMARKS
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.models.numerics import Numerics, numerics_named
 
 # The eye further left in the image comes first
 EYE_PARTS = ("left_eye_28", "right_eye_28")
-# Of the same eyes, among the 68 landmarks of a face
-EYE_CORNERS = ((36, 39), (42, 45))
 # The first landmarks of an eye: a ring around the iris
 IRIS = 8
 # From the middle of the corners to the eyeball's centre in the head's axes, mm
@@ -43,7 +42,7 @@ def gaze_directions(
     Source:
         OpenFace ``EstimateGaze``.
     """
-    if points.shape[1:] != (68, 3) or eye_points.shape[1:] != (2, 28, 3):
+    if points.shape[1:] != (NUM_LANDMARKS, 3) or eye_points.shape[1:] != (2, 28, 3):
         raise ValueError(
             f"points have shape {tuple(points.shape)} and eye_points {tuple(eye_points.shape)}; "
             "expected (B, 68, 3) and (B, 2, 28, 3): gaze needs a face of 68 landmarks and both 28-point eyes"

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.fitting.images import ImageBatch
+from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
 from clnf_torch.models.pdm import PDM
 from clnf_torch.pipeline.detector import LandmarkDetector, load
 from clnf_torch.pipeline.inputs import check_points, read_images
@@ -16,7 +17,6 @@ from clnf_torch.quality.config import QualityConfig
 from clnf_torch.quality.result import LandmarkQuality
 from clnf_torch.quality.robust_fit import robust_fit
 
-LANDMARKS = 68
 # Share of the landmarks that a shape can be fitted to
 ENOUGH = 1 / 3
 # Pixels; what lies farther away counts as not finite
@@ -63,9 +63,9 @@ def check_landmark_quality(
     """
     detector, config = detector or _installed(str(landmarks.device)), config or QualityConfig()
     pdm = detector.model.pdm
-    if pdm.num_landmarks != LANDMARKS:
-        raise ValueError(f"the detector finds {pdm.num_landmarks} landmarks; quality is judged of {LANDMARKS}")
-    landmarks = check_points("landmarks", landmarks, (LANDMARKS, 2), like=pdm.mean)
+    if pdm.num_landmarks != NUM_LANDMARKS:
+        raise ValueError(f"the detector finds {pdm.num_landmarks} landmarks; quality is judged of {NUM_LANDMARKS}")
+    landmarks = check_points("landmarks", landmarks, (NUM_LANDMARKS, 2), like=pdm.mean)
     images, has_image = None, None
     if frames is not None:
         images, has_image = read_images(frames, image_index, len(landmarks), landmarks.device)
@@ -139,7 +139,7 @@ def _outside_box(landmarks: Tensor, boxes: Tensor) -> Tensor:
 def _adjacent(like: Tensor, **frames: Tensor | None) -> tuple[Tensor, ...]:
     """The landmarks of those adjacent frames that are given."""
     return tuple(
-        check_points(f"{name} landmarks", one, (LANDMARKS, 2), like=like)
+        check_points(f"{name} landmarks", one, (NUM_LANDMARKS, 2), like=like)
         for name, one in frames.items()
         if one is not None
     )
@@ -158,7 +158,7 @@ def _mean_confidence(confidence: Tensor, faces: int) -> Tensor:
     Raises:
         ValueError: It has another shape.
     """
-    if confidence.shape not in ((faces,), (faces, LANDMARKS)):
-        expected = f"({faces},) or ({faces}, {LANDMARKS})"
+    if confidence.shape not in ((faces,), (faces, NUM_LANDMARKS)):
+        expected = f"({faces},) or ({faces}, {NUM_LANDMARKS})"
         raise ValueError(f"confidence has shape {tuple(confidence.shape)}; expected {expected}")
     return confidence if confidence.ndim == 1 else confidence.mean(-1)

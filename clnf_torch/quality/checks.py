@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from clnf_torch.geometry import landmarks68
 from clnf_torch.geometry.boxes import box_around
+from clnf_torch.geometry.landmarks68 import Pairs
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.quality import ordering
 from clnf_torch.quality.config import QualityConfig
-from clnf_torch.quality.ordering import Pairs
 from clnf_torch.quality.robust_fit import RobustFit
 
 
@@ -77,22 +78,22 @@ def implausible(faces: Evidence, limits: QualityConfig) -> Tensor:
 
 def eyes_crossed(faces: Evidence, limits: QualityConfig) -> Tensor:
     """Eyelids inside out, eye corners exchanged, or eyes exchanged."""
-    return _crossing(faces, ordering.LIDS, ordering.ALONG_EYES) / limits.crossing
+    return _crossing(faces, landmarks68.EYELIDS, landmarks68.ALONG_EYES) / limits.crossing
 
 
 def mouth_crossed(faces: Evidence, limits: QualityConfig) -> Tensor:
     """Lips inside out, or mouth corners exchanged."""
-    return _crossing(faces, ordering.LIPS, ordering.ALONG_MOUTH) / limits.crossing
+    return _crossing(faces, landmarks68.LIPS, landmarks68.ALONG_MOUTH) / limits.crossing
 
 
 def jaw_collapsed(faces: Evidence, limits: QualityConfig) -> Tensor:
     """The jaw line is folded, or not as long, wide or far below the mouth as in the fitted shape."""
     points, fitted = faces.in_millimetres
-    jaw = ordering.ALONG_JAW
+    jaw = landmarks68.ALONG_JAW
     folding = ordering.wrong_way(points, jaw, ordering.directions(fitted, jaw)).clamp_min(0)
     length, width, chin = (
         ordering.misfit(ordering.lengths(points, pairs).sum(-1), ordering.lengths(fitted, pairs).sum(-1))
-        for pairs in (jaw, (ordering.EAR_TO_EAR,), (ordering.CHIN_TO_MOUTH,))
+        for pairs in (jaw, (landmarks68.EAR_TO_EAR,), (landmarks68.CHIN_TO_MOUTH,))
     )
     ratios = (
         folding / limits.jaw_folding,

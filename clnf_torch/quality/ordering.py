@@ -3,24 +3,7 @@
 import torch
 from torch import Tensor
 
-Pairs = tuple[tuple[int, int], ...]
-
-# Upper, lower
-LIDS: Pairs = ((37, 41), (38, 40), (43, 47), (44, 46))
-LIPS: Pairs = (
-    # Outer edges
-    (50, 58), (51, 57), (52, 56),
-    # Inner edges
-    (61, 67), (62, 66), (63, 65),
-    # Through the upper and through the lower lip
-    (50, 61), (51, 62), (52, 63), (67, 58), (66, 57), (65, 56),
-)  # upper, lower  # fmt: skip
-# Left, right in the image
-ALONG_EYES: Pairs = ((36, 39), (42, 45), (39, 42), (37, 38), (41, 40), (43, 44), (47, 46))
-ALONG_MOUTH: Pairs = ((48, 54), (60, 64), (49, 53), (50, 52), (59, 55), (58, 56), (61, 63), (67, 65))
-# From ear to ear
-ALONG_JAW: Pairs = tuple((point, point + 1) for point in range(16))
-CHIN_TO_MOUTH, EAR_TO_EAR = (57, 8), (0, 16)
+from clnf_torch.geometry.landmarks68 import Pairs
 
 
 def wrong_way(points: Tensor, pairs: Pairs, direction: Tensor) -> Tensor:

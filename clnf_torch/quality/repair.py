@@ -8,10 +8,11 @@ from torch import Tensor
 from clnf_torch.fitting.config import FitConfig
 from clnf_torch.geometry.boxes import box_around
 from clnf_torch.geometry.gray import to_gray
+from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
 from clnf_torch.geometry.records import put_rows, take_rows
 from clnf_torch.pipeline.detector import LandmarkDetector
 from clnf_torch.pipeline.inputs import check_points, image_index_of_each
-from clnf_torch.quality.check import LANDMARKS, check_landmark_quality
+from clnf_torch.quality.check import check_landmark_quality
 from clnf_torch.quality.config import QualityConfig
 from clnf_torch.quality.result import LandmarkQuality, RepairedLandmarks
 
@@ -70,7 +71,7 @@ def repair_landmarks(
     Raises:
         ValueError: The shapes or types of the arguments are wrong, or the detector has other landmarks.
     """
-    given = check_points("landmarks", landmarks, (LANDMARKS, 2), like=detector.model.pdm.mean)
+    given = check_points("landmarks", landmarks, (NUM_LANDMARKS, 2), like=detector.model.pdm.mean)
     gray = to_gray(frames.to(given.device))
     image_index = image_index_of_each(gray, image_index, len(given)).to(given.device)
     images = _FaceImages(detector, gray, image_index, config)

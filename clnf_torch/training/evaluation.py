@@ -11,10 +11,10 @@ from torch import Tensor
 from clnf_torch.detection.validator import DetectionValidator, is_face
 from clnf_torch.fitting.config import FitConfig
 from clnf_torch.geometry.gray import to_gray
+from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.augmentation.pen_marks import draw_pen_marks
-from clnf_torch.training.data.annotations import LANDMARKS
 from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.data.trial_fits import STARTS, fit_from, half_faces
 from clnf_torch.training.metrics import FAILED, face_errors, roc_auc
@@ -55,7 +55,7 @@ def find_landmarks(
     Returns:
         F rows.
     """
-    landmarks, success = [torch.zeros(0, LANDMARKS, 2)], [torch.zeros(0, dtype=torch.bool)]
+    landmarks, success = [torch.zeros(0, NUM_LANDMARKS, 2)], [torch.zeros(0, dtype=torch.bool)]
     for first in range(0, len(boxes), batch):
         some = boxes[first : first + batch]
         frames = stack_padded([to_gray(read(first + row)[None])[0] for row in range(len(some))])

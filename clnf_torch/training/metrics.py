@@ -5,10 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# The outer corners of the eyes, whose distance is 1
-OUTER_EYES = (36, 45)
-# With and without the jaw
-ALL_POINTS, INNER_POINTS = slice(0, 68), slice(17, 68)
+from clnf_torch.geometry.landmarks68 import ALL_POINTS, OUTER_EYE_CORNERS
+
 # NME above which a fit counts as a failure
 FAILED, FAR_OFF = 0.08, 0.10
 
@@ -38,7 +36,7 @@ def face_errors(landmarks: Tensor, truth: Tensor, points: slice = ALL_POINTS) ->
     Returns:
         Shape (B,); infinite for faces whose landmarks are not all finite.
     """
-    left, right = truth[:, OUTER_EYES[0]], truth[:, OUTER_EYES[1]]
+    left, right = (truth[:, corner] for corner in OUTER_EYE_CORNERS)
     away = torch.linalg.vector_norm(landmarks[:, points] - truth[:, points], dim=2).mean(1)
     return (away / torch.linalg.vector_norm(left - right, dim=1)).nan_to_num(torch.inf, torch.inf)
 

@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from clnf_torch.detection.layers import layer_records
 from clnf_torch.detection.validator import DetectionValidator, ViewValidator
 from clnf_torch.fitting.initialise import params_from_landmarks
+from clnf_torch.geometry.landmarks68 import MIRROR
 from clnf_torch.geometry.records import join_rows
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.pdm import PDM
@@ -22,7 +23,6 @@ from clnf_torch.training.checkpoint import Checkpoint, fingerprint
 from clnf_torch.training.data.crops import FaceCrops, to_pyramid_level
 from clnf_torch.training.data.trial_fits import STARTS, TrialFits, perturb_shapes, run_trial_fits, with_half_faces
 from clnf_torch.training.metrics import FAILED
-from clnf_torch.training.shape_gaussian import MIRROR_68
 from clnf_torch.training.trainer import Report, Schedule, Task, Trainer
 from clnf_torch.training.validator_network import (
     bin_positions,
@@ -78,7 +78,7 @@ class ValidatorTask(Task):
         self.device = faces.gray.device
         self.generators = (torch.Generator().manual_seed(config.seed),)
         self._params = params_from_landmarks(pdm, faces.landmarks)
-        self._mirror = torch.tensor(MIRROR_68, device=self.device)
+        self._mirror = torch.tensor(MIRROR, device=self.device)
         self._images = pyramid_batches(faces.gray, config.levels)
         self._weights = _balanced_weights(
             bin_positions(fits.error, config.bins, config.failure_limit).long().cpu(), config.bins

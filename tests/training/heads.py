@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from clnf_torch.geometry import landmarks68
 from clnf_torch.models.pdm import PDM, ShapeParams
 from clnf_torch.training.data.crops import FaceCrops
-from clnf_torch.training.shape_gaussian import MIRROR_68, ShapeGaussian
+from clnf_torch.training.shape_gaussian import ShapeGaussian
 from tests.factories import seeded
 
-MIRROR = torch.tensor(MIRROR_68)
+MIRROR = torch.tensor(landmarks68.MIRROR)
 
 
 def round_head() -> Tensor:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from clnf_torch.geometry.landmarks68 import INNER_POINTS
 from clnf_torch.training.data.annotations import read_annotations
-from clnf_torch.training.metrics import INNER_POINTS, cumulative_curve, face_errors, quantile, roc_auc, score
+from clnf_torch.training.metrics import cumulative_curve, face_errors, quantile, roc_auc, score
 
 
 @pytest.fixture

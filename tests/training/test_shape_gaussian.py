@@ -5,14 +5,8 @@ from __future__ import annotations
 import torch
 
 from clnf_torch.geometry.rotation import euler_to_matrix
-from clnf_torch.training.shape_gaussian import MIRROR_68, ShapeGaussian, projection_off_pose
+from clnf_torch.training.shape_gaussian import ShapeGaussian, projection_off_pose
 from tests.training.heads import MIRROR, make_gaussian, round_head
-
-
-def test_the_mirror_pairs_68_points():
-    assert sorted(MIRROR_68) == list(range(68))
-    assert all(MIRROR_68[MIRROR_68[point]] == point for point in range(68))
-    assert [point for point in range(68) if MIRROR_68[point] == point] == [8, 27, 28, 29, 30, 33, 51, 57, 62, 66]
 
 
 def test_a_pdm_and_its_gaussian_say_the_same():

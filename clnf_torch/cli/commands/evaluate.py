@@ -36,8 +36,9 @@ from clnf_torch.cli.options import (
 )
 from clnf_torch.cli.progress import counting_bar
 from clnf_torch.detection import load_face_detector
+from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
 from clnf_torch.pipeline import LandmarkDetector, load
-from clnf_torch.training.data.annotations import LANDMARKS, Annotations, read_annotations
+from clnf_torch.training.data.annotations import Annotations, read_annotations
 from clnf_torch.training.evaluation import Reader, find_landmarks, with_pen_marks
 
 BOXES_HELP = (
@@ -102,8 +103,8 @@ def evaluate(
 
 def _check_landmarks(detector: LandmarkDetector, model: Path) -> None:
     """Refuses models of other landmarks."""
-    if (count := detector.model.pdm.num_landmarks) != LANDMARKS:
-        complain(f"{model}: it has {count} landmarks; {LANDMARKS} can be evaluated")
+    if (count := detector.model.pdm.num_landmarks) != NUM_LANDMARKS:
+        complain(f"{model}: it has {count} landmarks; {NUM_LANDMARKS} can be evaluated")
         raise typer.Exit(1)
 
 

@@ -28,12 +28,13 @@ from clnf_torch.cli.progress import counting_bar
 from clnf_torch.cli.video import open_video
 from clnf_torch.cli.video_frames import Frame, VideoError, ahead
 from clnf_torch.export.files import growing_file
+from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
 from clnf_torch.pipeline import LandmarkDetector, load
 from clnf_torch.quality import RepairStatistics, repair_landmarks
 from clnf_torch.quality.repair import adjacent_frames
 
 FRAME, IDENTITY = "frame", "face_id"
-COLUMNS = [f"{axis}_{point}" for axis in "xy" for point in range(68)]
+COLUMNS = [f"{axis}_{point}" for axis in "xy" for point in range(NUM_LANDMARKS)]
 
 
 class TableError(ValueError):
@@ -88,7 +89,7 @@ def read_table(path: Path) -> LandmarkTable:
         rows=rows,
         frame=frame.nan_to_num(0).long() - 1,
         identity=torch.tensor(identity, dtype=torch.float64).nan_to_num(0).long(),
-        landmarks=values.view(2, 68, len(rows)).permute(2, 1, 0).contiguous(),
+        landmarks=values.view(2, NUM_LANDMARKS, len(rows)).permute(2, 1, 0).contiguous(),
     )
 
 

@@ -22,6 +22,7 @@ from clnf_torch.cli.annotated_faces import (
 from clnf_torch.cli.console import complain, failures_exit_with, finishing_first, say
 from clnf_torch.cli.options import Device, Model, device_named
 from clnf_torch.cli.progress import counting_bar
+from clnf_torch.geometry.landmarks68 import MIRROR
 from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import build_model, load_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
@@ -38,7 +39,7 @@ from clnf_torch.training.finetune import (
     frontal_first,
     tuned_bundle,
 )
-from clnf_torch.training.shape_gaussian import MIRROR_68, ShapeGaussian
+from clnf_torch.training.shape_gaussian import ShapeGaussian
 from clnf_torch.training.trainer import Report, keep_freed_memory
 
 # Millimetres: a few modes more, for what the old shapes cannot do; with none there could only be fewer
@@ -95,7 +96,7 @@ def finetune(
 
 def _check_family(model: LandmarkModel, path: Path) -> None:
     """Refuses models that cannot be fine-tuned."""
-    if model.family not in TUNABLE or model.pdm.num_landmarks != len(MIRROR_68):
+    if model.family not in TUNABLE or model.pdm.num_landmarks != len(MIRROR):
         found = f"{model.pdm.num_landmarks} landmarks and {model.family.name!r} experts"
         suitable = " or ".join(repr(family.name) for family in TUNABLE)
         complain(f"{path}: it has {found}; models of 68 and {suitable} can be tuned")

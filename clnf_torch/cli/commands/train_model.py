@@ -17,12 +17,12 @@ from clnf_torch.cli.console import failures_exit_with, finishing_first, notice, 
 from clnf_torch.cli.options import Device, device_named
 from clnf_torch.converters.mtcnn_package import face_detector_record
 from clnf_torch.detection import load_face_detector
+from clnf_torch.geometry.landmarks68 import MIRROR
 from clnf_torch.models.bundle import default_bundle, load_bundle, save_bundle
 from clnf_torch.training.data.annotations import RESEARCH_USE, Annotations
 from clnf_torch.training.early_termination import with_early_termination
 from clnf_torch.training.recipe import Recipe, train_landmark_model
 from clnf_torch.training.shape import read_prior
-from clnf_torch.training.shape_gaussian import MIRROR_68
 from clnf_torch.training.trainer import Report, keep_freed_memory
 from clnf_torch.training.validator import ValidatorConfig, train_validator
 
@@ -62,7 +62,7 @@ def model(
         kept, unseen = crops[~back], crops[back]
         recipe = _scaled(Recipe(seed=seed), effort)
         with _bars(stop_if_asked) as report:
-            trained = train_landmark_model(kept, shapes, torch.tensor(MIRROR_68), recipe, work, report)
+            trained = train_landmark_model(kept, shapes, torch.tensor(MIRROR), recipe, work, report)
             trained = with_early_termination(trained.to(where).eval(), unseen, seed)
             judge = train_validator(trained, kept, _judging(seed, effort), work, report)
         save_bundle(

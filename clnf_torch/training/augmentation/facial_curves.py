@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from clnf_torch.geometry.landmarks68 import MIRROR, NUM_LANDMARKS
+
 
 @dataclass(frozen=True)
 class FacialCurve:
@@ -30,15 +32,9 @@ def _both(*curves: FacialCurve) -> tuple[FacialCurve, ...]:
 def _other(landmark: int | tuple[int, int]) -> int | tuple[int, int]:
     """A landmark, or a pair, on the other side of the face."""
     if isinstance(landmark, tuple):
-        return _OTHER_SIDE[landmark[0]], _OTHER_SIDE[landmark[1]]
-    return _OTHER_SIDE[landmark]
+        return MIRROR[landmark[0]], MIRROR[landmark[1]]
+    return MIRROR[landmark]
 
-
-_OTHER_SIDE = (
-    *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1),
-    45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
-    *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), *range(67, 64, -1),
-)  # fmt: skip
 
 FACIAL_CURVES = (
     *_both(
@@ -101,7 +97,7 @@ def curve_ranges() -> Tensor:
 
 def _anchors(curve: FacialCurve) -> Tensor:
     """Weights of all landmarks in the anchors of a curve, (A, 68)."""
-    weights = torch.zeros(len(curve.through), 68)
+    weights = torch.zeros(len(curve.through), NUM_LANDMARKS)
     for row, anchor in enumerate(curve.through):
         weights[row, list(anchor) if isinstance(anchor, tuple) else [anchor]] = 1
     return weights / weights.sum(1, keepdim=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from clnf_torch.geometry.landmarks68 import EYES, JAW, LEFT_EYE, MOUTH, RIGHT_EYE
 from clnf_torch.training.augmentation.random import Sampler
 
-JAW, EYES, MOUTH = slice(0, 17), slice(36, 48), slice(48, 68)
 UPPER_TO_LOWER = (54, 59, 58, 57, 56, 55, 48, 53, 52, 51, 50, 49, 64, 67, 66, 65, 60, 63, 62, 61)
 # Of a face that drifted to the mean, in sizes of it
 MEAN_NOISE = 0.02
@@ -48,7 +48,7 @@ class Faces:
 
 def _eyes_swapped(faces: Faces) -> Tensor:
     """Each eye where the other one is."""
-    return _with(faces, EYES, faces.landmarks[:, [*range(42, 48), *range(36, 42)]])
+    return _with(faces, EYES, torch.cat((faces.landmarks[:, RIGHT_EYE], faces.landmarks[:, LEFT_EYE]), 1))
 
 
 def _eyes_crossed(faces: Faces) -> Tensor:

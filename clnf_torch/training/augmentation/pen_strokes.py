@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
 from clnf_torch.training.augmentation.facial_curves import FACIAL_CURVES, curve_ranges, curve_weights
 from clnf_torch.training.augmentation.random import Sampler
 
@@ -100,7 +101,7 @@ def tremble(curves: Tensor, faces: Faces, sampler: Sampler) -> Tensor:
 def places(faces: Faces, sampler: Sampler, count: int) -> Tensor:
     """Places all over a face, some on the forehead, pixels, shape (B, count, 1, 2)."""
     rows = len(faces.landmarks)
-    corners = sampler.integers(68, rows, count * 3)[..., None].expand(-1, -1, 2)
+    corners = sampler.integers(NUM_LANDMARKS, rows, count * 3)[..., None].expand(-1, -1, 2)
     weight = sampler.uniform(0.02, 1, rows, count, 3).log().neg()
     weight = weight / weight.sum(2, keepdim=True)
     place = (faces.landmarks.gather(1, corners).view(rows, count, 3, 2) * weight[..., None]).sum(2, keepdim=True)

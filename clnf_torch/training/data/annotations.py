@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
+
 
 class AnnotationError(ValueError):
     """Annotations that cannot be used; its text is one line."""
@@ -73,7 +75,6 @@ RESEARCH_USE = (
     "It holds none of them."
 )
 """The terms of what is trained on the annotated photographs that the field has."""
-LANDMARKS = 68
 TABLE = "landmarks.npz"
 IMAGES = (".jpg", ".png", ".jpeg", ".bmp")
 
@@ -135,7 +136,7 @@ def read_annotations(folder: Path) -> Annotations:
     there = {path.with_suffix(path.suffix.lower()): path for path in folder.rglob("*.*")}
     return Annotations(
         images=tuple(_image_of(file, there) for file in files),
-        landmarks=torch.stack([read_pts(file, LANDMARKS) for file in files]),
+        landmarks=torch.stack([read_pts(file, NUM_LANDMARKS) for file in files]),
         split=tuple(_subfolder(file, folder) for file in files),
     )
 
@@ -146,10 +147,10 @@ def _from_table(path: Path) -> Annotations:
     names = _texts(arrays, "names", path)
     split = _texts(arrays, "split", path) if "split" in arrays else ("",) * len(names)
     landmarks = arrays.get("landmarks")
-    if landmarks is None or landmarks.dtype.kind != "f" or landmarks.shape != (len(names), LANDMARKS, 2):
+    if landmarks is None or landmarks.dtype.kind != "f" or landmarks.shape != (len(names), NUM_LANDMARKS, 2):
         found = "nothing" if landmarks is None else f"{landmarks.dtype} of shape {landmarks.shape}"
         raise AnnotationError(
-            f"{path}: landmarks: expected floating point numbers ({len(names)}, {LANDMARKS}, 2), one row per name, "
+            f"{path}: landmarks: expected floating point numbers ({len(names)}, {NUM_LANDMARKS}, 2), one row per name, "
             f"found {found}"
         )
     if len(split) != len(names):

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from clnf_torch.geometry.gray import to_gray
+from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
 from clnf_torch.geometry.records import Rows
 from clnf_torch.training.data.annotations import AnnotationError, Annotations
 
@@ -48,7 +49,8 @@ def cut_crops(
         AnnotationError: A face is larger than its image can show.
     """
     faces = len(annotations)
-    crops = FaceCrops(gray=torch.zeros(faces, side, side, dtype=torch.uint8), landmarks=torch.zeros(faces, 68, 2))
+    black = torch.zeros(faces, side, side, dtype=torch.uint8)
+    crops = FaceCrops(gray=black, landmarks=torch.zeros(faces, NUM_LANDMARKS, 2))
     for row, (path, landmarks) in enumerate(zip(annotations.images, annotations.landmarks, strict=True)):
         gray = to_gray(read(path)[None])[0]
         left, top, length = square_around(landmarks, margin)
