@@ -37,7 +37,7 @@ def make_mtcnn_record(seed: int = 7) -> dict[str, Any]:
 
     def answers(inputs: int, outputs: int) -> tuple[Tensor, Tensor]:
         weight = randn(outputs, inputs)
-        weight[2:] *= 0.1  # corrections are small
+        weight[2:] *= 0.1  # small regressions
         return weight, torch.zeros(outputs)
 
     weight, bias = answers(4, 6)
@@ -75,7 +75,7 @@ def detect_slowly(mtcnn: MTCNN, image: Tensor) -> list[tuple[Box, float]]:
     return [(box, score) for box, (_, score, _) in zip(extents, found, strict=True)]
 
 
-Found = tuple[Box, float, list[float]]  # box, score, corrections
+Found = tuple[Box, float, list[float]]  # box, score, regression
 
 
 def _shown(image: Tensor) -> Tensor:

@@ -12,11 +12,17 @@ NO_FACE = -2.0
 
 @dataclass(frozen=True, kw_only=True)
 class FaceBoxes:
-    """Faces found in frames, by frame, the surest first."""
+    """Faces found in frames, by frame, the surest first.
 
-    boxes: Tensor  # (K, 4) x, y, width, height in pixels: the extent of 68 landmarks, brows to chin and jaw to jaw
-    score: Tensor  # (K,) probability of a face
-    image_index: Tensor  # (K,) int64: the frame of each box
+    Attributes:
+        boxes: x, y, width, height in pixels: the extent of 68 landmarks, brows to chin and jaw to jaw, shape (K, 4).
+        score: Probability of a face, shape (K,).
+        image_index: Which of the frames each box is in, int64, shape (K,).
+    """
+
+    boxes: Tensor
+    score: Tensor
+    image_index: Tensor
 
 
 class FaceDetector(Protocol):

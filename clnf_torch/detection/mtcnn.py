@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from clnf_torch.detection.face_detector import FaceBoxes
 from clnf_torch.detection.layers import Layer, build_network
-from clnf_torch.detection.proposals import SUPPORT, Candidates, PaddedFrames, face_probability, propose, pyramid_scales
+from clnf_torch.detection.proposals import SUPPORT, PaddedFrames, Proposals, face_probability, propose, pyramid_scales
 from clnf_torch.geometry.boxes import LARGEST
 from clnf_torch.models.bundle import BundleError, default_bundle, load_bundle
 
@@ -51,11 +51,11 @@ class MTCNN(nn.Module):
     """Finds faces in all frames of a batch at once, on the device that the detector is on.
 
     On CUDA, PyTorch's convolutions round to TF32 unless ``torch.backends.cudnn.allow_tf32`` is False; scores and
-    corrections then agree with OpenFace's to about 1e-3 alone.
+    regressions then agree with OpenFace's to about 1e-3 alone.
 
     Args:
         proposer: Slides over the pyramid; see `propose`.
-        refiner: Maps (K, 3, 24, 24) to (K, 6): two logits and four corrections.
+        refiner: Maps (K, 3, 24, 24) to (K, 6): two logits and four numbers of bounding-box regression.
         output: Maps (K, 3, 48, 48) to at least as many; the rest, five landmarks, is not used.
         config: Settings.
         to_landmarks: From the networks' boxes to the extent of 68 landmarks.
@@ -134,7 +134,7 @@ class MTCNN(nn.Module):
         *_, found = self.stages(proposed[valid[proposed.image_index]], images)
         return FaceBoxes(boxes=_moved(found.boxes, self.to_landmarks), score=found.score, image_index=found.image_index)
 
-    def stages(self, proposed: Candidates, images: PaddedFrames) -> tuple[Candidates, Candidates, Candidates]:
+    def stages(self, proposed: Proposals, images: PaddedFrames) -> tuple[Proposals, Proposals, Proposals]:
         """From proposals to faces.
 
         Args:
@@ -146,10 +146,10 @@ class MTCNN(nn.Module):
             forehead to chin, by frame, the surest first.
         """
         _, second, third = self.config.thresholds
-        refine = proposed.after_nms(MAX_IOU).corrected().squared()
-        output = _judged(self.refiner, REFINE, images, refine, second).after_nms(MAX_IOU).corrected().squared()
-        faces = _judged(self.output, OUTPUT, images, output, third)
-        return refine, output, faces.corrected(grown=1).after_nms(MAX_IOU, of_smaller=True)
+        refine = proposed.after_nms(MAX_IOU).regressed().squared()
+        output = _classify(self.refiner, REFINE, images, refine, second).after_nms(MAX_IOU).regressed().squared()
+        faces = _classify(self.output, OUTPUT, images, output, third)
+        return refine, output, faces.regressed(grown=1).after_nms(MAX_IOU, of_smaller=True)
 
 
 def _moved(boxes: Tensor, factors: Factors) -> Tensor:
@@ -159,9 +159,9 @@ def _moved(boxes: Tensor, factors: Factors) -> Tensor:
     return torch.stack((x + right * width, y + down * height, wider * width, higher * height), dim=-1)
 
 
-def _judged(network: nn.Module, side: int, images: PaddedFrames, found: Candidates, threshold: float) -> Candidates:
-    """The candidates that a network takes for faces, with its scores and corrections."""
-    patches = _patches(found.boxes)
+def _classify(network: nn.Module, side: int, images: PaddedFrames, found: Proposals, threshold: float) -> Proposals:
+    """The proposals that a network classifies as faces, with its scores and bounding-box regression."""
+    patches = _crop_boxes(found.boxes)
     inside = _inside(patches, images)
     found, patches = found[inside], patches[inside]
     answers = [found.boxes.new_zeros(0, 6)]
@@ -170,12 +170,12 @@ def _judged(network: nn.Module, side: int, images: PaddedFrames, found: Candidat
         crops = images.patches(found.image_index[rows], patches[rows], (side, side), found.boxes.dtype)
         answers.append(network(crops)[:, :6])
     answer = torch.cat(answers)
-    found = Candidates(found.boxes, face_probability(answer), answer[:, 2:], found.image_index)
+    found = Proposals(found.boxes, face_probability(answer), answer[:, 2:], found.image_index)
     return found[found.score >= threshold]
 
 
-def _patches(boxes: Tensor) -> Tensor:
-    """What the networks are shown of square boxes (K, 4), int64.
+def _crop_boxes(boxes: Tensor) -> Tensor:
+    """The rectangles that are cropped for the networks around square boxes (K, 4), int64.
 
     OpenFace: counts pixels from 1, so that a patch begins a pixel before its box and is a pixel larger.
     """

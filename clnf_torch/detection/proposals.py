@@ -1,4 +1,4 @@
-"""The first stage of MTCNN: a small network slides over a pyramid of resized images."""
+"""The first stage of MTCNN: a proposal network over an image pyramid, then non-maximum suppression (NMS)."""
 
 import math
 from dataclasses import dataclass, replace
@@ -14,21 +14,29 @@ from clnf_torch.geometry.sampling import pad_with_black
 
 
 @dataclass(frozen=True)
-class Candidates(Rows):
-    """Boxes that may hold faces."""
+class Proposals(Rows):
+    """Boxes that may hold faces.
 
-    boxes: Tensor  # (K, 4) x, y, width, height in pixels
-    score: Tensor  # (K,) probability of a face
-    correction: Tensor  # (K, 4) how far to move left, top, right and bottom, in widths and heights
-    image_index: Tensor  # (K,) int64: which of the frames each box is in
+    Attributes:
+        boxes: x, y, width, height in pixels, shape (K, 4).
+        score: Probability of a face, shape (K,).
+        regression: Bounding-box regression: how far to move left, top, right and bottom, in widths and heights, shape
+            (K, 4).
+        image_index: Which of the frames each box is in, int64, shape (K,).
+    """
 
-    def after_nms(self, threshold: float, group: Tensor | None = None, of_smaller: bool = False) -> "Candidates":
+    boxes: Tensor
+    score: Tensor
+    regression: Tensor
+    image_index: Tensor
+
+    def after_nms(self, threshold: float, group: Tensor | None = None, of_smaller: bool = False) -> "Proposals":
         """Those left by non-maximum suppression within an image (or a finer group), from the best to the worst."""
         group = self.image_index if group is None else group
         return self[nms(self.boxes, self.score, group, threshold, of_smaller)]
 
-    def corrected(self, grown: int = 0) -> "Candidates":
-        """The boxes, rounded to whole pixels, moved where the network says.
+    def regressed(self, grown: int = 0) -> "Proposals":
+        """The boxes, rounded to whole pixels, after bounding-box regression.
 
         Args:
             grown: Pixels to add to width and height first.
@@ -38,12 +46,12 @@ class Candidates(Rows):
         """
         x, y, width, height = whole_boxes(self.boxes).to(self.boxes.dtype).unbind(-1)
         width, height = width + grown, height + grown
-        left, top, right, bottom = self.correction.unbind(-1)
+        left, top, right, bottom = self.regression.unbind(-1)
         x1, y1 = x + left * width, y + top * height
         x2, y2 = (x + width) + width * right, (y + height) + height * bottom
         return replace(self, boxes=torch.stack((x1, y1, x2 - x1, y2 - y1), dim=-1))
 
-    def squared(self) -> "Candidates":
+    def squared(self) -> "Proposals":
         """The boxes made as high as they are wide, around their middle, in whole pixels towards zero.
 
         Source:
@@ -99,11 +107,12 @@ def pyramid_scales(height: int, width: int, min_face: float, factor: float) -> l
 
 def propose(
     network: nn.Module, images: PaddedFrames, scales: list[float], threshold: float, dtype: torch.dtype
-) -> Candidates:
+) -> Proposals:
     """Where the first network sees a face, at each scale the best of those that overlap.
 
     Args:
-        network: Maps (F, 3, h, w) to (F, 6, (h - 10) / 2, (w - 10) / 2): two logits and four corrections.
+        network: Maps (F, 3, h, w) to (F, 6, (h - 10) / 2, (w - 10) / 2): two logits and four numbers of bounding-box
+            regression.
         images: The frames.
         scales: From `pyramid_scales`, at least one.
         threshold: Least probability of a face.
@@ -122,7 +131,7 @@ def propose(
     maps, all_boxes, all_levels = torch.cat(answers, 2).mT, torch.cat(boxes), torch.cat(level)
     score = face_probability(maps)
     image_index, cell = (score >= threshold).nonzero(as_tuple=True)
-    found = Candidates(all_boxes[cell].to(dtype), score[image_index, cell], maps[image_index, cell, 2:6], image_index)
+    found = Proposals(all_boxes[cell].to(dtype), score[image_index, cell], maps[image_index, cell, 2:6], image_index)
     return found.after_nms(MAX_IOU, image_index * len(scales) + all_levels[cell])
 
 

@@ -24,11 +24,17 @@ SMALL = 0.30
 
 @dataclass(frozen=True, kw_only=True)
 class FaceOptions:
-    """What is known about each face beforehand; everything may be left out."""
+    """What is known about each face beforehand; everything may be left out.
 
-    landmark_weight: Tensor | None = None  # (B, N) multiplies the weights of the landmarks
-    visible: Tensor | None = None  # (B, N) bool, hides landmarks that the view would show
-    regularisation: Tensor | None = None  # (B,) takes the place of the configured regularisation
+    Attributes:
+        landmark_weight: Multiplies the weights of the landmarks, shape (B, N).
+        visible: False hides landmarks that the view would show, bool, shape (B, N).
+        regularisation: Takes the place of the configured regularisation, shape (B,).
+    """
+
+    landmark_weight: Tensor | None = None
+    visible: Tensor | None = None
+    regularisation: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

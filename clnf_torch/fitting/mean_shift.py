@@ -1,4 +1,4 @@
-"""How well landmarks sit on their response maps."""
+"""Kernel density estimates (KDE) over response maps: mean shift towards their modes, and likelihoods of landmarks."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ EDGE = 0.1
 
 
 def mean_shift(responses: Tensor, positions: Tensor, sigma: float, kernel_step: float | None = None) -> Tensor:
-    """Mean-shift vectors of landmarks in their response maps.
+    """Mean-shift vectors of landmarks, under a Gaussian kernel density estimate (KDE) of their response maps.
 
     The kernel is a product of a row and a column factor, so the sums over the map are taken one direction at a time.
 
@@ -47,7 +47,7 @@ FLOOR = 1e-8
 
 
 def landmark_likelihoods(responses: Tensor, positions: Tensor, visible: Tensor, sigma: float) -> Tensor:
-    """Kernel-weighted response at each landmark.
+    """Kernel density estimate (KDE) of the responses at each landmark.
 
     Args:
         responses: Response maps, rows along y, shape (B, N, R, R).

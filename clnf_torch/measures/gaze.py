@@ -50,7 +50,7 @@ def gaze_directions(
     center = eyeball_centers(points.double(), head_rotation.double())
     pupil = eye_points[:, :, :IRIS].double().mean(-2)
     ray = pupil / torch.linalg.vector_norm(pupil, dim=-1, keepdim=True)
-    direction = _meeting(ray, center, numerics_named(numerics).quirks) - center
+    direction = _intersection(ray, center, numerics_named(numerics).quirks) - center
     return (direction / torch.linalg.vector_norm(direction, dim=-1, keepdim=True)).to(points.dtype)
 
 
@@ -85,7 +85,7 @@ def gaze_angles(directions: Tensor) -> Tensor:
     return torch.atan2(mean[:, :2], -mean[:, 2:])
 
 
-def _meeting(ray: Tensor, center: Tensor, quirks: bool) -> Tensor:
+def _intersection(ray: Tensor, center: Tensor, quirks: bool) -> Tensor:
     """The nearer points where unit rays (B, 2, 3) from the origin meet the eyeballs, shape (B, 2, 3).
 
     OpenFace: it multiplies by the squared length of the ray where it should divide; that length is 1 but for rounding.

@@ -14,10 +14,15 @@ from clnf_torch.models.numerics import Numerics, numerics_named
 
 @dataclass(frozen=True)
 class HeadPose:
-    """Positions and rotations of B heads."""
+    """Positions and rotations of B heads.
 
-    translation: Tensor  # (B, 3) of the head in camera space, millimetres
-    rotation: Tensor  # (B, 3) Euler angles (pitch, yaw, roll), radians
+    Attributes:
+        translation: Of the head in camera space, millimetres, shape (B, 3).
+        rotation: Euler angles (pitch, yaw, roll), radians, shape (B, 3).
+    """
+
+    translation: Tensor
+    rotation: Tensor
 
     @property
     def values(self) -> Tensor:
@@ -43,14 +48,14 @@ def head_pose(shape: FittedShape, camera: Intrinsics, numerics: str | Numerics =
     Source:
         OpenFace ``GetPose``.
     """
-    steady = shape.with_valid_rows()
-    params, landmarks = steady.params, steady.landmarks.double()
+    valid = shape.with_valid_rows()
+    params, landmarks = valid.params, valid.landmarks.double()
     camera = camera.to(landmarks)
-    sight = Correspondences(steady.pdm.points(params.local).double(), landmarks, camera)
+    correspondences = Correspondences(valid.pdm.points(params.local).double(), landmarks, camera)
     with torch.no_grad():
         origin = weak_perspective_origin(params.scale.double(), params.translation.double(), camera)
         start = _start_rotation(params.rotation.double(), numerics_named(numerics))
-    motion = solve_pnp(sight, RigidMotion(start, origin))
+    motion = solve_pnp(correspondences, RigidMotion(start, origin))
     pose = torch.cat((motion.translation, matrix_to_euler(motion.rotation)), dim=-1).to(shape.landmarks.dtype)
     blank = torch.where(shape.params.scale == 0, 0.0, torch.nan).to(pose.dtype)[:, None]
     pose = torch.where(shape.valid()[:, None], pose, blank)

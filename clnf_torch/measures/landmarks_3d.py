@@ -47,9 +47,9 @@ def landmarks_3d(shape: FittedShape, camera: Intrinsics) -> Tensor:
     Source:
         OpenFace ``CLNF::GetShape``; of both eyes ``Calculate3DEyeLandmarks``.
     """
-    camera, steady = camera.to(shape.landmarks), shape.with_valid_rows()
-    params = steady.params
+    camera, valid = camera.to(shape.landmarks), shape.with_valid_rows()
+    params = valid.params
     origin = weak_perspective_origin(params.scale, params.translation, camera)
-    beyond = steady.pdm.points(params.local) @ euler_to_matrix(params.rotation)[:, 2, :, None]  # (B, N, 1)
-    points = back_project(steady.landmarks, origin[:, 2:] + beyond[..., 0], camera)
+    beyond = valid.pdm.points(params.local) @ euler_to_matrix(params.rotation)[:, 2, :, None]  # (B, N, 1)
+    points = back_project(valid.landmarks, origin[:, 2:] + beyond[..., 0], camera)
     return torch.where(shape.valid()[:, None, None], points, torch.nan)

@@ -15,21 +15,34 @@ from clnf_torch.models.numerics import Numerics
 
 @dataclass(frozen=True)
 class Eyes:
-    """Both eyes of B faces, the one further left in the image first."""
+    """Both eyes of B faces, the one further left in the image first.
 
-    landmarks: Tensor  # (B, 2, 28, 2) pixels
-    points: Tensor  # (B, 2, 28, 3) camera space, millimetres
-    gaze: Tensor  # (B, 2, 3) unit vectors in camera space
-    gaze_angle: Tensor  # (B, 2) radians, of both eyes together
+    Attributes:
+        landmarks: Pixels, shape (B, 2, 28, 2).
+        points: Landmarks in camera space, millimetres, shape (B, 2, 28, 3).
+        gaze: Unit vectors in camera space, shape (B, 2, 3).
+        gaze_angle: Of both eyes together, radians, shape (B, 2).
+    """
+
+    landmarks: Tensor
+    points: Tensor
+    gaze: Tensor
+    gaze_angle: Tensor
 
 
 @dataclass(frozen=True)
 class Measures:
-    """What fitted landmarks say about B faces in front of the camera."""
+    """What fitted landmarks say about B faces in front of the camera.
 
-    points: Tensor  # (B, N, 3) landmarks in camera space, millimetres
+    Attributes:
+        points: Landmarks in camera space, millimetres, shape (B, N, 3).
+        pose: Of the heads.
+        eyes: Both eyes; None where the model has no 28-point eyes.
+    """
+
+    points: Tensor
     pose: HeadPose
-    eyes: Eyes | None  # None where the model has no 28-point eyes
+    eyes: Eyes | None
 
 
 def measure(

@@ -1,4 +1,4 @@
-"""The rigid motion that puts known points where a camera sees them: batched Levenberg-Marquardt, differentiable."""
+"""Perspective-n-point (PnP): rigid motions that minimise reprojection errors, by batched Levenberg-Marquardt."""
 
 from dataclasses import dataclass
 
@@ -11,11 +11,11 @@ from clnf_torch.geometry.records import Rows
 from clnf_torch.geometry.rotation import turn
 
 # At most, as cv::solvePnP; faces need six to twelve
-ITERATIONS = 20
-# Radians, and share of the distance: smaller steps do not matter
-STILL = 1e-9
+MAX_ITERATIONS = 20
+# Radians, and share of the distance: the search ends at smaller steps
+STEP_TOLERANCE = 1e-9
 # To begin with: ten times less after a step that helps, ten times more after one that does not
-DAMPING = 1e-3
+INITIAL_DAMPING = 1e-3
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,16 @@ class RigidMotion(Rows):
 
 @dataclass(frozen=True)
 class Correspondences:
-    """What a camera sees of B objects."""
+    """Points of B objects, and where a camera sees them.
 
-    points: Tensor  # (B, N, 3) of the objects, millimetres
-    pixels: Tensor  # (B, N, 2) where they are seen
+    Attributes:
+        points: In the object's space, millimetres, shape (B, N, 3).
+        pixels: Where they are seen, shape (B, N, 2).
+        camera: The camera, or one per object.
+    """
+
+    points: Tensor
+    pixels: Tensor
     camera: Intrinsics
 
     def detached(self) -> "Correspondences":
@@ -43,26 +49,26 @@ class Correspondences:
         camera = Intrinsics(self.camera.focal.detach(), self.camera.center.detach())
         return Correspondences(self.points.detach(), self.pixels.detach(), camera)
 
-    def misses(self, motion: RigidMotion) -> tuple[Tensor, Tensor]:
-        """Points in camera space (B, N, 3), and the way from what the camera would see to what it sees (B, N, 2)."""
+    def residuals(self, motion: RigidMotion) -> tuple[Tensor, Tensor]:
+        """Points in camera space (B, N, 3), and the residuals: pixels seen minus pixels projected (B, N, 2)."""
         points = self.points @ motion.rotation.mT + motion.translation[:, None]
         return points, self.pixels - project(points, self.camera)
 
     def equations(self, motion: RigidMotion) -> tuple[Tensor, Tensor, Tensor]:
-        """J' J (B, 6, 6) and J' e (B, 6) of the misses e, and half their squared length (B,)."""
-        points, misses = self.misses(motion)
+        """J' J (B, 6, 6) and J' e (B, 6) of the residuals e, and half their squared length (B,)."""
+        points, residuals = self.residuals(motion)
         by_shift = projection_jacobian(points, self.camera)  # (B, 2, N, 3)
         by_turn = torch.linalg.cross(self.points[:, None], by_shift @ motion.rotation[:, None])
         jacobian = torch.cat((by_turn, by_shift), dim=-1)
-        hessian, descent = normal_equations(jacobian, torch.ones_like(misses[..., 0]), misses)
-        return hessian, descent, misses.square().sum((-2, -1)) / 2
+        hessian, descent = normal_equations(jacobian, torch.ones_like(residuals[..., 0]), residuals)
+        return hessian, descent, residuals.square().sum((-2, -1)) / 2
 
 
-def solve_pnp(sight: Correspondences, start: RigidMotion) -> RigidMotion:
-    """The rigid motions of least squared misses, nearby given ones.
+def solve_pnp(correspondences: Correspondences, start: RigidMotion) -> RigidMotion:
+    """The rigid motions of least squared residuals, nearby given ones.
 
     Args:
-        sight: What is seen, in the precision to compute in (float64).
+        correspondences: Points and pixels, in the precision to compute in (float64).
         start: Where to begin.
 
     Returns:
@@ -72,45 +78,46 @@ def solve_pnp(sight: Correspondences, start: RigidMotion) -> RigidMotion:
         ``cv::solvePnP`` with ``SOLVEPNP_ITERATIVE`` and a starting guess: the same minimum.
     """
     with torch.no_grad():
-        settled = _descend(sight.detached(), start)
-    inputs = (sight.points, sight.pixels, sight.camera.focal, sight.camera.center)
-    return _follow(sight, settled) if any(value.requires_grad for value in inputs) else settled
+        minimum = _levenberg_marquardt(correspondences.detached(), start)
+    camera = correspondences.camera
+    inputs = (correspondences.points, correspondences.pixels, camera.focal, camera.center)
+    return _newton_step(correspondences, minimum) if any(value.requires_grad for value in inputs) else minimum
 
 
-def _descend(sight: Correspondences, motion: RigidMotion) -> RigidMotion:
+def _levenberg_marquardt(correspondences: Correspondences, motion: RigidMotion) -> RigidMotion:
     """Levenberg-Marquardt: each row keeps the steps that help it, until they are too small to matter."""
-    hessian, descent, cost = sight.equations(motion)
-    damping = torch.full_like(cost, DAMPING)
+    hessian, descent, cost = correspondences.equations(motion)
+    damping = torch.full_like(cost, INITIAL_DAMPING)
     searching = torch.ones_like(cost, dtype=torch.bool)
-    for _ in range(ITERATIONS):
-        ridge = torch.diag_embed(damping[:, None] * hessian.diagonal(dim1=-2, dim2=-1))
-        delta = solve(hessian + ridge, descent)
+    for _ in range(MAX_ITERATIONS):
+        damping_matrix = torch.diag_embed(damping[:, None] * hessian.diagonal(dim1=-2, dim2=-1))
+        delta = solve(hessian + damping_matrix, descent)
         stepped = motion.step(delta)
-        new_hessian, new_descent, new_cost = sight.equations(stepped)
+        new_hessian, new_descent, new_cost = correspondences.equations(stepped)
         better = searching & (new_cost < cost)
         motion, cost = stepped.where(better, motion), torch.where(better, new_cost, cost)
         hessian = torch.where(better[:, None, None], new_hessian, hessian)
         descent = torch.where(better[:, None], new_descent, descent)
         damping = torch.where(better, damping / 10, damping * 10)
-        searching = searching & _matters(delta, motion)
+        searching = searching & _is_significant(delta, motion)
         # The one look at the host of an iteration, which it costs less than the next one
         if not searching.any():
             break
     return motion
 
 
-def _matters(delta: Tensor, motion: RigidMotion) -> Tensor:
-    """Rows whose step turns or moves them by more than `STILL`, shape (B,) bool."""
+def _is_significant(delta: Tensor, motion: RigidMotion) -> Tensor:
+    """Rows whose step turns or moves them by more than `STEP_TOLERANCE`, shape (B,) bool."""
     distance = torch.linalg.vector_norm(motion.translation, dim=-1)
     turned, moved = torch.linalg.vector_norm(delta.unflatten(-1, (2, 3)), dim=-1).unbind(-1)
-    return torch.maximum(turned, moved / distance) > STILL
+    return torch.maximum(turned, moved / distance) > STEP_TOLERANCE
 
 
-def _follow(sight: Correspondences, settled: RigidMotion) -> RigidMotion:
+def _newton_step(correspondences: Correspondences, minimum: RigidMotion) -> RigidMotion:
     """One Newton step from the minimum: hardly a step, but its derivatives are those of the minimum."""
-    fixed, still = sight.detached(), sight.points.new_zeros(len(sight.points), 6)
+    fixed, still = correspondences.detached(), correspondences.points.new_zeros(len(correspondences.points), 6)
     # Rows do not see each other: the derivative of their sum holds the one of each.
-    slope = torch.func.jacrev(lambda step: fixed.equations(settled.step(step))[1].sum(0))(still)
+    gradient_jacobian = torch.func.jacrev(lambda step: fixed.equations(minimum.step(step))[1].sum(0))(still)
     # (B, 6, 6): the whole second derivative, not its Gauss-Newton part
-    curvature = -slope.movedim(0, 1)
-    return settled.step(solve((curvature + curvature.mT) / 2, sight.equations(settled)[1]))
+    hessian = -gradient_jacobian.movedim(0, 1)
+    return minimum.step(solve((hessian + hessian.mT) / 2, correspondences.equations(minimum)[1]))

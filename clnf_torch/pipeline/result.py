@@ -15,18 +15,31 @@ EYES = ("left_eye_28", "right_eye_28")
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult(Rows):
-    """The fitted faces, one per row. A row that could not be fitted has `success` false and keeps how far it came."""
+    """The fitted faces, one per row. A row that could not be fitted has `success` false and keeps how far it came.
 
-    landmarks: Tensor  # (B, N, 2) pixels (x, y), pixel centres at whole numbers; NaN where the box was unusable
-    params: ShapeParams  # pose and shape
-    likelihood: Tensor  # (B,) mean log-likelihood of the visible landmarks
-    landmark_likelihoods: Tensor  # (B, N), -1e8 where not visible
-    view: Tensor  # (B,) int64: the view of the patch experts at the last scale
-    visible: Tensor  # (B, N) bool: landmarks that have experts in that view
-    hypothesis: Tensor  # (B,) int64: the rotation hypothesis that was kept
-    confidence: Tensor  # (B,) of the validation, 0 to 1; without one 1 where the fit succeeded
-    success: Tensor  # (B,) bool: the fit did not fail, and the validator takes it for a face
-    parts: dict[str, PartFit]  # by name; empty where the model has none or they were not asked for
+    Attributes:
+        landmarks: Pixels (x, y), pixel centres at whole numbers, shape (B, N, 2); NaN where the box was unusable.
+        params: Pose and shape.
+        likelihood: Mean log-likelihood of the visible landmarks, shape (B,).
+        landmark_likelihoods: Shape (B, N); -1e8 where not visible.
+        view: The view of the patch experts at the last scale, int64, shape (B,).
+        visible: Landmarks that have experts in that view, bool, shape (B, N).
+        hypothesis: The rotation hypothesis that was kept, int64, shape (B,).
+        confidence: Of the validation, from 0 to 1, shape (B,); without one 1 where the fit succeeded.
+        success: The fit did not fail, and the validator takes it for a face, bool, shape (B,).
+        parts: The fits of the model's parts by name; empty where it has none or they were not asked for.
+    """
+
+    landmarks: Tensor
+    params: ShapeParams
+    likelihood: Tensor
+    landmark_likelihoods: Tensor
+    view: Tensor
+    visible: Tensor
+    hypothesis: Tensor
+    confidence: Tensor
+    success: Tensor
+    parts: dict[str, PartFit]
 
     @property
     def eye_landmarks(self) -> Tensor | None:

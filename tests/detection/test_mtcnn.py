@@ -91,11 +91,11 @@ def test_nothing_survives_each_stage():
         assert mtcnn.detect(make_frames()).boxes.shape == (0, 4)
 
 
-@pytest.mark.parametrize("correction", [1e3, -1e3, 1e30, float("nan")])
-def test_boxes_far_outside_are_dropped(correction):
+@pytest.mark.parametrize("regression", [1e3, -1e3, 1e30, float("nan")])
+def test_boxes_far_outside_are_dropped(regression):
     """A network that sends its boxes away: OpenFace would fail."""
     record = make_mtcnn_record()
-    record["pnet"]["layers"][-1]["bias"][2:4] = correction
+    record["pnet"]["layers"][-1]["bias"][2:4] = regression
     faces = MTCNN.from_record(record, torch.float64, CONFIG).detect(make_frames())
     assert faces.boxes.isfinite().all()
 

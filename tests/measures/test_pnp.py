@@ -18,7 +18,7 @@ def true_motion(rng, rows: int) -> RigidMotion:
     return RigidMotion(euler_to_matrix(0.4 * torch.randn(rows, 3, generator=rng, dtype=torch.float64)), shift)
 
 
-def sight_of(rng, motion: RigidMotion, noise: float = 0.0) -> Correspondences:
+def correspondences_of(rng, motion: RigidMotion, noise: float = 0.0) -> Correspondences:
     """What the camera sees of them."""
     points = FACE.mean.detach().expand(len(motion.translation), -1, -1)
     seen = project(points @ motion.rotation.mT + motion.translation[:, None], CAMERA)
@@ -33,43 +33,43 @@ def nearby(rng, motion: RigidMotion) -> RigidMotion:
 
 def test_equations_are_the_derivatives_of_the_cost(rng):
     motion = true_motion(rng, 1)
-    sight = sight_of(rng, motion, noise=2.0)
+    correspondences = correspondences_of(rng, motion, noise=2.0)
     still = torch.zeros(1, 6, dtype=torch.float64)
-    slope = torch.func.grad(lambda delta: sight.equations(motion.step(delta))[2].sum())(still)
-    jacobian = torch.func.jacrev(lambda delta: sight.misses(motion.step(delta))[1].flatten())(still)[:, 0]
-    hessian, descent, cost = sight.equations(motion)
+    slope = torch.func.grad(lambda delta: correspondences.equations(motion.step(delta))[2].sum())(still)
+    jacobian = torch.func.jacrev(lambda delta: correspondences.residuals(motion.step(delta))[1].flatten())(still)[:, 0]
+    hessian, descent, cost = correspondences.equations(motion)
     torch.testing.assert_close(descent, -slope)
     torch.testing.assert_close(hessian[0], jacobian.mT @ jacobian)
-    torch.testing.assert_close(cost, sight.misses(motion)[1].square().sum()[None] / 2)
+    torch.testing.assert_close(cost, correspondences.residuals(motion)[1].square().sum()[None] / 2)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 5])
 def test_finds_known_motions(rng, rows):
     motion = true_motion(rng, rows)
-    found = solve_pnp(sight_of(rng, motion), nearby(rng, motion))
+    found = solve_pnp(correspondences_of(rng, motion), nearby(rng, motion))
     torch.testing.assert_close(found.rotation, motion.rotation, rtol=0, atol=1e-8)
     torch.testing.assert_close(found.translation, motion.translation, rtol=0, atol=1e-5)
 
 
 def test_ends_at_a_minimum(rng):
     motion = true_motion(rng, 4)
-    sight = sight_of(rng, motion, noise=3.0)
-    found = solve_pnp(sight, nearby(rng, motion))
-    hessian, descent, cost = sight.equations(found)
+    correspondences = correspondences_of(rng, motion, noise=3.0)
+    found = solve_pnp(correspondences, nearby(rng, motion))
+    hessian, descent, cost = correspondences.equations(found)
     assert (descent.abs() < 1e-5 * hessian.diagonal(dim1=-2, dim2=-1).sqrt() * cost.sqrt()[:, None]).all()
     for _ in range(20):
         delta = 1e-3 * torch.randn(4, 6, generator=rng, dtype=torch.float64)
-        assert (sight.equations(found.step(delta))[2] > cost).all()
+        assert (correspondences.equations(found.step(delta))[2] > cost).all()
 
 
 def test_rows_do_not_see_each_other(rng):
     motion = true_motion(rng, 3)
-    sight, start = sight_of(rng, motion, noise=3.0), nearby(rng, motion)
-    together = solve_pnp(sight, start)
+    correspondences, start = correspondences_of(rng, motion, noise=3.0), nearby(rng, motion)
+    together = solve_pnp(correspondences, start)
     for row in range(3):
         one = slice(row, row + 1)
         alone = solve_pnp(
-            Correspondences(sight.points[one], sight.pixels[one], CAMERA),
+            Correspondences(correspondences.points[one], correspondences.pixels[one], CAMERA),
             RigidMotion(start.rotation[one], start.translation[one]),
         )
         torch.testing.assert_close(together.translation[one], alone.translation, rtol=0, atol=1e-8)
@@ -78,17 +78,17 @@ def test_rows_do_not_see_each_other(rng):
 
 def test_a_hopeless_row_ends_and_spares_the_others(rng):
     motion = true_motion(rng, 2)
-    sight = sight_of(rng, motion)
-    sight.pixels[0] = torch.nan
-    found = solve_pnp(sight, nearby(rng, motion))
+    correspondences = correspondences_of(rng, motion)
+    correspondences.pixels[0] = torch.nan
+    found = solve_pnp(correspondences, nearby(rng, motion))
     torch.testing.assert_close(found.translation[1], motion.translation[1], rtol=0, atol=1e-5)
 
 
 def test_derivatives_are_those_of_the_minimum(rng):
     motion = true_motion(rng, 2)
-    sight = sight_of(rng, motion, noise=3.0)
+    correspondences = correspondences_of(rng, motion, noise=3.0)
     start = nearby(rng, motion)
-    inputs = [sight.points.clone(), sight.pixels, CAMERA.focal.clone(), CAMERA.center.clone()]
+    inputs = [correspondences.points.clone(), correspondences.pixels, CAMERA.focal.clone(), CAMERA.center.clone()]
 
     def found(points, pixels, focal, center):
         motion = solve_pnp(Correspondences(points, pixels, Intrinsics(focal, center)), start)
@@ -100,11 +100,11 @@ def test_derivatives_are_those_of_the_minimum(rng):
 
 def test_derivatives_do_not_depend_on_the_start(rng):
     motion = true_motion(rng, 1)
-    sight = sight_of(rng, motion, noise=3.0)
-    pixels = sight.pixels.requires_grad_()
+    correspondences = correspondences_of(rng, motion, noise=3.0)
+    pixels = correspondences.pixels.requires_grad_()
     slopes = []
     for start in (nearby(rng, motion), motion):
-        found = solve_pnp(Correspondences(sight.points, pixels, CAMERA), start)
+        found = solve_pnp(Correspondences(correspondences.points, pixels, CAMERA), start)
         slopes.append(torch.autograd.grad(found.translation.sum(), pixels)[0])
     torch.testing.assert_close(*slopes, rtol=1e-5, atol=1e-6)
 
