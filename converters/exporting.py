@@ -11,8 +11,8 @@ from clnf_torch.converters.openface.cen_export import file_name, write_cen
 from clnf_torch.converters.openface.errors import ConversionError
 from clnf_torch.converters.openface.landmark_model import early_termination_text, triangulations_text
 from clnf_torch.converters.openface.pdm import pdm_text
-from clnf_torch.models.archive import write_atomically
 from clnf_torch.models.bundle import BundleError, load_bundle
+from clnf_torch.models.files import write_atomically
 from clnf_torch.models.landmark_model import REPEAT
 from clnf_torch.models.patch_experts.cen import CENExperts
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from clnf_torch.cli.options import STDOUT
 from clnf_torch.geometry.landmarks68 import ALL_POINTS, INNER_POINTS
-from clnf_torch.models.archive import write_atomically
+from clnf_torch.models.files import write_atomically
 from clnf_torch.training.data.annotations import Annotations
 from clnf_torch.training.evaluation import FoundFaces
 from clnf_torch.training.metrics import (

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clnf_torch.models.archive import write_atomically
+from clnf_torch.models.files import write_atomically
 
 # BGR: landmarks that experts saw on a face, and all others
 SEEN, HIDDEN = (80, 255, 80), (80, 160, 255)

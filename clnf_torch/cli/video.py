@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 from torch import Tensor
 
 from clnf_torch.cli.video_frames import Frame, FrameFolder, FrameSource, VideoError
-from clnf_torch.export.files import growing_file
+from clnf_torch.models.files import write_atomically
 
 # That are written
 FORMATS = {".avi": "avi", ".m4v": "mp4", ".mkv": "matroska", ".mov": "mov", ".mp4": "mp4"}
@@ -247,7 +247,7 @@ def video_file(path: str | os.PathLike[str], rate: Fraction) -> Iterator[DrawnVi
         path: The file, replaced if it exists; its suffix is one of `FORMATS`.
         rate: Frames per second.
     """
-    with growing_file(path) as file:
+    with write_atomically(path, keep_partial=True) as file:
         images = DrawnVideo(file, FORMATS[Path(path).suffix.lower()], rate)
         try:
             yield images

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from clnf_torch.export.face_table import Block, FaceTable, columns
-from clnf_torch.export.files import growing_file
+from clnf_torch.models.files import write_atomically
 
 
 class CSVRows:
@@ -57,7 +57,7 @@ def csv_file(
         image_mode: See `columns`.
         openface_precision: See `CSVRows`.
     """
-    with growing_file(path) as file:
+    with write_atomically(path, keep_partial=True) as file:
         yield CSVRows(file, image_mode=image_mode, openface_precision=openface_precision)
 
 

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from torch import Tensor
 
 from clnf_torch.export.face_table import FaceTable
-from clnf_torch.export.files import growing_file
+from clnf_torch.models.files import write_atomically
 from clnf_torch.pipeline import FitResult
 
 # Fields of a table, by their keys in JSON
@@ -91,7 +91,7 @@ def json_file(path: str | os.PathLike[str], head: Mapping[str, Any]) -> Iterator
         path: The file, replaced if it exists.
         head: What the document begins with.
     """
-    with growing_file(path) as file, json_rows(file, head) as rows:
+    with write_atomically(path, keep_partial=True) as file, json_rows(file, head) as rows:
         yield rows
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.export.face_table import Block, FaceTable, columns
-from clnf_torch.export.files import growing_file
+from clnf_torch.models.files import write_atomically
 
 try:
     import pyarrow as pa
@@ -83,7 +83,7 @@ def parquet_file(path: str | os.PathLike[str], *, image_mode: bool = False) -> I
         path: The file, replaced if it exists.
         image_mode: See `columns`.
     """
-    with growing_file(path) as file:
+    with write_atomically(path, keep_partial=True) as file:
         rows = ParquetRows(file, image_mode=image_mode)
         try:
             yield rows

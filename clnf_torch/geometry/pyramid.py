@@ -12,6 +12,19 @@ from clnf_torch.geometry.sampling import MARGIN, Cells, affine_cells, pad_with_b
 SMALLEST = 16
 
 
+def halve(images: Tensor) -> Tensor:
+    """Images of half the size: each pixel is the mean of four, rounded for integers.
+
+    Args:
+        images: Shape (F, H, W), uint8 or floating point; a last odd row or column is left out.
+
+    Returns:
+        In the same number type, shape (F, H // 2, W // 2).
+    """
+    mean = avg_pool2d(images[:, None].to(torch.promote_types(images.dtype, torch.float32)), 2)[:, 0]
+    return mean.to(images.dtype) if images.is_floating_point() else mean.round().to(images.dtype)
+
+
 @dataclass(frozen=True)
 class Pyramid:
     """Gray images, halved again and again, laid one after the other into one row of pixels."""
@@ -26,7 +39,7 @@ class Pyramid:
         """The sizes of images (F, H, W), uint8 or floating point. Every other pixel's mean is rounded for uint8."""
         sizes = [gray]
         while min(sizes[-1].shape[-2:]) >= 2 * SMALLEST:
-            sizes.append(_halved(sizes[-1]))
+            sizes.append(halve(sizes[-1]))
         padded = [pad_with_black(size) for size in sizes]
         counts = torch.tensor([0] + [size.numel() for size in padded[:-1]])
         heights, widths = (torch.tensor([size.shape[axis] for size in padded]) for axis in (-2, -1))
@@ -72,9 +85,3 @@ class Pyramid:
         top = torch.lerp(at(corner), at(corner + 1), right)
         bottom = torch.lerp(at(corner + columns), at(corner + columns + 1), right)
         return torch.lerp(top, bottom, down)
-
-
-def _halved(gray: Tensor) -> Tensor:
-    """Images (F, H, W) of half the size, each pixel the mean of four; a last odd row or column is left out."""
-    mean = avg_pool2d(gray[:, None].to(torch.promote_types(gray.dtype, torch.float32)), 2)[:, 0]
-    return mean.to(gray.dtype) if gray.is_floating_point() else mean.round().to(gray.dtype)

@@ -1,4 +1,8 @@
-"""Parts of images brought to one size, as ``cv::resize`` does it."""
+"""Parts of images resized as ``cv::resize`` does it: all to one size, or each by its own factor.
+
+The two forms round differently, as OpenCV does: of float32 images it places the samples in float32 by the ratio of the
+sizes; of uint8 images it places them in float64 by the given factor, and rounds the levels to whole ones.
+"""
 
 import torch
 from torch import Tensor
@@ -41,3 +45,56 @@ def _positions(first: Tensor, length: Tensor, count: int) -> tuple[Tensor, Tenso
     position = torch.minimum(position.clamp_min(0), length[:, None] - 1.0)
     pixel = position.floor()
     return first[:, None] + pixel.long(), position - pixel
+
+
+def resize_by_factors(images: Tensor, image_index: Tensor, patches: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
+    """Rectangles of images, each resized bilinearly by its own factor, without smoothing.
+
+    Args:
+        images: Shape (F, H, W), uint8 or whole numbers.
+        image_index: Image of each patch, int64, shape (R,).
+        patches: x, y, width, height in whole pixels inside the images, int64, shape (R, 4).
+        factor: Shape (R,), float64.
+
+    Returns:
+        Whole gray levels, float64, shape (R, h, w), 0 beyond each one's own size; and the sizes (R, 2), width and
+        height. (OpenCV rounds the weights to 1/2048, so that some levels differ by 1.)
+
+    Source:
+        ``cv::resize`` with ``INTER_LINEAR`` on uint8 images, called with factors.
+    """
+    size = (patches[:, 2:] * factor[:, None]).round().long()
+    width, height = (size.amax(0) if len(size) else size.new_zeros(2)).tolist()
+    if not (width and height):
+        return torch.zeros(len(size), height, width, dtype=torch.float64, device=images.device), size
+    left, right, across = _neighbours(patches[:, 0], patches[:, 2], factor, width)
+    top, bottom, down = _neighbours(patches[:, 1], patches[:, 3], factor, height)
+    upper, lower = (
+        torch.lerp(
+            pixels_at(images, image_index, left, rows), pixels_at(images, image_index, right, rows), across[:, None, :]
+        )
+        for rows in (top, bottom)
+    )
+    levels = torch.lerp(upper, lower, down[:, :, None]).round()
+    return levels * size_mask(size, height, width), size
+
+
+def _neighbours(first: Tensor, length: Tensor, factor: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Pixels on both sides of evenly spaced samples (R, count) of ranges, and the fractions to the second ones."""
+    position = (torch.arange(count, dtype=torch.float64, device=factor.device) + 0.5) / factor[:, None] - 0.5
+    last = (length[:, None] - 1).clamp_min(0)
+    position = torch.minimum(position.clamp_min(0), last.double())
+    pixel = position.floor().long()
+    return first[:, None] + pixel, first[:, None] + torch.minimum(pixel + 1, last), position - pixel
+
+
+def pixels_at(images: Tensor, image_index: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
+    """Pixels of images (F, H, W) at columns (R, w) and rows (R, h), float64, shape (R, h, w)."""
+    return images[image_index[:, None, None], rows[:, :, None], columns[:, None, :]].double()
+
+
+def size_mask(size: Tensor, height: int, width: int) -> Tensor:
+    """1 inside patches of their own sizes (R, 2), width and height, and 0 beyond, float64, shape (R, height, width)."""
+    across = torch.arange(width, device=size.device) < size[:, :1]
+    down = torch.arange(height, device=size.device) < size[:, 1:]
+    return (down[:, :, None] & across[:, None, :]).double()

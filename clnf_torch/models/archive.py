@@ -5,21 +5,20 @@ number, and each storage as an uncompressed record that begins at a multiple of 
 """
 
 import collections
-import contextlib
 import io
 import math
 import os
 import pickle
-import secrets
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from clnf_torch.models.files import write_atomically
 
 # Bytes; as torch.save does, so that mapped tensors are aligned for any vector instruction
 ALIGNMENT = 64
@@ -199,28 +198,3 @@ def _open_record(archive: zipfile.ZipFile, name: str, size: int) -> Any:
     record.extra = b"FB" + padding.to_bytes(2, "little") + b"Z" * padding
     record.file_size = size
     return archive.open(record, "w", force_zip64=True)
-
-
-@contextlib.contextmanager
-def write_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A file that appears under its name when the block ends, and not at all when the block fails or is interrupted.
-
-    Args:
-        path: The file to write, replaced if it exists; its folder must exist.
-
-    Yields:
-        A temporary file in the same folder, open for writing and reading.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with open(temporary, "x+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        # Also KeyboardInterrupt: nothing is left behind
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from clnf_torch.geometry.records import Rows, join_rows, where_rows
+from clnf_torch.geometry.resizing import pixels_at, resize_by_factors, size_mask
 
 # Pixels per millimetre at which images are compared; OpenFace ``face_template_scale``
 TEMPLATE_SCALE = 0.3
@@ -62,7 +63,7 @@ def cut_templates(gray: Tensor, image_index: Tensor, boxes: Tensor) -> Templates
     """
     patches = _clip(boxes, gray)
     unchanged = boxes.new_ones(boxes.shape[0], dtype=torch.float64)
-    pixels, size = _resized(gray, image_index, patches, unchanged)
+    pixels, size = resize_by_factors(gray, image_index, patches, unchanged)
     return Templates(pixels.to(torch.uint8), size)
 
 
@@ -91,8 +92,8 @@ def template_shift(templates: Templates, gray: Tensor, image_index: Tensor, boxe
     factor = (TEMPLATE_SCALE / scale.double()).clamp_max(1.0)
     own = torch.arange(len(templates), device=image_index.device)
     whole = torch.cat((torch.zeros_like(templates.size), templates.size), dim=-1)
-    template, size = _resized(templates.pixels, own, whole, factor)
-    resized, region_size = _resized(gray, image_index, region, factor)
+    template, size = resize_by_factors(templates.pixels, own, whole, factor)
+    resized, region_size = resize_by_factors(gray, image_index, region, factor)
     possible = ((size > 0) & (region_size >= size)).all(-1)
     if not possible.any():
         return torch.zeros_like(boxes[:, :2])
@@ -112,50 +113,6 @@ def _clip(boxes: Tensor, gray: Tensor) -> Tensor:
     return torch.where(empty, 0, torch.cat((first, size), dim=-1))
 
 
-def _resized(source: Tensor, image_index: Tensor, patches: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
-    """Patches (R, 4) of images (F, H, W) resized bilinearly by factors (R,), as ``cv::resize`` does.
-
-    Returns:
-        Whole gray levels, float64, shape (R, h, w), 0 beyond each one's own size; and the sizes (R, 2), width and
-        height. (OpenCV rounds the weights to 1/2048, so that some levels differ by 1.)
-    """
-    size = (patches[:, 2:] * factor[:, None]).round().long()
-    width, height = (size.amax(0) if len(size) else size.new_zeros(2)).tolist()
-    if not (width and height):
-        return torch.zeros(len(size), height, width, dtype=torch.float64, device=source.device), size
-    left, right, across = _neighbours(patches[:, 0], patches[:, 2], factor, width)
-    top, bottom, down = _neighbours(patches[:, 1], patches[:, 3], factor, height)
-    upper = torch.lerp(
-        _read(source, image_index, left, top), _read(source, image_index, right, top), across[:, None, :]
-    )
-    lower = torch.lerp(
-        _read(source, image_index, left, bottom), _read(source, image_index, right, bottom), across[:, None, :]
-    )
-    levels = torch.lerp(upper, lower, down[:, :, None]).round()
-    return levels * _mask(size, height, width), size
-
-
-def _neighbours(first: Tensor, length: Tensor, factor: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Pixels on both sides of evenly spaced samples (R, count) of ranges, and the way from one to the other."""
-    position = (torch.arange(count, dtype=torch.float64, device=factor.device) + 0.5) / factor[:, None] - 0.5
-    last = (length[:, None] - 1).clamp_min(0)
-    position = torch.minimum(position.clamp_min(0), last.double())
-    pixel = position.floor().long()
-    return first[:, None] + pixel, first[:, None] + torch.minimum(pixel + 1, last), position - pixel
-
-
-def _read(source: Tensor, image_index: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
-    """Pixels at columns (R, w) and rows (R, h), float64, shape (R, h, w)."""
-    return source[image_index[:, None, None], rows[:, :, None], columns[:, None, :]].double()
-
-
-def _mask(size: Tensor, height: int, width: int) -> Tensor:
-    """1 where a patch of its own size (R, 2) has pixels, float64, shape (R, height, width)."""
-    across = torch.arange(width, device=size.device) < size[:, :1]
-    down = torch.arange(height, device=size.device) < size[:, 1:]
-    return (down[:, :, None] & across[:, None, :]).double()
-
-
 def _best_match(regions: Tensor, region_size: Tensor, template: Tensor, size: Tensor) -> Tensor:
     """Column and row (R, 2) where templates (R, h, w) match regions (R, H, W) best; the first of equals.
 
@@ -164,7 +121,7 @@ def _best_match(regions: Tensor, region_size: Tensor, template: Tensor, size: Te
     """
     height, width = regions.shape[1:]
     area = size.prod(-1).clamp_min(1)[:, None, None]
-    mask = _mask(size, *template.shape[1:])
+    mask = size_mask(size, *template.shape[1:])
     centred = (template - template.sum((1, 2), keepdim=True) / area) * mask
     product = _cross_correlation(regions, centred)
     total, squares = (_window_sums(values, size) for values in (regions, regions.square()))
@@ -175,7 +132,7 @@ def _best_match(regions: Tensor, region_size: Tensor, template: Tensor, size: Te
     score = torch.where(product.abs() < 1.125 * largest, score, 0.0)
     score = torch.where(norm < torch.finfo(norm.dtype).eps, 1.0, score)
     free = (region_size - size).clamp_min(0) + 1
-    best = torch.where(_mask(free, height, width) > 0, score, -torch.inf).flatten(1).argmax(-1)
+    best = torch.where(size_mask(free, height, width) > 0, score, -torch.inf).flatten(1).argmax(-1)
     return torch.stack((best % width, best // width), dim=-1)
 
 
@@ -195,5 +152,7 @@ def _window_sums(values: Tensor, size: Tensor) -> Tensor:
     columns = torch.arange(width, device=values.device).expand(len(size), -1)
     below, beyond = (rows + size[:, 1:]).clamp_max(height), (columns + size[:, :1]).clamp_max(width)
     own = torch.arange(len(size), device=values.device)
-    corners = [_read(sums, own, c, r) for r, c in ((below, beyond), (below, columns), (rows, beyond), (rows, columns))]
+    corners = [
+        pixels_at(sums, own, c, r) for r, c in ((below, beyond), (below, columns), (rows, beyond), (rows, columns))
+    ]
     return corners[0] - corners[1] - corners[2] + corners[3]

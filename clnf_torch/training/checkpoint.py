@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clnf_torch.models.archive import write_atomically
+from clnf_torch.models.files import write_atomically
 
 # Of the file; others are refused
 LAYOUT = 2

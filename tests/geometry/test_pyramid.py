@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
 from clnf_torch.fitting.images import ImageBatch
-from clnf_torch.geometry.pyramid import Pyramid
+from clnf_torch.geometry.pyramid import Pyramid, halve
 from tests.factories import make_images, seeded
 
 
@@ -52,3 +53,11 @@ def test_gradients_reach_the_image():
     image = make_images(1, 70, 70).requires_grad_()
     matrix = zoomed(3.0, 5.0, 6.0)
     assert torch.autograd.gradcheck(lambda p: Pyramid.of(p).read(torch.tensor([0]), matrix, 4), (image,))
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32, torch.float64])
+def test_halved_pixels_are_means_of_four(kind):
+    images = torch.tensor([[[0, 1, 9], [1, 1, 9], [9, 9, 9]], [[10, 20, 9], [31, 41, 9], [9, 9, 9]]]).to(kind)
+    found = halve(images)
+    assert found.dtype == kind and found.shape == (2, 1, 1)
+    assert found.flatten().tolist() == ([1, 26] if kind == torch.uint8 else [0.75, 25.5])

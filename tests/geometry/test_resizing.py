@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 import cv2
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from clnf_torch.geometry.resizing import resize_patches
+from clnf_torch.geometry.resizing import resize_by_factors, resize_patches
 from clnf_torch.geometry.sampling import pad_with_black
 from tests.factories import seeded
 
@@ -85,3 +86,20 @@ def test_none_and_device(device):
     assert resize_patches(padded, none[:, 0], none, (12, 12), torch.float32).shape == (0, 3, 12, 12)
     found = resize_patches(padded, none.new_zeros(1), none.new_tensor([PATCHES[2]]), (6, 6), torch.float32)
     assert found.device.type == device.type
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.75, 0.31])
+def test_factors_as_opencv(factor):
+    images = torch.randint(0, 256, (2, 40, 50), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    patches = torch.tensor([[3, 5, 30, 21], [0, 0, 50, 40], [10, 10, 0, 0]])
+    factors = torch.tensor([factor, factor / 2, factor], dtype=torch.float64)
+    found, size = resize_by_factors(images, torch.tensor([1, 0, 0]), patches, factors)
+    assert size[2].tolist() == [0, 0] and not found[2].any()
+    for k, (image, patch) in enumerate(zip(images.flip(0), patches.tolist(), strict=False)):
+        x, y, width, height = patch
+        part = image[y : y + height, x : x + width].numpy()
+        expected = cv2.resize(part, None, fx=float(factors[k]), fy=float(factors[k]))
+        assert (expected.shape[1], expected.shape[0]) == tuple(size[k].tolist())
+        inside = found[k, : expected.shape[0], : expected.shape[1]]
+        np.testing.assert_allclose(inside.numpy(), expected.astype(float), atol=1)
+        assert found[k].sum() == inside.sum()

@@ -8,7 +8,7 @@ import zipfile
 import pytest
 import torch
 
-from clnf_torch.models.archive import ALIGNMENT, LazyTensor, save_archive, write_atomically
+from clnf_torch.models.archive import ALIGNMENT, LazyTensor, save_archive
 
 DTYPES = [
     torch.float64,
@@ -140,10 +140,3 @@ def test_plain_values_only(tmp_path):
     save_archive({"code": print}, tmp_path / "a.pt")
     with pytest.raises(pickle.UnpicklingError):
         torch.load(tmp_path / "a.pt", weights_only=True)
-
-
-def test_atomic_file_has_usual_permissions(tmp_path):
-    (tmp_path / "plain").write_bytes(b"")
-    with write_atomically(tmp_path / "ours") as file:
-        file.write(b"x")
-    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode

@@ -27,8 +27,8 @@ from clnf_torch.cli.options import (
 from clnf_torch.cli.progress import counting_bar
 from clnf_torch.cli.video import open_video
 from clnf_torch.cli.video_frames import Frame, VideoError, ahead
-from clnf_torch.export.files import growing_file
 from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
+from clnf_torch.models.files import write_atomically
 from clnf_torch.pipeline import LandmarkDetector, load
 from clnf_torch.quality import RepairStatistics, repair_landmarks
 from clnf_torch.quality.repair import adjacent_frames
@@ -200,5 +200,5 @@ def _write(path: Path, text: str) -> None:
     if path == STDOUT:
         typer.echo(text, nl=False)
         return
-    with growing_file(path) as file:
+    with write_atomically(path, keep_partial=True) as file:
         file.write(text.encode("utf-8"))

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
 
 from clnf_torch.geometry.gray import to_gray
 from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
+from clnf_torch.geometry.pyramid import halve
 from clnf_torch.geometry.records import Rows
 from clnf_torch.training.data.annotations import AnnotationError, Annotations
 
@@ -90,7 +90,7 @@ def image_pyramid(gray: Tensor, levels: int) -> tuple[Tensor, ...]:
     """The image pyramid of images (F, S, S), uint8: so many levels, each halved from the one before."""
     images = [gray]
     for _ in range(levels - 1):
-        images.append(avg_pool2d(images[-1].float()[:, None], 2)[:, 0].round().to(torch.uint8))
+        images.append(halve(images[-1]))
     return tuple(images)
 
 

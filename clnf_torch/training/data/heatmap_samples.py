@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.fitting.initialise import params_from_box
+from clnf_torch.geometry.pyramid import halve
 from clnf_torch.geometry.sampling import cells_at, pad_with_black, read_bilinear
 from clnf_torch.geometry.similarity import invert_similarity, similarity_between
 from clnf_torch.models.pdm import PDM, ShapeParams
@@ -41,7 +42,7 @@ class FaceDataset:
         """Faces with their fitted parameters, and image pyramids of so many levels."""
         images = [crops.gray.float()]
         for _ in range(levels - 1):
-            images.append(torch.nn.functional.avg_pool2d(images[-1][:, None], 2)[:, 0])
+            images.append(halve(images[-1]))
         padded = tuple(pad_with_black(image.round().to(torch.uint8)) for image in images)
         single = ShapeParams.from_globals(params.globals.float(), params.local.float())
         return cls(padded, crops.landmarks, deepcopy(pdm).float(), single)

@@ -1,0 +1,65 @@
+"""`clnf_torch.models.files`: nothing before the end; after it all that was written, or nothing of what failed."""
+
+from __future__ import annotations
+
+import pytest
+
+from clnf_torch.models.files import write_atomically
+
+
+def test_appears_when_it_is_done(tmp_path):
+    target = tmp_path / "out.csv"
+    target.write_bytes(b"old")
+    with write_atomically(target, keep_partial=True) as file:
+        file.write(b"new")
+        assert target.read_bytes() == b"old"
+    assert target.read_bytes() == b"new" and list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, RuntimeError, SystemExit])
+def test_what_was_written_stays(tmp_path, end):
+    target = tmp_path / "out.csv"
+    with pytest.raises(end), write_atomically(target, keep_partial=True) as file:
+        file.write(b"half a video")
+        raise end
+    assert target.read_bytes() == b"half a video" and list(tmp_path.iterdir()) == [target]
+
+
+def test_nothing_written_is_no_file(tmp_path):
+    target = tmp_path / "out.csv"
+    target.write_bytes(b"old")
+    with write_atomically(target, keep_partial=True):
+        pass
+    with pytest.raises(KeyboardInterrupt), write_atomically(target, keep_partial=True):
+        raise KeyboardInterrupt
+    assert target.read_bytes() == b"old" and list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError), write_atomically(tmp_path / "missing" / "out.csv", keep_partial=True):
+        pass
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, RuntimeError, SystemExit])
+def test_what_failed_does_not_appear(tmp_path, end):
+    target = tmp_path / "out.pt"
+    target.write_bytes(b"old")
+    with pytest.raises(end), write_atomically(target) as file:
+        file.write(b"half a model")
+        raise end
+    assert target.read_bytes() == b"old" and list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("keep_partial", [True, False])
+def test_a_name_that_is_a_folder_leaves_nothing_behind(tmp_path, keep_partial):
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(OSError), write_atomically(tmp_path / "taken", keep_partial=keep_partial) as file:
+        file.write(b"x")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_atomic_file_has_usual_permissions(tmp_path):
+    (tmp_path / "plain").write_bytes(b"")
+    with write_atomically(tmp_path / "ours") as file:
+        file.write(b"x")
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
