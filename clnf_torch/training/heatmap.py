@@ -98,7 +98,7 @@ class HeatmapTask(Task):
         """The U-Net so far, with averaged weights (EMA), folded for use."""
         network = UNet(len(self.mirror), self.config.widths)
         network.load_state_dict(self.average.values)
-        return network.folded()
+        return network.fuse_batchnorm()
 
     def losses(self) -> Iterator[Tensor]:
         """The loss of one batch."""

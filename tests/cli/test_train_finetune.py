@@ -94,7 +94,7 @@ def test_the_default_model_is_tuned_where_no_other_is_named(tune, few_are_enough
 
 def test_models_of_other_landmarks_are_refused(tune, tmp_path):
     seen = torch.ones(1, 5, dtype=torch.bool)
-    network = UNet(5, (4, 8)).folded()
+    network = UNet(5, (4, 8)).fuse_batchnorm()
     experts = HeatmapExperts(0.15, torch.zeros(1, 3), seen, torch.ones(1, 5), 48, network)
     five = LandmarkModel(make_pdm(torch.float32), [experts])
     save_bundle(tmp_path / "five.pt", five, writer="test", licence="", numerics="exact", sources=[])

@@ -55,7 +55,7 @@ def test_the_experts_have_averaged_weights():
     Trainer(task).run(until=3)
     network = UNet(68, CONFIG.widths)
     network.load_state_dict(task.average.values)
-    expected, found = network.folded().state_dict(), task.experts().state_dict()
+    expected, found = network.fuse_batchnorm().state_dict(), task.experts().state_dict()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     assert not torch.equal(torch.cat([value.flatten() for value in task.average.values.values()]), weights(task))
 

@@ -19,7 +19,7 @@ def untrained_model(seed: int = 6) -> LandmarkModel:
     """One scale of 0.15 pixels per millimetre."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = UNet(68, (4, 8)).folded()
+        network = UNet(68, (4, 8)).fuse_batchnorm()
     seen = torch.ones(1, 68, dtype=torch.bool)
     experts = HeatmapExperts(0.15, torch.zeros(1, 3), seen, torch.ones(1, 68), 48, network)
     return LandmarkModel(small_pdm(), [experts]).eval()

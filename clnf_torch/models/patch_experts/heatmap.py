@@ -1,4 +1,4 @@
-"""Heatmap experts: the experts of all landmarks as one network that sees the whole face at once."""
+"""Heatmap experts: the experts of all landmarks as one U-Net that sees the whole face at once."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -18,7 +18,7 @@ LEAST_DEVIATION = 1.0
 
 
 class UNet(nn.Module):
-    """Maps of scores at half the resolution of the image.
+    """A U-Net: maps of scores at half the resolution of the image.
 
     The image is halved again and again, so that the deepest layers see the whole face, and brought back with what
     each size knew before.
@@ -27,7 +27,7 @@ class UNet(nn.Module):
         landmarks: Number N of maps.
         widths: Channels at 1/2, 1/4, 1/8, ... of the image's side; the image's side must be divisible by
             2 to the power of their number.
-        normalised: With batch normalisation, as it is trained; otherwise with biases, see `folded`.
+        normalised: With batch normalisation, as it is trained; otherwise with biases, see `fuse_batchnorm`.
     """
 
     def __init__(self, landmarks: int, widths: Sequence[int], normalised: bool = True) -> None:
@@ -64,8 +64,8 @@ class UNet(nn.Module):
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         return self
 
-    def folded(self) -> "UNet":
-        """The same network for use, its batch normalisations folded into the convolutions before them."""
+    def fuse_batchnorm(self) -> "UNet":
+        """The same network for inference, its batch normalisations fused into the convolutions before them."""
         plain = UNet(self.landmarks, self.widths, normalised=False)
         named = dict(self.named_modules())
         with torch.no_grad():

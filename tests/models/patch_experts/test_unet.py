@@ -36,11 +36,11 @@ def test_a_flat_image_gives_finite_scores():
 
 def test_folding_changes_nothing():
     network, gray = make_network(), make_images(2, 32, 32)
-    folded = network.folded()
-    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
-    torch.testing.assert_close(folded.double()(gray), network(gray), rtol=1e-6, atol=1e-6)
+    fused = network.fuse_batchnorm()
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in fused.modules())
+    torch.testing.assert_close(fused.double()(gray), network(gray), rtol=1e-6, atol=1e-6)
 
 
 def test_folding_a_folded_network_changes_nothing():
     network, gray = make_network(normalised=False), make_images(1, 32, 32)
-    torch.testing.assert_close(network.folded().double()(gray), network(gray), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(network.fuse_batchnorm().double()(gray), network(gray), rtol=1e-6, atol=1e-6)
