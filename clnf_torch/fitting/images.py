@@ -73,6 +73,8 @@ class ImageBatch:
             Gray levels, black outside the image and in rows that cannot be read, shape (B, K, A, A); and the rows that
             can: those that show nothing but finite numbers, bool, shape (B,).
         """
+        if request.zoom != 1:
+            request = replace(request, to_image=request.to_image / request.zoom, zoom=1)
         crops = self._crop(request, numerics)
         readable = crops.sum((-3, -2, -1)).isfinite()
         # Rows that cannot be read look beside the image, and send no NaN back

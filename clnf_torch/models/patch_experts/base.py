@@ -17,8 +17,9 @@ class CropRequest:
 
     Attributes:
         centers: Middles of the crops, pixels, shape (B, K, 2).
-        to_image: The map from crops to the image, shape (B, 2, 2).
+        to_image: The map from the reference frame to the image, shape (B, 2, 2).
         width: Side A of the crops, pixels.
+        zoom: Pixels of a crop along a reference pixel.
         smooth: Average the image's pixels where those of a crop lie two or more of them apart (no aliasing), and read
             them exactly where they lie, whatever the numerics.
     """
@@ -26,6 +27,7 @@ class CropRequest:
     centers: Tensor
     to_image: Tensor
     width: int
+    zoom: int = 1
     smooth: bool = False
 
 

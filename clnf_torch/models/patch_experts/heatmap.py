@@ -187,13 +187,13 @@ class HeatmapExperts(Experts):
     def crop_request(self, landmarks: Tensor, to_image: Tensor, window: int) -> CropRequest:
         """The whole face, whatever the window."""
         center = landmarks.mean(1, keepdim=True)
-        return CropRequest(centers=center, to_image=to_image / ZOOM, width=self.width, smooth=True)
+        return CropRequest(centers=center, to_image=to_image, width=self.width, zoom=ZOOM, smooth=True)
 
     def respond_around(
         self, landmarks: Tensor, request: CropRequest, crops: Tensor, view: Tensor, window: int, numerics: Numerics
     ) -> tuple[Tensor, Tensor]:
         """Parts of the heatmaps whose middles are the cells nearest to the landmarks; see `Experts.respond_around`."""
-        middle, to_image = request.centers, request.to_image * ZOOM
+        middle, to_image = request.centers, request.to_image
         maps = self.maps(crops[:, 0])
         # The cell, not a whole one, at the middle of the crop
         origin = (self.width - 1) / (2 * ZOOM)
