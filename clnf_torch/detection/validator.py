@@ -130,7 +130,9 @@ class ViewValidator(nn.Module):
         exact = pixels.double()
         centred = exact - exact.mean(-1, keepdim=True)
         variance = centred.square().mean(-1, keepdim=True)
-        own = centred / torch.where(variance > 0, variance, 1).sqrt()
+        # A face without texture has no contrast, though its mean may be rounded and its variance not quite 0
+        textured = exact.amax(-1, keepdim=True) > exact.amin(-1, keepdim=True)
+        own = centred / torch.where(textured, variance, 1).sqrt()
         return (own.to(pixels.dtype) - self.mean) / self.deviation
 
     def forward(self, pixels: Tensor) -> Tensor:

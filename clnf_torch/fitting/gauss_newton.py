@@ -44,8 +44,8 @@ def normal_equations(jacobian: Tensor, weight: Tensor, shift: Tensor) -> tuple[T
     """
     stacked = jacobian.flatten(1, 2)  # (B, 2N, P): all x, then all y
     weighted = (jacobian * weight[:, None, :, None]).flatten(1, 2).mT
-    # One product for both sides: alone, the right side of a single face would be a matrix-vector product, which MKL rounds
-    # differently from the products of a batch.
+    # One product for both sides: by itself, the right side of a single face would be a matrix-vector product, which MKL
+    # rounds differently from the products of a batch.
     both = torch.bmm(weighted, torch.cat((stacked, shift.mT.flatten(1)[..., None]), -1))
     return both[..., :-1], both[..., -1]
 
