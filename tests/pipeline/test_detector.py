@@ -1,4 +1,4 @@
-"""`clnf_torch.pipeline`: from frames and boxes to landmarks, faces that do not see one another, gradients of a fit."""
+"""`clnf_torch.pipeline.detector`: from frames and boxes to landmarks, independent rows, gradients of a fit."""
 
 from __future__ import annotations
 
