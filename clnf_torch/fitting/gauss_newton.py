@@ -44,10 +44,8 @@ def normal_equations(jacobian: Tensor, weight: Tensor, shift: Tensor) -> tuple[T
     """
     stacked = jacobian.flatten(1, 2)  # (B, 2N, P): all x, then all y
     weighted = (jacobian * weight[:, None, :, None]).flatten(1, 2).mT
-    # One product for both sides: by itself, the right side of a single face would be a matrix-vector product, which MKL
-    # rounds differently from the products of a batch.
-    both = torch.bmm(weighted, torch.cat((stacked, shift.mT.flatten(1)[..., None]), -1))
-    return both[..., :-1], both[..., -1]
+    # A product and a sum: a matrix-vector product is rounded for a single face in another way than in a batch
+    return torch.bmm(weighted, stacked), (weighted * shift.mT.flatten(1)[:, None]).sum(-1)
 
 
 def solve(hessian: Tensor, right: Tensor) -> Tensor:

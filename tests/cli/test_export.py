@@ -17,4 +17,4 @@ def test_the_default_model_has_no_format_in_openface(clnf_torch_cli, tmp_path):
     done = clnf_torch_cli("export", default_bundle(), tmp_path / "back")
     (line,) = done.stderr.splitlines()
     assert done.exit_code == 2 and not (tmp_path / "back").exists()
-    assert "default.pt: expected CEN experts, found heatmap experts, which OpenFace has no format for; name a" in line
+    assert "default.pt: expected CEN experts, found HEATMAP experts; name a" in line
