@@ -116,7 +116,7 @@ def free(tmp_path_factory, golden_dir):
 def test_a_face_alone_and_among_64(free, numerics):
     """The free model is random, so it answers the smallest difference: one last bit can flip a 1/32-pixel tie.
 
-    Measured on AMD and Intel processors: every row is the same to the last bit.
+    Measured on an Intel Xeon with AVX-512: every row is the same to the last bit.
     """
     model, image, box = free
     model = LandmarkDetector(model.model, numerics)
