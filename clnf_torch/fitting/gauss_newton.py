@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 
 def gauss_newton_step(
@@ -26,8 +25,9 @@ def gauss_newton_step(
     hessian, right = normal_equations(jacobian, weight, shift)
     if precision is not None and local is not None:
         pose = jacobian.shape[-1] - local.shape[-1]
-        prior = pad(precision, (pose, 0))
-        hessian, right = hessian + prior.diag_embed(), right - prior * pad(local, (pose, 0))
+        # In place: both are new, and only the part of them that has a prior changes
+        hessian.diagonal(dim1=-2, dim2=-1)[:, pose:].add_(precision)
+        right[:, pose:].sub_(precision * local)
     return solve(hessian, right)
 
 
