@@ -1,6 +1,7 @@
 """The command: ``python -m benchmarks gpu [--device cuda|cpu] [--minutes 8] [--quick] -o DIR``."""
 
 import argparse
+import itertools
 import sys
 import tempfile
 import warnings
@@ -47,7 +48,7 @@ def run(device: torch.device, minutes: float, quick: bool, folder: Path, commit:
         torch.cuda.set_device(device)
     about = machine.describe(device, commit)
     about["settings"] = f"{minutes:g} minutes{', quick' if quick else ''}"
-    path = folder / machine.file_stem(about)
+    path = free_path(folder, machine.file_stem(about))
     recorder = Recorder(path, about, device, minutes, say=lambda line: print(line, flush=True))
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
         material = Material(quick, Path(scratch))
@@ -64,6 +65,12 @@ def run(device: torch.device, minutes: float, quick: bool, folder: Path, commit:
         measure_activity(recorder, calls)
     print(f"written: {path}.json, {path}.md")
     return recorder.finish()
+
+
+def free_path(folder: Path, stem: str) -> Path:
+    """Where the files of a run go, without their suffixes: an older run of the same card and day keeps its own."""
+    names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+    return next(folder / name for name in names if not (folder / f"{name}.json").exists())
 
 
 def complaint_about(device: str) -> str | None:

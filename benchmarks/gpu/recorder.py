@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from benchmarks.gpu.page import to_markdown
-from benchmarks.gpu.records import FAILED, NO_MEMORY, OFF, OK, Report, Row, Skipped, to_json, write_atomically
+from benchmarks.gpu.records import FAILED, NO_MEMORY, OFF, OK, Report, Row, Skipped, to_json
+from clnf_torch.models.files import write_atomically
 
 SHARES = {"right": 0.45, "fast": 0.9, "why": 1.0}  # of the time budget that is used up when a part must end
 NO_TIME = "time budget used up"
@@ -104,8 +105,9 @@ class Recorder:
 
     def _write(self) -> None:
         """Both files."""
-        write_atomically(self._path.with_name(f"{self._path.name}.json"), to_json(self.report))
-        write_atomically(self._path.with_name(f"{self._path.name}.md"), to_markdown(self.report))
+        for suffix, text in ((".json", to_json(self.report)), (".md", to_markdown(self.report))):
+            with write_atomically(self._path.with_name(f"{self._path.name}{suffix}")) as file:
+                file.write(text.encode())
 
 
 def is_out_of_memory(error: BaseException) -> bool:

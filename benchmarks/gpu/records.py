@@ -2,10 +2,8 @@
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 FORMAT = 1
@@ -53,13 +51,6 @@ class Report:
 def to_json(report: Report) -> str:
     """The report as JSON; numbers that are not finite are null."""
     return json.dumps({"format": FORMAT, **_plain(asdict(report))}, indent=1, allow_nan=False) + "\n"
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a file that is always whole, whenever the program is stopped."""
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
 
 
 def _plain(value: Any) -> Any:

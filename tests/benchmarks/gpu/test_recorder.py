@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from benchmarks.gpu import recorder as recorders
+from benchmarks.gpu.command import free_path
 from benchmarks.gpu.page import to_markdown
 from benchmarks.gpu.recorder import Recorder, is_out_of_memory
-from benchmarks.gpu.records import Report, Row, to_json, write_atomically
+from benchmarks.gpu.records import Report, Row, to_json
 
 CPU = torch.device("cpu")
 
@@ -93,9 +94,19 @@ def test_numbers_that_json_does_not_know_are_null():
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path, monkeypatch):
-    path = tmp_path / "file"
-    write_atomically(path, "old")
+    recorder = make(tmp_path)
+    recorder.measure("fast", "a table", "old", lambda: {})
     monkeypatch.setattr("os.replace", failing(OSError("stopped")))
     with pytest.raises(OSError, match="stopped"):
-        write_atomically(path, "new")
-    assert path.read_text() == "old"
+        recorder.measure("fast", "a table", "new", lambda: {})
+    assert [row["name"] for row in read(tmp_path)["rows"]] == ["old"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["card_day.json", "card_day.md"]
+
+
+def test_a_second_run_of_a_day_does_not_replace_the_first(tmp_path):
+    paths = []
+    for _ in range(3):
+        paths.append(free_path(tmp_path, "card_day"))
+        Recorder(paths[-1], {"device": "a card"}, CPU, 5.0, say=lambda line: None)
+    assert [path.name for path in paths] == ["card_day", "card_day-2", "card_day-3"]
+    assert len(list(tmp_path.iterdir())) == 6
