@@ -1,6 +1,8 @@
 """What the machine is, and how fast it multiplies: the measure for everything else."""
 
+import os
 import platform
+import re
 import statistics
 import subprocess
 import time
@@ -14,19 +16,33 @@ import clnf_torch
 
 def describe(device: str) -> str:
     """One line: processor, threads, versions, commit."""
-    processor = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text().splitlines()
-        names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-        processor = f"{names[0]}, {len(names)} cores" if names else processor
+    where = f"{processor()}, {os.cpu_count()} cores"
     if device != "cpu":
-        processor = f"{torch.cuda.get_device_name(device)} ({processor})"
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+        where = f"{torch.cuda.get_device_name(device)} ({where})"
     versions = f"python {platform.python_version()}, torch {torch.__version__}, clnf_torch {clnf_torch.__version__}"
     day = time.strftime("%Y-%m-%d")
-    return f"{processor}; {torch.get_num_threads()} threads; {versions} at {commit or 'no commit'}; {day}"
+    return f"{where}; {torch.get_num_threads()} threads; {versions} at {commit() or 'no commit'}; {day}"
+
+
+def processor() -> str:
+    """The processor's name."""
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text() if cpuinfo.exists() else ""
+    names = re.findall(r"^model name\s*: (.+)$", text, re.MULTILINE)
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def commit() -> str:
+    """The commit of the checkout, and whether files differ from it; nothing where git does not know it."""
+    return printed("git", "-C", str(Path(__file__).resolve().parent), "describe", "--always", "--dirty")
+
+
+def printed(*command: str) -> str:
+    """What a program prints; nothing where it is missing or fails."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
 
 
 def seconds(run: Callable[[], object], repeats: int, device: str = "cpu") -> float:

@@ -3,17 +3,15 @@
 import os
 import platform
 import re
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 
 import clnf_torch
-from benchmarks.gpu.checkout import ROOT
+from benchmarks import machine
 
 
 def describe(device: torch.device, commit: str | None = None) -> dict[str, Any]:
@@ -22,11 +20,11 @@ def describe(device: torch.device, commit: str | None = None) -> dict[str, Any]:
     if device.type == "cuda":
         about |= _describe_card(device)
     return about | {
-        "processor": f"{_processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
+        "processor": f"{machine.processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "clnf_torch": clnf_torch.__version__,
-        "commit": commit or _printed("git", "-C", str(ROOT), "describe", "--always", "--dirty") or "not known",
+        "commit": commit or machine.commit() or "not known",
     }
 
 
@@ -67,7 +65,7 @@ def threads(count: int | None) -> Iterator[None]:
 def _describe_card(device: torch.device) -> dict[str, Any]:
     """Memory, driver and libraries of a card."""
     properties = torch.cuda.get_device_properties(device)
-    query = _printed("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+    query = machine.printed("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
     return {
         "memory": f"{properties.total_memory / 2**30:.0f} GiB",
         "multiprocessors": properties.multi_processor_count,
@@ -76,19 +74,3 @@ def _describe_card(device: torch.device) -> dict[str, Any]:
         "CUDA": torch.version.cuda,
         "cuDNN": torch.backends.cudnn.version(),
     }
-
-
-def _processor() -> str:
-    """The processor's name."""
-    cpuinfo = Path("/proc/cpuinfo")
-    text = cpuinfo.read_text() if cpuinfo.exists() else ""
-    names = re.findall(r"^model name\s*: (.+)$", text, re.MULTILINE)
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _printed(*command: str) -> str:
-    """What a program prints; nothing where it is missing or fails."""
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30).stdout.strip()
-    except (OSError, subprocess.TimeoutExpired):
-        return ""

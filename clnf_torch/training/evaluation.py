@@ -139,10 +139,8 @@ def evaluate_validator(
     Returns:
         By kind of start, and for ``"all"`` together.
     """
-    detector, generator = (
-        LandmarkDetector(model, "exact", DetectionValidator.from_record(record)),
-        torch.Generator().manual_seed(seed),
-    )
+    detector = LandmarkDetector(model, "exact", DetectionValidator.from_record(record))
+    generator = torch.Generator().manual_seed(seed)
     judged, confidences, errors = {}, [], []
     for name, begin in {**STARTS, "half faces": half_faces}.items():
         landmarks, confidence = fit_from(detector, faces, begin, generator)
