@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.fitting.config import FitConfig
-from clnf_torch.models.landmark_model import EarlyTermination, LandmarkModel
+from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.patch_experts.cen import CENExperts
 from clnf_torch.models.patch_experts.mlp_stack import MLPStack
 from clnf_torch.models.pdm import PDM, ShapeParams
@@ -80,14 +80,14 @@ def make_experts(
     return CENExperts(scale, support, centers[:views], expert >= 0, confidence[:views], expert, flipped, stacks)
 
 
-def make_rules(dtype: torch.dtype = torch.float64, cutoff: float = 0.0, views: int = V) -> EarlyTermination:
+def make_rules(dtype: torch.dtype = torch.float64, cutoff: float = 0.0, views: int = V) -> Tensor:
     """Early-termination numbers that differ between the views."""
     steps = torch.arange(views, dtype=dtype)
-    return EarlyTermination(1 + 0.1 * steps, 0.05 * steps, cutoff + 0.02 * steps)
+    return torch.stack((1 + 0.1 * steps, 0.05 * steps, cutoff + 0.02 * steps))
 
 
 def make_model(
-    dtype: torch.dtype = torch.float64, views: int = V, rules: EarlyTermination | None = None, seed: int = 3
+    dtype: torch.dtype = torch.float64, views: int = V, rules: Tensor | None = None, seed: int = 3
 ) -> LandmarkModel:
     """Two scales with different supports."""
     experts = [make_experts(0.25, 3, views, dtype, seed), make_experts(0.5, 5, views, dtype, seed + 10)]

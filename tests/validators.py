@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clnf_torch.geometry.warp import WarpTable
+from clnf_torch.geometry.warp import triangle_maps, warp_positions
 
 WIDTH, HEIGHT, BINS = 8, 7, 4
 ORIGIN = (-3.5, -2.5)  # of the pixel at column 0 and row 0 in the frame of reference
@@ -15,7 +15,7 @@ CORNERS = ((-3.5, -2.5), (3.2, -2.3), (0.1, 0.4), (-3.3, 3.1), (3.4, 3.3))
 TRIANGLES = ((0, 1, 2), (1, 4, 2), (4, 3, 2), (3, 0, 2))
 
 
-def make_warp_frame(size: tuple[int, int] = (HEIGHT, WIDTH), zoom: float = 1) -> tuple[Tensor, WarpTable]:
+def make_warp_frame(size: tuple[int, int] = (HEIGHT, WIDTH), zoom: float = 1) -> tuple[Tensor, dict[str, Tensor]]:
     """The corners in the frame of reference, (N, 2), and the table of an image's pixels inside, float64."""
     corners = zoom * torch.tensor(CORNERS, dtype=torch.float64)
     triangles = torch.tensor(TRIANGLES)
@@ -26,7 +26,14 @@ def make_warp_frame(size: tuple[int, int] = (HEIGHT, WIDTH), zoom: float = 1) ->
     u, v = place @ alpha.mT, place @ beta.mT  # (height, width, T)
     inside = (u >= 0) & (v >= 0) & (u + v <= 1)
     seen = inside.any(-1)
-    return corners, WarpTable(triangles, alpha, beta, place[seen][:, 1:], inside[seen].int().argmax(-1))
+    pixels, triangle = place[seen][:, 1:], inside[seen].int().argmax(-1)
+    return corners, {"triangles": triangles, "alpha": alpha, "beta": beta, "pixels": pixels, "triangle": triangle}
+
+
+def warped(landmarks: Tensor, table: dict[str, Tensor]) -> Tensor:
+    """Where a table's pixels lie between landmarks (B, N, 2), shape (B, P, 2)."""
+    maps = triangle_maps(landmarks, table["triangles"], table["alpha"], table["beta"])
+    return warp_positions(maps, table["pixels"], table["triangle"])
 
 
 def barycentric_weights(corners: Tensor, triangles: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,16 +62,16 @@ def make_view_record(seed: int, triangles: int) -> dict[str, Any]:
     """One orientation: the first so many triangles, and a network whose scores vary."""
     rng = torch.Generator().manual_seed(seed)
     _, table = make_warp_frame()
-    seen = table.triangle < triangles
-    column, row = places_of(table.pixels[seen]).unbind(-1)
+    seen = table["triangle"] < triangles
+    column, row = places_of(table["pixels"][seen]).unbind(-1)
     count = int(seen.sum())
     return {
-        "triangles": table.triangles[:triangles],
-        "alpha": table.alpha[:triangles],
-        "beta": table.beta[:triangles],
+        "triangles": table["triangles"][:triangles],
+        "alpha": table["alpha"][:triangles],
+        "beta": table["beta"][:triangles],
         "origin": torch.tensor(ORIGIN, dtype=torch.float64),
         "pixels": row * WIDTH + column,
-        "triangle": table.triangle[seen],
+        "triangle": table["triangle"][seen],
         "mean": torch.randn(count, generator=rng),
         "deviation": 0.5 + torch.rand(count, generator=rng),
         "layers": [

@@ -22,7 +22,7 @@ LEAST_FACES = 20
 Data = Annotated[
     Path, typer.Argument(metavar="DATA", help="Annotated faces: landmarks.npz, or images with .pts files.")
 ]
-Out = Annotated[Path, typer.Option("--out", "-o", metavar="MODEL.pt", help="The weights file to write.")]
+Out = Annotated[Path, typer.Option("--out", "-o", metavar="MODEL.pt", help="The bundle to write.")]
 Work = Annotated[Path | None, typer.Option(metavar="DIR", help="Checkpoints, from which the same command resumes.")]
 Split = Annotated[list[str] | None, typer.Option(metavar="NAME", help="Use this split of the faces; may be repeated.")]
 HoldOut = Annotated[int, typer.Option(metavar="K", min=2, help="Hold out every K-th face for validation.")]
@@ -64,5 +64,5 @@ def mirror_of(crops: FaceCrops) -> torch.Tensor:
 
 
 def source_of(faces: Annotations, data: Path) -> dict[str, Any]:
-    """The training data, for the weights file."""
+    """The training data, for the bundle."""
     return {"name": f"{len(faces)} annotated faces of {data.resolve().name}"}

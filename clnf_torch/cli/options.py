@@ -59,7 +59,7 @@ MultiView = Annotated[bool | None, _ROTATIONS]
 AllViews = Annotated[bool, _ROTATIONS]
 NumericsChoice = Annotated[
     NumericsName | None,
-    typer.Option(show_default="as the weights file says", help="Arithmetic of OpenFace, or exact and differentiable."),
+    typer.Option(show_default="as the bundle says", help="Arithmetic of OpenFace, or exact and differentiable."),
 ]
 Device = Annotated[str, typer.Option(metavar="D", help="cpu, cuda, cuda:1, ...")]
 BatchSize = Annotated[int, typer.Option("--batch", min=1, help="How many are computed together.")]

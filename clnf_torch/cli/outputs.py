@@ -134,7 +134,7 @@ def image_outputs(targets: Targets, model: Path) -> Iterator[ImageOutputs]:
 
     Args:
         targets: The files.
-        model: The weights file.
+        model: The bundle.
     """
     if not targets.given():
         targets = replace(targets, json=STDOUT)

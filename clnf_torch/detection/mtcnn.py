@@ -1,4 +1,4 @@
-"""The face detector of a weights file."""
+"""The face detector of a bundle."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -217,7 +217,7 @@ def load_face_detector(
     dtype: torch.dtype = torch.float32,
     config: MTCNNConfig | None = None,
 ) -> MTCNN:
-    """The face detector in a weights file.
+    """The face detector in a bundle.
 
     Args:
         path: A bundle from ``clnf-torch convert`` or ``train``; None: the one that is installed with the package.

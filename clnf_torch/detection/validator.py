@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from clnf_torch.detection.layers import Layer, build_network
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.geometry.sampling import cells_at, cells_at_32nds
-from clnf_torch.geometry.warp import WarpTable, warp_positions
+from clnf_torch.geometry.warp import triangle_maps, warp_positions
 from clnf_torch.models.numerics import Numerics
 
 # OpenFace's ``validation_boundary``
@@ -34,7 +34,7 @@ class ViewValidator(nn.Module):
     """The validator of faces that are turned one way.
 
     Args:
-        table: The warp from the frame of reference, with its P pixels.
+        table: The warp from the frame of reference, with its P pixels; see `warp_table`.
         places: Where these pixels are in the image that the network looks at, row by row, int64, shape (P,).
         size: Height H and width W of that image.
         mean: Mean of each normalised pixel, shape (P,).
@@ -44,7 +44,7 @@ class ViewValidator(nn.Module):
 
     def __init__(
         self,
-        table: WarpTable,
+        table: Mapping[str, Tensor],
         places: Tensor,
         size: tuple[int, int],
         mean: Tensor,
@@ -56,10 +56,13 @@ class ViewValidator(nn.Module):
         self.places: Tensor
         self.mean: Tensor
         self.deviation: Tensor
-        for name, values in (("places", places), ("mean", mean), ("deviation", deviation)):
+        self.triangles: Tensor
+        self.alpha: Tensor
+        self.beta: Tensor
+        self.pixels: Tensor
+        self.triangle: Tensor
+        for name, values in {**table, "places": places, "mean": mean, "deviation": deviation}.items():
             self.register_buffer(name, values)
-        for name, values in table._asdict().items():
-            self.register_buffer(f"_{name}", values)
 
     @staticmethod
     def record(
@@ -98,10 +101,10 @@ class ViewValidator(nn.Module):
         network = build_network(record["layers"], dtype)
         return cls(warp_table(record, size[1], dtype), record["pixels"], size, mean, deviation, network)
 
-    @property
-    def table(self) -> WarpTable:
-        """The warp, on the module's device."""
-        return WarpTable(*(self.get_buffer(f"_{name}") for name in WarpTable._fields))
+    def positions(self, landmarks: Tensor) -> Tensor:
+        """Where the pixels of the warp lie in the image, (B, P, 2), for landmarks (B, N, 2), pixels (x, y)."""
+        maps = triangle_maps(landmarks, self.triangles, self.alpha, self.beta)
+        return warp_positions(maps, self.pixels, self.triangle)
 
     def warp(self, images: ImageBatch, landmarks: Tensor, corner: Tensor, numerics: Numerics) -> Tensor:
         """The gray levels between the landmarks.
@@ -115,11 +118,10 @@ class ViewValidator(nn.Module):
         Returns:
             Gray levels, shape (B, P).
         """
-        positions = warp_positions(landmarks, self.table)
-        cells = (cells_at_32nds if numerics.sample_on_32nds else cells_at)(positions)
-        column, row = corner.to(cells.column.dtype)[..., None].unbind(1)
-        cells = cells._replace(column=cells.column + column, row=cells.row + row)
-        return images.read(cells, landmarks.dtype)
+        positions = self.positions(landmarks)
+        column, row, right, down = (cells_at_32nds if numerics.sample_on_32nds else cells_at)(positions)
+        corner_column, corner_row = corner.to(column.dtype)[..., None].unbind(1)
+        return images.read((column + corner_column, row + corner_row, right, down), landmarks.dtype)
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Gray levels (B, P) as the network expects them, (B, P): first each face by itself, then each pixel.
@@ -143,17 +145,17 @@ class ViewValidator(nn.Module):
         return scores
 
 
-def warp_table(record: Mapping[str, Any], width: int, dtype: torch.dtype) -> WarpTable:
-    """The warp in the record of a view, for images of that width."""
+def warp_table(record: Mapping[str, Any], width: int, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The warp in the record of a view, for images of that width: arguments of `triangle_maps`, `warp_positions`."""
     places = record["pixels"]
     column_row = torch.stack((places % width, places // width), -1)
-    return WarpTable(
-        triangles=record["triangles"],
-        alpha=record["alpha"].to(dtype),
-        beta=record["beta"].to(dtype),
-        pixels=column_row.to(dtype) + record["origin"].to(dtype),
-        triangle=record["triangle"],
-    )
+    return {
+        "triangles": record["triangles"],
+        "alpha": record["alpha"].to(dtype),
+        "beta": record["beta"].to(dtype),
+        "pixels": column_row.to(dtype) + record["origin"].to(dtype),
+        "triangle": record["triangle"],
+    }
 
 
 class DetectionValidator(nn.Module):

@@ -23,23 +23,8 @@ SMALL = 0.30
 
 
 @dataclass(frozen=True, kw_only=True)
-class FaceOptions:
-    """What is known about each face beforehand; everything may be left out.
-
-    Attributes:
-        landmark_weight: Multiplies the weights of the landmarks, shape (B, N).
-        visible: False hides landmarks that the view would show, bool, shape (B, N).
-        regularisation: Takes the place of the configured regularisation, shape (B,).
-    """
-
-    landmark_weight: Tensor | None = None
-    visible: Tensor | None = None
-    regularisation: Tensor | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class FitState(Rows):
-    """How far the fits of B faces have come.
+    """How far the fits of B faces have come, and what was known about the faces beforehand.
 
     Attributes:
         params: Pose and shape.
@@ -49,6 +34,9 @@ class FitState(Rows):
         landmark_likelihoods: Shape (B, N).
         visible: Landmarks that the last fitted scale saw, bool, shape (B, N).
         hypothesis: The rotation that the fit began with, by its place in the list of rotations, int64, shape (B,).
+        landmark_weight: Known beforehand: multiplies the weights of the landmarks, shape (B, N).
+        hidden: Known beforehand: landmarks that cannot be seen, though the view would show them, bool, shape (B, N).
+        regularisation: Known beforehand: takes the place of the configured regularisation, shape (B,).
     """
 
     params: ShapeParams
@@ -58,9 +46,12 @@ class FitState(Rows):
     landmark_likelihoods: Tensor
     visible: Tensor
     hypothesis: Tensor
+    landmark_weight: Tensor | None = None
+    hidden: Tensor | None = None
+    regularisation: Tensor | None = None
 
     @classmethod
-    def at(cls, params: ShapeParams, num_landmarks: int) -> "FitState":
+    def at(cls, params: ShapeParams, num_landmarks: int, **known: Tensor | None) -> "FitState":
         """Before the first scale. Rows whose parameters are not finite have failed already."""
         shape = (len(params), num_landmarks)
         zeros = torch.zeros(len(params), dtype=torch.int64, device=params.scale.device)
@@ -72,6 +63,7 @@ class FitState(Rows):
             landmark_likelihoods=params.scale.new_full(shape, UNSEEN),
             visible=torch.zeros(shape, dtype=torch.bool, device=params.scale.device),
             hypothesis=zeros,
+            **known,
         )
 
 
@@ -106,13 +98,12 @@ class LandmarkFitter:
         """The same fitter for the scales after it; None where there are none."""
         return self._only(self._scales[1:]) if len(self._scales) > 1 else None
 
-    def fit(self, images: ImageBatch, state: FitState, options: FaceOptions) -> FitState:
+    def fit(self, images: ImageBatch, state: FitState) -> FitState:
         """Fit scale after scale.
 
         Args:
             images: The images of the faces.
             state: Where to start.
-            options: What is known about each face.
 
         Returns:
             The state after the last scale. Rows that failed keep the parameters they had then.
@@ -121,17 +112,17 @@ class LandmarkFitter:
             OpenFace ``CLNF::Fit``.
         """
         for index in self._scales:
-            state = self._fit_scale(images, state, options, index)
+            state = self._fit_scale(images, state, index)
         return state
 
-    def _fit_scale(self, images: ImageBatch, state: FitState, options: FaceOptions, index: int) -> FitState:
+    def _fit_scale(self, images: ImageBatch, state: FitState, index: int) -> FitState:
         """Responses at the current parameters, then the rigid and the non-rigid search on them."""
         experts, pdm, step = self.model.experts_at(index), self.model.pdm, self.numerics.kernel_step
-        config = self._config_at(index, options)
+        config = self._config_at(index, state.regularisation)
         start = state.params.where(state.active, _stand_in(state.params))
         view = experts.nearest_view(start.rotation)
-        visible = experts.visible[view] if options.visible is None else experts.visible[view] & options.visible
-        weight = _landmark_weights(experts, view, visible, config.weight_factor, options.landmark_weight)
+        visible = experts.visible[view] if state.hidden is None else experts.visible[view] & ~state.hidden
+        weight = _landmark_weights(experts, view, visible, config.weight_factor, state.landmark_weight)
         if self.config.any_size:
             weight = weight * (experts.scale / start.scale.detach()).square()[:, None]
         window = self.config.window_sizes[index]
@@ -152,9 +143,8 @@ class LandmarkFitter:
             visible=torch.where(active[:, None], visible, state.visible),
         )
 
-    def _config_at(self, index: int, options: FaceOptions) -> FitConfig:
-        """The settings at a scale, with the faces' own regularisation where it is given."""
-        given = options.regularisation
+    def _config_at(self, index: int, given: Tensor | None) -> FitConfig:
+        """The settings at a scale, with the faces' own regularisation (B,) where it is given."""
         config = self.config if given is None else replace(self.config, regularisation=given)
         return config.at_scale(index, self._patch_scales)
 

@@ -5,11 +5,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
+from clnf_torch.fitting.fitter import FitState, LandmarkFitter
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_box
-from clnf_torch.geometry.records import join_rows, take_rows
-from clnf_torch.models.landmark_model import EarlyTermination
+from clnf_torch.geometry.records import join_rows
 from clnf_torch.models.pdm import PDM
 
 # Euler angles in radians, in the order of preference
@@ -35,7 +34,7 @@ FINALISTS = 3
 
 
 def search_hypotheses(
-    fitter: LandmarkFitter, rotations: Rotations, images: ImageBatch, boxes: Tensor, options: FaceOptions
+    fitter: LandmarkFitter, rotations: Rotations, images: ImageBatch, boxes: Tensor, known: FitState
 ) -> tuple[FitState, FitState]:
     """Fit faces from several rotations of the head and keep the most likely fits.
 
@@ -47,7 +46,7 @@ def search_hypotheses(
         rotations: The K hypotheses.
         images: The images of the faces.
         boxes: Extent of the landmarks: x, y, width, height, pixels, shape (B, 4).
-        options: What is known about each face.
+        known: What is known about each face beforehand, B rows; its parameters are not used.
 
     Returns:
         The fits that are kept, B rows; and those that decide on success, B rows: the same ones, but see
@@ -61,15 +60,15 @@ def search_hypotheses(
     faces, hypotheses = (torch.arange(count, device=boxes.device) for count in shape)
     if rules is None or rest is None or len(rotations) == 1:
         face, hypothesis = cross(faces, hypotheses)
-        state = start_in_boxes(fitter.model.pdm, boxes[face], rotations, hypothesis)
-        kept = most_likely(_fit(fitter, images, options, face, state), face, shape)
+        state = start_in_boxes(fitter.model.pdm, boxes[face], rotations, hypothesis, known[face])
+        kept = most_likely(fitter.fit(images.rows(face), state), face, shape)
         return kept, kept
-    face, state = _fit_first_scale(fitter.first_scale(), rules, rotations, images, boxes, options)
+    face, state = _fit_first_scale(fitter.first_scale(), rules, rotations, images, boxes, known)
     rows, ended, place = _finalists(state, face, rules, shape)
     face, state = face[rows], state[rows]
     if fitter.numerics.quirks:
         state = _forget_shapes(state, ended, last=shape[1] - 1)
-    state = _fit(rest, images, options, face, state)
+    state = rest.fit(images.rows(face), state)
     kept = most_likely(state, face, shape)
     return kept, _verdict_of_last(state, face, place, shape) if fitter.numerics.quirks else kept
 
@@ -79,25 +78,23 @@ def cross(faces: Tensor, hypotheses: Tensor) -> tuple[Tensor, Tensor]:
     return faces.repeat_interleave(len(hypotheses)), hypotheses.repeat(len(faces))
 
 
-def start_in_boxes(pdm: PDM, boxes: Tensor, rotations: Rotations, hypothesis: Tensor) -> FitState:
+def start_in_boxes(
+    pdm: PDM, boxes: Tensor, rotations: Rotations, hypothesis: Tensor, known: FitState | None = None
+) -> FitState:
     """Where fits of candidates begin: each in the box (C, 4) of its face, rotated as its hypothesis (C,) says."""
     angles = torch.tensor(rotations, dtype=boxes.dtype, device=boxes.device)
-    state = FitState.at(params_from_box(pdm, boxes, angles[hypothesis]), pdm.num_landmarks)
-    return replace(state, hypothesis=hypothesis)
-
-
-def _fit(fitter: LandmarkFitter, images: ImageBatch, options: FaceOptions, face: Tensor, state: FitState) -> FitState:
-    """Fit candidates, of which each shows a face (C,)."""
-    return fitter.fit(images.rows(face), state, take_rows(options, face))
+    params = params_from_box(pdm, boxes, angles[hypothesis])
+    known = FitState.at(params, pdm.num_landmarks) if known is None else known
+    return replace(known, params=params, active=params.finite(), hypothesis=hypothesis)
 
 
 def _fit_first_scale(
     first: LandmarkFitter,
-    rules: EarlyTermination,
+    rules: Tensor,
     rotations: Rotations,
     images: ImageBatch,
     boxes: Tensor,
-    options: FaceOptions,
+    known: FitState,
 ) -> tuple[Tensor, FitState]:
     """The first rotation of every face; then the others of those faces for which it was not good enough.
 
@@ -109,31 +106,32 @@ def _fit_first_scale(
     pdm = first.model.pdm
     faces, hypotheses = (torch.arange(count, device=boxes.device) for count in (len(boxes), len(rotations)))
     face, hypothesis = cross(faces, hypotheses[:1])
-    state = _fit(first, images, options, face, start_in_boxes(pdm, boxes[face], rotations, hypothesis))
+    state = start_in_boxes(pdm, boxes[face], rotations, hypothesis, known[face])
+    state = first.fit(images.rows(face), state)
     # A read to the host
     unsure = faces[~_good_enough(state, rules)]
     if len(unsure) == 0:
         return face, state
     others, hypothesis = cross(unsure, hypotheses[1:])
-    more = _fit(first, images, options, others, start_in_boxes(pdm, boxes[others], rotations, hypothesis))
+    more = start_in_boxes(pdm, boxes[others], rotations, hypothesis, known[others])
+    more = first.fit(images.rows(others), more)
     return torch.cat((face, others)), join_rows(state, more)
 
 
-def _score(state: FitState, rules: EarlyTermination) -> Tensor:
+def _score(state: FitState, rules: Tensor) -> Tensor:
     """The first scale's likelihoods made comparable between views, shape (C,)."""
-    score = state.likelihood * rules.weights[state.view] + rules.biases[state.view]
+    weight, bias, _ = rules[:, state.view]
+    score = state.likelihood * weight + bias
     # Whatever the sign of the weight
     return torch.where(state.likelihood.isfinite(), score, -torch.inf)
 
 
-def _good_enough(state: FitState, rules: EarlyTermination) -> Tensor:
+def _good_enough(state: FitState, rules: Tensor) -> Tensor:
     """Candidates (C,) that end the search of their face."""
-    return _score(state, rules) > rules.cutoffs[state.view]
+    return _score(state, rules) > rules[2, state.view]
 
 
-def _finalists(
-    state: FitState, face: Tensor, rules: EarlyTermination, shape: tuple[int, int]
-) -> tuple[Tensor, Tensor, Tensor]:
+def _finalists(state: FitState, face: Tensor, rules: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
     """Of a face whose search ended, the first candidate that is good enough; of the others the three best.
 
     Returns:

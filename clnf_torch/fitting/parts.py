@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.fitting.config import part_preset
-from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
+from clnf_torch.fitting.fitter import FitState, LandmarkFitter
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.geometry.records import Rows
@@ -79,8 +79,8 @@ def _fit_part(part: Part, numerics: Numerics, images: ImageBatch, landmarks: Ten
     given = landmarks.new_zeros(len(landmarks), pdm.num_landmarks, 2).index_copy(1, part.in_part, shared)
     start = params_from_landmarks(pdm, given, known)
     fitter = LandmarkFitter(part.model, part_preset(part.name), numerics)
-    state = fitter.fit(images, FitState.at(start, pdm.num_landmarks), FaceOptions())
     none = FitState.at(start, pdm.num_landmarks)
+    state = fitter.fit(images, none)
     params = state.params.where(refine, start)
     return PartFit(
         landmarks=pdm.landmarks(params),

@@ -73,11 +73,12 @@ class Pyramid:
     def _take(self, image_index: Tensor, level: Tensor, cells: Cells, dtype: torch.dtype) -> Tensor:
         """Gray levels between the pixels of sizes (B, K) at cells (B, K, A, A)."""
         start, rows, columns = (numbers[level][..., None, None] for numbers in (self.start, self.rows, self.columns))
-        column = cells.column.long().clamp(min=-MARGIN).minimum(columns - 2 * MARGIN)
-        row = cells.row.long().clamp(min=-MARGIN).minimum(rows - 2 * MARGIN)
+        column, row, right, down = cells
+        column = column.long().clamp(min=-MARGIN).minimum(columns - 2 * MARGIN)
+        row = row.long().clamp(min=-MARGIN).minimum(rows - 2 * MARGIN)
         origin = start + image_index[:, None, None, None] * (rows * columns) + MARGIN * (columns + 1)
         corner = origin + row * columns + column
-        right, down = cells.right.to(dtype), cells.down.to(dtype)
+        right, down = right.to(dtype), down.to(dtype)
 
         def at(index: Tensor) -> Tensor:
             return self.pixels.index_select(0, index.reshape(-1)).to(dtype).view(index.shape)

@@ -7,7 +7,7 @@ sizes; of uint8 images it places them in float64 by the given factor, and rounds
 import torch
 from torch import Tensor
 
-from clnf_torch.geometry.sampling import Cells, read_bilinear
+from clnf_torch.geometry.sampling import read_bilinear
 
 
 def resize_patches(
@@ -31,10 +31,11 @@ def resize_patches(
     channels = padded.shape[1]
     column, right = _positions(patches[:, 0], patches[:, 2], size[1])
     row, down = _positions(patches[:, 1], patches[:, 3], size[0])
-    cells = Cells(column[:, None, :], row[:, :, None], right[:, None, :], down[:, :, None])
+    cells = (column[:, None, :], row[:, :, None], right[:, None, :], down[:, :, None])
     image = image_index[:, None] * channels + torch.arange(channels, device=image_index.device)
-    cells = Cells(*(part.repeat_interleave(channels, 0) for part in cells))
-    return read_bilinear(padded.flatten(0, 1), image.flatten(), cells, dtype).unflatten(0, (-1, channels))
+    column, row, right, down = (part.repeat_interleave(channels, 0) for part in cells)
+    gray = read_bilinear(padded.flatten(0, 1), image.flatten(), (column, row, right, down), dtype)
+    return gray.unflatten(0, (-1, channels))
 
 
 def _positions(first: Tensor, length: Tensor, count: int) -> tuple[Tensor, Tensor]:

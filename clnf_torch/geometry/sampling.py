@@ -1,7 +1,5 @@
 """Reading images at fractional positions, exact or on OpenCV's 1/32-pixel lattice, in affine grids or anywhere."""
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -10,20 +8,18 @@ from torch.nn.functional import pad
 MARGIN = 2
 
 
-class Cells(NamedTuple):
-    """Fractional positions, split into the pixel up and to the left of them and the way from it to the next."""
+Cells = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Fractional positions: the pixel up and to the left of them and the way from it to the next.
 
-    column: Tensor  # int, shape (..., A, A)
-    row: Tensor  # int, shape (..., A, A)
-    right: Tensor  # fraction in [0, 1), broadcasts to (..., A, A)
-    down: Tensor  # fraction in [0, 1), broadcasts to (..., A, A)
+Column and row, int, shape (..., A, A); fractions of a pixel to the right and down, in [0, 1), broadcast to it.
+"""
 
 
 def cells_at(positions: Tensor) -> Cells:
     """Where any positions (x, y) lie, exactly and differentiably; shape (..., 2) gives cells of shape (...)."""
     x, y = positions.unbind(-1)
     column, row = x.floor(), y.floor()
-    return Cells(_to_int(column), _to_int(row), x - column, y - row)
+    return _to_int(column), _to_int(row), x - column, y - row
 
 
 def cells_at_32nds(positions: Tensor) -> Cells:
@@ -92,12 +88,12 @@ def read_bilinear(padded: Tensor, image_index: Tensor, cells: Cells, dtype: torc
         Gray levels, shape (B, ...).
     """
     _, rows, columns = padded.shape
-    column = cells.column.clamp(-MARGIN, columns - 2 * MARGIN)
-    row = cells.row.clamp(-MARGIN, rows - 2 * MARGIN)
+    column, row, right, down = cells
+    column, row = column.clamp(-MARGIN, columns - 2 * MARGIN), row.clamp(-MARGIN, rows - 2 * MARGIN)
     # Of each row's image in the flat pixels
     origin = image_index * (rows * columns) + MARGIN * (columns + 1)
     corner = origin.reshape(-1, *[1] * (row.ndim - 1)) + torch.add(column, row, alpha=columns)
-    pixels, right, down = padded.reshape(-1), cells.right.to(dtype), cells.down.to(dtype)
+    pixels, right, down = padded.reshape(-1), right.to(dtype), down.to(dtype)
     top = torch.lerp(_take(pixels, corner, dtype), _take(pixels[1:], corner, dtype), right)
     below = pixels[columns:]
     bottom = torch.lerp(_take(below, corner, dtype), _take(below[1:], corner, dtype), right)
@@ -111,7 +107,7 @@ def _take(pixels: Tensor, index: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _lattice_cells(x: Tensor, y: Tensor) -> Cells:
     """Cells of positions that are counted in 32nds of a pixel."""
-    return Cells(x >> 5, y >> 5, (x & 31) / 32, (y & 31) / 32)
+    return x >> 5, y >> 5, (x & 31) / 32, (y & 31) / 32
 
 
 def _to_int(whole: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The weights file: one `.pt` of plain values and tensors, read without a copy in memory and built into a model."""
+"""The bundle: one `.pt` of plain values and tensors, read without a copy in memory and built into a model."""
 
 from collections.abc import Mapping, Sequence
 from importlib import resources

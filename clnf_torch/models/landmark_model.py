@@ -1,7 +1,6 @@
 """A landmark model: a shape, and for each scale the patch experts that look for its landmarks."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
 from typing import Any, cast
 
 import torch
@@ -10,29 +9,12 @@ from torch import Tensor, nn
 from clnf_torch.models.patch_experts.base import Experts
 from clnf_torch.models.pdm import PDM
 
-
-@dataclass(frozen=True)
-class EarlyTermination:
-    """When a rotation hypothesis is good enough after the first scale: likelihood * weight + bias > cutoff, by view."""
-
-    weights: Tensor  # (V,)
-    biases: Tensor  # (V,)
-    cutoffs: Tensor  # (V,)
-
-    def to_record(self) -> dict[str, Any]:
-        """The numbers as a bundle holds them, float64."""
-        return {name: value.double() for name, value in vars(self).items()}
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any], dtype: torch.dtype) -> "EarlyTermination":
-        """The numbers in a record of `to_record`."""
-        return cls(**{field.name: record[field.name].to(dtype) for field in fields(cls)})
-
-
 Families = Mapping[str, type[Experts]]
 """Classes of patch experts by their `name`."""
 # The family in the record of experts that are asked once more, at their own scale
 REPEAT = "repeat"
+# The rows of the early-termination numbers, as a bundle names them
+EARLY_TERMINATION = ("weights", "biases", "cutoffs")
 
 
 class LandmarkModel(nn.Module):
@@ -41,7 +23,8 @@ class LandmarkModel(nn.Module):
     Args:
         pdm: The shape model of N landmarks.
         experts: Patch experts per scale, coarse to fine, each for the same N landmarks.
-        early_termination: Numbers that let good rotation hypotheses end the search early.
+        early_termination: When a rotation hypothesis is good enough after the first scale: weight, bias and cutoff for
+            each view, so that likelihood * weight + bias > cutoff; shape (3, V).
         triangulations: Triangles between landmarks for each view, for drawing, int64, each (T, 3).
         parts: Finer models of regions of the face, in the order in which they are folded back.
 
@@ -56,7 +39,7 @@ class LandmarkModel(nn.Module):
         self,
         pdm: PDM,
         experts: Sequence[Experts],
-        early_termination: EarlyTermination | None = None,
+        early_termination: Tensor | None = None,
         triangulations: Sequence[Tensor] = (),
         parts: Sequence["Part"] = (),
     ) -> None:
@@ -70,11 +53,8 @@ class LandmarkModel(nn.Module):
         self.experts = nn.ModuleList(experts)
         self.triangulations = tuple(triangulations)
         self._parts = nn.ModuleList(parts)
-        self.early_weights: Tensor | None
-        self.early_biases: Tensor | None
-        self.early_cutoffs: Tensor | None
-        for name in ("weights", "biases", "cutoffs"):
-            self.register_buffer(f"early_{name}", getattr(early_termination, name) if early_termination else None)
+        self.early_termination: Tensor | None
+        self.register_buffer("early_termination", early_termination)
 
     @staticmethod
     def record(
@@ -104,7 +84,7 @@ class LandmarkModel(nn.Module):
                 self.experts_at(index).to_record() if number == index else {"family": REPEAT, "of": number}
                 for index, number in enumerate(first)
             ],
-            early_termination=early.to_record() if early else None,
+            early_termination=None if early is None else early_termination_record(early),
             triangulations=self.triangulations,
             parts=[part.to_record() for part in self.parts],
         )
@@ -129,7 +109,7 @@ class LandmarkModel(nn.Module):
         return cls(
             PDM.from_record(record["pdm"], dtype),
             experts,
-            EarlyTermination.from_record(early, dtype) if early else None,
+            torch.stack([early[name].to(dtype) for name in EARLY_TERMINATION]) if early else None,
             record["triangulations"],
             [Part.from_record(part, dtype, families) for part in record.get("parts", ())],
         )
@@ -138,13 +118,6 @@ class LandmarkModel(nn.Module):
     def family(self) -> type[Experts]:
         """The class of its patch experts; settings are chosen by it."""
         return type(self.experts_at(0))
-
-    @property
-    def early_termination(self) -> EarlyTermination | None:
-        """The early-termination numbers, on the model's device."""
-        if self.early_weights is None or self.early_biases is None or self.early_cutoffs is None:
-            return None
-        return EarlyTermination(self.early_weights, self.early_biases, self.early_cutoffs)
 
     def experts_at(self, index: int) -> Experts:
         """The patch experts of a scale, 0 being the coarsest."""
@@ -209,6 +182,11 @@ class Part(nn.Module):
         """The part in a record of `to_record`; arguments as in `LandmarkModel.from_record`."""
         model = LandmarkModel.from_record(record["model"], dtype, families)
         return cls(record["name"], model, record["in_parent"], record["in_part"])
+
+
+def early_termination_record(early_termination: Tensor) -> dict[str, Tensor]:
+    """Early-termination numbers (3, V) as a bundle holds them, float64."""
+    return dict(zip(EARLY_TERMINATION, early_termination.double(), strict=True))
 
 
 def _family(record: Mapping[str, Any], families: Families) -> type[Experts]:

@@ -1,5 +1,6 @@
 """The landmark detector: from frame tensors and face boxes, or from other landmarks, to landmarks in one call."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,16 +9,16 @@ from torch import Tensor, nn
 
 from clnf_torch.detection.validator import DetectionValidator, is_face
 from clnf_torch.fitting.config import FitConfig, preset_named
-from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
+from clnf_torch.fitting.fitter import FitState, LandmarkFitter
 from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, search_hypotheses
 from clnf_torch.fitting.images import ImageBatch
-from clnf_torch.fitting.initialise import params_from_landmarks
+from clnf_torch.fitting.initialise import params_from_box, params_from_landmarks
 from clnf_torch.fitting.parts import PartFit, fit_parts
 from clnf_torch.models.bundle import build_model, default_bundle, load_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import Numerics, numerics_named
 from clnf_torch.models.pdm import ShapeParams
-from clnf_torch.pipeline.inputs import check_points, face_options, read_images
+from clnf_torch.pipeline.inputs import check_points, known_beforehand, read_images
 from clnf_torch.pipeline.result import FitResult
 
 
@@ -77,9 +78,9 @@ class LandmarkDetector(nn.Module):
             OpenFace ``DetectLandmarksInImage``.
         """
         boxes = check_points("boxes", boxes, (4,), like=self.model.pdm.mean)
-        options = face_options(self._shape(boxes), boxes, regularisation, landmark_weight, visible)
+        given = known_beforehand(self._shape(boxes), boxes, regularisation, landmark_weight, visible)
         config = self._config(preset, multi_view)
-        return self._fit_boxes(frames, boxes, image_index, config, options, parts, validate)[0]
+        return self._fit_boxes(frames, boxes, image_index, config, given, parts, validate)[0]
 
     def fit_with_own_success(
         self,
@@ -97,7 +98,7 @@ class LandmarkDetector(nn.Module):
         """
         boxes = check_points("boxes", boxes, (4,), like=self.model.pdm.mean)
         config = self._config(preset, multi_view)
-        return self._fit_boxes(frames, boxes, image_index, config, FaceOptions(), parts=True, validate=True)
+        return self._fit_boxes(frames, boxes, image_index, config, {}, parts=True, validate=True)
 
     def fit_from_landmarks(
         self,
@@ -134,14 +135,15 @@ class LandmarkDetector(nn.Module):
         """
         landmarks = check_points("landmarks", landmarks, (self.model.pdm.num_landmarks, 2), like=self.model.pdm.mean)
         images, framed = read_images(frames, image_index, landmarks.shape[0], landmarks.device)
-        options = face_options(self._shape(landmarks), landmarks, regularisation, landmark_weight, visible)
+        given = known_beforehand(self._shape(landmarks), landmarks, regularisation, landmark_weight, visible)
         known = landmarks.isfinite().all(-1)
         usable = framed & (known.sum(-1) >= 3)
         # Unusable rows look for the mean face, so that they end at once and send no NaN back to what the rows share.
         landmarks = torch.where(usable[:, None, None], landmarks, self.model.pdm.mean[:, :2])
         start = params_from_landmarks(self.model.pdm, landmarks, known | ~usable[:, None])
         start = start.where(usable, start.filled(torch.nan))
-        return self._fit_from(images, start, self._config(preset), options, parts, validate)
+        state = FitState.at(start, self.model.pdm.num_landmarks, **given)
+        return self._fit_from(images, state, self._config(preset), parts, validate)
 
     def fit_from_params(
         self,
@@ -174,7 +176,8 @@ class LandmarkDetector(nn.Module):
         """
         images, framed = read_images(frames, image_index, len(params), params.scale.device)
         params = params.where(framed, params.filled(torch.nan))
-        return self._fit_from(images, params, self._config(preset), FaceOptions(), parts, validate)
+        state = FitState.at(params, self.model.pdm.num_landmarks)
+        return self._fit_from(images, state, self._config(preset), parts, validate)
 
     def _fit_boxes(
         self,
@@ -182,7 +185,7 @@ class LandmarkDetector(nn.Module):
         boxes: Tensor,
         image_index: Tensor | None,
         config: FitConfig,
-        options: FaceOptions,
+        given: Mapping[str, Tensor | None],
         parts: bool,
         validate: bool,
     ) -> tuple[FitResult, Tensor]:
@@ -192,7 +195,9 @@ class LandmarkDetector(nn.Module):
         fitter = LandmarkFitter(self.model, config, self.numerics)
         boxes = torch.where(usable[:, None], boxes, torch.nan)
         rotations = MULTI_VIEW if config.multi_view else FRONTAL
-        kept, verdict = search_hypotheses(fitter, rotations, images, boxes, options)
+        frontal = params_from_box(self.model.pdm, boxes, torch.zeros_like(boxes[:, :3]))
+        known = FitState.at(frontal, self.model.pdm.num_landmarks, **given)
+        kept, verdict = search_hypotheses(fitter, rotations, images, boxes, known)
         result = self._finish(images, kept, parts, validate)
         reported = result if verdict is kept else self._with_verdict(result, images, verdict, parts, validate)
         return reported, result.success
@@ -200,15 +205,13 @@ class LandmarkDetector(nn.Module):
     def _fit_from(
         self,
         images: ImageBatch,
-        start: ShapeParams,
+        start: FitState,
         config: FitConfig,
-        options: FaceOptions,
         parts: bool,
         validate: bool,
     ) -> FitResult:
-        """Fit faces from parameters, without hypotheses."""
-        fitter = LandmarkFitter(self.model, config, self.numerics)
-        state = fitter.fit(images, FitState.at(start, self.model.pdm.num_landmarks), options)
+        """Fit faces without hypotheses."""
+        state = LandmarkFitter(self.model, config, self.numerics).fit(images, start)
         return self._finish(images, state, parts, validate)
 
     def _finish(self, images: ImageBatch, state: FitState, parts: bool, validate: bool) -> FitResult:
@@ -268,7 +271,7 @@ def load(
     dtype: torch.dtype = torch.float32,
     numerics: str | Numerics | None = None,
 ) -> LandmarkDetector:
-    """The detector in a weights file.
+    """The detector in a bundle.
 
     Args:
         path: A bundle from ``clnf-torch convert`` or ``train``; None: the one that is installed with the package.

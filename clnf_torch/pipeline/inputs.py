@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from clnf_torch.fitting.fitter import FaceOptions
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.geometry.gray import to_gray
 
@@ -57,14 +56,14 @@ def image_index_of_each(frames: Tensor, image_index: Tensor | None, faces: int) 
     return image_index.to(torch.int64)
 
 
-def face_options(
+def known_beforehand(
     shape: tuple[int, int],
     like: Tensor,
     regularisation: Tensor | float | None,
     landmark_weight: Tensor | None,
     visible: Tensor | None,
-) -> FaceOptions:
-    """What is known about each face, one row per face.
+) -> dict[str, Tensor | None]:
+    """What is known about each face beforehand, as `FitState` holds it, one row per face.
 
     Args:
         shape: Number of faces and of landmarks (B, N).
@@ -83,7 +82,8 @@ def face_options(
         landmark_weight = _expanded("landmark_weight", landmark_weight.to(like), shape)
     if visible is not None:
         visible = _expanded("visible", visible.to(device=like.device, dtype=torch.bool), shape)
-    return FaceOptions(landmark_weight=landmark_weight, visible=visible, regularisation=regularisation)
+    hidden = None if visible is None else ~visible
+    return {"landmark_weight": landmark_weight, "hidden": hidden, "regularisation": regularisation}
 
 
 def _expanded(name: str, values: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.models.bundle import build_model
-from clnf_torch.models.landmark_model import LandmarkModel
+from clnf_torch.models.landmark_model import LandmarkModel, early_termination_record
 from clnf_torch.models.patch_experts.cen import CENExperts
 from clnf_torch.models.patch_experts.mlp_stack import MLPStack
 from clnf_torch.models.pdm import PDM
@@ -217,4 +217,4 @@ def calibrated(model: Mapping[str, Any], unseen: FaceCrops, seed: int = 0) -> di
     if len(model["experts"]) < 2:
         return dict(model)
     rules = with_early_termination(build_model({"model": model}), unseen, seed).early_termination
-    return {**model, "early_termination": rules.to_record() if rules else None}
+    return {**model, "early_termination": None if rules is None else early_termination_record(rules)}

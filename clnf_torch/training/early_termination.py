@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from clnf_torch.fitting.config import FitConfig, preset_named
-from clnf_torch.fitting.fitter import FaceOptions, LandmarkFitter
+from clnf_torch.fitting.fitter import LandmarkFitter
 from clnf_torch.fitting.hypotheses import MULTI_VIEW, Rotations, cross, start_in_boxes
 from clnf_torch.fitting.images import ImageBatch
-from clnf_torch.models.landmark_model import EarlyTermination, LandmarkModel
+from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.data.boxes import perturb_boxes
 from clnf_torch.training.data.crops import FaceCrops
@@ -36,7 +36,7 @@ class RotationTrials:
 
 def calibrate_early_termination(
     likelihood: Tensor, view: Tensor, good: Tensor, views: int, false_accepts: float = 0.05
-) -> EarlyTermination:
+) -> Tensor:
     """Early-termination numbers from fits that are known to be good or bad.
 
     A view's score of a likelihood is the logarithm of the odds that the fit is good (a logistic regression), so that
@@ -50,7 +50,7 @@ def calibrate_early_termination(
         false_accepts: Share of a view's bad fits that may end a search.
 
     Returns:
-        Numbers of every view, float64, on the CPU.
+        Weight, bias and cutoff of every view, float64, on the CPU, shape (3, V).
 
     Raises:
         ValueError: There are no good or no bad fits to learn from, or the share is none.
@@ -72,7 +72,7 @@ def calibrate_early_termination(
     bad = score[~good]
     common_cutoff = _exceeded_by(bad, false_accepts, otherwise=bad.amax())
     cutoffs = [_exceeded_by(score[~good & (view == v)], false_accepts, common_cutoff) for v in range(views)]
-    return EarlyTermination(slope / spread, offset - slope * middle / spread, torch.stack(cutoffs))
+    return torch.stack((slope / spread, offset - slope * middle / spread, torch.stack(cutoffs)))
 
 
 def try_rotations(
@@ -106,8 +106,8 @@ def try_rotations(
     images = ImageBatch(faces.gray, numbers).rows(face)
     with torch.inference_mode():
         start = start_in_boxes(detector.model.pdm, boxes[face], rotations, hypothesis)
-        begun = first.fit(images, start, FaceOptions())
-        ended = rest.fit(images, begun, FaceOptions())
+        begun = first.fit(images, start)
+        ended = rest.fit(images, begun)
         landmarks = detector.model.pdm.landmarks(ended.params)
     error = face_errors(landmarks, faces.landmarks[face].to(landmarks))
     return RotationTrials(

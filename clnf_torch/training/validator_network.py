@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from clnf_torch.detection.validator import ViewValidator, confidence_of, is_face
 from clnf_torch.fitting.images import ImageBatch
-from clnf_torch.geometry.warp import WarpTable
 from clnf_torch.models.numerics import EXACT
 from clnf_torch.training.data.crops import image_pyramid
 
@@ -174,13 +173,13 @@ def trainable_view(table: dict[str, Tensor], side: int, network: nn.Module) -> V
     """
     places = table["pixels"]
     column_row = torch.stack((places % side, places // side), -1)
-    warp = WarpTable(
-        triangles=table["triangles"],
-        alpha=table["alpha"].float(),
-        beta=table["beta"].float(),
-        pixels=(column_row + table["origin"]).float(),
-        triangle=table["triangle"],
-    )
+    warp = {
+        "triangles": table["triangles"],
+        "alpha": table["alpha"].float(),
+        "beta": table["beta"].float(),
+        "pixels": (column_row + table["origin"]).float(),
+        "triangle": table["triangle"],
+    }
     return ViewValidator(warp, places, (side, side), torch.zeros(len(places)), torch.ones(len(places)), network)
 
 

@@ -14,7 +14,7 @@ from clnf_torch.converters.openface.model_files import ModelFiles
 from clnf_torch.converters.openface.parts import part_record
 from clnf_torch.converters.openface.pdm import convert_pdm
 from clnf_torch.converters.openface.text import TextReader, matrix_text, number_line, shape_text
-from clnf_torch.models.landmark_model import EarlyTermination, LandmarkModel
+from clnf_torch.models.landmark_model import EARLY_TERMINATION, LandmarkModel, early_termination_record
 
 
 def convert_early_termination(path: Path, views: int) -> dict[str, Tensor]:
@@ -37,8 +37,7 @@ def convert_early_termination(path: Path, views: int) -> dict[str, Tensor]:
     reader = TextReader.open(path, what)
     values = torch.from_numpy(reader.numbers(3 * views, what))
     reader.expect_end(f"{3 * views} numbers ({what})")
-    weights, biases, cutoffs = values.reshape(3, views).clone()
-    return EarlyTermination(weights, biases, cutoffs).to_record()
+    return early_termination_record(values.reshape(3, views).clone())
 
 
 def convert_triangulations(path: Path, points: int) -> list[Tensor]:
@@ -87,7 +86,7 @@ def triangulations_text(triangulations: Sequence[Tensor]) -> str:
 
 def early_termination_text(rules: Mapping[str, Tensor]) -> str:
     """The file of a bundle's ``early_termination``: weights, biases and cutoffs of the views, a line each."""
-    return "".join(number_line(rules[name].double().numpy()) for name in ("weights", "biases", "cutoffs"))
+    return "".join(number_line(rules[name].double().numpy()) for name in EARLY_TERMINATION)
 
 
 def convert_landmark_model(files: ModelFiles, half: bool) -> dict[str, Any]:

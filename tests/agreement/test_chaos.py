@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from clnf_torch import LandmarkDetector
-from clnf_torch.fitting.fitter import FaceOptions, LandmarkFitter
+from clnf_torch.fitting.fitter import FitState, LandmarkFitter
 from clnf_torch.fitting.hypotheses import MULTI_VIEW as ROTATIONS
 from clnf_torch.fitting.hypotheses import search_hypotheses
 from clnf_torch.fitting.images import ImageBatch
+from clnf_torch.fitting.initialise import params_from_box
 from tests.agreement.golden import Golden, scale_index, traces
 from tests.agreement.measure import Agreement
 from tests.agreement.photographs import CHAOTIC, FRONTAL, Fit, config_of, distances, last_view, run, winner
@@ -65,5 +66,7 @@ def moved_fits(fit: Fit, detector: LandmarkDetector, values: Golden, image, rng:
     fitter = LandmarkFitter(detector.model, config_of(values), detector.numerics)
     images = ImageBatch(image, torch.zeros(BOXES, dtype=torch.int64))
     boxes = values["bbox"].double() + moves
-    kept, _ = search_hypotheses(fitter, (rotation,), images, boxes, FaceOptions())
+    pdm = detector.model.pdm
+    known = FitState.at(params_from_box(pdm, boxes, torch.zeros(BOXES, 3).double()), pdm.num_landmarks)
+    kept, _ = search_hypotheses(fitter, (rotation,), images, boxes, known)
     return detector.model.pdm.landmarks(kept.params)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from clnf_torch import OPENFACE, FitConfig, LandmarkModel, ShapeParams
-from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
+from clnf_torch.fitting.fitter import FitState, LandmarkFitter
 from clnf_torch.fitting.hypotheses import MULTI_VIEW as ROTATIONS
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_box
@@ -78,7 +78,7 @@ def fit_scale(model: LandmarkModel, config: FitConfig, scale: int, image, start:
     windows = tuple(window if index == scale else 0 for index, window in enumerate(config.window_sizes))
     fitter = LandmarkFitter(model, replace(config, window_sizes=windows), OPENFACE)
     images = ImageBatch(image, torch.zeros(len(start), dtype=torch.int64))
-    return fitter.fit(images, FitState.at(start, model.pdm.num_landmarks), FaceOptions())
+    return fitter.fit(images, FitState.at(start, model.pdm.num_landmarks))
 
 
 @each(FITS)

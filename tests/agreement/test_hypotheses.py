@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch import OPENFACE, LandmarkModel, ShapeParams
-from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
+from clnf_torch.fitting.fitter import FitState, LandmarkFitter
 from clnf_torch.fitting.hypotheses import MULTI_VIEW as ROTATIONS
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_box
@@ -37,7 +37,7 @@ class Race(NamedTuple):
     def go_on(self, start: ShapeParams) -> FitState:
         """The other scales."""
         rest = self.fitter.after_first_scale()
-        return rest.fit(self.images(len(start)), FitState.at(start, self.model.pdm.num_landmarks), FaceOptions())
+        return rest.fit(self.images(len(start)), FitState.at(start, self.model.pdm.num_landmarks))
 
     def images(self, rows: int) -> ImageBatch:
         """The image for so many rows."""
@@ -51,7 +51,7 @@ def race(golden, detector, read_image) -> Race:
     start = params_from_box(model.pdm, values["bbox"].expand(len(ROTATIONS), -1), torch.tensor(ROTATIONS))
     state = FitState.at(start, model.pdm.num_landmarks)
     unfitted = Race(values, model, fitter, read_image(FIT.image), state)
-    states = fitter.first_scale().fit(unfitted.images(len(ROTATIONS)), state, FaceOptions())
+    states = fitter.first_scale().fit(unfitted.images(len(ROTATIONS)), state)
     return unfitted._replace(states=states)
 
 
@@ -74,10 +74,11 @@ def test_first_scale_of_every_hypothesis(race, agree: Agreement):
 
 def test_scores(race, agree: Agreement):
     rules, view = race.model.early_termination, race.states.view
-    scores = race.states.likelihood * rules.weights[view] + rules.biases[view]
+    weight, bias, cutoff = rules[:, view]
+    scores = race.states.likelihood * weight + bias
     theirs = of_each_hypothesis(race.golden, "first_scaled_likelihood")
     agree.absolute("hypotheses: score", scores, theirs, within=WITHIN_LIKELIHOOD)
-    assert (scores <= rules.cutoffs[view]).all() and not race.golden.number("early_term")
+    assert (scores <= cutoff).all() and not race.golden.number("early_term")
     ranks = {int(race.golden.number(f"hyp{k}/rest/rank")): k for k in FINALISTS}
     assert scores.argsort(descending=True)[:3].tolist() == FINALISTS == [ranks[rank] for rank in range(3)]
 

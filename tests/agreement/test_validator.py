@@ -13,7 +13,6 @@ from clnf_torch import EXACT, OPENFACE
 from clnf_torch.converters.openface.validator import convert_validator
 from clnf_torch.detection.validator import DetectionValidator, ViewValidator, face_region, is_face
 from clnf_torch.fitting.images import ImageBatch
-from clnf_torch.geometry.warp import warp_positions
 from tests.agreement.golden import Golden
 from tests.agreement.measure import Agreement
 
@@ -58,7 +57,7 @@ def stages(case: Golden, validator: DetectionValidator, gray: torch.Tensor) -> t
     assert corner.tolist() == case["validator/roi"][:, :2].tolist()
     shifted = landmarks - corner[:, None]
     expected = torch.stack([case[f"validator/map_{axis}"].flatten(1)[:, view.places] for axis in "xy"], -1)
-    assert torch.equal(warp_positions(shifted, view.table), expected)
+    assert torch.equal(view.positions(shifted), expected)
     images = ImageBatch(gray, torch.tensor([0])).without_last_pixels()
     return view, view.warp(images, shifted, corner, OPENFACE)
 

@@ -1,4 +1,4 @@
-"""How the program is asked to stop, and how it ends when it was stopped, or its weights file is wrong."""
+"""How the program is asked to stop, and how it ends when it was stopped, or its bundle is wrong."""
 
 from __future__ import annotations
 

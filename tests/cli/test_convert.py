@@ -1,4 +1,4 @@
-"""``clnf-torch convert``: a model becomes a weights file, or one line says why not."""
+"""``clnf-torch convert``: a model becomes a bundle, or one line says why not."""
 
 from __future__ import annotations
 

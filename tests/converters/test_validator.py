@@ -47,11 +47,13 @@ def test_a_record_of_plain_values(tmp_path):
     torch.testing.assert_close(record["orientations"][:, 1].rad2deg(), torch.tensor(YAWS, dtype=torch.float64))
     _, table = make_warp_frame()
     front, side = record["views"]
-    assert torch.equal(front["triangles"], table.triangles) and torch.equal(side["triangles"], table.triangles[1:])
-    assert torch.equal(front["alpha"], table.alpha) and torch.equal(front["beta"], table.beta)
-    assert torch.equal(front["triangle"], table.triangle)
+    assert torch.equal(front["triangles"], table["triangles"]) and torch.equal(
+        side["triangles"], table["triangles"][1:]
+    )
+    assert torch.equal(front["alpha"], table["alpha"]) and torch.equal(front["beta"], table["beta"])
+    assert torch.equal(front["triangle"], table["triangle"])
     column, row = front["pixels"] % SMALL[1], front["pixels"] // SMALL[1]
-    torch.testing.assert_close(torch.stack((column, row), -1) + front["origin"], table.pixels)
+    torch.testing.assert_close(torch.stack((column, row), -1) + front["origin"], table["pixels"])
     assert [layer["kind"] for layer in front["layers"]] == ["conv", "relu", "max_pool", "linear", "linear", "sigmoid"]
 
 

@@ -61,16 +61,16 @@ def warp_pieces(view: int, size: tuple[int, int], zoom: float) -> Pieces:
     corners, table = make_warp_frame(size, zoom)
     first = view
     triangle_map = np.full(size, -1, "<i4")
-    column, row = places_of(table.pixels, zoom).T.numpy()
-    triangle_map[row, column] = table.triangle.numpy() - first
+    column, row = places_of(table["pixels"], zoom).T.numpy()
+    triangle_map[row, column] = table["triangle"].numpy() - first
     mask = triangle_map >= 0
     return {
         f"count {view}": struct.pack("<i", mask.sum()),
         f"origin {view}": struct.pack("<2d", *(zoom * start for start in ORIGIN)),
         f"corners {view}": matrix(corners.mT.reshape(2 * POINTS, 1).numpy()),
-        f"triangles {view}": matrix(table.triangles[first:].to(torch.int32).numpy()),
+        f"triangles {view}": matrix(table["triangles"][first:].to(torch.int32).numpy()),
         f"map {view}": matrix(np.where(mask, triangle_map, -1).astype("<i4")),
         f"mask {view}": matrix(mask.astype("<i4")),
-        f"alpha {view}": matrix(table.alpha[first:].numpy()),
-        f"beta {view}": matrix(table.beta[first:].numpy()),
+        f"alpha {view}": matrix(table["alpha"][first:].numpy()),
+        f"beta {view}": matrix(table["beta"][first:].numpy()),
     }

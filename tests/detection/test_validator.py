@@ -19,7 +19,6 @@ from clnf_torch.detection.validator import (
     is_face,
 )
 from clnf_torch.fitting.images import ImageBatch
-from clnf_torch.geometry.warp import WarpTable, warp_positions
 from clnf_torch.models.numerics import EXACT, OPENFACE
 from tests.factories import make_images
 from tests.validators import BINS, HEIGHT, WIDTH, make_validator_record, make_warp_frame
@@ -100,7 +99,7 @@ def test_the_steps_one_by_one(numerics):
     confidence = validator(ImageBatch(gray, image_index), rotation, landmarks, numerics)
     for i in range(4):
         view = validator.views[i % 2]
-        positions = warp_positions(landmarks[i : i + 1], view.table)[0]
+        positions = view.positions(landmarks[i : i + 1])[0]
         if numerics.sample_on_32nds:
             positions = (32 * positions).round() / 32
         pixels = torch.stack([bilinear(gray[image_index[i]], x, y) for x, y in positions.tolist()])
@@ -131,7 +130,7 @@ class Darkest(nn.Module):
 def test_the_last_row_and_column_are_black_in_openface_alone():
     gray = torch.full((1, 40, 40), 200.0, dtype=torch.float64)
     corners, table = make_warp_frame()
-    mean = torch.zeros(len(table.pixels), dtype=torch.float64)
+    mean = torch.zeros(len(table["pixels"]), dtype=torch.float64)
     places = torch.arange(len(mean))
     view = ViewValidator(table, places, (1, len(mean)), mean, mean + 1, Darkest())
     landmarks = 3 * corners[None] + torch.tensor([31.4, 31.4])  # as far as the last pixels
@@ -139,8 +138,8 @@ def test_the_last_row_and_column_are_black_in_openface_alone():
     images = ImageBatch(gray, torch.tensor([0]))
     whole = view.warp(images, landmarks - corner[:, None], corner, EXACT)
     cut = view.warp(images.without_last_pixels(), landmarks - corner[:, None], corner, EXACT)
-    inside = (warp_positions(landmarks, table) <= 38).all(-1)
-    last = (warp_positions(landmarks, table) > 38).any(-1)
+    inside = (view.positions(landmarks) <= 38).all(-1)
+    last = (view.positions(landmarks) > 38).any(-1)
     assert inside.any() and last.any()
     assert (whole == 200).all() and (cut[inside] == 200).all() and (cut[last] < 200).all()
     judge = DetectionValidator(torch.zeros(1, 3), [view])
@@ -225,6 +224,6 @@ def test_records_of_another_kind():
 
 def test_the_table_moves_with_the_module():
     view = DetectionValidator.from_record(make_validator_record(), torch.float32).views[1]
-    assert isinstance(view.table, WarpTable) and view.table.alpha.dtype == torch.float32
-    assert view.to(torch.float64).table.alpha.dtype == torch.float64 and view.table.triangles.dtype == torch.int64
+    assert view.alpha.dtype == torch.float32
+    assert view.to(torch.float64).alpha.dtype == torch.float64 and view.triangles.dtype == torch.int64
     assert BINS == len(POSSIBLE)

@@ -9,12 +9,11 @@ import pytest
 import torch
 
 from clnf_torch.fitting.config import FitConfig
-from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
+from clnf_torch.fitting.fitter import FitState, LandmarkFitter
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_box
 from clnf_torch.fitting.mean_shift import UNSEEN
 from clnf_torch.fitting.responses import ResponseField
-from clnf_torch.geometry.records import take_rows
 from clnf_torch.geometry.similarity import invert_similarity, similarity_between
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import EXACT, OPENFACE, Numerics
@@ -86,9 +85,9 @@ def start_at(boxes: torch.Tensor, yaws: torch.Tensor | None = None) -> ShapePara
     return params_from_box(make_pdm(), boxes, rotation)
 
 
-def fit(model, images, image_index, start, config=CONFIG, numerics=EXACT, options=None) -> FitState:
+def fit(model, images, image_index, start, config=CONFIG, numerics=EXACT, known=None) -> FitState:
     fitter = LandmarkFitter(model, config, numerics)
-    return fitter.fit(ImageBatch(images, image_index), FitState.at(start, N), options or FaceOptions())
+    return fitter.fit(ImageBatch(images, image_index), FitState.at(start, N, **(known or {})))
 
 
 CONFIGS = {
@@ -146,10 +145,10 @@ def test_a_face_that_failed_keeps_how_far_it_came():
 def test_the_first_scale_and_the_rest_make_the_whole():
     model, images, start = make_model(), make_images(), start_at(make_boxes(5))
     fitter, image_index = LandmarkFitter(model, CONFIG, OPENFACE), torch.zeros(5, dtype=torch.int64)
-    whole = fitter.fit(ImageBatch(images, image_index), FitState.at(start, N), FaceOptions())
-    first = fitter.first_scale().fit(ImageBatch(images, image_index), FitState.at(start, N), FaceOptions())
+    whole = fitter.fit(ImageBatch(images, image_index), FitState.at(start, N))
+    first = fitter.first_scale().fit(ImageBatch(images, image_index), FitState.at(start, N))
     assert first.likelihood.isfinite().all()
-    found = fitter.after_first_scale().fit(ImageBatch(images, image_index), first, FaceOptions())
+    found = fitter.after_first_scale().fit(ImageBatch(images, image_index), first)
     same(found.params, whole.params)
     torch.testing.assert_close(found.likelihood, whole.likelihood)
 
@@ -183,16 +182,17 @@ def test_starts_that_are_no_numbers_spare_the_others():
     assert state.params.rotation[1].isnan().all()
 
 
-def test_options_are_those_of_their_rows():
-    options = FaceOptions(
-        landmark_weight=torch.arange(15.0).reshape(3, 5),
-        visible=torch.eye(3, 5).bool(),
-        regularisation=torch.arange(3.0),
-    )
-    rows = take_rows(options, torch.tensor([2, 0, 2]))
+def test_what_is_known_beforehand_belongs_to_its_rows():
+    known = {
+        "landmark_weight": torch.arange(15.0).reshape(3, 5),
+        "hidden": ~torch.eye(3, 5).bool(),
+        "regularisation": torch.arange(3.0),
+    }
+    start = start_at(make_boxes(3))
+    rows = FitState.at(start, N, **known)[torch.tensor([2, 0, 2])]
     assert rows.landmark_weight[:, 0].tolist() == [10, 0, 10] and rows.regularisation.tolist() == [2, 0, 2]
-    assert rows.visible[0].tolist() == [False, False, True, False, False]
-    assert vars(take_rows(FaceOptions(), torch.tensor([0]))) == vars(FaceOptions())
+    assert rows.hidden[0].tolist() == [True, True, False, True, True]
+    assert FitState.at(start, N)[:1].hidden is None
 
 
 def test_hidden_landmarks_do_not_matter():
@@ -200,7 +200,7 @@ def test_hidden_landmarks_do_not_matter():
     model, images, start = make_model(), make_images(), start_at(make_boxes(3), torch.zeros(3, dtype=torch.float64))
     visible = torch.ones(3, N, dtype=torch.bool)
     visible[:, 4] = False
-    state = fit(model, images, torch.zeros(3).long(), start, options=FaceOptions(visible=visible))
+    state = fit(model, images, torch.zeros(3).long(), start, known={"hidden": ~visible})
     for experts in model.experts:
         experts.visible[:, 4] = False
     expected = fit(model, images, torch.zeros(3).long(), start)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
+from clnf_torch.fitting.fitter import FitState, LandmarkFitter
 from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, cross, most_likely, search_hypotheses
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_box
@@ -39,7 +39,7 @@ def naive_search(
     scores: list[float] = []
     for k in range(count):
         first = naive_fit(model, image, start(k), FIRST, numerics)
-        weight, bias, cutoff = (rule[first.view].item() for rule in vars(rules).values())
+        weight, bias, cutoff = rules[:, first.view].tolist()
         firsts.append(first)
         scores.append(first.likelihood * weight + bias)
         if scores[-1] > cutoff:
@@ -60,12 +60,11 @@ def go_on(model: LandmarkModel, image: torch.Tensor, first: NaiveFit, numerics: 
     return replace(first, params=params)
 
 
-def search(
-    model, images, boxes, numerics, rotations=ROTATIONS, image_index=None, options=None
-) -> tuple[FitState, FitState]:
+def search(model, images, boxes, numerics, rotations=ROTATIONS, image_index=None, **given) -> tuple[FitState, FitState]:
     image_index = torch.zeros(len(boxes), dtype=torch.int64) if image_index is None else image_index
-    fitter, given = LandmarkFitter(model, CONFIG, numerics), options or FaceOptions()
-    return search_hypotheses(fitter, rotations, ImageBatch(images, image_index), boxes, given)
+    known = FitState.at(params_from_box(model.pdm, boxes, torch.zeros_like(boxes[:, :3])), N, **given)
+    fitter = LandmarkFitter(model, CONFIG, numerics)
+    return search_hypotheses(fitter, rotations, ImageBatch(images, image_index), boxes, known)
 
 
 def mixed_boxes(faces: int) -> torch.Tensor:
@@ -156,7 +155,7 @@ def test_candidates_that_could_not_be_read_never_end_the_search(weight):
     """Their likelihood is minus infinity, whatever the early-termination numbers make of it."""
     rules = make_rules(cutoff=1e6)
     model, images, box = (
-        make_model(rules=replace(rules, weights=0 * rules.weights + weight)),
+        make_model(rules=torch.cat((torch.full_like(rules[:1], weight), rules[1:]))),
         make_images(),
         make_boxes(1),
     )
@@ -168,11 +167,11 @@ def test_candidates_that_could_not_be_read_never_end_the_search(weight):
     assert verdict.active.item()
 
 
-def test_options_follow_their_faces():
+def test_hidden_landmarks_follow_their_faces():
     model, images, boxes = make_model(), make_images(), make_boxes(2)
     visible = torch.ones(2, 5, dtype=torch.bool)
     visible[1, 0] = False
-    kept, _ = search(model, images, boxes, EXACT, options=FaceOptions(visible=visible))
+    kept, _ = search(model, images, boxes, EXACT, hidden=~visible)
     plain, _ = search(model, images, boxes, EXACT)
     same(kept.params[:1], plain.params[:1])
     assert not kept.visible[1, 0] and kept.visible[0, 0]

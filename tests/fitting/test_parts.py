@@ -7,7 +7,7 @@ import torch
 
 from clnf_torch import EXACT, OPENFACE
 from clnf_torch.fitting.config import PART_PRESETS, part_preset
-from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
+from clnf_torch.fitting.fitter import FitState, LandmarkFitter
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.fitting.parts import fit_parts
@@ -47,7 +47,7 @@ def test_a_part_step_by_step(numerics):
     start = params_from_landmarks(part.model.pdm, given, known)
     images = ImageBatch(make_images(), torch.zeros(3, dtype=torch.int64))
     fitter = LandmarkFitter(part.model, part_preset("left_eye_28"), numerics)
-    state = fitter.fit(images, FitState.at(start, N), FaceOptions())
+    state = fitter.fit(images, FitState.at(start, N))
     refined = params.scale > 0.9 * 0.5
     assert refined.any() and not refined.all()
     expected = part.model.pdm.landmarks(state.params.where(refined, start))

@@ -74,8 +74,8 @@ def test_lattice_reading_agrees_with_whole_numbers(rng):
 def test_lattice_positions_are_within_a_64th_of_the_exact_ones(rng):
     matrix = random_maps(rng, 50)
     exact, rounded = affine_cells(matrix, SIDE), affine_cells_32nds(matrix, SIDE)
-    for whole, fraction in (("column", "right"), ("row", "down")):
-        a, b = (getattr(cells, whole) + getattr(cells, fraction) for cells in (exact, rounded))
+    for whole, fraction in ((0, 2), (1, 3)):
+        a, b = (cells[whole] + cells[fraction] for cells in (exact, rounded))
         assert (a - b).abs().max() <= 1 / 64 + 2 / 1024
 
 
@@ -83,9 +83,9 @@ def test_any_positions_are_split_or_rounded_half_to_even(rng, dtype):
     positions = (20 * torch.randn(2, 30, 2, generator=rng, dtype=torch.float64)).to(dtype)
     positions[0, 0] = torch.tensor([3 + 1 / 64, -(3 + 1 / 64)])  # half way between two 32nds
     exact, rounded = cells_at(positions), cells_at_32nds(positions)
-    torch.testing.assert_close(torch.stack((exact.column + exact.right, exact.row + exact.down), -1), positions)
+    torch.testing.assert_close(torch.stack((exact[0] + exact[2], exact[1] + exact[3]), -1), positions)
     expected = torch.tensor([round(32 * value) for value in positions.flatten().tolist()]).reshape(positions.shape)
-    ours = torch.stack((32 * rounded.column + 32 * rounded.right, 32 * rounded.row + 32 * rounded.down), -1)
+    ours = torch.stack((32 * rounded[0] + 32 * rounded[2], 32 * rounded[1] + 32 * rounded[3]), -1)
     assert torch.equal(ours.long(), expected) and expected[0, 0].tolist() == [96, -96]
 
 

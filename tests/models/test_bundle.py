@@ -27,7 +27,7 @@ def make_bundle(half: bool = False) -> dict[str, Any]:
         "model": {
             "pdm": {"mean": pdm.mean.data, "modes": pdm.modes.data, "variances": pdm.variances.data},
             "triangulations": [torch.tensor([[0, 1, 2]])],
-            "early_termination": {"weights": rules.weights, "biases": rules.biases, "cutoffs": rules.cutoffs},
+            "early_termination": dict(zip(("weights", "biases", "cutoffs"), rules, strict=True)),
             "experts": [expert_record(0.25, 3, 3, number), expert_record(0.5, 5, 13, number)],
             "parts": [],
         },

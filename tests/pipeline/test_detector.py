@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from clnf_torch.converters import convert
-from clnf_torch.fitting.fitter import FaceOptions, FitState, LandmarkFitter
+from clnf_torch.fitting.fitter import FitState, LandmarkFitter
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.fitting.mean_shift import UNSEEN
@@ -283,7 +283,7 @@ def test_fit_from_landmarks_starts_at_the_parameters_of_its_landmarks(rng):
     found = model.fit_from_landmarks(images, landmarks, preset=CONFIG)
     start = FitState.at(params_from_landmarks(model.model.pdm, landmarks), N)
     fitter = LandmarkFitter(model.model, CONFIG, OPENFACE)
-    expected = fitter.fit(ImageBatch(images, torch.zeros(4, dtype=torch.int64)), start, FaceOptions())
+    expected = fitter.fit(ImageBatch(images, torch.zeros(4, dtype=torch.int64)), start)
     torch.testing.assert_close(found.landmarks, model.model.pdm.landmarks(expected.params))
     torch.testing.assert_close(found.likelihood, expected.likelihood)
     assert found.success.all() and (found.hypothesis == 0).all()

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from clnf_torch.fitting.config import FitConfig
-from clnf_torch.models.landmark_model import EarlyTermination
 from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.early_termination import calibrate_early_termination, try_rotations
 
@@ -22,8 +21,9 @@ def fits(rng: torch.Generator, count: int, views: int = 3) -> tuple[Tensor, Tens
     return torch.where(good, -3.0, -5.0) - view + 0.8 * noise, view, good
 
 
-def accepted(rules: EarlyTermination, likelihood: Tensor, view: Tensor) -> Tensor:
-    return likelihood * rules.weights[view] + rules.biases[view] > rules.cutoffs[view]
+def accepted(rules: Tensor, likelihood: Tensor, view: Tensor) -> Tensor:
+    weight, bias, cutoff = rules[:, view]
+    return likelihood * weight + bias > cutoff
 
 
 @pytest.mark.parametrize("share", [0.02, 0.05, 0.2])
@@ -39,18 +39,18 @@ def test_the_share_of_bad_fits_that_pass_is_the_asked_one(rng, share):
 def test_scores_are_log_odds_in_every_view(rng):
     rules = calibrate_early_termination(*fits(rng, 20000), views=3)
     expected = 2 / 0.8**2  # slope of the log-odds of two Gaussians 2 apart
-    torch.testing.assert_close(rules.weights, torch.full((3,), expected).double(), rtol=0.08, atol=0)
+    torch.testing.assert_close(rules[0], torch.full((3,), expected).double(), rtol=0.08, atol=0)
     middle = torch.tensor([-4.0, -5.0, -6.0]).double()
     torch.testing.assert_close(
-        middle * rules.weights + rules.biases, torch.full((3,), math.log(0.4 / 0.6)).double(), rtol=0, atol=0.2
+        middle * rules[0] + rules[1], torch.full((3,), math.log(0.4 / 0.6)).double(), rtol=0, atol=0.2
     )
 
 
 def test_a_view_without_fits_gets_the_common_numbers(rng):
     likelihood, view, good = fits(rng, 500, views=1)
     rules = calibrate_early_termination(likelihood, view, good, views=2)
-    assert rules.weights.shape == rules.biases.shape == rules.cutoffs.shape == (2,)
-    for numbers in (rules.weights, rules.biases, rules.cutoffs):
+    assert rules.shape == (3, 2)
+    for numbers in rules:
         assert float(numbers[1]) == pytest.approx(float(numbers[0]), rel=0.1, abs=0.1)
 
 
@@ -68,7 +68,7 @@ def test_fits_without_a_likelihood_do_not_count(rng):
     again = calibrate_early_termination(
         more, torch.cat([view, view[:2]]), torch.cat([good, torch.tensor([True, False])]), views=3
     )
-    assert torch.equal(rules.cutoffs, again.cutoffs) and torch.equal(rules.weights, again.weights)
+    assert torch.equal(rules[2], again[2]) and torch.equal(rules[0], again[0])
 
 
 @pytest.mark.parametrize("good", [True, False])

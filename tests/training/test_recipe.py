@@ -9,7 +9,7 @@ import torch
 
 from clnf_torch.detection import load_face_detector
 from clnf_torch.models.bundle import BundleError, build_model, load_bundle, save_bundle
-from clnf_torch.models.landmark_model import EarlyTermination, LandmarkModel
+from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
 from clnf_torch.pipeline import LandmarkDetector, load
 from clnf_torch.training.checkpoint import CheckpointError
@@ -73,7 +73,7 @@ def test_another_recipe_in_the_same_folder_is_refused(tmp_path):
 
 def test_the_bundle_fits_as_the_model_does(trained, tmp_path):
     faces, path = heads(3), tmp_path / "model.pt"
-    rules = EarlyTermination(torch.ones(1), torch.zeros(1), torch.ones(1))
+    rules = torch.tensor([[1.0], [0.0], [1.0]])
     model = LandmarkModel(trained.pdm, list(trained.experts), rules)
     save_bundle(path, model, **RECORD)
     loaded, boxes = load(path), box_around(faces.landmarks)

@@ -7,7 +7,6 @@ import torch
 
 from clnf_torch.detection.layers import build_network, layer_records
 from clnf_torch.detection.validator import confidence_of, is_face
-from clnf_torch.geometry.warp import WarpTable, warp_positions
 from clnf_torch.training.validator_network import (
     bin_positions,
     corner_weights,
@@ -18,6 +17,7 @@ from clnf_torch.training.validator_network import (
     passing_bins,
     soft_targets,
 )
+from tests.validators import warped
 
 
 def test_layers_of_a_bundle_give_the_same_scores(rng):
@@ -69,11 +69,9 @@ SIDE = 17
 SHAPE = torch.tensor([[-40.0, -30.0], [40.0, -30.0], [0.0, 5.0], [-30.0, 30.0], [30.0, 30.0]])
 
 
-def table_of(fields) -> WarpTable:
+def table_of(fields) -> dict[str, torch.Tensor]:
     column_row = torch.stack((fields["pixels"] % SIDE, fields["pixels"] // SIDE), -1).double()
-    return WarpTable(
-        fields["triangles"], fields["alpha"], fields["beta"], column_row + fields["origin"], fields["triangle"]
-    )
+    return {**fields, "pixels": column_row + fields["origin"]}
 
 
 def test_the_longer_extent_fills_the_image_and_the_other_is_in_its_middle():
@@ -102,15 +100,15 @@ def test_pixels_are_those_of_the_hull_row_by_row():
 
 def test_landmarks_in_their_own_frame_move_no_pixel():
     table = table_of(make_warp_table(SHAPE, SIDE))
-    torch.testing.assert_close(warp_positions(frame_landmarks(SHAPE, SIDE)[None], table)[0], table.pixels)
+    torch.testing.assert_close(warped(frame_landmarks(SHAPE, SIDE)[None], table)[0], table["pixels"])
 
 
 def test_pixels_at_landmarks_lie_at_the_landmarks(rng):
     table = table_of(make_warp_table(SHAPE, SIDE))
     landmarks = 50 * torch.rand(1, 5, 2, generator=rng, dtype=torch.float64)
-    positions = warp_positions(landmarks, table)[0]
+    positions = warped(landmarks, table)[0]
     for corner, landmark in zip(frame_landmarks(SHAPE, SIDE), landmarks[0], strict=True):
-        (here,) = (table.pixels == corner).all(-1).nonzero()
+        (here,) = (table["pixels"] == corner).all(-1).nonzero()
         torch.testing.assert_close(positions[here[0]], landmark)
 
 

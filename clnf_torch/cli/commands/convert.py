@@ -1,4 +1,4 @@
-"""``clnf-torch convert``: an OpenFace model directory becomes one weights file."""
+"""``clnf-torch convert``: an OpenFace model directory becomes a bundle."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,11 +16,11 @@ SOURCE_HELP = "Model directory, main_*.txt, or model cache; by default OPENFACE_
 
 
 def convert(
-    out: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.pt", help="The weights file to write.")],
+    out: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.pt", help="The bundle to write.")],
     source: Annotated[Path | None, typer.Argument(metavar="[SOURCE]", help=SOURCE_HELP)] = None,
     half: Annotated[bool, typer.Option("--half", help="Store the weights of patch experts as float16.")] = False,
 ) -> None:
-    """Convert an OpenFace model to one weights file. OpenFace's licence applies to the result."""
+    """Convert an OpenFace model to a bundle, one .pt file. OpenFace's licence applies to the result."""
     with failures_exit_with(2):
         with bytes_bar() as written:
             report = converters.convert(source, out, half=half, progress=written)

@@ -1,4 +1,4 @@
-"""``clnf-torch export``: a weights file becomes OpenFace's files again."""
+"""``clnf-torch export``: a bundle becomes OpenFace's files again."""
 
 from pathlib import Path
 from typing import Annotated

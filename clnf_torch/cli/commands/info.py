@@ -1,4 +1,4 @@
-"""``clnf-torch info``: what a weights file contains."""
+"""``clnf-torch info``: what a bundle contains."""
 
 import math
 import textwrap
@@ -109,7 +109,7 @@ def _views_at(orientations: Tensor) -> str:
 
 
 def info(bundle: Bundle) -> None:
-    """Print the contents of a weights file: shape model, patch experts, sources and licence."""
+    """Print the contents of a bundle: shape model, patch experts, sources and licence."""
     with failures_exit_with(1):
         contents = load_bundle(bundle)
         for line in (*describe(contents, bundle), *describe_sources(contents)):
