@@ -9,12 +9,13 @@ PYTEST_ARGS ?= -n 2
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test lint types bench weights docs clean
+.PHONY: help demo test fuzz lint types bench weights docs clean
 
 help:
 	@echo "make demo    find the face in a photograph and its landmarks (IMAGE=file: in yours)"
 	@echo "             with OPENFACE=model_dir: with OpenFace's model instead of the default one"
 	@echo "make test    run the tests (PYTEST_ARGS='-k fit' narrows them)"
+	@echo "make fuzz    open and use damaged files of every format (SECONDS=600, FUZZ_ARGS='--formats bundle')"
 	@echo "make lint    ruff (rules and format) and mypy"
 	@echo "make bench   time the fit and print a table"
 	@echo "make weights train the default model again (hours; FACES=folder, SHAPES=ict_68.npz, MTCNN=wheel)"
@@ -48,6 +49,12 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+SECONDS ?= 60
+
+# The exit code is 1 if there was a fault; the files are in build/fuzz then
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(FUZZ_ARGS)
 
 lint: $(READY) types
 	$(BIN)/ruff check .
