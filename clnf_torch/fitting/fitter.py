@@ -14,7 +14,7 @@ from clnf_torch.geometry.records import Rows
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.patch_experts.base import Experts
-from clnf_torch.models.pdm import ShapeParams
+from clnf_torch.models.pdm import PosedShape, ShapeParams
 
 # Pixels per millimetre; OpenFace: smaller faces fail
 SMALLEST = 0.25
@@ -127,8 +127,9 @@ class LandmarkFitter:
             weight = weight * (experts.scale / start.scale.detach()).square()[:, None]
         window = self.config.window_sizes[index]
         field, readable = respond(experts, pdm, images, start, view, weight, window, self.numerics)
-        rigid, _ = nu_rlms(pdm, start, field, config, rigid=True, kernel_step=step)
-        params, positions = nu_rlms(pdm, rigid, field, config, rigid=False, kernel_step=step)
+        rigid, _ = nu_rlms(pdm, PosedShape.of(start), field, config, rigid=True, kernel_step=step)
+        shape, positions = nu_rlms(pdm, rigid, field, config, rigid=False, kernel_step=step)
+        params = shape.params()
 
         active = state.active & readable
         likelihoods = landmark_likelihoods(field.responses, positions, visible, value_at(config.sigma, index))

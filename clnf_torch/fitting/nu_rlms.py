@@ -5,43 +5,47 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from clnf_torch.fitting.compiled import search, usable
 from clnf_torch.fitting.config import FitConfig, value_at
 from clnf_torch.fitting.gauss_newton import gauss_newton_step
 from clnf_torch.fitting.mean_shift import mean_shift
 from clnf_torch.fitting.responses import ResponseField
-from clnf_torch.models.pdm import PDM, PosedShape, ShapeParams
+from clnf_torch.models.pdm import PDM, PosedShape
 
 
 def nu_rlms(
     pdm: PDM,
-    start: ShapeParams,
+    start: PosedShape,
     field: ResponseField,
     config: FitConfig,
     *,
     rigid: bool,
     kernel_step: float | None,
-) -> tuple[ShapeParams, Tensor]:
+) -> tuple[PosedShape, Tensor]:
     """Move faces to where their response maps and the shape prior agree.
 
     Rows stop by themselves: one whose landmarks moved less than the tolerance keeps its parameters while others go on.
 
     Args:
         pdm: The shape model.
-        start: Parameters to begin with.
+        start: Pose and shape to begin with.
         field: The response maps.
         config: The settings at this scale: see `FitConfig.at_scale`.
         rigid: Change the pose alone, without prior.
         kernel_step: See `mean_shift`.
 
     Returns:
-        The parameters after the last step, and where landmarks were in their maps before it, cells, shape (B, N, 2).
+        Pose and shape after the last step, and where landmarks were in their maps before it, cells, shape (B, N, 2).
 
     Source:
         OpenFace ``CLNF::NU_RLMS``.
     """
-    shape, positions, previous = PosedShape.of(start), None, None
+    precision = None if rigid else _precision(pdm, config)
+    if usable(*vars(start).values(), *vars(field).values(), pdm.mean, pdm.modes, pdm.variances):
+        return search(pdm, start, field, config, precision, kernel_step)
+    shape, positions, previous = start, None, None
     moving = torch.ones_like(start.scale, dtype=torch.bool)
-    sigma, limit, precision = value_at(config.sigma, 0), pdm.local_limit, None if rigid else _precision(pdm, config)
+    sigma, limit = value_at(config.sigma, 0), pdm.local_limit
     for _ in range(config.iterations):
         landmarks, jacobian = pdm.landmarks_and_jacobian(shape, rigid)
         if previous is not None and config.tolerance > 0:
@@ -53,7 +57,7 @@ def nu_rlms(
         stepped = shape.step(step.masked_fill(~moving[:, None], 0))
         shape, previous = replace(stepped, local=stepped.local.clamp(-limit, limit)), landmarks
     assert positions is not None
-    return shape.params(), positions
+    return shape, positions
 
 
 def _precision(pdm: PDM, config: FitConfig) -> Tensor:

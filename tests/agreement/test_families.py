@@ -11,6 +11,7 @@ import torch
 
 from clnf_torch import EXACT, OPENFACE, PRESETS
 from clnf_torch.fitting.nu_rlms import nu_rlms
+from clnf_torch.models.pdm import PosedShape
 from tests.agreement.golden import Golden
 from tests.agreement.measure import Agreement
 from tests.agreement.photographs import Fit, config_of, distances, each, last_view, run, winner
@@ -92,15 +93,15 @@ def test_the_same_face_where_openface_saw_it(golden, detector, read_image, agree
     kept = f"hyp{int(values.number('chosen_hypothesis'))}/"
     for search in searches(values, detector("ccnf").model):
         if search.name.startswith(kept):
-            ours, _ = nu_rlms(
+            posed, _ = nu_rlms(
                 search.pdm,
-                search.start,
+                PosedShape.of(search.start),
                 answer(search, read_image(UNSTABLE.image)),
                 search.config(5),
                 rigid=search.rigid,
                 kernel_step=0.1,
             )
-            apart = distances(search.pdm.landmarks(ours), search.pdm.landmarks(search.reached()[[-1]]))
+            apart = distances(search.pdm.landmarks(posed), search.pdm.landmarks(search.reached()[[-1]]))
             agree.holds("ties: one search at OpenFace's areas, px", apart.max().item(), within=0.02, note=search.name)
 
 

@@ -11,6 +11,7 @@ from clnf_torch import ShapeParams
 from clnf_torch.fitting.mean_shift import landmark_likelihoods, model_likelihood
 from clnf_torch.fitting.nu_rlms import nu_rlms
 from clnf_torch.fitting.responses import ResponseField
+from clnf_torch.models.pdm import PosedShape
 from tests.agreement.measure import FLIP, Agreement
 from tests.agreement.photographs import CHAOTIC, EVERY, MAPPED, each
 from tests.agreement.searches import KERNEL_STEP, Doubt, Search, answer, doubtful_kernels, positions_at
@@ -57,10 +58,11 @@ def follow(search: Search, field: ResponseField) -> Iterator[tuple[int, ShapePar
     reached, doubts = search.reached(), []
     for count in range(1, len(reached) + 1):
         config = search.config(count)
-        ours, positions = nu_rlms(search.pdm, search.start, field, config, rigid=search.rigid, kernel_step=KERNEL_STEP)
+        start, rigid = PosedShape.of(search.start), search.rigid
+        posed, positions = nu_rlms(search.pdm, start, field, config, rigid=rigid, kernel_step=KERNEL_STEP)
         before = search.positions("0") if count == 1 else positions_at(search, reached[count - 2 : count - 1])
         doubts += doubtful_kernels(search, count, positions, before)
-        yield count, ours, reached[count - 1 : count], doubts
+        yield count, posed.params(), reached[count - 1 : count], doubts
 
 
 def flipped(doubts: list[Doubt]) -> list[str]:

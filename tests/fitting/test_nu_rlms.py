@@ -12,7 +12,7 @@ from clnf_torch.fitting.mean_shift import mean_shift
 from clnf_torch.fitting.nu_rlms import nu_rlms
 from clnf_torch.fitting.responses import ResponseField
 from clnf_torch.geometry.similarity import invert_similarity, similarity_between
-from clnf_torch.models.pdm import PDM, ShapeParams
+from clnf_torch.models.pdm import PDM, PosedShape, ShapeParams
 from tests.factories import M, N, make_params, make_pdm, seeded
 
 CONFIG = FitConfig(iterations=4, sigma=1.5, regularisation=20.0)
@@ -33,6 +33,12 @@ def make_field(faces: int, window: int = 7, dtype: torch.dtype = torch.float64) 
         to_image=invert_similarity(to_reference),
         weight=weight,
     )
+
+
+def search(pdm: PDM, params: ShapeParams, *args, **options) -> tuple[ShapeParams, torch.Tensor]:
+    """`nu_rlms` from and to Euler angles."""
+    found, positions = nu_rlms(pdm, PosedShape.of(params), *args, **options)
+    return found.params(), positions
 
 
 def row_of(field: ResponseField, i: int) -> ResponseField:
@@ -76,7 +82,7 @@ def same(found: ShapeParams, expected: ShapeParams, **tolerances: float) -> None
 @pytest.mark.parametrize("step", [None, 0.1])
 def test_faces_one_at_a_time(rigid, step):
     pdm, (params, field) = make_pdm(), make_field(5)
-    found, positions = nu_rlms(pdm, params, field, CONFIG, rigid=rigid, kernel_step=step)
+    found, positions = search(pdm, params, field, CONFIG, rigid=rigid, kernel_step=step)
     for i in range(5):
         row = slice(i, i + 1)
         expected, offsets, _ = naive_nu_rlms(pdm, params[row], row_of(field, i), CONFIG, rigid, step)
@@ -88,7 +94,7 @@ def test_faces_one_at_a_time(rigid, step):
 def test_rows_that_have_converged_stop_while_others_go_on(tolerance):
     pdm, (params, field) = make_pdm(), make_field(12)
     config = replace(CONFIG, iterations=12, tolerance=tolerance)
-    found, positions = nu_rlms(pdm, params, field, config, rigid=False, kernel_step=None)
+    found, positions = search(pdm, params, field, config, rigid=False, kernel_step=None)
     counts = set()
     for i in range(12):
         row = slice(i, i + 1)
@@ -102,17 +108,17 @@ def test_rows_that_have_converged_stop_while_others_go_on(tolerance):
 def test_tolerance_zero_takes_every_step():
     pdm, (params, field) = make_pdm(), make_field(2)
     config = replace(CONFIG, tolerance=0.0)
-    found, _ = nu_rlms(pdm, params, field, config, rigid=False, kernel_step=None)
+    found, _ = search(pdm, params, field, config, rigid=False, kernel_step=None)
     stepwise = params
     for _ in range(config.iterations):
         once = replace(config, iterations=1)
-        stepwise, _ = nu_rlms(pdm, stepwise, field, once, rigid=False, kernel_step=None)
+        stepwise, _ = search(pdm, stepwise, field, once, rigid=False, kernel_step=None)
     same(found, stepwise)
 
 
 def test_rigid_search_keeps_the_shape():
     pdm, (params, field) = make_pdm(), make_field(3)
-    found, _ = nu_rlms(pdm, params, field, CONFIG, rigid=True, kernel_step=None)
+    found, _ = search(pdm, params, field, CONFIG, rigid=True, kernel_step=None)
     torch.testing.assert_close(found.local, params.local)
     assert (found.rotation - params.rotation).abs().amin() > 0
 
@@ -120,7 +126,7 @@ def test_rigid_search_keeps_the_shape():
 def test_positions_are_those_before_the_last_step():
     pdm, (params, field) = make_pdm(), make_field(2, window=5)
     once = replace(CONFIG, iterations=1)
-    _, positions = nu_rlms(pdm, params, field, once, rigid=False, kernel_step=None)
+    _, positions = search(pdm, params, field, once, rigid=False, kernel_step=None)
     torch.testing.assert_close(positions, torch.full((2, N, 2), 2.0, dtype=torch.float64))
 
 
@@ -128,17 +134,17 @@ def test_positions_are_those_before_the_last_step():
 def test_a_regularisation_per_face_equals_numbers(rigid):
     pdm, (params, field) = make_pdm(), make_field(3)
     values = torch.tensor([0.001, 20.0, 200.0], dtype=torch.float64)
-    together, _ = nu_rlms(pdm, params, field, replace(CONFIG, regularisation=values), rigid=rigid, kernel_step=None)
+    together, _ = search(pdm, params, field, replace(CONFIG, regularisation=values), rigid=rigid, kernel_step=None)
     for i, value in enumerate(values.tolist()):
         row, config = slice(i, i + 1), replace(CONFIG, regularisation=value)
-        alone, _ = nu_rlms(pdm, params[row], row_of(field, i), config, rigid=rigid, kernel_step=None)
+        alone, _ = search(pdm, params[row], row_of(field, i), config, rigid=rigid, kernel_step=None)
         same(together[row], alone)
 
 
 def test_shapes_stay_within_three_deviations():
     pdm, (params, field) = make_pdm(), make_field(6)
     config = replace(CONFIG, regularisation=1e-6, iterations=10)
-    local = nu_rlms(pdm, params, field, config, rigid=False, kernel_step=None)[0].local
+    local = search(pdm, params, field, config, rigid=False, kernel_step=None)[0].local
     limit = 3 * pdm.variances.sqrt()
     assert (local.abs() <= limit + 1e-9).all() and (local.abs() > 0.99 * limit).any()
 
@@ -147,14 +153,14 @@ def test_shapes_stay_within_three_deviations():
 @pytest.mark.parametrize("rigid", [True, False])
 def test_a_row_that_cannot_be_solved_stays_still_and_spares_the_others(spoil, rigid):
     pdm, (params, field) = make_pdm(), make_field(3)
-    expected, _ = nu_rlms(pdm, params, field, CONFIG, rigid=rigid, kernel_step=0.1)
+    expected, _ = search(pdm, params, field, CONFIG, rigid=rigid, kernel_step=0.1)
     if spoil == "weight":
         field.weight[1] = 0
     elif spoil == "landmark weight":
         field.weight[1, 0] = torch.nan
     else:
         field.responses[1, 0] = torch.nan
-    found, _ = nu_rlms(pdm, params, field, CONFIG, rigid=rigid, kernel_step=0.1)
+    found, _ = search(pdm, params, field, CONFIG, rigid=rigid, kernel_step=0.1)
     same(found[::2], expected[::2])
     same(found[1:2], params[1:2])
 
@@ -164,7 +170,7 @@ def test_batch_shape_device_and_dtype(faces, device, dtype):
     pdm, (params, field) = make_pdm(dtype).to(device), make_field(faces, dtype=dtype)
     params = ShapeParams(*(value.to(device) for value in vars(params).values()))
     field = ResponseField(**{name: value.to(device) for name, value in vars(field).items()})
-    found, positions = nu_rlms(pdm, params, field, CONFIG, rigid=False, kernel_step=None)
+    found, positions = search(pdm, params, field, CONFIG, rigid=False, kernel_step=None)
     assert found.local.shape == (faces, M) and positions.shape == (faces, N, 2)
     assert found.scale.dtype == dtype and found.scale.device.type == device.type
 
@@ -178,7 +184,7 @@ def test_gradients(rigid):
 
     def run(*tensors):
         start, given = ShapeParams(*tensors[:4]), ResponseField(**dict(zip(vars(field), tensors[4:], strict=True)))
-        found, positions = nu_rlms(pdm, start, given, config, rigid=rigid, kernel_step=None)
+        found, positions = search(pdm, start, given, config, rigid=rigid, kernel_step=None)
         return found.globals, found.local, positions
 
     assert torch.autograd.gradcheck(run, (*values, *maps), fast_mode=True)

@@ -1,0 +1,211 @@
+"""`clnf_torch.fitting.compiled` and its loops: against the torch forms, which define what they compute."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from clnf_torch.fitting import compiled
+from clnf_torch.fitting.config import PRESETS, FitConfig
+from clnf_torch.fitting.initialise import params_from_landmarks
+from clnf_torch.fitting.nu_rlms import nu_rlms
+from clnf_torch.fitting.responses import ResponseField
+from clnf_torch.geometry.similarity import invert_similarity, similarity_between
+from clnf_torch.models.pdm import PDM, PosedShape, ShapeParams
+from tests.factories import seeded
+
+pytest.importorskip("numba", reason="the compiled loops need numba")
+
+# Pixels of faces that are 100 pixels wide. Measured: 2e-4 at most. Both forms are rounded to float32, each in its order
+WITHIN = 1e-3
+# Likewise where kernels are centred on multiples of 0.1 cells: one that lies close to half-way may be centred on the
+# next. Measured: 0.07
+WITHIN_STEPPED = 0.2
+
+
+def make_pdm(landmarks: int, modes: int, seed: int = 5) -> PDM:
+    """A face of points on a curved surface, 100 mm wide, float32."""
+    rng = seeded(seed)
+    across = 100 * torch.rand(landmarks, 2, generator=rng) - 50
+    depth = -across.square().sum(-1, keepdim=True) / 100
+    made = torch.randn(modes, landmarks, 3, generator=rng) / landmarks**0.5
+    return PDM(torch.cat((across, depth), -1), made, torch.linspace(200, 5, modes))
+
+
+def make_search(pdm: PDM, faces: int, window: int, seed: int = 6) -> tuple[PosedShape, ResponseField]:
+    """Faces that are turned and shaped at random, and response maps with a peak beside each landmark."""
+    rng = seeded(seed)
+    local = torch.randn(faces, pdm.num_modes, generator=rng) * pdm.variances.sqrt() / 2
+    euler, shift = 0.4 * torch.randn(faces, 3, generator=rng), 100 * torch.rand(faces, 2, generator=rng)
+    start = PosedShape.of(ShapeParams(0.8 + torch.rand(faces, generator=rng), euler, shift, local))
+    base = pdm.landmarks(start)
+    to_reference = similarity_between(base, pdm.reference_landmarks(local, 0.5))
+    cells = torch.arange(window) - window // 2
+    peak = 0.2 * window * torch.randn(faces, pdm.num_landmarks, 2, 1, generator=rng)
+    across, down = (-0.1 * (cells - peak).square()).exp().unbind(-2)
+    noise = 0.1 * torch.rand(faces, pdm.num_landmarks, window, window, generator=rng)
+    return start, ResponseField(
+        responses=down[..., :, None] * across[..., None, :] + noise,
+        base=base,
+        to_reference=to_reference,
+        to_image=invert_similarity(to_reference),
+        weight=(torch.rand(faces, pdm.num_landmarks, generator=rng) > 0.2).float(),
+    )
+
+
+def both(monkeypatch, run):
+    """What a function gives with the compiled loops, and what without."""
+    with monkeypatch.context() as patch:
+        patch.setattr(compiled, "_kernels", lambda: None)
+        torch_form = run()
+    assert compiled._kernels() is not None
+    return run(), torch_form
+
+
+def same(pdm: PDM, found: PosedShape | ShapeParams, expected: PosedShape | ShapeParams, within: float = WITHIN) -> None:
+    assert type(found) is type(expected)
+    torch.testing.assert_close(pdm.landmarks(found), pdm.landmarks(expected), atol=within, rtol=0, equal_nan=True)
+    for name, value in vars(found).items():
+        torch.testing.assert_close(value.isnan(), getattr(expected, name).isnan())
+
+
+CONFIGS = {name: preset.at_scale(0, (0.25,)) for name, preset in PRESETS.items()} | {
+    "every step": FitConfig(iterations=12, tolerance=0),
+    "sharp": FitConfig(iterations=8, sigma=0.3, regularisation=1.0),
+    "loose": FitConfig(iterations=8, sigma=4.0, regularisation=1e-3, tolerance=0.5),
+    "prior of each face": FitConfig(regularisation=torch.tensor([0.1, 5.0, 25.0, 100.0, 1000.0])),
+}
+
+
+@pytest.mark.parametrize("step", [None, 0.1])
+@pytest.mark.parametrize("rigid", [True, False])
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_searches(monkeypatch, config, rigid, step):
+    pdm = make_pdm(68, 34)
+    start, field = make_search(pdm, 5, 11)
+    (found, positions), (expected, there) = both(
+        monkeypatch, lambda: nu_rlms(pdm, start, field, config, rigid=rigid, kernel_step=step)
+    )
+    within = WITHIN if step is None else WITHIN_STEPPED
+    same(pdm, found, expected, within)
+    torch.testing.assert_close(positions, there, atol=within, rtol=0)
+    assert (found.scale != start.scale).all()
+
+
+@pytest.mark.parametrize(
+    ("landmarks", "modes", "window"), [(28, 10, 3), (5, 1, 5), (33, 7, 9), (68, 34, 41), (1, 1, 1)]
+)
+def test_any_number_of_landmarks_modes_and_cells(monkeypatch, landmarks, modes, window):
+    pdm = make_pdm(landmarks, modes)
+    start, field = make_search(pdm, 3, window)
+    config = FitConfig(iterations=6)
+    (found, _), (expected, _) = both(
+        monkeypatch, lambda: nu_rlms(pdm, start, field, config, rigid=False, kernel_step=None)
+    )
+    same(pdm, found, expected)
+
+
+@pytest.mark.parametrize("rigid", [True, False])
+@pytest.mark.parametrize("spoil", ["no weight", "nan weight", "nan map", "empty map", "nan start", "infinite base"])
+def test_rows_that_cannot_be_solved(monkeypatch, spoil, rigid):
+    pdm = make_pdm(20, 6)
+    start, field = make_search(pdm, 3, 7)
+    plain, _ = nu_rlms(pdm, start, field, FitConfig(), rigid=rigid, kernel_step=0.1)
+    values = {
+        "no weight": (field.weight, 0.0),
+        "nan weight": (field.weight, torch.nan),
+        "nan map": (field.responses, torch.nan),
+        "empty map": (field.responses, 0.0),
+        "nan start": (start.translation, torch.nan),
+        "infinite base": (field.base, torch.inf),
+    }
+    tensor, value = values[spoil]
+    tensor[1] = value
+    (found, _), (expected, _) = both(
+        monkeypatch, lambda: nu_rlms(pdm, start, field, FitConfig(), rigid=rigid, kernel_step=0.1)
+    )
+    same(pdm, found, expected)
+    for name, kept in vars(found).items():
+        torch.testing.assert_close(kept[::2], getattr(plain, name)[::2], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_a_face_is_the_same_alone_in_a_batch_and_with_any_number_of_threads(threads):
+    pdm, before = make_pdm(68, 34), torch.get_num_threads()
+    start, field = make_search(pdm, 17, 11)
+    alone = [
+        nu_rlms(
+            pdm,
+            PosedShape(*(value[i : i + 1] for value in vars(start).values())),
+            ResponseField(**{name: value[i : i + 1] for name, value in vars(field).items()}),
+            FitConfig(),
+            rigid=False,
+            kernel_step=None,
+        )[0]
+        for i in range(17)
+    ]
+    try:
+        torch.set_num_threads(threads)
+        together, _ = nu_rlms(pdm, start, field, FitConfig(), rigid=False, kernel_step=None)
+    finally:
+        torch.set_num_threads(before)
+    for name, value in vars(together).items():
+        assert torch.equal(value, torch.cat([getattr(one, name) for one in alone]))
+
+
+def test_any_layout_in_memory():
+    pdm = make_pdm(12, 4)
+    start, field = make_search(pdm, 2, 5)
+    other = ResponseField(**{name: value.mT.contiguous().mT for name, value in vars(field).items()})
+    other = replace(other, base=field.base.mT.contiguous().mT, weight=field.weight.repeat_interleave(2, 1)[:, ::2])
+    expected, there = nu_rlms(pdm, start, field, FitConfig(), rigid=False, kernel_step=None)
+    found, positions = nu_rlms(pdm, start, other, FitConfig(), rigid=False, kernel_step=None)
+    assert torch.equal(found.local, expected.local) and torch.equal(positions, there)
+
+
+def test_the_arguments_are_left_as_they_were():
+    pdm = make_pdm(12, 4)
+    start, field = make_search(pdm, 2, 5)
+    copies = [value.clone() for value in (*vars(start).values(), *vars(field).values())]
+    nu_rlms(pdm, start, field, FitConfig(), rigid=False, kernel_step=None)
+    for value, copy in zip((*vars(start).values(), *vars(field).values()), copies, strict=True):
+        assert torch.equal(value, copy)
+
+
+@pytest.mark.parametrize(("landmarks", "modes"), [(68, 34), (28, 10), (6, 2)])
+def test_parameters_from_landmarks(monkeypatch, landmarks, modes):
+    pdm = make_pdm(landmarks, modes)
+    start, _ = make_search(pdm, 9, 3)
+    target = pdm.landmarks(start) + torch.randn(9, landmarks, 2, generator=seeded(8))
+    known = torch.rand(9, landmarks, generator=seeded(9)) > 0.2
+    known[3], target[4, 0] = False, torch.nan
+    target[~known] = torch.nan
+    found, expected = both(monkeypatch, lambda: params_from_landmarks(pdm, target, known))
+    same(pdm, found, expected)
+
+
+def test_the_torch_forms_run_where_something_is_recorded_or_traced():
+    pdm = make_pdm(12, 4)
+    start, field = make_search(pdm, 2, 5)
+    assert compiled.usable(start.scale, pdm.mean)
+    assert not compiled.usable(start.scale.double()) and not compiled.usable(start.scale.to("meta"))
+    asking = start.scale.clone().requires_grad_()
+    assert not compiled.usable(asking)
+    with torch.no_grad():
+        assert compiled.usable(asking)
+    with torch.autograd.forward_ad.dual_level():
+        assert not compiled.usable(start.scale)
+    assert torch.func.vmap(lambda scale: scale * (2 if compiled.usable(scale) else 1))(start.scale).equal(start.scale)
+    found, _ = nu_rlms(pdm, replace(start, scale=asking), field, FitConfig(), rigid=False, kernel_step=None)
+    assert found.scale.requires_grad
+
+
+def test_the_switch():
+    code = "from clnf_torch.fitting import compiled; print(compiled._kernels())"
+    environment = {compiled.SWITCH: "0", "PYTHONPATH": ":".join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "None"
