@@ -1,11 +1,48 @@
-"""Files that appear under their names only when they are complete."""
+"""Files: regular ones alone are read, and new ones appear under their names only when they are complete."""
 
 import contextlib
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+# What a path may name instead of a file, and whose opening waits, never ends, or does something
+_OTHER_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def require_regular_file(path: str | os.PathLike[str]) -> int:
+    """Refuses what is no regular file, behind any number of links, without opening it.
+
+    Opening a pipe waits for whoever writes into it, a device may never end.
+
+    Args:
+        path: What is about to be read.
+
+    Returns:
+        Its size in bytes.
+
+    Raises:
+        OSError: It is missing, or a folder, pipe, socket or device; `strerror` says which, `filename` is the path.
+    """
+    try:
+        status = os.stat(path)
+    except ValueError as error:
+        raise OSError(errno.EINVAL, f"no name of a file: {error}", os.fspath(path)) from error
+    if stat.S_ISREG(status.st_mode):
+        return status.st_size
+    kind = next((name for is_kind, name in _OTHER_KINDS if is_kind(status.st_mode)), "something else")
+    code = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL
+    remedy = "" if kind == "a folder" else "; save what it gives as a file first"
+    raise OSError(code, f"expected a file, found {kind}{remedy}", os.fspath(path))
 
 
 @contextlib.contextmanager
