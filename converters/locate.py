@@ -1,11 +1,11 @@
 """Finds the description file of an OpenFace model: in a directory, by name, or in the cache that other tools fill."""
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from clnf_torch.converters.openface.errors import ConversionError
+from clnf_torch.models.files import user_cache
 
 PREFERRED = "main_ceclm_general.txt"
 CACHE = Path("OpenFaceModels", "2.2.0")
@@ -59,14 +59,7 @@ def cache_folder() -> Path:
     """The folder of this user in which other tools keep OpenFace's models."""
     if named := os.environ.get(ENVIRONMENT):
         return Path(named)
-    home = Path.home()
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = home / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or home / ".cache"
-    return Path(base) / CACHE
+    return user_cache() / CACHE
 
 
 def _find_in(folder: Path) -> Source:

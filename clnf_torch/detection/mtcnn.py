@@ -216,6 +216,8 @@ def load_face_detector(
     *,
     dtype: torch.dtype = torch.float32,
     config: MTCNNConfig | None = None,
+    mmap: bool = True,
+    verify: bool | None = None,
 ) -> MTCNN:
     """The face detector in a bundle.
 
@@ -224,19 +226,17 @@ def load_face_detector(
         device: Where to put it.
         dtype: Number type of the arithmetic.
         config: Settings; None: those that the bundle names, and OpenFace's for the others.
+        mmap: The weights stay in the file until they are used; see `load_bundle`.
+        verify: Whether to read the whole file, and compare it with its checksums; see `load_bundle`.
 
     Raises:
-        BundleError: The file is no bundle, or holds no face detector.
+        BundleError: The file is damaged, no bundle, or holds no face detector.
     """
-    path = path or default_bundle()
-    record = load_bundle(path).get("face_detector")
+    path = default_bundle() if path is None else path
+    record = load_bundle(path, mmap=mmap, verify=verify).get("face_detector")
     if record is None:
         raise BundleError(
             f"{path}: holds no face detector; convert a model directory with mtcnn_detector/MTCNN_detector.txt in it, "
             "or give the boxes of the faces"
         )
-    try:
-        detector = MTCNN.from_record(record, dtype, config)
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        raise BundleError(f"{path}: its fields do not make a face detector ({error!r}); convert it again") from error
-    return detector.to(device)
+    return MTCNN.from_record(record, dtype, config).to(device)

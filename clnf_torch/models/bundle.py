@@ -8,12 +8,18 @@ from typing import Any
 import torch
 
 from clnf_torch.models.archive import Progress, save_archive
-from clnf_torch.models.landmark_model import LandmarkModel
+from clnf_torch.models.archive_reader import ArchiveError, read_archive
+from clnf_torch.models.bundle_schema import check_bundle
+from clnf_torch.models.files import lookalike, one_line, require_regular_file
+from clnf_torch.models.landmark_model import OLD_NAMES, LandmarkModel
+from clnf_torch.models.model_schema import check_model
 from clnf_torch.models.patch_experts.base import Experts
 from clnf_torch.models.patch_experts.ccnf import CCNFExperts
 from clnf_torch.models.patch_experts.cen import CENExperts
 from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
 from clnf_torch.models.patch_experts.svr import SVRExperts
+from clnf_torch.models.schema import Context, SchemaError, found
+from clnf_torch.models.verified import is_known, remember, stamp_of
 
 FORMAT, VERSION = "clnf_torch bundle", 1
 # Where the bundle is that is installed with the package
@@ -22,12 +28,17 @@ FAMILIES: dict[str, type[Experts]] = {
     family.name: family for family in (CENExperts, CCNFExperts, SVRExperts, HeatmapExperts)
 }
 """The patch experts that bundles may hold, by name; a new family is registered here."""
-# Names of families in bundles of version 0.1 of the package
-OLD_NAMES = {"joint": HeatmapExperts.name}
+
+
+# Bytes that all tensors may have together, some of which share their numbers: sizes of the file, and a little more
+SHARING, ROOM = 2, 1 << 20
 
 
 class BundleError(ValueError):
-    """A file is no weights bundle, or not one that this version can read."""
+    """A file is no weights bundle, or not one that this version can read; its message is one short line."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 def default_bundle() -> Path:
@@ -78,54 +89,84 @@ def save_bundle(
     save_archive(bundle, path, progress)
 
 
-def load_bundle(path: str | Path) -> dict[str, Any]:
-    """The contents of a bundle; its tensors stay in the file until they are used.
+def load_bundle(path: str | Path, *, mmap: bool = True, verify: bool | None = None) -> dict[str, Any]:
+    """The contents of a bundle, after they were checked: checksums, types, shapes, ranges, and that numbers are finite.
 
     Args:
         path: A `.pt` written by ``clnf-torch convert`` or ``train``.
+        mmap: Its tensors stay in the file until they are used. As long as they are, the file must not be changed in
+            place: where a mapped file becomes shorter, the system ends the process (SIGBUS). False: they are copied.
+        verify: Read all numbers, and compare them with their checksums. None: unless it is a large file that was
+            compared before, and has not changed since.
 
     Returns:
         Its fields: format, version, sources, licence, numerics, model and more; `converters/README.md` describes them.
 
     Raises:
-        BundleError: There is no such file, it is not a bundle, or it is of another version.
+        BundleError: There is no such file, it is damaged, not a bundle, or of another version.
     """
     path = Path(path)
-    if not path.is_file():
-        raise BundleError(f"{path}: there is no such file; make one with: clnf-torch convert MODEL_DIR -o {path.name}")
     try:
-        bundle = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:
-        # torch.load names a dozen exceptions, depending on what the file turns out to be
-        raise BundleError(
-            f"{path}: expected a .pt bundle from clnf-torch convert or train, found another or a damaged file"
-        ) from error
-    if not isinstance(bundle, dict) or bundle.get("format") != FORMAT:
-        raise BundleError(
-            f"{path}: expected a bundle from clnf-torch convert or train, found a .pt file with other contents"
-        )
-    if bundle.get("version") != VERSION:
-        raise BundleError(
-            f"{path}: is a bundle of version {bundle.get('version')}, this program reads version {VERSION}; "
-            "convert or train the model again"
-        )
-    _rename_families(bundle)
+        _require_file(path)
+        stamp = stamp_of(path)
+        known = verify is None and is_known(path, stamp)
+        bundle = read_archive(path, mmap=mmap, verify=verify is not False and not known, finite=True)
+        _require_bundle(bundle)
+        check_bundle(bundle, Context({}, verified=True, left=[SHARING * path.stat().st_size + ROOM]), FAMILIES)
+    except ArchiveError as error:
+        raise BundleError(f"{path}: expected a .pt bundle from clnf-torch convert or train, {error}") from error
+    except OSError as error:
+        raise BundleError(f"{path}: expected a bundle, found a file that cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise BundleError(f"{path}: {error}") from error
+    if verify is None and not known:
+        remember(path, stamp)
+    _rename_families(bundle.get("model"))
     return bundle
 
 
-def _rename_families(value: Any) -> None:
-    """Gives the experts in a bundle, and in its parts, the names that their families have today; in place."""
-    if isinstance(value, dict):
-        family = value.get("family")
-        if isinstance(family, str):
-            value["family"] = OLD_NAMES.get(family, family)
-        value = list(value.values())
-    for inner in value if isinstance(value, (list, tuple)) else ():
-        _rename_families(inner)
+def _require_file(path: Path) -> None:
+    """Refuses what is no file, and says which one is meant perhaps.
+
+    Raises:
+        ValueError: It is none; the message says what to do, but not where.
+    """
+    try:
+        require_regular_file(path)
+    except FileNotFoundError as error:
+        near = lookalike(path)
+        remedy = f"did you mean {near}?" if near else f"make one with: clnf-torch convert MODEL_DIR -o {path.name}"
+        raise ValueError(f"there is no such file; {remedy}") from error
+    except IsADirectoryError as error:
+        remedy = f"make one with: clnf-torch convert {path.name} -o {path.name}.pt"
+        raise ValueError(f"is a folder, not a bundle; {remedy}") from error
+
+
+def _require_bundle(bundle: Any) -> None:
+    """Refuses what is no bundle of this version.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if not isinstance(bundle, dict) or not isinstance(bundle.get("format"), str) or bundle["format"] != FORMAT:
+        raise ValueError("expected a bundle from clnf-torch convert or train, found a .pt file with other contents")
+    if type(bundle.get("version")) is not int or bundle["version"] != VERSION:
+        version = found(bundle.get("version"))
+        raise ValueError(
+            f"is a bundle of version {version}, this program reads version {VERSION}; convert or train the model again"
+        )
+
+
+def _rename_families(model: Any) -> None:
+    """Gives the experts of a model, and of its parts, the names that their families have today; in place."""
+    for record in model["experts"] if model else ():
+        record["family"] = OLD_NAMES.get(record["family"], record["family"])
+    for part in model.get("parts", ()) if model else ():
+        _rename_families(part["model"])
 
 
 def build_model(bundle: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> LandmarkModel:
-    """The model in a bundle.
+    """The model in a bundle. It asks for no gradients; ``model.requires_grad_()`` makes it.
 
     Args:
         bundle: From `load_bundle`.
@@ -136,8 +177,11 @@ def build_model(bundle: Mapping[str, Any], dtype: torch.dtype = torch.float32) -
         BundleError: A field is missing or does not fit the others.
     """
     try:
-        return LandmarkModel.from_record(bundle["model"], dtype, FAMILIES)
+        if "model" not in bundle:
+            raise SchemaError("expected a field 'model', found none")
+        check_model(bundle["model"], "model", Context({}), FAMILIES)
+        return LandmarkModel.from_record(bundle["model"], dtype, FAMILIES).requires_grad_(False)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise BundleError(
-            f"the bundle's fields do not make a model ({error!r}); convert or train the model again"
+            f"the bundle's fields do not make a model ({error}); convert or train the model again"
         ) from error

@@ -1,10 +1,12 @@
-"""Files: regular ones alone are read, and new ones appear under their names only when they are complete."""
+"""Files: regular ones alone are read, new ones appear under their names once they are complete; names and messages."""
 
 import contextlib
 import errno
 import os
+import re
 import secrets
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -81,3 +83,55 @@ def write_atomically(path: str | os.PathLike[str], *, keep_partial: bool = False
 def _has_content(path: Path) -> bool:
     """Whether a file exists and is not empty."""
     return path.exists() and path.stat().st_size > 0
+
+
+# Characters of a message about a file
+LONGEST_MESSAGE = 300
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def one_line(text: str) -> str:
+    """A message as one short line: nothing in it breaks the line or the terminal, and long ones are cut.
+
+    Lone surrogates, from file names that are not UTF-8, become question marks too, so that it can be printed anywhere.
+    """
+    text = _UNPRINTABLE.sub("?", text)
+    if len(text) <= LONGEST_MESSAGE:
+        return text
+    end = LONGEST_MESSAGE // 3
+    return f"{text[: LONGEST_MESSAGE - end - 5]} ... {text[-end:]}"
+
+
+def lookalike(path: Path) -> Path | None:
+    """The file or folder beside a missing one, or a folder deeper, whose name differs as downloads and copies make it.
+
+    Such names have other letter cases, a browser's ``(1)``, or the ``?dl=1`` of a link; and what an archive was
+    unpacked to may lie one folder deeper than expected, in a folder of the same name.
+    """
+    for folder in (path.parent, path.parent / path.parent.name):
+        try:
+            names = sorted(entry.name for entry in os.scandir(folder))
+        except (OSError, ValueError):
+            continue
+        for name in names:
+            if (folder != path.parent or name != path.name) and _plain_name(name) == _plain_name(path.name):
+                return folder / name
+    return None
+
+
+def _plain_name(name: str) -> str:
+    """A name without what downloads and copies add to it."""
+    name = re.sub(r"[?%&].*$|\.(download|part|crdownload)$", "", name.casefold())
+    return re.sub(r"[ _-]*(\(\d+\)|copy)(?=\.|$)", "", name)
+
+
+def user_cache() -> Path:
+    """The folder of this user for what can be made again."""
+    home = Path.home()
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = home / "Library" / "Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or home / ".cache"
+    return Path(base)

@@ -13,6 +13,8 @@ Families = Mapping[str, type[Experts]]
 """Classes of patch experts by their `name`."""
 # The family in the record of experts that are asked once more, at their own scale
 REPEAT = "repeat"
+# Names of families in bundles of version 0.1 of the package
+OLD_NAMES = {"joint": "heatmap"}
 # The rows of the early-termination numbers, as a bundle names them
 EARLY_TERMINATION = ("weights", "biases", "cutoffs")
 
@@ -104,7 +106,7 @@ class LandmarkModel(nn.Module):
         experts: list[Experts] = []
         for scale in record["experts"]:
             again = scale["family"] == REPEAT
-            experts.append(experts[scale["of"]] if again else _family(scale, families).from_record(scale, dtype))
+            experts.append(experts[scale["of"]] if again else family_of(scale, families).from_record(scale, dtype))
         early = record["early_termination"]
         return cls(
             PDM.from_record(record["pdm"], dtype),
@@ -189,10 +191,16 @@ def early_termination_record(early_termination: Tensor) -> dict[str, Tensor]:
     return dict(zip(EARLY_TERMINATION, early_termination.double(), strict=True))
 
 
-def _family(record: Mapping[str, Any], families: Families) -> type[Experts]:
-    """The class of the experts in a record."""
-    name = record["family"]
+def family_of(record: Mapping[str, Any], families: Families) -> type[Experts]:
+    """The class of the experts in a record.
+
+    Raises:
+        ValueError: It is not known.
+    """
+    name = OLD_NAMES.get(record["family"], record["family"])
     if name not in families:
         known = ", ".join(map(repr, families))
-        raise ValueError(f"the bundle holds {name!r} patch experts, this program knows {known}; use a newer version")
+        raise ValueError(
+            f"the bundle holds {name[:40]!r} patch experts, this program knows {known}; use a newer version"
+        )
     return families[name]

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from clnf_torch.geometry.records import Rows, map_tensors
 from clnf_torch.geometry.rotation import euler_to_matrix, matrix_to_euler, turn
+from clnf_torch.models.schema import Array, Context, Fields, SchemaError
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,10 @@ class PosedShape:
 
 
 _FIELDS = ("mean", "modes", "variances")
+# Far beyond those of any shape model
+MOST_LANDMARKS, MOST_MODES = 1024, 1024
+# Millimetres squared; the prior divides by it. OpenFace's least is 0.3
+LEAST_VARIANCE = 1e-6
 
 
 class PDM(nn.Module):
@@ -88,6 +93,15 @@ class PDM(nn.Module):
     Source:
         OpenFace ``PDM``.
     """
+
+    # Of its record
+    schema: ClassVar[Fields] = Fields(
+        {
+            "mean": Array("N", 3, longest=MOST_LANDMARKS),
+            "modes": Array("M", "N", 3, longest=MOST_MODES),
+            "variances": Array("M", low=LEAST_VARIANCE),
+        }
+    )
 
     def __init__(self, mean: Tensor, modes: Tensor, variances: Tensor) -> None:
         super().__init__()
@@ -110,6 +124,18 @@ class PDM(nn.Module):
     def to_record(self) -> dict[str, Any]:
         """The shape model as a bundle holds it, float64."""
         return {name: getattr(self, name).detach().double() for name in _FIELDS}
+
+    @classmethod
+    def check_record(cls, record: Any, where: str, context: Context) -> None:
+        """Refuses what is no record of `to_record`; N is known afterwards.
+
+        Raises:
+            SchemaError: Something in it is not what it should be.
+        """
+        cls.schema.check(record, where, context)
+        extent = record["mean"].amax(0) - record["mean"].amin(0)
+        if not bool((extent[:2] > 0).all()):
+            raise SchemaError(f"{where}.mean: expected landmarks of a face, found all of them on a line")
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], dtype: torch.dtype) -> "PDM":

@@ -270,23 +270,29 @@ def load(
     *,
     dtype: torch.dtype = torch.float32,
     numerics: str | Numerics | None = None,
+    mmap: bool = True,
+    verify: bool | None = None,
 ) -> LandmarkDetector:
-    """The detector in a bundle.
+    """The detector in a bundle. It asks for no gradients until its ``requires_grad_()`` is called.
 
     Args:
         path: A bundle from ``clnf-torch convert`` or ``train``; None: the one that is installed with the package.
         device: Where to put it; on the CPU the weights stay in the file until they are used.
         dtype: Number type of the arithmetic.
         numerics: "openface" or "exact"; None: what the bundle was made for.
+        mmap: The weights stay in the file, which must not be changed in place as long as they are used: where it
+            becomes shorter, the system ends the process (SIGBUS). False: they are copied into memory.
+        verify: Read the whole file, and compare it with its checksums. None: unless it is a large file that was
+            compared before, and has not changed since.
 
     Raises:
-        BundleError: The file is no bundle.
+        BundleError: The file is damaged, or no bundle.
     """
-    bundle = load_bundle(path or default_bundle())
+    bundle = load_bundle(default_bundle() if path is None else path, mmap=mmap, verify=verify)
     record = bundle.get("validator")
     detector = LandmarkDetector(
         build_model(bundle, dtype),
         numerics or bundle.get("numerics", "openface"),
         DetectionValidator.from_record(record, dtype) if record else None,
     )
-    return detector.to(device).eval()
+    return detector.to(device).eval().requires_grad_(False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from clnf_torch.cli.commands.info import describe
 from clnf_torch.converters import convert
 from clnf_torch.models.bundle import default_bundle, load_bundle
+from tests.models.archives import with_byte
 
 
 def lines_of(source, out) -> dict[str, str]:
@@ -44,3 +45,14 @@ def test_info_says_what_is_inside(clnf_torch_cli, bundle):
     assert done.stdout.count("experts at") == 4
     assert done.stdout.count("sha256") == 7
     assert "no published hash known" in done.stdout
+
+
+def test_info_compares_with_the_checksums(clnf_torch_cli, bundle, tmp_path):
+    done = clnf_torch_cli("info", bundle, "--verify")
+    assert done.exit_code == 0 and "every record agrees with its checksum" in done.stdout
+    damaged = tmp_path / "damaged.pt"
+    damaged.write_bytes(bundle.read_bytes())
+    with_byte(damaged, "data/3")
+    done = clnf_torch_cli("info", damaged, "--verify")
+    assert done.exit_code == 1 and not done.stdout
+    assert "does not agree with its checksum; the file is damaged" in done.stderr and done.stderr.count("\n") == 1

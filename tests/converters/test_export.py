@@ -12,6 +12,8 @@ from clnf_torch.models.archive import save_archive
 from tests.converters.evaluate import from_bundle, from_file, visible_slots
 from tests.converters.model_directory import write_model
 from tests.converters.openface_files import POINTS
+from tests.models.patch_experts.template_factories import make_ccnf
+from tests.models.test_families import unet_model
 
 
 def export_all(folder, out_dir, count):
@@ -135,9 +137,13 @@ def test_other_files_are_refused(tmp_path, model_main):
 @pytest.mark.parametrize(
     ("damage", "found"),
     [
-        (lambda record: record.pop("visible"), "KeyError"),
-        (lambda record: record.update(scale="coarse"), "error"),
-        (lambda record: record.update(stacks=record["stacks"][:1]), "IndexError"),
+        (lambda record: record.pop("visible"), r"experts\[0\]: expected a field 'visible'"),
+        (lambda record: record.update(scale="coarse"), "expected a number from 0.001 to 100, found 'coarse'"),
+        (
+            lambda record: record.update(stacks=record["stacks"][:1]),
+            r"experts\[0\].expert: expected numbers from -1 to",
+        ),
+        (lambda record: record["openface"].pop("sizes"), "KeyError"),
         (lambda record: record["openface"].update(file="cen_patches_0.50_of.dat"), "CEN experts of different names"),
     ],
 )
@@ -161,7 +167,8 @@ def test_bundles_with_damaged_fields(model_main, tmp_path, damage, found):
 def test_other_experts_have_no_files(model_main, tmp_path, family, found):
     convert(model_main, tmp_path / "m.pt")
     bundle = torch.load(tmp_path / "m.pt", weights_only=True)
-    bundle["model"]["experts"][1] = {"family": family}
+    others = {"ccnf": make_ccnf().to_record(), "heatmap": unet_model().experts_at(2).to_record()}
+    bundle["model"]["experts"][1] = others.get(family, {"family": "repeat", "of": 0}) | {"family": family}
     save_archive(bundle, tmp_path / "m.pt")
     with pytest.raises(ConversionError, match=f"expected CEN experts, {found}"):
         export(tmp_path / "m.pt", tmp_path / "back")

@@ -146,9 +146,9 @@ class Campaign:
         with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch:
             bench = Bench(chosen, Path(scratch))
             for number, message in sorted(tally.faults.items()):
+                (folder / f"{self.seed}-{number}.txt").write_text(message, encoding="utf-8", errors="replace")
                 path, content = bench.damaged(self.seed, number)
                 (folder / f"{self.seed}-{number}-{path.name}").write_bytes(content)
-                (folder / f"{self.seed}-{number}.txt").write_text(message, encoding="utf-8", errors="replace")
 
 
 def _last_words(stderr: Any) -> str:

@@ -91,7 +91,7 @@ def test_checkpoints_of_another_model_are_refused(tmp_path):
 
 def test_a_tuned_bundle_keeps_all_else_and_fits(tmp_path):
     model, faces = asked_twice(), heads(4)
-    kept = {"licence": "mine", "sources": [{"name": "heads"}], "validator": None, "face_detector": {"kind": "x"}}
+    kept = {"licence": "mine", "sources": [{"name": "heads"}], "validator": None, "face_detector": None}
     bundle = {"format": FORMAT, "version": VERSION, "numerics": "exact", **kept, "model": model.to_record()}
     fine_tune(model, faces, MIRROR, replace(FAST, epochs=1))
     save_archive(tuned_bundle(bundle, model, "4 faces"), tmp_path / "tuned.pt")

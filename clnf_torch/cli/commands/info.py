@@ -4,8 +4,9 @@ import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from torch import Tensor
 
 from clnf_torch.cli.console import failures_exit_with, say
@@ -46,7 +47,7 @@ def describe(bundle: Mapping[str, Any], path: Path) -> Iterator[str]:
     yield f"  validation         {_describe_validator(bundle.get('validator'))}"
     face_detector = bundle.get("face_detector")
     yield f"  face detector      {face_detector['kind'].upper() if face_detector else 'none: give boxes'}"
-    words = textwrap.wrap(bundle.get("licence", "not stated"), width=90)
+    words = textwrap.wrap(bundle.get("licence", ""), width=90) or ["not stated"]
     yield f"  licence            {words[0]}"
     yield from (f"                     {line}" for line in words[1:])
 
@@ -64,7 +65,7 @@ def describe_sources(bundle: Mapping[str, Any]) -> Iterator[str]:
         yield f"  skipped            {skipped['entry']}: {skipped['reason']}"
     for source in bundle.get("sources", ()):
         # A set of annotated faces, not a file
-        if "sha256" not in source:
+        if not {"sha256", "bytes", "published"} <= set(source):
             yield f"  trained on         {source['name']}"
             continue
         yield f"  source             {source['name']}, {source['bytes']:,} bytes, {PUBLISHED[source['published']]}"
@@ -108,9 +109,16 @@ def _views_at(orientations: Tensor) -> str:
     return f"{_views(len(orientations))} at yaw {yaws}"
 
 
-def info(bundle: Bundle) -> None:
+VERIFY_HELP = "Compare all of the file with its checksums, a large one that has not changed since too."
+
+
+def info(
+    bundle: Bundle, verify: Annotated[bool, typer.Option("--verify", help=VERIFY_HELP, show_default=False)] = False
+) -> None:
     """Print the contents of a bundle: shape model, patch experts, sources and licence."""
     with failures_exit_with(1):
-        contents = load_bundle(bundle)
+        contents = load_bundle(bundle, verify=True if verify else None)
         for line in (*describe(contents, bundle), *describe_sources(contents)):
             say(line)
+        if verify:
+            say("  verified           every record agrees with its checksum, and all numbers are finite")

@@ -9,6 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from clnf_torch.models.numerics import Numerics
+from clnf_torch.models.schema import TRUTH, Array, Context, Fields, Number, Schema
+
+# Far beyond those of any model: pixels per millimetre, views, and the side of a patch in pixels
+SCALES, MOST_VIEWS, SUPPORTS = Number(1e-3, 100.0), 64, Number(1, 64, whole=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +57,13 @@ class Experts(nn.Module, ABC):
     fit_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     # Mean `expert_agreement` below which landmarks are poor
     min_expert_agreement: ClassVar[float] = 0.40
+    # What its records must be; a family adds its own fields
+    schema: ClassVar[Mapping[str, Schema]] = {
+        "scale": SCALES,
+        "view_centers": Array("V", 3, low=-10, high=10, longest=MOST_VIEWS),
+        "visible": Array("V", "N", dtypes=TRUTH, low=0, high=1),
+        "confidence": Array("V", "N", low=0),
+    }
 
     def __init__(self, scale: float, view_centers: Tensor, visible: Tensor, confidence: Tensor) -> None:
         super().__init__()
@@ -73,6 +84,20 @@ class Experts(nn.Module, ABC):
             "visible": self.visible,
             "confidence": self.confidence.double(),
         }
+
+    @classmethod
+    def check_record(cls, record: Mapping[str, Any], where: str, context: Context) -> None:
+        """Refuses what is no record of `to_record`; a family adds how its fields must fit together.
+
+        Args:
+            record: The record.
+            where: How it is reached, for messages.
+            context: The number N of landmarks is known.
+
+        Raises:
+            SchemaError: Something in it is not what it should be.
+        """
+        Fields(cls.schema).check(record, where, context)
 
     @classmethod
     @abstractmethod
@@ -143,6 +168,8 @@ class PatchExperts(Experts):
         visible: Landmarks that can be seen in each view, bool, shape (V, N).
         confidence: How far each expert is to be trusted, shape (V, N).
     """
+
+    schema: ClassVar[Mapping[str, Schema]] = {**Experts.schema, "support": SUPPORTS}
 
     def __init__(self, scale: float, support: int, view_centers: Tensor, visible: Tensor, confidence: Tensor) -> None:
         super().__init__(scale, view_centers, visible, confidence)

@@ -10,6 +10,7 @@ from torch.nn.functional import pad
 from clnf_torch.models.patch_experts.base import common_fields, type_name
 from clnf_torch.models.patch_experts.mlp_stack import ACTIVATIONS
 from clnf_torch.models.patch_experts.template_experts import FEW, TemplateExperts
+from clnf_torch.models.schema import Array, Context, Fields, refuse
 
 
 def sigma_matrices(alphas: Tensor, betas: Tensor, components: Tensor) -> Tensor:
@@ -48,6 +49,8 @@ def lone_sigma(alphas: Tensor) -> Tensor:
 sigmoid = ACTIVATIONS["sigmoid"]
 # OpenFace: neurons of no more weight do not respond, yet count in Sigma
 LEAST_ALPHA = 1e-4
+# Side of a window whose cells are related; OpenFace's largest is 19, and matrices grow with its fourth power
+LARGEST_WINDOW = 25
 
 
 class CCNFExperts(TemplateExperts):
@@ -107,6 +110,21 @@ class CCNFExperts(TemplateExperts):
         numbers = {name: getattr(self, name).detach().double() for name in ("biases", "alphas", "betas")}
         components = {window: self.get_buffer(f"components_{window}") for window in self._windows}
         return {**super().to_record(), "weights": self.weights.detach(), **numbers, "components": components}
+
+    @classmethod
+    def check_record(cls, record: Mapping[str, Any], where: str, context: Context) -> None:
+        """See `Experts.check_record`."""
+        super().check_record(record, where, context)
+        numbers = {"biases": Array("E", "K"), "alphas": Array("E", "K", low=0), "betas": Array("E", "C", shortest=0)}
+        Fields(numbers).check(record, where, context)
+        components = record.get("components")
+        if not isinstance(components, dict):
+            raise refuse(f"{where}.components", "a dictionary of window sizes", components)
+        for window, matrices in components.items():
+            if type(window) is not int or not 1 <= window <= LARGEST_WINDOW:
+                raise refuse(f"{where}.components", f"windows of 1 to {LARGEST_WINDOW} cells", window)
+            related = Array("own", window**2, window**2, longest=context.sizes["C"], shortest=0)
+            related.check(matrices, f"{where}.components[{window}]", context.inner())
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], dtype: torch.dtype) -> "CCNFExperts":

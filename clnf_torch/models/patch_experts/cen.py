@@ -10,11 +10,14 @@ from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.patch_experts.base import PatchExperts, common_fields, type_name
 from clnf_torch.models.patch_experts.mlp_stack import MLPStack
 from clnf_torch.models.patch_experts.patches import cut_patches, lay_out
+from clnf_torch.models.schema import TRUTH, WHOLE, Array, Context, Fields, SchemaError, refuse
 
 # A block whose weights and activations stay in a core's cache; see benchmarks/README.md
 CPU_EXPERTS, CPU_ROWS = 4, 480
 # Activations of one block on other devices: 1 GiB of float32
 CUDA_NUMBERS = 1 << 28
+# Groups of experts of one shape, beyond those of any model
+MOST_STACKS = 256
 
 
 class Run(NamedTuple):
@@ -97,6 +100,24 @@ class CENExperts(PatchExperts):
         names = ("scale", "support", "view_centers", "visible", "confidence", "expert", "flipped")
         stacks = [cast(MLPStack, stack).to_record() for stack in self.stacks]
         return self.record(**{name: getattr(self, name) for name in names}, stacks=stacks)
+
+    @classmethod
+    def check_record(cls, record: Mapping[str, Any], where: str, context: Context) -> None:
+        """See `Experts.check_record`."""
+        super().check_record(record, where, context)
+        stacks, pixels = record.get("stacks"), record["support"] ** 2
+        if not isinstance(stacks, (list, tuple)) or not 1 <= len(stacks) <= MOST_STACKS:
+            raise refuse(f"{where}.stacks", f"a list of 1 to {MOST_STACKS} groups of experts", stacks)
+        stored = sum(
+            MLPStack.check_record(stack, f"{where}.stacks[{k}]", context.inner(), pixels)
+            for k, stack in enumerate(stacks)
+        )
+        expert = Array("V", "N", dtypes=WHOLE, low=-1, high=stored - 1)
+        Fields({"expert": expert, "flipped": Array("V", "N", dtypes=TRUTH, low=0, high=1)}).check(
+            record, where, context
+        )
+        if bool((record["visible"] & (record["expert"] < 0)).any()):
+            raise SchemaError(f"{where}.expert: expected an expert for every visible landmark, found -1")
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], dtype: torch.dtype) -> "CENExperts":

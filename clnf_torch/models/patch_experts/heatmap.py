@@ -10,6 +10,7 @@ from torch.nn.functional import interpolate, pad
 
 from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.patch_experts.base import CropRequest, Experts, common_fields, type_name
+from clnf_torch.models.schema import Array, Context, Fields, Number, SchemaError, Several
 
 # Side of the first filters
 STEM = 5
@@ -118,6 +119,8 @@ def _fold(into: nn.Conv2d, convolution: nn.Module, norm: nn.BatchNorm2d | None) 
 ZOOM = 2
 # Shown to the network at once
 CPU_FACES, CUDA_FACES = 16, 1024
+# Sizes and channels of a network, the side of its image, and numbers in its largest maps, beyond those of any model
+MOST_SIZES, MOST_CHANNELS, LARGEST_SIDE, MOST_NUMBERS = 8, 1024, 1024, 1 << 21
 
 
 # Coarse experts, asked twice, then fine ones; benchmarks/README.md says how the numbers were chosen
@@ -168,11 +171,30 @@ class HeatmapExperts(Experts):
         return {**super().to_record(), "width": self.width, "widths": list(self.network.widths), "network": weights}
 
     @classmethod
+    def check_record(cls, record: Mapping[str, Any], where: str, context: Context) -> None:
+        """See `Experts.check_record`."""
+        super().check_record(record, where, context)
+        sizes = {"widths": Several(Number(1, MOST_CHANNELS, whole=True), 1, MOST_SIZES)}
+        Fields({**sizes, "width": Number(ZOOM, LARGEST_SIDE, whole=True)}).check(record, where, context)
+        widths, side, landmarks = record["widths"], record["width"], context.sizes["N"]
+        if side % 2 ** len(widths) or (side // ZOOM) ** 2 * max(widths[0], landmarks) > MOST_NUMBERS:
+            raise SchemaError(f"{where}.width: expected a side that {len(widths)} halvings divide, found {side}")
+        with torch.device("meta"):
+            shapes = {name: tuple(value.shape) for name, value in UNet(landmarks, widths, False).state_dict().items()}
+        weights = Fields({name: Array(*shape) for name, shape in shapes.items()})
+        Fields({"network": weights}).check(record, where, context)
+        if len(record["network"]) != len(shapes):
+            raise SchemaError(f"{where}.network: expected {len(shapes)} weights, found {len(record['network'])}")
+
+    @classmethod
     def from_record(cls, record: Mapping[str, Any], dtype: torch.dtype) -> "HeatmapExperts":
         """The experts in a record."""
         fields = common_fields(record, dtype)
-        network = UNet(fields["visible"].shape[1], record["widths"], normalised=False)
-        network.load_state_dict({name: tensor.to(dtype) for name, tensor in record["network"].items()})
+        with torch.device("meta"):
+            network = UNet(fields["visible"].shape[1], record["widths"], normalised=False)
+        weights = {name: tensor.to(dtype) for name, tensor in record["network"].items()}
+        network.load_state_dict(weights, assign=True)
+        network.requires_grad_(False)
         return cls(**fields, width=int(record["width"]), network=network.to(dtype).channels_last())
 
     @classmethod

@@ -8,8 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from clnf_torch.models.schema import Array, Context, Fields, OneOf, Several, refuse
+
 # Columns
 FEW = 8
+# Layers of a network and outputs of a layer, beyond those of any model
+MOST_LAYERS, WIDEST = 8, 4096
 
 
 def _sigmoid(x: Tensor) -> Tensor:
@@ -57,6 +61,24 @@ class MLPStack(nn.Module):
         """The networks as a bundle holds them."""
         weights, biases = ([values.detach() for values in layers] for layers in (self.weights, self.biases))
         return self.record(self.activations, weights, biases)
+
+    @classmethod
+    def check_record(cls, record: Any, where: str, context: Context, pixels: int) -> int:
+        """Refuses what is no record of networks that look at so many pixels; how many networks there are.
+
+        Raises:
+            SchemaError: Something in it is not what it should be.
+            ValueError: The layers do not chain.
+        """
+        weights, biases = Array("E", "in", "out", longest=WIDEST), Array("E", "out", longest=WIDEST)
+        names = Several(OneOf(tuple(ACTIVATIONS)), 1, MOST_LAYERS)
+        layers = {"weights": Several(weights, 1, MOST_LAYERS), "biases": Several(biases, 1, MOST_LAYERS)}
+        Fields({"activations": names, **layers}).check(record, where, context)
+        _check_layers(record["weights"], record["biases"], record["activations"])
+        count, inputs, _ = record["weights"][0].shape
+        if inputs != pixels:
+            raise refuse(f"{where}.weights[0]", f"{pixels} inputs", record["weights"][0])
+        return int(count)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "MLPStack":

@@ -11,6 +11,7 @@ from torch.nn.functional import pad
 from clnf_torch.models.patch_experts.base import common_fields, type_name
 from clnf_torch.models.patch_experts.mlp_stack import ACTIVATIONS
 from clnf_torch.models.patch_experts.template_experts import TemplateExperts
+from clnf_torch.models.schema import Array, Context, Fields, OneOf, Several
 
 # The same to the last bit wherever in a batch a face stands
 sigmoid = ACTIVATIONS["sigmoid"]
@@ -85,6 +86,15 @@ class SVRExperts(TemplateExperts):
             **numbers,
             "modalities": list(self.modalities),
         }
+
+    @classmethod
+    def check_record(cls, record: Mapping[str, Any], where: str, context: Context) -> None:
+        """See `Experts.check_record`."""
+        super().check_record(record, where, context)
+        templates = context.sizes["K"]
+        names = Several(OneOf(tuple(MODALITIES)), templates, templates)
+        numbers = {"scalings": Array("E", "K"), "biases": Array("E", "K"), "modalities": names}
+        Fields(numbers).check(record, where, context)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], dtype: torch.dtype) -> "SVRExperts":

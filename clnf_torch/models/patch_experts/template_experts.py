@@ -1,7 +1,9 @@
 """Patch experts that compare patches with templates, one set of templates per landmark and view: CCNF and SVR."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,7 @@ from torch.nn.functional import pad
 from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.patch_experts.base import PatchExperts
 from clnf_torch.models.patch_experts.patches import cut_patches
+from clnf_torch.models.schema import Array, Context, Fields, SchemaError
 
 # A block whose patches stay in a core's cache
 CPU_EXPERTS, CPU_ROWS = 4, 2000
@@ -17,6 +20,8 @@ CPU_EXPERTS, CPU_ROWS = 4, 2000
 FEW = 8
 # Pixels of one block's patches on other devices: 256 MiB of float32
 CUDA_NUMBERS = 1 << 26
+# Templates of an expert, beyond those of any model
+MOST_TEMPLATES = 256
 
 
 class TemplateExperts(PatchExperts):
@@ -61,6 +66,17 @@ class TemplateExperts(PatchExperts):
             self.register_buffer(f"_landmarks_{view}", torch.tensor(landmarks, dtype=torch.int64), persistent=False)
         for name, values in {"weights": weights, **numbers}.items():
             self.register_parameter(name, nn.Parameter(values, requires_grad=False))
+
+    @classmethod
+    def check_record(cls, record: Mapping[str, Any], where: str, context: Context) -> None:
+        """See `Experts.check_record`; the numbers E of experts and K of templates are known afterwards."""
+        super().check_record(record, where, context)
+        context.sizes["E"] = experts = int(record["visible"].sum())
+        weights = record.get("weights")
+        if isinstance(weights, Tensor) and weights.ndim and len(weights) != experts:
+            raise SchemaError(f"{where}: {experts} visible landmarks need as many experts, found {len(weights)}")
+        templates = Array("E", record["support"] ** 2, "K", longest=MOST_TEMPLATES)
+        Fields({"weights": templates}).check(record, where, context)
 
     def respond(self, areas: Tensor, view: int, numerics: Numerics) -> Tensor:
         """Responses (B, N, R, R) of one view's experts to areas (B, N, A, A); the same under any numerics."""

@@ -1,0 +1,223 @@
+"""What a bundle must be: its own fields, the validator, the face detector, and their networks."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from clnf_torch.models.landmark_model import Families
+from clnf_torch.models.model_schema import check_model
+from clnf_torch.models.schema import (
+    WHOLE,
+    Array,
+    Context,
+    Fields,
+    Number,
+    OneOf,
+    Schema,
+    SchemaError,
+    Several,
+    Text,
+    found,
+    refuse,
+)
+
+# Layers of a network, its channels, and the numbers of its largest maps, beyond those of any model
+MOST_LAYERS, MOST_CHANNELS, MOST_NUMBERS = 64, 4096, 1 << 22
+# Orientations of a validator, the side of its images, and its scores
+MOST_VIEWS, LARGEST_SIDE, MOST_SCORES = 64, 512, 1000
+# Characters of a licence
+LICENCE = Text(100_000)
+# Of a pixel of the validator's images, which is divided by it
+LEAST_DEVIATION = 1e-6
+# What the networks of MTCNN look at, and how many numbers the program uses of each answer
+MTCNN_SIDES, MTCNN_NUMBERS = {"pnet": 12, "rnet": 24, "onet": 48}, 6
+
+SOURCE = Fields(
+    {"name": Text()},
+    {"bytes": Number(0, 2**60, whole=True), "sha256": Text(64), "published": OneOf((True, False, None))},
+)
+TOP = Fields(
+    {},
+    {
+        "writer": Text(),
+        "licence": LICENCE,
+        "numerics": OneOf(("openface", "exact")),
+        "sources": Several(SOURCE, most=1 << 16),
+        "skipped": Several(Fields({"entry": Text(), "reason": Text(10_000)}), most=1 << 12),
+    },
+)
+
+
+def check_bundle(bundle: Mapping[str, Any], context: Context, families: Families) -> None:
+    """Refuses a bundle that is not what it should be, before anything is made of it.
+
+    Args:
+        bundle: The values in the file.
+        context: What is known already.
+        families: The families of experts that may be in it.
+
+    Raises:
+        SchemaError: Something in it is not what it should be.
+        ValueError: Layers do not chain, or a kind is not known.
+    """
+    TOP.check(bundle, "the bundle", context)
+    landmarks = context.inner()
+    if "model" in bundle:
+        check_model(bundle["model"], "model", landmarks, families)
+    if bundle.get("validator") is not None:
+        check_validator(bundle["validator"], "validator", landmarks)
+    if bundle.get("face_detector") is not None:
+        check_face_detector(bundle["face_detector"], "face_detector", context)
+
+
+def check_validator(record: Any, where: str, context: Context) -> None:
+    """Refuses what is no record of ``DetectionValidator.record``; N is known if there is a model."""
+    _check_kind(record, where, "cnn")
+    side = Number(1, LARGEST_SIDE, whole=True)
+    fields: dict[str, Schema] = {"size": Several(side, 2, 2), "orientations": Array("V", 3, longest=MOST_VIEWS)}
+    own = context.inner()
+    Fields(fields).check(record, where, own)
+    views, size = record.get("views"), tuple(record["size"])
+    if not isinstance(views, (list, tuple)) or len(views) != own.sizes["V"]:
+        raise refuse(f"{where}.views", f"a list of {own.sizes['V']} views", views)
+    for number, view in enumerate(views):
+        _check_view(view, f"{where}.views[{number}]", size, context)
+
+
+def _check_view(record: Any, where: str, size: tuple[int, ...], context: Context) -> None:
+    """Refuses what is no record of ``ViewValidator.record``."""
+    last = context.sizes.get("N", 1 << 20) - 1
+    warp = {
+        "triangles": Array("T", 3, dtypes=WHOLE, low=0, high=last),
+        "alpha": Array("T", 3),
+        "beta": Array("T", 3),
+        "origin": Array(2),
+        "pixels": Array("P", dtypes=WHOLE, low=0, high=math.prod(size) - 1),
+        "mean": Array("P"),
+        "deviation": Array("P", low=LEAST_DEVIATION),
+    }
+    own = context.inner()
+    Fields(warp).check(record, where, own)
+    triangle = Array("P", dtypes=WHOLE, low=0, high=own.sizes["T"] - 1)
+    Fields({"triangle": triangle}).check(record, where, own)
+    answer = check_network(record.get("layers"), f"{where}.layers", (1, *size), context)
+    if len(answer) != 1 or answer[0] > MOST_SCORES:
+        raise SchemaError(f"{where}.layers: expected a network of at most {MOST_SCORES} scores, found maps {answer}")
+
+
+def check_face_detector(record: Any, where: str, context: Context) -> None:
+    """Refuses what is no record of ``MTCNN.record``."""
+    _check_kind(record, where, "mtcnn")
+    probability, factor = Number(0, 1), Number(-10, 10)
+    config: dict[str, Schema] = {
+        "min_face": Number(12, 1e5),
+        "thresholds": Several(probability, 3, 3),
+        "factor": Number(0.3, 0.95),
+    }
+    others = {"config": Fields({}, config), "to_landmarks": Several(factor, 4, 4), "licence": LICENCE}
+    Fields({}, others).check(record, where, context)
+    unknown = sorted(str(name)[:40] for name in set(record.get("config", {})) - set(config))
+    if unknown:
+        raise SchemaError(f"{where}.config: expected {', '.join(config)}, found {unknown[0]!r}")
+    for name, side in MTCNN_SIDES.items():
+        here, network = f"{where}.{name}", record.get(name)
+        if not isinstance(network, dict):
+            raise refuse(here, "a dictionary of layers", network)
+        answer = check_network(network.get("layers"), f"{here}.layers", (3, side, side), context)
+        exact = name != "onet"
+        if math.prod(answer[1:]) != 1 or answer[0] < MTCNN_NUMBERS or (exact and answer[0] > MTCNN_NUMBERS):
+            raise SchemaError(f"{here}: expected {MTCNN_NUMBERS} numbers for {side} x {side} pixels, found {answer}")
+
+
+def _check_kind(record: Any, where: str, known: str) -> None:
+    """Refuses other kinds than the one this program knows."""
+    if not isinstance(record, dict):
+        raise refuse(where, f"a dictionary of kind {known!r}", record)
+    if not isinstance(record.get("kind"), str) or record["kind"] != known:
+        raise SchemaError(
+            f"{where}: is of kind {found(record.get('kind'))}, this program knows {known!r}; use a newer version"
+        )
+
+
+# ---- networks -------------------------------------------------------------------------------------------------------
+
+Shape = tuple[int, ...]
+
+
+def check_network(layers: Any, where: str, shape: Shape, context: Context) -> Shape:
+    """Refuses layers that do not fit each other or the images that they are given.
+
+    Args:
+        layers: Records of layers; see ``clnf_torch/detection/layers.py``.
+        where: How they are reached, for messages.
+        shape: Of an image: channels, height, width.
+        context: What is known already.
+
+    Returns:
+        The shape of the answer: channels, height, width; or its length, after a fully connected layer.
+    """
+    if not isinstance(layers, (list, tuple)) or not 1 <= len(layers) <= MOST_LAYERS:
+        raise refuse(where, f"a list of 1 to {MOST_LAYERS} layers", layers)
+    for number, layer in enumerate(layers):
+        here = f"{where}[{number}]"
+        kind = layer.get("kind") if isinstance(layer, dict) else None
+        if not isinstance(kind, str) or kind not in LAYERS:
+            raise refuse(f"{here}.kind", " or ".join(LAYERS), kind)
+        shape = LAYERS[kind](layer, here, shape, context)
+        if min(shape) < 1 or shape[0] > MOST_CHANNELS or math.prod(shape) > MOST_NUMBERS:
+            raise SchemaError(f"{here}: expected a layer for maps of its size, found one that leaves {shape}")
+    return shape
+
+
+def _convolution(layer: dict[str, Any], where: str, shape: Shape, context: Context) -> Shape:
+    """A valid convolution of stride 1."""
+    own = context.inner(inputs=shape[0])
+    weight = Array("outputs", "inputs", "height", "width", longest=MOST_CHANNELS)
+    Fields({"weight": weight, "bias": Array("outputs")}).check(layer, where, own)
+    _require_maps(shape, where)
+    return own.sizes["outputs"], shape[1] - own.sizes["height"] + 1, shape[2] - own.sizes["width"] + 1
+
+
+def _max_pooling(layer: dict[str, Any], where: str, shape: Shape, context: Context) -> Shape:
+    """Maxima of windows, the last of which may be cut off."""
+    sides = {"kernel": Several(Number(1, 64, whole=True), 2, 2), "stride": Several(Number(1, 2, whole=True), 2, 2)}
+    Fields(sides).check(layer, where, context)
+    _require_maps(shape, where)
+    if any(size < step for size, step in zip(layer["kernel"], layer["stride"], strict=True)):
+        raise SchemaError(f"{where}: expected windows at least as large as their stride, found {layer['kernel']}")
+    windows = zip(shape[1:], layer["kernel"], layer["stride"], strict=True)
+    return shape[0], *(-(-(size - kernel) // stride) + 1 for size, kernel, stride in windows)
+
+
+def _linear(layer: dict[str, Any], where: str, shape: Shape, context: Context) -> Shape:
+    """A fully connected layer."""
+    own = context.inner(inputs=math.prod(shape))
+    Fields({"weight": Array("outputs", "inputs"), "bias": Array("outputs")}).check(layer, where, own)
+    return (own.sizes["outputs"],)
+
+
+def _prelu(layer: dict[str, Any], where: str, shape: Shape, context: Context) -> Shape:
+    """A rectifier with a slope for each channel."""
+    Fields({"slope": Array(shape[0])}).check(layer, where, context)
+    return shape
+
+
+def _same(layer: dict[str, Any], where: str, shape: Shape, context: Context) -> Shape:
+    """An activation without numbers of its own."""
+    return shape
+
+
+def _require_maps(shape: Shape, where: str) -> None:
+    """Refuses a layer for maps behind one that leaves none."""
+    if len(shape) != 3:
+        raise SchemaError(f"{where}: expected a layer for {shape[0]} numbers, found one for maps")
+
+
+LAYERS = {
+    "conv": _convolution,
+    "max_pool": _max_pooling,
+    "linear": _linear,
+    "prelu": _prelu,
+    "relu": _same,
+    "sigmoid": _same,
+}
