@@ -5,7 +5,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -14,8 +13,9 @@ from torch.autograd import forward_ad
 
 from clnf_torch.fitting.config import FitConfig, value_at
 from clnf_torch.fitting.responses import ResponseField
-from clnf_torch.models.pdm import PDM, PosedShape
+from clnf_torch.models.pdm import PDM, ShapeParams
 
+Arrays = tuple[Any, ...]
 # Set to 0 for the torch forms everywhere
 SWITCH = "CLNF_TORCH_COMPILED"
 # A thread takes longer to start than to search fewer faces than these
@@ -23,15 +23,15 @@ FACES_PER_THREAD = 4
 
 
 @cache
-def _kernels() -> ModuleType | None:
+def kernels() -> Any:
     """The compiled loops; None where numba is not installed, or not wanted."""
     if os.environ.get(SWITCH) == "0":
         return None
     try:
-        from clnf_torch.fitting import kernels
+        from clnf_torch.fitting.kernels import search
     except ImportError:
         return None
-    return kernels
+    return search
 
 
 def usable(*tensors: Tensor) -> bool:
@@ -44,84 +44,65 @@ def usable(*tensors: Tensor) -> bool:
         return False
     recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     plain = all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors)
-    return plain and not recorded and _kernels() is not None
+    return plain and not recorded and kernels() is not None
 
 
-def search(
-    pdm: PDM, start: PosedShape, field: ResponseField, config: FitConfig, precision: Tensor | None, step: float | None
-) -> tuple[PosedShape, Tensor]:
-    """`nu_rlms` as compiled loops; `step` is its kernel step, and without a precision the search is rigid."""
-    kernels, rigid = _kernels(), precision is None
-    assert kernels is not None
-    prior = torch.zeros_like(pdm.variances[None]) if precision is None else precision
-    posed, found = _copied(start), field.base.new_empty(field.base.shape)
-    maps = (field.responses, field.base, field.to_reference, field.to_image, field.weight)
-    widths = value_at(config.sigma, 0), step or 0.0, config.tolerance
+def search_responses(
+    pdm: PDM, start: ShapeParams, field: ResponseField, config: FitConfig, precision: Tensor, kernel_step: float | None
+) -> tuple[Tensor, ShapeParams, Tensor]:
+    """`search_responses` of `nu_rlms` as compiled loops; precision of the prior, shape (1 or B, M)."""
+    params, rigid = _copied(start), torch.empty_like(start.scale)
+    found = field.base.new_empty(field.base.shape)
+    maps = _arrays(field.responses, field.base, field.to_reference, field.to_image, field.weight)
+    own = precision if len(precision) > 1 else precision.expand(len(found), -1)
+    widths = tuple(map(kernels().f32, (value_at(config.sigma, 0), kernel_step or 0.0, config.tolerance)))
+    rows = _arrays(*params), maps, _arrays(own, rigid, found)
 
-    def some(rows: slice) -> None:
-        own = prior if len(prior) == 1 else prior[rows]
-        kernels.search(
-            _model_arrays(pdm),
-            _arrays(*(values[rows] for values in posed)),
-            _arrays(*(values[rows] for values in maps)),
-            *_arrays(own),
-            config.iterations,
-            _float32(widths),
-            rigid,
-            *_arrays(found[rows]),
-        )
+    def some(params: Arrays, maps: Arrays, others: Arrays) -> None:
+        prior, rigid, found = others
+        kernels().search_responses(_model_arrays(pdm), params, maps, prior, config.iterations, widths, rigid, found)
 
-    _in_threads(some, len(found))
-    return PosedShape(*posed), found
+    _in_threads(some, rows, len(found))
+    return rigid, ShapeParams(*params), found
 
 
-def search_landmarks(pdm: PDM, start: PosedShape, landmarks: Tensor, weight: Tensor) -> PosedShape:
+def search_landmarks(pdm: PDM, start: ShapeParams, landmarks: Tensor, weight: Tensor) -> ShapeParams:
     """The steps of `params_from_landmarks` as compiled loops, from the upright start on."""
-    kernels = _kernels()
-    assert kernels is not None
-    posed, targets = _copied(start), landmarks.mT.contiguous()
+    params, (precision,) = _copied(start), _arrays(1 / pdm.variances)
 
-    def some(rows: slice) -> None:
-        kernels.search_landmarks(
-            _model_arrays(pdm),
-            _arrays(*(values[rows] for values in posed)),
-            *_arrays(targets[rows], weight[rows], 1 / pdm.variances),
-        )
+    def some(params: Arrays, others: Arrays) -> None:
+        kernels().search_landmarks(_model_arrays(pdm), params, *others, precision)
 
-    _in_threads(some, len(targets))
-    return PosedShape(*posed)
+    _in_threads(some, (_arrays(*params), _arrays(landmarks.mT, weight)), len(landmarks))
+    return ShapeParams(*params)
 
 
-def _in_threads(some: Callable[[slice], None], count: int) -> None:
-    """Does rows of a batch, shared among as many threads as torch uses.
+def _in_threads(some: Callable[..., None], records: tuple[Arrays, ...], count: int) -> None:
+    """Does the rows of a batch, in every array of some records, shared among as many threads as torch uses.
 
     The threads end with the call: a pool that stays would be without its threads in a forked process.
     """
     threads = min(torch.get_num_threads(), count // FACES_PER_THREAD)
     if threads < 2:
-        some(slice(0, count))
+        some(*records)
         return
     ends = [count * number // threads for number in range(threads + 1)]
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(some, (slice(*pair) for pair in pairwise(ends))))
+        shares = [[tuple(a[first:last] for a in record) for record in records] for first, last in pairwise(ends)]
+        list(pool.map(lambda share: some(*share), shares))
 
 
-def _model_arrays(pdm: PDM) -> tuple[Any, ...]:
+def _model_arrays(pdm: PDM) -> Arrays:
     """Mean points (3, N), modes (M, 3, N) and greatest coefficients (M,) of a shape model."""
     return _arrays(pdm.mean.mT, pdm.modes.mT, pdm.local_limit)
 
 
-def _copied(shape: PosedShape) -> tuple[Tensor, ...]:
+def _copied(params: ShapeParams) -> tuple[Tensor, ...]:
     """Scale, rotation, translation and coefficients in memory of their own."""
-    values = (shape.scale, shape.rotation, shape.translation, shape.local)
+    values = (params.scale, params.rotation, params.translation, params.local)
     return tuple(value.detach().clone(memory_format=torch.contiguous_format) for value in values)
 
 
-def _arrays(*tensors: Tensor) -> tuple[Any, ...]:
+def _arrays(*tensors: Tensor) -> Arrays:
     """The tensors as contiguous arrays, without a copy where they are contiguous."""
     return tuple(tensor.detach().contiguous().numpy() for tensor in tensors)
-
-
-def _float32(numbers: tuple[float, ...]) -> tuple[Any, ...]:
-    """Numbers in the type that the loops compute in."""
-    return tuple(torch.tensor(numbers, dtype=torch.float32).numpy())

@@ -8,13 +8,13 @@ from torch import Tensor
 from clnf_torch.fitting.config import FitConfig, value_at
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.mean_shift import UNSEEN, landmark_likelihoods, model_likelihood
-from clnf_torch.fitting.nu_rlms import nu_rlms
+from clnf_torch.fitting.nu_rlms import search_responses
 from clnf_torch.fitting.responses import respond
 from clnf_torch.geometry.records import Rows
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.patch_experts.base import Experts
-from clnf_torch.models.pdm import PosedShape, ShapeParams
+from clnf_torch.models.pdm import ShapeParams
 
 # Pixels per millimetre; OpenFace: smaller faces fail
 SMALLEST = 0.25
@@ -127,13 +127,11 @@ class LandmarkFitter:
             weight = weight * (experts.scale / start.scale.detach()).square()[:, None]
         window = self.config.window_sizes[index]
         field, readable = respond(experts, pdm, images, start, view, weight, window, self.numerics)
-        rigid, _ = nu_rlms(pdm, PosedShape.of(start), field, config, rigid=True, kernel_step=step)
-        shape, positions = nu_rlms(pdm, rigid, field, config, rigid=False, kernel_step=step)
-        params = shape.params()
+        rigid_scale, params, positions = search_responses(pdm, start, field, config, step)
 
         active = state.active & readable
         likelihoods = landmark_likelihoods(field.responses, positions, visible, value_at(config.sigma, index))
-        scored = active if self._is_last(index) else active & (rigid.scale < SMALL)
+        scored = active if self._is_last(index) else active & (rigid_scale < SMALL)
         return replace(
             state,
             params=params.where(active, state.params),

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from clnf_torch.fitting.compiled import search_landmarks, usable
+from clnf_torch.fitting import compiled
 from clnf_torch.fitting.gauss_newton import gauss_newton_step
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.models.pdm import PDM, PosedShape, ShapeParams
@@ -66,9 +66,10 @@ def params_from_landmarks(
     """
     weight = landmarks.new_ones(landmarks.shape[:2]) if known is None else known.to(landmarks.dtype)
     landmarks = torch.where(weight[..., None] > 0, landmarks, 0)
-    shape = PosedShape.of(_upright_start(pdm, landmarks, weight, rotation))
-    if usable(*vars(shape).values(), landmarks, pdm.mean, pdm.modes, pdm.variances):
-        return search_landmarks(pdm, shape, landmarks, weight).params()
+    start = _upright_start(pdm, landmarks, weight, rotation)
+    if compiled.usable(*vars(start).values(), landmarks, pdm.mean, pdm.modes, pdm.variances):
+        return compiled.search_landmarks(pdm, start, landmarks, weight)
+    shape = PosedShape.of(start)
     precision = 1 / pdm.variances[None]
     error = _distance(pdm.landmarks(shape), landmarks, weight)
     slow = torch.zeros_like(error, dtype=torch.int64)

@@ -5,12 +5,35 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from clnf_torch.fitting.compiled import search, usable
+from clnf_torch.fitting import compiled
 from clnf_torch.fitting.config import FitConfig, value_at
 from clnf_torch.fitting.gauss_newton import gauss_newton_step
 from clnf_torch.fitting.mean_shift import mean_shift
 from clnf_torch.fitting.responses import ResponseField
-from clnf_torch.models.pdm import PDM, PosedShape
+from clnf_torch.models.pdm import PDM, PosedShape, ShapeParams
+
+
+def search_responses(
+    pdm: PDM, start: ShapeParams, field: ResponseField, config: FitConfig, kernel_step: float | None
+) -> tuple[Tensor, ShapeParams, Tensor]:
+    """A rigid search, and from where it ends a non-rigid one; compiled loops do both where they can.
+
+    Args:
+        pdm: The shape model.
+        start: Parameters to begin with.
+        field: The response maps.
+        config: The settings at this scale: see `FitConfig.at_scale`.
+        kernel_step: See `mean_shift`.
+
+    Returns:
+        Scale after the rigid search, shape (B,); the parameters after the non-rigid one; and where landmarks were in
+        their maps before its last step, cells, shape (B, N, 2).
+    """
+    if compiled.usable(*vars(start).values(), *vars(field).values(), pdm.mean, pdm.modes, pdm.variances):
+        return compiled.search_responses(pdm, start, field, config, _precision(pdm, config), kernel_step)
+    rigid, _ = nu_rlms(pdm, PosedShape.of(start), field, config, rigid=True, kernel_step=kernel_step)
+    shape, positions = nu_rlms(pdm, rigid, field, config, rigid=False, kernel_step=kernel_step)
+    return rigid.scale, shape.params(), positions
 
 
 def nu_rlms(
@@ -40,12 +63,9 @@ def nu_rlms(
     Source:
         OpenFace ``CLNF::NU_RLMS``.
     """
-    precision = None if rigid else _precision(pdm, config)
-    if usable(*vars(start).values(), *vars(field).values(), pdm.mean, pdm.modes, pdm.variances):
-        return search(pdm, start, field, config, precision, kernel_step)
     shape, positions, previous = start, None, None
     moving = torch.ones_like(start.scale, dtype=torch.bool)
-    sigma, limit = value_at(config.sigma, 0), pdm.local_limit
+    sigma, limit, precision = value_at(config.sigma, 0), pdm.local_limit, None if rigid else _precision(pdm, config)
     for _ in range(config.iterations):
         landmarks, jacobian = pdm.landmarks_and_jacobian(shape, rigid)
         if previous is not None and config.tolerance > 0:
