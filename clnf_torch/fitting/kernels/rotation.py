@@ -17,10 +17,7 @@ def to_matrix(euler: Array, rotation: Array) -> None:
 
 @compiled_exactly
 def to_euler(rotation: Array, euler: Array) -> None:
-    """`PosedShape.params` of a rotation (3, 3) into angles (3,).
-
-    OpenFace: where they are not numbers (a half turn) all three become 0.
-    """
+    """`PosedShape.params` of a rotation (3, 3) into angles (3,): all of them 0 where one is not a number."""
     q0 = math.sqrt(1.0 + rotation[0, 0] + rotation[1, 1] + rotation[2, 2]) / 2
     q1, q2, q3 = rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]
     q1, q2, q3 = q1 / (4 * q0), q2 / (4 * q0), q3 / (4 * q0)
