@@ -67,19 +67,22 @@ class Batch:
             start += len(job.boxes)
 
 
-def read_all(paths: Iterable[Path], complain: Callable[[str], None]) -> Iterator[Job]:
+def read_all(
+    paths: Iterable[Path], complain: Callable[[str], None], note: Callable[[str], None] | None = None
+) -> Iterator[Job]:
     """Reads images without boxes.
 
     Args:
         paths: The images.
         complain: Told in a line about each image that is left out.
+        note: As for `read_image`.
 
     Yields:
         Every image that can be read, without boxes.
     """
     for path in paths:
         try:
-            yield Job(path, read_image(path), [])
+            yield Job(path, read_image(path, note), [])
         except ImageError as error:
             complain(str(error))
 
@@ -100,7 +103,10 @@ def _box(row: list[float]) -> Box:
 
 
 def read_jobs(
-    paths: Iterable[Path], boxes_of: Callable[[Path], list[Any]], complain: Callable[[str], None]
+    paths: Iterable[Path],
+    boxes_of: Callable[[Path], list[Any]],
+    complain: Callable[[str], None],
+    note: Callable[[str], None] | None = None,
 ) -> Iterator[Job]:
     """Reads images and checks their boxes, one image at a time.
 
@@ -108,13 +114,14 @@ def read_jobs(
         paths: The images.
         boxes_of: What was given as boxes of an image; may raise `BoxError`.
         complain: Told in a line about each image or box that is left out.
+        note: As for `read_image`.
 
     Yields:
         Every image that can be read and has at least one good box.
     """
     for path in paths:
         try:
-            given, image = boxes_of(path), read_image(path)
+            given, image = boxes_of(path), read_image(path, note)
         except (BoxError, ImageError) as error:
             complain(str(error))
             continue

@@ -1,6 +1,7 @@
 """Images in and out: the one file that imports OpenCV."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -8,7 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clnf_torch.models.files import write_atomically
+from clnf_torch.cli.image_folder import VIDEOS, description
+from clnf_torch.cli.image_headers import ImageHeader, first_image, read_header
+from clnf_torch.cli.other_formats import CODECS, DecodeError, decode_heic, decode_with_ffmpeg
+from clnf_torch.cli.pixel_depth import to_eight_bits
+from clnf_torch.models.files import require_regular_file, write_atomically
 
 # BGR: landmarks that experts saw on a face, and all others
 SEEN, HIDDEN = (80, 255, 80), (80, 160, 255)
@@ -16,6 +21,14 @@ SEEN, HIDDEN = (80, 255, 80), (80, 160, 255)
 EYE, NAME = (255, 200, 60), (255, 255, 255)
 # Fractional bits of the positions that OpenCV draws at
 SUBPIXEL = 4
+# Pixels of an image: above the 200 million of the largest cameras. This many take 2 GB while they are read
+MAX_PIXELS = 2**28
+# The environment variable that sets another limit
+MAX_PIXELS_NAME = "CLNF_TORCH_MAX_PIXELS"
+# Bytes of a file for each pixel that an image may have: four channels of float32
+BYTES_PER_PIXEL = 16
+# Depth and colours as they are stored, without transparency; the EXIF orientation is followed here
+AS_STORED = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 
 # An image that cannot be decoded is reported by us, once.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -25,30 +38,100 @@ class ImageError(ValueError):
     """An image that cannot be read; its text is one line."""
 
 
-def read_image(path: Path) -> Tensor:
+def read_image(path: Path, note: Callable[[str], None] | None = None) -> Tensor:
     """An image as RGB, uint8, shape (3, H, W).
 
-    Gray images come with three equal channels, from which OpenFace's gray is the same again. Sixteen bits are cut to
-    the upper eight, transparency is dropped, and a photograph is turned upright as its EXIF orientation says, so boxes
-    and landmarks belong to the image as it is shown.
+    Gray images come with three equal channels, from which OpenFace's gray is the same again. Deeper images are brought
+    to eight bits as `to_eight_bits` says, transparency is dropped, and a photograph is turned upright as its EXIF
+    orientation says, so boxes and landmarks belong to the image as it is shown. Of several frames or pages the first
+    is read. OpenCV decodes PNG, JPEG, TIFF, WebP and BMP; FFmpeg the rest; pillow-heif, if installed, HEIC.
 
     Args:
-        path: Any format that OpenCV decodes.
+        path: The file.
+        note: Told in a line what a user should know of an image that is read.
 
     Raises:
-        ImageError: It cannot be read or decoded.
+        ImageError: It cannot be read or decoded, is cut off, or has more pixels than `MAX_PIXELS`.
     """
+    limit = _max_pixels()
+    content = _content(path, limit * BYTES_PER_PIXEL)
+    header = read_header(content, path.suffix)
+    if header is None:
+        raise ImageError(f"{path}: expected an image, found {_something_else(path, content)}")
+    if header.width * header.height > limit:
+        found = f"{header.width} x {header.height} pixels are more than {limit}"
+        raise ImageError(f"{path}: {found}; to allow them, set {MAX_PIXELS_NAME}")
+    if not header.whole:
+        raise ImageError(f"{path}: the {header.format} file is damaged: it is cut off")
     try:
-        content = path.read_bytes()
+        pixels = to_eight_bits(_decoded(content, header, limit))
+    except DecodeError as error:
+        raise ImageError(f"{path}: cannot be decoded as {header.format}: {error}") from error
+    if header.several and note is not None:
+        note(f"{path}: holds several images; the first one is used")
+    return torch.from_numpy(np.ascontiguousarray(_upright(pixels, header.orientation).transpose(2, 0, 1)))
+
+
+def _content(path: Path, most: int) -> bytes:
+    """The bytes of a file, if it is one and has no more than so many."""
+    if path.is_dir():
+        raise ImageError(f"{path}: expected an image, found {description(path)}")
+    try:
+        size = require_regular_file(path)
+        if size <= most:
+            return path.read_bytes()
     except OSError as error:
         raise ImageError(f"{path}: cannot be read: {error.strerror or error}") from error
+    raise ImageError(f"{path}: {size} bytes are more than {most}; to allow them, set {MAX_PIXELS_NAME}")
+
+
+def _something_else(path: Path, content: bytes) -> str:
+    """What a file is that is no image."""
+    if not content:
+        return "an empty file"
+    if path.suffix.lower() in VIDEOS:
+        return "a video; give it to clnf-torch track"
+    return "something else"
+
+
+def _max_pixels() -> int:
+    """The largest number of pixels that an image may have."""
+    given = os.environ.get(MAX_PIXELS_NAME, "").strip() or str(MAX_PIXELS)
+    if not given.isdecimal() or not 0 < len(given) < 16 or int(given) == 0:
+        raise ImageError(f"{MAX_PIXELS_NAME}={given[:40]!r}: expected a number of pixels, whole and above 0")
+    return int(given)
+
+
+def _decoded(content: bytes, header: ImageHeader, limit: int) -> np.ndarray:
+    """The first image of a file, RGB (H, W, 3) or gray (H, W), as deep as it is stored."""
+    if header.format == "HEIC":
+        return decode_heic(content, limit)
+    # OpenCV multiplies the colours of such a TIFF file with their opacity
+    if header.transparent or (header.format in {"AVIF", "PNM", *CODECS} and header.format != "TIFF"):
+        return decode_with_ffmpeg(content, header.format, limit)
     try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
+        pixels = cv2.imdecode(np.frombuffer(first_image(content, header), np.uint8), AS_STORED)
     except cv2.error as error:
-        raise ImageError(f"{path}: cannot be decoded: {error.err}") from error
-    if image is None:
-        raise ImageError(f"{path}: expected an image, found {'an empty file' if not content else 'something else'}")
-    return torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1)))
+        raise DecodeError(error.err) from error
+    if pixels is None:
+        raise DecodeError("damaged, or stored in an unusual way")
+    if header.inverted:
+        pixels = np.iinfo(np.uint16).max - pixels if pixels.dtype == np.uint16 else pixels.max() - pixels
+    return pixels[..., ::-1] if pixels.ndim == 3 else pixels
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """RGB (H, W, 3) of gray or RGB pixels, turned and mirrored as EXIF asks for.
+
+    Source:
+        EXIF 2.3, tag 0x0112: 2 to 4 mirror and turn by half; 5 to 8 exchange rows and columns first.
+    """
+    pixels = np.broadcast_to(pixels[..., None], (*pixels.shape, 3)) if pixels.ndim == 2 else pixels
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels[::-1] if orientation in (3, 4, 7, 8) else pixels
 
 
 def draw_landmarks(image: Tensor, landmarks: Tensor, visible: Tensor, eyes: Tensor | None = None) -> np.ndarray:

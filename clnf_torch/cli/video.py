@@ -4,7 +4,7 @@ import contextlib
 import heapq
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
@@ -69,13 +69,17 @@ class VideoFile:
             self.problem = tally.problem(self.path, stream.frames)
 
 
-def open_video(path: Path) -> FrameSource:
+def open_video(path: Path, note: Callable[[str], None] | None = None) -> FrameSource:
     """A video file, or a folder of numbered images.
+
+    Args:
+        path: The file or folder.
+        note: Told in a line each what a user should know of it.
 
     Raises:
         VideoError: It is neither.
     """
-    return FrameFolder(path) if path.is_dir() else VideoFile(path)
+    return FrameFolder(path, note) if path.is_dir() else VideoFile(path)
 
 
 class Tally:

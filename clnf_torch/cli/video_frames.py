@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import queue
-import re
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,11 +12,11 @@ from typing import NoReturn, Protocol, TypeVar
 
 from torch import Tensor
 
+from clnf_torch.cli.image_folder import description, image_files, notes_on
 from clnf_torch.cli.images import ImageError, read_image
 
 # Frames per second of a folder, which does not say
 FOLDER_RATE = Fraction(30)
-IMAGES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 # Frames that wait to be used; each takes three bytes per pixel
 READ_AHEAD = 4
 
@@ -72,21 +71,27 @@ class FrameSource(Protocol):
 
 
 class FrameFolder:
-    """A folder of images, in the order of the numbers in their names.
+    """A folder of images, in the order of file managers.
 
     Args:
         path: The folder.
+        note: Told in a line each what is unusual about it.
 
     Raises:
         VideoError: It holds no image that can be read.
     """
 
-    def __init__(self, path: Path) -> None:
-        files = [file for file in path.iterdir() if file.suffix.lower() in IMAGES and not file.name.startswith(".")]
-        self.path, self.files = path, sorted(files, key=natural_order)
+    def __init__(self, path: Path, note: Callable[[str], None] | None = None) -> None:
+        try:
+            self.path, self.files = path, image_files(path)
+        except OSError as error:
+            raise VideoError(f"{path}: cannot be read: {error.strerror or error}") from error
         self.rate, self.count = FOLDER_RATE, len(self.files)
         self.problem: str | None = None
-        self.height, self.width = self._size()
+        self.height, self.width = self._size(note)
+        if note is not None:
+            for line in notes_on(path, self.files):
+                note(line)
 
     def __iter__(self) -> Iterator[Frame]:
         """Every image; those that cannot be read, or have another size than the first, are damaged frames."""
@@ -100,14 +105,14 @@ class FrameFolder:
                 self.problem = f"{self.path}: {damaged} of {self.count} images cannot be used, the first: {first}"
             yield Frame(float(number / self.rate), image)
 
-    def _size(self) -> tuple[int, int]:
+    def _size(self, note: Callable[[str], None] | None) -> tuple[int, int]:
         """Height and width of the first image that can be read."""
-        found = "no images"
+        found = "" if self.files else description(self.path)
         for file in self.files:
             try:
-                image = read_image(file)
+                image = read_image(file, note)
             except ImageError as error:
-                found = str(error)
+                found = found or str(error)
             else:
                 return image.shape[1], image.shape[2]
         raise VideoError(f"{self.path}: expected a folder of images, found {found}")
@@ -119,12 +124,6 @@ class FrameFolder:
         if (height, width) != (self.height, self.width):
             raise ImageError(f"{file}: is {width} x {height} pixels, not {self.width} x {self.height} as the first")
         return image
-
-
-def natural_order(path: Path) -> tuple[list[tuple[int, str]], str]:
-    """A key that sorts names by the numbers in them: 2.png before 10.png."""
-    words = re.findall(r"[0-9]+|[^0-9]+", path.name)
-    return [(int(word), "") if word[0] in "0123456789" else (-1, word) for word in words], path.name
 
 
 def ahead(items: Iterable[Item], depth: int = READ_AHEAD) -> Generator[Item, None, None]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ import torch
 
 from clnf_torch.cli.images import ImageError, draw_landmarks, read_image, write_png
 from clnf_torch.geometry.gray import to_gray
+from tests.cli.image_files import STORED, cmyk_jpeg, encoded, png_of_zeros, several_images, tiff, with_orientation
 
 
 @pytest.fixture
@@ -48,26 +52,153 @@ def test_transparency_is_dropped(tmp_path, colours):
     assert torch.equal(read_image(written(tmp_path / "clear.png", clear)), rgb(colours))
 
 
-def test_a_photograph_is_turned_upright(tmp_path):
-    pixels = np.zeros((16, 32, 3), np.uint8)
-    pixels[:, :16] = 255  # left half white
-    content = written(tmp_path / "flat.jpg", pixels).read_bytes()
-    # The shortest EXIF block: big-endian TIFF, one entry, tag 0x0112 (orientation) = 6: "turn clockwise to see it".
-    tiff = b"MM\0*\0\0\0\x08" + b"\0\x01" + b"\x01\x12\0\x03\0\0\0\x01\0\x06\0\0" + b"\0\0\0\0"
-    exif = b"Exif\0\0" + tiff
-    segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
-    (tmp_path / "turned.jpg").write_bytes(content[:2] + segment + content[2:])
-    image = read_image(tmp_path / "turned.jpg").float().mean(0)
-    assert image.shape == (32, 16)
-    assert image[:14].mean() > 250
-    assert image[18:].mean() < 5
-
-
-def test_a_cut_image_is_an_error(tmp_path, colours):
-    path = written(tmp_path / "cut.png", colours)
-    path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(ImageError, match=r"cut\.png"):
+@pytest.mark.parametrize("kind", ["png", "jpg", "webp", "tiff", "bmp"])
+@pytest.mark.parametrize("share", [0.2, 0.6, 0.98])
+def test_a_cut_image_is_an_error(tmp_path, kind, share):
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 48, 3), np.uint8)
+    path = written(tmp_path / f"cut.{kind}", pixels)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(ImageError, match=rf"cut\.{kind}: "):
         read_image(path)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("kind", ["png", "tiff"])
+def test_numbers_of_fewer_bits_in_sixteen_are_as_bright(tmp_path, bits, kind):
+    gray = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    image = read_image(written(tmp_path / f"deep.{kind}", gray << (bits - 8)))
+    assert torch.equal(image[0], torch.from_numpy(gray.astype(np.uint8)))
+
+
+@pytest.mark.parametrize("largest", [1, 255, 4095, 65535])
+def test_floating_point_is_read(tmp_path, largest):
+    gray = np.arange(256, dtype=np.float32).reshape(16, 16)
+    image = read_image(written(tmp_path / "float.tiff", gray / 255 * largest))
+    assert (image[1].int() - torch.from_numpy(gray).int()).abs().max() <= 1
+
+
+def test_highlights_above_one_and_what_is_no_number(tmp_path):
+    light = np.array([[0.5, 3.0], [np.nan, -1.0]], np.float32)
+    image = read_image(written(tmp_path / "light.tiff", light))
+    assert image[0].tolist() == [[128, 255], [0, 0]]
+
+
+def test_numbers_that_no_image_has_are_named(tmp_path):
+    path = written(tmp_path / "far.tiff", np.full((4, 4), 1e9, np.float32))
+    with pytest.raises(ImageError, match=r"up to 1e\+09 are not read; expected 0 to 1, 0 to 255 or 0 to 65535"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_white_may_be_zero(tmp_path, bits):
+    gray = np.arange(256, dtype=np.uint16).reshape(16, 16) * (257 if bits == 16 else 1)
+    (tmp_path / "negative.tiff").write_bytes(tiff((2**bits - 1 - gray).astype(f"uint{bits}"), photometric=0))
+    assert torch.equal(read_image(tmp_path / "negative.tiff")[0].flatten(), torch.arange(256, dtype=torch.uint8))
+
+
+def test_colours_of_a_transparent_tiff_are_not_darkened(tmp_path, colours):
+    clear = np.dstack([colours[..., ::-1], np.full(colours.shape[:2], 9, np.uint8)])
+    (tmp_path / "clear.tiff").write_bytes(tiff(clear, photometric=2, tags=((338, 3, 2),)))
+    assert torch.equal(read_image(tmp_path / "clear.tiff"), rgb(colours))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tiff"])
+def test_a_photograph_is_turned_upright(tmp_path, orientation, kind):
+    # Four corners: white, and three grays, so that every turn and mirror differs
+    upright = np.kron(np.array([[255, 0], [80, 160]], np.uint8), np.ones((16, 24), np.uint8))
+    stored = np.ascontiguousarray(STORED[orientation](upright))
+    path = tmp_path / f"turned.{kind}"
+    if kind == "tiff":
+        path.write_bytes(tiff(stored, tags=((274, 3, orientation),)))
+    else:
+        path.write_bytes(with_orientation(written(path, stored).read_bytes(), orientation))
+    image = read_image(path)[0].numpy()
+    assert image.shape == upright.shape
+    assert np.abs(image[::5, ::5].astype(int) - upright[::5, ::5]).max() < 12
+
+
+def test_an_inverse_cmyk_photograph_is_no_negative(tmp_path):
+    gray = np.kron(np.array([[30, 220]], np.uint8), np.ones((32, 32), np.uint8))
+    path = tmp_path / "print.jpg"
+    # Black ink alone, which is where the image is dark
+    path.write_bytes(cmyk_jpeg([np.zeros_like(gray)] * 3 + [255 - gray]))
+    assert (read_image(path).int() - torch.from_numpy(gray).int()).abs().max() <= 3
+
+
+@pytest.mark.parametrize("kind", ["gif", "png", "webp", "tiff"])
+def test_of_several_images_the_first_is_used_and_it_is_said(tmp_path, kind):
+    images, said = [np.full((16, 24, 3), shade, np.uint8) for shade in (255, 0)], []
+    path = tmp_path / f"two.{kind}"
+    several_images(path, images)
+    assert read_image(path, said.append).float().mean() > 250
+    assert said == [f"{path}: holds several images; the first one is used"]
+    single = written(tmp_path / "one.png", images[0])
+    read_image(single, said.append)
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("kind", ["gif", "tga", "j2k", "ppm", "pgm", "pbm", "pam", "pfm", "hdr"])
+def test_formats_that_opencv_need_not_know(tmp_path, kind):
+    gray = np.kron(np.array([[0, 255], [255, 0]], np.uint8), np.ones((8, 16), np.uint8))
+    path = tmp_path / f"image.{kind}"
+    path.write_bytes(encoded(gray, kind))
+    assert (read_image(path)[2].int() - torch.from_numpy(gray).int()).abs().max() <= 2
+
+
+def test_heic_without_a_decoder_is_named_with_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (tmp_path / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    with pytest.raises(ImageError, match=r'pip install "clnf-torch\[heic\]", or save it as JPEG'):
+        read_image(tmp_path / "phone.heic")
+
+
+def test_a_bomb_is_refused_by_its_header(tmp_path, monkeypatch):
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png_of_zeros(30_000))
+    assert path.stat().st_size < 150_000
+    with pytest.raises(ImageError, match=r"30000 x 30000 pixels are more than 268435456; .* CLNF_TORCH_MAX_PIXELS"):
+        read_image(path)
+    path.write_bytes(png_of_zeros(400))
+    assert read_image(path).shape == (3, 400, 400)
+    monkeypatch.setenv("CLNF_TORCH_MAX_PIXELS", "159999")
+    with pytest.raises(ImageError, match="400 x 400 pixels are more than 159999"):
+        read_image(path)
+    monkeypatch.setenv("CLNF_TORCH_MAX_PIXELS", "many")
+    with pytest.raises(ImageError, match="CLNF_TORCH_MAX_PIXELS='many': expected a number of pixels"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("kind", ["gif", "tga", "j2k", "ppm", "pfm", "hdr"])
+def test_bombs_of_other_formats_are_refused_too(tmp_path, kind, monkeypatch):
+    (tmp_path / f"large.{kind}").write_bytes(encoded(np.zeros((64, 64), np.uint8), kind))
+    monkeypatch.setenv("CLNF_TORCH_MAX_PIXELS", "4000")
+    with pytest.raises(ImageError, match=rf"large\.{kind}: "):
+        read_image(tmp_path / f"large.{kind}")
+
+
+def test_what_is_no_file_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    for name, found in (("pipe.png", "a pipe"), ("zero.png", "a device")):
+        with pytest.raises(ImageError, match=f"{name}: .*found {found}"):
+            read_image(tmp_path / name)
+
+
+def test_what_is_no_image_is_named(tmp_path):
+    (tmp_path / "clip.mp4").write_bytes(b"\0\0\0\x18ftypisom")
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "a.mp4").touch()
+    found = {
+        "clip.mp4": "a video; give it to clnf-torch track",
+        "empty.jpg": "an empty file",
+        "videos": "a folder of videos \\(1\\); give them to clnf-torch track",
+        "nowhere.png": "No such file",
+    }
+    for name, text in found.items():
+        with pytest.raises(ImageError, match=text):
+            read_image(tmp_path / name)
 
 
 def test_dots_lie_on_the_landmarks_and_strays_are_left_out(tmp_path):

@@ -34,7 +34,7 @@ def test_images_of_a_folder_that_cannot_be_used_are_damaged_frames(tmp_path):
 
 
 def test_a_folder_without_images_is_an_error(tmp_path):
-    with pytest.raises(VideoError, match="found no images"):
+    with pytest.raises(VideoError, match="found a folder without images"):
         FrameFolder(tmp_path)
 
 

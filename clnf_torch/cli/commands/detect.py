@@ -104,13 +104,13 @@ def _jobs(
 ) -> Iterator[Job]:
     """Images with the faces to fit: in given boxes, or where the face detector finds them."""
     if box is not None or boxes is not None:
-        return read_jobs(images, boxes_from(box, boxes), complain)
+        return read_jobs(images, boxes_from(box, boxes), complain, notice)
     return _found(load_face_detector(model, device), images, batch, complain)
 
 
 def _found(finder: FaceDetector, images: list[Path], batch: int, complain: Complaints) -> Iterator[Job]:
     """Images with the faces that were found; names those without."""
-    for job in find_faces(finder, in_batches(read_all(images, complain), batch)):
+    for job in find_faces(finder, in_batches(read_all(images, complain, notice), batch)):
         if not job.boxes:
             notice(f"no face found: {job.path}")
         yield job

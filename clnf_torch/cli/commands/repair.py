@@ -125,7 +125,7 @@ def repair(
         where = device_named(device)
         try:
             table = read_table(landmarks)
-            source = open_video(video)
+            source = open_video(video, notice)
         except (TableError, VideoError) as error:
             complain(error)
             raise typer.Exit(1) from None

@@ -100,7 +100,7 @@ def _opened(paths: list[Path], complain: Complaints) -> Iterator[FrameSource]:
     """Videos that can be read."""
     for path in paths:
         try:
-            yield open_video(path)
+            yield open_video(path, notice)
         except VideoError as error:
             complain(str(error))
 

@@ -1,0 +1,79 @@
+"""Folders of images: which files are frames, in which order, and what a user should know about them."""
+
+import re
+import unicodedata
+from collections import defaultdict
+from pathlib import Path
+
+IMAGES = {
+    ".avif", ".bmp", ".exr", ".gif", ".hdr", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pam",
+    ".pbm", ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp",
+}  # fmt: skip
+VIDEOS = {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".webm", ".wmv"}
+# What `detect --draw` adds to a name
+DRAWN = "_landmarks"
+DECIMAL = re.compile(r"[0-9]+\.[0-9]+")
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The images of a folder in natural order; those in folders below it, and hidden ones, are left out.
+
+    Left out, too, is what ``detect --draw`` has drawn: NAME_landmarks.png where NAME.jpg, or another kind of image, is
+    beside it.
+
+    Raises:
+        OSError: The folder cannot be read.
+    """
+    found = [file for file in folder.iterdir() if _is_shown(file) and file.suffix.lower() in IMAGES and file.is_file()]
+    stems = {file.stem for file in found}
+    return sorted((file for file in found if not _is_drawn(file, stems)), key=natural_order)
+
+
+def notes_on(folder: Path, files: list[Path]) -> list[str]:
+    """What is unusual about the images of a folder, a line each."""
+    kinds = defaultdict[str, list[str]](list)
+    for file in files:
+        kinds[file.stem].append(file.name)
+    notes, doubled = [], [names for names in kinds.values() if len(names) > 1]
+    if doubled:
+        names = " and ".join(name[:60] for name in doubled[0][:2])
+        notes.append(f"{folder}: several images of one name ({len(doubled)} times), as {names}; each one is a frame")
+    if all(DECIMAL.fullmatch(file.stem) for file in files):
+        by_value = sorted(files, key=lambda file: float(file.stem))
+        swapped = next((pair for pair in zip(files, by_value, strict=True) if pair[0] != pair[1]), None)
+        if swapped:
+            first, second = swapped[0].name[:60], swapped[1].name[:60]
+            notes.append(f"{folder}: {first} comes before {second}, as in file managers; pad the numbers with zeros")
+    return notes
+
+
+def description(folder: Path) -> str:
+    """What a folder holds that was given as an image, and which command takes it."""
+    try:
+        suffixes = [file.suffix.lower() for file in folder.iterdir() if _is_shown(file)]
+    except OSError as error:
+        return f"a folder that cannot be read: {error.strerror or error}"
+    videos, images = (sum(suffix in kinds for suffix in suffixes) for kinds in (VIDEOS, IMAGES))
+    if videos:
+        return f"a folder of videos ({videos}); give them to clnf-torch track"
+    if images:
+        return f"a folder of images ({images}); give them one by one, or the folder to clnf-torch track as one video"
+    return "a folder without images"
+
+
+def natural_order(path: Path) -> list[tuple[int, int, str]]:
+    """A key that sorts names as file managers do: signs, then numbers by value, then letters of either case."""
+    name = unicodedata.normalize("NFC", path.name).casefold()
+    words = re.findall(r"[0-9]+|[^0-9]", name)
+    key = [(1, int(word), "") if word[0] in "0123456789" else (2 * word.isalpha(), 0, word) for word in words]
+    return [*key, (-1, 0, path.name)]
+
+
+def _is_shown(file: Path) -> bool:
+    """Whether file managers show it; macOS writes ._NAME beside NAME on foreign disks."""
+    return not file.name.startswith(".")
+
+
+def _is_drawn(file: Path, stems: set[str]) -> bool:
+    """Whether a drawing's source is beside it."""
+    return file.suffix == ".png" and file.stem.endswith(DRAWN) and file.stem.removesuffix(DRAWN) in stems
