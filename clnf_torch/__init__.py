@@ -38,6 +38,12 @@ Work with shapes and models:
     BundleError: A file that is no bundle, or does not make a model.
 """
 
+import os
+
+# Waiting threads that spin, as OpenMP's do by default, take a shared core from the one that is waited for. Only what is
+# set before torch is imported counts.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 from clnf_torch.detection import FaceBoxes, FaceDetector, load_face_detector
 from clnf_torch.fitting.config import PRESETS, FitConfig
 from clnf_torch.models.bundle import BundleError, build_model, load_bundle

@@ -9,7 +9,7 @@ import sys
 import clnf_torch
 
 COMMAND_LINE = {"typer", "rich", "av", "cv2"}
-WHEN_NEEDED = {"pyarrow", "matplotlib"}
+WHEN_NEEDED = {"pyarrow", "matplotlib", "numba"}
 HEAVY = {*COMMAND_LINE, *WHEN_NEEDED, "hypothesis", "pytest", "clnf_torch.cli", "clnf_torch.converters"}
 
 
@@ -27,6 +27,13 @@ def loaded_by(module: str) -> set[str]:
 
 def test_import_is_silent():
     assert python("import clnf_torch") == ""
+
+
+def test_waiting_threads_sleep_unless_they_are_told_otherwise(monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert python("import os, clnf_torch; print(os.environ['OMP_WAIT_POLICY'])") == "passive\n"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    assert python("import os, clnf_torch; print(os.environ['OMP_WAIT_POLICY'])") == "active\n"
 
 
 def test_import_is_light():
