@@ -66,6 +66,44 @@ def join_rows(record: Record, *others: Record) -> Record:
     return map_tensors(lambda *values: torch.cat(values), record, *others)
 
 
+def to_plain(record: object) -> Any:
+    """A record as dictionaries of tensors on the CPU, for ``torch.save``; `from_plain` reads them back."""
+    if record is None:
+        return None
+    if isinstance(record, Tensor):
+        return record.detach().cpu().contiguous()
+    if isinstance(record, dict):
+        return {key: to_plain(value) for key, value in record.items()}
+    return {field.name: to_plain(getattr(record, field.name)) for field in fields(_any(record))}
+
+
+def from_plain(like: Record, plain: Any) -> Record:
+    """The record from `to_plain`, to the last bit.
+
+    Args:
+        like: A record of the same kind, with any number of rows; the tensors come to its device.
+        plain: What `to_plain` made.
+
+    Raises:
+        ValueError: It is of another kind: names, types or sizes behind the rows differ.
+    """
+    found: Any
+    if isinstance(like, Tensor):
+        if not isinstance(plain, Tensor) or plain.dtype != like.dtype or plain.shape[1:] != like.shape[1:]:
+            raise ValueError(f"expected {like.dtype} of shape (rows, *{list(like.shape[1:])}), found something else")
+        found = plain.to(like.device)
+    elif like is None:
+        found = None
+    else:
+        mapping = isinstance(like, dict)
+        names = list(_any(like)) if mapping else [field.name for field in fields(_any(like))]
+        if not isinstance(plain, dict) or list(plain) != names:
+            raise ValueError(f"expected {', '.join(map(str, names))}, found something else")
+        values = {name: from_plain(_any(like)[name] if mapping else getattr(like, name), plain[name]) for name in names}
+        found = values if mapping else replace(_any(like), **values)
+    return found
+
+
 def _any(value: object) -> Any:
     """A value of whatever type."""
     return value

@@ -21,7 +21,8 @@ from clnf_torch.tracking.association import (
 from clnf_torch.tracking.config import VideoConfig
 from clnf_torch.tracking.frame_fitter import FrameBatch, FrameFitter
 from clnf_torch.tracking.result import VideoResult
-from clnf_torch.tracking.state import NONE_MISSED, Tracks, TrackState, new_identities
+from clnf_torch.tracking.saved_state import NONE_MISSED
+from clnf_torch.tracking.state import Tracks, TrackState, new_identities
 from clnf_torch.tracking.template import Templates
 
 # More than any identity: ranks of faces that come after all others

@@ -45,6 +45,22 @@ class VideoResult:
     confirmed: Tensor
 
 
+def no_faces(model: LandmarkModel) -> VideoResult:
+    """The result of a frame without faces."""
+    none = torch.zeros(0, dtype=torch.int64, device=model.pdm.mean.device)
+    faces = empty_result(model, Tracks.uninitialised(model.pdm, none, none))
+    return VideoResult(
+        faces=faces,
+        video=none,
+        frame=none,
+        identity=none,
+        age=none,
+        success=faces.success,
+        detected=faces.success,
+        confirmed=faces.success,
+    )
+
+
 def empty_result(model: LandmarkModel, tracks: Tracks) -> FitResult:
     """Tracks as the result of a fit that did not take place: unsuccessful, where the faces were last."""
     rows, shape = len(tracks), tracks.landmarks.shape[:2]

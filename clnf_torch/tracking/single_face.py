@@ -11,7 +11,8 @@ from clnf_torch.pipeline.result import FitResult
 from clnf_torch.tracking.config import VideoConfig
 from clnf_torch.tracking.frame_fitter import FrameBatch, FrameFitter
 from clnf_torch.tracking.result import VideoResult
-from clnf_torch.tracking.state import NONE_MISSED, Tracks, TrackState
+from clnf_torch.tracking.saved_state import NONE_MISSED
+from clnf_torch.tracking.state import Tracks, TrackState
 
 # Missed frames in a row until the track is given up
 MAX_MISSED_FRAMES = 100

@@ -1,5 +1,7 @@
 """The state of a tracker between two frames: a record of plain tensors that can be saved, split and joined."""
 
+import io
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -7,14 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clnf_torch.geometry.records import Rows, join_rows, take_rows
+from clnf_torch.geometry.records import Rows, join_rows, map_tensors, take_rows
+from clnf_torch.models.files import write_atomically
 from clnf_torch.models.pdm import PDM, ShapeParams
 from clnf_torch.tracking.appearance import PIXELS
+from clnf_torch.tracking.saved_state import FORMAT, NONE_MISSED, VERSION, StateError, check_saved_state
 from clnf_torch.tracking.template import Templates
-
-FORMAT, VERSION = "clnf_torch track state", 3
-# OpenFace ``failures_in_a_row``: begins here, so that the first failure makes it 0
-NONE_MISSED = -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +143,7 @@ class TrackState:
 
     def to(self, device: torch.device | str) -> "TrackState":
         """The same state on another device."""
-        return self.from_dict({key: v.to(device) if isinstance(v, Tensor) else v for key, v in self.to_dict().items()})
+        return map_tensors(lambda values: values.to(device), self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values and tensors, for ``torch.save``; ``torch.load(weights_only=True)`` reads them back."""
@@ -164,23 +164,56 @@ class TrackState:
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> "TrackState":
-        """The state from `to_dict`.
+        """The state from `to_dict`, to the last bit.
 
         Raises:
-            ValueError: It is something else, of another version, or incomplete.
+            StateError: It is something else, of another version, incomplete, or contradicts itself.
         """
-        if saved.get("format") != FORMAT or saved.get("version") != VERSION:
-            found = f"{saved.get('format')!r} of version {saved.get('version')!r}"
-            raise ValueError(f"expected a {FORMAT!r} of version {VERSION}, found {found}")
+        check_saved_state(saved)
+        params = ShapeParams.from_globals(saved["params_global"], saved["params_local"])
+        # As a step leaves them: products may be rounded otherwise where numbers lie apart
+        params = map_tensors(Tensor.contiguous, params)
+        names = [field.name for field in fields(Tracks) if field.name != "params"]
+        return cls(
+            frame=saved["frame"],
+            next_identity=saved["next_identity"],
+            preferred=saved["preferred"],
+            tracks=Tracks(params=params, **{name: saved[name] for name in names}),
+            templates=Templates(saved["template_pixels"], saved["template_size"]),
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the state; the file has its name only once it is complete.
+
+        Args:
+            path: The file, replaced if it exists.
+        """
+        with write_atomically(path) as file:
+            torch.save(self.to_dict(), file)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], device: torch.device | str = "cpu") -> "TrackState":
+        """The state from `save`: a video goes on from there with the same faces, to the last bit.
+
+        Args:
+            path: The file.
+            device: Where the tracker computes.
+
+        Raises:
+            StateError: The file holds no such state, or a damaged one.
+            OSError: It cannot be read.
+        """
+        # Read at once: to torch.load a file that was cut off is an OSError too
+        with open(path, "rb") as file:
+            content = io.BytesIO(file.read())
         try:
-            params = ShapeParams.from_globals(saved["params_global"], saved["params_local"])
-            names = [field.name for field in fields(Tracks) if field.name != "params"]
-            return cls(
-                frame=saved["frame"],
-                next_identity=saved["next_identity"],
-                preferred=saved["preferred"],
-                tracks=Tracks(params=params, **{name: saved[name] for name in names}),
-                templates=Templates(saved["template_pixels"], saved["template_size"]),
-            )
-        except KeyError as error:
-            raise ValueError(f"the saved state lacks {error}; save it again with to_dict") from None
+            saved = torch.load(content, map_location=device, weights_only=True)
+        except Exception as error:
+            # torch.load names a dozen exceptions, depending on what the file turns out to be
+            raise StateError(f"{path}: expected a saved track state, found a damaged or another file") from error
+        if not isinstance(saved, dict):
+            raise StateError(f"{path}: expected a saved track state, found a {type(saved).__name__}")
+        try:
+            return cls.from_dict(saved)
+        except StateError as error:
+            raise StateError(f"{path}: {error}") from None

@@ -124,9 +124,11 @@ class VideoTracker:
             The next state, and the faces.
 
         Raises:
-            ValueError: Shapes or types are wrong. (Unusable numbers make unsuccessful rows.)
+            ValueError: Shapes or types are wrong, or the state is that of another model or of other settings.
+                (Unusable numbers make unsuccessful rows.)
         """
         device = self.detector.model.pdm.mean.device
+        self._check_state(state)
         if frames.shape[:1] != (state.videos,) or frames.ndim not in (3, 4):
             raise ValueError(
                 f"frames have shape {tuple(frames.shape)}; expected one frame for each of the {state.videos} videos, "
@@ -139,6 +141,21 @@ class VideoTracker:
         batch = FrameBatch(frames.to(device), damaged.to(device, torch.bool))
         step = step_single_face if self.config.single_face else step_multi_face
         return step(self._fitter, state, batch)
+
+    def _check_state(self, state: TrackState) -> None:
+        """Refuses states, such as saved ones, that this tracker cannot have made."""
+        pdm, tracks = self.detector.model.pdm, state.tracks
+        found, expected = (tracks.landmarks.shape[1], tracks.params.local.shape[1]), (pdm.num_landmarks, pdm.num_modes)
+        if found != expected:
+            raise ValueError(
+                f"the state is of faces with {found[0]} landmarks and {found[1]} modes, the model has {expected[0]} "
+                f"and {expected[1]}; begin anew, or load the model that made the state"
+            )
+        if self.config.single_face and len(tracks) != state.videos:
+            raise ValueError(
+                f"the state holds {len(tracks)} tracks of {state.videos} videos, not one of each as with a single "
+                "face; begin anew, or use the settings that made the state"
+            )
 
 
 def _placed(tracks: Tracks, rows: Tensor, params: ShapeParams) -> Tracks:

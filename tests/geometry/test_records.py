@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pytest
 import torch
 from torch import Tensor
 
-from clnf_torch.geometry.records import Rows, join_rows, put_rows, take_rows, where_rows
+from clnf_torch.geometry.records import Rows, from_plain, join_rows, put_rows, take_rows, to_plain, where_rows
 
 
 @dataclass(frozen=True)
@@ -67,3 +68,21 @@ def test_numbers_keep_their_type():
     wide = Record(torch.ones(1, 2, dtype=torch.float64), {"part": Inner(torch.tensor([1.0]))})
     found = put_rows(record(5), torch.tensor([0]), wide)
     assert found.numbers.dtype == torch.float32 and found.table["part"].flags.dtype == torch.bool
+
+
+def test_plain_values_make_the_record_again():
+    plain = to_plain(record(1.0, 2.0, 3.0))
+    assert_same(from_plain(record(), plain), record(1.0, 2.0, 3.0))
+
+
+@pytest.mark.parametrize("other", [None, {}, 5, {"numbers": torch.zeros(3)}])
+def test_plain_values_of_another_kind_are_refused(other):
+    with pytest.raises(ValueError, match="found something else"):
+        from_plain(record(1.0), other)
+
+
+def test_plain_tensors_of_another_type_are_refused():
+    plain = to_plain(record(1.0))
+    name = next(name for name, value in plain.items() if isinstance(value, Tensor))
+    with pytest.raises(ValueError, match="found something else"):
+        from_plain(record(1.0), plain | {name: plain[name].to(torch.complex64)})
