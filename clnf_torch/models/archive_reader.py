@@ -252,6 +252,8 @@ class _TensorReader:
         )
         if last >= storage.count or max(strides, default=0) >= 2**40 or max(shape, default=0) >= 2**40:
             raise ArchiveError(f"found a tensor outside of its record data/{storage.key[:40]}")
+        if count and not _each_its_own(shape, strides):
+            raise ArchiveError(f"found a tensor whose numbers stand in several places of it, data/{storage.key[:40]}")
         return torch.empty(0, dtype=storage.dtype).set_(storage.memory, offset, shape, strides)
 
 
@@ -268,6 +270,16 @@ class _Type:
 def _is_count(value: Any) -> bool:
     """Whether a value is a whole number, not negative."""
     return type(value) is int and 0 <= value < 2**62
+
+
+def _each_its_own(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether every number of a tensor has a place of its own, as in any part of one, in any order of its axes."""
+    extent = 0
+    for stride, size in sorted(zip(strides, shape, strict=True)):
+        if size > 1 and stride <= extent:
+            return False
+        extent += (size - 1) * stride
+    return True
 
 
 def _are_counts(values: Any) -> bool:

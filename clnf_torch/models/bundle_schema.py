@@ -4,22 +4,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from clnf_torch.models.array_schema import WHOLE, Array
 from clnf_torch.models.landmark_model import Families
 from clnf_torch.models.model_schema import check_model
-from clnf_torch.models.schema import (
-    WHOLE,
-    Array,
-    Context,
-    Fields,
-    Number,
-    OneOf,
-    Schema,
-    SchemaError,
-    Several,
-    Text,
-    found,
-    refuse,
-)
+from clnf_torch.models.schema import Context, Fields, Number, OneOf, Schema, SchemaError, Several, Text, found, refuse
 
 # Layers of a network, its channels, and the numbers of its largest maps, beyond those of any model
 MOST_LAYERS, MOST_CHANNELS, MOST_NUMBERS = 64, 4096, 1 << 22

@@ -3,21 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
+from clnf_torch.models.array_schema import WHOLE, Array
 from clnf_torch.models.landmark_model import EARLY_TERMINATION, REPEAT, Families, family_of
 from clnf_torch.models.pdm import PDM
-from clnf_torch.models.schema import (
-    WHOLE,
-    Array,
-    Context,
-    Fields,
-    Maybe,
-    Number,
-    SchemaError,
-    Several,
-    Text,
-    found,
-    refuse,
-)
+from clnf_torch.models.schema import Context, Fields, Maybe, Number, SchemaError, Several, Text, field, found, refuse
 
 # Scales and parts of a model, and how deep parts have parts, beyond those of any model
 MOST_SCALES, MOST_PARTS, DEEPEST = 16, 16, 2
@@ -50,13 +39,6 @@ def check_model(record: Any, where: str, context: Context, families: Families, d
         raise refuse(f"{where}.parts", f"a list of at most {most} parts", parts)
     for number, part in enumerate(parts):
         _check_part(part, f"{where}.parts[{number}]", context, families, depth + 1)
-
-
-def field(record: dict[str, Any], name: str, where: str) -> Any:
-    """A field that must be there."""
-    if name not in record:
-        raise SchemaError(f"{where}: expected a field {name!r}, found none")
-    return record[name]
 
 
 def _check_part(record: Any, where: str, context: Context, families: Families, depth: int) -> None:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from clnf_torch.geometry.records import Rows, map_tensors
 from clnf_torch.geometry.rotation import euler_to_matrix, matrix_to_euler, turn
-from clnf_torch.models.schema import Array, Context, Fields, SchemaError
+from clnf_torch.models.array_schema import Array
+from clnf_torch.models.schema import Context, Fields, SchemaError
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,14 @@
 """What the plain values and tensors of a file must be, said as data, and the check that they are."""
 
+import contextlib
+import dataclasses
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor
-
-from clnf_torch.models.archive_reader import FEW, LARGEST
 
 # Characters of a value that a message repeats
 SHOWN = 40
@@ -29,7 +28,7 @@ class Context:
 
     sizes: dict[str, int]
     verified: bool = False
-    left: list[float] = field(default_factory=lambda: [math.inf])
+    left: list[float] = dataclasses.field(default_factory=lambda: [math.inf])
 
     def inner(self, **sizes: int) -> "Context":
         """For a value inside, whose sizes are forgotten with it."""
@@ -83,6 +82,13 @@ def found(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
+def field(record: dict[str, Any], name: str, where: str) -> Any:
+    """A field that must be there."""
+    if name not in record:
+        raise SchemaError(f"{where}: expected a field {name!r}, found none")
+    return record[name]
+
+
 @dataclass(frozen=True)
 class Number(Schema):
     """A number; whole numbers are taken for others too."""
@@ -121,7 +127,7 @@ class OneOf(Schema):
 
     def check(self, value: Any, where: str, context: Context) -> None:
         """See `Schema.check`."""
-        if not isinstance(value, (str, bool, int, type(None))) or value not in self.known:
+        if not isinstance(value, (str, bool, int, float, type(None))) or value not in self.known:
             raise refuse(where, " or ".join(map(repr, self.known)), value)
 
 
@@ -135,6 +141,20 @@ class Maybe(Schema):
         """See `Schema.check`."""
         if value is not None:
             self.inner.check(value, where, context)
+
+
+@dataclass(frozen=True)
+class Either(Schema):
+    """One of several kinds of things; a message says what the last of them is."""
+
+    kinds: tuple[Schema, ...]
+
+    def check(self, value: Any, where: str, context: Context) -> None:
+        """See `Schema.check`."""
+        for kind in self.kinds[:-1]:
+            with contextlib.suppress(SchemaError):
+                return kind.check(value, where, context.inner())
+        return self.kinds[-1].check(value, where, context)
 
 
 @dataclass(frozen=True)
@@ -155,94 +175,23 @@ class Several(Schema):
 
 @dataclass(frozen=True)
 class Fields(Schema):
-    """A dictionary; keys that are not named here are of no interest."""
+    """A dictionary; keys that are not named here are of no interest, or refused where it is closed."""
 
-    required: Mapping[str, Schema]
-    optional: Mapping[str, Schema] | None = None
+    required: Mapping[Any, Schema]
+    optional: Mapping[Any, Schema] | None = None
+    closed: bool = False
 
     def check(self, value: Any, where: str, context: Context) -> None:
         """See `Schema.check`; in the order of the fields, so that sizes come before those who refer to them."""
         if not isinstance(value, dict):
-            raise refuse(where, f"a dictionary of {', '.join(self.required)}", value)
+            raise refuse(where, f"a dictionary of {', '.join(map(str, self.required))}", value)
         for name, inner in self.required.items():
             if name not in value:
                 raise SchemaError(f"{where}: expected a field {name!r}, found none")
             inner.check(value[name], f"{where}.{name}", context)
+        if self.closed and len(value) > len(self.required):
+            unknown = next(name for name in value if name not in self.required)
+            raise SchemaError(f"{where}: expected {len(self.required)} fields, found another one, {found(unknown)}")
         for name, inner in (self.optional or {}).items():
             if name in value:
                 inner.check(value[name], f"{where}.{name}", context)
-
-
-REAL = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-WHOLE, TRUTH = (torch.int64,), (torch.bool,)
-
-
-@dataclass(frozen=True, init=False)
-class Array(Schema):
-    """A tensor of finite numbers.
-
-    Args:
-        *shape: Of each axis its length, or the name of one.
-        dtypes: The number types it may have.
-        low: The least number.
-        high: The largest.
-        shortest: The least length of a named axis that was not known before.
-        longest: The greatest.
-    """
-
-    shape: tuple[int | str, ...]
-    dtypes: tuple[torch.dtype, ...]
-    low: float
-    high: float
-    shortest: int
-    longest: int
-
-    def __init__(
-        self,
-        *shape: int | str,
-        dtypes: tuple[torch.dtype, ...] = REAL,
-        low: float = -LARGEST,
-        high: float = LARGEST,
-        shortest: int = 1,
-        longest: int = 1 << 24,
-    ) -> None:
-        values = {"shape": shape, "dtypes": dtypes, "low": low, "high": high}
-        values |= {"shortest": shortest, "longest": longest}
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
-
-    def check(self, value: Any, where: str, context: Context) -> None:
-        """See `Schema.check`."""
-        if not isinstance(value, Tensor) or value.ndim != len(self.shape) or value.dtype not in self.dtypes:
-            raise refuse(where, self._expected(context.sizes), value)
-        if value.layout != torch.strided or value.device.type == "meta" or value.is_quantized:
-            raise SchemaError(f"{where}: expected a tensor with all of its numbers, found one without")
-        for axis, length in zip(self.shape, value.shape, strict=True):
-            own = min(max(length, self.shortest), self.longest)
-            known = context.sizes.setdefault(axis, own) if isinstance(axis, str) else axis
-            if known != length:
-                raise refuse(where, self._expected(context.sizes), value)
-        context.spend(value, where)
-        if context.verified and value.numel() > FEW and value.is_floating_point():
-            return
-        low, high = bounds(value)
-        if not (self.low <= low and high <= self.high):
-            raise SchemaError(
-                f"{where}: expected numbers from {self.low:g} to {self.high:g}, found {low:g} to {high:g}"
-            )
-
-    def _expected(self, sizes: dict[str, int]) -> str:
-        """The tensor it should be, in words."""
-        lengths = (str(sizes.get(axis, axis) if isinstance(axis, str) else axis) for axis in self.shape)
-        kinds = " or ".join(str(dtype).removeprefix("torch.") for dtype in self.dtypes)
-        return f"a tensor ({', '.join(lengths)}) of {kinds}"
-
-
-def bounds(tensor: Tensor) -> tuple[float, float]:
-    """The least and the greatest number; NaN where one is none, and infinities the wrong way round for no numbers."""
-    if not tensor.numel():
-        return math.inf, -math.inf
-    # Of bool, any other byte than 0 and 1 is damage
-    numbers = tensor.detach().view(torch.uint8) if tensor.dtype == torch.bool else tensor.detach()
-    low, high = numbers.aminmax()
-    return low.item(), high.item()

@@ -120,7 +120,7 @@ def _shape(
     faces: FaceCrops, prior: ShapeGaussian, mirror: Tensor, recipe: Recipe, checkpoint: Checkpoint, report: Report
 ) -> PDM:
     """The shape model, from its checkpoint where there is one, float32."""
-    state = checkpoint.load()
+    state = checkpoint.load(PDM.schema)
     if state is None:
         rounds = recipe.shape.rounds
         landmarks = faces.landmarks.cpu()

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clnf_torch.training.checkpoint import Checkpoint
+from clnf_torch.models.array_schema import any_numbers, like
+from clnf_torch.models.schema import Either, Fields, Number, Schema
+from clnf_torch.training.checkpoint import Checkpoint, OptimiserState
 
 Report = Callable[[str, int, int, float], None]
 """Called with what is trained, the rounds done, the rounds in all, and a loss, or what the task measures instead."""
@@ -105,6 +107,12 @@ class EarlyStopping:
             tensor.copy_(best)
             tensor.requires_grad_(False)
 
+    def schema(self) -> dict[str, Schema]:
+        """What the fields of a state must be; errors are one number or one for each expert, and may be infinite."""
+        experts = (self.best[0].shape[:1] if self.best else (), ())
+        error = Either(tuple(any_numbers(*shape, dtypes=(torch.float64,)) for shape in experts))
+        return {"before": error, "error": error, "best": like(self.best)}
+
     def state(self) -> dict[str, Any]:
         """All that a checkpoint must hold."""
         return {"before": self.before, "error": self.error, "best": self.best}
@@ -168,8 +176,8 @@ class Trainer:
             CheckpointError: The checkpoint is damaged, or of another training.
         """
         stopping, rounds = self.task.early_stopping, self.schedule.rounds
-        if checkpoint and (state := checkpoint.load()) is not None:
-            self.load(state)
+        if checkpoint and (state := checkpoint.load(self.schema())) is not None:
+            self._resume(checkpoint, state)
         elif stopping and not self.round:
             stopping.begin()
         while self.round < min(rounds, until or rounds):
@@ -203,6 +211,29 @@ class Trainer:
             nn.utils.clip_grad_norm_(self.task.module.parameters(), self.schedule.max_grad_norm)
         optimiser.step()
         self.task.after_step()
+
+    def schema(self) -> Schema:
+        """What a state that this training can go on from must be."""
+        task = self.task
+        stopping = task.early_stopping and Fields(task.early_stopping.schema())
+        return Fields(
+            {
+                "round": Number(0, self.schedule.rounds, whole=True),
+                "weights": like(task.module.state_dict()),
+                "optimiser": OptimiserState(task.optimiser),
+                "generators": like([generator.get_state() for generator in task.generators]),
+                "average": like(task.average and task.average.values),
+                "early_stopping": stopping or like(None),
+            }
+        )
+
+    def _resume(self, checkpoint: Checkpoint, state: dict[str, Any]) -> None:
+        """Goes on from a checkpoint that looks right."""
+        try:
+            self.load(state)
+        except (RuntimeError, ValueError, TypeError, LookupError) as error:
+            # Torch names several, such as for a generator's state
+            raise checkpoint.damaged(error) from error
 
     def state(self) -> dict[str, Any]:
         """All that a checkpoint must hold."""

@@ -15,8 +15,10 @@ from clnf_torch.detection.validator import DetectionValidator, ViewValidator
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.geometry.landmarks68 import MIRROR
 from clnf_torch.geometry.records import join_rows
+from clnf_torch.models.array_schema import WHOLE, Array, any_numbers
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.pdm import PDM
+from clnf_torch.models.schema import Fields
 from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.checkpoint import Checkpoint, fingerprint
@@ -36,6 +38,14 @@ from clnf_torch.training.validator_network import (
     warped_pixels,
 )
 
+# Trial fits in a checkpoint; one that failed has no finite landmarks
+FITS = Fields(
+    {
+        "face": Array("K", dtypes=WHOLE, low=0, high=1 << 30),
+        "landmarks": any_numbers("K", "N", 2),
+        "error": any_numbers("K"),
+    }
+)
 # Steps of linear warm-up of the learning rate
 WARM_UP = 100
 
@@ -171,7 +181,7 @@ def train_validator(
 
 def _fits(model: LandmarkModel, faces: FaceCrops, seed: int, checkpoint: Checkpoint, report: Report) -> TrialFits:
     """Trial fits of the faces, from their checkpoint where there is one."""
-    state = checkpoint.load()
+    state = checkpoint.load(FITS)
     if state is None:
         kinds, name = len(STARTS), checkpoint.path.stem
         fits = run_trial_fits(model, faces, seed, lambda n, failed: report(name, n, kinds, failed))

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,14 +76,10 @@ class Campaign:
         """The tally of a format after so many seconds, or so many files if that is sooner."""
         tally, ends = Tally(), time.monotonic() + seconds
         lock = threading.Lock()
-        workers = [
-            threading.Thread(target=self._serve, args=(chosen, lane, ends, count, tally, lock))
-            for lane in range(self.processes)
-        ]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
+        with ThreadPoolExecutor(self.processes) as pool:
+            lanes = [pool.submit(self._serve, chosen, lane, ends, count, tally, lock) for lane in range(self.processes)]
+            for lane in lanes:
+                lane.result()
         self._keep(chosen, tally)
         return tally
 

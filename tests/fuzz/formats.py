@@ -11,7 +11,10 @@ from pathlib import Path
 from tests.fuzz.mutations import mutate_bytes
 
 # Modules of this package, each with a tuple FORMATS
-MODULES = ("bundles",)
+MODULES = (
+    "bundles",
+    "checkpoints",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

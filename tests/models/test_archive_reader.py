@@ -92,6 +92,8 @@ def test_numbers_that_are_none(tmp_path, bad, dtype):
         (Stored("0", 4, (10**9,), (0,)), "more numbers than the file has"),
         (Stored("0", 4, (2**40, 0), (0, 2**50)), "outside of its record"),
         (Stored("0", 4, (1,) * 9, (1,) * 9), "more numbers than the file has"),
+        (Stored("0", 4, (4,), (0,)), "several places"),
+        (Stored("0", 4, (2, 3), (1, 1)), "several places"),
         (Stored("0", 4, (4,), ()), "more numbers than the file has"),
         (Stored("0", 5, (4,), (1,)), "16 bytes data/0 for 5 numbers"),
         (Stored("0", 2**40, (4,), (1,)), "16 bytes data/0 for 1099511627776 numbers"),

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from clnf_torch.models.array_schema import TRUTH, Array
 from clnf_torch.models.numerics import Numerics
-from clnf_torch.models.schema import TRUTH, Array, Context, Fields, Number, Schema
+from clnf_torch.models.schema import Context, Fields, Number, Schema
 
 # Far beyond those of any model: pixels per millimetre, views, and the side of a patch in pixels
 SCALES, MOST_VIEWS, SUPPORTS = Number(1e-3, 100.0), 64, Number(1, 64, whole=True)

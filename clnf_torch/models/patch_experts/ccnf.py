@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from clnf_torch.models.array_schema import Array
 from clnf_torch.models.patch_experts.base import common_fields, type_name
 from clnf_torch.models.patch_experts.mlp_stack import ACTIVATIONS
 from clnf_torch.models.patch_experts.template_experts import FEW, TemplateExperts
-from clnf_torch.models.schema import Array, Context, Fields, refuse
+from clnf_torch.models.schema import Context, Fields, refuse
 
 
 def sigma_matrices(alphas: Tensor, betas: Tensor, components: Tensor) -> Tensor:

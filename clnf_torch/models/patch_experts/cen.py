@@ -6,11 +6,12 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
+from clnf_torch.models.array_schema import TRUTH, WHOLE, Array
 from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.patch_experts.base import PatchExperts, common_fields, type_name
 from clnf_torch.models.patch_experts.mlp_stack import MLPStack
 from clnf_torch.models.patch_experts.patches import cut_patches, lay_out
-from clnf_torch.models.schema import TRUTH, WHOLE, Array, Context, Fields, SchemaError, refuse
+from clnf_torch.models.schema import Context, Fields, SchemaError, refuse
 
 # A block whose weights and activations stay in a core's cache; see benchmarks/README.md
 CPU_EXPERTS, CPU_ROWS = 4, 480

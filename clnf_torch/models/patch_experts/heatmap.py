@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
+from clnf_torch.models.array_schema import Array
 from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.patch_experts.base import CropRequest, Experts, common_fields, type_name
-from clnf_torch.models.schema import Array, Context, Fields, Number, SchemaError, Several
+from clnf_torch.models.schema import Context, Fields, Number, SchemaError, Several
 
 # Side of the first filters
 STEM = 5
@@ -181,10 +182,8 @@ class HeatmapExperts(Experts):
             raise SchemaError(f"{where}.width: expected a side that {len(widths)} halvings divide, found {side}")
         with torch.device("meta"):
             shapes = {name: tuple(value.shape) for name, value in UNet(landmarks, widths, False).state_dict().items()}
-        weights = Fields({name: Array(*shape) for name, shape in shapes.items()})
+        weights = Fields({name: Array(*shape) for name, shape in shapes.items()}, closed=True)
         Fields({"network": weights}).check(record, where, context)
-        if len(record["network"]) != len(shapes):
-            raise SchemaError(f"{where}.network: expected {len(shapes)} weights, found {len(record['network'])}")
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], dtype: torch.dtype) -> "HeatmapExperts":

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from clnf_torch.models.schema import Array, Context, Fields, OneOf, Several, refuse
+from clnf_torch.models.array_schema import Array
+from clnf_torch.models.schema import Context, Fields, OneOf, Several, refuse
 
 # Columns
 FEW = 8

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from clnf_torch.models.array_schema import Array
 from clnf_torch.models.patch_experts.base import common_fields, type_name
 from clnf_torch.models.patch_experts.mlp_stack import ACTIVATIONS
 from clnf_torch.models.patch_experts.template_experts import TemplateExperts
-from clnf_torch.models.schema import Array, Context, Fields, OneOf, Several
+from clnf_torch.models.schema import Context, Fields, OneOf, Several
 
 # The same to the last bit wherever in a batch a face stands
 sigmoid = ACTIVATIONS["sigmoid"]

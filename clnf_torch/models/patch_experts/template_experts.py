@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from clnf_torch.models.array_schema import Array
 from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.patch_experts.base import PatchExperts
 from clnf_torch.models.patch_experts.patches import cut_patches
-from clnf_torch.models.schema import Array, Context, Fields, SchemaError
+from clnf_torch.models.schema import Context, Fields, SchemaError
 
 # A block whose patches stay in a core's cache
 CPU_EXPERTS, CPU_ROWS = 4, 2000
