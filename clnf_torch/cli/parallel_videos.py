@@ -1,10 +1,13 @@
-"""Parallel videos, tracked as one batch, and the buffer that holds their frames until every face is confirmed."""
+"""Parallel videos, tracked as one batch; what is saved of them between two steps lets them go on to the last bit."""
 
 import contextlib
+import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -12,6 +15,9 @@ from torch import Tensor
 from clnf_torch.cli.video_frames import Frame, FrameSource, VideoError, ahead
 from clnf_torch.geometry.records import take_rows
 from clnf_torch.tracking import TrackState, VideoResult, VideoTracker
+
+# Seconds from one saved state to the next, of the five that a killed run may lose
+SAVE_EVERY = 3.0
 
 
 @dataclass(frozen=True)
@@ -24,52 +30,143 @@ class VideoFrame:
     result: VideoResult  # the faces of this video alone
 
 
-FrameSink = Callable[[VideoFrame], None]
-"""Takes the frames of one video, one after the other."""
+class FrameSink(Protocol):
+    """Takes the frames of one video, one after the other."""
+
+    def __call__(self, frame: VideoFrame) -> None:
+        """Takes the next frame."""
+        ...
+
+    def saved(self) -> dict[str, Any]:
+        """All that it needs to go on behind the frames that it has taken: plain values and tensors."""
+        ...
+
+    def skipped(self, number: int, image: Tensor) -> None:
+        """Takes the image of a frame, from 1, that it took before it was saved."""
+        ...
 
 
-def run_parallel_videos(
-    tracker: VideoTracker,
-    sources: Iterable[FrameSource],
-    at_once: int,
-    opened: Callable[[FrameSource], AbstractContextManager[FrameSink]],
-    begin: Callable[[], TrackState],
-    done: Callable[[int], None],
-) -> None:
+@dataclass(frozen=True)
+class Snapshot:
+    """The videos that run between two steps, in their order, and all that is known of them."""
+
+    state: TrackState  # its `frame` says how many frames of each are done
+    paths: list[Path]
+    sinks: list[dict[str, Any]]
+
+
+Opened = Callable[[FrameSource, dict[str, Any] | None], AbstractContextManager[FrameSink]]
+"""Opens what takes a video's frames, as it was saved or new."""
+
+
+@dataclass(frozen=True)
+class VideoRun:
+    """How videos are tracked, and what becomes of their frames.
+
+    Attributes:
+        tracker: Tracks the faces.
+        at_once: How many videos are tracked in parallel.
+        opened: Opens what takes a video's frames; closed when the video has ended, or when anything ends the run.
+        begin: The state before the first frame of a video.
+        done: Told after every step how many frames it had. What it raises ends the run.
+        save: Given what goes on from here, now and then.
+        save_every: Seconds from one time to the next.
+    """
+
+    tracker: VideoTracker
+    at_once: int
+    opened: Opened
+    begin: Callable[[], TrackState]
+    done: Callable[[int], None]
+    save: Callable[[Snapshot], None] = lambda snapshot: None
+    save_every: float = SAVE_EVERY
+
+
+def run_parallel_videos(run: VideoRun, sources: Iterable[FrameSource], snapshot: Snapshot | None = None) -> None:
     """Tracks the faces of several videos at a time; a video that ends makes room for the next one.
 
+    Which videos share a step depends on their lengths alone, and what is saved holds all that run: resumed, the steps
+    are those of an uninterrupted run, to the last bit.
+
     Args:
-        tracker: Tracks the faces.
+        run: How, and what becomes of the frames.
         sources: Videos of one size.
-        at_once: How many are tracked in parallel.
-        opened: Opens what takes a video's frames; closed when the video has ended, or when anything ends this.
-        begin: The state before the first frame of a video.
-        done: Told after every step how many frames it had. What it raises ends this.
+        snapshot: Of an earlier run, to go on with; its videos are among `sources`.
     """
-    waiting, running, state = deque(sources), list[_RunningVideo](), tracker.begin(0)
     with ExitStack() as unfinished:
-        while waiting or running:
-            while waiting and len(running) < at_once:
-                running.append(_RunningVideo.of(waiting.popleft(), opened, unfinished))
-                state = state.join(begin())
-            active = [video.advance() for video in running]
-            running = [video for video, more in zip(running, active, strict=True) if more]
-            state = state.select(torch.tensor(active).nonzero().squeeze(1).to(state.frame.device))
-            if running:
-                state = _step(tracker, state, running)
-                done(len(running))
+        videos = _ParallelVideos(run, sources, snapshot, unfinished)
+        while videos.advance():
+            videos.step()
 
 
-def _step(tracker: VideoTracker, state: TrackState, running: list["_RunningVideo"]) -> TrackState:
-    """One frame of every video."""
-    frames = torch.stack([video.image for video in running])
-    damaged = torch.tensor([video.frame.image is None for video in running])
-    with torch.inference_mode():
-        state, result = tracker.step(state, frames, damaged)
-        for number, video in enumerate(running):
-            own = take_rows(result, result.video == number)
-            video.sink(VideoFrame(video.image, video.frame.time, video.number, own))
-    return state
+class _ParallelVideos:
+    """The videos that are read, their state, and those that wait."""
+
+    def __init__(
+        self, run: VideoRun, sources: Iterable[FrameSource], snapshot: Snapshot | None, unfinished: ExitStack
+    ) -> None:
+        self.run, self.unfinished = run, unfinished
+        self.running: list[_RunningVideo] = []
+        self.waiting, self.saved_at = deque(sources), time.monotonic()
+        self.state = run.tracker.begin(0) if snapshot is None else snapshot.state
+        if snapshot is not None:
+            for path, sink, frames in zip(snapshot.paths, snapshot.sinks, snapshot.state.frame.tolist(), strict=True):
+                self._resume(next(source for source in self.waiting if source.path == path), sink, frames)
+
+    def _resume(self, source: FrameSource, sink: dict[str, Any], frames: int) -> None:
+        """Opens a video that was saved, behind the frames that are done.
+
+        They are decoded again: what comes before a place decides how a decoder goes on there.
+        """
+        self.waiting.remove(source)
+        video = _RunningVideo.of(source, self.run.opened, self.unfinished, sink)
+        self.running.append(video)
+        while video.number < frames and video.advance():
+            video.sink.skipped(video.number, video.image)
+            self.run.done(1)
+
+    def advance(self) -> bool:
+        """Reads the next frames; videos that wait take the places of those that have ended. Whether there are any."""
+        active = torch.tensor([video.advance() for video in self.running], dtype=torch.bool)
+        if not active.all():
+            # Before results get their names: behind that, these videos would no longer share the steps of the others
+            self._save()
+            for number in (~active).nonzero().flatten().tolist():
+                self.running[number].end.close()
+            kept = active.nonzero().flatten()
+            self.running = [self.running[number] for number in kept.tolist()]
+            self.state = self.state.select(kept.to(self.state.frame))
+        while self.waiting and len(self.running) < self.run.at_once:
+            video = _RunningVideo.of(self.waiting.popleft(), self.run.opened, self.unfinished)
+            if video.advance():
+                self.running.append(video)
+                self.state = self.state.join(self.run.begin())
+            else:
+                video.end.close()
+        return bool(self.running)
+
+    def step(self) -> None:
+        """One frame of every video."""
+        frames = torch.stack([video.image for video in self.running])
+        damaged = torch.tensor([video.frame.image is None for video in self.running])
+        with torch.inference_mode():
+            self.state, result = self.run.tracker.step(self.state, frames, damaged)
+            for number, video in enumerate(self.running):
+                own = take_rows(result, result.video == number)
+                video.sink(VideoFrame(video.image, video.frame.time, video.number, own))
+        if time.monotonic() - self.saved_at >= self.run.save_every:
+            self._save()
+        try:
+            self.run.done(len(self.running))
+        except (KeyboardInterrupt, SystemExit):
+            self._save()
+            raise
+
+    def _save(self) -> None:
+        """Hands on what goes on from here."""
+        paths = [video.source.path for video in self.running]
+        self.run.save(Snapshot(self.state, paths, [video.sink.saved() for video in self.running]))
+        self.saved_at = time.monotonic()
 
 
 @dataclass
@@ -87,22 +184,22 @@ class _RunningVideo:
     def of(
         cls,
         source: FrameSource,
-        opened: Callable[[FrameSource], AbstractContextManager[FrameSink]],
+        opened: Opened,
         unfinished: ExitStack,
+        saved: dict[str, Any] | None = None,
     ) -> "_RunningVideo":
         """Opens a video, to be closed at its end or when `unfinished` is."""
         end = unfinished.enter_context(ExitStack())
-        sink = end.enter_context(opened(source))
+        sink = end.enter_context(opened(source, saved))
         return cls(source, end.enter_context(contextlib.closing(ahead(source))), sink, end)
 
     def advance(self) -> bool:
-        """Reads the next frame. Whether there is one; otherwise the video is closed."""
+        """Reads the next frame. Whether there is one."""
         try:
             frame = next(self.frames, None)
         except VideoError as error:
             frame, self.source.problem = None, str(error)
         if frame is None:
-            self.end.close()
             return False
         self.frame, self.number = frame, self.number + 1
         return True
@@ -113,42 +210,3 @@ class _RunningVideo:
         if self.frame.image is not None:
             return self.frame.image
         return torch.zeros(3, self.source.height, self.source.width, dtype=torch.uint8)
-
-
-@dataclass
-class ConfirmationBuffer:
-    """Holds back the frames of one video until each of their tracks is confirmed or dropped.
-
-    Confirmed faces are given from their first frame on, numbered without gaps; dropped ones, which the face detector
-    found but a few times, are left out. Few frames wait: a tracker soon confirms or drops a track.
-    """
-
-    waiting: deque[VideoFrame] = field(default_factory=deque)
-    numbers: dict[int, int] = field(default_factory=dict)  # of the identities that were given on
-
-    def __call__(self, frame: VideoFrame) -> Iterator[VideoFrame]:
-        """Takes a frame; gives those in which every track is confirmed or dropped."""
-        self.waiting.append(frame)
-        unconfirmed = set(frame.result.identity[~frame.result.confirmed].tolist())
-        confirmed = self._confirmed()
-        while self.waiting and not unconfirmed & set(self.waiting[0].result.identity.tolist()):
-            yield self._numbered(self.waiting.popleft(), confirmed)
-
-    def end(self) -> Iterator[VideoFrame]:
-        """Gives the frames that wait when the video ends; tracks that are unconfirmed then count as faces."""
-        confirmed = self._confirmed()
-        confirmed.update(self.waiting[-1].result.identity.tolist() if self.waiting else ())
-        while self.waiting:
-            yield self._numbered(self.waiting.popleft(), confirmed)
-
-    def _confirmed(self) -> set[int]:
-        """Identities that were confirmed by now."""
-        return {face for frame in self.waiting for face in frame.result.identity[frame.result.confirmed].tolist()}
-
-    def _numbered(self, frame: VideoFrame, confirmed: set[int]) -> VideoFrame:
-        """A frame with its confirmed faces alone."""
-        faces = frame.result.identity.tolist()
-        kept = [row for row, face in enumerate(faces) if face in confirmed]
-        result = take_rows(frame.result, torch.tensor(kept, dtype=torch.int64, device=frame.result.identity.device))
-        numbers = [self.numbers.setdefault(faces[row], len(self.numbers)) for row in kept]
-        return replace(frame, result=replace(result, identity=result.identity.new_tensor(numbers)))

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from clnf_torch.cli.confirmation import ConfirmationBuffer
 from clnf_torch.cli.drawing import draw_result
 from clnf_torch.cli.outputs import FaceFiles, Targets, face_files
-from clnf_torch.cli.parallel_videos import ConfirmationBuffer, VideoFrame
+from clnf_torch.cli.parallel_videos import VideoFrame
 from clnf_torch.cli.video import DrawnVideo, video_file
 from clnf_torch.cli.video_frames import FrameSource
 from clnf_torch.export.face_rows import FaceRows, face_table
@@ -60,6 +62,20 @@ class Recording:
         for confirmed in self.buffer.end():
             self._take(confirmed)
         self.flush()
+
+    def saved(self) -> dict[str, Any]:
+        """All that it needs to go on behind the frames that it has taken; the rows of confirmed faces are written."""
+        self.flush()
+        return {
+            "frames": self.frames,
+            "found": self.found,
+            "faces": sorted(self.faces),
+            "buffer": self.buffer.saved(),
+        }
+
+    def skipped(self, number: int, image: Tensor) -> None:
+        """Takes the image of a frame, from 1, that it took before it was saved."""
+        self.buffer.with_image(number, image)
 
     def _take(self, frame: VideoFrame) -> None:
         """Takes the next frame with confirmed faces alone."""

@@ -1,79 +1,179 @@
-"""Frames wait until every track in them is confirmed or dropped; confirmed faces keep their first frames."""
+"""Parallel videos that were interrupted after any step go on from what was saved as if nothing had happened."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import contextlib
+import io
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
+from torch import Tensor
 
-from clnf_torch.cli.parallel_videos import ConfirmationBuffer, VideoFrame
-from clnf_torch.tracking import VideoTracker
+import clnf_torch
+from clnf_torch.cli.images import read_image
+from clnf_torch.cli.parallel_videos import Snapshot, VideoFrame, VideoRun, run_parallel_videos
+from clnf_torch.cli.video_frames import Frame
+from clnf_torch.converters import convert
+from clnf_torch.geometry.records import from_plain, map_tensors, take_rows, to_plain
+from clnf_torch.models.bundle import default_bundle
+from clnf_torch.tracking import TrackState, VideoTracker
 from tests.tracking.world import MANY, SINGLE, Fitter, Rectangles, frame
 
-CAREFUL = replace(MANY, detect_every=1, confirm_after=3, reidentify_distance=1.0)
-ONE, OTHER = (50, 60, 80), (150, 60, 90)
+ASTRONAUT = Path(__file__).resolve().parents[2] / "docs" / "images" / "astronaut.jpg"
 
 
-def frames_of(walk, config=CAREFUL) -> list[VideoFrame]:
-    """The frames of a video, with the faces that a tracker finds."""
-    tracker = VideoTracker(Fitter(), Rectangles(), config)
-    state, tracked = tracker.begin(), []
-    for number, image in enumerate(walk):
-        state, result = tracker.step(state, image[None])
-        tracked.append(VideoFrame(image, float(number), number, result))
-    return tracked
+@dataclass
+class Shown:
+    """A video of given images, None where one is damaged."""
+
+    path: Path
+    images: list[Tensor | None]
+    rate: Fraction = Fraction(25)
+    problem: str | None = None
+
+    def __post_init__(self) -> None:
+        self.count = len(self.images)
+        self.height, self.width = next(each.shape[-2:] for each in self.images if each is not None)
+
+    def __iter__(self):
+        return (Frame(number / 25, image) for number, image in enumerate(self.images))
 
 
-def confirmed(tracked: list[VideoFrame]) -> tuple[list[list[int]], list[int]]:
-    """The faces of every frame that comes out, and how many frames had come out after each that went in."""
-    buffer, out, counts = ConfirmationBuffer(), [], []
-    for each in tracked:
-        out += buffer(each)
-        counts.append(len(out))
-    out += buffer.end()
-    assert [each.number for each in out] == list(range(len(tracked)))
-    return [each.result.identity.tolist() for each in out], counts
+@dataclass
+class Rows:
+    """Takes frames; what was skipped is remembered too."""
+
+    taken: list[VideoFrame] = field(default_factory=list)
+    skips: list[int] = field(default_factory=list)
+    closed: bool = False
+
+    def __call__(self, frame: VideoFrame) -> None:
+        self.taken.append(frame)
+
+    def saved(self) -> dict[str, Any]:
+        return {"rows": len(self.taken)}
+
+    def skipped(self, number: int, image: Tensor) -> None:
+        self.skips.append(number)
 
 
-def test_a_confirmed_face_keeps_its_first_frames():
-    faces, counts = confirmed(frames_of([frame(ONE)] * 6))
-    assert faces == [[0]] * 6
-    assert counts == [0, 0, 3, 4, 5, 6]
+@dataclass
+class Recorder:
+    """Runs videos, and keeps their rows and every snapshot as bytes."""
+
+    tracker: VideoTracker
+    sources: list[Shown]
+    rows: dict[Path, Rows] = field(default_factory=dict)
+    snapshots: list[tuple[bytes, set[Path]]] = field(default_factory=list)  # with the videos that had ended
+    steps: list[int] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def opened(self, source: Shown, saved: dict[str, Any] | None):
+        rows = Rows(self.rows[source.path].taken[: saved["rows"]] if saved else [])
+        self.rows[source.path] = rows
+        yield rows
+        rows.closed = True
+
+    def save(self, snapshot: Snapshot) -> None:
+        file = io.BytesIO()
+        paths = [str(path) for path in snapshot.paths]
+        torch.save({"state": snapshot.state.to_dict(), "paths": paths, "sinks": snapshot.sinks}, file)
+        self.snapshots.append((file.getvalue(), {path for path, rows in self.rows.items() if rows.closed}))
+
+    def run(self, sources=None, snapshot: Snapshot | None = None) -> None:
+        run = VideoRun(self.tracker, 2, self.opened, self.tracker.begin, self.steps.append, self.save, save_every=0)
+        run_parallel_videos(run, self.sources if sources is None else sources, snapshot)
+
+    def resumed(self, content: bytes, ended: set[Path]) -> Recorder:
+        """The end of a run that was stopped when this had been saved and these videos had ended."""
+        saved = torch.load(io.BytesIO(content), weights_only=True)
+        paths, state = [Path(path) for path in saved["paths"]], TrackState.from_dict(saved["state"])
+        running = [number for number, path in enumerate(paths) if path not in ended]
+        snapshot = Snapshot(
+            state.select(torch.tensor(running, dtype=torch.int64)),
+            [paths[number] for number in running],
+            [saved["sinks"][number] for number in running],
+        )
+        again = Recorder(self.tracker, self.sources, dict(self.rows))
+        again.run([source for source in self.sources if source.path not in ended], snapshot)
+        return again
 
 
-def test_a_dropped_track_leaves_no_gap_in_the_numbers():
-    walk = [frame(ONE)] * 3 + [frame(ONE, OTHER)] * 2 + [frame(ONE)] * 3 + [frame(ONE, (110, 98, 70))] * 4
-    tracked = frames_of(walk)
-    assert max(each.result.identity.max().item() for each in tracked) == 2
-    faces, counts = confirmed(tracked)
-    assert faces == [[0]] * 8 + [[0, 1]] * 4
-    assert counts == [0, 0, 3, 3, 3, 3, 3, 8, 8, 8, 11, 12]  # lost twice, the track is dropped
+def assert_equal_bits(found: VideoFrame, expected: VideoFrame) -> None:
+    assert (found.number, found.time) == (expected.number, expected.time)
+    assert torch.equal(found.image, expected.image)
+
+    def same(a: Tensor, b: Tensor) -> Tensor:
+        assert a.dtype == b.dtype and torch.equal(a.nan_to_num(7), b.nan_to_num(7))
+        return a
+
+    map_tensors(same, found.result, expected.result)
 
 
-def test_a_face_that_is_missed_once_is_confirmed():
-    faces, _ = confirmed(frames_of([frame(ONE)] * 2 + [frame()] + [frame(ONE)] * 2))
-    assert faces == [[0]] * 5
+def assert_same_rows(found: Recorder, expected: Recorder) -> None:
+    assert found.rows.keys() == expected.rows.keys()
+    for path, rows in expected.rows.items():
+        assert len(found.rows[path].taken) == len(rows.taken)
+        for one, same in zip(found.rows[path].taken, rows.taken, strict=True):
+            assert_equal_bits(one, same)
 
 
-def test_frames_without_faces_do_not_wait():
-    faces, counts = confirmed(frames_of([frame()] * 3))
-    assert faces == [[]] * 3 and counts == [1, 2, 3]
+@pytest.mark.parametrize("config", [SINGLE, MANY], ids=["single", "many"])
+def test_interrupted_after_any_step(config):
+    walk = [frame((40 + 3 * t, 60, 80), (170 - 2 * t, 60, 90)) for t in range(6)] + [frame((60, 60, 80))] * 2
+    walks = walk, walk[:4], [frame()] * 2 + walk[::-1], walk[3:5], walk[2:5]
+    sources = [Shown(Path(f"{number}.avi"), images) for number, images in enumerate(walks)]
+    whole = Recorder(VideoTracker(Fitter(), Rectangles(), config), sources)
+    whole.run()
+    assert [len(whole.rows[source.path].taken) for source in sources] == [len(images) for images in walks]
+    assert set(whole.steps) == {1, 2} and len(whole.snapshots) > len(whole.steps)
+    for content, ended in whole.snapshots[::2]:
+        assert_same_rows(whole.resumed(content, ended), whole)
 
 
-def test_unconfirmed_tracks_count_when_the_video_ends():
-    assert confirmed(frames_of([frame(ONE)] * 2)) == ([[0]] * 2, [0, 0])
-    assert confirmed([]) == ([], [])
+@pytest.fixture(scope="module", params=["default", "ccnf"])
+def real_bundle(request, tmp_path_factory) -> Path:
+    """The installed model, whose numbers depend on who shares its batch, and OpenFace's CCNF."""
+    if request.param == "default":
+        return default_bundle()
+    path = tmp_path_factory.mktemp("bundle") / "ccnf.pt"
+    convert(request.getfixturevalue("openface_models") / "main_clnf_general.txt", path)
+    return path
 
 
-def test_the_single_face_is_confirmed_at_once():
-    faces, counts = confirmed(frames_of([frame(), frame(ONE), frame()], SINGLE))
-    assert faces == [[0]] * 3 and counts == [1, 2, 3]
+def test_real_models_go_on_to_the_last_bit(real_bundle):
+    still = torch.nn.functional.interpolate(read_image(ASTRONAUT)[None, :, :320, 60:380].float(), (160, 160))[0].byte()
+    images = [still.roll(number, 2) for number in range(4)]
+    walks = images[:3], [images[1], None], images[2:]
+    sources = [Shown(Path(f"{number}.avi"), list(each)) for number, each in enumerate(walks)]
+    config = clnf_torch.VideoConfig(multi_view=False, detect_every=3)
+    tracker = VideoTracker(clnf_torch.load(real_bundle), clnf_torch.load_face_detector(default_bundle()), config)
+    whole = Recorder(tracker, sources)
+    whole.run()
+    assert all(row.result.success.any() for row in whole.rows[Path("0.avi")].taken)
+    for content, ended in (whole.snapshots[0], whole.snapshots[2]):
+        assert_same_rows(whole.resumed(content, ended), whole)
+    result = whole.rows[Path("0.avi")].taken[-1].result
+    again = from_plain(take_rows(result, slice(0, 0)), to_plain(result))
+    assert_equal_bits(VideoFrame(still, 0.0, 1, again), VideoFrame(still, 0.0, 1, result))
 
 
-def test_rows_stay_with_their_faces():
-    tracked = frames_of([frame(ONE, OTHER)] * 2 + [frame(OTHER)] * 4)
-    buffer = ConfirmationBuffer()
-    out = [each for one in tracked for each in buffer(one)]
-    assert [each.result.identity.tolist() for each in out] == [[0]] * 6
-    centres = [(each.result.faces.landmarks.amin(1) + each.result.faces.landmarks.amax(1)) / 2 for each in out]
-    torch.testing.assert_close(torch.cat(centres), torch.tensor([[150.0, 60.0]] * 6, dtype=torch.float64))
+def test_an_interruption_saves_first():
+    sources = [Shown(Path("0.avi"), [frame((40 + 3 * t, 60, 80)) for t in range(5)])]
+    recorder = Recorder(VideoTracker(Fitter(), Rectangles(), MANY), sources)
+
+    def interrupted(count: int) -> None:
+        if len(recorder.rows[Path("0.avi")].taken) == 3:
+            raise KeyboardInterrupt
+
+    run = VideoRun(recorder.tracker, 2, recorder.opened, recorder.tracker.begin, interrupted, recorder.save)
+    with pytest.raises(KeyboardInterrupt):
+        run_parallel_videos(run, sources)
+    ((content, ended),) = recorder.snapshots
+    again = recorder.resumed(content, ended)
+    assert [row.number for row in again.rows[Path("0.avi")].taken] == [1, 2, 3, 4, 5]
+    assert again.rows[Path("0.avi")].skips == [1, 2, 3]

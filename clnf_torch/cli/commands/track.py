@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -32,7 +32,7 @@ from clnf_torch.cli.options import (
     device_named,
 )
 from clnf_torch.cli.outputs import Targets, VideoOutputs
-from clnf_torch.cli.parallel_videos import run_parallel_videos
+from clnf_torch.cli.parallel_videos import VideoRun, run_parallel_videos
 from clnf_torch.cli.progress import counting_bar
 from clnf_torch.cli.recording import Recording, RecordOptions, recording
 from clnf_torch.cli.video import open_video
@@ -81,7 +81,7 @@ def track(
         sources = list(_opened(videos, complaints))
 
         @contextlib.contextmanager
-        def recorded(source: FrameSource) -> Iterator[Recording]:
+        def recorded(source: FrameSource, saved: dict[str, Any] | None) -> Iterator[Recording]:
             options = RecordOptions(outputs.of(source), camera.behind(source.width, source.height), likelihoods, model)
             with recording(source, detector, options) as record:
                 yield record
@@ -91,7 +91,7 @@ def track(
 
         with counting_bar(_total(sources), "frames", stop_if_asked) as done:
             for group in _by_size(sources):
-                run_parallel_videos(tracker, group, batch, recorded, partial(_begin, tracker, box), done)
+                run_parallel_videos(VideoRun(tracker, batch, recorded, partial(_begin, tracker, box), done), group)
     if complaints.any:
         raise typer.Exit(1)
 

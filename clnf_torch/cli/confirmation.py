@@ -1,0 +1,87 @@
+"""The buffer that holds the frames of a video until every face in them is confirmed, and the saved form of frames."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clnf_torch.cli.parallel_videos import VideoFrame
+from clnf_torch.geometry.records import from_plain, take_rows, to_plain
+from clnf_torch.models.landmark_model import LandmarkModel
+from clnf_torch.tracking.result import no_faces
+
+
+def saved_frame(frame: VideoFrame) -> dict[str, Any]:
+    """A frame as plain values and tensors, without its image."""
+    return {"number": frame.number, "time": frame.time, "result": to_plain(frame.result)}
+
+
+def restored_frame(saved: dict[str, Any], model: LandmarkModel) -> VideoFrame:
+    """The frame from `saved_frame`, with an image that is empty.
+
+    Raises:
+        ValueError: It holds the faces of another model.
+    """
+    result = from_plain(no_faces(model), saved["result"])
+    return VideoFrame(torch.zeros(3, 0, 0, dtype=torch.uint8), saved["time"], saved["number"], result)
+
+
+@dataclass
+class ConfirmationBuffer:
+    """Holds back the frames of one video until each of their tracks is confirmed or dropped.
+
+    Confirmed faces are given from their first frame on, numbered without gaps; dropped ones, which the face detector
+    found but a few times, are left out. Few frames wait: a tracker soon confirms or drops a track.
+    """
+
+    waiting: deque[VideoFrame] = field(default_factory=deque)
+    numbers: dict[int, int] = field(default_factory=dict)  # of the identities that were given on
+
+    def __call__(self, frame: VideoFrame) -> Iterator[VideoFrame]:
+        """Takes a frame; gives those in which every track is confirmed or dropped."""
+        self.waiting.append(frame)
+        unconfirmed = set(frame.result.identity[~frame.result.confirmed].tolist())
+        confirmed = self._confirmed()
+        while self.waiting and not unconfirmed & set(self.waiting[0].result.identity.tolist()):
+            yield self._numbered(self.waiting.popleft(), confirmed)
+
+    def end(self) -> Iterator[VideoFrame]:
+        """Gives the frames that wait when the video ends; tracks that are unconfirmed then count as faces."""
+        confirmed = self._confirmed()
+        confirmed.update(self.waiting[-1].result.identity.tolist() if self.waiting else ())
+        while self.waiting:
+            yield self._numbered(self.waiting.popleft(), confirmed)
+
+    def _confirmed(self) -> set[int]:
+        """Identities that were confirmed by now."""
+        return {face for frame in self.waiting for face in frame.result.identity[frame.result.confirmed].tolist()}
+
+    def _numbered(self, frame: VideoFrame, confirmed: set[int]) -> VideoFrame:
+        """A frame with its confirmed faces alone."""
+        faces = frame.result.identity.tolist()
+        kept = [row for row, face in enumerate(faces) if face in confirmed]
+        result = take_rows(frame.result, torch.tensor(kept, dtype=torch.int64, device=frame.result.identity.device))
+        numbers = [self.numbers.setdefault(faces[row], len(self.numbers)) for row in kept]
+        return replace(frame, result=replace(result, identity=result.identity.new_tensor(numbers)))
+
+    def saved(self) -> dict[str, Any]:
+        """All but the images: plain values and tensors."""
+        return {"numbers": dict(self.numbers), "waiting": [saved_frame(frame) for frame in self.waiting]}
+
+    @classmethod
+    def restored(cls, saved: dict[str, Any], model: LandmarkModel) -> "ConfirmationBuffer":
+        """The buffer from `saved`; the images are missing until `with_image` brings them.
+
+        Raises:
+            ValueError: It holds the faces of another model.
+        """
+        return cls(deque(restored_frame(frame, model) for frame in saved["waiting"]), dict(saved["numbers"]))
+
+    def with_image(self, number: int, image: Tensor) -> None:
+        """Brings the image of a frame, if that one waits."""
+        for place, frame in enumerate(self.waiting):
+            if frame.number == number:
+                self.waiting[place] = replace(frame, image=image)
