@@ -11,6 +11,7 @@ from torch import Tensor
 
 from clnf_torch.detection import FaceDetector
 from clnf_torch.geometry.boxes import box_around
+from clnf_torch.models.files import read_text
 from clnf_torch.training.data.annotations import Annotations, read_arrays
 from clnf_torch.training.data.boxes import box_of_face, perturb_boxes
 from clnf_torch.training.evaluation import Reader
@@ -38,7 +39,7 @@ def read_boxes_file(path: Path) -> dict[str, Any]:
     """
     expected = "expected a JSON object that maps image names to lists of boxes"
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise BoxError(f"{path}: {expected}: {error}") from error
     if not isinstance(table, dict):

@@ -1,5 +1,6 @@
 """Files: regular ones alone are read, new ones appear under their names once they are complete; names and messages."""
 
+import codecs
 import contextlib
 import errno
 import os
@@ -18,6 +19,14 @@ _OTHER_KINDS = (
     (stat.S_ISSOCK, "a socket"),
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
+)
+# Byte order marks, the longer ones first
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 
 
@@ -45,6 +54,39 @@ def require_regular_file(path: str | os.PathLike[str]) -> int:
     code = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL
     remedy = "" if kind == "a folder" else "; save what it gives as a file first"
     raise OSError(code, f"expected a file, found {kind}{remedy}", os.fspath(path))
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """The text of a file in any of the encodings that programs write tables and settings in.
+
+    A byte order mark decides; without one it is UTF-8, or UTF-16 where every other byte of the beginning is 0, or else
+    Windows' Latin alphabet. No file is refused: what is no text has strange characters.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its text, without the mark; line ends as they are.
+
+    Raises:
+        OSError: It is no file, or cannot be read.
+    """
+    require_regular_file(path)
+    with open(path, "rb") as file:
+        content = file.read()
+    for mark, encoding in _MARKS:
+        if content.startswith(mark):
+            return content[len(mark) :].decode(encoding, "replace")
+    beginning = content[:256]
+    for start, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
+        if len(beginning) > 3 and not any(beginning[start::2]) and all(beginning[1 - start :: 2]):
+            return content.decode(encoding, "replace")
+    with contextlib.suppress(UnicodeDecodeError):
+        return content.decode("utf-8")
+    # Five bytes that cp1252 has no letters for are control characters in Latin-1
+    with contextlib.suppress(UnicodeDecodeError):
+        return content.decode("cp1252")
+    return content.decode("latin-1")
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
 from clnf_torch.geometry.records import put_rows, take_rows
 from clnf_torch.pipeline.detector import LandmarkDetector
 from clnf_torch.pipeline.inputs import check_points, image_index_of_each
-from clnf_torch.quality.check import check_landmark_quality
+from clnf_torch.quality.check import LARGEST, check_landmark_quality
 from clnf_torch.quality.config import QualityConfig
 from clnf_torch.quality.result import LandmarkQuality, RepairedLandmarks
 
@@ -24,6 +24,8 @@ NEAR_FIT = 8.0
 MIN_AGREEMENT = 0.7
 # Least share of inliers among a face's landmarks
 MIN_INLIERS = 0.4
+# Least number of known landmarks that a fit starts from: the pose has six numbers, the shape needs some more
+MIN_KNOWN = 8
 # Taken off the log-likelihood of a fit that is poor itself: more than fits differ by
 POOR_PENALTY = 1e4
 
@@ -47,8 +49,9 @@ def repair_landmarks(
     """Fits the landmarks of poor faces again, and leaves those of the others exactly as they are.
 
     A poor face is fitted from the shape that most of its landmarks agree on, from the extent of that shape, and from
-    the given box. Of the fits that are not poor themselves the likeliest is taken, if its quality is better than that
-    of what was given. Where most landmarks of a poor face are good, as in all but crossed eyes, these inliers stay.
+    the given box; where fewer than `MIN_KNOWN` landmarks are known, from the box alone. Of the fits that are not poor
+    themselves the likeliest is taken; where there is none, the face stays as it is and is `unrepaired`. Where most
+    landmarks of a poor face are good, as in all but crossed eyes, these inliers stay.
 
     Args:
         detector: Fits; any family of patch experts.
@@ -89,9 +92,10 @@ def repair_landmarks(
     # A read to the host
     rows = before.poor.nonzero().squeeze(-1)
     poor, judged = images.take(rows), take_rows(before, rows)
-    refits = _refit(poor, judged, None if boxes is None else boxes[rows], preset, multi_view)
-    better = refits.usable & (refits.quality.score > judged.score)
-    rows, refits, judged = rows[better], take_rows(refits, better), take_rows(judged, better)
+    known = (given[rows].abs() < LARGEST).all(-1).sum(-1) >= MIN_KNOWN
+    refits = _refit(poor, judged, known, None if boxes is None else boxes[rows], preset, multi_view)
+    good = refits.usable & ~refits.quality.poor
+    rows, refits, judged = rows[good], take_rows(refits, good), take_rows(judged, good)
     inliers = torch.zeros_like(judged.outliers)
     if keep_inliers:
         inliers = ~judged.reasons["unsure"][:, None] & inliers_of(given[rows], refits.landmarks, judged)
@@ -182,13 +186,14 @@ class _Refits:
 def _refit(
     images: _FaceImages,
     quality: LandmarkQuality,
+    known: Tensor,
     boxes: Tensor | None,
     preset: str | FitConfig,
     multi_view: bool | None,
 ) -> _Refits:
     """The likeliest of several fits of each face, of those that are not poor where there are any.
 
-    They start from the robust fit, from its extent, and from the given box.
+    They start from the robust fit and from its extent, where enough landmarks are known (B,), and from the given box.
     """
     detector, gray, image_index = images.detector, images.gray, images.image_index
     starts = [box_around(quality.shape.landmarks)]
@@ -201,7 +206,9 @@ def _refit(
     landmarks = torch.cat([fit.landmarks for fit in fits])
     fitted = images.check(landmarks, len(fits))
     likelihood = torch.cat([fit.likelihood for fit in fits])
-    usable = torch.cat([fit.success for fit in fits]) & landmarks.isfinite().all(-1).all(-1) & likelihood.isfinite()
+    started = (known, known, torch.ones_like(known))
+    success = torch.cat([fit.success & one for fit, one in zip(fits, started, strict=False)])
+    usable = success & landmarks.isfinite().all(-1).all(-1) & likelihood.isfinite()
     rank = torch.where(usable, likelihood - POOR_PENALTY * fitted.poor, -torch.inf)
     choice = rank.view(len(fits), -1).argmax(0)
     row = choice * len(image_index) + torch.arange(len(image_index), device=image_index.device)
@@ -212,7 +219,7 @@ def _with_inliers(refits: _Refits, given: Tensor, inliers: Tensor, images: _Face
     """Fits in which given inliers (B, N) stay, and which stay: none of a face that would be poor with them."""
     mixed = torch.where(inliers[..., None], given, refits.landmarks)
     quality = images.check(mixed)
-    good = ~quality.poor | refits.quality.poor
+    good = ~quality.poor
     # A read to the host
     rows = good.nonzero().squeeze(-1)
     landmarks = torch.where(good[:, None, None], mixed, refits.landmarks)

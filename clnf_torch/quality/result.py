@@ -50,7 +50,7 @@ class RepairStatistics:
         faces: Number of faces.
         refitted: Faces that got other landmarks.
         poor_before: Poor faces before the repair.
-        poor_after: Poor faces after it.
+        poor_after: Poor faces after it, which are those that no good fit was found for.
         before: Poor faces by reason, in the order of `REASONS`; a face may have several.
         after: Likewise, after the repair.
     """
@@ -77,7 +77,8 @@ class RepairStatistics:
         """A few lines to print."""
         faces = max(1, self.faces)
         lines = [
-            f"{self.faces} faces, {self.refitted} fitted again",
+            f"{self.faces} faces, {self.refitted} fitted again"
+            + f", {self.poor_after} poor ones without a better fit" * (self.poor_after > 0),
             f"poor before {self.poor_before / faces:7.1%}   after {self.poor_after / faces:7.1%}",
         ]
         for reason, before, after in zip(REASONS, self.before, self.after, strict=True):
@@ -96,7 +97,7 @@ class RepairedLandmarks:
         inliers: Landmarks that are what was given, bool, shape (B, N); all of them in the rows not fitted again.
         before: Quality of the given landmarks.
         after: Quality of the repaired ones; where fitted again, without adjacent frames and the other method's
-            confidence.
+            confidence. No face that was fitted again is poor.
     """
 
     landmarks: Tensor
@@ -104,6 +105,11 @@ class RepairedLandmarks:
     inliers: Tensor
     before: LandmarkQuality
     after: LandmarkQuality
+
+    @property
+    def unrepaired(self) -> Tensor:
+        """Poor faces that no good fit was found for, bool, shape (B,); they are what was given."""
+        return self.before.poor & ~self.refitted
 
     @property
     def statistics(self) -> RepairStatistics:

@@ -78,6 +78,59 @@ def test_unknown_faces_are_found_by_their_box(detector, image, fitted):
     assert done.landmarks[2].isnan().all() and done.after.poor[2]
 
 
+def unlucky(fitted: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Landmarks (68, 2) that say little about a face, or nothing."""
+    few = {}
+    for known in range(8):
+        few[f"{known} known"] = torch.full_like(fitted[0], torch.nan)
+        few[f"{known} known"][:known] = fitted[0, :known]
+    along = torch.linspace(0, 1, 68)[:, None] * torch.tensor([30.0, 40.0])
+    return few | {
+        "two known, far from each other": few["2 known"] * torch.tensor([[1.0], [1e4], *[[1.0]] * 66]),
+        "all equal": fitted[0, :1].expand(68, 2),
+        "all zero": torch.zeros_like(fitted[0]),
+        "collinear": fitted[0, :1] + along,
+        "far away": fitted[0] + 3e5,
+        "too far to count": fitted[0] * 1e30,
+        "infinite": torch.full_like(fitted[0], torch.inf),
+        "one infinite": fitted[0].index_fill(0, torch.tensor([30]), -torch.inf),
+        "outside the image": fitted[0] - 500,
+        "tiny": fitted[0, 30] + 1e-6 * (fitted[0] - fitted[0, 30]),
+        "huge": fitted[0, 30] + 1e3 * (fitted[0] - fitted[0, 30]),
+        "upside down": fitted[0].flip(1),
+        "any order": fitted[0, torch.randperm(68, generator=torch.Generator().manual_seed(1))],
+    }
+
+
+def test_a_repair_is_never_worse_than_the_fault(detector, image, fitted):
+    given = torch.stack([*unlucky(fitted).values()])
+    done = repair_landmarks(detector, image, given, torch.zeros(len(given), dtype=torch.int64), **SETTINGS)
+    assert not (done.refitted & done.unrepaired).any() and not done.after.poor[done.refitted].any()
+    torch.testing.assert_close(done.landmarks[~done.refitted], given[~done.refitted], rtol=0, atol=0, equal_nan=True)
+    repaired, edge = done.landmarks[done.refitted], torch.tensor([image.shape[3], image.shape[2]])
+    assert ((repaired > -0.5) & (repaired < edge - 0.5)).all(-1).float().mean(-1).ge(0.75).all()
+    failed = {name for name, poor in zip(unlucky(fitted), done.unrepaired.tolist(), strict=True) if poor}
+    assert failed >= {*(f"{known} known" for known in range(8)), "infinite", "too far to count", "all equal"}
+    assert "one infinite" not in failed
+    assert done.statistics.poor_after == len(failed)
+    assert f", {len(failed)} poor ones without a better fit\n" in str(done.statistics)
+
+
+def test_few_landmarks_are_repaired_by_a_box(detector, image, fitted):
+    low = fitted.amin(1)
+    box = torch.cat((low, fitted.amax(1) - low), 1)
+    done = repair_landmarks(detector, image, unlucky(fitted)["2 known"][None], boxes=box, **SETTINGS)
+    assert done.refitted.all() and not done.unrepaired.any() and not done.after.poor.any()
+    assert torch.linalg.vector_norm(done.landmarks - fitted, dim=-1).mean() < 8
+
+
+@pytest.mark.parametrize("confidence", [0.0, torch.nan])
+def test_confidence_without_sense_repairs_no_face_for_the_worse(detector, image, fitted, confidence):
+    done = repair_landmarks(detector, image, fitted, confidence=torch.tensor([confidence]), **SETTINGS)
+    assert done.landmarks.isfinite().all() and not done.after.poor[done.refitted].any()
+    assert torch.linalg.vector_norm(done.landmarks - fitted, dim=-1).mean() < 8
+
+
 def test_doubted_faces_are_fitted_again(detector, image, fitted):
     done = repair_landmarks(detector, image, fitted, confidence=torch.tensor([0.1]), **SETTINGS)
     assert done.before.reasons["unsure"].all() and done.refitted.all() and not done.after.poor.any()

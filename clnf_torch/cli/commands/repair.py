@@ -1,9 +1,6 @@
 """``clnf-torch repair``: another method's landmarks of a video, with poor faces fitted again."""
 
 import contextlib
-import csv
-import io
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, TypedDict
@@ -13,6 +10,7 @@ import typer
 from torch import Tensor
 
 from clnf_torch.cli.console import complain, failures_exit_with, finishing_first, notice
+from clnf_torch.cli.landmark_tables import COLUMNS_FROM_1, LandmarkTable, TableError, read_table
 from clnf_torch.cli.options import (
     STDOUT,
     AllViews,
@@ -27,81 +25,14 @@ from clnf_torch.cli.options import (
 from clnf_torch.cli.progress import counting_bar
 from clnf_torch.cli.video import open_video
 from clnf_torch.cli.video_frames import Frame, VideoError, ahead
-from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
 from clnf_torch.models.files import write_atomically
 from clnf_torch.pipeline import LandmarkDetector, load
 from clnf_torch.quality import RepairStatistics, repair_landmarks
 from clnf_torch.quality.repair import adjacent_frames
 
-FRAME, IDENTITY = "frame", "face_id"
-COLUMNS = [f"{axis}_{point}" for axis in "xy" for point in range(NUM_LANDMARKS)]
-
-
-class TableError(ValueError):
-    """A table that cannot be used; its text is one line."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LandmarkTable:
-    """The rows as they were read, and what they say."""
-
-    names: list[str]  # of the columns
-    rows: list[list[str]]  # B rows
-    frame: Tensor  # (B,) int64, the first frame being 0
-    identity: Tensor  # (B,) int64
-    landmarks: Tensor  # (B, 68, 2) float64 pixels; NaN where a cell is empty
-
-    def text(self, landmarks: Tensor, changed: Tensor) -> str:
-        """The table with other landmarks (B, 68, 2) in the rows (B,) that changed; the rest is as it was."""
-        places, written = [self.names.index(name) for name in COLUMNS], io.StringIO()
-        lines = csv.writer(written, lineterminator="\n")
-        lines.writerow(self.names)
-        for row, other, points in zip(self.rows, changed.tolist(), landmarks, strict=True):
-            cells = list(row)
-            for place, value in zip(places, points.mT.flatten().tolist() if other else (), strict=other):
-                cells[place] = f"{value:.3f}"
-            lines.writerow(cells)
-        return written.getvalue()
-
-
-def read_table(path: Path) -> LandmarkTable:
-    """A table with a column ``frame``, counted from 1, maybe ``face_id``, and ``x_0`` to ``x_67``, ``y_0`` to ``y_67``.
-
-    Raises:
-        TableError: A column is missing, or a cell holds no number; says which and where.
-        OSError: It cannot be read.
-    """
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        lines = csv.reader(file)
-        names = [name.strip() for name in next(lines, [])]
-        rows = [row for row in lines if row]
-    missing = [name for name in (FRAME, *COLUMNS) if name not in names]
-    if missing:
-        raise TableError(f"{path}: expected columns frame, x_0 to x_67 and y_0 to y_67, found no {missing[0]}")
-    for number, row in enumerate(rows, start=2):
-        if len(row) != len(names):
-            raise TableError(f"{path}: row {number} has {len(row)} cells for {len(names)} columns")
-    values = torch.tensor([_column(path, names, rows, name) for name in COLUMNS], dtype=torch.float64)
-    frame = torch.tensor(_column(path, names, rows, FRAME), dtype=torch.float64)
-    identity = _column(path, names, rows, IDENTITY) if IDENTITY in names else [0.0] * len(rows)
-    return LandmarkTable(
-        names=names,
-        rows=rows,
-        frame=frame.nan_to_num(0).long() - 1,
-        identity=torch.tensor(identity, dtype=torch.float64).nan_to_num(0).long(),
-        landmarks=values.view(2, NUM_LANDMARKS, len(rows)).permute(2, 1, 0).contiguous(),
-    )
-
-
-def _column(path: Path, names: list[str], rows: list[list[str]], name: str) -> list[float]:
-    """The numbers of a column; NaN for empty cells."""
-    place, numbers = names.index(name), []
-    for row, cells in enumerate(rows, start=2):
-        try:
-            numbers.append(float(cells[place].strip() or "nan"))
-        except ValueError:
-            raise TableError(f"{path}: row {row}, {name}: expected a number, found {cells[place]!r}") from None
-    return numbers
+# What became of a row: no image of it, good as it was, fitted again, or poor without a better fit
+OUTCOMES = ("no image", "kept", "refitted", "not repaired")
+UNSEEN, KEPT, REFITTED, UNREPAIRED = range(len(OUTCOMES))
 
 
 def repair(
@@ -116,6 +47,12 @@ def repair(
     keep_good: Annotated[
         bool, typer.Option("--keep-good/--no-keep-good", help="Keep the good landmarks of poor faces.")
     ] = True,
+    first_frame: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", show_default="0 if the table has a frame 0, else 1", help="The first frame's number."
+        ),
+    ] = None,
     numerics: NumericsChoice = None,
     device: Device = "cpu",
     batch: BatchSize = 16,
@@ -130,14 +67,15 @@ def repair(
             complain(error)
             raise typer.Exit(1) from None
         settings = _Settings(preset=preset.value, multi_view=multi_view, keep_inliers=keep_good)
-        repairer = _Repairer(load(model, where, numerics=numerics), settings, table)
+        first = _first_frame(table, landmarks) if first_frame is None else first_frame
+        repairer = _Repairer(load(model, where, numerics=numerics), settings, table, first)
         frames = ahead(source)
         with contextlib.closing(frames), counting_bar(source.count, "frames", stop_if_asked) as done:
             while some := list(islice(frames, batch)):
                 repairer(some)
                 done(len(some))
-        _write(csv, table.text(repairer.repaired, repairer.refitted))
-        for line in str(repairer.statistics).splitlines():
+        _write(csv, table.text(repairer.repaired, repairer.outcome == REFITTED, repairer.outcomes))
+        for line in (*str(repairer.statistics).splitlines(), *repairer.rows_outside(landmarks)):
             notice(line)
         if source.problem:
             complain(source.problem)
@@ -152,6 +90,16 @@ class _Settings(TypedDict):
     keep_inliers: bool
 
 
+def _first_frame(table: LandmarkTable, path: Path) -> int:
+    """The number that the table gives the video's first frame; says what is not usual."""
+    if table.columns == COLUMNS_FROM_1:
+        notice(f"{path}: points are counted from 1: x_1 to x_68 are read as x_0 to x_67")
+    if not (table.frame == 0).any():
+        return 1
+    notice(f"{path}: holds a frame 0, so frames are counted from 0; --first-frame 1 counts them from 1")
+    return 0
+
+
 class _Repairer:
     """Repairs the rows of a table, frames after frames.
 
@@ -159,23 +107,40 @@ class _Repairer:
         detector: Fits.
         settings: Of the fits.
         table: The rows.
+        first: Number of the video's first frame in the table.
     """
 
-    def __init__(self, detector: LandmarkDetector, settings: _Settings, table: LandmarkTable) -> None:
-        self.detector, self.settings, self.table = detector, settings, table
-        self.repaired, self.refitted = table.landmarks.clone(), torch.zeros(len(table.rows), dtype=torch.bool)
+    def __init__(self, detector: LandmarkDetector, settings: _Settings, table: LandmarkTable, first: int) -> None:
+        self.detector, self.settings, self.table, self.first = detector, settings, table, first
+        self.repaired = table.landmarks.clone()
+        self.outcome = torch.full((len(table),), UNSEEN, dtype=torch.int64)
         self.statistics = RepairStatistics()
         self._previous, self._following = adjacent_frames(table.landmarks, table.frame, table.identity)
-        self._first = 0
+        self._frame = table.frame - first
+        self._done = 0
+
+    @property
+    def outcomes(self) -> list[str]:
+        """What became of each row."""
+        return [OUTCOMES[number] for number in self.outcome.tolist()]
+
+    def rows_outside(self, path: Path) -> list[str]:
+        """A line about the rows of frames that the video does not have, if there are any."""
+        outside = self.table.frame[(self._frame < 0) | (self._frame >= self._done)]
+        if not len(outside):
+            return []
+        low, high, last = int(outside.min()), int(outside.max()), self.first + self._done - 1
+        found = f"{len(outside)} of {len(self.table)} rows are of frames {low} to {high}"
+        return [f"{path}: {found}, but the video has frames {self.first} to {last}; these rows stay as they are"]
 
     def __call__(self, frames: list[Frame]) -> None:
         """Repairs the rows of the next frames; those of damaged ones stay as they are."""
-        first, self._first = self._first, self._first + len(frames)
+        first, self._done = self._done, self._done + len(frames)
         valid = [number for number, frame in enumerate(frames) if frame.image is not None]
         place = torch.full((len(frames),), -1)
         place[valid] = torch.arange(len(valid))
-        inside = (self.table.frame >= first) & (self.table.frame < self._first)
-        index = torch.where(inside, place[(self.table.frame - first).clamp(0, len(frames) - 1)], -1)
+        inside = (self._frame >= first) & (self._frame < self._done)
+        index = torch.where(inside, place[(self._frame - first).clamp(0, len(frames) - 1)], -1)
         rows = (index >= 0).nonzero().squeeze(1)
         if len(rows):
             self._repair(torch.stack([one.image for one in frames if one.image is not None]), rows, index[rows])
@@ -191,7 +156,9 @@ class _Repairer:
             following=self._following[rows],
             **self.settings,
         )
-        self.repaired[rows], self.refitted[rows] = done.landmarks, done.refitted.cpu()
+        self.repaired[rows] = done.landmarks
+        refitted, failed = done.refitted.cpu(), done.unrepaired.cpu()
+        self.outcome[rows] = KEPT + (REFITTED - KEPT) * refitted + (UNREPAIRED - KEPT) * failed
         self.statistics += done.statistics
 
 

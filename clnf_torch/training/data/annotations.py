@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
+from clnf_torch.models.files import read_text
 
 
 class AnnotationError(ValueError):
@@ -41,22 +42,26 @@ def read_pts(path: Path, landmarks: int) -> Tensor:
         AnnotationError: It is no such file; says which line is wrong.
         OSError: It cannot be read.
     """
-    lines = path.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()
-    expected = [r"version:\s*1", rf"n_points:\s*{landmarks}", r"\{", *[r"\S+\s+\S+"] * landmarks, r"\}"]
+    lines = [(number, line.strip()) for number, line in enumerate(read_text(path).splitlines(), start=1)]
+    lines = [(number, line) for number, line in lines if line and not line.startswith("#")]
+    expected = [r"version:\s*1(\.0)?", rf"n_points:\s*{landmarks}", r"\{", *[r"[^}].*"] * landmarks, r"\}"]
     said = ["'version: 1'", f"'n_points: {landmarks}'", "'{'", *["a point 'x y'"] * landmarks, "'}'"]
-    for number, pattern in enumerate(expected):
-        found = lines[number].strip() if number < len(lines) else None
-        if found is None or not re.fullmatch(pattern, found):
-            raise _wrong(path, number, said[number], found)
+    for place, pattern in enumerate(expected):
+        number, found = lines[place] if place < len(lines) else (place + 1, None)
+        if found is None or not re.fullmatch(pattern, found, re.IGNORECASE):
+            raise _wrong(path, number, said[place], found)
     if len(lines) > len(expected):
-        raise _wrong(path, len(expected), "the end of the file", lines[len(expected)])
-    return torch.tensor([_point(path, number, lines[number]) for number in range(3, 3 + landmarks)]) - 1
+        raise _wrong(path, lines[len(expected)][0], "the end of the file", lines[len(expected)][1])
+    return torch.tensor([_point(path, number, line) for number, line in lines[3 : 3 + landmarks]]) - 1
 
 
 def _point(path: Path, number: int, line: str) -> tuple[float, float]:
-    """The point of a line."""
+    """The point of a line: two numbers between blanks, commas or semicolons, maybe with decimal commas."""
+    cells = line.split()
+    if len(cells) == 1:
+        cells = re.split("[;,]", line, maxsplit=1)
     try:
-        x, y = map(float, line.split())
+        x, y = (float(cell.rstrip(",;").replace(",", ".")) for cell in cells)
     except ValueError:
         raise _wrong(path, number, "two numbers", line) from None
     if not math.isfinite(x + y):
@@ -65,9 +70,9 @@ def _point(path: Path, number: int, line: str) -> tuple[float, float]:
 
 
 def _wrong(path: Path, number: int, expected: str, found: str | None) -> AnnotationError:
-    """The error that a line, counted from 0, causes."""
+    """The error that a line causes."""
     what = "the end of the file" if found is None else repr(found[:60])
-    return AnnotationError(f"{path}, line {number + 1}: expected {expected}, found {what}")
+    return AnnotationError(f"{path}, line {number}: expected {expected}, found {what}")
 
 
 RESEARCH_USE = (
@@ -130,7 +135,8 @@ def read_annotations(folder: Path) -> Annotations:
     table = folder / TABLE
     if table.is_file():
         return _from_table(table)
-    files = sorted(folder.rglob("*.pts"))
+    # macOS writes ._NAME beside NAME on foreign disks
+    files = sorted(file for file in folder.rglob("*.pts") if not file.name.startswith("."))
     if not files:
         raise AnnotationError(f"{folder}: expected {TABLE}, or images with .pts files, found neither")
     there = {path.with_suffix(path.suffix.lower()): path for path in folder.rglob("*.*")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -101,14 +102,40 @@ def test_ibug_counts_pixels_from_one(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.encode("utf-8-sig"),
+        lambda text: text.encode("utf-16"),
+        lambda text: text.replace("\n", "\r\n").encode(),
+        lambda text: text.replace("\n", "\n\n# by hand\n").encode(),
+        lambda text: text.replace(".", ",").encode(),
+        lambda text: re.sub(r"(\d) (\d)", r"\1, \2", text).encode(),
+        lambda text: text.replace("version: 1", "Version:1.0").encode(),
+    ],
+)
+def test_pts_files_of_other_programs_say_the_same(tmp_path, points, change):
+    (tmp_path / "a.pts").write_text(pts_text(points[0]))
+    expected = read_pts(tmp_path / "a.pts", 68)
+    (tmp_path / "a.pts").write_bytes(change(pts_text(points[0])))
+    assert torch.equal(read_pts(tmp_path / "a.pts", 68), expected)
+
+
+def test_hidden_files_of_macos_are_no_annotations(tmp_path, points):
+    for name in ("a", "._a"):
+        (tmp_path / f"{name}.pts").write_text(pts_text(points[0]))
+    (tmp_path / "a.jpg").touch()
+    assert [path.name for path in read_annotations(tmp_path).images] == ["a.jpg"]
+
+
+@pytest.mark.parametrize(
     ("line", "text", "complaint"),
     [
         (0, "verson: 1", "line 1: expected 'version: 1', found 'verson: 1'"),
         (1, "n_points: 66", "line 2: expected 'n_points: 68', found 'n_points: 66'"),
         (2, "1 2", "line 3: expected '{', found '1 2'"),
-        (10, "1.5", "line 11: expected a point 'x y', found '1.5'"),
-        (10, "1.5 2 3", "line 11: expected a point 'x y', found '1.5 2 3'"),
-        (10, "1,5 2", "line 11: expected two numbers, found '1,5 2'"),
+        (10, "1.5", "line 11: expected two numbers, found '1.5'"),
+        (10, "1.5 2 3", "line 11: expected two numbers, found '1.5 2 3'"),
+        (10, "1,5,2 2", "line 11: expected two numbers, found '1,5,2 2'"),
         (10, "nan 2", "line 11: expected two finite numbers, found 'nan 2'"),
         (71, "1 2", "line 72: expected '}', found '1 2'"),
         (71, "}\n1 2", "line 73: expected the end of the file, found '1 2'"),

@@ -1,0 +1,229 @@
+"""Tables of landmarks, as other programs and spreadsheets write them: read, and written with other landmarks."""
+
+import csv
+import io
+import re
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
+from clnf_torch.models.files import read_text
+
+FRAME, IDENTITY, OUTCOME = "frame", "face_id", "repair"
+COLUMNS = [f"{axis}_{point}" for axis in "xy" for point in range(NUM_LANDMARKS)]
+# The same points where a program counts them from 1
+COLUMNS_FROM_1 = [f"{axis}_{point + 1}" for axis in "xy" for point in range(NUM_LANDMARKS)]
+DELIMITERS = (",", ";", "\t", "|", " ")
+# What programs write where they know no number
+MISSING = {"", "na", "n/a", "nan", "-nan", "nan(ind)", "-nan(ind)", "null", "none", "#n/a"}
+# Beyond it, float64 does not hold every whole number
+LARGEST_FRAME = 2**53
+
+
+class TableError(ValueError):
+    """A table that cannot be used; its text is one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LandmarkTable:
+    """A table as it was read, and what its B rows say."""
+
+    lines: str  # the text
+    delimiter: str
+    names: list[str]  # of the columns
+    columns: list[str]  # those of the landmarks: `COLUMNS`, or `COLUMNS_FROM_1`
+    frame: Tensor  # (B,) int64, as the table counts
+    identity: Tensor  # (B,) int64
+    landmarks: Tensor  # (B, 68, 2) float64 pixels; NaN where a cell is empty
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def rows(self) -> Iterator[list[str]]:
+        """The cells of each row."""
+        return (cells for _, cells in _data_rows(self.lines, self.delimiter, len(self.names)))
+
+    @property
+    def decimal_comma(self) -> bool:
+        """Whether its numbers have decimal commas; not where there is no number that says so."""
+        place = _places(self.names)[self.columns[0]]
+        return self.delimiter != "," and any("," in cells[place] for cells in self.rows)
+
+    def text(self, landmarks: Tensor, changed: Tensor, outcomes: list[str]) -> str:
+        """The table with other landmarks in some rows, and what became of each row in a last column, ``repair``.
+
+        Args:
+            landmarks: Pixels, shape (B, 68, 2).
+            changed: Rows that get them, bool, shape (B,).
+            outcomes: What became of each row.
+
+        Returns:
+            The rest as it was, cells being separated as they were.
+        """
+        places, written = _places(self.names), io.StringIO()
+        targets, last = [places[name] for name in self.columns], places.get(OUTCOME, len(self.names))
+        lines = csv.writer(written, delimiter=self.delimiter, lineterminator="\n")
+        lines.writerow([*self.names, OUTCOME][: max(len(self.names), last + 1)])
+        comma = self.decimal_comma
+        for row, other, points, outcome in zip(self.rows, changed.tolist(), landmarks, outcomes, strict=True):
+            cells = [*row, ""][: max(len(row), last + 1)]
+            cells[last] = outcome
+            for place, value in zip(targets, points.mT.flatten().tolist() if other else (), strict=other):
+                cells[place] = f"{value:.3f}".replace(".", "," if comma else ".")
+            lines.writerow(cells)
+        return written.getvalue()
+
+
+def read_table(path: Path) -> LandmarkTable:
+    """Reads columns ``frame``, maybe ``face_id``, and ``x_0`` to ``x_67``, ``y_0`` to ``y_67``, or 1 to 68.
+
+    Encoding, delimiter, decimal mark and line ends are those that the file has. Empty lines, and those that begin with
+    ``#``, are left out.
+
+    Args:
+        path: The table; its first line names the columns, in any order and among others.
+
+    Raises:
+        TableError: A column is missing, or a cell holds no number; says which and where.
+        OSError: It cannot be read.
+    """
+    text = read_text(path)
+    if "\0" in text:
+        row = text.count("\n", 0, text.index("\0")) + 1
+        raise TableError(f"{path}: row {row}: expected text, found a zero byte; save the table as CSV")
+    try:
+        return _parse(text)
+    except (TableError, csv.Error) as error:
+        raise TableError(f"{path}: {error}") from error
+
+
+def _parse(text: str) -> LandmarkTable:
+    """The table of a text."""
+    delimiter, names = _header(text)
+    columns = _landmark_columns(names)
+    places = _places(names)
+    targets = [places[name] for name in columns]
+    values, frames, keys = array("d"), array("q"), dict[str, int]()
+    identity = array("q")
+    for line, cells in _data_rows(text, delimiter, len(names)):
+        try:
+            values.extend([float(cells[place]) for place in targets])
+        except ValueError:
+            del values[len(frames) * len(targets) :]
+            values.extend(_numbers(line, cells, targets, names))
+        frames.append(_frame(line, cells[places[FRAME]]))
+        key = cells[places[IDENTITY]].strip() if IDENTITY in places else ""
+        identity.append(keys.setdefault(key, len(keys)))
+    numbers = torch.frombuffer(values, dtype=torch.float64) if values else torch.zeros(0, dtype=torch.float64)
+    return LandmarkTable(
+        lines=text,
+        delimiter=delimiter,
+        names=names,
+        columns=columns,
+        frame=torch.tensor(frames, dtype=torch.int64),
+        identity=torch.tensor(identity, dtype=torch.int64),
+        landmarks=numbers.view(-1, 2, NUM_LANDMARKS).mT.contiguous(),
+    )
+
+
+def _header(text: str) -> tuple[str, list[str]]:
+    """The delimiter, and the names of the columns: of those that delimiters give, the most."""
+    line = next((line for _, line in _lines(text)), "")
+    found = [(delimiter, next(_reader([line], delimiter), [])) for delimiter in DELIMITERS]
+    delimiter, names = max(found, key=lambda one: (FRAME in _places(one[1]), len(one[1])))
+    return delimiter, [name.strip() for name in names]
+
+
+def _landmark_columns(names: list[str]) -> list[str]:
+    """The columns of the landmarks, which points are counted from 0 or from 1 in."""
+    there = Counter(map(_plain, names))
+    columns = COLUMNS if "x_0" in there or "x_68" not in there else COLUMNS_FROM_1
+    for name in (FRAME, *columns):
+        if not there[name]:
+            expected = f"frame, {columns[0]} to {columns[67]} and {columns[68]} to {columns[-1]}"
+            raise TableError(f"expected columns {expected}, found no {name}")
+        if there[name] > 1:
+            raise TableError(f"expected one column {name}, found {there[name]}; remove the others")
+    return columns
+
+
+def _plain(name: str) -> str:
+    """The name of a column without its quotes and blanks, in small letters."""
+    return name.strip().strip("\"'").strip().lower()
+
+
+def _places(names: list[str]) -> dict[str, int]:
+    """The place of each column."""
+    return {_plain(name): place for place, name in reversed(list(enumerate(names)))}
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Lines that hold something, with their numbers: no comments, and not what Excel notes in the first one."""
+    for number, line in enumerate(io.StringIO(text, newline=None), start=1):
+        begin = line.lstrip()
+        if begin and not begin.startswith("#") and not (number == 1 and re.fullmatch(r"sep=.\n?", begin)):
+            yield number, line
+
+
+def _reader(lines: list[str] | Iterator[str], delimiter: str) -> Iterator[list[str]]:
+    return csv.reader(lines, delimiter=delimiter, skipinitialspace=delimiter == " ")
+
+
+def _data_rows(text: str, delimiter: str, count: int) -> Iterator[tuple[int, list[str]]]:
+    """The line and the cells of each row that has a cell which is not empty.
+
+    Raises:
+        TableError: A row has another number of cells than there are columns.
+    """
+    last = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal last
+        for number, line in _lines(text):
+            last = number
+            yield line
+
+    rows = _reader(lines(), delimiter)
+    try:
+        next(rows, None)
+        for cells in rows:
+            # Some programs end every row with a delimiter
+            if len(cells) == count + 1 and not cells[-1].strip():
+                cells.pop()
+            if not any(map(str.strip, cells)):
+                continue
+            if len(cells) != count:
+                hint = "; are decimals written with commas? Separate cells by semicolons" if len(cells) > count else ""
+                raise TableError(f"row {last} has {len(cells)} cells for {count} columns{hint}")
+            yield last, cells
+    except csv.Error as error:
+        raise TableError(f"row {last}: {error}") from error
+
+
+def _numbers(line: int, cells: list[str], places: list[int], names: list[str]) -> Iterator[float]:
+    """The numbers of a row's cells; NaN for those that are empty or say that nothing is known."""
+    for place in places:
+        text = cells[place].strip().strip("\"'").strip()
+        try:
+            yield torch.nan if text.lower() in MISSING else float(re.sub(r"^([^.,]*),([^.,]*)$", r"\1.\2", text))
+        except ValueError:
+            found = text if len(text) <= 40 else f"{text[:40]}..."
+            raise TableError(f"row {line}, {_plain(names[place])}: expected a number, found {found!r}") from None
+
+
+def _frame(line: int, cell: str) -> int:
+    """The number of a row's frame."""
+    try:
+        number = float(cell.strip().strip("\"'").replace(",", "."))
+    except ValueError:
+        number = torch.nan
+    if number != number or abs(number) > LARGEST_FRAME or number != int(number):
+        raise TableError(f"row {line}, frame: expected a whole number, found {cell[:40]!r}")
+    return int(number)
