@@ -14,7 +14,9 @@ from clnf_torch.converters.openface.mtcnn import convert_mtcnn, find_mtcnn, mtcn
 from clnf_torch.converters.openface.sources import SourceFile, describe_source
 from clnf_torch.converters.openface.validator import convert_validator
 from clnf_torch.models.archive import Progress
-from clnf_torch.models.bundle import save_bundle
+from clnf_torch.models.bundle import FAMILIES, save_bundle
+from clnf_torch.models.bundle_schema import check_bundle
+from clnf_torch.models.schema import Context
 
 LICENCE = (
     "Converted from model files of OpenFace 2.2, (c) Carnegie Mellon University and University of Cambridge. "
@@ -82,6 +84,8 @@ def convert(
         validator = convert_validator(files.validator, len(model["pdm"]["mean"])) if files.validator else None
         face_detector = convert_mtcnn(detector) if detector else None
         sources = _describe(files, detector_files, folder)
+        records = {"model": model, "validator": validator, "face_detector": face_detector}
+        check_bundle(records, Context({}), FAMILIES)
         save_bundle(
             out,
             model,
@@ -94,6 +98,11 @@ def convert(
             face_detector=face_detector,
             progress=progress,
         )
+    except ValueError as error:
+        remedy = "the file of these numbers is damaged, or of another kind of model; download it again"
+        raise ConversionError(
+            found.main, expected="numbers of a face model", found=str(error), remedy=remedy
+        ) from error
     except OSError as error:
         where = Path(error.filename) if error.filename else out
         remedy = "check the disk's space and the permissions"

@@ -24,6 +24,8 @@ from clnf_torch.models.files import write_atomically
 ALIGNMENT = 64
 # Bytes staged between a tensor and the file
 CHUNK = 1 << 22
+# Magnitude of weights beyond which a network's answers are no numbers
+LARGEST = 1e9
 # Bytes of a zip record's header before its name
 LOCAL_HEADER = 30
 # Bytes that zipfile appends to a header when it writes 64-bit sizes
@@ -122,7 +124,16 @@ def _row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(strides[: len(shape)]))
 
 
-def save_archive(obj: Any, path: str | os.PathLike[str], progress: Progress | None = None) -> None:
+def is_sane(numbers: Tensor) -> bool:
+    """Whether all numbers of a tensor that has some are finite, and not larger than `LARGEST`."""
+    low, high = numbers.aminmax()
+    # As Python's numbers: in half precision, the limit would be infinite
+    return bool(-LARGEST <= low.item() and high.item() <= LARGEST)
+
+
+def save_archive(
+    obj: Any, path: str | os.PathLike[str], progress: Progress | None = None, *, finite: bool = False
+) -> None:
     """Writes plain values, tensors and lazy tensors as ``torch.save`` would, one tensor in memory at a time.
 
     The same tensor object met twice is written once; a view is written as a compact copy of its own numbers.
@@ -132,10 +143,11 @@ def save_archive(obj: Any, path: str | os.PathLike[str], progress: Progress | No
         obj: Dictionaries, lists, tuples, strings, numbers, None, ``Tensor`` and ``LazyTensor``.
         path: The file to write, replaced if it exists.
         progress: Called after each piece with the bytes written and the bytes in all.
+        finite: Refuse tensors with numbers that are not finite or larger than `LARGEST`.
 
     Raises:
         TypeError: A tensor's type has no place in the format.
-        ValueError: A lazy tensor came out with another shape or type than it promised.
+        ValueError: A lazy tensor came out with another shape or type than it promised, or with refused numbers.
     """
     stream = io.BytesIO()
     pickler = _Pickler(stream)
@@ -145,7 +157,7 @@ def save_archive(obj: Any, path: str | os.PathLike[str], progress: Progress | No
         _write_bytes(archive, "data.pkl", stream.getvalue())
         _write_bytes(archive, "byteorder", sys.byteorder.encode())
         for storage in pickler.storages:
-            _write_tensor(archive, f"data/{storage.number}", storage.tensor, counter)
+            _write_tensor(archive, f"data/{storage.number}", storage.tensor, counter, finite)
         _write_bytes(archive, "version", b"3\n")
         _write_bytes(archive, ".data/serialization_id", b"0" * 40)
 
@@ -163,13 +175,16 @@ class _Counter:
             self.progress(self.done, self.total)
 
 
-def _write_tensor(archive: zipfile.ZipFile, name: str, lazy: LazyTensor, counter: _Counter) -> None:
+def _write_tensor(archive: zipfile.ZipFile, name: str, lazy: LazyTensor, counter: _Counter, finite: bool) -> None:
     """Makes a tensor and writes its numbers through a small buffer; the tensor is free again afterwards."""
     tensor = lazy.make()
     if tuple(tensor.shape) != tuple(lazy.shape) or tensor.dtype != lazy.dtype:
         raise ValueError(
             f"record {name} promised {lazy.shape} {lazy.dtype}, but {tuple(tensor.shape)} {tensor.dtype} was made"
         )
+    if finite and tensor.is_floating_point() and tensor.numel() and not is_sane(tensor):
+        shape = tuple(tensor.shape)
+        raise ValueError(f"expected finite numbers up to {LARGEST:g}, found others in a tensor of shape {shape}")
     with _open_record(archive, name, lazy.nbytes) as record:
         if lazy.nbytes == 0:
             return

@@ -18,11 +18,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from clnf_torch.models.archive import CHUNK, LOCAL_HEADER
+from clnf_torch.models.archive import CHUNK, LARGEST, LOCAL_HEADER, is_sane
 from clnf_torch.models.plain_pickle import PickleError, read_pickle
 
-# Magnitude of weights beyond which a network's answers are no numbers
-LARGEST = 1e9
 # Numbers of a tensor that the schema of what is read looks at, as it knows their names
 FEW = 1 << 16
 # Axes of a tensor
@@ -51,8 +49,8 @@ class ArchiveError(PickleError):
     """A file is no archive of plain values and tensors, or a damaged one."""
 
 
-class _Directory(io.FileIO):
-    """A file of whose table of contents no more is read than any archive has."""
+class DirectoryFile(io.FileIO):
+    """A zip file, of whose table of contents no more is read than any archive has."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Reads as any file does."""
@@ -114,7 +112,7 @@ def _find_records(file: io.BufferedReader) -> dict[str, _Record]:
     """The records by their names, without the archive's own in front of them."""
     size = os.fstat(file.fileno()).st_size
     try:
-        with _Directory(os.dup(file.fileno())) as directory, zipfile.ZipFile(directory) as archive:
+        with DirectoryFile(os.dup(file.fileno())) as directory, zipfile.ZipFile(directory) as archive:
             entries = archive.infolist()
     except ArchiveError:
         raise
@@ -297,17 +295,9 @@ def _verify(file: io.BufferedReader, records: Mapping[str, _Record], finite: Map
             dtype = None
         while left and (read := file.readinto(memoryview(buffer)[: min(left, CHUNK)])):
             checksum, left = zlib.crc32(memoryview(buffer)[:read], checksum), left - read
-            if dtype is not None and not _sane(buffer, read, dtype):
+            if dtype is not None and not is_sane(torch.frombuffer(buffer, dtype=dtype, count=read // dtype.itemsize)):
                 raise ArchiveError(
                     f"found numbers that are not finite, or beyond {LARGEST:g}, in the record {name[:40]}"
                 )
         if left or checksum != record.checksum:
             raise ArchiveError(f"found a record {name[:40]} that does not agree with its checksum; the file is damaged")
-
-
-def _sane(buffer: bytearray, count: int, dtype: torch.dtype) -> bool:
-    """Whether the numbers in some bytes are finite and not too large."""
-    numbers = torch.frombuffer(buffer, dtype=dtype, count=count // dtype.itemsize)
-    low, high = numbers.aminmax()
-    # As Python's numbers: in half precision, the limit would be infinite
-    return bool(-LARGEST <= low.item() and high.item() <= LARGEST)

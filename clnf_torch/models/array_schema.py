@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clnf_torch.models.archive_reader import FEW, LARGEST
+from clnf_torch.models.archive import LARGEST, LazyTensor
+from clnf_torch.models.archive_reader import FEW
 from clnf_torch.models.schema import Context, Fields, OneOf, Schema, SchemaError, refuse
 
 REAL = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
@@ -17,7 +18,7 @@ WHOLE, TRUTH = (torch.int64,), (torch.bool,)
 
 @dataclass(frozen=True, init=False)
 class Array(Schema):
-    """A tensor of finite numbers.
+    """A tensor of finite numbers; of one that is not made yet, the shape and type alone are looked at.
 
     Args:
         *shape: Of each axis its length, or the name of one.
@@ -51,15 +52,26 @@ class Array(Schema):
 
     def check(self, value: Any, where: str, context: Context) -> None:
         """See `Schema.check`."""
-        if not isinstance(value, Tensor) or value.ndim != len(self.shape) or value.dtype not in self.dtypes:
+        if not isinstance(value, (Tensor, LazyTensor)):
             raise refuse(where, self._expected(context.sizes), value)
-        if value.layout != torch.strided or value.device.type == "meta" or value.is_quantized:
-            raise SchemaError(f"{where}: expected a tensor with all of its numbers, found one without")
+        if len(value.shape) != len(self.shape) or value.dtype not in self.dtypes:
+            raise refuse(where, self._expected(context.sizes), value)
+        self._check_lengths(value, where, context)
+        if isinstance(value, Tensor):
+            self._check_numbers(value, where, context)
+
+    def _check_lengths(self, value: Tensor | LazyTensor, where: str, context: Context) -> None:
+        """Refuses other shapes."""
         for axis, length in zip(self.shape, value.shape, strict=True):
             own = min(max(length, self.shortest), self.longest)
             known = context.sizes.setdefault(axis, own) if isinstance(axis, str) else axis
             if known != length:
                 raise refuse(where, self._expected(context.sizes), value)
+
+    def _check_numbers(self, value: Tensor, where: str, context: Context) -> None:
+        """Refuses numbers outside of the range, and tensors that have none."""
+        if value.layout != torch.strided or value.device.type == "meta" or value.is_quantized:
+            raise SchemaError(f"{where}: expected a tensor with all of its numbers, found one without")
         context.spend(value, where)
         if self.low == self.high == math.inf or (
             context.verified and value.numel() > FEW and value.is_floating_point()

@@ -73,6 +73,9 @@ def save_bundle(
         validator: The record of a validator.
         face_detector: The record of a face detector.
         progress: Called with the bytes written so far and the bytes in all.
+
+    Raises:
+        ValueError: A tensor has numbers that `load_bundle` refuses: some are not finite.
     """
     bundle = {
         "format": FORMAT,
@@ -86,7 +89,7 @@ def save_bundle(
         "validator": validator,
         "face_detector": face_detector,
     }
-    save_archive(bundle, path, progress)
+    save_archive(bundle, path, progress, finite=True)
 
 
 def load_bundle(path: str | Path, *, mmap: bool = True, verify: bool | None = None) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
+from clnf_torch.models.archive import LazyTensor
+
 # Characters of a value that a message repeats
 SHOWN = 40
 
@@ -69,7 +71,7 @@ def refuse(where: str, expected: str, value: Any) -> SchemaError:
 
 def found(value: Any) -> str:
     """A value in a few words, however large or deep it is."""
-    if isinstance(value, Tensor):
+    if isinstance(value, (Tensor, LazyTensor)):
         return f"a tensor {tuple(value.shape)} of {str(value.dtype).removeprefix('torch.')}"
     if isinstance(value, (bool, float, type(None))):
         return repr(value)

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clnf_torch.models.archive_reader import LARGEST, ArchiveError, read_archive
+from clnf_torch.models.archive import LARGEST
+from clnf_torch.models.archive_reader import ArchiveError, read_archive
 from clnf_torch.models.array_schema import Array, like
 from clnf_torch.models.files import one_line, require_regular_file, write_atomically
 from clnf_torch.models.schema import Context, Fields, Number, Schema, SchemaError, field, found, refuse

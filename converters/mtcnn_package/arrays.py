@@ -6,11 +6,12 @@ function to be called; here three names are known, and each of them stands for a
 
 import io
 import math
-import pickle
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from clnf_torch.models.plain_pickle import PickleError, read_pickle
 
 # Numbers of an array; those of the largest network are 300,000
 LARGEST = 1 << 24
@@ -30,31 +31,24 @@ def read_arrays(content: bytes) -> list[FloatArray]:
     Raises:
         ValueError: It holds anything else, or ends too early.
     """
+    stream = io.BytesIO(content)
+    names = {
+        ("joblib.numpy_pickle", "NumpyArrayWrapper"): lambda *_: _Array(stream),
+        ("numpy", "ndarray"): _ndarray,
+        ("numpy", "dtype"): _Float32,
+    }
     try:
-        found = _Reader(io.BytesIO(content)).load()
-    except (pickle.UnpicklingError, EOFError, TypeError, AttributeError, KeyError, IndexError, OverflowError) as error:
+        found = read_pickle(stream, names)
+    except PickleError as error:
         raise ValueError(f"no list of arrays can be read: {error}") from error
     if not isinstance(found, list) or not all(isinstance(one, _Array) and one.read for one in found):
         raise ValueError("the file holds something else than a list of arrays")
     return [one.numbers for one in found]
 
 
-class _Reader(pickle.Unpickler):
-    """Knows the names of three classes."""
-
-    def __init__(self, stream: io.BytesIO) -> None:
-        super().__init__(stream)
-        self.stream = stream
-
-    def find_class(self, module: str, name: str) -> Any:
-        """What stands for a name of the file."""
-        if (module, name) == ("joblib.numpy_pickle", "NumpyArrayWrapper"):
-            return type("Array", (_Array,), {"stream": self.stream})
-        if (module, name) == ("numpy", "ndarray"):
-            return "ndarray"
-        if (module, name) == ("numpy", "dtype"):
-            return _Float32
-        raise ValueError(f"the file asks for {module}.{name}, which belongs to no list of arrays")
+def _ndarray(*_: Any) -> Any:
+    """Stands for the class of arrays, which is mentioned but never made."""
+    raise ValueError("the file makes an array by itself")
 
 
 class _Float32:
@@ -73,14 +67,16 @@ class _Float32:
 class _Array:
     """An array, whose numbers are next in the stream when it learns what it is."""
 
-    stream: io.BytesIO
     numbers: FloatArray
     read = False
+
+    def __init__(self, stream: io.BytesIO) -> None:
+        self.stream = stream
 
     def __setstate__(self, state: Any) -> None:
         """Takes a description, then the numbers."""
         shape, order = state["shape"], state["order"]
-        if state["subclass"] != "ndarray" or order != "C" or not isinstance(state["dtype"], _Float32):
+        if state["subclass"] is not _ndarray or order != "C" or not isinstance(state["dtype"], _Float32):
             raise ValueError(f"an array of order {order!r}; expected plain ones of order 'C'")
         if not all(type(size) is int and 0 < size <= LARGEST for size in shape) or math.prod(shape) > LARGEST:
             raise ValueError(f"an array of shape {shape}, which is none of a network")

@@ -11,16 +11,17 @@ LONG_LENGTH = 15
 MIN_MATCH = 4
 
 
-def decompress_frame(content: bytes) -> bytes:
+def decompress_frame(content: bytes, most: int) -> bytes:
     """The bytes in a frame.
 
     Checksums are not compared; what comes out is to be checked by whoever knows what it should be.
 
     Args:
         content: The file, from its first byte.
+        most: How many bytes there may be in it: matches make a thousand bytes of four.
 
     Raises:
-        ValueError: It is no such frame, needs a dictionary, or is damaged.
+        ValueError: It is no such frame, needs a dictionary, is damaged, or has more bytes in it.
     """
     if content[:4] != MAGIC or len(content) < 7:
         raise ValueError("the file does not begin as an LZ4 frame does")
@@ -36,15 +37,17 @@ def decompress_frame(content: bytes) -> bytes:
         if size & UNCOMPRESSED:
             out += block
         else:
-            _decompress_block(block, out)
+            _decompress_block(block, out, most)
+        if len(out) > most:
+            raise ValueError(f"the LZ4 frame has more than {most:,} bytes in it")
         position += 4 + len(block) + (4 if flags & BLOCK_CHECKSUMS else 0)
     return bytes(out)
 
 
-def _decompress_block(block: bytes, out: bytearray) -> None:
-    """Appends the sequences of a block: literals, then a match, bytes that came before."""
+def _decompress_block(block: bytes, out: bytearray, most: int) -> None:
+    """Appends the sequences of a block: literals, then a match, bytes that came before; too many bytes end it."""
     position = 0
-    while position < len(block):
+    while position < len(block) and len(out) <= most:
         token = block[position]
         count, position = _length(block, position + 1, token >> 4)
         out += block[position : position + count]
@@ -54,8 +57,9 @@ def _decompress_block(block: bytes, out: bytearray) -> None:
             return
         distance = _number(block, position, 2)
         count, position = _length(block, position + 2, token & LONG_LENGTH)
-        _copy_match(out, distance, count + MIN_MATCH)
-    raise ValueError("a block of the LZ4 frame ends too early")
+        _copy_match(out, distance, min(count + MIN_MATCH, most + 1))
+    if len(out) <= most:
+        raise ValueError("a block of the LZ4 frame ends too early")
 
 
 def _copy_match(out: bytearray, distance: int, count: int) -> None:

@@ -1,5 +1,7 @@
 """From the package, installed or as a wheel, to the ``face_detector`` of a bundle."""
 
+import math
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -12,6 +14,9 @@ from clnf_torch.converters.mtcnn_package.arrays import read_arrays
 from clnf_torch.converters.mtcnn_package.lz4 import decompress_frame
 from clnf_torch.converters.openface.errors import ConversionError
 from clnf_torch.detection import MTCNN
+from clnf_torch.models.archive import LARGEST
+from clnf_torch.models.archive_reader import ENCRYPTED, DirectoryFile
+from clnf_torch.models.files import lookalike, require_regular_file
 
 LICENCE = """\
 MIT License
@@ -41,6 +46,9 @@ SOFTWARE.
 # Chosen on training faces. OpenFace's 60 pixels miss faces that are large enough for a fit; searching for smaller ones
 # finds more things that are none, which the last threshold, 0.7 in OpenFace, keeps out: benchmarks/README.md.
 SETTINGS = {"min_face": 40.0, "thresholds": (0.6, 0.7, 0.9)}
+# Bytes of a network's file besides its numbers; the package's own have under 5,000
+DESCRIPTIONS = 1 << 16
+ZIP_ERRORS = (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error)
 REMEDY = "give the wheel of mtcnn 1.0.0 from PyPI, or the folder mtcnn that it installs"
 
 
@@ -63,27 +71,43 @@ def face_detector_record(source: str | Path) -> dict[str, Any]:
 def _layers(source: Path, name: str) -> list[Layer]:
     """The layers of one network."""
     network, inside = ARCHITECTURES[name], f"assets/weights/{name}.lz4"
-    file, content = source / inside, _content(source, inside)
+    expected = array_shapes(network)
+    most = 4 * sum(map(math.prod, expected)) + DESCRIPTIONS
+    file, content = source / inside, _content(source, inside, most)
     try:
-        arrays = read_arrays(decompress_frame(content))
+        arrays = read_arrays(decompress_frame(content, most))
     except ValueError as error:
         found = f"something else ({error})"
         raise ConversionError(file, expected="the arrays of a network", found=found, remedy=REMEDY) from error
-    shapes, expected = [array.shape for array in arrays], array_shapes(network)
+    shapes = [array.shape for array in arrays]
     if shapes != expected:
-        raise ConversionError(file, expected=f"arrays of shapes {expected}", found=str(shapes), remedy=REMEDY)
-    if not all(np.isfinite(array).all() for array in arrays):
+        pairs = enumerate(zip(shapes, expected, strict=False))
+        wrong = next((n for n, (own, other) in pairs if own != other), len(shapes))
+        found = f"{shapes[wrong]}" if wrong < len(shapes) else f"{len(shapes)} arrays"
+        wanted = f"{len(expected)} arrays, number {wrong} of shape {expected[min(wrong, len(expected) - 1)]}"
+        raise ConversionError(file, expected=wanted, found=found, remedy=REMEDY)
+    if not all(np.isfinite(array).all() and np.abs(array).max() <= LARGEST for array in arrays):
         raise ConversionError(file, expected="finite numbers", found="others", remedy=REMEDY)
     return network_layers(network, arrays)
 
 
-def _content(source: Path, inside: str) -> bytes:
-    """A file of the package, from its folder or its wheel."""
+def _content(source: Path, inside: str, most: int) -> bytes:
+    """A file of the package, from its folder or its wheel; of at most so many bytes."""
     try:
         if source.is_dir():
+            if require_regular_file(source / inside) > most:
+                raise ValueError(f"more than {most:,} bytes")
             return (source / inside).read_bytes()
-        with zipfile.ZipFile(source) as wheel:
-            return wheel.read(f"mtcnn/{inside}")
-    except (OSError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        require_regular_file(source)
+        with DirectoryFile(source) as file, zipfile.ZipFile(file) as wheel:
+            entry = wheel.getinfo(f"mtcnn/{inside}")
+            if entry.flag_bits & ENCRYPTED:
+                raise ValueError("an encrypted file")
+            if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or entry.file_size > most:
+                raise ValueError(f"{entry.file_size:,} bytes, compressed by method {entry.compress_type}")
+            return wheel.read(entry)
+    except (OSError, LookupError, ValueError, RuntimeError, EOFError, struct.error, *ZIP_ERRORS) as error:
+        near = lookalike(source)
+        found = f"none ({error})" if near is None else f"none; did you mean {near}?"
         expected = f"the package mtcnn with its file {inside}"
-        raise ConversionError(source, expected=expected, found=f"none ({error})", remedy=REMEDY) from error
+        raise ConversionError(source, expected=expected, found=found, remedy=REMEDY) from error

@@ -1,9 +1,10 @@
 """The converters' one error, a line that says where, what, and what to do; and refusals of files of other kinds."""
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from clnf_torch.models.files import lookalike, one_line
 
 DOWNLOAD_AGAIN = "the file is damaged or incomplete; download it again"
 
@@ -48,7 +49,7 @@ class ConversionError(Exception):
 
     def __init__(self, place: Place | Path, *, expected: str, found: str, remedy: str = DOWNLOAD_AGAIN) -> None:
         self.place = place if isinstance(place, Place) else Place(file=place)
-        super().__init__(_one_line(f"{self.place}: expected {expected}, found {found}; {remedy}"))
+        super().__init__(one_line(f"{self.place}: expected {expected}, found {found}; {remedy}"))
 
 
 def quote(content: bytes, limit: int = 40) -> str:
@@ -64,7 +65,8 @@ def require_file(path: Path, what: str, remedy: str) -> None:
         ConversionError: It is not.
     """
     if not os.path.isfile(path):
-        found = "a folder" if os.path.isdir(path) else "no such file"
+        near = None if path.exists() else lookalike(path)
+        found = "a folder" if os.path.isdir(path) else f"no such file, but {near}" if near else "no such file"
         raise ConversionError(path, expected=what, found=found, remedy=remedy)
 
 
@@ -90,8 +92,3 @@ def refuse_other_formats(content: bytes, file: Path, size: int, what: str) -> No
     if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in content):
         remedy = "put the file that OpenFace's download gives in its place"
         raise ConversionError(place, expected=what, found=f"text, {quote(content)}", remedy=remedy)
-
-
-def _one_line(text: str) -> str:
-    """Control characters and lone surrogates (from odd file names) cannot break the line or the terminal."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", "?", text)

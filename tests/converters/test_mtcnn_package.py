@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -127,14 +128,14 @@ def test_whatever_is_no_list_of_arrays_is_refused(content, complaint, tmp_path, 
 
 
 def test_frames_that_lz4_made():
-    assert decompress_frame(FRAME) == decompress_frame(FULL_FRAME) == CONTENT
-    assert decompress_frame(framed(CONTENT, size=50)) == CONTENT
+    assert decompress_frame(FRAME, 999) == decompress_frame(FULL_FRAME, 999) == CONTENT
+    assert decompress_frame(framed(CONTENT, size=50), 999) == CONTENT
 
 
 @pytest.mark.parametrize("length", range(1, 40))
 def test_a_frame_that_ends_early_is_refused(length):
     with pytest.raises(ValueError, match="LZ4 frame"):
-        decompress_frame(FRAME[:length])
+        decompress_frame(FRAME[:length], 999)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +149,7 @@ def test_a_frame_that_ends_early_is_refused(length):
 )
 def test_bad_frames(content, complaint):
     with pytest.raises(ValueError, match=complaint):
-        decompress_frame(content)
+        decompress_frame(content, 999)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,7 @@ def test_bad_frames(content, complaint):
     [
         (b"<html>not found</html>", "does not begin as an LZ4 frame"),
         (framed(b"nonsense"), "no list of arrays can be read"),
-        (framed(pickled(random_arrays("rnet"))), r"arrays of shapes \[\(3, 3, 3, 10\), .*found \[\(3, 3, 3, 28\)"),
+        (framed(pickled(random_arrays("pnet")[1:])), r"number 0 of shape \(3, 3, 3, 10\), found \(10,\)"),
         (framed(pickled([np.full_like(a, np.nan) for a in random_arrays("pnet")])), "finite numbers"),
     ],
 )
@@ -207,3 +208,67 @@ def test_the_astronaut_is_found(installed):
     found = MTCNN.from_record(face_detector_record(installed)).detect(image)
     assert len(found.boxes) == 1 and found.score[0] > 0.99
     assert box_iou(found.boxes[0], torch.tensor(ASTRONAUT)) > 0.7
+
+
+def bomb(size: int) -> bytes:
+    """An LZ4 frame of a few kilobytes: one byte, repeated so often."""
+    match = b"\x1fa\x01\x00" + b"\xff" * (size // 255) + b"\x00"
+    return b"\x04\x22\x4d\x18\x40\x40\xc0" + len(match).to_bytes(4, "little") + match + bytes(4)
+
+
+def test_a_frame_is_not_unpacked_beyond_its_limit():
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="more than 5,000 bytes in it"):
+        decompress_frame(bomb(1 << 28), 5000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 << 20
+
+
+def wheel(path: Path, content: bytes, method: int = zipfile.ZIP_DEFLATED) -> Path:
+    """A wheel whose first network is this."""
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("mtcnn/assets/weights/pnet.lz4", content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda path: wheel(path, bytes(1 << 28)), "268,435,456 bytes, compressed by method 8"),
+        (lambda path: wheel(path, b"x", zipfile.ZIP_BZIP2), "1 bytes, compressed by method 12"),
+        (
+            lambda path: wheel(path, framed(b"\x80\x04]r\xff\xff\xff\x3f.")),
+            "expected 13 arrays",
+        ),
+        (lambda path: wheel(path, framed(b"\x80\x04\x96" + b"\xff" * 7 + b"\x00.")), "no list of arrays can be read"),
+        (lambda path: wheel(path, bomb(1 << 23)), "the LZ4 frame has more than"),
+        (lambda path: encrypted(wheel(path, b"x")), "an encrypted file"),
+        (lambda path: path.write_bytes(b"") or path, "none"),
+        (lambda path: path.mkdir() or path, "no"),
+    ],
+    ids=["bomb", "method", "memo", "bytearray", "frame", "encrypted", "empty", "folder"],
+)
+def test_wheels_that_promise_too_much(tmp_path, make, complaint):
+    path = make(tmp_path / "mtcnn.whl")
+    tracemalloc.start()
+    with pytest.raises(ConversionError, match=complaint) as caught:
+        face_detector_record(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 << 20 and len(str(caught.value)) <= 300 and str(caught.value).isprintable()
+
+
+def encrypted(path: Path) -> Path:
+    """A wheel whose record says that it is encrypted."""
+    content = bytearray(path.read_bytes())
+    content[6] |= 1
+    content[content.rindex(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    return path
+
+
+def test_a_wheel_that_a_browser_renamed_is_named(package, tmp_path):
+    (tmp_path / "mtcnn-1.0.0 (1).whl").write_bytes(b"")
+    with pytest.raises(ConversionError, match=r"did you mean .*mtcnn-1\.0\.0 \(1\)\.whl\?"):
+        face_detector_record(tmp_path / "mtcnn-1.0.0.whl")

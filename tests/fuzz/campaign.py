@@ -143,7 +143,7 @@ class Campaign:
         with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch:
             bench = Bench(chosen, Path(scratch))
             for number, message in sorted(tally.faults.items()):
-                (folder / f"{self.seed}-{number}.txt").write_text(message, encoding="utf-8", errors="replace")
+                (folder / f"{self.seed}-{number}.message").write_text(message, encoding="utf-8", errors="replace")
                 path, content = bench.damaged(self.seed, number)
                 (folder / f"{self.seed}-{number}-{path.name}").write_bytes(content)
 

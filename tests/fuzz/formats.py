@@ -14,6 +14,8 @@ from tests.fuzz.mutations import mutate_bytes
 MODULES = (
     "bundles",
     "checkpoints",
+    "wheels",
+    "openface",
 )
 
 

@@ -94,7 +94,7 @@ def test_a_campaign_survives_deaths_and_keeps_faults(tmp_path):
     planned = [Bench(PLANTED, tmp_path / f"again{n}").damaged(1, n)[1][0] for n in range(12)]
     expected = {n for n, first in enumerate(planned) if BEHAVIOURS[first] not in ("accept", "refuse")}
     assert set(tally.faults) == expected and any(BEHAVIOURS[first] == "die" for first in planned)
-    assert {int(file.stem.split("-")[1]) for file in (tmp_path / "planted").glob("*.txt")} == expected
+    assert {int(file.stem.split("-")[1]) for file in (tmp_path / "planted").glob("*.message")} == expected
     assert (tmp_path / "planted" / f"1-{min(expected)}-planted.bin").read_bytes()[0] == planned[min(expected)]
 
 
