@@ -53,7 +53,7 @@ def read_image(path: Path, note: Callable[[str], None] | None = None) -> Tensor:
     Raises:
         ImageError: It cannot be read or decoded, is cut off, or has more pixels than `MAX_PIXELS`.
     """
-    limit = _max_pixels()
+    limit = max_pixels()
     content = _content(path, limit * BYTES_PER_PIXEL)
     header = read_header(content, path.suffix)
     if header is None:
@@ -94,9 +94,13 @@ def _something_else(path: Path, content: bytes) -> str:
     return "something else"
 
 
-def _max_pixels() -> int:
-    """The largest number of pixels that an image may have."""
-    given = os.environ.get(MAX_PIXELS_NAME, "").strip() or str(MAX_PIXELS)
+def max_pixels(usual: int = MAX_PIXELS) -> int:
+    """The largest number of pixels that an image may have: the usual one, unless the environment says another.
+
+    Raises:
+        ImageError: The environment says none.
+    """
+    given = os.environ.get(MAX_PIXELS_NAME, "").strip() or str(usual)
     if not given.isdecimal() or not 0 < len(given) < 16 or int(given) == 0:
         raise ImageError(f"{MAX_PIXELS_NAME}={given[:40]!r}: expected a number of pixels, whole and above 0")
     return int(given)

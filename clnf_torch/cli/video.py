@@ -1,72 +1,128 @@
-"""Videos in and out, frame by frame: the one file that imports PyAV."""
+"""Video files as frames, and frames as video files."""
 
 import contextlib
-import heapq
-import math
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
 import av
 import numpy as np
-import torch
 from av.container import InputContainer, OutputContainer
-from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from torch import Tensor
 
 from clnf_torch.cli.video_frames import Frame, FrameFolder, FrameSource, VideoError
-from clnf_torch.models.files import write_atomically
+from clnf_torch.cli.video_geometry import PixelAspect, geometry_notes, shown_image, shown_size
+from clnf_torch.cli.video_stream import Tally, decoded, measured_rate, opened, promised, shown_frames, video_streams
+from clnf_torch.cli.video_times import Gap, frame_rate
+from clnf_torch.models.files import one_line, write_atomically
 
 # That are written
 FORMATS = {".avi": "avi", ".m4v": "mp4", ".mkv": "matroska", ".mov": "mov", ".mp4": "mp4"}
-# Places in a row that cannot be read until the file is taken to end there
-UNREADABLE = 100
-# Frames per second where a file does not say
-USUAL_RATE = Fraction(30)
-
-# What is wrong with a file is reported by us, once.
-av.logging.set_level(av.logging.PANIC)
-
-Timed = tuple[float, VideoFrame | None]
-"""Seconds, and the frame; None where it is damaged."""
+# Runs of damaged frames that are named
+NAMED_RUNS = 5
 
 
 class VideoFile:
     """A video file, read from the first frame to the last in memory that does not grow with its length.
 
-    Frames are turned upright as the file says, and brought to the size of the first one.
+    Frames are as players show them: of square pixels, turned and mirrored as the file says. Those of another size than
+    the first one are brought to it, with black bars where their sides have another ratio.
 
     Args:
         path: Any file that FFmpeg reads.
+        note: Told in a line each what a user should know of it.
 
     Raises:
-        VideoError: It is no video, or none of its frames can be decoded.
+        VideoError: It is no video, its frames have more pixels than the limit, or none of them can be decoded.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, note: Callable[[str], None] | None = None) -> None:
+        self.path, self._note = path, note
         self.problem: str | None = None
-        with _opened(path) as (container, stream):
-            self.rate = _sensible(stream.average_rate or stream.guessed_rate)
-            self.count = stream.frames or _count_by_duration(container, stream, self.rate)
-            first = next((frame for _, frame in _decoded(container, stream, Tally()) if frame is not None), None)
-        if first is None:
-            raise VideoError(f"{path}: expected a video, found no frame that can be decoded")
-        self._stored = first.width, first.height
-        self.height, self.width = _upright(first, self._stored).shape[1:]
+        with opened(path) as (container, stream):
+            tally = Tally(path)
+            frames = (frame for _, frame in decoded(container, stream, tally) if isinstance(frame, VideoFrame))
+            first = next(frames, None)
+            if first is None:
+                raise VideoError(f"{path}: expected a video, found no frame that can be decoded")
+            claimed = stream.average_rate or stream.guessed_rate
+            self.rate = frame_rate(claimed, measured_rate(container, stream, tally))
+            self.count = _frame_count(path, container, stream, self.rate)
+            aspect = PixelAspect(stream)()
+            self.width, self.height = shown_size(first, aspect)
+            for line in (*_streams(container, stream), *geometry_notes(first, aspect)):
+                self._say(line)
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames by time; those that cannot be decoded are damaged ones."""
-        tally, start = Tally(), None
-        with _opened(self.path) as (container, stream):
-            for time, frame in _increasing(_by_time(_decoded(container, stream, tally)), float(1 / self.rate)):
+        image, start, damaged = None, None, DamagedFrames()
+        with opened(self.path) as (container, stream):
+            tally, aspect, sizes = Tally(self.path), PixelAspect(stream), {(self.width, self.height)}
+            timed = shown_frames(container, stream, tally, float(1 / self.rate))
+            for number, (time, frame) in enumerate(timed, start=1):
                 start = time if start is None else start
-                yield Frame(time - start, None if frame is None else _upright(frame, self._stored))
-            self.problem = tally.problem(self.path, stream.frames)
+                if isinstance(frame, VideoFrame):
+                    image = self._image(frame, aspect(), sizes, number)
+                elif frame is Gap.DAMAGED:
+                    image = None
+                if image is None and frame is not Gap.REPEATED:
+                    damaged.add(number)
+                yield Frame(time - start, image)
+                damaged.frames = number
+            self.problem = _problem(self.path, damaged, tally, promised(self.path, container, stream))
+
+    def _image(
+        self, frame: VideoFrame, aspect: Fraction | None, sizes: set[tuple[int, int]], number: int
+    ) -> Tensor | None:
+        """A frame's image, None where it cannot be shown; says so when the first one of another size comes."""
+        try:
+            size = shown_size(frame, aspect)
+            image = shown_image(frame, aspect, (self.width, self.height))
+        # Formats of pixels that cannot be converted, sides without sense: of many classes
+        except Exception:
+            return None
+        if size not in sizes and len(sizes) == 1:
+            self._say(
+                f"frame {number} is {size[0]} x {size[1]} pixels, not {self.width} x {self.height} as the first one; "
+                "all others are scaled to that, with black bars where the sides have another ratio"
+            )
+            sizes.add(size)
+        return image
+
+    def _say(self, line: str) -> None:
+        """Tells a user something about this file."""
+        if self._note is not None:
+            self._note(one_line(f"{self.path}: {line}"))
+
+
+@dataclass
+class DamagedFrames:
+    """Counts damaged frames, and keeps the numbers of the first ones."""
+
+    frames: int = 0  # in all, sound or not
+    count: int = 0
+    runs: list[list[int]] = field(default_factory=list)  # the first and last number of each
+
+    def add(self, number: int) -> None:
+        """Counts a damaged frame."""
+        self.count += 1
+        if self.runs and self.runs[-1][1] == number - 1:
+            self.runs[-1][1] = number
+        elif len(self.runs) <= NAMED_RUNS:
+            self.runs.append([number, number])
+
+    def __str__(self) -> str:
+        """Which and how many."""
+        named = self.runs[:NAMED_RUNS]
+        rest = self.count - sum(last - first + 1 for first, last in named)
+        names = ", ".join(f"{first}-{last}" if last > first else str(first) for first, last in named)
+        which = f"{'frame' if self.count == 1 else 'frames'} {names}{f' and {rest} more' if rest else ''}"
+        return f"{self.count} of {self.frames} frames {'is' if self.count == 1 else 'are'} damaged: {which}"
 
 
 def open_video(path: Path, note: Callable[[str], None] | None = None) -> FrameSource:
@@ -79,131 +135,43 @@ def open_video(path: Path, note: Callable[[str], None] | None = None) -> FrameSo
     Raises:
         VideoError: It is neither.
     """
-    return FrameFolder(path, note) if path.is_dir() else VideoFile(path)
+    return FrameFolder(path, note) if path.is_dir() else VideoFile(path, note)
 
 
-class Tally:
-    """Counts what was read of a file."""
+def _problem(path: Path, damaged: DamagedFrames, tally: Tally, expected: int) -> str | None:
+    """What was wrong with a file, in a line.
 
-    def __init__(self) -> None:
-        self.packets = self.damaged = 0
-
-    def problem(self, path: Path, expected: int) -> str | None:
-        """What was wrong with the file, in a line.
-
-        Args:
-            path: The file.
-            expected: Number of frames that its index promises, 0 where it has none.
-        """
-        complaints = [f"{self.damaged} of {self.packets} frames are damaged"] if self.damaged else []
-        if self.packets < expected:
-            complaints.append(f"it holds {self.packets} of the {expected} frames that it promises; it may be cut off")
-        return f"{path}: {'; '.join(complaints)}" if complaints else None
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """A file and its best video stream.
-
-    Raises:
-        VideoError: There is none.
+    Args:
+        path: The file.
+        damaged: Its frames.
+        tally: What was read of it.
+        expected: Number of packets that its index promises, 0 where it has none.
     """
-    try:
-        # Says better than FFmpeg why a file cannot be opened
-        path.open("rb").close()
-        # "file:" and the list of protocols: names with colons are names, and no playlist reaches out to the network.
-        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
-    except av.FFmpegError as error:
-        raise VideoError(f"{path}: expected a video, found something else ({error.strerror})") from error
-    except OSError as error:
-        raise VideoError(f"{path}: cannot be read: {error.strerror or error}") from error
-    with container:
-        stream = container.streams.best("video")
-        if not isinstance(stream, VideoStream):
-            raise VideoError(f"{path}: expected a video, found a file without images")
-        # An error then belongs to the packet that was just given
-        stream.thread_type = "SLICE"
-        yield container, stream
+    complaints = [str(damaged)] if damaged.count else []
+    if tally.full:
+        complaints.append(f"its index names the same bytes several times; it is read to frame {damaged.frames}")
+    elif tally.packets < expected:
+        complaints.append(f"it holds {tally.packets} of the {expected} frames that it promises; it may be cut off")
+    return one_line(f"{path}: {'; '.join(complaints)}") if complaints else None
 
 
-def _decoded(container: InputContainer, stream: VideoStream, tally: Tally) -> Iterator[Timed]:
-    """Frames as the decoder gives them; where it gives none for a packet, the time of that packet."""
-    last = 0.0
-    for packet in _packets(container, stream, tally):
-        try:
-            frames = stream.decode(packet)
-        except av.FFmpegError:
-            tally.damaged += 1
-            yield _time(packet, stream, last), None
-            continue
-        for frame in frames:
-            last = _time(frame, stream, last)
-            tally.damaged += frame.is_corrupt
-            yield last, None if frame.is_corrupt else frame
+def _streams(container: InputContainer, stream: VideoStream) -> list[str]:
+    """What is said about a file with several videos."""
+    found = video_streams(container)
+    if len(found) < 2:
+        return []
+    sizes = [f"{one.codec_context.width} x {one.codec_context.height}" for one in found]
+    return [
+        f"holds {len(found)} videos; number {found.index(stream) + 1} is read, of {sizes[found.index(stream)]} pixels"
+    ]
 
 
-def _time(timed: Packet | VideoFrame | None, stream: VideoStream, last: float) -> float:
-    """The time of something in a stream, seconds; where it has none, that of the one before."""
-    if timed is None or timed.pts is None or stream.time_base is None:
-        return last
-    return float(timed.pts * stream.time_base)
-
-
-def _packets(container: InputContainer, stream: VideoStream, tally: Tally) -> Iterator[Packet | None]:
-    """The packets of a file, and None at its end: what the decoder still holds is wanted then.
-
-    Reading goes on behind places that cannot be read, unless there are too many of them.
-    """
-    unreadable = 0
-    while unreadable < UNREADABLE:
-        try:
-            for packet in container.demux(stream):
-                if packet.size:
-                    unreadable, tally.packets = 0, tally.packets + 1
-                    yield packet
-            break
-        except av.FFmpegError:
-            unreadable += 1
-    yield None
-
-
-def _by_time(decoded: Iterator[Timed]) -> Iterator[Timed]:
-    """Frames by time. Decoders give good frames in this order, but say at once, and so too early, what is damaged."""
-    damaged: list[float] = []
-    for time, frame in decoded:
-        if frame is None:
-            heapq.heappush(damaged, time)
-            continue
-        while damaged and damaged[0] < time:
-            yield heapq.heappop(damaged), None
-        yield time, frame
-    yield from ((time, None) for time in sorted(damaged))
-
-
-def _increasing(timed: Iterator[Timed], step: float) -> Iterator[Timed]:
-    """Frames whose times increase: where those of a file do not, as in AVI files with B-frames, by a usual step."""
-    last = -math.inf
-    for time, frame in timed:
-        last = time if time > last else last + step
-        yield last, frame
-
-
-def _upright(frame: VideoFrame, size: tuple[int, int]) -> Tensor:
-    """A frame, scaled to a size (width, height) as it is stored and then turned, RGB, uint8, shape (3, H, W)."""
-    pixels = torch.from_numpy(frame.to_ndarray(width=size[0], height=size[1], format="rgb24"))
-    return pixels.rot90(round(frame.rotation / 90), (0, 1)).permute(2, 0, 1)
-
-
-def _count_by_duration(container: InputContainer, stream: VideoStream, rate: Fraction) -> int | None:
-    """About how many frames there are, None where the file does not say how long it lasts."""
-    if container.duration is None:
-        return None
-    return round(container.duration / av.time_base * rate)
-
-
-def _sensible(rate: Fraction | None) -> Fraction:
-    """A frame rate that encoders take."""
-    return Fraction(rate).limit_denominator(1000) if rate and 1 <= rate <= 1000 else USUAL_RATE
+def _frame_count(path: Path, container: InputContainer, stream: VideoStream, rate: Fraction) -> int | None:
+    """About how many frames there are, None where the file does not say how long it lasts, or more than it can hold."""
+    count = stream.frames
+    if count <= 0 and container.duration is not None:
+        count = round(container.duration / av.time_base * rate)
+    return count if 0 < count <= path.stat().st_size else None
 
 
 class DrawnVideo:

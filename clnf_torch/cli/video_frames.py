@@ -14,6 +14,7 @@ from torch import Tensor
 
 from clnf_torch.cli.image_folder import description, image_files, notes_on
 from clnf_torch.cli.images import ImageError, read_image
+from clnf_torch.models.files import one_line
 
 # Frames per second of a folder, which does not say
 FOLDER_RATE = Fraction(30)
@@ -25,6 +26,9 @@ Item = TypeVar("Item")
 
 class VideoError(ValueError):
     """A video that cannot be read; its text is one line."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 @dataclass(frozen=True)

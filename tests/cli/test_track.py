@@ -63,7 +63,7 @@ def test_a_damaged_frame_is_a_row_without_success(clnf_torch_cli, bundle, image,
     words = "--csv", tmp_path / "t.csv", "--draw", tmp_path / "t.mp4", "--no-multi-view"
     done = clnf_torch_cli("track", video, "--model", bundle, *words)
     assert done.exit_code == 1
-    assert done.stderr.splitlines()[0] == f"clnf-torch: error: {video}: 1 of 5 frames are damaged"
+    assert done.stderr.splitlines()[0] == f"clnf-torch: error: {video}: 1 of 5 frames is damaged: frame 3"
     assert [row["success"] for row in rows_of(tmp_path / "t.csv")] == ["1", "1", "0", "1", "1"]
     assert len(list(VideoFile(tmp_path / "t.mp4"))) == 5
 

@@ -66,7 +66,7 @@ def test_a_damaged_frame_is_named_and_the_others_are_read(tmp_path):
     frames = list(source)
     assert_shades(levels(frames), damaged=[4])
     np.testing.assert_allclose([frame.time for frame in frames], np.arange(10) / 25, atol=1e-9)
-    assert source.problem == f"{path}: 1 of 10 frames are damaged"
+    assert source.problem == f"{path}: 1 of 10 frames is damaged: frame 5"
 
 
 def test_a_damaged_first_frame_does_not_hide_the_others(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -30,6 +31,40 @@ def write_video(path: Path, images: list[np.ndarray], rate: int = 25) -> Path:
     with video_file(path, Fraction(rate)) as video:
         for image in images:
             video.append(image)
+    return path
+
+
+def encode(
+    path: Path,
+    images: list[np.ndarray],
+    codec: str = "libx264",
+    *,
+    times: list[int] | None = None,
+    clock: int = 25,
+    aspect: int = 1,
+    **options: str,
+) -> Path:
+    """The path, with a video of BGR images, shown at times in ticks of a clock, of pixels that are so wide."""
+    of_file = {name: options.pop(name) for name in ("movflags",) if name in options}
+    with av.open(str(path), "w", options=of_file) as container:
+        stream = container.add_stream(codec, rate=clock, options=options)
+        stream.height, stream.width = images[0].shape[:2]
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.codec_context.time_base = Fraction(1, clock)
+        stream.codec_context.sample_aspect_ratio = Fraction(aspect)
+        for number, image in enumerate(images):
+            frame = av.VideoFrame.from_ndarray(image, format="bgr24")
+            frame.pts, frame.time_base = times[number] if times else number, Fraction(1, clock)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def patch(path: Path, marker: bytes, offset: int, numbers: str, *values: int) -> Path:
+    """The path, with numbers, as ``struct`` names them, in place of what stands so far behind a marker."""
+    content = bytearray(path.read_bytes())
+    struct.pack_into(numbers, content, content.index(marker) + offset, *values)
+    path.write_bytes(content)
     return path
 
 

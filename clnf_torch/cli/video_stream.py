@@ -1,0 +1,262 @@
+"""A video file's packets, read and decoded one after the other, however damaged they are."""
+
+import contextlib
+import struct
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from clnf_torch.cli.images import MAX_PIXELS_NAME, ImageError, max_pixels
+from clnf_torch.cli.video_frames import VideoError
+from clnf_torch.cli.video_geometry import keep_exif
+from clnf_torch.cli.video_times import (
+    MEASURED,
+    REORDERED,
+    FrameNumbers,
+    Gap,
+    Timed,
+    average_rate,
+    by_time,
+    filled,
+    increasing,
+    seconds,
+)
+from clnf_torch.models.files import require_regular_file
+
+# Places in a row that cannot be read until the file is taken to end there
+UNREADABLE = 100
+# Bytes of packets per byte of a file until its index is taken to be damaged: no two packets share their bytes
+MAX_REREAD = 2
+# The beginning of every chunk of an AVI file: its name and length; all that an empty packet takes
+RIFF = struct.Struct("<4sI")
+# Pixels of a frame as it is stored: the most of cameras and televisions, 8192 x 4096. Each takes 0.1 GB as RGB
+MAX_FRAME_PIXELS = 2**25
+# The largest limit that FFmpeg takes
+MOST_OF_FFMPEG = 2**31 - 1
+
+# What is wrong with a file is reported by us, once.
+av.logging.set_level(av.logging.PANIC)
+
+
+class Tally:
+    """Counts what was read of a file.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.packets = self.read = 0
+        self.most = MAX_REREAD * path.stat().st_size
+        self.times: list[Fraction] = []  # of the first packets, seconds
+
+    def add(self, packet: Packet, stream: VideoStream) -> None:
+        """Counts a packet."""
+        self.packets, self.read = self.packets + 1, self.read + packet.size
+        if len(self.times) < MEASURED and packet.pts is not None and stream.time_base and not packet.is_discard:
+            self.times.append(packet.pts * stream.time_base)
+
+    @property
+    def full(self) -> bool:
+        """Whether the file gave more than it can hold."""
+        return self.read > self.most
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """A file and its best video stream.
+
+    Raises:
+        VideoError: There is none, or one whose frames are larger than the limit.
+    """
+    try:
+        limit = min(max_pixels(MAX_FRAME_PIXELS), MOST_OF_FFMPEG)
+    except ImageError as error:
+        raise VideoError(str(error)) from error
+    with _container(path, limit) as container, _one_class_of_errors(path):
+        stream = _best_stream(path, container)
+        width, height = stream.codec_context.width, stream.codec_context.height
+        if width * height > limit:
+            found = f"frames of {width} x {height} pixels, more than {limit}"
+            raise VideoError(f"{path}: {found}; to allow them, set {MAX_PIXELS_NAME}")
+        # An error then belongs to the packet that was just given
+        stream.thread_type = "SLICE"
+        stream.codec_context.options = {"max_pixels": str(limit)}
+        yield container, stream
+
+
+def _container(path: Path, limit: int) -> InputContainer:
+    """A file that FFmpeg can open."""
+    try:
+        require_regular_file(path)
+        # Says better than FFmpeg why a file cannot be opened
+        path.open("rb").close()
+    except OSError as error:
+        raise VideoError(f"{path}: cannot be read: {error.strerror or error}") from error
+    # The list of protocols and "file:": names with colons are names, and no playlist reaches out to the network.
+    # The number of pixels: frames are decoded already when a file is opened.
+    options = {"protocol_whitelist": "file", "max_pixels": str(limit)}
+    try:
+        return av.open(f"file:{path}", options=options, metadata_errors="replace")
+    except Exception as error:
+        reason = error.strerror if isinstance(error, av.FFmpegError) else f"{type(error).__name__}: {error}"
+        raise VideoError(f"{path}: expected a video, found something else ({str(reason)[:100]})") from error
+
+
+@contextlib.contextmanager
+def _one_class_of_errors(path: Path) -> Iterator[None]:
+    """Makes whatever goes wrong with a file a `VideoError`: PyAV has errors of many classes for what is damaged."""
+    try:
+        yield
+    except VideoError:
+        raise
+    except Exception as error:
+        raise VideoError(f"{path}: cannot be read as a video: {type(error).__name__}: {error}") from error
+
+
+def _best_stream(path: Path, container: InputContainer) -> VideoStream:
+    """The video of a file; the cover of an album is none."""
+    best = container.streams.best("video")
+    found = video_streams(container)
+    if not found:
+        what = "a file without images" if best is None else "a file whose only image is its cover"
+        raise VideoError(f"{path}: expected a video, found {what}")
+    return best if isinstance(best, VideoStream) and best in found else found[0]
+
+
+def video_streams(container: InputContainer) -> list[VideoStream]:
+    """All videos of a file."""
+    return [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
+
+
+def shown_frames(container: InputContainer, stream: VideoStream, tally: Tally, step: float) -> Iterator[Timed]:
+    """What is shown, by time, from the first frame to the last.
+
+    Args:
+        container: The file.
+        stream: The video.
+        tally: Counts what is read.
+        step: Usual seconds from one frame to the next.
+
+    Yields:
+        Seconds, which increase, and the frame, or what is there in its place.
+    """
+    timed = by_time(decoded(container, stream, tally))
+    if _is_avi(container) and stream.time_base:
+        timed = filled(timed, float(stream.time_base), min(stream.frames, tally.most // RIFF.size))
+    return increasing(timed, step)
+
+
+def decoded(container: InputContainer, stream: VideoStream, tally: Tally) -> Iterator[Timed]:
+    """Frames as the decoder gives them; where it gives none for a packet, the time of that packet."""
+    last, numbers = 0.0, FrameNumbers(stream) if _is_avi(container) else None
+    for packet in packets(container, stream, tally):
+        if packet is not None and not packet.size:
+            yield seconds(packet, stream, last), Gap.REPEATED
+            continue
+        if numbers is not None:
+            numbers.given(packet)
+        try:
+            frames = stream.decode(packet)
+        # Of many classes
+        except Exception:
+            if packet is None or not packet.is_discard:
+                yield numbers.failed(last) if numbers is not None else seconds(packet, stream, last), Gap.DAMAGED
+            continue
+        for frame in frames:
+            if packet is not None and stream.codec_context.name == "mjpeg":
+                keep_exif(frame, bytes(packet))
+            last = numbers.shown(last) if numbers is not None else seconds(frame, stream, last)
+            yield last, Gap.DAMAGED if frame.is_corrupt else frame
+        if numbers is not None and not frames:
+            numbers.silent()
+
+
+def packets(container: InputContainer, stream: VideoStream, tally: Tally) -> Iterator[Packet | None]:
+    """The packets of a file, and None at its end: what the decoder still holds is wanted then.
+
+    Reading goes on behind places that cannot be read, unless there are too many of them.
+    """
+    unreadable = 0
+    while unreadable < UNREADABLE:
+        try:
+            for packet in container.demux(stream):
+                # The last one of PyAV has no time: it says that the file ends
+                if packet.size or packet.dts is not None:
+                    unreadable = 0
+                    tally.add(packet, stream)
+                    yield packet
+                # An index that is damaged names the same bytes again and again
+                if tally.full and (_is_avi(container) or _is_mp4(container)):
+                    break
+            break
+        except Exception:
+            unreadable += 1
+    yield None
+
+
+def promised(path: Path, container: InputContainer, stream: VideoStream) -> int:
+    """Number of packets that a file promises, 0 where it does not say.
+
+    The index of an MP4 file is what its edit list leaves of all packets. The header of an AVI file counts empty packets
+    too, which are not read; but where the file is whole, nothing else is missing.
+    """
+    index = len(_index(stream))
+    if _is_avi(container):
+        return stream.frames if _is_cut_off(path) else 0
+    return min(index, stream.frames) if _is_mp4(container) else stream.frames
+
+
+def _is_cut_off(path: Path) -> bool:
+    """Whether an AVI file ends before its outermost chunks do."""
+    size, end = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while end + RIFF.size <= size:
+            file.seek(end)
+            name, length = RIFF.unpack(file.read(RIFF.size))
+            if name != b"RIFF":
+                break
+            end += RIFF.size + length + length % 2
+    return end > size
+
+
+def measured_rate(container: InputContainer, stream: VideoStream, tally: Tally) -> Fraction | None:
+    """Frames per second by the times of all frames where an index has them, otherwise of the first packets.
+
+    None where the container numbers frames, or has too few. Reads on to packets that were not read yet.
+    """
+    index, base = _index(stream), stream.time_base
+    if _is_avi(container) or not base:
+        return None
+    if _is_mp4(container) and len(index) >= max(2, stream.frames):
+        return average_rate([entry.timestamp * base for entry in (index[0], index[len(index) - 1])], len(index))
+    rest = packets(container, stream, tally)
+    while len(tally.times) < MEASURED and next(rest) is not None:
+        pass
+    times = sorted(set(tally.times))
+    # Close to the last one some are missing, which come in another order
+    times = times[:-REORDERED] if len(tally.times) >= MEASURED else times
+    return average_rate(times, len(times))
+
+
+def _index(stream: VideoStream) -> Sequence[Any]:
+    """What is known of a stream's packets before they are read; nothing by older versions of PyAV."""
+    index: Sequence[Any] = getattr(stream, "index_entries", ())
+    return index
+
+
+def _is_avi(container: InputContainer) -> bool:
+    """Whether packets have numbers in place of times, and a missing one repeats the frame before it."""
+    return container.format.name == "avi"
+
+
+def _is_mp4(container: InputContainer) -> bool:
+    """Whether an index says where every frame is, before the first one is read."""
+    return "mp4" in container.format.name.split(",")
