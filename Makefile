@@ -9,13 +9,14 @@ PYTEST_ARGS ?= -n 2
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test fuzz lint types bench weights docs clean
+.PHONY: help demo test fuzz kills lint types bench weights docs clean
 
 help:
 	@echo "make demo    find the face in a photograph and its landmarks (IMAGE=file: in yours)"
 	@echo "             with OPENFACE=model_dir: with OpenFace's model instead of the default one"
 	@echo "make test    run the tests (PYTEST_ARGS='-k fit' narrows them)"
 	@echo "make fuzz    open and use damaged files of every format (SECONDS=600, FUZZ_ARGS='--formats bundle')"
+	@echo "make kills   kill every command at random moments, with three signals (KILLS=30 each; an hour)"
 	@echo "make lint    ruff (rules and format) and mypy"
 	@echo "make bench   time the fit and print a table"
 	@echo "make weights train the default model again (hours; FACES=folder, SHAPES=ict_68.npz, MTCNN=wheel)"
@@ -55,6 +56,11 @@ SECONDS ?= 60
 # The exit code is 1 if there was a fault; the files are in build/fuzz then
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(FUZZ_ARGS)
+
+KILLS ?= 30
+
+kills: $(READY)
+	CLNF_KILLS=$(KILLS) $(BIN)/python -m pytest -n 0 -v tests/cli/test_kills.py
 
 lint: $(READY) types
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -17,6 +18,10 @@ from clnf_torch.cli import annotated_faces
 from clnf_torch.cli.images import read_image
 from clnf_torch.cli.main import app
 from clnf_torch.converters import convert
+from clnf_torch.models.archive import save_archive
+from clnf_torch.models.bundle import FORMAT, VERSION
+from tests.mtcnns import make_mtcnn_record
+from tests.training.heads import make_crops, make_gaussian, make_heads
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +48,23 @@ def bundle(free_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bundle") / "free.pt"
     convert(free_model, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def dotted_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve images of dots with their annotations, shapes to begin with, and a bundle with a face detector."""
+    folder = tmp_path_factory.mktemp("faces")
+    pdm = make_gaussian().pdm()
+    crops = make_crops(pdm.landmarks(make_heads(pdm, 12)))
+    for row, (gray, landmarks) in enumerate(zip(crops.gray, crops.landmarks, strict=True)):
+        cv2.imwrite(str(folder / f"{row}.png"), gray.numpy())
+        points = "\n".join(f"{x + 1:.3f} {y + 1:.3f}" for x, y in landmarks.tolist())
+        (folder / f"{row}.pts").write_text(f"version: 1\nn_points: 68\n{{\n{points}\n}}\n")
+    own = folder.parent
+    mean, moves = pdm.mean.detach().numpy() / 10 * np.array([1, -1, -1]), pdm.modes.detach().numpy() / 10
+    np.savez(own / "shapes.npz", mean=mean, identity=moves * [1, -1, -1], expression=np.zeros((1, 68, 3)))
+    save_archive({"format": FORMAT, "version": VERSION, "face_detector": make_mtcnn_record()}, own / "detector.pt")
+    return folder
 
 
 @pytest.fixture
