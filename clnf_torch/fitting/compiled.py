@@ -1,19 +1,24 @@
-"""When a search runs as compiled loops, and how its tensors get there and back; the torch forms are the definition."""
+"""When a stage of the fit runs as compiled loops, and how its tensors get there and back.
+
+The torch forms, where these functions are called, define what is computed.
+"""
 
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
 from clnf_torch.fitting.config import FitConfig, value_at
-from clnf_torch.fitting.responses import ResponseField
 from clnf_torch.models.pdm import PDM, ShapeParams
+
+if TYPE_CHECKING:
+    from clnf_torch.fitting.responses import ResponseField
 
 Arrays = tuple[Any, ...]
 # Set to 0 for the torch forms everywhere
@@ -28,10 +33,10 @@ def kernels() -> Any:
     if os.environ.get(SWITCH) == "0":
         return None
     try:
-        from clnf_torch.fitting.kernels import search
+        from clnf_torch.fitting.kernels import loops
     except ImportError:
         return None
-    return search
+    return loops
 
 
 def usable(*tensors: Tensor) -> bool:
@@ -48,7 +53,12 @@ def usable(*tensors: Tensor) -> bool:
 
 
 def search_responses(
-    pdm: PDM, start: ShapeParams, field: ResponseField, config: FitConfig, precision: Tensor, kernel_step: float | None
+    pdm: PDM,
+    start: ShapeParams,
+    field: "ResponseField",
+    config: FitConfig,
+    precision: Tensor,
+    kernel_step: float | None,
 ) -> tuple[Tensor, ShapeParams, Tensor]:
     """`search_responses` of `nu_rlms` as compiled loops; precision of the prior, shape (1 or B, M)."""
     params, rigid = _copied(start), torch.empty_like(start.scale)
@@ -64,6 +74,21 @@ def search_responses(
 
     _in_threads(some, rows, len(found))
     return rigid, ShapeParams(*params), found
+
+
+def cut_areas(
+    padded: Tensor, image_index: Tensor, landmarks: Tensor, to_image: Tensor, width: int, on_32nds: bool
+) -> Tensor:
+    """`ImageBatch.cut_areas` as compiled loops."""
+    areas = landmarks.new_empty(*landmarks.shape[:2], width, width)
+    (images,) = _arrays(padded)
+
+    def some(faces: Arrays) -> None:
+        index, landmarks, to_image, areas = faces
+        kernels().cut_areas(images, index, landmarks, to_image, on_32nds, areas)
+
+    _in_threads(some, (_arrays(image_index, landmarks, to_image, areas),), len(areas))
+    return areas
 
 
 def search_landmarks(pdm: PDM, start: ShapeParams, landmarks: Tensor, weight: Tensor) -> ShapeParams:

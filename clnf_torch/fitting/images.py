@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from clnf_torch.fitting import compiled
 from clnf_torch.geometry.pyramid import Pyramid
 from clnf_torch.geometry.sampling import (
     MARGIN,
@@ -19,6 +20,8 @@ from clnf_torch.models.patch_experts.base import CropRequest
 
 # Pixels; a position that is black in every image
 BESIDE = -1e6
+# Number types of images that compiled loops read
+COMPILED = (torch.uint8, torch.float32)
 # Gray levels to read at once, so that what is worked on stays in the cache
 CPU_NUMBERS = 1 << 18
 
@@ -104,6 +107,8 @@ class ImageBatch:
         Source:
             OpenFace ``Patch_experts::Response``.
         """
+        if self._padded.dtype in COMPILED and compiled.usable(landmarks, to_image):
+            return compiled.cut_areas(self._padded, self._image_index, landmarks, to_image, width, on_32nds)
         matrix = area_to_image(landmarks, to_image, width)
         to_cells = affine_cells_32nds if on_32nds else affine_cells
         numbers = landmarks.shape[1] * width * width

@@ -11,6 +11,7 @@ import torch
 
 from clnf_torch.fitting import compiled
 from clnf_torch.fitting.config import PRESETS, FitConfig
+from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.fitting.nu_rlms import search_responses
 from clnf_torch.fitting.responses import ResponseField
@@ -148,6 +149,24 @@ def test_a_face_is_the_same_alone_in_a_batch_and_with_any_number_of_threads(thre
         torch.set_num_threads(before)
     for name, value in vars(together).items():
         assert torch.equal(value, torch.cat([getattr(one, name) for one in alone]))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize("on_32nds", [True, False])
+def test_areas(monkeypatch, dtype, on_32nds):
+    pdm = make_pdm(30, 4)
+    _, field = make_search(pdm, 6, 3)
+    gray = (255 * torch.rand(2, 70, 90, generator=seeded(3))).to(dtype)
+    images = ImageBatch(gray, torch.tensor([0, 1, 1, 0, 1, 0]))
+    # Inside, across the border, far away, and nowhere
+    centres = field.base - field.base.mean(1, keepdim=True) + torch.tensor([45.0, 35.0])
+    centres[1] += 60
+    centres[2], centres[3], centres[4, 0] = 1e7, torch.nan, torch.inf
+    found, expected = both(monkeypatch, lambda: images.cut_areas(centres, field.to_image, 13, on_32nds))
+    # Products of 8-bit numbers and of 32nds are exact; other ones torch rounds once with the sum, on some processors
+    exact = dtype == torch.uint8 and on_32nds
+    torch.testing.assert_close(found, expected, rtol=0, atol=0 if exact else 1e-4, equal_nan=True)
+    assert (found[0] > 0).any() and (found[2] == 0).all()
 
 
 def test_any_layout_in_memory():

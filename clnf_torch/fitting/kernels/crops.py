@@ -1,0 +1,92 @@
+"""What patch experts look at, as loops: the areas around the landmarks of a face."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from clnf_torch.fitting.kernels.compiler import Array, compiled_exactly, f32
+from clnf_torch.geometry.sampling import MARGIN
+
+# As `sampling` keeps whole numbers inside the range of int32
+LIMIT = 2.0**29
+
+
+@compiled_exactly
+def cut_areas(padded: Array, index: Array, landmarks: Array, to_image: Array, on_32nds: bool, areas: Array) -> None:
+    """`ImageBatch.cut_areas` for faces one by one; of uint8 images on the lattice to the same last bit.
+
+    Args:
+        padded: Images with black margins, shape (F, H + 4, W + 4), uint8 or float32.
+        index: Image of each face, int64, shape (B,).
+        landmarks: Centres, pixels, shape (B, N, 2).
+        to_image: Shape (B, 2, 2).
+        on_32nds: Read on the 1/32-pixel lattice.
+        areas: Becomes the gray levels, shape (B, N, A, A).
+    """
+    width = areas.shape[3]
+    half = f32((width - 1) / 2)
+    places = np.empty((4, width), np.float64)
+    for b in range(len(areas)):
+        a, c = to_image[b, 0, 0], -to_image[b, 0, 1]
+        for i in range(areas.shape[1]):
+            # OpenFace: in this order, which decides ties of the 1/32-pixel lattice
+            x = landmarks[b, i, 0] - a * half + c * half
+            y = landmarks[b, i, 1] - a * half - c * half
+            if on_32nds:
+                steps_in_32nds(a, c, x, y, places)
+                cut_on_32nds(padded[index[b]], places, areas[b, i])
+            else:
+                cut_exactly(padded[index[b]], a, c, x, y, areas[b, i])
+
+
+@compiled_exactly
+def steps_in_32nds(a: float, c: float, x: float, y: float, places: Array) -> None:
+    """The parts of `affine_cells_32nds` that columns (rows 0 and 1) and rows of the area (2 and 3) add, x and y."""
+    for k in range(places.shape[1]):
+        places[0, k] = whole(np.rint(float(a) * k * 1024))
+        places[1, k] = whole(np.rint(float(c) * k * 1024))
+        places[2, k] = whole(np.rint((float(-c) * k + float(x)) * 1024)) + 16
+        places[3, k] = whole(np.rint((float(a) * k + float(y)) * 1024)) + 16
+
+
+@compiled_exactly
+def cut_on_32nds(image: Array, places: Array, area: Array) -> None:
+    """One area (A, A), read at multiples of 1/32 pixel."""
+    for v in range(len(area)):
+        for u in range(len(area)):
+            x = (np.int32(places[0, u]) + np.int32(places[2, v])) >> 5
+            y = (np.int32(places[1, u]) + np.int32(places[3, v])) >> 5
+            area[v, u] = between(image, x >> 5, y >> 5, f32(x & 31) / f32(32), f32(y & 31) / f32(32))
+
+
+@compiled_exactly
+def cut_exactly(image: Array, a: float, c: float, x: float, y: float, area: Array) -> None:
+    """One area (A, A), read where its pixels lie."""
+    for v in range(len(area)):
+        for u in range(len(area)):
+            column, row = a * f32(u) + (-c * f32(v) + x), c * f32(u) + (a * f32(v) + y)
+            left, top = f32(math.floor(column)), f32(math.floor(row))
+            area[v, u] = between(image, np.int32(whole(left)), np.int32(whole(top)), column - left, row - top)
+
+
+@compiled_exactly
+def whole(value: float) -> float:
+    """A whole number kept well inside the range of int32; 0 for NaN."""
+    return 0.0 if math.isnan(value) else min(max(float(value), -LIMIT), LIMIT)
+
+
+@compiled_exactly
+def between(image: Array, column: int, row: int, right: float, down: float) -> float:
+    """The gray level between four pixels of an image with margins, as `read_bilinear` reads it."""
+    rows, columns = image.shape
+    u = min(max(column, -MARGIN), columns - 2 * MARGIN) + MARGIN
+    v = min(max(row, -MARGIN), rows - 2 * MARGIN) + MARGIN
+    top = lerp(f32(image[v, u]), f32(image[v, u + 1]), right)
+    return lerp(top, lerp(f32(image[v + 1, u]), f32(image[v + 1, u + 1]), right), down)
+
+
+@compiled_exactly
+def lerp(start: Any, end: Any, share: Any) -> Any:
+    """``torch.lerp``."""
+    return start + share * (end - start) if share < f32(0.5) else end - (end - start) * (f32(1) - share)
