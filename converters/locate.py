@@ -1,17 +1,20 @@
 """Finds the description file of an OpenFace model: in a directory, by name, or in the cache that other tools fill."""
 
+import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from clnf_torch.converters.openface.errors import ConversionError
-from clnf_torch.models.files import user_cache
+from clnf_torch.models.files import lookalike, user_cache
 
 PREFERRED = "main_ceclm_general.txt"
 CACHE = Path("OpenFaceModels", "2.2.0")
 ENVIRONMENT = "OPENFACE_MODELS_DIR"
 # Where the model directory lies inside a cache, a source tree or a build of OpenFace, or is itself.
 SUBFOLDERS = ("lib/local/LandmarkDetector/model", "originals/lib/local/LandmarkDetector/model", "model", "")
+# Descriptions that are looked at deeper inside a folder
+MOST_FOUND = 1000
 REMEDY = f"name OpenFace's model directory (the one with {PREFERRED})"
 
 
@@ -47,8 +50,11 @@ def find_source(source: str | os.PathLike[str] | None = None) -> Source:
     if path.is_dir():
         return _find_in(path)
     if not os.path.isfile(path):
-        expected = "a model directory or a main_*.txt"
-        raise ConversionError(path, expected=expected, found="no such file or folder", remedy=REMEDY)
+        expected, near = "a model directory or a main_*.txt", lookalike(path)
+        found = (
+            "no such file or folder" if near is None else f"no such file or folder, but {near.relative_to(path.parent)}"
+        )
+        raise ConversionError(path, expected=expected, found=found, remedy=REMEDY)
     if path.suffix.lower() != ".txt":
         expected = "a model directory or a main_*.txt"
         raise ConversionError(path, expected=expected, found=f"a file {path.name}", remedy=REMEDY)
@@ -80,9 +86,19 @@ def _preference(path: Path) -> tuple[bool, bool, str]:
 
 def _without_main(folder: Path) -> str:
     """What a folder without ``main_*.txt`` holds instead."""
+    if (near := lookalike(folder / PREFERRED) or _deeper(folder)) is not None:
+        return f"none, but {near.relative_to(folder)}"
     if any(folder.glob("cen_patches_*")) or any(folder.glob("*/cen_patches_*")):
         return "CEN files without a description"
     names = sorted(path.name for path in folder.iterdir())
     return (
         f"{', '.join(names[:3])} and {len(names) - 3} more" if len(names) > 3 else ", ".join(names) or "an empty folder"
     )
+
+
+def _deeper(folder: Path) -> Path | None:
+    """A description deeper inside a folder, where archives put it that were unpacked into folders of their own."""
+    for pattern in ("*/main_*.txt", "*/*/main_*.txt", "*/*/*/main_*.txt"):
+        if found := sorted(itertools.islice(folder.glob(pattern), MOST_FOUND), key=_preference):
+            return found[0]
+    return None

@@ -138,7 +138,11 @@ def _require_file(path: Path) -> None:
         require_regular_file(path)
     except FileNotFoundError as error:
         near = lookalike(path)
-        remedy = f"did you mean {near}?" if near else f"make one with: clnf-torch convert MODEL_DIR -o {path.name}"
+        remedy = (
+            f"did you mean {near.relative_to(path.parent)}?"
+            if near
+            else f"make one with: clnf-torch convert MODEL_DIR -o {path.name}"
+        )
         raise ValueError(f"there is no such file; {remedy}") from error
     except IsADirectoryError as error:
         remedy = f"make one with: clnf-torch convert {path.name} -o {path.name}.pt"

@@ -108,6 +108,6 @@ def _content(source: Path, inside: str, most: int) -> bytes:
             return wheel.read(entry)
     except (OSError, LookupError, ValueError, RuntimeError, EOFError, struct.error, *ZIP_ERRORS) as error:
         near = lookalike(source)
-        found = f"none ({error})" if near is None else f"none; did you mean {near}?"
+        found = f"none ({error})" if near is None else f"none; did you mean {near.relative_to(source.parent)}?"
         expected = f"the package mtcnn with its file {inside}"
         raise ConversionError(source, expected=expected, found=found, remedy=REMEDY) from error

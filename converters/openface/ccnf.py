@@ -131,6 +131,11 @@ class CcnfFile:
         """Number of views V."""
         return len(self.views.centers)
 
+    @property
+    def scale(self) -> float:
+        """Pixels per millimetre."""
+        return self.views.scale
+
 
 def read_ccnf(path: Path, points: int) -> CcnfFile:
     """Reads a CCNF file.

@@ -66,7 +66,13 @@ def require_file(path: Path, what: str, remedy: str) -> None:
     """
     if not os.path.isfile(path):
         near = None if path.exists() else lookalike(path)
-        found = "a folder" if os.path.isdir(path) else f"no such file, but {near}" if near else "no such file"
+        found = (
+            "a folder"
+            if os.path.isdir(path)
+            else f"no such file, but {near.relative_to(path.parent)}"
+            if near
+            else "no such file"
+        )
         raise ConversionError(path, expected=what, found=found, remedy=remedy)
 
 

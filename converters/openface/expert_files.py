@@ -1,5 +1,6 @@
 """The patch expert files of a model: which family of them is used, and all of them as records of the bundle."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from clnf_torch.converters.openface.svr import convert_svr, read_svr
 
 Records = list[dict[str, Any]]
 
+# As in cen_patches_0.25_of.dat and ccnf_patches_1_wild.txt; a name may be rounded by this share
+SCALE_IN_NAME, SCALE_ROUNDING = re.compile(r"_patches_([0-9]+(?:\.[0-9]+)?)(?=_|\.)"), 0.05
+
 
 class ExpertFile(Protocol):
     """What a patch expert file holds, of whatever family."""
@@ -22,6 +26,11 @@ class ExpertFile(Protocol):
     @property
     def num_views(self) -> int:
         """Number of views V."""
+        ...
+
+    @property
+    def scale(self) -> float:
+        """Pixels per millimetre."""
         ...
 
 
@@ -91,8 +100,21 @@ def convert_experts(files: ExpertFiles, points: int, half: bool) -> Records:
         ConversionError: A file is not what it should be, or does not go with the others.
     """
     contents = [files.family.read(path, points) for path in files.paths]
+    _require_scales(files.paths, [content.scale for content in contents])
     _require_same_views(files.paths, [content.num_views for content in contents])
     return files.family.convert(contents, half)
+
+
+def _require_scales(paths: Sequence[Path], scales: list[float]) -> None:
+    """Files are named by their scales, and listed from coarse to fine; two that changed places do neither."""
+    for number, (path, scale) in enumerate(zip(paths, scales, strict=True)):
+        named = SCALE_IN_NAME.search(path.name)
+        if named and abs(float(named[1]) - scale) > SCALE_ROUNDING * scale:
+            expected, found = f"experts of scale {named[1]}, as its name says", f"those of scale {scale:g}"
+            raise ConversionError(path, expected=expected, found=found, remedy="did two files change places?")
+        if number and scale < scales[number - 1]:
+            expected, found = f"scales from coarse to fine, after {scales[number - 1]:g}", f"{scale:g}"
+            raise ConversionError(path, expected=expected, found=found, remedy="list the files in another order")
 
 
 def _require_same_views(paths: Sequence[Path], counts: list[int]) -> None:

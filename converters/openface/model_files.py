@@ -10,6 +10,7 @@ from clnf_torch.converters.openface.errors import ConversionError
 from clnf_torch.converters.openface.expert_files import FAMILIES, ExpertFiles, choose_experts
 from clnf_torch.converters.openface.parts import KEYWORD as PART
 from clnf_torch.converters.openface.parts import PartLine, read_part_line
+from clnf_torch.models.files import lookalike
 
 VALIDATOR = "DetectionValidator"
 OF_ONE_MODEL = ("PDM", "Triangulations", "EarlyTermination", *FAMILIES)
@@ -150,7 +151,8 @@ def _skipped(modules: tuple[Module, ...], experts: ExpertFiles) -> Iterator[Skip
     """The lines that are not converted."""
     for module in modules:
         if module.keyword in OPTIONAL and not os.path.isfile(module.path):
-            yield Skipped(entry=module.entry, reason=ABSENT)
+            near = lookalike(module.path)
+            yield Skipped(entry=module.entry, reason=ABSENT if near is None else f"{ABSENT}, but {near.name} is there")
         elif module.keyword not in (*CONVERTED, experts.family.keyword):
             yield Skipped(entry=module.entry, reason=_reason(module, experts))
 

@@ -123,6 +123,11 @@ class SvrFile:
         """Number of views V."""
         return len(self.views.centers)
 
+    @property
+    def scale(self) -> float:
+        """Pixels per millimetre."""
+        return self.views.scale
+
 
 def read_svr(path: Path, points: int) -> SvrFile:
     """Reads an SVR file.

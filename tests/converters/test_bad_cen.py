@@ -165,8 +165,9 @@ def test_numbers_too_large_for_their_type(model_main):
 
 
 def test_a_visible_landmark_without_any_expert(model_main):
-    pieces = cen_pieces(mixed=False) | {"mirror_views": matrix(np.array([[0, 1, 2]], "<i4"))}
-    (model_main.parent / "cen_patches_0.50_of.dat").write_bytes(whole(pieces))
+    no_mirror = {"mirror_views": matrix(np.array([[0, 1, 2]], "<i4"))}
+    (model_main.parent / "cen_patches_0.50_of.dat").write_bytes(whole(cen_pieces(scale=0.5, mixed=False) | no_mirror))
+    pieces = cen_pieces(mixed=False) | no_mirror
     error = refuse_model(model_main, pieces)
     assert (error.place.view, error.place.landmark) == (2, 0)
     assert "its own or that of landmark 1 in view 2" in str(error)

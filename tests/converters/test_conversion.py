@@ -186,3 +186,51 @@ def test_run_as_a_module(model_main, tmp_path, capsys):
     assert "skipped FaceDetConversion haar.txt: OpenFace ignores" in capsys.readouterr().out
     assert run([str(tmp_path / "nowhere"), str(tmp_path / "n.pt")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_files_that_changed_places_are_refused(model_main, tmp_path):
+    one, other = (model_main.parent / f"cen_patches_{scale:.2f}_of.dat" for scale in SCALES)
+    content = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+    with pytest.raises(
+        ConversionError, match=r"experts of scale 0\.25, as its name says, found those of scale 0\.5; did two"
+    ):
+        convert(model_main, tmp_path / "m.pt")
+
+
+def test_files_in_another_order_are_refused(model_main, tmp_path):
+    description = model_main.parent / "cen.txt"
+    lines = description.read_bytes().split(b"\r\n")
+    where = [number for number, line in enumerate(lines) if line.startswith(b"PatchesCEN")]
+    lines[where[0]], lines[where[1]] = lines[where[1]], lines[where[0]]
+    description.write_bytes(b"\r\n".join(lines))
+    with pytest.raises(ConversionError, match=r"expected scales from coarse to fine, after 0\.5, found 0\.25"):
+        convert(model_main, tmp_path / "m.pt")
+
+
+@pytest.mark.parametrize(
+    "name", ["cen_patches_0.25_of.dat?dl=1", "cen_patches_0.25_of (1).dat", "CEN_patches_0.25_of.DAT"]
+)
+def test_a_file_under_the_name_of_a_download_is_named(model_main, tmp_path, name):
+    file = model_main.parent / "cen_patches_0.25_of.dat"
+    file.rename(file.with_name(name))
+    with pytest.raises(ConversionError, match="found no such file, but ") as caught:
+        convert(model_main, tmp_path / "m.pt")
+    assert name in str(caught.value)
+
+
+def test_a_skipped_part_says_what_is_there_instead(model_main, tmp_path):
+    (model_main.parent / "validator.txt").rename(model_main.parent / "Validator.txt")
+    skipped = convert(model_main, tmp_path / "m.pt").skipped
+    assert any(line.reason.endswith("but Validator.txt is there") for line in skipped)
+
+
+def test_numbers_that_no_face_has_are_refused(model_main, tmp_path):
+    pdm = model_main.parent / "pdms" / "pdm.txt"
+    text = pdm.read_text()
+    pdm.write_text(text.replace(text.split()[-1], "1e15"))
+    (tmp_path / "m.pt").write_text("older")
+    with pytest.raises(ConversionError, match=r"numbers of a face model, found .*pdm\.variances"):
+        convert(model_main, tmp_path / "m.pt")
+    assert (tmp_path / "m.pt").read_text() == "older"

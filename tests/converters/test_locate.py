@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -89,3 +90,23 @@ def test_what_is_no_source(tmp_path):
         find_source(tmp_path / "nowhere")
     with pytest.raises(ConversionError, match=r"a file cen_patches_0.25_of\.dat"):
         find_source(tmp_path / "cen_patches_0.25_of.dat")
+
+
+def test_a_folder_inside_a_folder_of_its_name_is_named(tmp_path):
+    put(tmp_path / "zip" / "zip" / "LandmarkDetector", "main_clnf_wild.txt", MAIN)
+    with pytest.raises(ConversionError, match=f"found none, but zip/LandmarkDetector/{MAIN}"):
+        find_source(tmp_path / "zip")
+
+
+@pytest.mark.parametrize("name", ["main_ceclm_general (1).txt", "Main_CECLM_general.txt", f"{MAIN}?dl=1"])
+def test_a_description_under_the_name_of_a_download_is_named(tmp_path, name):
+    put(tmp_path, name)
+    with pytest.raises(ConversionError, match=f"but {re.escape(name)};"):
+        find_source(tmp_path / MAIN)
+
+
+def test_in_a_folder_it_is_found_or_named(tmp_path):
+    put(tmp_path, f"{MAIN}?dl=1")
+    with pytest.raises(ConversionError, match=rf"found none, but {MAIN}\?dl=1"):
+        find_source(tmp_path)
+    assert find_source(put(tmp_path / "other", "main_ceclm_general (1).txt")).main.name == "main_ceclm_general (1).txt"

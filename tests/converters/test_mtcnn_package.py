@@ -270,5 +270,5 @@ def encrypted(path: Path) -> Path:
 
 def test_a_wheel_that_a_browser_renamed_is_named(package, tmp_path):
     (tmp_path / "mtcnn-1.0.0 (1).whl").write_bytes(b"")
-    with pytest.raises(ConversionError, match=r"did you mean .*mtcnn-1\.0\.0 \(1\)\.whl\?"):
+    with pytest.raises(ConversionError, match=r"did you mean mtcnn-1\.0\.0 \(1\)\.whl\?"):
         face_detector_record(tmp_path / "mtcnn-1.0.0.whl")
