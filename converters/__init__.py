@@ -2,12 +2,13 @@
 
 from clnf_torch.converters.conversion import ConversionReport, convert
 from clnf_torch.converters.exporting import export
-from clnf_torch.converters.locate import Source, find_source
+from clnf_torch.converters.locate import PREFERRED, Source, find_source
 from clnf_torch.converters.openface.errors import ConversionError, Place
 from clnf_torch.converters.openface.model_files import Skipped
 from clnf_torch.converters.openface.sources import SourceFile
 
 __all__ = [
+    "PREFERRED",
     "ConversionError",
     "ConversionReport",
     "Place",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +14,7 @@ from clnf_torch.converters.openface.cen import read_cen
 from clnf_torch.models.archive import save_archive
 from tests.converters.evaluate import from_bundle, from_file, visible_slots
 from tests.converters.model_directory import write_model
+from tests.converters.mtcnn_files import write_mtcnn
 from tests.converters.openface_files import POINTS
 from tests.models.patch_experts.template_factories import make_ccnf
 from tests.models.test_families import unet_model
@@ -179,3 +183,63 @@ def test_a_folder_that_cannot_be_made(tmp_path, model_main):
     convert(model_main, tmp_path / "m.pt")
     with pytest.raises(ConversionError, match="expected a folder to write to"):
         export(tmp_path / "m.pt", model_main)
+
+
+def tuned(bundle: dict[str, Any]) -> None:
+    """Experts as fine-tuning leaves them: other numbers, without what the way back to the very files needs."""
+    bundle["model"]["pdm"]["mean"] = bundle["model"]["pdm"]["mean"].float().double()
+    for record in bundle["model"]["experts"]:
+        record.pop("openface")
+        record["stacks"][0]["biases"][0] += 0.25
+    bundle["sources"].append({"name": "12 faces"})
+
+
+def test_with_its_source_a_tuned_model_is_a_complete_directory(model_main, tmp_path):
+    write_mtcnn(model_main.parent)
+    convert(model_main, tmp_path / "known.pt")
+    bundle = torch.load(tmp_path / "known.pt", weights_only=True)
+    tuned(bundle)
+    save_archive(bundle, tmp_path / "m.pt")
+    files = export(tmp_path / "m.pt", tmp_path / "back", model_main.parent)
+    names = {path.relative_to(tmp_path / "back").as_posix() for path in files}
+    assert {"validator.txt", "eye/main.txt", "pdms/pdm.txt", model_main.name} <= names and all(map(Path.is_file, files))
+    for name in names:
+        same = (tmp_path / "back" / name).read_bytes() == (model_main.parent / name).read_bytes()
+        assert same != name.startswith("cen_patches"), name
+    report = convert(tmp_path / "back", tmp_path / "again.pt")
+    again = torch.load(tmp_path / "again.pt", weights_only=True)
+    assert (
+        [line.entry for line in report.skipped] == ["FaceDetConversion haar.txt"]
+        and again["validator"] is not None
+        and len(again["model"]["parts"]) == 1
+    )
+    assert again["face_detector"] is not None
+    for path, record in zip(report.scales, bundle["model"]["experts"], strict=True):
+        check_file_against_record(tmp_path / "back" / f"cen_patches_{path:.2f}_of.dat", record)
+
+
+def test_a_converted_model_comes_back_whole(model_main, tmp_path):
+    convert(model_main, tmp_path / "m.pt")
+    for path in export(tmp_path / "m.pt", tmp_path / "back", model_main):
+        assert path.read_bytes() == (model_main.parent / path.relative_to(tmp_path / "back")).read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing", "outside", "itself"])
+def test_another_source_is_refused(model_main, tmp_path, damage):
+    convert(model_main, tmp_path / "m.pt")
+    validator, out = model_main.parent / "validator.txt", tmp_path / "back"
+    if damage == "changed":
+        validator.write_bytes(validator.read_bytes() + b" ")
+    elif damage == "missing":
+        validator.unlink()
+    elif damage == "outside":
+        bundle = torch.load(tmp_path / "m.pt", weights_only=True)
+        bundle["sources"][1]["name"] = "../m.pt"
+        save_archive(bundle, tmp_path / "m.pt")
+    else:
+        out = model_main.parent
+    with pytest.raises(
+        ConversionError, match=r"expected a f(ile that the bundle was made from|older for the files), found"
+    ):
+        export(tmp_path / "m.pt", out, model_main)
+    assert not (tmp_path / "back").exists()

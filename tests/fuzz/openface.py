@@ -24,8 +24,7 @@ SMALL = clnf_torch.FitConfig(window_sizes=(5, 5), iterations=2)
 def prepare_cen(folder: Path) -> list[Path]:
     """A model of CEN experts, with a part, a validator and a face detector."""
     main = write_model(folder, mixed=False)
-    (folder / "mtcnn_detector").mkdir()
-    write_mtcnn(folder / "mtcnn_detector")
+    write_mtcnn(folder)
     named = [file for file in sorted(folder.rglob("*")) if file.is_file()]
     return [main, *(file for file in named if file != main)]
 
