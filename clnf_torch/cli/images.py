@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clnf_torch.cli.decoder_messages import caught_messages
 from clnf_torch.cli.image_folder import VIDEOS, description
 from clnf_torch.cli.image_headers import ImageHeader, first_image, read_header
 from clnf_torch.cli.other_formats import CODECS, DecodeError, decode_heic, decode_with_ffmpeg
@@ -64,9 +65,14 @@ def read_image(path: Path, note: Callable[[str], None] | None = None) -> Tensor:
     if not header.whole:
         raise ImageError(f"{path}: the {header.format} file is damaged: it is cut off")
     try:
-        pixels = to_eight_bits(_decoded(content, header, limit))
+        with caught_messages() as damages:
+            pixels = _decoded(content, header, limit)
+        pixels = to_eight_bits(pixels)
     except DecodeError as error:
-        raise ImageError(f"{path}: cannot be decoded as {header.format}: {error}") from error
+        reason = ": ".join([str(error), *damages[:1]])
+        raise ImageError(f"{path}: cannot be decoded as {header.format}: {reason}") from error
+    if damages and note is not None:
+        note(f"{path}: the {header.format} file is damaged, its image may be wrong in places: {damages[0]}")
     if header.several and note is not None:
         note(f"{path}: holds several images; the first one is used")
     return torch.from_numpy(np.ascontiguousarray(_upright(pixels, header.orientation).transpose(2, 0, 1)))

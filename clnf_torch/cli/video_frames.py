@@ -92,7 +92,8 @@ class FrameFolder:
             raise VideoError(f"{path}: cannot be read: {error.strerror or error}") from error
         self.rate, self.count = FOLDER_RATE, len(self.files)
         self.problem: str | None = None
-        self.height, self.width = self._size(note)
+        self._note = note
+        self.height, self.width = self._size()
         if note is not None:
             for line in notes_on(path, self.files):
                 note(line)
@@ -109,12 +110,18 @@ class FrameFolder:
                 self.problem = f"{self.path}: {damaged} of {self.count} images cannot be used, the first: {first}"
             yield Frame(float(number / self.rate), image)
 
-    def _size(self, note: Callable[[str], None] | None) -> tuple[int, int]:
+    def _once(self, line: str) -> None:
+        """Says what is unusual about an image, of the first one alone: others may be like it."""
+        note, self._note = self._note, None
+        if note is not None:
+            note(line)
+
+    def _size(self) -> tuple[int, int]:
         """Height and width of the first image that can be read."""
         found = "" if self.files else description(self.path)
         for file in self.files:
             try:
-                image = read_image(file, note)
+                image = read_image(file, self._once)
             except ImageError as error:
                 found = found or str(error)
             else:
@@ -123,7 +130,7 @@ class FrameFolder:
 
     def _read(self, file: Path) -> Tensor:
         """An image of the folder's size."""
-        image = read_image(file)
+        image = read_image(file, self._once)
         height, width = image.shape[1:]
         if (height, width) != (self.height, self.width):
             raise ImageError(f"{file}: is {width} x {height} pixels, not {self.width} x {self.height} as the first")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from clnf_torch.cli.decoder_messages import caught_messages
 from clnf_torch.cli.images import ImageError, draw_landmarks, read_image, write_png
 from clnf_torch.geometry.gray import to_gray
 from tests.cli.image_files import STORED, cmyk_jpeg, encoded, png_of_zeros, several_images, tiff, with_orientation
@@ -60,6 +61,34 @@ def test_a_cut_image_is_an_error(tmp_path, kind, share):
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     with pytest.raises(ImageError, match=rf"cut\.{kind}: "):
         read_image(path)
+
+
+def test_damage_that_a_decoder_gets_over_is_said_with_the_name(tmp_path, capfd):
+    path, said = written(tmp_path / "spoilt.jpg", np.random.default_rng(0).integers(0, 256, (64, 48, 3), np.uint8)), []
+    content = path.read_bytes()
+    path.write_bytes(content[:-900] + bytes(600) + content[-300:])
+    assert read_image(path, said.append).shape == (3, 64, 48)
+    assert len(said) == 1 and said[0].startswith(
+        f"{path}: the JPEG file is damaged, its image may be wrong in places: "
+    )
+    os.write(2, b"passed on\n")
+    assert capfd.readouterr().err == "passed on\n"
+
+
+def test_damage_that_ends_a_decoder_is_said_once(tmp_path, capfd):
+    path = written(tmp_path / "spoilt.png", np.random.default_rng(0).integers(0, 256, (64, 48, 3), np.uint8))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match=r"spoilt\.png: cannot be decoded as PNG: damaged"):
+        read_image(path)
+    assert capfd.readouterr().err == ""
+
+
+def test_what_others_print_while_an_image_is_decoded_is_passed_on(capfd):
+    with caught_messages() as messages:
+        os.write(2, b"libpng warning: strange\nsomebody else\n")
+    assert messages == ["strange"] and capfd.readouterr().err == "somebody else\n"
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
