@@ -2,7 +2,9 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +41,22 @@ def read_boxes_file(path: Path) -> dict[str, Any]:
     """
     expected = "expected a JSON object that maps image names to lists of boxes"
     try:
-        table = json.loads(read_text(path))
+        table = json.loads(read_text(path), object_pairs_hook=partial(_named_once, path))
+    except BoxError:
+        raise
     except (ValueError, RecursionError) as error:
         raise BoxError(f"{path}: {expected}: {error}") from error
     if not isinstance(table, dict):
         raise BoxError(f"{path}: {expected}, found {_excerpt(table)}")
+    return table
+
+
+def _named_once(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, whose names differ."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise BoxError(f"{path}: names {twice[:60]!r} twice; put all its boxes in one list")
     return table
 
 

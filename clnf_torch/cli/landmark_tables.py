@@ -214,8 +214,7 @@ def _numbers(line: int, cells: list[str], places: list[int], names: list[str]) -
         try:
             yield torch.nan if text.lower() in MISSING else float(re.sub(r"^([^.,]*),([^.,]*)$", r"\1.\2", text))
         except ValueError:
-            found = text if len(text) <= 40 else f"{text[:40]}..."
-            raise TableError(f"row {line}, {_plain(names[place])}: expected a number, found {found!r}") from None
+            raise TableError(f"row {line}, {_plain(names[place])}: expected a number, found {_excerpt(text)}") from None
 
 
 def _frame(line: int, cell: str) -> int:
@@ -225,5 +224,10 @@ def _frame(line: int, cell: str) -> int:
     except ValueError:
         number = torch.nan
     if number != number or abs(number) > LARGEST_FRAME or number != int(number):
-        raise TableError(f"row {line}, frame: expected a whole number, found {cell[:40]!r}")
+        raise TableError(f"row {line}, frame: expected a whole number, found {_excerpt(cell)}")
     return int(number)
+
+
+def _excerpt(cell: str) -> str:
+    """A cell as it is shown in a line."""
+    return repr(cell if len(cell) <= 40 else f"{cell[:40]}...")[:80]

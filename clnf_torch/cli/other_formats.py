@@ -134,5 +134,5 @@ def _turned(pixels: np.ndarray, matrix: tuple[int, ...]) -> np.ndarray:
 
 def _encoded(light: np.ndarray) -> np.ndarray:
     """Amounts of light as sRGB shows them, 0 to 1."""
-    light = light.astype(np.float32).clip(0, 1)
+    light = np.nan_to_num(light, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1)
     return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)

@@ -15,7 +15,7 @@ def to_eight_bits(pixels: np.ndarray) -> np.ndarray:
 
     Integers are taken as numbers of 8, 10, 12, 14 or 16 bits: as few of these as hold the brightest one, of which the
     upper eight are kept. So are floating point numbers above 16; those below are in 0 to 1, and what is brighter is
-    white. Negative numbers are black, as is NaN.
+    white. Negative numbers are black, as is NaN; an infinite one is as bright as the brightest.
 
     Args:
         pixels: Of any shape, uint8, uint16, int16, float32 or float64.
@@ -30,9 +30,9 @@ def to_eight_bits(pixels: np.ndarray) -> np.ndarray:
         return pixels
     if pixels.dtype not in (np.uint16, np.int16, np.float32, np.float64):
         raise DecodeError(f"numbers of type {pixels.dtype} are not read; save it with 8 or 16 bits")
-    brightest = float(np.nanmax(pixels, initial=0))
+    brightest = float(np.max(pixels, initial=0, where=np.isfinite(pixels)))
     if pixels.dtype.kind == "f":
-        pixels = np.nan_to_num(pixels, copy=True, nan=0.0, posinf=brightest)
+        pixels = np.nan_to_num(pixels, nan=0.0, posinf=brightest, neginf=0.0)
         if brightest <= BRIGHTEST_HIGHLIGHT:
             return (pixels.clip(0, 1) * 255).round().astype(np.uint8)
     # A signed number of 16 bits has 15 for its size

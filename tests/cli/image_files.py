@@ -23,7 +23,8 @@ STORED = {
     8: lambda upright: np.rot90(upright, -1),
 }
 CODECS = {"j2k": "jpeg2000", "tga": "targa"}
-FORMATS = {"gif": "bgr8", "tga": "bgr24", "j2k": "rgb24", "pbm": "monow", "pgm": "gray", "hdr": "gbrpf32le"}
+FORMATS = {"gif": "bgr8", "tga": "bgr24", "j2k": "rgb24", "pbm": "monow", "pgm": "gray"}
+FLOATING = {"exr", "hdr", "pfm"}
 
 
 def tiff(pixels: np.ndarray, photometric: int = 1, tags: tuple[tuple[int, int, int], ...] = ()) -> bytes:
@@ -71,7 +72,7 @@ def png_of_zeros(side: int) -> bytes:
 def encoded(gray: np.ndarray, kind: str) -> bytes:
     """A gray image as FFmpeg writes it in a format."""
     codec = CODECS.get(kind, kind)
-    layout = FORMATS.get(kind, "gbrpf32le" if kind == "pfm" else "rgb24")
+    layout = "gbrpf32le" if kind in FLOATING else FORMATS.get(kind, "rgb24")
     context = av.CodecContext.create(codec, "w")
     context.height, context.width = gray.shape
     context.pix_fmt, context.time_base = layout, Fraction(1)

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from clnf_torch.cli.boxes import BoxError, read_boxes_file
+
 
 @pytest.mark.parametrize(
     ("bad", "why"),
@@ -50,3 +52,27 @@ def test_a_bad_file_of_boxes_is_one_line(clnf_torch_cli, bundle, image, tmp_path
     (line,) = done.stderr.splitlines()
     assert done.exit_code == 1
     assert line.startswith(f"clnf-torch: error: {boxes}: ")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_boxes_are_read_in_every_encoding(tmp_path, encoding):
+    (tmp_path / "boxes.json").write_text('{"Zoë.jpg": [[1, 2, 3, 4]]}', encoding=encoding)
+    assert read_boxes_file(tmp_path / "boxes.json") == {"Zoë.jpg": [[1, 2, 3, 4]]}
+
+
+def test_an_image_that_is_named_twice_is_refused(tmp_path):
+    (tmp_path / "boxes.json").write_text('{"a.jpg": [[1, 2, 3, 4]], "b.jpg": [], "a.jpg": []}')
+    with pytest.raises(BoxError, match=r"names 'a\.jpg' twice; put all its boxes in one list"):
+        read_boxes_file(tmp_path / "boxes.json")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\0\0", b"\xff\xfe", b"[" * 100_000, b'{"a": ' + b"9" * 5000 + b"}", b"{'a': []}"],
+    ids=["empty", "zeros", "mark", "deep", "long number", "single quotes"],
+)
+def test_what_is_no_file_of_boxes_is_named_in_a_short_line(tmp_path, content):
+    (tmp_path / "boxes.json").write_bytes(content)
+    with pytest.raises(BoxError, match="expected a JSON object") as error:
+        read_boxes_file(tmp_path / "boxes.json")
+    assert len(str(error.value).replace(str(tmp_path), "")) < 250 and "\n" not in str(error.value)

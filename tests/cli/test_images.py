@@ -107,9 +107,11 @@ def test_floating_point_is_read(tmp_path, largest):
 
 
 def test_highlights_above_one_and_what_is_no_number(tmp_path):
-    light = np.array([[0.5, 3.0], [np.nan, -1.0]], np.float32)
+    light = np.array([[0.5, 3.0, np.inf], [np.nan, -1.0, -np.inf]], np.float32)
+    # A NaN that signals
+    light.view(np.uint32)[1, 0] = 0x7F800001
     image = read_image(written(tmp_path / "light.tiff", light))
-    assert image[0].tolist() == [[128, 255], [0, 0]]
+    assert image[0].tolist() == [[128, 255, 255], [0, 0, 0]]
 
 
 def test_numbers_that_no_image_has_are_named(tmp_path):
@@ -167,7 +169,7 @@ def test_of_several_images_the_first_is_used_and_it_is_said(tmp_path, kind):
     assert len(said) == 1
 
 
-@pytest.mark.parametrize("kind", ["gif", "tga", "j2k", "ppm", "pgm", "pbm", "pam", "pfm", "hdr"])
+@pytest.mark.parametrize("kind", ["gif", "tga", "j2k", "ppm", "pgm", "pbm", "pam", "pfm", "hdr", "exr"])
 def test_formats_that_opencv_need_not_know(tmp_path, kind):
     gray = np.kron(np.array([[0, 255], [255, 0]], np.uint8), np.ones((8, 16), np.uint8))
     path = tmp_path / f"image.{kind}"

@@ -16,6 +16,8 @@ MODULES = (
     "checkpoints",
     "wheels",
     "openface",
+    "images",
+    "tables",
 )
 
 

@@ -1,7 +1,8 @@
 """Faces whose 68 landmarks somebody has marked: read from ``landmarks.npz``, or from images with ``.pts`` files."""
 
-import math
+import lzma
 import re
+import struct
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -12,7 +13,10 @@ import torch
 from torch import Tensor
 
 from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
-from clnf_torch.models.files import read_text
+from clnf_torch.models.files import read_text, require_regular_file
+
+# Beyond it, no image has a pixel
+MOST_PIXELS = 1e6
 
 
 class AnnotationError(ValueError):
@@ -64,14 +68,15 @@ def _point(path: Path, number: int, line: str) -> tuple[float, float]:
         x, y = (float(cell.rstrip(",;").replace(",", ".")) for cell in cells)
     except ValueError:
         raise _wrong(path, number, "two numbers", line) from None
-    if not math.isfinite(x + y):
+    # float32 holds them
+    if not (abs(x) < MOST_PIXELS and abs(y) < MOST_PIXELS):
         raise _wrong(path, number, "two finite numbers", line)
     return x, y
 
 
 def _wrong(path: Path, number: int, expected: str, found: str | None) -> AnnotationError:
     """The error that a line causes."""
-    what = "the end of the file" if found is None else repr(found[:60])
+    what = "the end of the file" if found is None else repr(found[:60])[:80]
     return AnnotationError(f"{path}, line {number}: expected {expected}, found {what}")
 
 
@@ -81,6 +86,13 @@ RESEARCH_USE = (
 )
 """The terms of what is trained on the annotated photographs that the field has."""
 TABLE = "landmarks.npz"
+# Bytes of the arrays for each one of their file, and bytes that any file may have: compressed coordinates take a third
+MOST_UNPACKED, UNPACKED_FLOOR = 4, 64 << 20
+# What numpy and its unpackers raise over a damaged file
+_UNREADABLE = (
+    ValueError, EOFError, TypeError, KeyError, AttributeError, OSError, MemoryError, OverflowError, RuntimeError,
+    SyntaxError, struct.error, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
+)  # fmt: skip
 IMAGES = (".jpg", ".png", ".jpeg", ".bmp")
 
 
@@ -161,7 +173,7 @@ def _from_table(path: Path) -> Annotations:
         )
     if len(split) != len(names):
         raise AnnotationError(f"{path}: split: expected {len(names)} names, one per face, found {len(split)}")
-    if not (finite := np.isfinite(landmarks).all((1, 2))).all():
+    if not (finite := (np.abs(landmarks) < MOST_PIXELS).all((1, 2))).all():
         raise AnnotationError(f"{path}: landmarks of {names[int(finite.argmin())]!r} are not all finite")
     return Annotations(
         images=tuple(path.parent / name for name in names),
@@ -177,11 +189,22 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         AnnotationError: It is no such file, or damaged.
         OSError: It cannot be read.
     """
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except (ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise AnnotationError(f"{path}: expected arrays as numpy.savez writes them: {error}") from error
+    size = require_regular_file(path)
+    with path.open("rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                _check_unpacked(arrays.zip.infolist(), size)
+                return dict(arrays)
+        except _UNREADABLE as error:
+            reason = str(error).partition("\n")[0][:120]
+            raise AnnotationError(f"{path}: expected arrays as numpy.savez writes them: {reason}") from error
+
+
+def _check_unpacked(entries: list[zipfile.ZipInfo], size: int) -> None:
+    """Refuses an archive that takes far more memory than its file: it says so itself."""
+    unpacked = sum(entry.file_size for entry in entries)
+    if unpacked > MOST_UNPACKED * size + UNPACKED_FLOOR:
+        raise ValueError(f"{unpacked} bytes in a file of {size}; save them with numpy.savez")
 
 
 def _texts(arrays: dict[str, np.ndarray], key: str, path: Path) -> tuple[str, ...]:

@@ -75,6 +75,28 @@ def test_a_table_that_is_none_is_named(tmp_path, content):
         read_annotations(tmp_path)
 
 
+def test_a_table_that_unpacks_to_far_more_is_refused(tmp_path):
+    np.savez_compressed(tmp_path / "landmarks.npz", names=np.zeros(80 << 20, np.uint8))
+    with pytest.raises(AnnotationError, match=r"8388\d+ bytes in a file of \d+; save them with numpy\.savez"):
+        read_annotations(tmp_path)
+
+
+def test_coordinates_that_no_image_has_are_named(tmp_path, points):
+    write_table(tmp_path, names=["a", "b", "c"], landmarks=points.astype(np.float64) * 1e300)
+    with pytest.raises(AnnotationError, match="landmarks of 'a' are not all finite"):
+        read_annotations(tmp_path)
+    (tmp_path / "a.pts").write_text(pts_text(np.full((68, 2), 1e39)))
+    with pytest.raises(AnnotationError, match="expected two finite numbers"):
+        read_pts(tmp_path / "a.pts", 68)
+
+
+def test_a_line_of_zero_bytes_is_named_in_a_short_line(tmp_path):
+    (tmp_path / "a.pts").write_bytes(b"version: 1\n" + bytes(500) + b"\n")
+    with pytest.raises(AnnotationError) as error:
+        read_pts(tmp_path / "a.pts", 68)
+    assert len(str(error.value).replace(str(tmp_path), "")) < 200
+
+
 def test_every_cut_of_a_table_is_named(tmp_path, points):
     write_table(tmp_path, names=["1.jpg", "2.jpg", "3.jpg"], landmarks=points)
     whole = (tmp_path / "landmarks.npz").read_bytes()
