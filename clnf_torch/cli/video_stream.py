@@ -123,17 +123,24 @@ def _one_class_of_errors(path: Path) -> Iterator[None]:
 
 def _best_stream(path: Path, container: InputContainer) -> VideoStream:
     """The video of a file; the cover of an album is none."""
-    best = container.streams.best("video")
-    found = video_streams(container)
+    best, found = container.streams.best("video"), video_streams(container)
     if not found:
-        what = "a file without images" if best is None else "a file whose only image is its cover"
+        what = "a file without images"
+        if best is not None:
+            cover = best.disposition & Disposition.attached_pic
+            what = "a cover alone" if cover else "one that FFmpeg has no decoder for"
         raise VideoError(f"{path}: expected a video, found {what}")
     return best if isinstance(best, VideoStream) and best in found else found[0]
 
 
 def video_streams(container: InputContainer) -> list[VideoStream]:
-    """All videos of a file."""
-    return [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
+    """All videos of a file that can be decoded; a cover is none."""
+    return [
+        stream
+        for stream in container.streams.video
+        # PyAV says so where FFmpeg has no decoder
+        if stream.codec_context is not None and not stream.disposition & Disposition.attached_pic
+    ]
 
 
 def shown_frames(container: InputContainer, stream: VideoStream, tally: Tally, step: float) -> Iterator[Timed]:

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from clnf_torch.cli.video import DamagedFrames, VideoFile, open_video
 from clnf_torch.cli.video_frames import VideoError
@@ -151,6 +152,30 @@ def test_one_of_several_videos_is_read_and_that_is_said(tmp_path):
     assert_shades(levels(source))
     number = {32: 1, 64: 2}[source.width]
     assert notes == [f"{path}: holds 2 videos; number {number} is read, of {source.width} x 48 pixels"]
+
+
+def test_a_video_without_a_decoder_is_named(tmp_path):
+    path = write_key_frames(tmp_path / "strange.avi", shades(3))
+    path.write_bytes(path.read_bytes().replace(b"MJPG", b"????"))
+    with pytest.raises(VideoError, match="expected a video, found one that FFmpeg has no decoder for"):
+        VideoFile(path)
+
+
+def test_a_cover_is_no_video(tmp_path):
+    path, (image,) = tmp_path / "song.m4a", shades(1)
+    with av.open(str(path), "w", format="mp4") as container:
+        sound = container.add_stream("aac", rate=8000)
+        cover = container.add_stream("mjpeg", rate=25)
+        cover.width, cover.height, cover.pix_fmt = 64, 48, "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        samples = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        samples.sample_rate = 8000
+        for packets in (sound.encode(samples), sound.encode(None)):
+            container.mux(packets)
+        container.mux(cover.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+        container.mux(cover.encode(None))
+    with pytest.raises(VideoError, match="found a cover alone"):
+        VideoFile(path)
 
 
 def test_subtitles_beside_a_video_change_nothing(tmp_path):

@@ -14,6 +14,7 @@ from tests.fuzz.mutations import mutate_bytes
 MODULES = (
     "bundles",
     "checkpoints",
+    "videos",
     "wheels",
     "openface",
     "images",
