@@ -13,8 +13,8 @@ from torch import Tensor
 from clnf_torch.cli.batches import Batch
 from clnf_torch.cli.drawing import Drawing, FreeNames
 from clnf_torch.cli.options import STDOUT
-from clnf_torch.cli.video import FORMATS
 from clnf_torch.cli.video_frames import FrameSource
+from clnf_torch.cli.video_writer import FORMATS
 from clnf_torch.export.csv import csv_file
 from clnf_torch.export.face_table import FaceTable
 from clnf_torch.export.json import JSONRows, face_records, json_file, json_rows

@@ -13,8 +13,8 @@ from clnf_torch.cli.confirmation import ConfirmationBuffer
 from clnf_torch.cli.drawing import draw_result
 from clnf_torch.cli.outputs import FaceFiles, Targets, face_files
 from clnf_torch.cli.parallel_videos import VideoFrame
-from clnf_torch.cli.video import DrawnVideo, video_file
 from clnf_torch.cli.video_frames import FrameSource
+from clnf_torch.cli.video_writer import DrawnVideo, video_file
 from clnf_torch.export.face_rows import FaceRows, face_table
 from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.geometry.records import join_rows
@@ -86,7 +86,7 @@ class Recording:
         self.waiting.append(self._rows(frame))
         if self.drawing is not None:
             found = frame.result.faces[frame.result.success]
-            self.drawing.append(draw_result(frame.image, found, [str(name) for name in names]))
+            self.drawing.append(draw_result(frame.image, found, [str(name) for name in names]), frame.time)
         if sum(map(len, self.waiting)) >= BATCH:
             self.flush()
 

@@ -1,16 +1,12 @@
-"""Video files as frames, and frames as video files."""
+"""Video files as frames."""
 
-import contextlib
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
 
 import av
-import numpy as np
-from av.container import InputContainer, OutputContainer
+from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from torch import Tensor
@@ -19,10 +15,8 @@ from clnf_torch.cli.video_frames import Frame, FrameFolder, FrameSource, VideoEr
 from clnf_torch.cli.video_geometry import PixelAspect, geometry_notes, shown_image, shown_size
 from clnf_torch.cli.video_stream import Tally, decoded, measured_rate, opened, promised, shown_frames, video_streams
 from clnf_torch.cli.video_times import Gap, frame_rate
-from clnf_torch.models.files import one_line, write_atomically
+from clnf_torch.models.files import one_line
 
-# That are written
-FORMATS = {".avi": "avi", ".m4v": "mp4", ".mkv": "matroska", ".mov": "mov", ".mp4": "mp4"}
 # Runs of damaged frames that are named
 NAMED_RUNS = 5
 
@@ -172,56 +166,3 @@ def _frame_count(path: Path, container: InputContainer, stream: VideoStream, rat
     if count <= 0 and container.duration is not None:
         count = round(container.duration / av.time_base * rate)
     return count if 0 < count <= path.stat().st_size else None
-
-
-class DrawnVideo:
-    """Appends images to a video.
-
-    Args:
-        file: Open for writing bytes.
-        kind: FFmpeg's name of the file format.
-        rate: Frames per second.
-    """
-
-    def __init__(self, file: BinaryIO, kind: str, rate: Fraction) -> None:
-        self._file, self._kind, self._rate = file, kind, rate
-        self._container: OutputContainer | None = None
-
-    def append(self, canvas: np.ndarray) -> None:
-        """Writes a BGR image, uint8, shape (H, W, 3); the first one says how large all are."""
-        if self._container is None:
-            self._container = av.open(self._file, "w", format=self._kind)
-            self._stream = _drawn_stream(self._container, canvas.shape[0], canvas.shape[1], self._rate)
-        frame = VideoFrame.from_ndarray(canvas[: self._stream.height, : self._stream.width], format="bgr24")
-        self._container.mux(self._stream.encode(frame))
-
-    def close(self) -> None:
-        """Writes what the encoder still holds, and the end of the file."""
-        if self._container is not None:
-            self._container.mux(self._stream.encode(None))
-            self._container.close()
-
-
-def _drawn_stream(container: OutputContainer, height: int, width: int, rate: Fraction) -> VideoStream:
-    """A stream that any player shows. Its sides are even, as the sparser colours ask for."""
-    stream = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "20", "bf": "0"})
-    stream.height, stream.width, stream.pix_fmt = height - height % 2, width - width % 2, "yuv420p"
-    return stream
-
-
-@contextlib.contextmanager
-def video_file(path: str | os.PathLike[str], rate: Fraction) -> Iterator[DrawnVideo]:
-    """A video that grows with the images appended to it.
-
-    It appears under its name when the block ends, with all images so far, also when an error or Ctrl-C ends it.
-
-    Args:
-        path: The file, replaced if it exists; its suffix is one of `FORMATS`.
-        rate: Frames per second.
-    """
-    with write_atomically(path, keep_partial=True) as file:
-        images = DrawnVideo(file, FORMATS[Path(path).suffix.lower()], rate)
-        try:
-            yield images
-        finally:
-            images.close()

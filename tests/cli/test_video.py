@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from clnf_torch.cli.video import FORMATS, VideoFile, video_file
+from clnf_torch.cli.video import VideoFile
 from clnf_torch.cli.video_frames import VideoError
+from clnf_torch.cli.video_writer import FORMATS, video_file
 from tests.cli.videos import assert_shades, damage_frame, levels, shades, write_key_frames, write_video
 
 
@@ -111,6 +112,22 @@ def test_a_file_with_sound_alone_is_an_error(tmp_path):
         sound.writeframes(bytes(1600))
     with pytest.raises(VideoError, match="without images"):
         VideoFile(path)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_a_drawn_video_keeps_times_but_no_long_breaks(tmp_path, suffix):
+    path = tmp_path / f"drawn.{suffix}"
+    with video_file(path, Fraction(25)) as video:
+        for image, time in zip(shades(5), [0.0, 0.04, 0.5, 3600.0, 3600.04], strict=True):
+            video.append(image, time)
+    found = [frame.time for frame in VideoFile(path)]
+    np.testing.assert_allclose(found, [0.0, 0.04, 0.5, 10.5, 10.54], atol=2e-3)
+
+
+def test_a_line_is_drawn_twice(tmp_path):
+    source = VideoFile(write_video(tmp_path / "line.mp4", shades(4, height=1)))
+    assert (source.width, source.height) == (64, 2)
+    assert_shades(levels(source))
 
 
 def test_a_drawn_video_is_kept_whatever_ends_it(tmp_path):

@@ -1,4 +1,4 @@
-"""A share of the campaign over images and tables: the first files of a seed are read or refused in a short line."""
+"""A share of the campaign over images, tables and videos: files of a seed are read, or refused in a short line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.fuzz import images, tables
+from tests.fuzz import images, tables, videos
 from tests.fuzz.cases import Bench
 
 if sys.platform != "linux":
@@ -15,10 +15,11 @@ if sys.platform != "linux":
 COUNT = 150
 
 
-@pytest.mark.parametrize("chosen", [*images.FORMATS, *tables.FORMATS], ids=lambda chosen: chosen.name)
+@pytest.mark.parametrize("chosen", [*images.FORMATS, *tables.FORMATS, *videos.FORMATS], ids=lambda chosen: chosen.name)
 def test_damaged_files_are_used_or_refused(tmp_path, monkeypatch, chosen):
-    # Detection takes its time: it belongs to the campaign
+    # Detection and tracking take their time: they belong to the campaign
     monkeypatch.setattr(images, "SEARCHED", 2**33)
+    monkeypatch.setattr(videos, "TRACKED", 2**33)
     monkeypatch.setenv("CLNF_TORCH_MAX_PIXELS", str(images.PIXELS))
     bench = Bench(chosen, tmp_path)
     intact = [bench.run(path, content) for path, content in bench.files]
