@@ -11,7 +11,7 @@ from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.geometry.records import Rows
 from clnf_torch.models.landmark_model import LandmarkModel, Part
-from clnf_torch.models.numerics import Numerics
+from clnf_torch.models.numerics import EXACT, Numerics
 from clnf_torch.models.pdm import ShapeParams
 
 # OpenFace: parts are refined on faces larger than this times the scale of their first patch experts
@@ -67,6 +67,19 @@ def fit_parts(
     again = torch.stack([fit.refined for fit in parts.values()]).any(0)
     # OpenFace: the face's own fit is discarded, the new one is not clamped, and landmarks at x = 0 are left out.
     return params_from_landmarks(model.pdm, folded, folded[..., 0] != 0).where(again, params), parts
+
+
+def check_parts(model: LandmarkModel) -> None:
+    """Refuses parts of more scales than their settings, which are chosen by their names, have windows for.
+
+    Raises:
+        ValueError: There is one.
+    """
+    for part in model.parts:
+        try:
+            LandmarkFitter(part.model, part_preset(part.name), EXACT)
+        except ValueError as error:
+            raise ValueError(f"the part {part.name!r} cannot be fitted: {error}") from error
 
 
 def _fit_part(part: Part, numerics: Numerics, images: ImageBatch, landmarks: Tensor, refine: Tensor) -> PartFit:

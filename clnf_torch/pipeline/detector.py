@@ -13,8 +13,8 @@ from clnf_torch.fitting.fitter import FitState, LandmarkFitter
 from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, search_hypotheses
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_box, params_from_landmarks
-from clnf_torch.fitting.parts import PartFit, fit_parts
-from clnf_torch.models.bundle import build_model, default_bundle, load_bundle
+from clnf_torch.fitting.parts import PartFit, check_parts, fit_parts
+from clnf_torch.models.bundle import BundleError, build_model, default_bundle, load_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import Numerics, numerics_named
 from clnf_torch.models.pdm import ShapeParams
@@ -277,22 +277,25 @@ def load(
 
     Args:
         path: A bundle from ``clnf-torch convert`` or ``train``; None: the one that is installed with the package.
-        device: Where to put it; on the CPU the weights stay in the file until they are used.
+        device: Where to put it.
         dtype: Number type of the arithmetic.
         numerics: "openface" or "exact"; None: what the bundle was made for.
-        mmap: The weights stay in the file, which must not be changed in place as long as they are used: where it
-            becomes shorter, the system ends the process (SIGBUS). False: they are copied into memory.
-        verify: Read the whole file, and compare it with its checksums. None: unless it is a large file that was
-            compared before, and has not changed since.
+        mmap: The weights stay in the file, which must then not be changed in place; see `load_bundle`.
+        verify: Whether to compare the whole file with its checksums; None: once, if it is large; see `load_bundle`.
 
     Raises:
         BundleError: The file is damaged, or no bundle.
     """
-    bundle = load_bundle(default_bundle() if path is None else path, mmap=mmap, verify=verify)
+    path = default_bundle() if path is None else path
+    bundle = load_bundle(path, mmap=mmap, verify=verify)
     record = bundle.get("validator")
     detector = LandmarkDetector(
         build_model(bundle, dtype),
         numerics or bundle.get("numerics", "openface"),
         DetectionValidator.from_record(record, dtype) if record else None,
     )
+    try:
+        check_parts(detector.model)
+    except ValueError as error:
+        raise BundleError(f"{path}: {error}") from error
     return detector.to(device).eval().requires_grad_(False)

@@ -240,3 +240,12 @@ def test_a_record_made_by_hand_is_checked_too():
     record["pdm"]["variances"][0] = NAN
     with pytest.raises(BundleError, match=r"do not make a model \(model\.pdm\.variances"):
         build_model({"model": record})
+
+
+def test_a_part_of_more_scales_than_its_settings_have_is_refused(tmp_path):
+    bundle = make_whole()
+    experts = bundle["model"]["parts"][0]["model"]["experts"]
+    experts.append({"family": "repeat", "of": 1})
+    save_archive(bundle, tmp_path / "m.pt")
+    with pytest.raises(BundleError, match=r"the part 'brow' cannot be fitted: window_sizes \(11, 9\) do not suit"):
+        clnf_torch.load(tmp_path / "m.pt")
