@@ -44,6 +44,9 @@ def notes_on(folder: Path, files: list[Path]) -> list[str]:
         if swapped:
             first, second = swapped[0].name[:60], swapped[1].name[:60]
             notes.append(f"{folder}: {first} comes before {second}, as in file managers; pad the numbers with zeros")
+    videos = sum(_is_shown(file) and file.suffix.lower() in VIDEOS for file in folder.iterdir())
+    if videos:
+        notes.append(f"{folder}: its {len(files)} images are the frames; videos beside them ({videos}) are left out")
     return notes
 
 
@@ -55,7 +58,7 @@ def description(folder: Path) -> str:
         return f"a folder that cannot be read: {error.strerror or error}"
     videos, images = (sum(suffix in kinds for suffix in suffixes) for kinds in (VIDEOS, IMAGES))
     if videos:
-        return f"a folder of videos ({videos}); give them to clnf-torch track"
+        return f"a folder of videos ({videos}); give them to clnf-torch track one by one"
     if images:
         return f"a folder of images ({images}); give them one by one, or the folder to clnf-torch track as one video"
     return "a folder without images"

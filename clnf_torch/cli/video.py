@@ -13,8 +13,8 @@ from torch import Tensor
 
 from clnf_torch.cli.video_frames import Frame, FrameFolder, FrameSource, VideoError
 from clnf_torch.cli.video_geometry import PixelAspect, geometry_notes, shown_image, shown_size
-from clnf_torch.cli.video_stream import Tally, decoded, measured_rate, opened, promised, shown_frames, video_streams
-from clnf_torch.cli.video_times import Gap, frame_rate
+from clnf_torch.cli.video_stream import Tally, decoded, opened, promised, shown_frames, stream_rate, video_streams
+from clnf_torch.cli.video_times import Gap
 from clnf_torch.models.files import one_line
 
 # Runs of damaged frames that are named
@@ -44,8 +44,7 @@ class VideoFile:
             first = next(frames, None)
             if first is None:
                 raise VideoError(f"{path}: expected a video, found no frame that can be decoded")
-            claimed = stream.average_rate or stream.guessed_rate
-            self.rate = frame_rate(claimed, measured_rate(container, stream, tally))
+            self.rate = stream_rate(container, stream, tally)
             self.count = _frame_count(path, container, stream, self.rate)
             aspect = PixelAspect(stream)()
             self.width, self.height = shown_size(first, aspect)

@@ -22,10 +22,11 @@ from clnf_torch.cli.video_times import (
     FrameNumbers,
     Gap,
     Timed,
-    average_rate,
     by_time,
     filled,
+    frame_rate,
     increasing,
+    measured_rate,
     seconds,
 )
 from clnf_torch.models.files import require_regular_file
@@ -55,13 +56,13 @@ class Tally:
     def __init__(self, path: Path) -> None:
         self.packets = self.read = 0
         self.most = MAX_REREAD * path.stat().st_size
-        self.times: list[Fraction] = []  # of the first packets, seconds
+        self.times: list[Fraction | None] = []  # of the first packets, seconds
 
     def add(self, packet: Packet, stream: VideoStream) -> None:
         """Counts a packet."""
         self.packets, self.read = self.packets + 1, self.read + packet.size
-        if len(self.times) < MEASURED and packet.pts is not None and stream.time_base and not packet.is_discard:
-            self.times.append(packet.pts * stream.time_base)
+        if len(self.times) < MEASURED and not packet.is_discard:
+            self.times.append(None if packet.pts is None or not stream.time_base else packet.pts * stream.time_base)
 
     @property
     def full(self) -> bool:
@@ -234,23 +235,24 @@ def _is_cut_off(path: Path) -> bool:
     return end > size
 
 
-def measured_rate(container: InputContainer, stream: VideoStream, tally: Tally) -> Fraction | None:
-    """Frames per second by the times of all frames where an index has them, otherwise of the first packets.
+def stream_rate(container: InputContainer, stream: VideoStream, tally: Tally) -> Fraction:
+    """Frames per second: by all frames where an index has their times, otherwise by the first packets.
 
-    None where the container numbers frames, or has too few. Reads on to packets that were not read yet.
+    Reads on to packets that were not read yet.
     """
-    index, base = _index(stream), stream.time_base
+    index, base, claimed = _index(stream), stream.time_base, stream.average_rate or stream.guessed_rate
     if _is_avi(container) or not base:
-        return None
+        return frame_rate(claimed, None)
     if _is_mp4(container) and len(index) >= max(2, stream.frames):
-        return average_rate([entry.timestamp * base for entry in (index[0], index[len(index) - 1])], len(index))
+        span = (index[len(index) - 1].timestamp - index[0].timestamp) * base
+        return frame_rate(claimed, (len(index) - 1) / span if span > 0 else None)
     rest = packets(container, stream, tally)
     while len(tally.times) < MEASURED and next(rest) is not None:
         pass
-    times = sorted(set(tally.times))
+    times = sorted({time for time in tally.times if time is not None})
     # Close to the last one some are missing, which come in another order
     times = times[:-REORDERED] if len(tally.times) >= MEASURED else times
-    return average_rate(times, len(times))
+    return frame_rate(claimed, None if None in tally.times else measured_rate(times, claimed))
 
 
 def _index(stream: VideoStream) -> Sequence[Any]:

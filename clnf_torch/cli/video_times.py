@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from fractions import Fraction
+from itertools import pairwise
 
 from av.packet import Packet
 from av.video.frame import VideoFrame
@@ -19,6 +20,8 @@ STANDARD_RATES = (
 )
 # What rounded times change in a rate, and how far a file's own number may be off what its times say
 ROUNDING, TRUST = 0.001, 0.02
+# Seconds that a step from frame to frame may be off: many files count milliseconds. And the share of steps that are not
+CLOCK_ERROR, USUAL_SHARE = Fraction(1, 1000), 0.9
 # Frames per second that can be meant: one a minute is a slow timelapse; faster is a time base, or a high-speed camera
 LEAST_RATE, MOST_RATE = Fraction(1, 60), Fraction(10_000)
 # Packets by whose times a rate is measured, and how far from the last one packets may come in another order
@@ -130,15 +133,16 @@ def frame_rate(claimed: Fraction | None, measured: Fraction | None) -> Fraction:
     return nearest if abs(nearest / measured - 1) <= ROUNDING else _encodable(measured)
 
 
-def average_rate(times: Sequence[Fraction], count: int) -> Fraction | None:
-    """Frames per second, None where times say none.
+def measured_rate(times: Sequence[Fraction], claimed: Fraction | None) -> Fraction | None:
+    """Frames per second by the times of neighbouring frames, seconds, in order; None where they say none.
 
-    Args:
-        times: Seconds; the first one is that of the first frame, the last one that of the last.
-        count: Number of frames.
+    What is claimed counts where nearly all steps are so long, so that one gap changes nothing.
     """
-    span = times[-1] - times[0] if len(times) > 1 else 0
-    return (count - 1) / Fraction(span) if span > 0 else None
+    steps = [after - before for before, after in pairwise(times)]
+    if claimed and steps and sum(abs(step - 1 / claimed) <= CLOCK_ERROR for step in steps) >= USUAL_SHARE * len(steps):
+        return claimed
+    span = sum(steps, Fraction(0))
+    return len(steps) / span if span > 0 else None
 
 
 def _encodable(rate: Fraction) -> Fraction:

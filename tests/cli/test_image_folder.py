@@ -58,7 +58,7 @@ def test_decimal_numbers_are_said_to_be_in_another_order(tmp_path):
     ("files", "found"),
     [
         ((), "a folder without images"),
-        (("a.mp4", "b.MOV"), "a folder of videos (2); give them to clnf-torch track"),
+        (("a.mp4", "b.MOV"), "a folder of videos (2); give them to clnf-torch track one by one"),
         (("a.png", "b.heic"), "a folder of images (2); give them one by one, or the folder to clnf-torch track"),
     ],
 )

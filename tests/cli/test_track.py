@@ -101,6 +101,24 @@ def test_a_bad_video_is_named_and_the_others_are_done(clnf_torch_cli, bundle, im
     assert len(rows_of(tmp_path / "out" / "good.csv")) == 2
 
 
+@pytest.mark.skipif(os.name != "posix", reason="pipes and devices are files on POSIX systems alone")
+def test_what_is_no_video_is_one_line_each_and_the_others_are_done(clnf_torch_cli, bundle, image, found, tmp_path):
+    good = [write_key_frames(tmp_path / f"{name}.avi", moving(image, 2)) for name in ("first", "last")]
+    bad = [tmp_path / name for name in ("pipe.mp4", "zero.mp4", "text.mp4", "videos")]
+    os.mkfifo(bad[0])
+    bad[1].symlink_to("/dev/zero")
+    bad[2].write_text("nothing")
+    bad[3].mkdir()
+    (bad[3] / "a.mp4").touch()
+    words = "--csv", tmp_path / "tables", "--no-multi-view"
+    done = clnf_torch_cli("track", good[0], *bad, good[1], "--model", bundle, *words)
+    lines = done.stderr.splitlines()
+    assert done.exit_code == 1
+    assert [str(path) in line for path, line in zip(bad, lines, strict=False)] == [True] * 4
+    assert lines[4:] == [f"{path}: 2 frames, 100.0% with a face, 1 face" for path in good]
+    assert [len(rows_of(tmp_path / "tables" / f"{path.stem}.csv")) for path in good] == [2, 2]
+
+
 def test_a_bundle_without_face_detector_is_one_line(clnf_torch_cli, bundle, image, tmp_path):
     folder = write_folder(tmp_path / "frames", moving(image, 1))
     done = clnf_torch_cli("track", folder, "--model", bundle, "--csv", tmp_path / "t.csv")

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from clnf_torch.cli.video import open_video
 from clnf_torch.cli.video_frames import FrameFolder, VideoError, ahead
 from tests.cli.videos import assert_shades, levels, shades, write_folder
 
@@ -31,6 +32,17 @@ def test_images_of_a_folder_that_cannot_be_used_are_damaged_frames(tmp_path):
     assert_shades(levels(source), damaged=[0, 3])
     assert source.problem.startswith(f"{folder}: 2 of 6 images cannot be used, the first: ")
     assert "0.png" in source.problem
+
+
+def test_a_folder_of_videos_is_named_and_so_are_videos_beside_images(tmp_path):
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "b.MOV").touch()
+    with pytest.raises(VideoError, match=r"a folder of videos \(2\); give them to clnf-torch track one by one"):
+        open_video(tmp_path)
+    notes = []
+    cv2.imwrite(str(tmp_path / "thumbnail.png"), np.zeros((10, 10, 3), np.uint8))
+    open_video(tmp_path, notes.append)
+    assert notes == [f"{tmp_path}: its 1 images are the frames; videos beside them (2) are left out"]
 
 
 def test_a_folder_without_images_is_an_error(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clnf_torch.cli.video import VideoFile
-from clnf_torch.cli.video_times import Gap, filled, frame_rate, increasing
+from clnf_torch.cli.video_times import Gap, filled, frame_rate, increasing, measured_rate
 from tests.cli.videos import assert_shades, damage_frame, encode, levels, patch, shades
 
 
@@ -25,6 +25,14 @@ def test_a_variable_rate_is_the_average(tmp_path, suffix):
     source = VideoFile(encode(tmp_path / f"clock.{suffix}", shades(20), times=times, clock=90_000, bf="0"))
     assert float(source.rate) == pytest.approx(19 / (times[-1] / 90_000), rel=0.01)
     np.testing.assert_allclose([frame.time for frame in source], np.array(times) / 90_000, atol=1e-3)
+
+
+def test_a_gap_among_usual_steps_changes_no_rate():
+    times = [Fraction(round(1000 * number / 30), 1000) for number in range(20)]
+    gap = [time + 2 * (number > 9) for number, time in enumerate(times)]
+    assert measured_rate(gap, Fraction(30)) == 30
+    assert measured_rate(gap, Fraction(1000)) == 19 / gap[-1]
+    assert measured_rate(times[:1], Fraction(30)) is None
 
 
 def test_a_camera_of_a_thousand_frames_a_second_is_believed(tmp_path):

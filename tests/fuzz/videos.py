@@ -1,4 +1,4 @@
-"""Videos in five containers: bytes, boxes and chunks are damaged; every frame is read, and of some videos tracked."""
+"""Videos in nine containers: bytes, boxes and chunks are damaged; every frame is read, and of some videos tracked."""
 
 from __future__ import annotations
 
@@ -47,6 +47,13 @@ def prepare(folder: Path) -> list[Path]:
     encode(folder / "h264.mkv", images)
     encode(folder / "browser.webm", images, "libvpx", times=[33 * number for number in range(FRAMES)], clock=1000)
     encode(folder / "raw.h264", images, g="4")
+    for name, codec in (
+        ("television.ts", "mpeg2video"),
+        ("disc.mpg", "mpeg1video"),
+        ("old.flv", "flv"),
+        ("old.wmv", "wmv2"),
+    ):
+        encode(folder / name, images, codec)
     return sorted(folder.iterdir())
 
 
