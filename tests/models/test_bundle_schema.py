@@ -10,9 +10,12 @@ import pytest
 import torch
 
 import clnf_torch
+from clnf_torch.models import array_schema
 from clnf_torch.models.archive import save_archive
+from clnf_torch.models.array_schema import bounds
 from clnf_torch.models.bundle import FORMAT, VERSION, BundleError, build_model, load_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
+from clnf_torch.models.patch_experts.heatmap import UNet
 from tests.factories import make_boxes, make_images, make_model, make_pdm, make_rules
 from tests.models.patch_experts.template_factories import WINDOW, make_ccnf, make_svr
 from tests.models.test_families import unet_model
@@ -204,6 +207,24 @@ def test_unknown_fields_are_of_no_interest(tmp_path):
     assert load_bundle(tmp_path / "m.pt")["novelty"] == [1]
 
 
+def wide(experts: dict[str, Any]) -> dict[str, Any]:
+    """Heatmap experts with a layer of 590,000 weights."""
+    with torch.device("meta"):
+        shapes = {name: value.shape for name, value in UNet(5, (4, 256), False).state_dict().items()}
+    return {**experts, "widths": [4, 256], "network": {name: torch.zeros(shape) for name, shape in shapes.items()}}
+
+
+def test_large_tensors_are_read_once(tmp_path, monkeypatch):
+    bundle, seen = make_whole("heatmap"), []
+    bundle["model"]["experts"] = [wide(bundle["model"]["experts"][0])]
+    save_archive(bundle, tmp_path / "m.pt")
+    monkeypatch.setattr(array_schema, "bounds", lambda tensor: seen.append(tensor.numel()) or bounds(tensor))
+    build_model(load_bundle(tmp_path / "m.pt"))
+    assert seen and max(seen) < 1 << 16
+    build_model(dict(load_bundle(tmp_path / "m.pt")))
+    assert max(seen) == 256 * 256 * 9
+
+
 def test_many_scales_cannot_share_a_large_network(tmp_path):
     record = unet_model().to_record()
     record["experts"] = [record["experts"][0]] * 16
@@ -212,12 +233,7 @@ def test_many_scales_cannot_share_a_large_network(tmp_path):
     save_archive(bundle, tmp_path / "m.pt")
     clnf_torch.load(tmp_path / "m.pt")  # small ones may
     large = make_whole("heatmap")["model"]
-    first = large["experts"][0]
-    with torch.device("meta"):
-        from clnf_torch.models.patch_experts.heatmap import UNet
-
-        shapes = {name: value.shape for name, value in UNet(5, (4, 256), False).state_dict().items()}
-    first |= {"widths": [4, 256], "network": {name: torch.zeros(shape) for name, shape in shapes.items()}}
+    first = large["experts"][0] = wide(large["experts"][0])
     large["experts"] = [first] * 16
     save_archive({**bundle, "model": large}, tmp_path / "m.pt")
     with pytest.raises(BundleError, match="expected tensors of their own, found more numbers than the file has"):
