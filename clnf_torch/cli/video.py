@@ -1,5 +1,6 @@
 """Video files as frames."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -128,7 +129,8 @@ def open_video(path: Path, note: Callable[[str], None] | None = None) -> FrameSo
     Raises:
         VideoError: It is neither.
     """
-    return FrameFolder(path, note) if path.is_dir() else VideoFile(path, note)
+    # Unlike `Path.is_dir`, never an error
+    return FrameFolder(path, note) if os.path.isdir(path) else VideoFile(path, note)
 
 
 def _problem(path: Path, damaged: DamagedFrames, tally: Tally, expected: int) -> str | None:
@@ -141,7 +143,7 @@ def _problem(path: Path, damaged: DamagedFrames, tally: Tally, expected: int) ->
         expected: Number of packets that its index promises, 0 where it has none.
     """
     complaints = [str(damaged)] if damaged.count else []
-    if tally.full:
+    if tally.stopped:
         complaints.append(f"its index names the same bytes several times; it is read to frame {damaged.frames}")
     elif tally.packets < expected:
         complaints.append(f"it holds {tally.packets} of the {expected} frames that it promises; it may be cut off")

@@ -40,7 +40,8 @@ class Orientation:
     def __call__(self, image: Tensor) -> Tensor:
         """A shown image (3, H, W) of a stored one."""
         image = image.mT if self.transposed else image
-        return image.flip([axis for axis, flip in ((2, self.flip_x), (1, self.flip_y)) if flip])
+        mirrored = [axis for axis, flip in ((2, self.flip_x), (1, self.flip_y)) if flip]
+        return image.flip(mirrored) if mirrored else image
 
 
 def keep_exif(frame: VideoFrame, content: bytes) -> None:
@@ -159,6 +160,8 @@ def shown_image(frame: VideoFrame, aspect: Fraction | None, size: tuple[int, int
     stored_width, stored_height = turn.turn(width, height)
     stored = torch.from_numpy(frame.to_ndarray(width=stored_width, height=stored_height, format="rgb24"))
     image = turn(stored.permute(2, 0, 1))
+    if (width, height) == size:
+        return image
     left, top = (size[0] - width) // 2, (size[1] - height) // 2
     return pad(image, (left, size[0] - width - left, top, size[1] - height - top))
 

@@ -37,6 +37,9 @@ UNREADABLE = 100
 MAX_REREAD = 2
 # The beginning of every chunk of an AVI file: its name and length; all that an empty packet takes
 RIFF = struct.Struct("<4sI")
+# What FFmpeg opens as a video though it is none, and how the first of them begins
+NO_VIDEOS = dict.fromkeys(("hls", "dash", "concat"), "a list of other files; give those") | {"tty": "text"}
+PLAYLIST = b"#EXTM3U"
 # Pixels of a frame as it is stored: the most of cameras and televisions, 8192 x 4096. Each takes 0.1 GB as RGB
 MAX_FRAME_PIXELS = 2**25
 # The largest limit that FFmpeg takes
@@ -55,6 +58,7 @@ class Tally:
 
     def __init__(self, path: Path) -> None:
         self.packets = self.read = 0
+        self.stopped = False  # whether an index named the same bytes again and again
         self.most = MAX_REREAD * path.stat().st_size
         self.times: list[Fraction | None] = []  # of the first packets, seconds
 
@@ -63,11 +67,6 @@ class Tally:
         self.packets, self.read = self.packets + 1, self.read + packet.size
         if len(self.times) < MEASURED and not packet.is_discard:
             self.times.append(None if packet.pts is None or not stream.time_base else packet.pts * stream.time_base)
-
-    @property
-    def full(self) -> bool:
-        """Whether the file gave more than it can hold."""
-        return self.read > self.most
 
 
 @contextlib.contextmanager
@@ -98,12 +97,16 @@ def _container(path: Path, limit: int) -> InputContainer:
     try:
         require_regular_file(path)
         # Says better than FFmpeg why a file cannot be opened
-        path.open("rb").close()
+        with path.open("rb") as file:
+            beginning = file.read(len(PLAYLIST))
     except OSError as error:
         raise VideoError(f"{path}: cannot be read: {error.strerror or error}") from error
-    # The list of protocols and "file:": names with colons are names, and no playlist reaches out to the network.
-    # The number of pixels: frames are decoded already when a file is opened.
-    options = {"protocol_whitelist": "file", "max_pixels": str(limit)}
+    if beginning == PLAYLIST:
+        # That of a broadcast is waited for
+        raise VideoError(f"{path}: expected a video, found {NO_VIDEOS['hls']}")
+    # The list of protocols and "file:": names with colons are names. The pattern: so are those with percent signs. The
+    # number of pixels: frames are decoded already when a file is opened.
+    options = {"protocol_whitelist": "file", "pattern_type": "none", "max_pixels": str(limit)}
     try:
         return av.open(f"file:{path}", options=options, metadata_errors="replace")
     except Exception as error:
@@ -124,6 +127,8 @@ def _one_class_of_errors(path: Path) -> Iterator[None]:
 
 def _best_stream(path: Path, container: InputContainer) -> VideoStream:
     """The video of a file; the cover of an album is none."""
+    if container.format.name in NO_VIDEOS:
+        raise VideoError(f"{path}: expected a video, found {NO_VIDEOS[container.format.name]}")
     best, found = container.streams.best("video"), video_streams(container)
     if not found:
         what = "a file without images"
@@ -201,8 +206,8 @@ def packets(container: InputContainer, stream: VideoStream, tally: Tally) -> Ite
                     unreadable = 0
                     tally.add(packet, stream)
                     yield packet
-                # An index that is damaged names the same bytes again and again
-                if tally.full and (_is_avi(container) or _is_mp4(container)):
+                if tally.read > tally.most and (_is_avi(container) or _is_mp4(container)):
+                    tally.stopped = True
                     break
             break
         except Exception:

@@ -154,6 +154,28 @@ def test_one_of_several_videos_is_read_and_that_is_said(tmp_path):
     assert notes == [f"{path}: holds 2 videos; number {number} is read, of {source.width} x 48 pixels"]
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "what"),
+    [
+        ("broadcast.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.4,\nvideo.ts\n", "a list of other files"),
+        ("both.ffconcat", "ffconcat version 1.0\nfile video.ts\nfile video.ts\n", "a list of other files"),
+        ("notes.txt", "hello world " * 100, "text"),
+    ],
+)
+def test_text_is_no_video(tmp_path, name, text, what):
+    encode(tmp_path / "video.ts", shades(4))
+    (tmp_path / name).write_text(text)
+    with pytest.raises(VideoError, match=f"{name}: expected a video, found {what}"):
+        VideoFile(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["long" * 1000, "a\0b", "missing"])
+def test_what_is_no_name_of_a_file_is_refused(tmp_path, name):
+    with pytest.raises(VideoError, match="cannot be read") as caught:
+        open_video(tmp_path / name)
+    assert len(str(caught.value)) <= 300
+
+
 def test_a_video_without_a_decoder_is_named(tmp_path):
     path = write_key_frames(tmp_path / "strange.avi", shades(3))
     path.write_bytes(path.read_bytes().replace(b"MJPG", b"????"))
