@@ -129,7 +129,11 @@ def _has_content(path: Path) -> bool:
 
 # Characters of a message about a file
 LONGEST_MESSAGE = 300
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """A text with question marks for all that would break the line, drive the terminal, or cannot be shown."""
+    return text if text.isprintable() else "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def one_line(text: str) -> str:
@@ -137,7 +141,7 @@ def one_line(text: str) -> str:
 
     Lone surrogates, from file names that are not UTF-8, become question marks too, so that it can be printed anywhere.
     """
-    text = _UNPRINTABLE.sub("?", text)
+    text = printable(text)
     if len(text) <= LONGEST_MESSAGE:
         return text
     end = LONGEST_MESSAGE // 3

@@ -1,5 +1,6 @@
 """Trains a point distribution model: 3D shapes and how they vary, from 2D landmarks of many faces."""
 
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,19 @@ from torch import Tensor
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.models.bundle import build_model, load_bundle
-from clnf_torch.models.pdm import PDM, ShapeParams
+from clnf_torch.models.files import one_line, require_regular_file
+from clnf_torch.models.pdm import MOST_LANDMARKS, PDM, ShapeParams
 from clnf_torch.training.shape_gaussian import ShapeGaussian, projection_off_pose
+
+# Bytes of a file of shapes, unpacked; ICT-FaceKit's 68 points have 2 MB
+LARGEST_PRIOR = 64 << 20
 
 
 class PriorError(ValueError):
-    """A file that holds no shapes."""
+    """A file that holds no shapes; its message is one short line."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 def read_prior(path: Path) -> ShapeGaussian:
@@ -33,6 +41,10 @@ def read_prior(path: Path) -> ShapeGaussian:
     if path.suffix != ".npz":
         return ShapeGaussian.of_pdm(build_model(load_bundle(path), torch.float64).pdm)
     try:
+        require_regular_file(path)
+        with zipfile.ZipFile(path) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > LARGEST_PRIOR:
+                raise ValueError(f"more than {LARGEST_PRIOR:,} bytes, unpacked")
         with np.load(path) as arrays:
             mean, identity, expression = (torch.from_numpy(arrays[k]) for k in ("mean", "identity", "expression"))
     except Exception as error:
@@ -44,6 +56,10 @@ def read_prior(path: Path) -> ShapeGaussian:
             f"{path}: mean {points}, identity {tuple(identity.shape)} and expression {tuple(expression.shape)} do not "
             "belong together; expected (N, 3), (I, N, 3) and (E, N, 3)"
         )
+    if len(mean) > MOST_LANDMARKS:
+        raise PriorError(f"{path}: expected at most {MOST_LANDMARKS} points, found {len(mean)}")
+    if not all(values.is_floating_point() and values.isfinite().all() for values in (mean, identity, expression)):
+        raise PriorError(f"{path}: expected finite floating point numbers, found others")
     return ShapeGaussian.of_blendshapes(mean, identity, expression)
 
 

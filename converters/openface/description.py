@@ -5,6 +5,7 @@ from pathlib import Path
 
 from clnf_torch.converters.openface.errors import ConversionError, Place
 from clnf_torch.converters.openface.text import read_text
+from clnf_torch.models.files import printable
 
 REMEDY = "name an OpenFace description such as main_ceclm_general.txt"
 
@@ -38,7 +39,7 @@ class Module:
     @property
     def entry(self) -> str:
         """The line's beginning, without a part's long list of landmarks."""
-        text = " ".join((self.keyword, *self.words[:2]))
+        text = printable(" ".join((self.keyword, *self.words[:2])))
         return text if len(text) <= 100 else text[:97] + "..."
 
 

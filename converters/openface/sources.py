@@ -4,6 +4,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from clnf_torch.models.files import printable
+
 PUBLISHED_CEN = frozenset(
     {
         # cen_patches_0.25_of.dat
@@ -55,4 +57,6 @@ def describe_source(path: Path, folder: Path, known: frozenset[str] | None = Non
             size += count
     sha256 = digest.hexdigest()
     name = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
-    return SourceFile(name=name, bytes=size, sha256=sha256, published=None if known is None else sha256 in known)
+    return SourceFile(
+        name=printable(name), bytes=size, sha256=sha256, published=None if known is None else sha256 in known
+    )

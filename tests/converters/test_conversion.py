@@ -234,3 +234,11 @@ def test_numbers_that_no_face_has_are_refused(model_main, tmp_path):
     with pytest.raises(ConversionError, match=r"numbers of a face model, found .*pdm\.variances"):
         convert(model_main, tmp_path / "m.pt")
     assert (tmp_path / "m.pt").read_text() == "older"
+
+
+def test_lines_that_cannot_be_shown_do_not_make_a_bundle_that_cannot_be_loaded(model_main, tmp_path):
+    with open(model_main, "ab") as file:
+        file.write(b"\nUnknown\x1b[2J\xd4\xb0 file.txt\nLandmarkDetector_part eye/n\xd4\xb0one.txt left 0 0")
+    report = convert(model_main, tmp_path / "m.pt")
+    assert all(line.entry.isprintable() for line in report.skipped) and len(report.skipped) >= 3
+    assert load_bundle(tmp_path / "m.pt")["skipped"][-1]["entry"]

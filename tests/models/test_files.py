@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from clnf_torch.models.files import require_regular_file, write_atomically
+from clnf_torch.models.files import lookalike, one_line, require_regular_file, write_atomically
 
 
 def other_kind(folder: Path, kind: str) -> Path:
@@ -104,3 +104,22 @@ def test_atomic_file_has_usual_permissions(tmp_path):
     with write_atomically(tmp_path / "ours") as file:
         file.write(b"x")
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_message_is_one_short_line():
+    assert one_line("a\nb\x1b[2J\u2028\udcff\u0530é") == "a?b?[2J???é"
+    long = one_line("begin " + "x" * 10**5 + " end")
+    assert len(long) == 300 and long.startswith("begin ") and long.endswith(" end")
+
+
+@pytest.mark.parametrize("name", ["M.PT", "m (1).pt", "m.pt?dl=1", "m - Copy.pt", "m.pt.part"])
+def test_the_file_that_is_meant_perhaps(tmp_path, name):
+    (tmp_path / name).write_bytes(b"")
+    assert lookalike(tmp_path / "m.pt") == tmp_path / name
+    assert lookalike(tmp_path / "other.pt") is None and lookalike(tmp_path / "none" / "m.pt") is None
+
+
+def test_a_file_in_a_folder_of_the_same_name(tmp_path):
+    (tmp_path / "a" / "a").mkdir(parents=True)
+    (tmp_path / "a" / "a" / "m.pt").write_bytes(b"")
+    assert lookalike(tmp_path / "a" / "m.pt") == tmp_path / "a" / "a" / "m.pt"

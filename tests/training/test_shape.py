@@ -77,3 +77,25 @@ def test_the_shapes_of_ict_are_faces(shared):
     mean = read_prior(path).mean
     assert 130 < mean[16, 0] - mean[0, 0] < 160  # millimetres from ear to ear
     assert mean[8, 1] > mean[27, 1] and mean[30, 2] < mean[0, 2]  # chin below the nose's root, nose before the ears
+
+
+@pytest.mark.parametrize(
+    ("arrays", "complaint"),
+    [
+        ({"mean": np.zeros((4000, 3)), "identity": np.zeros((1, 4000, 3))}, "at most 1024 points, found 4000"),
+        ({"mean": np.full((68, 3), np.nan)}, "expected finite floating point numbers"),
+        ({"mean": np.zeros((68, 3), np.int64)}, "expected finite floating point numbers"),
+        ({"other": np.zeros(9_000_000)}, "more than 67,108,864 bytes, unpacked"),
+    ],
+)
+def test_shapes_that_are_none_or_too_large(tmp_path, arrays, complaint):
+    points = len(arrays.get("mean", np.zeros(68)))
+    sound = {
+        "mean": np.zeros((points, 3)),
+        "identity": np.zeros((1, points, 3)),
+        "expression": np.zeros((1, points, 3)),
+    }
+    np.savez_compressed(tmp_path / "shapes.npz", **{**sound, **arrays})
+    with pytest.raises(PriorError, match=complaint) as caught:
+        read_prior(tmp_path / "shapes.npz")
+    assert len(str(caught.value)) <= 300
