@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from fractions import Fraction
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from clnf_torch.cli.video import VideoFile
 from clnf_torch.cli.video_times import Gap, filled, frame_rate, increasing, measured_rate
-from tests.cli.videos import assert_shades, damage_frame, encode, levels, patch, shades
+from tests.cli.videos import assert_shades, damage_frame, encode, levels, patch, shades, write_key_frames
 
 
 def test_a_browsers_recording_has_the_rate_of_its_frames(tmp_path):
@@ -70,6 +71,18 @@ def test_an_empty_packet_repeats_the_image(tmp_path):
     assert_shades(level + 10 * (number % 3 == 1) for number, level in enumerate(found))
     assert source.rate == 25 and source.problem is None
     np.testing.assert_allclose([frame.time for frame in source], np.arange(18) / 25, atol=1e-9)
+
+
+def test_an_empty_sample_of_an_mp4_file_repeats_the_image(tmp_path):
+    images = [
+        np.pad(image[:, 4 * number :], ((0, 0), (0, 4 * number), (0, 0))) for number, image in enumerate(shades(6))
+    ]
+    path = write_key_frames(tmp_path / "empty.mp4", images)
+    table = path.read_bytes().index(b"stsz") + 16
+    second, third = struct.unpack_from(">2I", path.read_bytes(), table + 4)
+    source = VideoFile(patch(path, b"stsz", 16 + 4, ">2I", second + third, 0))
+    found = levels(source)
+    assert len(found) == 6 and found[2] == found[1] < found[3] and source.problem is None
 
 
 def test_a_damaged_packet_beside_empty_ones_is_one_damaged_frame(tmp_path):
