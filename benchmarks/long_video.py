@@ -53,7 +53,7 @@ def write_long(clip: Path, target: Path, frames: int) -> None:
 
 def frames_in(folder: Path) -> int:
     """The frame of the last whole line of the growing CSV file, 0 where there is none yet."""
-    for table in folder.glob(".*.csv.*.part"):
+    for table in folder.glob("*.csv.partial"):
         with table.open("rb") as file:
             file.seek(max(table.stat().st_size - 50_000, 0))
             lines = file.read().splitlines()

@@ -16,7 +16,8 @@ from clnf_torch.tracking.result import no_faces
 
 def saved_frame(frame: VideoFrame) -> dict[str, Any]:
     """A frame as plain values and tensors, without its image."""
-    return {"number": frame.number, "time": frame.time, "result": to_plain(frame.result)}
+    plain = {"number": frame.number, "time": frame.time, "damaged": frame.damaged}
+    return {**plain, "result": to_plain(frame.result)}
 
 
 def restored_frame(saved: dict[str, Any], model: LandmarkModel) -> VideoFrame:
@@ -26,7 +27,8 @@ def restored_frame(saved: dict[str, Any], model: LandmarkModel) -> VideoFrame:
         ValueError: It holds the faces of another model.
     """
     result = from_plain(no_faces(model), saved["result"])
-    return VideoFrame(torch.zeros(3, 0, 0, dtype=torch.uint8), saved["time"], saved["number"], result)
+    image = torch.zeros(3, 0, 0, dtype=torch.uint8)
+    return VideoFrame(image, saved["time"], saved["number"], result, saved["damaged"])
 
 
 @dataclass

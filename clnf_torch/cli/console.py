@@ -44,6 +44,18 @@ def complain(text: object) -> None:
     notice(f"clnf-torch: error: {text}")
 
 
+def add_note(error: BaseException, line: str) -> None:
+    """Gives an error a line that is printed last, when it ends the command."""
+    # As in Python 3.11, which 3.10 does not know
+    vars(error).setdefault("__notes__", []).append(line)
+
+
+def _print_notes(error: BaseException) -> None:
+    """Prints what an error carries along."""
+    for line in getattr(error, "__notes__", ()):
+        notice(line)
+
+
 class Complaints:
     """Prints errors and remembers that there were some."""
 
@@ -66,27 +78,33 @@ def failures_exit_with(code: int) -> Iterator[None]:
     Raises:
         typer.Exit: Something went wrong.
     """
+    failure: BaseException
     try:
         yield
-    except (typer.Exit, typer.Abort):
+    except (typer.Exit, typer.Abort, BrokenPipeError):
+        # Of a pipe the reader is gone: typer ends quietly
+        raise
+    except KeyboardInterrupt as error:
+        notice("clnf-torch: interrupted")
+        _print_notes(error)
+        raise typer.Exit(INTERRUPTED) from None
+    except SystemExit as error:
+        notice("clnf-torch: stopped")
+        _print_notes(error)
         raise
     except (
         AnnotationError, BoxError, BundleError, CheckpointError, ConversionError, ImageError, PriorError,
     ) as error:  # fmt: skip
-        complain(error)
-    except BrokenPipeError:
-        # The reader is gone: typer ends quietly
-        raise
+        failure, line = error, str(error)
     except OSError as error:
-        complain(f"{error.filename}: {error.strerror}" if error.filename else error)
+        failure, line = error, f"{error.filename}: {error.strerror}" if error.filename else str(error)
     except (MemoryError, RuntimeError) as error:
         # Torch says so when a device is missing, or out of memory
-        complain(str(error).strip().partition("\n")[0] or "out of memory")
-    except KeyboardInterrupt:
-        notice("clnf-torch: interrupted")
-        raise typer.Exit(INTERRUPTED) from None
+        failure, line = error, str(error).strip().partition("\n")[0] or "out of memory"
     else:
         return
+    complain(line)
+    _print_notes(failure)
     raise typer.Exit(code)
 
 

@@ -67,6 +67,10 @@ BatchSize = Annotated[int, typer.Option("--batch", min=1, help="How many are com
 JSONFile = Annotated[Path | None, typer.Option("--json", metavar="FILE|-", help="Write JSON; - is stdout.")]
 CSVFile = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write a table with OpenFace's columns.")]
 ParquetFile = Annotated[Path | None, typer.Option("--parquet", metavar="FILE", help="Write the same table as Parquet.")]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Skip what is finished, and go on with what was interrupted; the results are equal."),
+]
 Likelihoods = Annotated[bool, typer.Option("--likelihoods", help="Add each landmark's likelihood to the tables.")]
 Rounded = Annotated[bool, typer.Option("--openface-precision", help="Write as few digits to CSV as OpenFace.")]
 

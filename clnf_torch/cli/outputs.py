@@ -11,15 +11,20 @@ import typer
 from torch import Tensor
 
 from clnf_torch.cli.batches import Batch
+from clnf_torch.cli.console import add_note
 from clnf_torch.cli.drawing import Drawing, FreeNames
+from clnf_torch.cli.manifest import NAME as MANIFEST
 from clnf_torch.cli.options import STDOUT
-from clnf_torch.cli.video_frames import FrameSource
 from clnf_torch.cli.video_writer import FORMATS
 from clnf_torch.export.csv import csv_file
 from clnf_torch.export.face_table import FaceTable
-from clnf_torch.export.json import JSONRows, face_records, json_file, json_rows
+from clnf_torch.export.json import JSONRows, face_records, json_document, json_file
 from clnf_torch.geometry.records import map_tensors
+from clnf_torch.models.growing_files import partial_of
 from clnf_torch.pipeline import FitResult
+
+# The state of an unfinished run, in a folder of outputs
+STATE = "track.state"
 
 
 class TableFile(Protocol):
@@ -27,6 +32,10 @@ class TableFile(Protocol):
 
     def append(self, table: FaceTable) -> None:
         """Takes the rows of a table."""
+        ...
+
+    def position(self) -> int:
+        """Where it has come to, with all rows so far written."""
         ...
 
 
@@ -50,11 +59,11 @@ class FaceFiles:
     """Open files that take the same rows.
 
     Args:
-        tables: Those that take tables.
+        tables: Those that take tables, by their options.
         json: The JSON document, if there is one.
     """
 
-    def __init__(self, tables: Sequence[TableFile], json: JSONRows | None) -> None:
+    def __init__(self, tables: Mapping[str, TableFile], json: JSONRows | None) -> None:
         self._tables, self._json = tables, json
 
     def append(self, table: FaceTable, faces: FitResult, heads: Sequence[Mapping[str, Any]]) -> None:
@@ -65,47 +74,75 @@ class FaceFiles:
             faces: What was fitted.
             heads: What each record of the JSON document begins with.
         """
-        for file in self._tables:
+        for file in self._tables.values():
             file.append(table)
         if self._json is not None:
             self._json.append(face_records(heads, map_tensors(Tensor.cpu, faces), table))
 
+    def positions(self) -> dict[str, int]:
+        """Where the files have come to, by their options, with all rows so far written."""
+        found = {option: file.position() for option, file in self._tables.items()}
+        return found if self._json is None else {**found, "--json": self._json.position()}
+
 
 @contextlib.contextmanager
-def face_files(targets: Targets, head: Mapping[str, Any], image_mode: bool = False) -> Iterator[FaceFiles]:
-    """Opens tables and JSON, which appear under their names when the block ends, with all rows so far.
+def partial_files_named(targets: Targets) -> Iterator[None]:
+    """Lets what stops the block say at last where the unfinished files are."""
+    try:
+        yield
+    except BaseException as error:
+        left = [partial_of(path) for path in targets.given().values() if path != STDOUT]
+        if names := ", ".join(str(partial) for partial in left if partial.exists()):
+            add_note(error, f"clnf-torch: unfinished: {names}")
+        raise
+
+
+@contextlib.contextmanager
+def face_files(
+    targets: Targets,
+    head: Mapping[str, Any],
+    image_mode: bool = False,
+    positions: Mapping[str, int] | None = None,
+) -> Iterator[FaceFiles]:
+    """Opens tables and JSON, which appear under their names when the block ends; until then they are ``NAME.partial``.
 
     Args:
         targets: The files.
         head: What the JSON document begins with.
         image_mode: Whether tables have the columns of images instead of frames.
+        positions: From `FaceFiles.positions` of an earlier run, whose partial files are gone on with.
 
     Raises:
         RuntimeError: Parquet is asked for and pyarrow is not there.
+        PartialError: The partial files hold less than that.
     """
+    at, digits = dict(positions or {}), targets.openface_precision
     with contextlib.ExitStack() as stack:
-        tables: list[TableFile] = []
+        tables: dict[str, TableFile] = {}
         if targets.csv is not None:
-            rows = csv_file(targets.csv, image_mode=image_mode, openface_precision=targets.openface_precision)
-            tables.append(stack.enter_context(rows))
+            rows = csv_file(targets.csv, image_mode=image_mode, openface_precision=digits, position=at.get("--csv"))
+            tables["--csv"] = stack.enter_context(rows)
         if targets.parquet is not None:
-            tables.append(stack.enter_context(_parquet_file(targets.parquet, image_mode)))
-        json = stack.enter_context(_json(targets.json, head)) if targets.json is not None else None
+            groups = _parquet_file(targets.parquet, image_mode, at.get("--parquet"))
+            tables["--parquet"] = stack.enter_context(groups)
+        json = stack.enter_context(_json(targets.json, head, at.get("--json"))) if targets.json is not None else None
         yield FaceFiles(tables, json)
 
 
-def _parquet_file(path: Path, image_mode: bool) -> contextlib.AbstractContextManager[TableFile]:
+def _parquet_file(path: Path, image_mode: bool, position: int | None) -> contextlib.AbstractContextManager[TableFile]:
     """A Parquet file; pyarrow is loaded only now."""
     try:
         from clnf_torch.export.parquet import parquet_file
     except ImportError as error:
         raise RuntimeError(str(error)) from error
-    return parquet_file(path, image_mode=image_mode)
+    return parquet_file(path, image_mode=image_mode, position=position)
 
 
-def _json(path: Path, head: Mapping[str, Any]) -> contextlib.AbstractContextManager[JSONRows]:
+def _json(path: Path, head: Mapping[str, Any], position: int | None) -> contextlib.AbstractContextManager[JSONRows]:
     """A JSON document, in a file or on stdout."""
-    return json_rows(sys.stdout.buffer, head) if path == STDOUT else json_file(path, head)
+    if path == STDOUT:
+        return json_document(sys.stdout.buffer, head)
+    return json_file(path, head, position=position)
 
 
 class ImageOutputs:
@@ -139,7 +176,10 @@ def image_outputs(targets: Targets, model: Path) -> Iterator[ImageOutputs]:
     if not targets.given():
         targets = replace(targets, json=STDOUT)
     drawing = Drawing(targets.draw) if targets.draw else None
-    with face_files(targets, {"model": str(model)}, image_mode=True) as files:
+    with (
+        partial_files_named(targets),
+        face_files(targets, {"model": str(model)}, image_mode=True) as files,
+    ):
         yield ImageOutputs(files, drawing)
 
 
@@ -164,9 +204,9 @@ class VideoOutputs:
         if draw is not None and not is_folder(draw) and draw.suffix.lower() not in FORMATS:
             raise typer.BadParameter(f"--draw {draw}: give a name that ends with {', '.join(FORMATS)}, or a folder")
 
-    def of(self, source: FrameSource) -> Targets:
-        """The files of a video, in folders that are made now; to be asked once per video."""
-        name = self._free_name(source.path.resolve().name.removesuffix(source.path.suffix))
+    def of(self, path: Path) -> Targets:
+        """The files of a video, in folders that are made now; to be asked once per video, in their order."""
+        name = self._free_name(path.resolve().name.removesuffix(path.suffix))
         asked = self._targets
         return replace(
             asked,
@@ -175,6 +215,22 @@ class VideoOutputs:
             json=asked.json and _file(asked.json, f"{name}.json"),
             draw=asked.draw and _file(asked.draw, f"{name}.mp4"),
         )
+
+    def manifest(self) -> Path | None:
+        """Where the manifest lies: beside the first of the outputs; None where there are none but stdout."""
+        first = self._first()
+        return None if first is None else (first if is_folder(first) else first.parent) / MANIFEST
+
+    def state(self) -> Path | None:
+        """Where the state of an unfinished run lies; None where nothing can go on from it."""
+        first = self._first()
+        if first is None or STDOUT in self._targets.given().values():
+            return None
+        return first / STATE if is_folder(first) else first.with_name(f"{first.name}.state")
+
+    def _first(self) -> Path | None:
+        """The first output that is no stream."""
+        return next((path for path in self._targets.given().values() if path != STDOUT), None)
 
 
 def is_folder(path: Path) -> bool:

@@ -3,10 +3,9 @@
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -28,6 +27,7 @@ class VideoFrame:
     time: float  # seconds since the first frame
     number: int  # of the frame, from 1
     result: VideoResult  # the faces of this video alone
+    damaged: bool = False
 
 
 class FrameSink(Protocol):
@@ -51,8 +51,16 @@ class Snapshot:
     """The videos that run between two steps, in their order, and all that is known of them."""
 
     state: TrackState  # its `frame` says how many frames of each are done
-    paths: list[Path]
+    sources: list[FrameSource]
     sinks: list[dict[str, Any]]
+
+    def among(self, sources: Sequence[FrameSource]) -> "Snapshot | None":
+        """What is known of some videos; None where it is nothing."""
+        rows = [number for number, source in enumerate(self.sources) if source in sources]
+        if not rows:
+            return None
+        state = self.state.select(torch.tensor(rows, device=self.state.frame.device))
+        return Snapshot(state, [self.sources[row] for row in rows], [self.sinks[row] for row in rows])
 
 
 Opened = Callable[[FrameSource, dict[str, Any] | None], AbstractContextManager[FrameSink]]
@@ -110,8 +118,9 @@ class _ParallelVideos:
         self.waiting, self.saved_at = deque(sources), time.monotonic()
         self.state = run.tracker.begin(0) if snapshot is None else snapshot.state
         if snapshot is not None:
-            for path, sink, frames in zip(snapshot.paths, snapshot.sinks, snapshot.state.frame.tolist(), strict=True):
-                self._resume(next(source for source in self.waiting if source.path == path), sink, frames)
+            frames = snapshot.state.frame.tolist()
+            for source, sink, count in zip(snapshot.sources, snapshot.sinks, frames, strict=True):
+                self._resume(source, sink, count)
 
     def _resume(self, source: FrameSource, sink: dict[str, Any], frames: int) -> None:
         """Opens a video that was saved, behind the frames that are done.
@@ -153,7 +162,7 @@ class _ParallelVideos:
             self.state, result = self.run.tracker.step(self.state, frames, damaged)
             for number, video in enumerate(self.running):
                 own = take_rows(result, result.video == number)
-                video.sink(VideoFrame(video.image, video.frame.time, video.number, own))
+                video.sink(VideoFrame(video.image, video.frame.time, video.number, own, bool(damaged[number])))
         if time.monotonic() - self.saved_at >= self.run.save_every:
             self._save()
         try:
@@ -164,8 +173,8 @@ class _ParallelVideos:
 
     def _save(self) -> None:
         """Hands on what goes on from here."""
-        paths = [video.source.path for video in self.running]
-        self.run.save(Snapshot(self.state, paths, [video.sink.saved() for video in self.running]))
+        sources = [video.source for video in self.running]
+        self.run.save(Snapshot(self.state, sources, [video.sink.saved() for video in self.running]))
         self.saved_at = time.monotonic()
 
 

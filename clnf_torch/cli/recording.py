@@ -1,20 +1,22 @@
 """The recording of one video: its rows in files, its frames drawn, and a line that sums it up."""
 
 import contextlib
+import time
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from clnf_torch.cli.confirmation import ConfirmationBuffer
+from clnf_torch.cli.confirmation import ConfirmationBuffer, restored_frame, saved_frame
 from clnf_torch.cli.drawing import draw_result
-from clnf_torch.cli.outputs import FaceFiles, Targets, face_files
+from clnf_torch.cli.outputs import FaceFiles, Targets, face_files, partial_files_named
 from clnf_torch.cli.parallel_videos import VideoFrame
 from clnf_torch.cli.video_frames import FrameSource
-from clnf_torch.cli.video_writer import DrawnVideo, video_file
+from clnf_torch.cli.video_writer import DrawnVideo, Place, video_file
 from clnf_torch.export.face_rows import FaceRows, face_table
 from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.geometry.records import join_rows
@@ -48,9 +50,13 @@ class Recording:
     options: RecordOptions
     frames: int = 0
     found: int = 0  # frames with at least one face
+    damaged: int = 0  # frames that could not be read
+    seconds: float = 0.0  # that earlier runs took
     faces: set[int] = field(default_factory=set)  # identities that were found
     buffer: ConfirmationBuffer = field(default_factory=ConfirmationBuffer)
+    drawn: deque[VideoFrame] = field(default_factory=deque)  # that a run taken up draws again
     waiting: list[FaceRows] = field(default_factory=list)
+    begun: float = field(default_factory=time.monotonic)
 
     def __call__(self, frame: VideoFrame) -> None:
         """Takes the next frame."""
@@ -69,26 +75,56 @@ class Recording:
         return {
             "frames": self.frames,
             "found": self.found,
+            "damaged": self.damaged,
+            "seconds": self.elapsed(),
             "faces": sorted(self.faces),
             "buffer": self.buffer.saved(),
+            "drawn": [saved_frame(frame) for frame in self.drawn],
+            "drawing": astuple(self.drawing.kept) if self.drawing else None,
+            "positions": self.files.positions(),
         }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Goes back to what was saved; the images of frames that wait, or are drawn again, come through `skipped`.
+
+        Raises:
+            ValueError: It holds the faces of another model.
+        """
+        model = self.detector.model
+        self.frames, self.found, self.faces = saved["frames"], saved["found"], set(saved["faces"])
+        self.damaged, self.seconds = saved["damaged"], saved["seconds"]
+        self.buffer = ConfirmationBuffer.restored(saved["buffer"], model)
+        self.drawn = deque(restored_frame(frame, model) for frame in saved["drawn"])
 
     def skipped(self, number: int, image: Tensor) -> None:
         """Takes the image of a frame, from 1, that it took before it was saved."""
         self.buffer.with_image(number, image)
+        for frame in self.drawn:
+            if frame.number == number:
+                self._draw(replace(frame, image=image))
 
     def _take(self, frame: VideoFrame) -> None:
         """Takes the next frame with confirmed faces alone."""
         names = frame.result.identity[frame.result.success].tolist()
         self.frames += 1
         self.found += bool(names)
+        self.damaged += frame.damaged
         self.faces.update(names)
         self.waiting.append(self._rows(frame))
         if self.drawing is not None:
-            found = frame.result.faces[frame.result.success]
-            self.drawing.append(draw_result(frame.image, found, [str(name) for name in names]), frame.time)
+            self._draw(frame)
+            self.drawn.append(replace(frame, image=frame.image.new_empty(3, 0, 0)))
+            while self.drawn[0].number <= self.drawing.kept.images:
+                self.drawn.popleft()
         if sum(map(len, self.waiting)) >= BATCH:
             self.flush()
+
+    def _draw(self, frame: VideoFrame) -> None:
+        """Draws a frame with confirmed faces alone."""
+        if self.drawing is not None:
+            names = frame.result.identity[frame.result.success].tolist()
+            found = frame.result.faces[frame.result.success]
+            self.drawing.append(draw_result(frame.image, found, [str(name) for name in names]), frame.time)
 
     @torch.inference_mode()
     def flush(self) -> None:
@@ -98,6 +134,20 @@ class Recording:
         rows, self.waiting = join_rows(*self.waiting), []
         table = face_table(rows, self.detector, self.options.camera, self.options.likelihoods)
         self.files.append(table, rows.faces, _heads(rows))
+
+    def elapsed(self) -> float:
+        """Seconds that the video took so far."""
+        return self.seconds + time.monotonic() - self.begun
+
+    def entry(self) -> dict[str, Any]:
+        """The video in numbers, for the manifest."""
+        return {
+            "frames": self.frames,
+            "frames_with_face": self.found,
+            "faces": len(self.faces),
+            "damaged_frames": self.damaged,
+            "seconds": round(self.elapsed(), 1),
+        }
 
     def summary(self) -> str:
         """The video in a line."""
@@ -127,13 +177,30 @@ def _heads(rows: FaceRows) -> list[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def recording(source: FrameSource, detector: LandmarkDetector, options: RecordOptions) -> Iterator[Recording]:
-    """Records a video. Its files appear when the block ends, with all that was taken so far, whatever ends it."""
+def recording(
+    source: FrameSource, detector: LandmarkDetector, options: RecordOptions, saved: dict[str, Any] | None = None
+) -> Iterator[Recording]:
+    """Records a video. Its files appear when the block ends; until then, all that was taken is in ``NAME.partial``.
+
+    Args:
+        source: The video.
+        detector: What fits its faces.
+        options: What is recorded.
+        saved: From `Recording.saved`, to go on from.
+
+    Raises:
+        PartialError: The partial files hold less than what was saved.
+    """
     head = {"model": str(options.model), "video": str(source.path), "frames_per_second": float(source.rate)}
+    draw, positions, kept = options.targets.draw, None, None
+    if saved is not None:
+        positions, kept = saved["positions"], saved["drawing"] and Place(*saved["drawing"])
     with contextlib.ExitStack() as stack:
-        draw = options.targets.draw
-        files = stack.enter_context(face_files(options.targets, head))
-        drawing = stack.enter_context(video_file(draw, source.rate)) if draw else None
+        stack.enter_context(partial_files_named(options.targets))
+        files = stack.enter_context(face_files(options.targets, head, positions=positions))
+        drawing = stack.enter_context(video_file(draw, source.rate, kept)) if draw else None
         record = Recording(files, drawing, detector, options)
+        if saved is not None:
+            record.restore(saved)
         stack.callback(record.end)
         yield record

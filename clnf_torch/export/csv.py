@@ -5,24 +5,24 @@ import csv
 import io
 import os
 from collections.abc import Iterator
-from typing import BinaryIO
 
 from clnf_torch.export.face_table import Block, FaceTable, columns
-from clnf_torch.models.files import write_atomically
+from clnf_torch.models.growing_files import GrowingFile, growing_file
 
 
 class CSVRows:
-    """Appends rows to a file; the first table brings the header.
+    """Appends rows to a file; the first table brings the header, unless the file has rows already.
 
     Args:
-        file: Open for writing bytes.
+        file: Grows.
         image_mode: See `columns`.
         openface_precision: Print as few digits as OpenFace does, instead of as many as tell any two numbers apart.
     """
 
-    def __init__(self, file: BinaryIO, *, image_mode: bool = False, openface_precision: bool = False) -> None:
+    def __init__(self, file: GrowingFile, *, image_mode: bool = False, openface_precision: bool = False) -> None:
         self._file, self._image_mode, self._rounded = file, image_mode, openface_precision
         self._names: list[str] = []
+        self._headed = file.position > 0
 
     def append(self, table: FaceTable) -> None:
         """Writes the rows of a table; whole lines only.
@@ -36,28 +36,41 @@ class CSVRows:
             raise ValueError(f"these rows have {len(names)} columns that are not the {len(self._names)} of the first")
         text = io.StringIO()
         lines = csv.writer(text, lineterminator="\n")
-        if not self._names:
+        if not self._headed:
             lines.writerow(names)
         cells = [_cells(block, self._rounded) for block in blocks]
         lines.writerows([cell for block in cells for cell in block[row]] for row in range(len(table)))
         self._file.write(text.getvalue().encode("utf-8"))
-        self._names = names
+        self._names, self._headed = names, True
+
+    def position(self) -> int:
+        """Bytes that are written, for `csv_file` to go on behind."""
+        return self._file.position
 
 
 @contextlib.contextmanager
 def csv_file(
-    path: str | os.PathLike[str], *, image_mode: bool = False, openface_precision: bool = False
+    path: str | os.PathLike[str],
+    *,
+    image_mode: bool = False,
+    openface_precision: bool = False,
+    position: int | None = None,
 ) -> Iterator[CSVRows]:
     """A CSV file in OpenFace's columns that grows with the rows appended to it.
 
-    It appears under its name when the block ends, with all rows so far, also when an error or Ctrl-C ends it.
+    It appears under its name when the block ends; until then, and if anything stops the block, its rows are in
+    ``NAME.partial``.
 
     Args:
         path: The file, replaced if it exists.
         image_mode: See `columns`.
         openface_precision: See `CSVRows`.
+        position: Bytes of an earlier ``NAME.partial`` to go on behind.
+
+    Raises:
+        PartialError: That file is missing or shorter.
     """
-    with write_atomically(path, keep_partial=True) as file:
+    with growing_file(path, position) as file:
         yield CSVRows(file, image_mode=image_mode, openface_precision=openface_precision)
 
 

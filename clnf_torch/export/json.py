@@ -1,16 +1,18 @@
-"""Faces as JSON: an object with one face on each line, valid whatever ends the writing."""
+"""Faces as JSON: an object with one face on each line; until it is complete, JSON Lines that begin with its head."""
 
 import contextlib
 import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
 
 from torch import Tensor
 
 from clnf_torch.export.face_table import FaceTable
 from clnf_torch.models.files import write_atomically
+from clnf_torch.models.growing_files import GrowingFile, growing_file
 from clnf_torch.pipeline import FitResult
 
 # Fields of a table, by their keys in JSON
@@ -42,7 +44,19 @@ def face_records(heads: Sequence[Mapping[str, Any]], result: FitResult, table: F
         yield {**head, **validated, **_fitted(result, row), **known}
 
 
-class JSONRows:
+class JSONRows(Protocol):
+    """Anything that takes faces."""
+
+    def append(self, faces: Iterable[Mapping[str, Any]]) -> None:
+        """Takes faces."""
+        ...
+
+    def position(self) -> int:
+        """Bytes that are written."""
+        ...
+
+
+class JSONDocument:
     """Appends faces, one on each line, to a document that is valid once it is closed.
 
     Args:
@@ -51,48 +65,102 @@ class JSONRows:
     """
 
     def __init__(self, file: BinaryIO, head: Mapping[str, Any]) -> None:
-        self._file, self._first = file, True
-        file.write(json.dumps(dict(head)).encode("ascii")[:-1] + b', "faces": [')
+        self._file, self._first, self._written = file, True, 0
+        self._write(_line(head)[:-1] + b', "faces": [')
 
     def append(self, faces: Iterable[Mapping[str, Any]]) -> None:
         """Writes faces."""
-        for face in faces:
-            self._file.write((b"\n" if self._first else b",\n") + json.dumps(face, allow_nan=False).encode("ascii"))
+        self.append_lines(map(_line, faces))
+
+    def append_lines(self, lines: Iterable[bytes]) -> None:
+        """Writes faces that are JSON already."""
+        for line in lines:
+            self._write((b"\n" if self._first else b",\n") + line)
             self._first = False
+
+    def position(self) -> int:
+        """Bytes that are written."""
+        return self._written
 
     def close(self) -> None:
         """Writes the end of the document."""
-        self._file.write(b"]}\n")
+        self._write(b"]}\n")
         self._file.flush()
+
+    def _write(self, text: bytes) -> None:
+        self._file.write(text)
+        self._written += len(text)
 
 
 @contextlib.contextmanager
-def json_rows(file: BinaryIO, head: Mapping[str, Any]) -> Iterator[JSONRows]:
+def json_document(file: BinaryIO, head: Mapping[str, Any]) -> Iterator[JSONDocument]:
     """A JSON document in an open file, such as stdout; it is completed however the block ends.
 
     Args:
         file: Open for writing bytes.
         head: What the document begins with.
     """
-    rows = JSONRows(file, head)
+    rows = JSONDocument(file, head)
     try:
         yield rows
     finally:
         rows.close()
 
 
+class JSONLines:
+    """Appends faces to JSON Lines, whose first line is the head of the document.
+
+    Args:
+        file: Grows.
+        head: What the document begins with.
+    """
+
+    def __init__(self, file: GrowingFile, head: Mapping[str, Any]) -> None:
+        self._file = file
+        if not file.position:
+            file.write(_line(head) + b"\n")
+
+    def append(self, faces: Iterable[Mapping[str, Any]]) -> None:
+        """Writes faces; whole lines only."""
+        self._file.write(b"".join(_line(face) + b"\n" for face in faces))
+
+    def position(self) -> int:
+        """Bytes that are written, for `json_file` to go on behind."""
+        return self._file.position
+
+
 @contextlib.contextmanager
-def json_file(path: str | os.PathLike[str], head: Mapping[str, Any]) -> Iterator[JSONRows]:
+def json_file(
+    path: str | os.PathLike[str], head: Mapping[str, Any], *, position: int | None = None
+) -> Iterator[JSONLines]:
     """A JSON file that grows with the faces appended to it.
 
-    It appears under its name when the block ends, with all faces so far, also when an error or Ctrl-C ends it.
+    It appears under its name when the block ends; until then, and if anything stops the block, its faces are in
+    ``NAME.partial``, which is JSON Lines.
 
     Args:
         path: The file, replaced if it exists.
         head: What the document begins with.
+        position: Bytes of an earlier ``NAME.partial`` to go on behind.
+
+    Raises:
+        PartialError: That file is missing or shorter.
     """
-    with write_atomically(path, keep_partial=True) as file, json_rows(file, head) as rows:
-        yield rows
+    with growing_file(path, position, _publish) as file:
+        yield JSONLines(file, head)
+
+
+def _publish(partial: Path, path: Path) -> None:
+    """Makes the document of JSON Lines."""
+    with open(partial, "rb") as lines, write_atomically(path) as file:
+        with json_document(file, json.loads(next(lines))) as document:
+            document.append_lines(line[:-1] for line in lines)
+    partial.unlink()
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
+    """A record as JSON on one line."""
+    return json.dumps(dict(record), allow_nan=False).encode("ascii")
 
 
 def _fitted(result: FitResult, row: int) -> dict[str, Any]:

@@ -1,16 +1,18 @@
-"""Tables as Apache Parquet, in groups of rows; needs pyarrow: ``pip install 'clnf-torch[tables]'``."""
+"""Tables as Apache Parquet, until they are complete as a folder of files; needs pyarrow: ``clnf-torch[tables]``."""
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import BinaryIO
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from clnf_torch.export.face_table import Block, FaceTable, columns
 from clnf_torch.models.files import write_atomically
+from clnf_torch.models.growing_files import PartialError, partial_of
 
 try:
     import pyarrow as pa
@@ -19,27 +21,27 @@ except ImportError as error:
     raise ImportError("Parquet files need pyarrow; install it with: pip install 'clnf-torch[tables]'") from error
 
 Kind = tuple[tuple[str, ...], torch.dtype | None]
-# Rows that are gathered, 11 MB; for each group the writer then keeps 0.6 MB to the end
+# Rows of a group, 11 MB; for each group the writer then keeps 0.6 MB to the end
 ROW_GROUP = 4096
 
 
 class ParquetRows:
-    """Appends rows to a file. Numbers keep their types: whole ones int64, others float32 or float64.
+    """Writes rows as files in a folder. Numbers keep their types: whole ones int64, others float32 or float64.
 
     Args:
-        file: Open for writing bytes.
+        folder: Where the files are.
+        parts: How many there are.
         image_mode: See `columns`.
     """
 
-    def __init__(self, file: BinaryIO, *, image_mode: bool = False) -> None:
-        self._file, self._image_mode = file, image_mode
-        self._writer: parquet.ParquetWriter | None = None
+    def __init__(self, folder: Path, parts: int, *, image_mode: bool = False) -> None:
+        self._folder, self._parts, self._image_mode = folder, parts, image_mode
         self._kinds: list[Kind] = []
         self._waiting: list[list[Block]] = []
         self._rows = 0
 
     def append(self, table: FaceTable) -> None:
-        """Takes the rows of a table; they are written when there are enough for a group.
+        """Takes the rows of a table; they are written when there are enough for a group, or when `position` is asked.
 
         Raises:
             ValueError: It has other columns than the first one.
@@ -54,41 +56,92 @@ class ParquetRows:
         if self._rows >= ROW_GROUP:
             self._write()
 
-    def close(self) -> None:
-        """Writes the rows that wait, and the end of the file."""
+    def position(self) -> int:
+        """How many files are written, with all rows so far in them, for `parquet_file` to go on behind."""
         if self._waiting:
             self._write()
-        if self._writer is not None:
-            self._writer.close()
+        return self._parts
 
     def _write(self) -> None:
-        """Writes the rows that wait as one group."""
+        """Writes the rows that wait as one file."""
         waiting, self._waiting, self._rows = self._waiting, [], 0
         arrays: dict[str, pa.Array] = {}
         for blocks in zip(*waiting, strict=True):
             arrays |= _arrays(blocks)
-        group = pa.Table.from_pydict(arrays)
-        if self._writer is None:
-            self._writer = parquet.ParquetWriter(self._file, group.schema)
-        self._writer.write_table(group)
+        with write_atomically(self._folder / _part(self._parts)) as file:
+            parquet.write_table(pa.Table.from_pydict(arrays), file)
+        self._parts += 1
 
 
 @contextlib.contextmanager
-def parquet_file(path: str | os.PathLike[str], *, image_mode: bool = False) -> Iterator[ParquetRows]:
+def parquet_file(
+    path: str | os.PathLike[str], *, image_mode: bool = False, position: int | None = None
+) -> Iterator[ParquetRows]:
     """A Parquet file in OpenFace's columns that grows with the rows appended to it.
 
-    It appears under its name when the block ends, with all rows so far, also when an error or Ctrl-C ends it.
+    It appears under its name when the block ends; until then, and if anything stops the block, its rows are in
+    ``NAME.partial``, a folder that is read like a Parquet file.
 
     Args:
         path: The file, replaced if it exists.
         image_mode: See `columns`.
+        position: Files of an earlier ``NAME.partial`` to go on behind.
+
+    Raises:
+        PartialError: There are not as many.
     """
-    with write_atomically(path, keep_partial=True) as file:
-        rows = ParquetRows(file, image_mode=image_mode)
-        try:
-            yield rows
-        finally:
-            rows.close()
+    folder = partial_of(path)
+    _clear(folder, position)
+    rows = ParquetRows(folder, position or 0, image_mode=image_mode)
+    try:
+        yield rows
+        parts = rows.position()
+    except BaseException:
+        with contextlib.suppress(OSError):
+            if not rows.position():
+                folder.rmdir()
+        raise
+    if parts:
+        _publish(folder, Path(path))
+    else:
+        folder.rmdir()
+
+
+def _clear(folder: Path, parts: int | None) -> None:
+    """Keeps the first files of a folder that may not exist yet."""
+    if parts is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(exist_ok=True)
+    kept = {_part(number) for number in range(parts or 0)}
+    found = {file.name for file in folder.iterdir()}
+    if kept - found:
+        raise PartialError(f"{folder}: expected {len(kept)} files to go on with, found {len(kept & found)}")
+    for name in found - kept:
+        (folder / name).unlink()
+
+
+def _part(number: int) -> str:
+    """The name of a file in the folder."""
+    return f"{number:06}.parquet"
+
+
+def _publish(folder: Path, path: Path) -> None:
+    """Makes one file of those in a folder, in groups of rows that do not depend on when they were written."""
+    files = sorted(folder.glob("*.parquet"))
+    waiting: list[pa.Table] = []
+    with write_atomically(path) as file, parquet.ParquetWriter(file, parquet.read_schema(files[0])) as writer:
+        for part in files:
+            # Not by name: a folder called a=b would become a column
+            with part.open("rb") as opened:
+                waiting.append(parquet.ParquetFile(opened).read())
+            if sum(map(len, waiting)) >= ROW_GROUP:
+                table = pa.concat_tables(waiting)
+                whole = len(table) // ROW_GROUP * ROW_GROUP
+                writer.write_table(table.slice(0, whole).combine_chunks(), row_group_size=ROW_GROUP)
+                waiting = [table.slice(whole)]
+        if rest := pa.concat_tables(waiting).combine_chunks():
+            writer.write_table(rest, row_group_size=ROW_GROUP)
+    shutil.rmtree(folder)
 
 
 def _without_gradient(block: Block) -> Block:

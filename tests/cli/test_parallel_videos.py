@@ -26,7 +26,7 @@ from tests.tracking.world import MANY, SINGLE, Fitter, Rectangles, frame
 ASTRONAUT = Path(__file__).resolve().parents[2] / "docs" / "images" / "astronaut.jpg"
 
 
-@dataclass
+@dataclass(eq=False)
 class Shown:
     """A video of given images, None where one is damaged."""
 
@@ -80,7 +80,7 @@ class Recorder:
 
     def save(self, snapshot: Snapshot) -> None:
         file = io.BytesIO()
-        paths = [str(path) for path in snapshot.paths]
+        paths = [str(path) for path in (source.path for source in snapshot.sources)]
         torch.save({"state": snapshot.state.to_dict(), "paths": paths, "sinks": snapshot.sinks}, file)
         self.snapshots.append((file.getvalue(), {path for path, rows in self.rows.items() if rows.closed}))
 
@@ -95,7 +95,7 @@ class Recorder:
         running = [number for number, path in enumerate(paths) if path not in ended]
         snapshot = Snapshot(
             state.select(torch.tensor(running, dtype=torch.int64)),
-            [paths[number] for number in running],
+            [next(source for source in self.sources if source.path == paths[number]) for number in running],
             [saved["sinks"][number] for number in running],
         )
         again = Recorder(self.tracker, self.sources, dict(self.rows))

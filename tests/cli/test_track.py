@@ -79,7 +79,7 @@ def test_videos_side_by_side_are_those_alone(clnf_torch_cli, bundle, image, box,
     done = clnf_torch_cli("track", first, second, third, other, *words, tmp_path / "together", "--batch", 2)
     assert done.exit_code == 0, done.stderr
     names = {"first": first, "second": second, "first-2": third, "other": other}
-    assert sorted(path.stem for path in (tmp_path / "together").iterdir()) == sorted(names)
+    assert sorted(path.stem for path in (tmp_path / "together").iterdir()) == sorted([*names, "manifest"])
     for name, folder in names.items():
         clnf_torch_cli("track", folder, *words, tmp_path / "alone.csv")
         together, alone = rows_of(tmp_path / "together" / f"{name}.csv"), rows_of(tmp_path / "alone.csv")
@@ -153,17 +153,22 @@ def test_ctrl_c_keeps_what_was_done(bundle, image, box, tmp_path):
     words = [sys.executable, "-m", "clnf_torch.cli", "track", folder, *words, "--box", *box]
     with subprocess.Popen(list(map(str, words)), stderr=subprocess.PIPE, text=True) as program:
         deadline = time.monotonic() + 60
-        while not any(path.stat().st_size for path in out.glob(".t.csv*")) and time.monotonic() < deadline:
+        while not any(path.stat().st_size for path in out.glob("t.csv.partial")) and time.monotonic() < deadline:
             time.sleep(0.05)
         program.send_signal(signal.SIGINT)
         _, complaints = program.communicate(timeout=60)
     assert program.returncode == 130
-    assert complaints == "clnf-torch: interrupted\n"
-    assert sorted(path.name for path in out.iterdir()) == ["t.csv", "t.json", "t.mp4"]
-    rows = rows_of(out / "t.csv")
-    assert 64 <= len(rows) < 3000
-    assert len(json.loads((out / "t.json").read_text())["faces"]) == len(rows)
-    assert len(list(VideoFile(out / "t.mp4"))) == len(rows)
+    names = [f"t.{suffix}.partial" for suffix in ("csv", "json", "mp4")]
+    left = ", ".join(str(out / name) for name in names)
+    assert complaints == f"clnf-torch: interrupted\nclnf-torch: unfinished: {left}\n"
+    assert sorted(path.name for path in out.iterdir()) == [names[0], "t.csv.state", *names[1:]]
+    rows = rows_of(out / names[0])
+    assert 1 <= len(rows) < 3000
+    assert [json.loads(line).get("frame") for line in (out / names[1]).read_text().splitlines()] == [
+        None,
+        *range(1, len(rows) + 1),
+    ]
+    assert len(list(VideoFile(out / names[2]))) == len(rows)
 
 
 def test_a_real_clip(clnf_torch_cli, shared, openface_models, tmp_path):

@@ -128,20 +128,3 @@ def test_a_line_is_drawn_twice(tmp_path):
     source = VideoFile(write_video(tmp_path / "line.mp4", shades(4, height=1)))
     assert (source.width, source.height) == (64, 2)
     assert_shades(levels(source))
-
-
-def test_a_drawn_video_is_kept_whatever_ends_it(tmp_path):
-    path = tmp_path / "drawn.mp4"
-    with pytest.raises(KeyboardInterrupt), video_file(path, Fraction(25)) as video:
-        for image in shades(5):
-            video.append(image)
-        assert not path.exists()
-        raise KeyboardInterrupt
-    assert_shades(levels(VideoFile(path)))
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_video_without_images_leaves_nothing(tmp_path):
-    with video_file(tmp_path / "none.mp4", Fraction(25)):
-        pass
-    assert list(tmp_path.iterdir()) == []

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from clnf_torch.export.csv import csv_file
+from clnf_torch.models.growing_files import partial_of
 from tests.export.tables import by_name, make_table, names_of, part_of
 
 ROWS = 6
@@ -97,7 +98,23 @@ def test_other_columns_are_refused_and_what_was_written_stays(target):
     ):
         rows.append(make_table(2))
         rows.append(make_table(1).without("gaze", "gaze_angle"))
-    assert read(target)["frame"] == ["1", "2"]
+    assert read(partial_of(target))["frame"] == ["1", "2"] and not target.exists()
+
+
+def test_gone_on_with_it_is_the_same_file(target):
+    first, second = make_table(2), make_table(3)
+    with csv_file(target) as rows:
+        rows.append(first)
+        rows.append(second)
+    whole = target.read_bytes()
+    with pytest.raises(KeyboardInterrupt), csv_file(target) as rows:
+        rows.append(first)
+        position = rows.position()
+        rows.append(first)
+        raise KeyboardInterrupt
+    with csv_file(target, position=position) as rows:
+        rows.append(second)
+    assert target.read_bytes() == whole and list(target.parent.iterdir()) == [target]
 
 
 def test_the_rows_of_a_batch_need_no_gradient(target):

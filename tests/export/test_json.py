@@ -8,7 +8,8 @@ import json
 import pytest
 import torch
 
-from clnf_torch.export.json import face_records, json_file, json_rows
+from clnf_torch.export.json import face_records, json_document, json_file
+from clnf_torch.models.growing_files import partial_of
 from clnf_torch.models.pdm import ShapeParams
 from clnf_torch.pipeline import FitResult
 from tests.export.tables import make_table
@@ -60,7 +61,7 @@ def test_numbers_that_are_not_finite_are_null_and_others_tell_float32_apart():
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_a_document_has_one_face_on_each_line(count):
     file = io.BytesIO()
-    with json_rows(file, {"model": "é.pt"}) as rows:
+    with json_document(file, {"model": "é.pt"}) as rows:
         for number in range(count):
             rows.append([{"face": number}])
     document = strict(file.getvalue())
@@ -68,11 +69,26 @@ def test_a_document_has_one_face_on_each_line(count):
     assert file.getvalue().count(b"\n") == count + 1
 
 
-def test_a_document_is_whole_whatever_ends_it(tmp_path):
+def test_lines_are_whole_whatever_ends_them(tmp_path):
     path = tmp_path / "faces.json"
+    path.write_text("older")
     with pytest.raises(KeyboardInterrupt), json_file(path, {"model": "m.pt"}) as rows:
         rows.append([{"face": 0}])
-        assert not path.exists()
         raise KeyboardInterrupt
-    assert strict(path.read_text()) == {"model": "m.pt", "faces": [{"face": 0}]}
-    assert list(tmp_path.iterdir()) == [path]
+    assert [strict(line) for line in partial_of(path).read_bytes().splitlines()] == [{"model": "m.pt"}, {"face": 0}]
+    assert path.read_text() == "older"
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_gone_on_with_it_is_the_same_document(count, tmp_path):
+    path, head, faces = tmp_path / "faces.json", {"model": "é.pt"}, [{"face": number} for number in range(count)]
+    with json_document(expected := io.BytesIO(), head) as document:
+        document.append(faces)
+    with pytest.raises(KeyboardInterrupt), json_file(path, head) as rows:
+        rows.append(faces[:1])
+        position = rows.position()
+        rows.append([{"face": 9}])
+        raise KeyboardInterrupt
+    with json_file(path, head, position=position) as rows:
+        rows.append(faces[1:])
+    assert path.read_bytes() == expected.getvalue() and list(tmp_path.iterdir()) == [path]

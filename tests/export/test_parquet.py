@@ -11,6 +11,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from clnf_torch.export.parquet import ROW_GROUP, parquet_file
+from clnf_torch.models.growing_files import PartialError, partial_of
 from tests.export.tables import by_name, make_table, names_of, part_of
 
 
@@ -50,11 +51,34 @@ def test_rows_are_written_in_groups(target):
     assert groups == [ROW_GROUP, ROW_GROUP, 5]
 
 
-def test_what_was_done_stays(target):
+def test_what_was_done_stays_beside_an_older_file(target):
+    target.write_bytes(b"older")
     with pytest.raises(KeyboardInterrupt), parquet_file(target) as rows:
         rows.append(make_table(3))
         raise KeyboardInterrupt
-    assert parquet.read_table(target).num_rows == 3 and list(target.parent.iterdir()) == [target]
+    assert target.read_bytes() == b"older"
+    assert parquet.read_table(partial_of(target)).num_rows == 3
+
+
+def test_gone_on_with_it_is_the_same_file(target):
+    tables = [make_table(ROW_GROUP - 1), make_table(3), make_table(2)]
+    with parquet_file(target) as rows:
+        for table in tables:
+            rows.append(table)
+    whole = target.read_bytes()
+    with pytest.raises(KeyboardInterrupt), parquet_file(target) as rows:
+        rows.append(tables[0])
+        position = rows.position()
+        rows.append(make_table(9))
+        assert rows.position() == position + 1
+        raise KeyboardInterrupt
+    with parquet_file(target, position=position) as rows:
+        rows.append(tables[1])
+        rows.position()
+        rows.append(tables[2])
+    assert target.read_bytes() == whole and list(target.parent.iterdir()) == [target]
+    with pytest.raises(PartialError, match="expected 2 files to go on with, found 0"), parquet_file(target, position=2):
+        pass
 
 
 def test_no_rows(target):
@@ -70,4 +94,4 @@ def test_other_columns_are_refused_and_what_was_written_stays(target):
     with pytest.raises(ValueError, match="these rows have other columns"), parquet_file(target) as rows:
         rows.append(make_table(2))
         rows.append(make_table(1, dtype=torch.float64))
-    assert parquet.read_table(target).num_rows == 2
+    assert parquet.read_table(partial_of(target)).num_rows == 2

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ import typer
 
 from clnf_torch.cli.boxes import Box
 from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, notice
+from clnf_torch.cli.jobs import VideoJobs
 from clnf_torch.cli.options import (
     AllViews,
     BatchSize,
@@ -28,6 +30,7 @@ from clnf_torch.cli.options import (
     ParquetFile,
     Preset,
     PresetName,
+    Resume,
     Rounded,
     device_named,
 )
@@ -62,6 +65,7 @@ def track(
     parquet: ParquetFile = None,
     likelihoods: Likelihoods = False,
     openface_precision: Rounded = False,
+    resume: Resume = False,
     draw: Annotated[Path | None, typer.Option(metavar="VIDEO.mp4", help="Write a video with the landmarks.")] = None,
     fx: FocalX = None,
     fy: FocalY = None,
@@ -78,29 +82,38 @@ def track(
         detector = load(model, where, numerics=numerics)
         config = VideoConfig(preset=preset.value, multi_view=multi_view, single_face=single_face)
         tracker = VideoTracker(detector, None if box else load_face_detector(model, where), config)
-        sources = list(_opened(videos, complaints))
+        settings = {**asdict(config), "box": box, "numerics": numerics and numerics.value, "device": where.type}
+        settings |= {"likelihoods": likelihoods, "openface_precision": openface_precision, **asdict(camera)}
+        sources = dict(_opened(videos, outputs, complaints))
+        jobs = VideoJobs.of(sources, model, settings, outputs)
+        if resume:
+            sources = jobs.unfinished(complaints)
 
         @contextlib.contextmanager
         def recorded(source: FrameSource, saved: dict[str, Any] | None) -> Iterator[Recording]:
-            options = RecordOptions(outputs.of(source), camera.behind(source.width, source.height), likelihoods, model)
-            with recording(source, detector, options) as record:
+            options = RecordOptions(sources[source], camera.behind(source.width, source.height), likelihoods, model)
+            with recording(source, detector, options, saved) as record:
                 yield record
+            jobs.finish(source, record)
             if source.problem:
                 complaints(source.problem)
             notice(f"{source.path}: {record.summary()}")
 
-        with counting_bar(_total(sources), "frames", stop_if_asked) as done:
-            for group in _by_size(sources):
-                run_parallel_videos(VideoRun(tracker, batch, recorded, partial(_begin, tracker, box), done), group)
+        snapshot = jobs.saved.load(sources, where) if resume else None
+        with counting_bar(_total(list(sources)), "frames", stop_if_asked) as done:
+            run = VideoRun(tracker, batch, recorded, partial(_begin, tracker, box), done, jobs.saved.save)
+            for group in _by_size(list(sources)):
+                run_parallel_videos(run, group, snapshot.among(group) if snapshot else None)
+        jobs.saved.remove()
     if complaints.any:
         raise typer.Exit(1)
 
 
-def _opened(paths: list[Path], complain: Complaints) -> Iterator[FrameSource]:
-    """Videos that can be read."""
-    for path in paths:
+def _opened(paths: list[Path], outputs: VideoOutputs, complain: Complaints) -> Iterator[tuple[FrameSource, Targets]]:
+    """Videos that can be read, and their files; these are named in the order of all, whatever can be read."""
+    for path, targets in [(path, outputs.of(path)) for path in paths]:
         try:
-            yield open_video(path, notice)
+            yield open_video(path, notice), targets
         except VideoError as error:
             complain(str(error))
 

@@ -1,0 +1,83 @@
+"""Files that grow while a run lasts: readable as ``NAME.partial`` whatever ends it, renamed when they are complete."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+PARTIAL = ".partial"
+
+Publish = Callable[[Path, Path], None]
+"""Makes of a partial file (the first path) the complete one (the second); the partial one is gone then."""
+
+
+class PartialError(ValueError):
+    """A partial file that cannot be gone on with; its text is one line."""
+
+
+def partial_of(path: str | os.PathLike[str]) -> Path:
+    """Where a file lies until it is complete."""
+    path = Path(path)
+    return path.with_name(path.name + PARTIAL)
+
+
+class GrowingFile:
+    """A file to which pieces are appended that are there as a whole or not at all, also on a disk that is full.
+
+    Nothing waits in the memory of the process: what was appended stays when it is killed.
+
+    Args:
+        file: Open for writing at its end, without a buffer.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.position = file, file.tell()
+
+    def write(self, piece: bytes) -> int:
+        """Appends a piece."""
+        rest = memoryview(piece)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self._file.truncate(self.position)
+            raise
+        self.position += len(piece)
+        return len(piece)
+
+
+@contextlib.contextmanager
+def growing_file(
+    path: str | os.PathLike[str], position: int | None = None, publish: Publish = os.replace
+) -> Iterator[GrowingFile]:
+    """A file that grows beside a name which it gets when the block ends; a file of that name is replaced then.
+
+    Where an error, a signal or the end of the process stops the block, what was written stays beside it, as
+    ``NAME.partial``, and a file of that name stays what it was.
+
+    Args:
+        path: The complete file; its folder must exist.
+        position: Bytes of an earlier partial file to go on behind; None: it is written anew.
+        publish: Makes the complete file.
+
+    Raises:
+        PartialError: The partial file is missing or shorter than that.
+    """
+    path, partial = Path(path), partial_of(path)
+    if position is not None:
+        size = partial.stat().st_size if partial.is_file() else 0
+        if size < position:
+            raise PartialError(f"{partial}: expected at least {position} bytes to go on with, found {size}")
+    with open(partial, "wb" if position is None else "r+b", buffering=0) as file:
+        file.truncate(position or 0)
+        file.seek(0, os.SEEK_END)
+        try:
+            yield GrowingFile(file)
+            os.fsync(file.fileno())
+        except BaseException:
+            if not file.tell():
+                partial.unlink()
+            raise
+    publish(partial, path)
