@@ -60,7 +60,7 @@ fuzz: $(READY)
 KILLS ?= 30
 
 kills: $(READY)
-	CLNF_KILLS=$(KILLS) $(BIN)/python -m pytest -n 0 -v tests/cli/test_kills.py
+	CLNF_KILLS=$(KILLS) $(BIN)/python -m pytest -n 0 -v tests/cli/test_kills.py tests/cli/test_track_kills.py
 
 lint: $(READY) types
 	$(BIN)/ruff check .

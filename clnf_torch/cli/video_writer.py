@@ -237,7 +237,8 @@ def _packets(source: InputContainer, clock: Fraction, as_annex_b: bool) -> Itera
     for packet in source.demux(stream):
         if not packet.size:
             continue
-        ticks, duration = (round(value * packet.time_base / clock) for value in (packet.pts, packet.duration))
+        scale = Fraction(packet.time_base or clock) / clock
+        ticks, duration = round((packet.pts or 0) * scale), round((packet.duration or 0) * scale)
         for each in convert.filter(packet) if convert else [packet]:
             each.time_base, each.pts, each.dts, each.duration = clock, ticks, ticks, duration
             yield each

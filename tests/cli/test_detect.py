@@ -123,8 +123,9 @@ def test_ctrl_c_keeps_what_was_done(clnf_torch_cli, bundle, image, found, tmp_pa
     words = "--csv", tmp_path / "t.csv", "--json", tmp_path / "t.json", "--batch", 1
     done = clnf_torch_cli("detect", image, image, "--model", bundle, *words)
     assert done.exit_code == 130
-    assert done.stderr.splitlines() == ["clnf-torch: interrupted"]
-    assert len(rows_of(tmp_path / "t.csv")) == len(json.loads((tmp_path / "t.json").read_text())["faces"]) == 1
+    left = [tmp_path / "t.csv.partial", tmp_path / "t.json.partial"]
+    assert done.stderr.splitlines() == ["clnf-torch: interrupted", f"clnf-torch: unfinished: {left[0]}, {left[1]}"]
+    assert len(rows_of(left[0])) == 1 and len(left[1].read_bytes().splitlines()) == 2
 
 
 def test_json_holds_what_the_api_returns(clnf_torch_cli, bundle, image, box):
