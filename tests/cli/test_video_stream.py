@@ -189,7 +189,7 @@ def test_a_cover_is_no_video(tmp_path):
         sound = container.add_stream("aac", rate=8000)
         cover = container.add_stream("mjpeg", rate=25)
         cover.width, cover.height, cover.pix_fmt = 64, 48, "yuvj420p"
-        cover.disposition = Disposition.attached_pic
+        cover.disposition = Disposition.attached_pic.value
         samples = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
         samples.sample_rate = 8000
         for packets in (sound.encode(samples), sound.encode(None)):

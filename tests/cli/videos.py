@@ -88,17 +88,15 @@ def write_key_frames(path: Path, images: list[np.ndarray]) -> Path:
 
 
 def damage_frame(path: Path, number: int) -> Path:
-    """A copy next to a video of key frames, in which one frame cannot be read."""
-    damaged = path.with_name(f"damaged{path.suffix}")
-    with av.open(str(path)) as source, av.open(str(damaged), "w") as target:
-        stream = target.add_stream_from_template(source.streams.video[0])
-        for index, packet in enumerate(p for p in source.demux(video=0) if p.size):
-            if index == number:
-                broken = av.Packet(b"\xff" * packet.size)
-                broken.pts, broken.dts, broken.time_base = packet.pts, packet.dts, packet.time_base
-                packet = broken
-            packet.stream = stream
-            target.mux(packet)
+    """A copy next to an AVI file of key frames, in which one frame cannot be read; empty packets do not count."""
+    damaged, content = path.with_name(f"damaged{path.suffix}"), bytearray(path.read_bytes())
+    end, place, seen = content.index(b"idx1"), content.index(b"movi"), -1
+    while seen < number:
+        place = content.index(b"00dc", place + 4, end)
+        (size,) = struct.unpack_from("<I", content, place + 4)
+        seen += size > 0
+    content[place + 8 : place + 8 + size] = b"\xff" * size
+    damaged.write_bytes(content)
     return damaged
 
 
