@@ -1,10 +1,12 @@
 """Boxes (x, y, width, height): around points, in whole pixels, their IoU, and non-maximum suppression (NMS)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-# Boxes compared with each other at once: some 100 MiB of numbers, whatever the frames show
-PAIRS = 1 << 20
+# Pairs of boxes compared at once: what a core's cache holds, or some 100 MiB to keep a GPU busy with
+CPU_PAIRS, CUDA_PAIRS = 1 << 14, 1 << 20
 # Pixels; coordinates stay below, so that sums and products of them are whole numbers too
 LARGEST = 2.0**29
 
@@ -83,7 +85,7 @@ def _rivals(boxes: Tensor, group: Tensor, threshold: float, of_smaller: bool) ->
     # Worse boxes of the same group
     followers = torch.searchsorted(group, group, right=True) - rank - 1
     found = [rank.new_zeros(2, 0)]
-    for block in rank.split(max(1, PAIRS // max(1, group.shape[0]))):
+    for block in _blocks(rank, followers):
         count = followers[block]
         better = block.repeat_interleave(count)
         step = torch.arange(better.shape[0], device=rank.device) - (count.cumsum(0) - count).repeat_interleave(count)
@@ -92,3 +94,13 @@ def _rivals(boxes: Tensor, group: Tensor, threshold: float, of_smaller: bool) ->
         found.append(torch.stack((better[rivals], worse[rivals])))
     better, worse = torch.cat(found, dim=1)
     return better, worse
+
+
+def _blocks(rank: Tensor, followers: Tensor) -> Sequence[Tensor]:
+    """Ranks (K,) in blocks of so many pairs that the number of blocks grows with that of pairs, not of boxes."""
+    if not len(rank):
+        return ()
+    some = CPU_PAIRS if rank.device.type == "cpu" else CUDA_PAIRS
+    pairs = followers.cumsum(0)
+    full = torch.arange(1, int(pairs[-1]) // some + 1, device=rank.device) * some
+    return rank.tensor_split((torch.searchsorted(pairs, full) + 1).tolist())

@@ -43,7 +43,7 @@ def too_close(one: list[int], other: list[int], threshold: float, of_smaller: bo
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7])
 @pytest.mark.parametrize("pairs", [1 << 20, 500], ids=["at once", "in blocks"])
 def test_as_openface_one_by_one(monkeypatch, of_smaller, threshold, pairs):
-    monkeypatch.setattr(boxes_module, "PAIRS", pairs)
+    monkeypatch.setattr(boxes_module, "CPU_PAIRS", pairs)
     boxes, score, group = many_boxes(150)
     expected = []
     for g in range(3):
@@ -69,6 +69,22 @@ def test_boxes_without_area_stay():
     """OpenFace: nothing divided by nothing is not above a threshold."""
     boxes, group = torch.zeros(3, 4), torch.zeros(3, dtype=torch.int64)
     assert nms(boxes, torch.rand(3), group, 0.1).numel() == 3
+
+
+def test_blocks_grow_with_the_pairs_of_the_groups_and_not_with_all_boxes(monkeypatch):
+    """Once each group's blocks were cut as if every box could overlap every other."""
+    monkeypatch.setattr(boxes_module, "CPU_PAIRS", 1000)
+    compared, iou = [], boxes_module.box_iou
+
+    def counted(one, other, of_smaller):
+        compared.append(len(one))
+        return iou(one, other, of_smaller)
+
+    monkeypatch.setattr(boxes_module, "box_iou", counted)
+    boxes, score, _ = many_boxes(30 * 64)
+    nms(boxes, score, torch.arange(64).repeat_interleave(30), 0.5)
+    assert sum(compared) == 64 * 30 * 29 // 2
+    assert len(compared) == 28 and max(compared) < 1000 + 30
 
 
 def test_no_boxes(device):
