@@ -1,6 +1,7 @@
 """The first stage of MTCNN: a proposal network over an image pyramid, then non-maximum suppression (NMS)."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -121,18 +122,18 @@ def propose(
     Returns:
         By frame, then by scale, then from the best to the worst.
     """
-    answers, boxes, level = [], [], []
-    for k, scale in enumerate(scales):
+    answers, sizes = [], []
+    for scale in scales:
         # OpenFace: column by column
         maps = network(_level(images, scale, dtype)).mT
         answers.append(maps.flatten(2))
-        boxes.append(_cell_boxes(maps, scale))
-        level.append(torch.full((maps.shape[2] * maps.shape[3],), k, device=maps.device))
-    maps, all_boxes, all_levels = torch.cat(answers, 2).mT, torch.cat(boxes), torch.cat(level)
+        sizes.append(maps.shape[2:])
+    maps = torch.cat(answers, 2).mT
     score = face_probability(maps)
     image_index, cell = (score >= threshold).nonzero(as_tuple=True)
-    found = Proposals(all_boxes[cell].to(dtype), score[image_index, cell], maps[image_index, cell, 2:6], image_index)
-    return found.after_nms(MAX_IOU, image_index * len(scales) + all_levels[cell])
+    level, boxes = _cell_boxes(cell, sizes, scales)
+    found = Proposals(boxes.to(dtype), score[image_index, cell], maps[image_index, cell, 2:6], image_index)
+    return found.after_nms(MAX_IOU, image_index * len(scales) + level)
 
 
 def face_probability(answers: Tensor) -> Tensor:
@@ -148,15 +149,15 @@ def _level(images: PaddedFrames, scale: float, dtype: torch.dtype) -> Tensor:
     return images.patches(image_index, whole, (math.ceil(height * scale), math.ceil(width * scale)), dtype)
 
 
-def _cell_boxes(maps: Tensor, scale: float) -> Tensor:
-    """The pixels (columns * rows, 4) that the cells of maps (..., columns, rows) look at, in the frame."""
-    corners = []
-    for count in maps.shape[-2:]:
-        first = STRIDE * torch.arange(count, dtype=torch.float32, device=maps.device) + 1
-        # OpenFace: divides in float32
-        divisor = torch.full_like(first, scale)
-        corners.append(((first / divisor).trunc(), ((first + (SUPPORT - 1)) / divisor).trunc()))
-    (x1, x2), (y1, y2) = corners
-    x, y = torch.meshgrid(x1, y1, indexing="ij")
-    width, height = torch.meshgrid(x2 - x1, y2 - y1, indexing="ij")
-    return torch.stack((x, y, width, height), dim=-1).flatten(0, 1)
+def _cell_boxes(cell: Tensor, sizes: Sequence[Sequence[int]], scales: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """The level of cells (K,), counted through the maps (columns, rows) of all, and the pixels (K, 4) they look at."""
+    columns, rows = torch.tensor(sizes, device=cell.device).unbind(1)
+    ends = (columns * rows).cumsum(0)
+    level = torch.searchsorted(ends, cell, right=True)
+    within = cell - (ends - columns * rows)[level]
+    place = torch.stack((within // rows[level], within % rows[level]), -1)
+    first = STRIDE * place.float() + 1
+    # OpenFace: divides in float32
+    divisor = torch.tensor(scales, dtype=torch.float32, device=cell.device)[level, None]
+    low, high = (first / divisor).trunc(), ((first + (SUPPORT - 1)) / divisor).trunc()
+    return level, torch.cat((low, high - low), -1)

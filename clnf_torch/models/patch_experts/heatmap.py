@@ -42,9 +42,9 @@ class UNet(nn.Module):
         )
         self.deepest = _Residual(widths[-1], normalised)
         upwards = list(pairwise(reversed(self.widths)))
-        self.narrow = nn.ModuleList(nn.Conv2d(wider, wide, 1) for wider, wide in upwards)
+        self.narrow = nn.ModuleList(Conv2d(wider, wide, 1) for wider, wide in upwards)
         self.up = nn.ModuleList(_convolution(wide, wide, 3, normalised) for _, wide in upwards)
-        self.head = nn.Conv2d(widths[0], landmarks, 1)
+        self.head = Conv2d(widths[0], landmarks, 1)
 
     def forward(self, gray: Tensor) -> Tensor:
         """Scores (B, N, A/2, A/2) of gray images (B, A, A); each image's own brightness and contrast are lost."""
@@ -58,6 +58,13 @@ class UNet(nn.Module):
         for narrow, up in zip(self.narrow, self.up, strict=True):
             maps = up(interpolate(narrow(maps), scale_factor=2, mode="nearest") + levels.pop())
         return self.head(maps)
+
+    def in_fast_order(self) -> "UNet":
+        """This network, its filters in the order of numbers in which they are fastest on the CPU, in no training."""
+        for parameter in self.parameters():
+            if parameter.ndim == 4:
+                parameter.data = in_fast_order(parameter.data)
+        return self
 
     def channels_last(self) -> "UNet":
         """This network, its filters in the order of numbers in which convolutions are fastest."""
@@ -93,7 +100,7 @@ class _Residual(nn.Module):
 
 def _convolution(inputs: int, outputs: int, side: int, normalised: bool, stride: int = 1) -> nn.Sequential:
     """Convolution, batch normalisation (or its place) and ReLU."""
-    convolution = nn.Conv2d(inputs, outputs, side, stride=stride, padding=side // 2, bias=not normalised)
+    convolution = Conv2d(inputs, outputs, side, stride=stride, padding=side // 2, bias=not normalised)
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs) if normalised else nn.Identity(), nn.ReLU())
 
 
@@ -194,7 +201,7 @@ class HeatmapExperts(Experts):
         weights = {name: tensor.to(dtype) for name, tensor in record["network"].items()}
         network.load_state_dict(weights, assign=True)
         network.requires_grad_(False)
-        return cls(**fields, width=int(record["width"]), network=network.to(dtype).channels_last())
+        return cls(**fields, width=int(record["width"]), network=network.to(dtype).in_fast_order())
 
     @classmethod
     def describe(cls, record: Mapping[str, Any]) -> Iterator[str]:
@@ -228,7 +235,8 @@ class HeatmapExperts(Experts):
         if not len(areas):
             return areas.new_zeros(0, self.visible.shape[1], self.width // ZOOM, self.width // ZOOM)
         some = CPU_FACES if areas.device.type == "cpu" else CUDA_FACES
-        scores = torch.cat([self.network(block) for block in areas.split(some)])
+        blocks = [self.network(block) for block in areas.split(some)]
+        scores = torch.cat(blocks) if len(blocks) > 1 else blocks[0]
         return scores.flatten(2).softmax(-1).view(scores.shape)
 
 
@@ -243,8 +251,11 @@ def cut_windows(maps: Tensor, middle: Tensor, window: int) -> Tensor:
     Returns:
         Shape (B, N, R, R); 0 outside the maps.
     """
-    reach = window // 2
-    padded = pad(maps, (reach, reach, reach, reach))
-    steps = torch.arange(window, device=maps.device)
-    cells = (middle[..., 1, None, None] + steps[:, None]) * padded.shape[-1] + middle[..., 0, None, None] + steps
+    # A border of one cell stands for all cells outside
+    height, width = maps.shape[-2:]
+    padded = pad(maps, (1, 1, 1, 1))
+    steps = torch.arange(window, device=maps.device) - window // 2 + 1
+    column = (middle[..., :1] + steps).clamp_(0, width + 1)
+    row = (middle[..., 1:] + steps).clamp_(0, height + 1)
+    cells = row[..., None] * (width + 2) + column[..., None, :]
     return padded.flatten(2).gather(2, cells.flatten(2)).view(*maps.shape[:2], window, window)
