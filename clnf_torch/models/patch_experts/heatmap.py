@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
 from clnf_torch.models.array_schema import Array
+from clnf_torch.models.batch_invariant import Conv2d, in_fast_order
 from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.patch_experts.base import CropRequest, Experts, common_fields, type_name
 from clnf_torch.models.schema import Context, Fields, Number, SchemaError, Several
