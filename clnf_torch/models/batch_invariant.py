@@ -111,18 +111,26 @@ def _threads_product(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def _pixel_products(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """A convolution with filters of one pixel: a product for each image."""
     maps = torch.baddbmm(bias[:, None], weight.flatten(1).expand(len(images), -1, -1), images.flatten(2))
-    return maps.unflatten(2, images.shape[2:])
+    return maps.view(*maps.shape[:2], *images.shape[2:])
 
 
 def _patch_product(
     images: Tensor, weight: Tensor, bias: Tensor, steps: tuple[int, int], border: tuple[int, int]
 ) -> Tensor:
     """A convolution as the product of what the filters see at each position with their weights."""
-    padded = pad(images.permute(0, 2, 3, 1), (0, 0, border[1], border[1], border[0], border[0]))
-    patches = padded.unfold(1, weight.shape[2], steps[0]).unfold(2, weight.shape[3], steps[1])
-    rows = patches.permute(0, 1, 2, 4, 5, 3).flatten(3).flatten(0, 2)
-    maps = row_product(rows, weight.permute(2, 3, 1, 0).flatten(0, 2), bias)
-    return maps.unflatten(0, patches.shape[:3]).permute(0, 3, 1, 2)
+    padded = pad(images.permute(0, 2, 3, 1), (0, 0, border[1], border[1], border[0], border[0])).contiguous()
+    faces, height, width, channels = padded.shape
+    high, wide = weight.shape[2:]
+    size = (faces, (height - high) // steps[0] + 1, (width - wide) // steps[1] + 1)
+    row = width * channels
+    # A row of a filter sees pixels that follow each other in memory
+    patches = padded.as_strided(
+        (*size, high, wide * channels), (height * row, steps[0] * row, steps[1] * channels, row, 1)
+    )
+    rows = patches.reshape(size[0] * size[1] * size[2], high * wide * channels)
+    return (
+        row_product(rows, weight.permute(2, 3, 1, 0).flatten(0, 2), bias).view(*size, bias.shape[0]).permute(0, 3, 1, 2)
+    )
 
 
 def _applies(inputs: Tensor, weight: Tensor) -> bool:

@@ -57,7 +57,7 @@ class UNet(nn.Module):
             levels.append(maps)
         maps = self.deepest(levels.pop())
         for narrow, up in zip(self.narrow, self.up, strict=True):
-            maps = up(interpolate(narrow(maps), scale_factor=2, mode="nearest") + levels.pop())
+            maps = up(levels.pop() + interpolate(narrow(maps), scale_factor=2, mode="nearest"))
         return self.head(maps)
 
     def in_fast_order(self) -> "UNet":
@@ -96,13 +96,13 @@ class _Residual(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Maps (B, C, H, H) of the same shape."""
-        return torch.relu(maps + self.second(self.first(maps)))
+        return self.second(self.first(maps)).add_(maps).relu_()
 
 
 def _convolution(inputs: int, outputs: int, side: int, normalised: bool, stride: int = 1) -> nn.Sequential:
-    """Convolution, batch normalisation (or its place) and ReLU."""
+    """Convolution, batch normalisation where there is one, and ReLU."""
     convolution = Conv2d(inputs, outputs, side, stride=stride, padding=side // 2, bias=not normalised)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs) if normalised else nn.Identity(), nn.ReLU())
+    return nn.Sequential(convolution, *([nn.BatchNorm2d(outputs)] if normalised else []), nn.ReLU(inplace=True))
 
 
 def _next_name(name: str) -> str:
