@@ -107,7 +107,8 @@ class ImageBatch:
         Source:
             OpenFace ``Patch_experts::Response``.
         """
-        if self._padded.dtype in COMPILED and compiled.usable(landmarks, to_image):
+        recorded = torch.is_grad_enabled() and self._padded.requires_grad
+        if self._padded.dtype in COMPILED and not recorded and compiled.usable(landmarks, to_image):
             return compiled.cut_areas(self._padded, self._image_index, landmarks, to_image, width, on_32nds)
         matrix = area_to_image(landmarks, to_image, width)
         to_cells = affine_cells_32nds if on_32nds else affine_cells

@@ -96,6 +96,16 @@ def test_uint8_images_are_read_as_they_are(rng, on_32nds):
     torch.testing.assert_close(whole, floating)
 
 
+def test_gradients_of_images_alone(rng):
+    """In float32, where crops may be cut by compiled loops that record nothing."""
+    gray = make_images().float().requires_grad_()
+    areas = ImageBatch(gray, torch.zeros(2, dtype=torch.int64)).cut_areas(
+        centres(rng, 2).float(), similarities(rng, 2).float(), 5, on_32nds=False
+    )
+    (gradient,) = torch.autograd.grad(areas.sum(), gray)
+    assert gradient.abs().sum() > 0
+
+
 def test_gradients(rng):
     gray = make_images(1, 12, 12).requires_grad_()
     landmarks = (4 + 4 * torch.rand(2, 2, 2, generator=rng, dtype=torch.float64)).requires_grad_()
