@@ -12,6 +12,7 @@ from clnf_torch.detection.face_detector import FaceBoxes
 from clnf_torch.detection.layers import Layer, build_network
 from clnf_torch.detection.proposals import SUPPORT, PaddedFrames, Proposals, face_probability, propose, pyramid_scales
 from clnf_torch.geometry.boxes import LARGEST
+from clnf_torch.geometry.frames import Frames, as_frames, warn_of_unit_range
 from clnf_torch.models.bundle import BundleError, default_bundle, load_bundle
 
 # In bundles: the kind of detector, and its proposer, refiner and output
@@ -111,12 +112,12 @@ class MTCNN(nn.Module):
         return cls(proposer, refiner, output, config, (right, down, wider, higher)).eval()
 
     @torch.no_grad()
-    def detect(self, frames: Tensor) -> FaceBoxes:
+    def detect(self, frames: Frames) -> FaceBoxes:
         """Faces in frames, their boxes corrected to the extent of 68 landmarks.
 
         Args:
-            frames: Gray (F, H, W) or RGB (F, 3, H, W) images, uint8 or floating point in 0 to 255. A frame with
-                numbers that are not finite has no faces.
+            frames: Gray (F, H, W) or RGB (F, 3, H, W) images, uint8 or floating point in 0 to 255, as for
+                `LandmarkDetector.fit`. A frame with numbers that are not finite has no faces.
 
         Returns:
             The faces, by frame, the surest first.
@@ -125,7 +126,9 @@ class MTCNN(nn.Module):
             ValueError: The frames have another shape or number type.
         """
         weight = next(self.parameters())
-        frames, valid = _checked(frames.to(weight.device))
+        frames = as_frames(frames)
+        warn_of_unit_range(self, frames)
+        frames, valid = _finite(frames.to(weight.device))
         images = PaddedFrames.of(frames)
         scales = pyramid_scales(images.height, images.width, self.config.min_face, self.config.factor)
         if not scales or not frames.shape[0]:
@@ -191,13 +194,8 @@ def _inside(patches: Tensor, images: PaddedFrames) -> Tensor:
     return across & down
 
 
-def _checked(frames: Tensor) -> tuple[Tensor, Tensor]:
-    """Frames with channels, (F, 1 or 3, H, W), and which of them (F,) are finite; the others become black."""
-    if frames.dtype != torch.uint8 and not frames.is_floating_point():
-        raise ValueError(f"frames are {frames.dtype}; give uint8, or floating point numbers from 0 to 255")
-    if frames.ndim not in (3, 4) or (frames.ndim == 4 and frames.shape[1] != 3):
-        raise ValueError(f"frames have shape {tuple(frames.shape)}; expected gray (F, H, W) or RGB (F, 3, H, W)")
-    frames = frames[:, None] if frames.ndim == 3 else frames
+def _finite(frames: Tensor) -> tuple[Tensor, Tensor]:
+    """Frames (F, C, H, W) without infinities and NaNs, and which of them (F,) had none; the others become black."""
     if not frames.is_floating_point():
         return frames, torch.ones(frames.shape[0], dtype=torch.bool, device=frames.device)
     valid = frames.isfinite().flatten(1).all(1)

@@ -8,7 +8,7 @@ RED, GREEN, BLUE = 9798, 19235, 3735
 
 
 def to_gray(frames: Tensor) -> Tensor:
-    """Gray images (F, H, W) of gray (F, H, W) or RGB (F, 3, H, W) frames.
+    """Gray images (F, H, W) of gray (F, H, W) or (F, 1, H, W), or RGB (F, 3, H, W) frames; see also `as_frames`.
 
     Args:
         frames: uint8, or floating point in the same range 0 to 255.
@@ -27,6 +27,8 @@ def to_gray(frames: Tensor) -> Tensor:
         raise ValueError(f"frames are {frames.dtype}; give uint8, or floating point numbers from 0 to 255")
     if frames.ndim == 3:
         return frames
+    if frames.ndim == 4 and frames.shape[1] == 1:
+        return frames[:, 0]
     if frames.ndim != 4 or frames.shape[1] != 3:
         raise ValueError(f"frames have shape {tuple(frames.shape)}; expected gray (F, H, W) or RGB (F, 3, H, W)")
     if frames.is_floating_point():

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +15,12 @@ from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, search_hypotheses
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_box, params_from_landmarks
 from clnf_torch.fitting.parts import PartFit, check_parts, fit_parts
+from clnf_torch.geometry.frames import Frames
 from clnf_torch.models.bundle import BundleError, build_model, default_bundle, load_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import Numerics, numerics_named
 from clnf_torch.models.pdm import ShapeParams
-from clnf_torch.pipeline.inputs import check_points, known_beforehand, read_images
+from clnf_torch.pipeline.inputs import LEAST_LANDMARKS, check_points, known_beforehand, read_images
 from clnf_torch.pipeline.result import FitResult
 
 
@@ -39,9 +41,9 @@ class LandmarkDetector(nn.Module):
 
     def fit(
         self,
-        frames: Tensor,
-        boxes: Tensor,
-        image_index: Tensor | None = None,
+        frames: Frames,
+        boxes: Any,
+        image_index: Any = None,
         *,
         preset: str | FitConfig = "default",
         multi_view: bool | None = None,
@@ -54,7 +56,8 @@ class LandmarkDetector(nn.Module):
         """Landmarks of the faces in boxes.
 
         Args:
-            frames: Gray (F, H, W) or RGB (F, 3, H, W) images, uint8 or floating point in 0 to 255.
+            frames: Gray (F, H, W) or (F, 1, H, W), or RGB (F, 3, H, W) images, uint8 or floating point in 0 to 255: a
+                tensor, a numpy array, or a list of images of one size.
             boxes: Extent of each face's landmarks, brows to chin and jaw to jaw: x, y, width, height in pixels, shape
                 (B, 4).
             image_index: Which of the frames each box is in, int64, shape (B,). May be left out for one frame, or for
@@ -78,15 +81,15 @@ class LandmarkDetector(nn.Module):
             OpenFace ``DetectLandmarksInImage``.
         """
         boxes = check_points("boxes", boxes, (4,), like=self.model.pdm.mean)
-        given = known_beforehand(self._shape(boxes), boxes, regularisation, landmark_weight, visible)
+        given, sensible = known_beforehand(self._shape(boxes), boxes, regularisation, landmark_weight, visible)
         config = self._config(preset, multi_view)
-        return self._fit_boxes(frames, boxes, image_index, config, given, parts, validate)[0]
+        return self._fit_boxes(frames, boxes, image_index, config, given, parts, validate, sensible)[0]
 
     def fit_with_own_success(
         self,
-        frames: Tensor,
-        boxes: Tensor,
-        image_index: Tensor | None = None,
+        frames: Frames,
+        boxes: Any,
+        image_index: Any = None,
         *,
         preset: str | FitConfig = "default",
         multi_view: bool | None = None,
@@ -102,9 +105,9 @@ class LandmarkDetector(nn.Module):
 
     def fit_from_landmarks(
         self,
-        frames: Tensor,
-        landmarks: Tensor,
-        image_index: Tensor | None = None,
+        frames: Frames,
+        landmarks: Any,
+        image_index: Any = None,
         *,
         preset: str | FitConfig = "default",
         regularisation: Tensor | float | None = None,
@@ -134,10 +137,10 @@ class LandmarkDetector(nn.Module):
             ValueError: The shapes or types of the arguments are wrong.
         """
         landmarks = check_points("landmarks", landmarks, (self.model.pdm.num_landmarks, 2), like=self.model.pdm.mean)
-        images, framed = read_images(frames, image_index, landmarks.shape[0], landmarks.device)
-        given = known_beforehand(self._shape(landmarks), landmarks, regularisation, landmark_weight, visible)
+        images, framed = read_images(frames, image_index, landmarks.shape[0], landmarks.device, self)
+        given, sensible = known_beforehand(self._shape(landmarks), landmarks, regularisation, landmark_weight, visible)
         known = landmarks.isfinite().all(-1)
-        usable = framed & (known.sum(-1) >= 3)
+        usable = framed & sensible & (known.sum(-1) >= LEAST_LANDMARKS)
         # Unusable rows look for the mean face, so that they end at once and send no NaN back to what the rows share.
         landmarks = torch.where(usable[:, None, None], landmarks, self.model.pdm.mean[:, :2])
         start = params_from_landmarks(self.model.pdm, landmarks, known | ~usable[:, None])
@@ -147,9 +150,9 @@ class LandmarkDetector(nn.Module):
 
     def fit_from_params(
         self,
-        frames: Tensor,
+        frames: Frames,
         params: ShapeParams,
-        image_index: Tensor | None = None,
+        image_index: Any = None,
         *,
         preset: str | FitConfig = "tracking",
         parts: bool = True,
@@ -174,24 +177,26 @@ class LandmarkDetector(nn.Module):
         Source:
             OpenFace ``CLNF::DetectLandmarks``, as ``DetectLandmarksInVideo`` calls it.
         """
-        images, framed = read_images(frames, image_index, len(params), params.scale.device)
+        images, framed = read_images(frames, image_index, len(params), params.scale.device, self)
         params = params.where(framed, params.filled(torch.nan))
         state = FitState.at(params, self.model.pdm.num_landmarks)
         return self._fit_from(images, state, self._config(preset), parts, validate)
 
     def _fit_boxes(
         self,
-        frames: Tensor,
+        frames: Frames,
         boxes: Tensor,
-        image_index: Tensor | None,
+        image_index: Any,
         config: FitConfig,
         given: Mapping[str, Tensor | None],
         parts: bool,
         validate: bool,
+        sensible: Tensor | None = None,
     ) -> tuple[FitResult, Tensor]:
         """See `fit_with_own_success`."""
-        images, framed = read_images(frames, image_index, boxes.shape[0], boxes.device)
+        images, framed = read_images(frames, image_index, boxes.shape[0], boxes.device, self)
         usable = framed & boxes.isfinite().all(-1) & (boxes[:, 2:] > 0).all(-1)
+        usable = usable if sensible is None else usable & sensible
         fitter = LandmarkFitter(self.model, config, self.numerics)
         boxes = torch.where(usable[:, None], boxes, torch.nan)
         rotations = MULTI_VIEW if config.multi_view else FRONTAL
@@ -221,7 +226,8 @@ class LandmarkDetector(nn.Module):
         if parts and self.model.parts:
             params, fits = fit_parts(self.model, self.numerics, images, params, state.active & valid)
         landmarks = self.model.pdm.landmarks(params)
-        confidence, success = state.active.to(landmarks.dtype), state.active
+        success = state.active & valid & _is_inside(landmarks, images.size)
+        confidence = success.to(landmarks.dtype)
         if validate and self.validator is not None:
             # OpenFace: a fit that failed is not validated and has confidence 0
             seen = self.validator(images, params.rotation, landmarks, self.numerics)
@@ -244,15 +250,13 @@ class LandmarkDetector(nn.Module):
     ) -> FitResult:
         """The result with confidence and success of the candidates that decide on them, B rows."""
         if not validate or self.validator is None:
-            return replace(result, confidence=verdict.active.to(result.confidence), success=verdict.active)
+            success = verdict.active & _is_inside(result.landmarks, images.size)
+            return replace(result, confidence=success.to(result.confidence), success=success)
         # A read to the host
         rows = (verdict.hypothesis != result.hypothesis).nonzero().squeeze(-1)
         last = self._finish(images.rows(rows), verdict[rows], parts, validate)
-        return replace(
-            result,
-            confidence=result.confidence.index_copy(0, rows, last.confidence),
-            success=result.success.index_copy(0, rows, last.success),
-        )
+        success = result.success.index_copy(0, rows, last.success & _is_inside(result.landmarks[rows], images.size))
+        return replace(result, confidence=result.confidence.index_copy(0, rows, last.confidence), success=success)
 
     def _shape(self, faces: Tensor) -> tuple[int, int]:
         """Number of faces and of landmarks (B, N)."""
@@ -262,6 +266,13 @@ class LandmarkDetector(nn.Module):
         """Settings by name, or the caller's own; with or without hypotheses as the preset or the caller says."""
         config = preset_named(preset, self.model.family) if isinstance(preset, str) else preset
         return config if multi_view is None else replace(config, multi_view=multi_view)
+
+
+def _is_inside(landmarks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Faces (B,) whose landmarks (B, N, 2) are finite, at least half of them in an image of a height and width."""
+    x, y = landmarks.unbind(-1)
+    inside = (x >= -0.5) & (x <= size[1] - 0.5) & (y >= -0.5) & (y <= size[0] - 0.5)
+    return (x + y).isfinite().all(-1) & (2 * inside.sum(-1) >= inside.shape[-1])
 
 
 def load(

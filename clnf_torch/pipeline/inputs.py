@@ -1,39 +1,55 @@
 """Checks the arguments of the public functions, and moves them to the model's device and number type."""
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from clnf_torch.fitting.images import ImageBatch
+from clnf_torch.geometry.frames import Frames, as_frames, as_tensor, warn_of_unit_range
 from clnf_torch.geometry.gray import to_gray
 
+# Of a face, that a fit follows: the pose has six numbers
+LEAST_LANDMARKS = 3
+WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
-def check_points(name: str, values: Tensor, shape: tuple[int, ...], like: Tensor) -> Tensor:
+
+def check_points(name: str, values: Any, shape: tuple[int, ...], like: Tensor) -> Tensor:
     """Coordinates (B, *shape) in the number type and on the device of `like`.
 
     Raises:
         ValueError: They have another shape.
     """
-    if values.ndim != 1 + len(shape) or values.shape[1:] != shape:
+    values = as_tensor(name, values)
+    if values.ndim == 1 and not len(values):
+        values = values.new_zeros(0, *shape)
+    if values.is_complex() or values.ndim != 1 + len(shape) or values.shape[1:] != shape:
         expected = ", ".join(("B", *map(str, shape)))
-        raise ValueError(f"{name} have shape {tuple(values.shape)}; expected ({expected})")
+        hint = f"; give {name}[None] for one face" if values.shape == shape else ""
+        raise ValueError(f"{name} have shape {tuple(values.shape)}; expected real numbers of shape ({expected}){hint}")
     return values.to(like)
 
 
 def read_images(
-    frames: Tensor, image_index: Tensor | None, faces: int, device: torch.device
+    frames: Frames, image_index: Any, faces: int, device: torch.device, owner: Any = None
 ) -> tuple[ImageBatch, Tensor]:
     """The gray frames on a device, and the faces (B,) whose frame exists.
 
     Args:
-        frames: Gray (F, H, W) or RGB (F, 3, H, W).
+        frames: See `as_frames`.
         image_index: Which of the frames each face is in, shape (B,); may be left out for one frame, or for one face
             per frame.
         faces: Number of faces B.
         device: Where to.
+        owner: The detector, which warns once of frames in 0 to 1; None: nobody does.
 
     Raises:
         ValueError: Shapes or types are wrong.
     """
+    frames = as_frames(frames)
+    if owner is not None:
+        warn_of_unit_range(owner, frames)
     gray = to_gray(frames.to(device))
     image_index = image_index_of_each(gray, image_index, faces).to(device)
     exists = (image_index >= 0) & (image_index < gray.shape[0])
@@ -42,13 +58,16 @@ def read_images(
     return ImageBatch(gray, torch.where(exists, image_index, 0)), exists
 
 
-def image_index_of_each(frames: Tensor, image_index: Tensor | None, faces: int) -> Tensor:
+def image_index_of_each(frames: Tensor, image_index: Any, faces: int) -> Tensor:
     """Which of the frames each face is in, int64, shape (B,); arguments and errors as of `read_images`."""
     if image_index is None and frames.shape[0] not in (1, faces):
         raise ValueError(f"{faces} faces in {frames.shape[0]} frames: say with image_index (B,) which frame each is in")
     if image_index is None:
         image_index = torch.arange(faces) if frames.shape[0] == faces else torch.zeros(faces, dtype=torch.int64)
-    if image_index.shape != (faces,) or image_index.is_floating_point():
+    image_index = as_tensor("image_index", image_index)
+    if not faces and image_index.shape == (0,):
+        image_index = image_index.long()
+    if image_index.shape != (faces,) or image_index.dtype not in WHOLE:
         raise ValueError(
             f"image_index is {image_index.dtype} of shape {tuple(image_index.shape)}; "
             f"expected one whole number per face, ({faces},)"
@@ -57,12 +76,8 @@ def image_index_of_each(frames: Tensor, image_index: Tensor | None, faces: int) 
 
 
 def known_beforehand(
-    shape: tuple[int, int],
-    like: Tensor,
-    regularisation: Tensor | float | None,
-    landmark_weight: Tensor | None,
-    visible: Tensor | None,
-) -> dict[str, Tensor | None]:
+    shape: tuple[int, int], like: Tensor, regularisation: Any, landmark_weight: Any, visible: Any
+) -> tuple[dict[str, Tensor | None], Tensor]:
     """What is known about each face beforehand, as `FitState` holds it, one row per face.
 
     Args:
@@ -72,18 +87,41 @@ def known_beforehand(
         landmark_weight: Shape (N,) or (B, N).
         visible: Shape (N,) or (B, N).
 
+    Returns:
+        The fields; and the faces whose numbers make sense, bool, shape (B,): nothing is negative, infinite or NaN, and
+        at least `LEAST_LANDMARKS` landmarks count. The fields of the others are numbers that do no harm.
+
     Raises:
-        ValueError: Something belongs to another number of faces or landmarks.
+        ValueError: Something belongs to another number of faces or landmarks, or one number for all makes no sense.
     """
+    valid = torch.ones(shape[0], dtype=torch.bool, device=like.device)
+    counts = valid[:, None].expand(shape)
     if regularisation is not None:
-        regularisation = torch.as_tensor(regularisation, dtype=like.dtype, device=like.device)
+        if isinstance(regularisation, int | float):
+            if not 0 <= regularisation < math.inf:
+                raise ValueError(f"regularisation is {regularisation}; expected a finite number that is not negative")
+            regularisation = torch.tensor(float(regularisation))
+        regularisation = as_tensor("regularisation", regularisation).to(like)
         regularisation = _expanded("regularisation", regularisation, shape[:1])
+        valid = valid & _sensible(regularisation)
+        regularisation = torch.where(valid, regularisation, 1)
     if landmark_weight is not None:
-        landmark_weight = _expanded("landmark_weight", landmark_weight.to(like), shape)
+        landmark_weight = _expanded("landmark_weight", as_tensor("landmark_weight", landmark_weight).to(like), shape)
+        valid = valid & _sensible(landmark_weight).all(-1)
+        counts = counts & (landmark_weight > 0)
+        landmark_weight = torch.where(valid[:, None], landmark_weight, 1)
     if visible is not None:
-        visible = _expanded("visible", visible.to(device=like.device, dtype=torch.bool), shape)
+        visible = as_tensor("visible", visible).to(device=like.device, dtype=torch.bool)
+        visible = _expanded("visible", visible, shape)
+        counts = counts & visible
     hidden = None if visible is None else ~visible
-    return {"landmark_weight": landmark_weight, "hidden": hidden, "regularisation": regularisation}
+    known = {"landmark_weight": landmark_weight, "hidden": hidden, "regularisation": regularisation}
+    return known, valid & (counts.sum(-1) >= min(LEAST_LANDMARKS, shape[1]))
+
+
+def _sensible(values: Tensor) -> Tensor:
+    """Which numbers are finite and not negative, bool."""
+    return values.isfinite() & (values >= 0)
 
 
 def _expanded(name: str, values: Tensor, shape: tuple[int, ...]) -> Tensor:

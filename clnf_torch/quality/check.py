@@ -68,7 +68,7 @@ def check_landmark_quality(
     landmarks = check_points("landmarks", landmarks, (NUM_LANDMARKS, 2), like=pdm.mean)
     images, has_image = None, None
     if frames is not None:
-        images, has_image = read_images(frames, image_index, len(landmarks), landmarks.device)
+        images, has_image = read_images(frames, image_index, len(landmarks), landmarks.device, detector)
         size = images.size
     boxes = None if boxes is None else check_points("boxes", boxes, (4,), like=landmarks)
     faces = _fit_shape(pdm, landmarks, size, boxes)

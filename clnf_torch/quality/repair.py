@@ -1,12 +1,14 @@
 """Repair of another method's landmarks: those of poor faces are fitted again, inliers among them stay."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from clnf_torch.fitting.config import FitConfig
 from clnf_torch.geometry.boxes import box_around
+from clnf_torch.geometry.frames import Frames, as_frames, warn_of_unit_range
 from clnf_torch.geometry.gray import to_gray
 from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
 from clnf_torch.geometry.records import put_rows, take_rows
@@ -33,8 +35,8 @@ POOR_PENALTY = 1e4
 @torch.no_grad()
 def repair_landmarks(
     detector: LandmarkDetector,
-    frames: Tensor,
-    landmarks: Tensor,
+    frames: Frames,
+    landmarks: Any,
     image_index: Tensor | None = None,
     *,
     boxes: Tensor | None = None,
@@ -75,7 +77,9 @@ def repair_landmarks(
         ValueError: The shapes or types of the arguments are wrong, or the detector has other landmarks.
     """
     given = check_points("landmarks", landmarks, (NUM_LANDMARKS, 2), like=detector.model.pdm.mean)
-    gray = to_gray(frames.to(given.device))
+    frames = as_frames(frames)
+    warn_of_unit_range(detector, frames)
+    gray = to_gray(frames.to(given.device))[:, None]
     image_index = image_index_of_each(gray, image_index, len(given)).to(given.device)
     images = _FaceImages(detector, gray, image_index, config)
     before = check_landmark_quality(
@@ -158,7 +162,7 @@ class _FaceImages:
     """The images of B faces, and what judges landmarks in them."""
 
     detector: LandmarkDetector
-    gray: Tensor  # (F, H, W)
+    gray: Tensor  # (F, 1, H, W)
     image_index: Tensor  # (B,) int64
     config: QualityConfig | None
 

@@ -1,15 +1,18 @@
 """The video tracker: a pure function from a state and the next frames to the next state and the faces."""
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from clnf_torch.detection.face_detector import FaceDetector
 from clnf_torch.fitting.initialise import params_from_box
+from clnf_torch.geometry.frames import Frames, as_frames, as_tensor, warn_of_unit_range
 from clnf_torch.geometry.records import join_rows, put_rows, take_rows
 from clnf_torch.models.pdm import ShapeParams
 from clnf_torch.pipeline.detector import LandmarkDetector
+from clnf_torch.pipeline.inputs import check_points
 from clnf_torch.tracking.config import VideoConfig
 from clnf_torch.tracking.frame_fitter import FrameBatch, FrameFitter
 from clnf_torch.tracking.multi_face import step_multi_face
@@ -60,7 +63,7 @@ class VideoTracker:
             templates=Templates.none(len(rows), device),
         )
 
-    def place(self, state: TrackState, boxes: Tensor, video: Tensor | None = None) -> TrackState:
+    def place(self, state: TrackState, boxes: Any, video: Any = None) -> TrackState:
         """The state with tracks of faces in given boxes, to be fitted in the next frame from there.
 
         With a single face the box takes the place of the track, with many it begins a new, confirmed one.
@@ -78,11 +81,10 @@ class VideoTracker:
             OpenFace ``DetectLandmarksInVideo`` with a bounding box.
         """
         pdm = self.detector.model.pdm
-        if boxes.ndim != 2 or boxes.shape[1] != 4:
-            raise ValueError(f"boxes have shape {tuple(boxes.shape)}; expected (K, 4)")
+        boxes = check_points("boxes", boxes, (4,), like=pdm.mean)
         video = _videos(video, len(boxes), state)
         usable = boxes.isfinite().all(-1) & (boxes[:, 2:] > 0).all(-1)
-        boxes, video = boxes.to(pdm.mean)[usable.to(pdm.mean.device)], video[usable.to(video.device)]
+        boxes, video = boxes[usable], video[usable.to(video.device)]
         params = params_from_box(pdm, boxes, boxes.new_zeros(len(boxes), 3))
         if self.config.single_face:
             return replace(state, tracks=_placed(state.tracks, video, params))
@@ -112,7 +114,7 @@ class VideoTracker:
         return replace(state, preferred=places.to(state.preferred))
 
     @torch.no_grad()
-    def step(self, state: TrackState, frames: Tensor, damaged: Tensor | None = None) -> tuple[TrackState, VideoResult]:
+    def step(self, state: TrackState, frames: Frames, damaged: Any = None) -> tuple[TrackState, VideoResult]:
         """The next frame of every video.
 
         Args:
@@ -129,18 +131,28 @@ class VideoTracker:
         """
         device = self.detector.model.pdm.mean.device
         self._check_state(state)
-        if frames.shape[:1] != (state.videos,) or frames.ndim not in (3, 4):
-            raise ValueError(
-                f"frames have shape {tuple(frames.shape)}; expected one frame for each of the {state.videos} videos, "
-                "gray (V, H, W) or RGB (V, 3, H, W)"
-            )
-        if damaged is not None and damaged.shape != (state.videos,):
+        frames = self._frames(frames, state.videos)
+        damaged = torch.zeros(state.videos, dtype=torch.bool) if damaged is None else as_tensor("damaged", damaged)
+        if damaged.shape != (state.videos,):
             raise ValueError(f"damaged has shape {tuple(damaged.shape)}; expected ({state.videos},)")
-        if damaged is None:
-            damaged = torch.zeros(state.videos, dtype=torch.bool)
         batch = FrameBatch(frames.to(device), damaged.to(device, torch.bool))
         step = step_single_face if self.config.single_face else step_multi_face
         return step(self._fitter, state, batch)
+
+    def _frames(self, frames: Frames, videos: int) -> Tensor:
+        """One frame of each video, (V, 1 or 3, H, W)."""
+        if not isinstance(frames, list | tuple):
+            frames = as_tensor("frames", frames)
+            # As many frames as videos: gray ones, though three of them would look like one RGB image elsewhere
+            frames = frames[:, None] if frames.ndim == 3 and frames.shape[0] == videos else frames
+        frames = as_frames(frames)
+        if len(frames) != videos:
+            raise ValueError(
+                f"frames have shape {tuple(frames.shape)}; expected one frame for each of the {videos} videos, "
+                "gray (V, H, W) or RGB (V, 3, H, W)"
+            )
+        warn_of_unit_range(self.detector, frames)
+        return frames
 
     def _check_state(self, state: TrackState) -> None:
         """Refuses states, such as saved ones, that this tracker cannot have made."""
@@ -164,7 +176,7 @@ def _placed(tracks: Tracks, rows: Tensor, params: ShapeParams) -> Tracks:
     return put_rows(tracks, rows, update)
 
 
-def _videos(video: Tensor | None, boxes: int, state: TrackState) -> Tensor:
+def _videos(video: Any, boxes: int, state: TrackState) -> Tensor:
     """The video of each box, on the state's device.
 
     Raises:
@@ -174,6 +186,7 @@ def _videos(video: Tensor | None, boxes: int, state: TrackState) -> Tensor:
         raise ValueError(f"{boxes} boxes for {state.videos} videos: say with video (K,) which video each is in")
     if video is None:
         video = torch.arange(boxes) if state.videos == boxes else torch.zeros(boxes, dtype=torch.int64)
+    video = as_tensor("video", video)
     if video.shape != (boxes,) or video.is_floating_point() or ((video < 0) | (video >= state.videos)).any():
         raise ValueError(f"video is {video.tolist()}; expected for each of {boxes} boxes a number below {state.videos}")
     return video.to(state.frame.device, torch.int64)

@@ -129,7 +129,7 @@ def fit_errors(detector: LandmarkDetector, faces: FaceCrops, boxes: Tensor, conf
     """
     preset = replace(config.fit or preset_named("default", detector.model.family), tolerance=0.0, multi_view=False)
     image_index = torch.arange(len(faces), device=boxes.device)
-    found = detector.fit(faces.gray, boxes, image_index, preset=preset, parts=False, validate=False)
+    found = detector.fit(faces.gray[:, None], boxes, image_index, preset=preset, parts=False, validate=False)
     size = box_around(faces.landmarks)[:, 2:].prod(-1).sqrt()
     away = (found.landmarks - faces.landmarks).square().sum(-1).add(1e-6).sqrt().mean(-1) / size
     return torch.where(found.success & away.isfinite(), away, 0)

@@ -58,7 +58,7 @@ def find_landmarks(
     landmarks, success = [torch.zeros(0, NUM_LANDMARKS, 2)], [torch.zeros(0, dtype=torch.bool)]
     for first in range(0, len(boxes), batch):
         some = boxes[first : first + batch]
-        frames = stack_padded([to_gray(read(first + row)[None])[0] for row in range(len(some))])
+        frames = stack_padded([to_gray(read(first + row)[None])[0] for row in range(len(some))])[:, None]
         with torch.inference_mode():
             result = detector.fit(frames, some, torch.arange(len(some)), preset=preset, multi_view=multi_view)
         landmarks.append(result.landmarks.float().cpu())

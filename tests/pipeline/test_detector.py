@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,6 +19,7 @@ from clnf_torch.fitting.mean_shift import UNSEEN
 from clnf_torch.models.bundle import BundleError
 from clnf_torch.models.numerics import EXACT, OPENFACE
 from clnf_torch.pipeline import FitResult, LandmarkDetector, load
+from clnf_torch.pipeline.detector import _is_inside
 from tests.factories import CONFIG, M, N, make_boxes, make_images, make_model, make_pdm, make_rules
 from tests.models.test_bundle import make_bundle
 
@@ -71,7 +73,7 @@ def test_multi_view_is_the_presets_or_the_callers_choice():
 
 
 def test_frames_are_found_by_index_order_or_loneliness():
-    model, images, boxes = detector(), make_images(3), make_boxes(3)
+    model, images, boxes = detector(), make_images(3)[:, None], make_boxes(3)
     each = model.fit(images, boxes, preset=CONFIG)
     assert_same(model.fit(images, boxes, torch.tensor([0, 1, 2]), preset=CONFIG), each)
     for i in range(3):
@@ -388,15 +390,15 @@ def test_a_regularisation_takes_the_place_of_the_configured_one():
 @pytest.mark.parametrize(
     ("call", "arguments", "message"),
     [
-        ("fit", {"boxes": torch.zeros(3, 5)}, r"boxes have shape \(3, 5\); expected \(B, 4\)"),
-        ("fit", {"boxes": torch.zeros(4)}, r"boxes have shape \(4,\); expected \(B, 4\)"),
+        ("fit", {"boxes": torch.zeros(3, 5)}, r"boxes have shape \(3, 5\); expected real numbers of shape \(B, 4\)"),
+        ("fit", {"boxes": torch.zeros(4)}, r"boxes have shape \(4,\); expected real numbers of shape \(B, 4\)"),
         (
             "fit_from_landmarks",
             {"landmarks": torch.zeros(3, 4, 2)},
-            r"landmarks have shape \(3, 4, 2\); expected \(B, 5, 2\)",
+            r"landmarks have shape \(3, 4, 2\); expected real numbers of shape \(B, 5, 2\)",
         ),
         ("fit", {"frames": torch.zeros(72, 80)}, r"frames have shape \(72, 80\)"),
-        ("fit", {"frames": torch.zeros(1, 72, 80, 3)}, r"expected gray \(F, H, W\) or RGB \(F, 3, H, W\)"),
+        ("fit", {"frames": torch.zeros(1, 72, 80, 3)}, r"give frames.permute\(0, 3, 1, 2\)"),
         ("fit", {"frames": torch.zeros(1, 72, 80, dtype=torch.int32)}, "frames are torch.int32"),
         ("fit", {"frames": torch.zeros(2, 72, 80)}, r"3 faces in 2 frames: say with image_index \(B,\)"),
         ("fit_from_landmarks", {"frames": torch.zeros(2, 72, 80)}, r"3 faces in 2 frames: say with image_index \(B,\)"),
@@ -423,6 +425,67 @@ def test_arguments_of_the_wrong_shape_are_refused(call, arguments, message):
     arguments = {"frames": make_images(), **start, "preset": CONFIG, **arguments}
     with pytest.raises(ValueError, match=message):
         getattr(detector(), call)(**arguments)
+
+
+@pytest.mark.parametrize("regularisation", [math.nan, -5, math.inf, -1e-9])
+def test_a_regularisation_without_sense_is_refused(regularisation):
+    with pytest.raises(ValueError, match="expected a finite number that is not negative"):
+        detector().fit(make_images(), make_boxes(2), preset=CONFIG, regularisation=regularisation)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"regularisation": torch.tensor([25.0, math.nan, -5.0, math.inf])},
+        {"landmark_weight": torch.tensor([[1.0] * 5, [math.nan] + [1.0] * 4, [-1.0] + [1.0] * 4, [0.0] * 5])},
+        {"visible": torch.tensor([[True] * 5, [False] * 5, [False] * 4 + [True], [True, True, False, False, False]])},
+    ],
+    ids=lambda given: next(iter(given)),
+)
+@pytest.mark.parametrize("call", ["fit", "fit_from_landmarks"])
+def test_numbers_of_a_face_without_sense_make_an_unsuccessful_row(call, given):
+    model, images, boxes = detector(), make_images(), make_boxes(4)
+    start = boxes if call == "fit" else model.fit(images, boxes, preset=CONFIG).landmarks
+    found = getattr(model, call)(images, start, preset=CONFIG, **given)
+    assert found.success.tolist() == [True, False, False, False]
+    alone = {name: value[:1] for name, value in given.items()}
+    assert_same(rows_of(found, slice(0, 1)), getattr(model, call)(images, start[:1], preset=CONFIG, **alone))
+
+
+def test_arrays_and_lists_are_taken():
+    model, images, boxes = detector(), make_images(2), make_boxes(2)
+    expected = model.fit(images, boxes, torch.tensor([1, 0]), preset=CONFIG)
+    for frames, places, index in (
+        (images.numpy(), boxes.numpy(), np.array([1, 0])),
+        (list(images), boxes.tolist(), [1, 0]),
+        (list(images.numpy()), list(boxes), (1, 0)),
+    ):
+        assert_same(model.fit(frames, places, index, preset=CONFIG), expected)
+
+
+def test_success_needs_half_of_the_landmarks_in_the_image():
+    """A face that is fitted well, but was left with its lower half outside, or all of it."""
+    model, images, boxes = detector(), make_images(), make_boxes(1)
+    whole = model.fit(images, boxes, preset=CONFIG)
+    assert whole.success.all()
+    heights = whole.landmarks[0, :, 1].sort().values
+    shares = []
+    for rows in range(4, images.shape[1], 4):
+        cut = _is_inside(whole.landmarks, (rows, images.shape[2])).item()
+        shares.append((cut, (heights <= rows - 0.5).double().mean().item()))
+    assert {cut for cut, _ in shares} == {True, False}
+    assert all(cut == (share >= 0.5) for cut, share in shares)
+    assert not _is_inside(whole.landmarks * torch.nan, (72, 80)).any()
+
+
+def test_a_fit_beside_the_image_does_not_succeed():
+    model, images = detector(), make_images()
+    boxes = make_boxes(3)
+    boxes[1, 0] += 500
+    boxes[2, 1] -= 500
+    for multi_view in (False, True):
+        found = model.fit(images, boxes, preset=CONFIG, multi_view=multi_view)
+        assert found.success.tolist()[1:] == [False, False] and found.confidence[1:].tolist() == [0, 0]
 
 
 def test_load(tmp_path):

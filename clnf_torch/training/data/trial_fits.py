@@ -159,7 +159,7 @@ def fit_from(
     with torch.inference_mode():
         for rows in torch.arange(len(faces), device=faces.gray.device).split(FITS):
             start = begin(faces[rows], generator)
-            found = detector.fit(start.images, start.boxes)
+            found = detector.fit(start.images[:, None], start.boxes)
             shape = found.landmarks.float()
             landmarks.append(_turned(faces, shape) if start.upside_down else shape)
             confidence.append(found.confidence)
