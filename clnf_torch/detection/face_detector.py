@@ -32,7 +32,7 @@ class FaceDetector(Protocol):
         """Faces in frames.
 
         Args:
-            frames: Gray (F, H, W) or RGB (F, 3, H, W) images, uint8 or floating point in 0 to 255.
+            frames: Gray (F, 1, H, W) or RGB (F, 3, H, W) images, uint8 or floating point in 0 to 255.
 
         Returns:
             The faces of all frames; none for a frame that shows none.

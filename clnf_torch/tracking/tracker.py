@@ -145,12 +145,14 @@ class VideoTracker:
             frames = as_tensor("frames", frames)
             # As many frames as videos: gray ones, though three of them would look like one RGB image elsewhere
             frames = frames[:, None] if frames.ndim == 3 and frames.shape[0] == videos else frames
-        frames = as_frames(frames)
         if len(frames) != videos:
+            shape = tuple(frames.shape) if isinstance(frames, Tensor) else (len(frames),)
+            hint = "; give frames[None] for one RGB image" if videos == 1 and shape[0] == len(shape) == 3 else ""
             raise ValueError(
-                f"frames have shape {tuple(frames.shape)}; expected one frame for each of the {videos} videos, "
-                "gray (V, H, W) or RGB (V, 3, H, W)"
+                f"frames have shape {shape}; expected one frame for each of the {videos} videos, gray (V, H, W) or "
+                f"RGB (V, 3, H, W){hint}"
             )
+        frames = as_frames(frames)
         warn_of_unit_range(self.detector, frames)
         return frames
 

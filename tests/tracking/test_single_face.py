@@ -107,7 +107,7 @@ def test_a_rejected_detection_restores_the_failed_fit():
     torch.testing.assert_close(results[1].faces.landmarks, results[0].faces.landmarks)
     assert missed_frames(states) == [-1, 0]  # as the failed fit left it
     detected = fitter.fit(
-        moved[None], torch.tensor([[120, 40, 40, 40]]), torch.tensor([0]), preset=SINGLE.preset, multi_view=True
+        moved[None, None], torch.tensor([[120, 40, 40, 40]]), torch.tensor([0]), preset=SINGLE.preset, multi_view=True
     )
     assert results[1].faces.confidence.item() == detected.confidence.item()
 

@@ -84,8 +84,8 @@ def test_a_step_leaves_its_state_as_it_was(config):
 @MODES
 def test_colour_and_floating_point_frames(config):
     tracker = make(config)
-    tracker.detector.fit = lambda frames, *args, **kwargs: Fitter().fit(frames[:, 0], *args, **kwargs)
-    tracker._fitter.face_detector.detect = lambda frames: Rectangles().detect(frames[:, 0])
+    tracker.detector.fit = lambda frames, *args, **kwargs: Fitter().fit(frames[:, :1], *args, **kwargs)
+    tracker._fitter.face_detector.detect = lambda frames: Rectangles().detect(frames[:, :1])
     colour = WALK[0][None, None].expand(1, 3, -1, -1).double()
     assert tracker.step(tracker.begin(), colour)[1].success.any()
 
@@ -95,7 +95,7 @@ def test_colour_and_floating_point_frames(config):
     ("frames", "damaged", "message"),
     [
         (torch.zeros(3, HEIGHT, WIDTH), None, "one frame for each of the 2 videos"),
-        (torch.zeros(2, WIDTH), None, "one frame for each"),
+        (torch.zeros(2, WIDTH), None, "expected gray"),
         (torch.zeros(2, HEIGHT, WIDTH), torch.zeros(3), "damaged has shape"),
     ],
 )
@@ -110,7 +110,7 @@ def test_wrong_frames_are_refused(config, frames, damaged, message):
     ("boxes", "video", "message"),
     [
         (torch.ones(3, 4), None, "say with video"),
-        (torch.ones(3, 5), None, r"expected \(K, 4\)"),
+        (torch.ones(3, 5), None, r"expected real numbers of shape \(B, 4\)"),
         (torch.ones(2, 4), torch.tensor([0, 2]), "a number below 2"),
         (torch.ones(2, 4), torch.tensor([0.0, 1.0]), "a number below 2"),
     ],

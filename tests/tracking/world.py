@@ -62,7 +62,7 @@ class Rectangles:
 
     def detect(self, frames: Tensor) -> FaceBoxes:
         self.shown += len(frames)
-        found = [(n, box) for n, gray in enumerate(frames) for _, box in boxes_of(gray)]
+        found = [(n, box) for n, gray in enumerate(frames[:, 0]) for _, box in boxes_of(gray)]
         boxes = torch.tensor([box for _, box in found], dtype=torch.float32).view(-1, 4)
         number = torch.tensor([n for n, _ in found], dtype=torch.int64)
         return FaceBoxes(boxes=boxes, score=torch.full((len(found),), 0.9), image_index=number)
@@ -108,7 +108,7 @@ class Fitter(LandmarkDetector):
         """The rectangle that shows most of itself in each box."""
         hits, found = [], []
         for n, box in zip(image_index.tolist(), boxes.tolist(), strict=True):
-            best = self._best(frames[n], box, margin) if n >= 0 else None
+            best = self._best(frames[n, 0], box, margin) if n >= 0 else None
             hits.append(best is not None and best[0] not in self.doubted)
             found.append(best[1] if best else [torch.nan] * 4)
         upright = torch.zeros(len(found), 3, dtype=torch.float64)
