@@ -18,7 +18,7 @@ from tests.fuzz.formats import Format
 from tests.fuzz.mutations import mutate_bytes
 
 IMAGES, BOXES = make_images(1).float(), make_boxes(1).float()
-SMALL = clnf_torch.FitConfig(window_sizes=(5, 5), iterations=2)
+SMALL = clnf_torch.FitConfig(window_sizes=(5,) * 16, iterations=2)
 
 
 def prepare_cen(folder: Path) -> list[Path]:
