@@ -8,8 +8,10 @@ import typer
 
 from clnf_torch.cli.console import complain
 from clnf_torch.cli.images import read_image
+from clnf_torch.cli.output_check import Input, Output, annotation_files, check_outputs
 from clnf_torch.geometry.landmarks68 import MIRROR
 from clnf_torch.models.pdm import PDM
+from clnf_torch.training.checkpoint import CHECKPOINT_NAME
 from clnf_torch.training.data.annotations import Annotations, read_annotations
 from clnf_torch.training.data.crops import FaceCrops, cut_crops
 from clnf_torch.training.shape import ShapeConfig, train_shape
@@ -30,6 +32,19 @@ Photometric = Annotated[
     bool, typer.Option("--photometric/--no-photometric", help="Augment with light, blur, noise and occlusion.")
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed; the same one gives the same model on the same machine.")]
+
+
+def check_trained(data: Path, out: Path, work: Path | None, *others: Path) -> None:
+    """Refuses a bundle or a folder of checkpoints that would overwrite what is read, or one another.
+
+    Raises:
+        typer.Exit: With code 2, after a line on stderr.
+    """
+    folders = [] if work is None else [Output("--work", work, folder=True)]
+    check_outputs([Input(data, annotation_files), *map(Input, others)], [Output("--out", out), *folders])
+    if work is not None and out.parent.resolve() == work.resolve() and CHECKPOINT_NAME.fullmatch(out.name):
+        complain(f"--out {out}: checkpoints in --work are called so; give another name")
+        raise typer.Exit(2)
 
 
 def read_faces(

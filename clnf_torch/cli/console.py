@@ -1,7 +1,6 @@
 """The console: results on stdout, all else on stderr, every error as one line; and how Ctrl-C ends a command."""
 
 import contextlib
-import re
 import signal
 import sys
 import threading
@@ -14,6 +13,7 @@ from clnf_torch.cli.boxes import BoxError
 from clnf_torch.cli.images import ImageError
 from clnf_torch.converters import ConversionError
 from clnf_torch.models.bundle import BundleError
+from clnf_torch.models.files import one_line, printable
 from clnf_torch.training.checkpoint import CheckpointError
 from clnf_torch.training.data.annotations import AnnotationError
 from clnf_torch.training.shape import PriorError
@@ -22,26 +22,20 @@ from clnf_torch.training.shape import PriorError
 INTERRUPTED = 130
 
 
-def printable(text: object) -> str:
-    """Text on one line that any terminal can show, whatever a file is called."""
-    one_line = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", "?", str(text))
-    return one_line.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
 def say(text: object = "") -> None:
     """Prints one line of a result on stdout."""
-    typer.echo(printable(text))
+    typer.echo(printable(str(text)))
 
 
 def notice(text: object) -> None:
     """Prints one line on stderr."""
     # What stderr is now: above a progress bar, not in it
-    typer.echo(printable(text), file=sys.stderr)
+    typer.echo(printable(str(text)), file=sys.stderr)
 
 
 def complain(text: object) -> None:
     """Prints one error line on stderr."""
-    notice(f"clnf-torch: error: {text}")
+    notice(one_line(f"clnf-torch: error: {text}"))
 
 
 def add_note(error: BaseException, line: str) -> None:

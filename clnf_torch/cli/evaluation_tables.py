@@ -19,8 +19,9 @@ from rich.table import Table
 from torch import Tensor
 
 from clnf_torch.cli.options import STDOUT
+from clnf_torch.export.csv import text_cell
 from clnf_torch.geometry.landmarks68 import ALL_POINTS, INNER_POINTS
-from clnf_torch.models.files import write_atomically
+from clnf_torch.models.files import escaped_name, escaped_names, write_atomically
 from clnf_torch.training.data.annotations import Annotations
 from clnf_torch.training.evaluation import FoundFaces
 from clnf_torch.training.metrics import (
@@ -102,7 +103,7 @@ def failures(run: Run, faces: Annotations) -> Iterator[str]:
 def write_scores(path: Path, runs: Sequence[Run], head: Mapping[str, Any]) -> None:
     """Writes all scores as JSON, or prints them if the path is "-"; those that are not finite are null."""
     numbers = {run.name: {key: _plain(scores) for key, scores in run.scores.items()} for run in runs}
-    text = json.dumps({**head, "runs": numbers}, indent=1, allow_nan=False)
+    text = json.dumps({**escaped_names(head), "runs": numbers}, indent=1, allow_nan=False)
     if path == STDOUT:
         typer.echo(text)
         return
@@ -127,9 +128,9 @@ def write_errors(path: Path, runs: Sequence[Run], faces: Annotations) -> None:
             for run in runs
             for value in (*(f"{errors[row]:.6f}" for errors in run.errors.values()), int(run.found.success[row]))
         ]
-        writer.writerow([image, split, *values])
+        writer.writerow([text_cell(escaped_name(str(image))), text_cell(escaped_name(split)), *values])
     with write_atomically(path) as file:
-        file.write(text.getvalue().encode("utf-8", "surrogateescape"))
+        file.write(text.getvalue().encode("utf-8"))
 
 
 KINDS = (".png", ".svg", ".pdf")

@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from clnf_torch.cli.console import printable
-from clnf_torch.models.files import write_atomically
+from clnf_torch.models.files import escaped_name, write_atomically
 
 NAME = "manifest.json"
 FORMAT, VERSION = "clnf_torch manifest", 1
@@ -45,13 +44,13 @@ class Task:
         files = [file for file in source.iterdir() if file.is_file()] if source.is_dir() else [source]
         status = [file.stat() for file in files]
         return cls(
-            input=printable(source.resolve()),
+            input=escaped_name(str(source.resolve())),
             bytes=sum(each.st_size for each in status),
             modified=max((each.st_mtime_ns for each in status), default=0),
             model=model,
             # As they come back from a file: lists, no tuples
             settings=json.loads(json.dumps(dict(settings))),
-            outputs={option: printable(path.resolve()) for option, path in outputs.items()},
+            outputs={option: escaped_name(str(path.resolve())) for option, path in outputs.items()},
         )
 
     def difference(self, saved: Mapping[str, Any]) -> str | None:

@@ -12,14 +12,16 @@ from torch import Tensor
 
 from clnf_torch.cli.batches import Batch
 from clnf_torch.cli.console import add_note
-from clnf_torch.cli.drawing import Drawing, FreeNames
+from clnf_torch.cli.drawing import Drawing, FreeNames, drawn_files
 from clnf_torch.cli.manifest import NAME as MANIFEST
 from clnf_torch.cli.options import STDOUT
+from clnf_torch.cli.output_check import Output
 from clnf_torch.cli.video_writer import FORMATS
 from clnf_torch.export.csv import csv_file
 from clnf_torch.export.face_table import FaceTable
 from clnf_torch.export.json import JSONRows, face_records, json_document, json_file
 from clnf_torch.geometry.records import map_tensors
+from clnf_torch.models.files import escaped_name, escaped_names
 from clnf_torch.models.growing_files import partial_of
 from clnf_torch.pipeline import FitResult
 
@@ -53,6 +55,19 @@ class Targets:
         """The paths that were given, by their options."""
         paths = {"--csv": self.csv, "--parquet": self.parquet, "--json": self.json, "--draw": self.draw}
         return {option: path for option, path in paths.items() if path is not None}
+
+    def outputs(self) -> list[Output]:
+        """The files, without stdout."""
+        given = self.given().items()
+        return [Output(option, path) for option, path in given if (option, path) != ("--json", STDOUT)]
+
+    def image_outputs(self, images: Sequence[Path]) -> list[Output]:
+        """The files, the folder of drawings, and the drawings of images in it."""
+        files = replace(self, draw=None).outputs()
+        if self.draw is None:
+            return files
+        drawn = [Output("--draw", self.draw / name) for name in drawn_files(images)]
+        return [*files, Output("--draw", self.draw, folder=True), *drawn]
 
 
 class FaceFiles:
@@ -116,7 +131,7 @@ def face_files(
         RuntimeError: Parquet is asked for and pyarrow is not there.
         PartialError: The partial files hold less than that.
     """
-    at, digits = dict(positions or {}), targets.openface_precision
+    at, digits, head = dict(positions or {}), targets.openface_precision, escaped_names(head)
     with contextlib.ExitStack() as stack:
         tables: dict[str, TableFile] = {}
         if targets.csv is not None:
@@ -159,23 +174,24 @@ class ImageOutputs:
     def append(self, batch: Batch, result: FitResult, table: FaceTable) -> None:
         """Takes the faces of a batch, and what was measured of them."""
         faces = [(str(job.path), box) for job in batch.jobs for box in job.boxes]
-        heads = [{"image": image, "box": list(box)} for image, box in faces]
+        heads = [{"image": escaped_name(image), "box": list(box)} for image, box in faces]
         self._files.append(replace(table, image=tuple(image for image, _ in faces)), result, heads)
         if self._drawing:
             self._drawing.draw(batch, result)
 
 
 @contextlib.contextmanager
-def image_outputs(targets: Targets, model: Path) -> Iterator[ImageOutputs]:
+def image_outputs(targets: Targets, model: Path, images: Sequence[Path]) -> Iterator[ImageOutputs]:
     """Opens what was asked for; prints JSON if nothing was.
 
     Args:
         targets: The files.
         model: The bundle.
+        images: All that were given; drawings are named in their order.
     """
     if not targets.given():
         targets = replace(targets, json=STDOUT)
-    drawing = Drawing(targets.draw) if targets.draw else None
+    drawing = Drawing(targets.draw, images) if targets.draw else None
     with (
         partial_files_named(targets),
         face_files(targets, {"model": str(model)}, image_mode=True) as files,
@@ -186,27 +202,48 @@ def image_outputs(targets: Targets, model: Path) -> Iterator[ImageOutputs]:
 class VideoOutputs:
     """What was asked for: files of a single video, or folders in which every video has files of its own.
 
+    Names follow the order in which the videos were given, whatever can be read of them.
+
     Args:
         targets: The files or folders.
-        several: Whether there is more than one video.
+        videos: All that were given.
 
     Raises:
         typer.BadParameter: There is nothing to write, or one file for several videos.
     """
 
-    def __init__(self, targets: Targets, several: bool) -> None:
-        self._targets, self._free_name, draw = targets, FreeNames(), targets.draw
+    def __init__(self, targets: Targets, videos: Sequence[Path]) -> None:
+        self._targets, draw = targets, targets.draw
         if not targets.given():
             raise typer.BadParameter("nothing to write; give --csv, --parquet, --json or --draw")
         for option, path in targets.given().items():
-            if several and not is_folder(path):
+            if len(videos) > 1 and not is_folder(path):
                 raise typer.BadParameter(f"{option} {path}: there are several videos; give a folder")
         if draw is not None and not is_folder(draw) and draw.suffix.lower() not in FORMATS:
             raise typer.BadParameter(f"--draw {draw}: give a name that ends with {', '.join(FORMATS)}, or a folder")
+        free_name = FreeNames()
+        # Its files would take the manifest's place
+        free_name(Path(MANIFEST).stem)
+        self.files = [self._of(free_name(_stem(video))) for video in videos]
 
-    def of(self, path: Path) -> Targets:
-        """The files of a video, in folders that are made now; to be asked once per video, in their order."""
-        name = self._free_name(path.resolve().name.removesuffix(path.suffix))
+    def outputs(self) -> list[Output]:
+        """The folders, the files of all videos, and those beside them."""
+        folders = [Output(option, path, folder=True) for option, path in self._folders()]
+        beside = {"the manifest": self.manifest(), "the state of the run": self.state()}
+        others = [Output(what, path) for what, path in beside.items() if path is not None]
+        return [*folders, *(output for files in self.files for output in files.outputs()), *others]
+
+    def make_folders(self) -> None:
+        """Makes the folders that are missing."""
+        for _, path in self._folders():
+            path.mkdir(parents=True, exist_ok=True)
+
+    def _folders(self) -> Iterator[tuple[str, Path]]:
+        """The outputs that are folders, with their options."""
+        return ((option, path) for option, path in self._targets.given().items() if is_folder(path))
+
+    def _of(self, name: str) -> Targets:
+        """The files of a video by its name."""
         asked = self._targets
         return replace(
             asked,
@@ -233,6 +270,13 @@ class VideoOutputs:
         return next((path for path in self._targets.given().values() if path != STDOUT), None)
 
 
+def _stem(path: Path) -> str:
+    """What the outputs of a video are called."""
+    # "." and ".." are no names
+    name = path.name if path.name not in {"", ".."} else path.resolve().name
+    return name.removesuffix(path.suffix) or "video"
+
+
 def is_folder(path: Path) -> bool:
     """Whether a path given for an output is that of a folder: it is one, or its name has no suffix."""
     return path != STDOUT and (path.is_dir() or not path.suffix)
@@ -240,7 +284,4 @@ def is_folder(path: Path) -> bool:
 
 def _file(path: Path, name: str) -> Path:
     """The path, or the file of that name in it if it is that of a folder."""
-    if not is_folder(path):
-        return path
-    path.mkdir(parents=True, exist_ok=True)
-    return path / name
+    return path / name if is_folder(path) else path

@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from clnf_torch.export.face_table import Block, FaceTable, columns
 from clnf_torch.models.growing_files import GrowingFile, growing_file
 
+# What begins a formula in spreadsheets, also in full width; and the mark of those that are none
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", "'")
+
 
 class CSVRows:
     """Appends rows to a file; the first table brings the header, unless the file has rows already.
@@ -74,10 +77,18 @@ def csv_file(
         yield CSVRows(file, image_mode=image_mode, openface_precision=openface_precision)
 
 
+def text_cell(text: str) -> str:
+    """A text that no spreadsheet takes for a formula: an apostrophe stands before what begins one, or before another.
+
+    Without its first apostrophe, if it has one, a cell is the text again.
+    """
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
 def _cells(block: Block, rounded: bool) -> list[list[str]]:
     """The cells of R rows of a block: numbers with fixed decimals, or the shortest text that reads back the same."""
     if isinstance(block.values, tuple):
-        return [[text] for text in block.values]
+        return [[text_cell(text)] for text in block.values]
     values = block.values.detach().cpu()
     if rounded:
         decimals = block.decimals

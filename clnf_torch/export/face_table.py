@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.measures.measure import Measures
+from clnf_torch.models.files import escaped_name
 from clnf_torch.models.pdm import ShapeParams
 
 
@@ -201,7 +202,7 @@ def _extras(table: FaceTable) -> Iterator[Block]:
     if table.likelihoods is not None:
         yield Block(_numbered("lm_likelihood_", table.likelihoods.shape[1]), table.likelihoods, decimals=3)
     if table.image is not None:
-        yield Block(("image",), table.image)
+        yield Block(("image",), tuple(map(escaped_name, table.image)))
 
 
 def _points(prefix: str, axes: str, points: Tensor | None) -> Iterator[Block]:

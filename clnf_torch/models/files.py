@@ -8,9 +8,9 @@ import re
 import secrets
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 # What a path may name instead of a file, and whose opening waits, never ends, or does something
 _OTHER_KINDS = (
@@ -129,23 +129,48 @@ def _has_content(path: Path) -> bool:
 
 # Characters of a message about a file
 LONGEST_MESSAGE = 300
-
-
-def printable(text: str) -> str:
-    """A text with question marks for all that would break the line, drive the terminal, or cannot be shown."""
-    return text if text.isprintable() else "".join(letter if letter.isprintable() else "?" for letter in text)
+# What breaks lines, drives terminals, or is no letter in UTF-8
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_LIKE_A_BYTE = re.compile(r"\\(?=x[0-9a-f]{2})")
 
 
 def one_line(text: str) -> str:
     """A message as one short line: nothing in it breaks the line or the terminal, and long ones are cut.
 
-    Lone surrogates, from file names that are not UTF-8, become question marks too, so that it can be printed anywhere.
+    See `printable` for what cannot be shown.
     """
     text = printable(text)
     if len(text) <= LONGEST_MESSAGE:
         return text
     end = LONGEST_MESSAGE // 3
     return f"{text[: LONGEST_MESSAGE - end - 5]} ... {text[-end:]}"
+
+
+def printable(text: str) -> str:
+    r"""Text on one line that any terminal can show; what it cannot show is written as its bytes in UTF-8, ``\xHH``."""
+    return text if text.isprintable() else "".join(one if one.isprintable() else _escaped(one) for one in text)
+
+
+def escaped_name(name: str) -> str:
+    r"""A file's name for a table, on one line and in UTF-8, that can be read back: ``\xHH`` stands for a byte of it.
+
+    So are control characters, ends of lines, bytes that are not UTF-8, and backslashes that stand before ``xHH``.
+    """
+    return _CONTROL.sub(lambda found: _escaped(found[0]), _LIKE_A_BYTE.sub(r"\\x5c", name))
+
+
+def escaped_names(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The same record with `escaped_name` of its texts."""
+    return {key: escaped_name(value) if isinstance(value, str) else value for key, value in record.items()}
+
+
+def _escaped(character: str) -> str:
+    """The bytes of a character; of one that stands for a byte which is not UTF-8, that byte."""
+    try:
+        found = character.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        found = character.encode("utf-8", "surrogatepass")
+    return "".join(f"\\x{byte:02x}" for byte in found)
 
 
 def lookalike(path: Path) -> Path | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from clnf_torch.models.schema import Context, Fields, Number, Schema, SchemaErro
 LAYOUT = 2
 # Of an optimiser
 MOST_STEPS = 1e9
+# What the trainings of this package call them
+CHECKPOINT_NAME = re.compile(r"(shape|end_to_end|validator(_fits)?|(scale|tuned)_\d+|cen_\d+_\d+)\.pt")
 # Characters of two tasks that a message shows, from where they begin to differ
 SHOWN = 60
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+import os
+import shutil
 import subprocess
 import sys
 
@@ -180,6 +183,32 @@ def test_drawings_get_names_of_their_own(clnf_torch_cli, bundle, image, box, tmp
     drawn = sorted((tmp_path / "drawn").iterdir())
     assert [path.name for path in drawn] == ["image-2_landmarks.png", "image_landmarks.png"]
     assert (cv2.imread(str(drawn[0])) != cv2.imread(str(image))).any(axis=-1).sum() > 68
+
+
+def test_a_damaged_image_shifts_no_name(clnf_torch_cli, bundle, image, box, tmp_path):
+    paths = [tmp_path / folder / "x.png" for folder in ("a", "b", "c")]
+    for path in paths:
+        path.parent.mkdir()
+        shutil.copy(image, path)
+    paths[0].write_bytes(b"no image")
+    done = clnf_torch_cli("detect", *paths, "--model", bundle, "--box", *box, "--draw", tmp_path / "drawn")
+    assert done.exit_code == 1
+    drawn = sorted(path.name for path in (tmp_path / "drawn").iterdir())
+    assert drawn == ["x-2_landmarks.png", "x-3_landmarks.png"]
+
+
+def test_a_name_that_is_not_utf8_reaches_every_table(clnf_torch_cli, bundle, image, box, tmp_path):
+    names = [os.fsdecode(name) for name in (b"a.png", b"\xff.png", b"=\n.png", b"\xfe.png")]
+    for name in names[:3]:
+        shutil.copy(image, tmp_path / name)
+    words = "--csv", tmp_path / "t.csv", "--json", tmp_path / "t.json"
+    with contextlib.chdir(tmp_path):
+        done = clnf_torch_cli("detect", *names, "--model", bundle, "--box", *box, *words)
+    expected = ["a.png", r"\xff.png", r"=\x0a.png"]
+    (line,) = done.stderr.splitlines()
+    assert (done.exit_code, r"\xfe.png" in line) == (1, True)
+    assert [face["image"] for face in json.loads((tmp_path / "t.json").read_text())["faces"]] == expected
+    assert [row["image"] for row in rows_of(tmp_path / "t.csv")] == [*expected[:2], f"'{expected[2]}"]
 
 
 @pytest.mark.parametrize("contents", [None, b"", b"no image", "folder"], ids=["missing", "empty", "text", "folder"])

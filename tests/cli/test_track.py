@@ -119,6 +119,23 @@ def test_what_is_no_video_is_one_line_each_and_the_others_are_done(clnf_torch_cl
     assert [len(rows_of(tmp_path / "tables" / f"{path.stem}.csv")) for path in good] == [2, 2]
 
 
+def test_names_follow_the_arguments(clnf_torch_cli, bundle, image, found, tmp_path):
+    still = moving(image, 1)
+    for folder in "ABC":
+        (tmp_path / folder).mkdir()
+    (tmp_path / "A" / "x.mp4").write_bytes(b"no video")
+    paths = [
+        write_folder(tmp_path / folder, images) for folder, images in (("p", still), ("B/X", shades(1)), ("C/x", still))
+    ]
+    paths.insert(1, tmp_path / "A" / "x.mp4")
+    out = tmp_path / "out"
+    done = clnf_torch_cli("track", *paths, "--model", bundle, "--json", out, "--no-multi-view")
+    assert done.exit_code == 1
+    read = {path.name: json.loads(path.read_text())["video"] for path in out.glob("[px]*.json")}
+    read |= {path.name: json.loads(path.read_text())["video"] for path in out.glob("X*.json")}
+    assert read == {"p.json": str(paths[0]), "X-2.json": str(paths[2]), "x-3.json": str(paths[3])}
+
+
 def test_a_bundle_without_face_detector_is_one_line(clnf_torch_cli, bundle, image, tmp_path):
     folder = write_folder(tmp_path / "frames", moving(image, 1))
     done = clnf_torch_cli("track", folder, "--model", bundle, "--csv", tmp_path / "t.csv")

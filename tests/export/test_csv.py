@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from clnf_torch.export.csv import csv_file
+from clnf_torch.export.csv import csv_file, text_cell
 from clnf_torch.models.growing_files import partial_of
 from tests.export.tables import by_name, make_table, names_of, part_of
 
@@ -121,3 +121,27 @@ def test_the_rows_of_a_batch_need_no_gradient(target):
     with csv_file(target) as rows:
         rows.append(make_table(1, pose=torch.ones(1, 6, requires_grad=True)))
     assert read(target)["pose_Tx"] == ["1.0"]
+
+
+TEXTS = {
+    "=cmd|' C'!A0.png": "'=cmd|' C'!A0.png",
+    "+1.png": "'+1.png",
+    "-1.png": "'-1.png",
+    "@SUM(A1).png": "'@SUM(A1).png",
+    "\t=1.png": r"\x09=1.png",
+    "\r=1.png": r"\x0d=1.png",
+    "\uff1d1.png": "'\uff1d1.png",
+    "'a.png": "''a.png",
+    "a=1.png": "a=1.png",
+    "\udcff.png": r"\xff.png",
+}
+
+
+def test_names_begin_no_formula_and_numbers_stay(target):
+    table = make_table(len(TEXTS), image=tuple(TEXTS))
+    with csv_file(target) as file:
+        file.append(table)
+    found = read(target)
+    assert found["image"] == list(TEXTS.values())
+    assert [float(cell) for cell in found["x_0"]] == pytest.approx(by_name(table)["x_0"], rel=1e-6)
+    assert text_cell("-1") == "'-1" and text_cell("'=") == "''="

@@ -95,3 +95,9 @@ def test_other_columns_are_refused_and_what_was_written_stays(target):
         rows.append(make_table(2))
         rows.append(make_table(1, dtype=torch.float64))
     assert parquet.read_table(partial_of(target)).num_rows == 2
+
+
+def test_names_that_are_not_utf8_are_escaped(tmp_path):
+    with parquet_file(tmp_path / "t.parquet") as file:
+        file.append(make_table(2, image=("\udcff.png", "=\n.png")))
+    assert parquet.read_table(tmp_path / "t.parquet").column("image").to_pylist() == [r"\xff.png", r"=\x0a.png"]

@@ -34,6 +34,7 @@ from clnf_torch.cli.options import (
     boxes_from,
     device_named,
 )
+from clnf_torch.cli.output_check import Input, check_outputs
 from clnf_torch.cli.outputs import Targets, image_outputs
 from clnf_torch.cli.progress import counting_bar
 from clnf_torch.detection import FaceDetector, load_face_detector
@@ -67,13 +68,15 @@ def detect(
         raise typer.BadParameter("give --box X Y W H or --boxes FILE.json, not both")
     camera = CameraOptions(fx, fy, cx, cy)
     targets = Targets(csv=csv, parquet=parquet, json=json, draw=draw, openface_precision=openface_precision)
+    inputs = [*images, model, *([boxes] if boxes else [])]
+    check_outputs(list(map(Input, inputs)), targets.image_outputs(images))
     complaints = Complaints()
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         where = device_named(device)
         jobs = _jobs(images, box, boxes, model, where, batch, complaints)
         detector = load(model, where, numerics=numerics)
         bar = counting_bar(len(images), "images", stop_if_asked)
-        with image_outputs(targets, model) as outputs, bar as done:
+        with image_outputs(targets, model, images) as outputs, bar as done:
             for some in in_batches(jobs, batch):
                 frames, places, image_index = some.tensors()
                 with torch.inference_mode():

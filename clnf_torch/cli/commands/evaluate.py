@@ -34,6 +34,7 @@ from clnf_torch.cli.options import (
     PresetName,
     device_named,
 )
+from clnf_torch.cli.output_check import Input, Output, annotation_files, check_outputs
 from clnf_torch.cli.progress import counting_bar
 from clnf_torch.detection import load_face_detector
 from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
@@ -75,6 +76,9 @@ def evaluate(
     """Evaluate a model on annotated faces. Prints its normalised mean errors (NME) and failure rates."""
     if curve is not None:
         check_plots("--curve", curve)
+    given = {"--json": None if json == STDOUT else json, "--curve": curve, "--errors": errors}
+    inputs = [Input(model), Input(data, annotation_files), Input(Path(boxes))]
+    check_outputs(inputs, [Output(option, path) for option, path in given.items() if path is not None])
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         where = device_named(device)
         faces = read_annotations(data)

@@ -8,6 +8,7 @@ import typer
 from clnf_torch import converters
 from clnf_torch.cli.console import failures_exit_with, notice, say
 from clnf_torch.cli.options import Bundle
+from clnf_torch.cli.output_check import Input, Output, check_outputs
 
 SOURCE_HELP = (
     "The model directory that the bundle was converted from: its other files are copied, so that DIR is complete."
@@ -24,6 +25,7 @@ def export(
     source: Annotated[Path | None, typer.Option("--source", metavar="MODEL_DIR", help=SOURCE_HELP)] = None,
 ) -> None:
     """Write CEN patch experts as OpenFace's .dat files. Byte for byte, unless converted with --half."""
+    check_outputs([Input(bundle)], [Output("DIR", folder, folder=True)])
     with failures_exit_with(2):
         files = converters.export(bundle, folder, source)
         for path in files:

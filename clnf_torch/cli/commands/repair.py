@@ -22,6 +22,7 @@ from clnf_torch.cli.options import (
     PresetName,
     device_named,
 )
+from clnf_torch.cli.output_check import Input, Output, check_outputs
 from clnf_torch.cli.progress import counting_bar
 from clnf_torch.cli.video import open_video
 from clnf_torch.cli.video_frames import Frame, VideoError, ahead
@@ -58,6 +59,7 @@ def repair(
     batch: BatchSize = 16,
 ) -> None:
     """Repair the landmarks of another method. Only poor faces are fitted again."""
+    check_outputs([Input(video), Input(landmarks), Input(model)], [] if csv == STDOUT else [Output("--csv", csv)])
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         where = device_named(device)
         try:

@@ -34,6 +34,7 @@ from clnf_torch.cli.options import (
     Rounded,
     device_named,
 )
+from clnf_torch.cli.output_check import Input, check_outputs
 from clnf_torch.cli.outputs import Targets, VideoOutputs
 from clnf_torch.cli.parallel_videos import VideoRun, run_parallel_videos
 from clnf_torch.cli.progress import counting_bar
@@ -74,7 +75,8 @@ def track(
 ) -> None:
     """Track faces in videos. For several videos, outputs are folders with a file for each."""
     targets = Targets(csv=csv, parquet=parquet, json=json, draw=draw, openface_precision=openface_precision)
-    outputs = VideoOutputs(targets, several=len(videos) > 1)
+    outputs = VideoOutputs(targets, videos)
+    check_outputs([*map(Input, videos), Input(model)], outputs.outputs())
     camera = CameraOptions(fx, fy, cx, cy)
     complaints = Complaints()
     with failures_exit_with(1), finishing_first() as stop_if_asked:
@@ -110,8 +112,9 @@ def track(
 
 
 def _opened(paths: list[Path], outputs: VideoOutputs, complain: Complaints) -> Iterator[tuple[FrameSource, Targets]]:
-    """Videos that can be read, and their files; these are named in the order of all, whatever can be read."""
-    for path, targets in [(path, outputs.of(path)) for path in paths]:
+    """Videos that can be read, and their files."""
+    outputs.make_folders()
+    for path, targets in zip(paths, outputs.files, strict=True):
         try:
             yield open_video(path, notice), targets
         except VideoError as error:

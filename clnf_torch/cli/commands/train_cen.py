@@ -15,6 +15,7 @@ from clnf_torch.cli.annotated_faces import (
     Seed,
     Split,
     Work,
+    check_trained,
     mirror_of,
     read_faces,
     retrained,
@@ -68,11 +69,12 @@ def cen(
     device: Device = "cpu",
 ) -> None:
     """Train OpenFace's kind of patch experts (CEN) by the recipe of its authors. Ctrl-C keeps what is done."""
-    scales = _scales(scale)
+    scales, prior = _scales(scale), shape or default_bundle()
+    check_trained(data, out, work, prior)
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         keep_freed_memory()
         faces, crops = read_faces(data, split, hold_out, device_named(device))
-        pdm = _shape(shape or default_bundle(), crops, train_the_shape)
+        pdm = _shape(prior, crops, train_the_shape)
         training = CenConfig(
             epochs=epochs,
             learning_rate=learning_rate,

@@ -14,6 +14,7 @@ from clnf_torch.cli.annotated_faces import (
     Seed,
     Split,
     Work,
+    check_trained,
     mirror_of,
     read_faces,
     retrained,
@@ -66,6 +67,7 @@ def finetune(
     device: Device = "cpu",
 ) -> None:
     """Fine-tune heatmap or CEN experts on other faces, with early stopping by held-out faces."""
+    check_trained(data, out, work, model)
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         keep_freed_memory()
         where, content = device_named(device), load_bundle(model)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 import clnf_torch
-from clnf_torch.cli.annotated_faces import Data, Out, Seed, Split, read_crops
+from clnf_torch.cli.annotated_faces import Data, Out, Seed, Split, check_trained, read_crops
 from clnf_torch.cli.console import failures_exit_with, finishing_first, notice, say
 from clnf_torch.cli.options import Device, device_named
 from clnf_torch.converters.mtcnn_package import face_detector_record
@@ -51,6 +51,7 @@ def model(
     """Train a landmark model and everything around it. Ctrl-C keeps what is done; the same command goes on."""
     if not 0 < effort <= 10:
         raise typer.BadParameter(f"--effort {effort}: give a number above 0, up to 10")
+    check_trained(data, out, work, prior or default_bundle(), detector or default_bundle())
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         keep_freed_memory()
         torch.set_num_threads(threads or torch.get_num_threads())

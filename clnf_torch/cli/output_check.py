@@ -1,0 +1,223 @@
+"""The check of a command's outputs before anything is read: none is an input or another output, each can be written."""
+
+import contextlib
+import os
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice
+from pathlib import Path
+
+import typer
+
+from clnf_torch.cli.console import complain
+from clnf_torch.cli.image_folder import image_files
+from clnf_torch.cli.options import STDOUT
+from clnf_torch.models.files import require_regular_file
+from clnf_torch.models.growing_files import partial_of
+from clnf_torch.training.data.annotations import IMAGES, TABLE, AnnotationError, read_annotations
+
+# Of a temporary file that `write_atomically` makes
+LONGEST_ADDITION = "..12345678.part"
+# Names of a folder by which it is judged
+LOOKED_AT = 20
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file or folder that a command reads.
+
+    Attributes:
+        path: Where it is; it may be missing.
+        files: Lists what a command reads of a folder.
+    """
+
+    path: Path
+    files: Callable[[Path], Iterable[Path]] = image_files
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file or folder that a command writes.
+
+    Attributes:
+        option: By which it was given.
+        path: Where it is going to be.
+        folder: Whether it is a folder, which is made where it is missing.
+    """
+
+    option: str
+    path: Path
+    folder: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.option} {self.path}"
+
+
+class _RefusedError(Exception):
+    """Why an output is refused, in a line."""
+
+
+def check_outputs(inputs: Sequence[Input], outputs: Sequence[Output]) -> None:
+    """Refuses outputs that name an input or another output, or cannot be written; nothing is opened or made.
+
+    Names are compared through symbolic links, hard links and, where the disk does not tell them apart, letter cases.
+
+    Args:
+        inputs: All that the command reads.
+        outputs: All that it writes; "-" is none of them.
+
+    Raises:
+        typer.Exit: With code 2, after a line on stderr.
+    """
+    try:
+        folders = {os.path.realpath(output.path) for output in outputs if output.folder}
+        for output in outputs:
+            _require_place(output, folders)
+        _require_distinct(inputs, outputs)
+    except _RefusedError as refusal:
+        complain(refusal)
+        raise typer.Exit(2) from None
+
+
+def _require_place(output: Output, folders: set[str]) -> None:
+    """Refuses an output that cannot be written, or takes the place of something else.
+
+    Args:
+        output: The output.
+        folders: The real paths of folders that are made where they are missing.
+    """
+    path = output.path
+    try:
+        found = _status_of(path)
+        if output.folder:
+            return _require_folder(output, path if found else _nearest(path))
+        if path == STDOUT:
+            raise _RefusedError(f"{output}: expected the name of a file; stdout cannot be written to here")
+        # Long names fail here
+        _status_of(path.with_name(f"{path.name}{LONGEST_ADDITION}"))
+        if found:
+            require_regular_file(path)
+            if not os.access(path, os.W_OK):
+                raise _RefusedError(f"{output}: this file is write-protected; give another name")
+    except (OSError, ValueError) as error:
+        raise _RefusedError(f"{output}: {getattr(error, 'strerror', None) or error}; give another name") from error
+    parent = os.path.realpath(path.parent)
+    made = any(Path(folder).is_relative_to(parent) for folder in folders)
+    if not made or os.path.lexists(parent):
+        _require_folder(output, Path(parent))
+
+
+def _status_of(path: Path) -> os.stat_result | None:
+    """What is there, behind links; None where nothing is."""
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _nearest(path: Path) -> Path:
+    """The first folder above that exists."""
+    return next(folder for folder in Path(os.path.abspath(path)).parents if os.path.lexists(folder))
+
+
+def _require_folder(output: Output, folder: Path) -> None:
+    """Refuses a place for an output that is no folder, or where nothing can be made."""
+    if not folder.is_dir():
+        if os.path.lexists(folder):
+            raise _RefusedError(f"{output}: expected a folder at {folder}, found a file; give another name")
+        raise _RefusedError(f"{output}: the folder {folder} does not exist; make it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _RefusedError(f"{output}: the folder {folder} cannot be written to; give another one")
+
+
+def _require_distinct(inputs: Sequence[Input], outputs: Sequence[Output]) -> None:
+    """Refuses files that are an input or another output, by what is there or by where it is going to be."""
+    identify = _Identifier()
+    used = {identity: given.path for given in inputs for identity in identify(given.path)}
+    if any(not output.folder and output.path.exists() for output in outputs):
+        used |= dict(_in_folders(inputs))
+    taken = dict[object, Output]()
+    for output in outputs:
+        for path in [output.path] if output.folder else [output.path, partial_of(output.path)]:
+            for identity in identify(path):
+                if identity in used and not output.folder:
+                    raise _RefusedError(f"{output}: would overwrite the input {used[identity]}; give another name")
+                other = taken.setdefault(identity, output)
+                if other is not output and not (other.folder and output.folder):
+                    raise _RefusedError(f"{other} and {output}: both would write one file; give each a name of its own")
+
+
+def _in_folders(inputs: Iterable[Input]) -> Iterator[tuple[object, Path]]:
+    """What is read of the folders among the inputs, by what tells files apart that exist."""
+    for given in inputs:
+        # Whoever reads the folder says what is wrong with it
+        with contextlib.suppress(OSError, AnnotationError):
+            for path in given.files(given.path) if given.path.is_dir() else ():
+                if status := _status_of(path):
+                    yield (status.st_dev, status.st_ino), path
+
+
+class _Identifier:
+    """What tells files apart: what is there, and where it is or is going to be."""
+
+    def __init__(self) -> None:
+        self._real, self._case_matters = cache(os.path.realpath), cache(case_matters)
+
+    def __call__(self, path: Path) -> Iterator[object]:
+        """Values of which one file shares at least one, whatever it is called."""
+        try:
+            status = _status_of(path)
+            real = os.path.realpath(path) if path.is_symlink() else os.path.join(self._real(path.parent), path.name)
+        except (OSError, ValueError):
+            return
+        if status:
+            yield status.st_dev, status.st_ino
+        folder, name = os.path.split(os.path.normpath(real))
+        yield os.path.join(folder, name if self._case_matters(folder) else portable_name(name))
+
+
+def portable_name(name: str) -> str:
+    """A name without what some disks do not tell apart: letter cases and composed letters."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def case_matters(folder: str) -> bool:
+    """Whether a folder tells names of other letter cases apart, judged by a name in it, or else by those above."""
+    try:
+        with os.scandir(folder) as entries:
+            inside = [entry.path for entry in islice(entries, LOOKED_AT)]
+    except OSError:
+        inside = []
+    for known in (*inside, folder, *map(str, Path(folder).parents)):
+        other = _swapped(known)
+        if other != known and os.path.lexists(known):
+            return not (os.path.lexists(other) and os.path.samestat(os.lstat(known), os.lstat(other)))
+    return True
+
+
+def _swapped(path: str) -> str:
+    """The path with the last name's letters in the other case."""
+    folder, name = os.path.split(path)
+    return os.path.join(folder, name.swapcase())
+
+
+def annotation_files(folder: Path) -> Iterator[Path]:
+    """What is read of a folder of annotated faces.
+
+    Raises:
+        AnnotationError: Its table cannot be read.
+        OSError: Likewise.
+    """
+    yield folder / TABLE
+    if (folder / TABLE).is_file():
+        yield from read_annotations(folder).images
+    for path in folder.rglob("*.*"):
+        if path.suffix.lower() == ".pts" or (path.suffix.lower() in IMAGES and path.with_suffix(".pts").exists()):
+            yield path
+
+
+def model_files(folder: Path) -> Iterator[Path]:
+    """What may be read of a folder of OpenFace's models: all but bundles that were made of it."""
+    return (path for path in folder.rglob("*") if path.suffix != ".pt" and path.is_file())
