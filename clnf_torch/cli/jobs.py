@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from clnf_torch.cli.console import Complaints, notice
-from clnf_torch.cli.manifest import Manifest, Task, model_hash
+from clnf_torch.cli.manifest import Manifest, Task, file_hash
 from clnf_torch.cli.outputs import Targets, VideoOutputs
 from clnf_torch.cli.recording import Recording
 from clnf_torch.cli.resume import SavedRun
@@ -34,7 +34,7 @@ class VideoJobs:
         cls, targets: dict[FrameSource, Targets], model: Path, settings: Mapping[str, Any], outputs: VideoOutputs
     ) -> "VideoJobs":
         """The videos with these files, of a run with this weights file and these settings."""
-        digest = model_hash(model)
+        digest = file_hash(model)
         tasks = {source: Task.of(source.path, digest, settings, files.given()) for source, files in targets.items()}
         return cls(targets, tasks, Manifest(outputs.manifest()), SavedRun(outputs.state(), tasks))
 

@@ -5,8 +5,9 @@ import io
 import re
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -50,34 +51,45 @@ class LandmarkTable:
         """The cells of each row."""
         return (cells for _, cells in _data_rows(self.lines, self.delimiter, len(self.names)))
 
-    @property
+    @cached_property
     def decimal_comma(self) -> bool:
         """Whether its numbers have decimal commas; not where there is no number that says so."""
         place = _places(self.names)[self.columns[0]]
         return self.delimiter != "," and any("," in cells[place] for cells in self.rows)
 
-    def text(self, landmarks: Tensor, changed: Tensor, outcomes: list[str]) -> str:
-        """The table with other landmarks in some rows, and what became of each row in a last column, ``repair``.
+    def head(self) -> str:
+        """The line of names, the last of which, ``repair``, is of what became of a row."""
+        last = _places(self.names).get(OUTCOME, len(self.names))
+        return self._line([*self.names, OUTCOME][: max(len(self.names), last + 1)])
+
+    def text(
+        self, rows: Iterable[tuple[int, list[str]]], landmarks: Tensor, changed: Tensor, outcomes: list[str]
+    ) -> str:
+        """Rows of the table with other landmarks in some of them, and what became of each in the last column.
 
         Args:
-            landmarks: Pixels, shape (B, 68, 2).
+            rows: Numbers and cells of the rows.
+            landmarks: Of all rows, pixels, shape (B, 68, 2).
             changed: Rows that get them, bool, shape (B,).
             outcomes: What became of each row.
 
         Returns:
             The rest as it was, cells being separated as they were.
         """
-        places, written = _places(self.names), io.StringIO()
+        places, text = _places(self.names), []
         targets, last = [places[name] for name in self.columns], places.get(OUTCOME, len(self.names))
-        lines = csv.writer(written, delimiter=self.delimiter, lineterminator="\n")
-        lines.writerow([*self.names, OUTCOME][: max(len(self.names), last + 1)])
-        comma = self.decimal_comma
-        for row, other, points, outcome in zip(self.rows, changed.tolist(), landmarks, outcomes, strict=True):
-            cells = [*row, ""][: max(len(row), last + 1)]
-            cells[last] = outcome
-            for place, value in zip(targets, points.mT.flatten().tolist() if other else (), strict=other):
-                cells[place] = f"{value:.3f}".replace(".", "," if comma else ".")
-            lines.writerow(cells)
+        for row, before in rows:
+            cells = [*before, ""][: max(len(before), last + 1)]
+            cells[last] = outcomes[row]
+            values = landmarks[row].mT.flatten().tolist() if changed[row] else []
+            for place, value in zip(targets, values, strict=bool(values)):
+                cells[place] = f"{value:.3f}".replace(".", "," if self.decimal_comma else ".")
+            text.append(self._line(cells))
+        return "".join(text)
+
+    def _line(self, cells: list[str]) -> str:
+        """Cells as a line, separated as they were."""
+        csv.writer(written := io.StringIO(), delimiter=self.delimiter, lineterminator="\n").writerow(cells)
         return written.getvalue()
 
 

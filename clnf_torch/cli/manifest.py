@@ -71,8 +71,8 @@ class Task:
         return None
 
 
-def model_hash(path: Path) -> str:
-    """SHA-256 of a weights file."""
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -9,6 +9,8 @@ import pytest
 import torch
 
 import clnf_torch
+from clnf_torch.cli import repair_job
+from clnf_torch.cli.commands import repair as repair_command
 from clnf_torch.cli.images import read_image
 from clnf_torch.cli.landmark_tables import COLUMNS, read_table
 from tests.cli.videos import write_folder, write_video
@@ -77,3 +79,35 @@ def test_rows_of_damaged_frames_stay_and_it_is_said(clnf_torch_cli, bundle, imag
     done = clnf_torch_cli("repair", folder, *words)
     assert done.exit_code == 1 and "1 of 4 images cannot be used" in done.stderr
     assert [*read_table(tmp_path / "ours.csv").rows][1] == [*[*read_table(table).rows][1], "no image"]
+
+
+def test_an_interrupted_repair_goes_on_to_the_same_table(clnf_torch_cli, bundle, image, fitted, tmp_path, monkeypatch):
+    folder = write_folder(tmp_path / "frames", [cv2.imread(str(image))] * 6)
+    write(theirs := tmp_path / "theirs.csv", [(frame, "eyes", swapped(fitted)) for frame in range(1, 7)])
+    words = ["repair", folder, "--landmarks", theirs, "--model", bundle, "--batch", 2, "--no-multi-view", "--csv"]
+    whole = clnf_torch_cli(*words, tmp_path / "whole.csv")
+    assert whole.exit_code == 0, whole.stderr
+    (out := tmp_path / "out.csv").write_text("older")
+    monkeypatch.setattr(repair_job, "SAVE_EVERY", 0.0)
+    repaired, calls = repair_command.repair_landmarks, []
+
+    def interrupted(*arguments, **settings):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return repaired(*arguments, **settings)
+
+    monkeypatch.setattr(repair_command, "repair_landmarks", interrupted)
+    stopped = clnf_torch_cli(*words, out)
+    assert stopped.exit_code == 130 and out.read_text() == "older"
+    assert stopped.stderr.splitlines()[-1] == f"clnf-torch: unfinished: {out}.partial"
+    partial = (tmp_path / "out.csv.partial").read_text()
+    assert partial.count("\n") == 5 and (tmp_path / "whole.csv").read_text().startswith(partial)
+    again = clnf_torch_cli(*words, out, "--resume")
+    assert again.exit_code == 0 and f"{out}: goes on behind frame 4" in again.stderr and len(calls) == 4
+    assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    assert again.stderr.splitlines()[1:] == whole.stderr.splitlines()
+    assert not list(tmp_path.glob("out.csv.*"))
+    assert "finished by an earlier run; skipped" in clnf_torch_cli(*words, out, "--resume").stderr
+    theirs.write_text(theirs.read_text().replace("eyes", "both"))
+    assert clnf_torch_cli(*words, out, "--resume").exit_code == 0 and "both" in out.read_text()

@@ -1,9 +1,10 @@
 """``clnf-torch repair``: another method's landmarks of a video, with poor faces fitted again."""
 
 import contextlib
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, TypedDict
+from typing import Annotated, Any, TypedDict
 
 import torch
 import typer
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from clnf_torch.cli.console import complain, failures_exit_with, finishing_first, notice
 from clnf_torch.cli.landmark_tables import COLUMNS_FROM_1, LandmarkTable, TableError, read_table
+from clnf_torch.cli.manifest import Task, file_hash
 from clnf_torch.cli.options import (
     STDOUT,
     AllViews,
@@ -20,13 +22,15 @@ from clnf_torch.cli.options import (
     NumericsChoice,
     Preset,
     PresetName,
+    Resume,
     device_named,
 )
 from clnf_torch.cli.output_check import Input, Output, check_outputs
 from clnf_torch.cli.progress import counting_bar
+from clnf_torch.cli.repair_job import RepairJob
 from clnf_torch.cli.video import open_video
 from clnf_torch.cli.video_frames import Frame, VideoError, ahead
-from clnf_torch.models.files import write_atomically
+from clnf_torch.models.growing_files import GrowingFile
 from clnf_torch.pipeline import LandmarkDetector, load
 from clnf_torch.quality import RepairStatistics, repair_landmarks
 from clnf_torch.quality.repair import adjacent_frames
@@ -54,6 +58,7 @@ def repair(
             metavar="N", show_default="0 if the table has a frame 0, else 1", help="The first frame's number."
         ),
     ] = None,
+    resume: Resume = False,
     numerics: NumericsChoice = None,
     device: Device = "cpu",
     batch: BatchSize = 16,
@@ -70,13 +75,32 @@ def repair(
             raise typer.Exit(1) from None
         settings = _Settings(preset=preset.value, multi_view=multi_view, keep_inliers=keep_good)
         first = _first_frame(table, landmarks) if first_frame is None else first_frame
+        used = {**settings, "first_frame": first, "numerics": numerics and numerics.value, "device": where.type}
+        used |= {"batch": batch, "landmarks": file_hash(landmarks)}
+        outputs = {} if csv == STDOUT else {"--csv": csv}
+        job = RepairJob(csv, Task.of(video, file_hash(model), used, outputs))
+        if resume and job.finished():
+            notice(f"{csv}: finished by an earlier run; skipped")
+            return
         repairer = _Repairer(load(model, where, numerics=numerics), settings, table, first)
+        saved = job.load() if resume else None
+        if saved is not None:
+            repairer.restore(saved)
         frames = ahead(source)
-        with contextlib.closing(frames), counting_bar(source.count, "frames", stop_if_asked) as done:
+        with (
+            job.growing(None if saved is None else saved["position"]) as file,
+            contextlib.closing(frames),
+            counting_bar(source.count, "frames", stop_if_asked) as done,
+        ):
+            done(sum(1 for _ in islice(frames, repairer.done)))
             while some := list(islice(frames, batch)):
                 repairer(some)
+                if job.due():
+                    repairer.write(file)
+                    job.save({**repairer.saved(), "position": file.position})
                 done(len(some))
-        _write(csv, table.text(repairer.repaired, repairer.outcome == REFITTED, repairer.outcomes))
+            repairer.write(file, at_end=True)
+        job.finish({"frames": repairer.done, "faces": repairer.statistics.faces, "problem": source.problem})
         for line in (*str(repairer.statistics).splitlines(), *repairer.rows_outside(landmarks)):
             notice(line)
         if source.problem:
@@ -119,29 +143,52 @@ class _Repairer:
         self.statistics = RepairStatistics()
         self._previous, self._following = adjacent_frames(table.landmarks, table.frame, table.identity)
         self._frame = table.frame - first
-        self._done = 0
+        self._rows: Iterator[tuple[int, list[str]]] = enumerate(table.rows)
+        self.done, self._written = 0, 0
 
     @property
     def outcomes(self) -> list[str]:
         """What became of each row."""
         return [OUTCOMES[number] for number in self.outcome.tolist()]
 
+    def write(self, file: GrowingFile, at_end: bool = False) -> None:
+        """Writes the rows up to the first of a frame that is still to come, or all at the end."""
+        later = (self._frame >= self.done).nonzero().flatten()
+        end = int(later[0]) if len(later) and not at_end else len(self.table)
+        rows = islice(self._rows, end - self._written)
+        text = self.table.text(rows, self.repaired, self.outcome == REFITTED, self.outcomes)
+        file.write(((self.table.head() if not file.position else "") + text).encode("utf-8"))
+        self._written = end
+
+    def saved(self) -> dict[str, Any]:
+        """What it needs to go on behind the frames that it has seen: plain values and tensors."""
+        rows = (self.outcome == REFITTED).nonzero().flatten()
+        repaired = {"rows": rows, "landmarks": self.repaired[rows], "outcome": self.outcome}
+        return {"done": self.done, "written": self._written, "statistics": vars(self.statistics), **repaired}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Goes back to what was saved."""
+        self.done, self._written, self.outcome = saved["done"], saved["written"], saved["outcome"]
+        self.repaired[saved["rows"]] = saved["landmarks"]
+        self._rows = islice(self._rows, self._written, None)
+        self.statistics = RepairStatistics(**saved["statistics"])
+
     def rows_outside(self, path: Path) -> list[str]:
         """A line about the rows of frames that the video does not have, if there are any."""
-        outside = self.table.frame[(self._frame < 0) | (self._frame >= self._done)]
+        outside = self.table.frame[(self._frame < 0) | (self._frame >= self.done)]
         if not len(outside):
             return []
-        low, high, last = int(outside.min()), int(outside.max()), self.first + self._done - 1
+        low, high, last = int(outside.min()), int(outside.max()), self.first + self.done - 1
         found = f"{len(outside)} of {len(self.table)} rows are of frames {low} to {high}"
         return [f"{path}: {found}, but the video has frames {self.first} to {last}; these rows stay as they are"]
 
     def __call__(self, frames: list[Frame]) -> None:
         """Repairs the rows of the next frames; those of damaged ones stay as they are."""
-        first, self._done = self._done, self._done + len(frames)
+        first, self.done = self.done, self.done + len(frames)
         valid = [number for number, frame in enumerate(frames) if frame.image is not None]
         place = torch.full((len(frames),), -1)
         place[valid] = torch.arange(len(valid))
-        inside = (self._frame >= first) & (self._frame < self._done)
+        inside = (self._frame >= first) & (self._frame < self.done)
         index = torch.where(inside, place[(self._frame - first).clamp(0, len(frames) - 1)], -1)
         rows = (index >= 0).nonzero().squeeze(1)
         if len(rows):
@@ -162,12 +209,3 @@ class _Repairer:
         refitted, failed = done.refitted.cpu(), done.unrepaired.cpu()
         self.outcome[rows] = KEPT + (REFITTED - KEPT) * refitted + (UNREPAIRED - KEPT) * failed
         self.statistics += done.statistics
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes a file, or to stdout."""
-    if path == STDOUT:
-        typer.echo(text, nl=False)
-        return
-    with write_atomically(path, keep_partial=True) as file:
-        file.write(text.encode("utf-8"))
