@@ -82,8 +82,8 @@ def test_rows_of_damaged_frames_stay_and_it_is_said(clnf_torch_cli, bundle, imag
 
 
 def test_an_interrupted_repair_goes_on_to_the_same_table(clnf_torch_cli, bundle, image, fitted, tmp_path, monkeypatch):
-    folder = write_folder(tmp_path / "frames", [cv2.imread(str(image))] * 6)
-    write(theirs := tmp_path / "theirs.csv", [(frame, "eyes", swapped(fitted)) for frame in range(1, 7)])
+    folder = write_folder(tmp_path / "frames", [cv2.imread(str(image))] * 4)
+    write(theirs := tmp_path / "theirs.csv", [(frame, "eyes", swapped(fitted)) for frame in range(1, 5)])
     words = ["repair", folder, "--landmarks", theirs, "--model", bundle, "--batch", 2, "--no-multi-view", "--csv"]
     whole = clnf_torch_cli(*words, tmp_path / "whole.csv")
     assert whole.exit_code == 0, whole.stderr
@@ -93,7 +93,7 @@ def test_an_interrupted_repair_goes_on_to_the_same_table(clnf_torch_cli, bundle,
 
     def interrupted(*arguments, **settings):
         calls.append(1)
-        if len(calls) == 3:
+        if len(calls) == 2:
             raise KeyboardInterrupt
         return repaired(*arguments, **settings)
 
@@ -102,12 +102,10 @@ def test_an_interrupted_repair_goes_on_to_the_same_table(clnf_torch_cli, bundle,
     assert stopped.exit_code == 130 and out.read_text() == "older"
     assert stopped.stderr.splitlines()[-1] == f"clnf-torch: unfinished: {out}.partial"
     partial = (tmp_path / "out.csv.partial").read_text()
-    assert partial.count("\n") == 5 and (tmp_path / "whole.csv").read_text().startswith(partial)
+    assert partial.count("\n") == 3 and (tmp_path / "whole.csv").read_text().startswith(partial)
     again = clnf_torch_cli(*words, out, "--resume")
-    assert again.exit_code == 0 and f"{out}: goes on behind frame 4" in again.stderr and len(calls) == 4
+    assert again.exit_code == 0 and f"{out}: goes on behind frame 2" in again.stderr and len(calls) == 3
     assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
     assert again.stderr.splitlines()[1:] == whole.stderr.splitlines()
     assert not list(tmp_path.glob("out.csv.*"))
     assert "finished by an earlier run; skipped" in clnf_torch_cli(*words, out, "--resume").stderr
-    theirs.write_text(theirs.read_text().replace("eyes", "both"))
-    assert clnf_torch_cli(*words, out, "--resume").exit_code == 0 and "both" in out.read_text()
