@@ -30,7 +30,7 @@ def cut_areas(padded: Array, index: Array, landmarks: Array, to_image: Array, on
     for b in range(len(areas)):
         a, c = to_image[b, 0, 0], -to_image[b, 0, 1]
         for i in range(areas.shape[1]):
-            # OpenFace: in this order, which decides ties of the 1/32-pixel lattice
+            # In the order of `area_to_image`, which decides ties of the lattice
             x = landmarks[b, i, 0] - a * half + c * half
             y = landmarks[b, i, 1] - a * half - c * half
             if on_32nds:
