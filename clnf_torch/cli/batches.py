@@ -82,9 +82,11 @@ def read_all(
     """
     for path in paths:
         try:
-            yield Job(path, read_image(path, note), [])
-        except ImageError as error:
-            complain(str(error))
+            image = read_image(path, note)
+        except Exception as error:
+            complain(_complaint(path, error))
+            continue
+        yield Job(path, image, [])
 
 
 def find_faces(finder: FaceDetector, batches: Iterable[Batch]) -> Iterator[Job]:
@@ -122,8 +124,8 @@ def read_jobs(
     for path in paths:
         try:
             given, image = boxes_of(path), read_image(path, note)
-        except (BoxError, ImageError) as error:
-            complain(str(error))
+        except Exception as error:
+            complain(_complaint(path, error))
             continue
         boxes: list[Box] = []
         for value in given:
@@ -133,6 +135,11 @@ def read_jobs(
                 complain(f"{path}: {error}")
         if boxes:
             yield Job(path, image, boxes)
+
+
+def _complaint(path: Path, error: Exception) -> str:
+    """What is wrong with an image, in a line; whatever a decoder raises concerns this image alone."""
+    return str(error) if isinstance(error, BoxError | ImageError) else f"{path}: {type(error).__name__}: {error}"
 
 
 def in_batches(jobs: Iterable[Job], most: int = MAX_FRAMES) -> Iterator[Batch]:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from clnf_torch.cli.video_frames import Frame, FrameSource, VideoError, ahead
+from clnf_torch.cli.video_frames import Frame, FrameSource, ahead, video_problem
 from clnf_torch.geometry.records import take_rows
 from clnf_torch.tracking import TrackState, VideoResult, VideoTracker
 
@@ -206,8 +206,10 @@ class _RunningVideo:
         """Reads the next frame. Whether there is one."""
         try:
             frame = next(self.frames, None)
-        except VideoError as error:
-            frame, self.source.problem = None, str(error)
+        except Exception as error:
+            # Whatever a decoder raises concerns this video alone
+            self.source.problem = video_problem(self.source.path, error)
+            frame = None
         if frame is None:
             return False
         self.frame, self.number = frame, self.number + 1

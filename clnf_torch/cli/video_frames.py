@@ -31,6 +31,11 @@ class VideoError(ValueError):
         super().__init__(one_line(message))
 
 
+def video_problem(path: Path, error: Exception) -> str:
+    """What is wrong with a video, in a line, whatever reading it raised."""
+    return str(error) if isinstance(error, VideoError) else one_line(f"{path}: {type(error).__name__}: {error}")
+
+
 @dataclass(frozen=True)
 class Frame:
     """One frame of a video."""

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 import torch
 
+from clnf_torch.cli import batches
 from clnf_torch.cli.batches import MAX_FACES, MAX_FRAMES, Job, in_batches
 
 BOX = (1.0, 2.0, 3.0, 4.0)
@@ -62,3 +64,20 @@ def test_results_keep_the_order_and_do_not_depend_on_the_batch(clnf_torch_cli, b
     assert [face["box"] for face in together] == [box, other, box, other]
     for one, same in zip(together, alone, strict=True):
         np.testing.assert_allclose(one["landmarks"], same["landmarks"], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "error", [UnicodeDecodeError("ascii", b"\xe9", 0, 1, "x"), MemoryError(), RuntimeError("a\nb")]
+)
+def test_whatever_a_decoder_raises_ends_no_batch(monkeypatch, error):
+    def read(path, note):
+        if path.stem == "bad":
+            raise error
+        return torch.zeros(3, 9, 9, dtype=torch.uint8)
+
+    monkeypatch.setattr(batches, "read_image", read)
+    paths, lines = [Path("a.png"), Path("bad.png"), Path("b.png")], []
+    found = list(batches.read_all(paths, lines.append))
+    given = list(batches.read_jobs(paths, lambda _: [[1, 1, 5, 5]], lines.append))
+    assert [job.path.stem for job in found] == [job.path.stem for job in given] == ["a", "b"]
+    assert [line.startswith(f"bad.png: {type(error).__name__}") for line in lines] == [True, True]

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import islice
 
 import pytest
 
@@ -117,6 +118,31 @@ def test_what_is_no_video_is_one_line_each_and_the_others_are_done(clnf_torch_cl
     assert [str(path) in line for path, line in zip(bad, lines, strict=False)] == [True] * 4
     assert lines[4:] == [f"{path}: 2 frames, 100.0% with a face, 1 face" for path in good]
     assert [len(rows_of(tmp_path / "tables" / f"{path.stem}.csv")) for path in good] == [2, 2]
+
+
+@pytest.mark.parametrize("where", ["opened", "read"])
+def test_whatever_a_decoder_raises_ends_no_batch(clnf_torch_cli, bundle, image, found, tmp_path, monkeypatch, where):
+    opened, paths = command.open_video, [write_folder(tmp_path / name, moving(image, 2)) for name in ("a", "bad", "b")]
+
+    def frames(source):
+        yield from islice(opened(source.path), 1)
+        raise UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "a title")
+
+    def open_video(path, note):
+        if path.name != "bad":
+            return opened(path, note)
+        if where == "opened":
+            raise UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "a title")
+        source = opened(path, note)
+        source.__class__ = type("Broken", (type(source),), {"__iter__": frames})
+        return source
+
+    monkeypatch.setattr(command, "open_video", open_video)
+    done = clnf_torch_cli("track", *paths, "--model", bundle, "--csv", tmp_path / "out", "--no-multi-view")
+    assert done.exit_code == 1
+    assert f"clnf-torch: error: {paths[1]}: UnicodeDecodeError: " in done.stderr
+    assert [len(rows_of(tmp_path / "out" / f"{name}.csv")) for name in ("a", "b")] == [2, 2]
+    assert (tmp_path / "out" / "bad.csv").exists() == (where == "read")
 
 
 def test_names_follow_the_arguments(clnf_torch_cli, bundle, image, found, tmp_path):

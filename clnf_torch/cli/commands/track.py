@@ -40,7 +40,7 @@ from clnf_torch.cli.parallel_videos import VideoRun, run_parallel_videos
 from clnf_torch.cli.progress import counting_bar
 from clnf_torch.cli.recording import Recording, RecordOptions, recording
 from clnf_torch.cli.video import open_video
-from clnf_torch.cli.video_frames import FrameSource, VideoError
+from clnf_torch.cli.video_frames import FrameSource, video_problem
 from clnf_torch.detection import load_face_detector
 from clnf_torch.pipeline import load
 from clnf_torch.tracking import TrackState, VideoConfig, VideoTracker
@@ -117,8 +117,8 @@ def _opened(paths: list[Path], outputs: VideoOutputs, complain: Complaints) -> I
     for path, targets in zip(paths, outputs.files, strict=True):
         try:
             yield open_video(path, notice), targets
-        except VideoError as error:
-            complain(str(error))
+        except Exception as error:
+            complain(video_problem(path, error))
 
 
 def _begin(tracker: VideoTracker, box: Box | None) -> TrackState:
