@@ -20,6 +20,8 @@ from clnf_torch.training.shape import PriorError
 
 # The exit code of a program that Ctrl-C ended
 INTERRUPTED = 130
+# Polite requests to stop: of other programs, and of a terminal that is closed
+STOPS = [number for number in (signal.SIGTERM, getattr(signal, "SIGHUP", None)) if number is not None]
 
 
 def say(text: object = "") -> None:
@@ -119,8 +121,9 @@ def finishing_first() -> Iterator[Callable[[], None]]:
             stop_if_asked()
 
     def stop_if_asked() -> None:
-        if signal.SIGTERM in asked:
-            raise SystemExit(128 + signal.SIGTERM)
+        for number in STOPS:
+            if number in asked:
+                raise SystemExit(128 + number)
         if asked:
             raise KeyboardInterrupt
 
@@ -128,7 +131,9 @@ def finishing_first() -> Iterator[Callable[[], None]]:
     if threading.current_thread() is not threading.main_thread():
         yield stop_if_asked
         return
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    # nohup has some ignored
+    heard = [number for number in (signal.SIGINT, *STOPS) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, ask) for number in heard}
     try:
         yield stop_if_asked
     finally:

@@ -18,7 +18,7 @@ from clnf_torch.cli.commands.track import track
 from clnf_torch.cli.commands.train_cen import cen
 from clnf_torch.cli.commands.train_finetune import finetune
 from clnf_torch.cli.commands.train_model import model
-from clnf_torch.cli.console import say
+from clnf_torch.cli.console import STOPS, say
 
 command: Callable[..., None]
 
@@ -62,5 +62,7 @@ def program(
 
 def main() -> None:
     """Runs the program; a polite request to stop cleans up as Ctrl-C does."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for number in STOPS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda asked, _: sys.exit(128 + asked))
     app()

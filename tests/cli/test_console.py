@@ -12,7 +12,18 @@ import torch
 import clnf_torch
 from clnf_torch.cli.console import finishing_first
 
-WISHES = [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+WISHES = [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit), (signal.SIGHUP, SystemExit)]
+
+
+def test_what_nohup_has_ignored_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with finishing_first() as stop_if_asked:
+            os.kill(os.getpid(), signal.SIGHUP)
+            stop_if_asked()
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize(("wish", "ending"), WISHES)
@@ -28,7 +39,7 @@ def test_the_first_request_waits_until_the_program_may_stop(wish, ending):
     assert done == ["work in hand"]
     assert signal.getsignal(wish) is before
     if ending is SystemExit:
-        assert caught.value.code == 143
+        assert caught.value.code == 128 + wish
 
 
 @pytest.mark.parametrize(("wish", "ending"), WISHES)
