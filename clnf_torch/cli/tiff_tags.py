@@ -32,7 +32,7 @@ def read_directories(content: bytes, most: int) -> list[Tags]:
         while place and len(pages) < most:
             tags, place = _directory(content, place, order, big)
             pages.append(tags)
-    except struct.error:
+    except (struct.error, OverflowError):
         pass
     return pages
 

@@ -14,7 +14,9 @@ from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
 from clnf_torch.geometry.records import put_rows, take_rows
 from clnf_torch.pipeline.detector import LandmarkDetector
 from clnf_torch.pipeline.inputs import check_points, image_index_of_each
+from clnf_torch.pipeline.result import FitResult
 from clnf_torch.quality.check import LARGEST, check_landmark_quality
+from clnf_torch.quality.checks import REASONS
 from clnf_torch.quality.config import QualityConfig
 from clnf_torch.quality.result import LandmarkQuality, RepairedLandmarks
 
@@ -28,6 +30,11 @@ MIN_AGREEMENT = 0.7
 MIN_INLIERS = 0.4
 # Least number of known landmarks that a fit starts from: the pose has six numbers, the shape needs some more
 MIN_KNOWN = 8
+# A fit far from all that was given may be anywhere: the validator must consent. As pen marks deceive it now and then,
+# it need not if such a share of the given landmarks lies within NEAR_FIT of the fit,
+MIN_SUPPORT = 0.25
+# or if the experts disagree by no more than this share of what makes a face poor: right fits 0.3, others from 0.42 on
+CLEARLY_SEEN = 0.36
 # Taken off the log-likelihood of a fit that is poor itself: more than fits differ by
 POOR_PENALTY = 1e4
 
@@ -52,8 +59,9 @@ def repair_landmarks(
 
     A poor face is fitted from the shape that most of its landmarks agree on, from the extent of that shape, and from
     the given box; where fewer than `MIN_KNOWN` landmarks are known, from the box alone. Of the fits that are not poor
-    themselves the likeliest is taken; where there is none, the face stays as it is and is `unrepaired`. Where most
-    landmarks of a poor face are good, as in all but crossed eyes, these inliers stay.
+    themselves the likeliest is taken; one that is far from most given landmarks needs the validator's consent, or that
+    of the experts. Where there is none, the face stays as it is and is `unrepaired`. Where most landmarks of a poor
+    face are good, as in all but crossed eyes, these inliers stay.
 
     Args:
         detector: Fits; any family of patch experts.
@@ -97,7 +105,7 @@ def repair_landmarks(
     rows = before.poor.nonzero().squeeze(-1)
     poor, judged = images.take(rows), take_rows(before, rows)
     known = (given[rows].abs() < LARGEST).all(-1).sum(-1) >= MIN_KNOWN
-    refits = _refit(poor, judged, known, None if boxes is None else boxes[rows], preset, multi_view)
+    refits = _refit(poor, given[rows], judged, known, None if boxes is None else boxes[rows], preset, multi_view)
     good = refits.usable & ~refits.quality.poor
     rows, refits, judged = rows[good], take_rows(refits, good), take_rows(judged, good)
     inliers = torch.zeros_like(judged.outliers)
@@ -189,6 +197,7 @@ class _Refits:
 
 def _refit(
     images: _FaceImages,
+    given: Tensor,
     quality: LandmarkQuality,
     known: Tensor,
     boxes: Tensor | None,
@@ -203,20 +212,27 @@ def _refit(
     starts = [box_around(quality.shape.landmarks)]
     if boxes is not None:
         starts.append(torch.where(boxes.isfinite(), boxes, torch.nan).to(starts[0]))
-    fits = [detector.fit_from_params(gray, quality.shape.params, image_index, preset=preset, validate=False)]
-    fits += [
-        detector.fit(gray, box, image_index, preset=preset, multi_view=multi_view, validate=False) for box in starts
-    ]
+    fits = [detector.fit_from_params(gray, quality.shape.params, image_index, preset=preset)]
+    fits += [detector.fit(gray, box, image_index, preset=preset, multi_view=multi_view) for box in starts]
     landmarks = torch.cat([fit.landmarks for fit in fits])
     fitted = images.check(landmarks, len(fits))
     likelihood = torch.cat([fit.likelihood for fit in fits])
     started = (known, known, torch.ones_like(known))
-    success = torch.cat([fit.success & one for fit, one in zip(fits, started, strict=False)])
+    # What failed has no confidence
+    success = torch.cat([(fit.confidence > 0) & one for fit, one in zip(fits, started, strict=False)])
+    clear = fitted.violation[:, REASONS.index("unlikely")] < CLEARLY_SEEN
+    success &= clear | torch.cat([fit.success | _supported(fit, given) for fit in fits])
     usable = success & landmarks.isfinite().all(-1).all(-1) & likelihood.isfinite()
     rank = torch.where(usable, likelihood - POOR_PENALTY * fitted.poor, -torch.inf)
     choice = rank.view(len(fits), -1).argmax(0)
     row = choice * len(image_index) + torch.arange(len(image_index), device=image_index.device)
     return take_rows(_Refits(landmarks, usable, fitted), row)
+
+
+def _supported(fit: FitResult, given: Tensor) -> Tensor:
+    """Fits near enough of the given landmarks (B, N, 2), bool, shape (B,)."""
+    distance = torch.linalg.vector_norm(given - fit.landmarks, dim=-1) / fit.params.scale[:, None]
+    return (distance < NEAR_FIT).float().mean(-1) >= MIN_SUPPORT
 
 
 def _with_inliers(refits: _Refits, given: Tensor, inliers: Tensor, images: _FaceImages) -> tuple[_Refits, Tensor]:

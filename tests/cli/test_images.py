@@ -177,6 +177,12 @@ def test_formats_that_opencv_need_not_know(tmp_path, kind):
     assert (read_image(path)[2].int() - torch.from_numpy(gray).int()).abs().max() <= 2
 
 
+def test_a_directory_beyond_any_file_is_refused(tmp_path):
+    (tmp_path / "big.tiff").write_bytes(b"II+\0\x08\0\0\0" + b"\xff" * 8 + bytes(32))
+    with pytest.raises(ImageError, match=r"big\.tiff: cannot be decoded as TIFF"):
+        read_image(tmp_path / "big.tiff")
+
+
 def test_heic_without_a_decoder_is_named_with_the_remedy(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     (tmp_path / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.quality import (
     REASONS,
     QualityConfig,
@@ -114,6 +115,27 @@ def test_a_repair_is_never_worse_than_the_fault(detector, image, fitted):
     assert "one infinite" not in failed
     assert done.statistics.poor_after == len(failed)
     assert f", {len(failed)} poor ones without a better fit\n" in str(done.statistics)
+
+
+@pytest.mark.parametrize(("supported", "clear"), [(False, False), (True, False), (False, True)])
+def test_a_fit_far_from_what_was_given_needs_consent(detector, image, fitted, monkeypatch, supported, clear):
+    def doubting(name):
+        real = getattr(LandmarkDetector, name)
+
+        def doubted(self, *arguments, **options):
+            fit = real(self, *arguments, **options)
+            return replace(fit, confidence=fit.confidence * 0.5, success=torch.zeros_like(fit.success))
+
+        return doubted
+
+    for name in ("fit", "fit_from_params"):
+        monkeypatch.setattr(LandmarkDetector, name, doubting(name))
+    monkeypatch.setattr("clnf_torch.quality.repair.MIN_SUPPORT", 0.25 if supported else 1.1)
+    monkeypatch.setattr("clnf_torch.quality.repair.CLEARLY_SEEN", 1.0 if clear else 0.0)
+    crossed = fitted.clone()
+    crossed[:, 36:48] = crossed[:, [*range(42, 48), *range(36, 42)]]
+    done = repair_landmarks(detector, image, crossed, **SETTINGS)
+    assert done.refitted.item() == (supported or clear) != done.unrepaired.item()
 
 
 def test_few_landmarks_are_repaired_by_a_box(detector, image, fitted):
