@@ -105,7 +105,7 @@ def _share(values: Tensor) -> str:
 def _batches(read: Reader, faces: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Rows and their gray images, some at a time."""
     for rows in torch.arange(faces).split(BATCH):
-        yield rows, stack_padded([to_gray(read(row)[None])[0] for row in rows.tolist()])
+        yield rows, stack_padded([to_gray(read(row)[None])[0] for row in rows.tolist()])[:, None]
 
 
 def _reader(faces: Annotations) -> Reader:

@@ -47,7 +47,7 @@ class Calls:
     @cached_property
     def images(self) -> Tensor:
         """The painted faces, gray, on the device, shape (F, S, S)."""
-        return self.material.faces.images.to(self.device)
+        return self.material.faces.images[:, None].to(self.device)
 
     def faces(self, count: int) -> tuple[Tensor, Tensor]:
         """Boxes (B, 4) of so many faces, and the painted image of each (B,), on the device."""

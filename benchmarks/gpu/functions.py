@@ -40,7 +40,7 @@ def detection(places: Places, images: Tensor, dtype: torch.dtype, bound: Bound, 
     """Faces that the default detector finds in gray images (F, H, W), with TF32 on the card or without."""
 
     def run(device: torch.device) -> FaceBoxes:
-        return load_face_detector(device=device, dtype=dtype).detect(images)
+        return load_face_detector(device=device, dtype=dtype).detect(images[:, None])
 
     with tf32(False):
         expected = places.expected(run)
@@ -104,7 +104,7 @@ def repair(places: Places, material: Material, dtype: torch.dtype, bound: Bound)
     def run(device: torch.device) -> tuple[Tensor, Tensor]:
         refined = repair_landmarks(
             moved(material.default(dtype), device),
-            faces.images,
+            faces.images[:, None],
             landmarks.to(device),
             boxes=faces.boxes.to(device),
             multi_view=not material.quick,

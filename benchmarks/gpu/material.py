@@ -38,7 +38,7 @@ class Subject:
 
     name: str
     make: MakeDetector  # given a number type and the name of the numerics; on the CPU
-    images: Tensor  # gray (F, H, W) or RGB (F, 3, H, W), 0 to 255
+    images: Tensor  # gray (F, 1, H, W) or RGB (F, 3, H, W), 0 to 255
     boxes: Tensor  # (B, 4) x, y, width, height, pixels
     image_index: Tensor  # (B,) int64
     preset: str | FitConfig = "default"
@@ -95,7 +95,7 @@ class Material:
 
     def subject(self, name: str, make: MakeDetector) -> Subject:
         """A model of 68 landmarks and the painted faces."""
-        images, boxes = self.faces.images, self.faces.boxes
+        images, boxes = self.faces.images[:, None], self.faces.boxes
         return Subject(name=name, make=make, images=images, boxes=boxes, image_index=torch.arange(len(boxes)))
 
     @cached_property
@@ -165,7 +165,7 @@ def _unfiltered(kind: int, line: bytearray, above: bytearray) -> bytearray:
 
 def _small_subjects() -> tuple[Subject, ...]:
     """Models of five landmarks: CCNF, SVR, CEN with parts, with early termination, and with validators by view."""
-    images, boxes = factories.make_images(2).float(), factories.make_boxes(6).float()
+    images, boxes = factories.make_images(2)[:, None].float(), factories.make_boxes(6).float()
     index = torch.arange(len(boxes)) % len(images)
     wanted: tuple[tuple[str, MakeDetector, FitConfig], ...] = (
         ("CCNF", lambda dtype, numerics: _of_templates("ccnf", dtype, numerics), TEMPLATES),

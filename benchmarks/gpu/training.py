@@ -108,7 +108,7 @@ def annotated(calls: Calls) -> tuple[FaceCrops, ShapeParams]:
     """The painted faces on the device, as annotated ones, and their parameters."""
     landmarks: Tensor = calls.material.faces.landmarks.to(calls.device)
     params = params_from_landmarks(calls.default.model.pdm, landmarks)
-    return FaceCrops(gray=calls.images, landmarks=landmarks), params
+    return FaceCrops(gray=calls.images[:, 0], landmarks=landmarks), params
 
 
 def _round_of(task: Task) -> Call:

@@ -26,7 +26,7 @@ def test_spoilt_landmarks_on_marked_faces_are_mended_and_annotated_ones_left_alo
     detector = clnf_torch.load()
     faces = read_annotations(shared / "faces").of_split("afw")[:: 337 // FACES][:FACES]
     read = with_pen_marks(lambda row: read_image(faces.images[row]), faces.landmarks, seed=1)
-    frames = stack_padded([to_gray(read(row)[None])[0] for row in range(FACES)])
+    frames = stack_padded([to_gray(read(row)[None])[0] for row in range(FACES)])[:, None]
     kind = torch.arange(FACES) // 2 % len(CORRUPTIONS)
     kind[::4] = -1  # a quarter is left as annotated
     mean = detector.model.pdm.mean[:, :2].detach()
