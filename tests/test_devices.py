@@ -71,25 +71,29 @@ def test_the_counters_count():
 def test_one_read_per_scale(numerics, multi_view):
     """Grouping by view asks how many faces are in each; nothing else asks."""
     detector = LandmarkDetector(make_model(), numerics)
-    reads = count_reads(lambda: detector.fit(make_images(), make_boxes(4), preset=CONFIG, multi_view=multi_view))
+    reads = count_reads(
+        lambda: detector.fit(make_images().to(torch.uint8), make_boxes(4), preset=CONFIG, multi_view=multi_view)
+    )
     assert reads == {"tolist": 2}
 
 
 def test_models_of_one_view_are_never_read():
     detector = LandmarkDetector(make_model(views=1))
-    assert count_reads(lambda: detector.fit(make_images(), make_boxes(4), preset=CONFIG)).total() == 0
+    assert count_reads(lambda: detector.fit(make_images().to(torch.uint8), make_boxes(4), preset=CONFIG)).total() == 0
 
 
 def test_heatmap_experts_are_never_read():
     detector = LandmarkDetector(make_heatmap_model(), "exact")
-    assert count_reads(lambda: detector.fit(make_images(), make_boxes(4))).total() == 0
+    assert count_reads(lambda: detector.fit(make_images().to(torch.uint8), make_boxes(4))).total() == 0
 
 
 @pytest.mark.parametrize(("cutoff", "waves"), [(-9.0, 1), (9.0, 2)])
 def test_early_termination_reads_twice_more(cutoff, waves):
     """The first scale is fitted in up to two waves, grouped by view; besides, who joins the second, and who goes on."""
     detector = LandmarkDetector(make_model(rules=make_rules(cutoff=cutoff)))
-    reads = count_reads(lambda: detector.fit(make_images(), make_boxes(4), preset=CONFIG, multi_view=True))
+    reads = count_reads(
+        lambda: detector.fit(make_images().to(torch.uint8), make_boxes(4), preset=CONFIG, multi_view=True)
+    )
     assert reads["tolist"] == waves + 1
     assert reads.total() == waves + 1 + 2
 
