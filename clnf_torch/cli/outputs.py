@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ import typer
 from torch import Tensor
 
 from clnf_torch.cli.batches import Batch
-from clnf_torch.cli.console import add_note
+from clnf_torch.cli.console import add_note, notice
 from clnf_torch.cli.drawing import Drawing, FreeNames, drawn_files
 from clnf_torch.cli.manifest import NAME as MANIFEST
 from clnf_torch.cli.options import STDOUT
@@ -22,7 +22,7 @@ from clnf_torch.export.face_table import FaceTable
 from clnf_torch.export.json import JSONRows, face_records, json_document, json_file
 from clnf_torch.geometry.records import map_tensors
 from clnf_torch.models.files import escaped_name, escaped_names
-from clnf_torch.models.growing_files import partial_of
+from clnf_torch.models.growing_files import partial_of, set_aside
 from clnf_torch.pipeline import FitResult
 
 # The state of an unfinished run, in a folder of outputs
@@ -98,6 +98,13 @@ class FaceFiles:
         """Where the files have come to, by their options, with all rows so far written."""
         found = {option: file.position() for option, file in self._tables.items()}
         return found if self._json is None else {**found, "--json": self._json.position()}
+
+
+def keep_earlier(paths: Iterable[Path]) -> None:
+    """Keeps what earlier runs left unfinished of files that are written anew, and says where."""
+    for path in paths:
+        if path != STDOUT and (kept := set_aside(path)) is not None:
+            notice(f"{path}: what an earlier run left unfinished is now {kept}")
 
 
 @contextlib.contextmanager
@@ -192,6 +199,7 @@ def image_outputs(targets: Targets, model: Path, images: Sequence[Path]) -> Iter
     if not targets.given():
         targets = replace(targets, json=STDOUT)
     drawing = Drawing(targets.draw, images) if targets.draw else None
+    keep_earlier(targets.given().values())
     with (
         partial_files_named(targets),
         face_files(targets, {"model": str(model)}, image_mode=True) as files,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from clnf_torch.cli.confirmation import ConfirmationBuffer, restored_frame, saved_frame
 from clnf_torch.cli.drawing import draw_result
-from clnf_torch.cli.outputs import FaceFiles, Targets, face_files, partial_files_named
+from clnf_torch.cli.outputs import FaceFiles, Targets, face_files, keep_earlier, partial_files_named
 from clnf_torch.cli.parallel_videos import VideoFrame
 from clnf_torch.cli.video_frames import FrameSource
 from clnf_torch.cli.video_writer import DrawnVideo, Place, video_file
@@ -196,6 +196,8 @@ def recording(
     if saved is not None:
         positions, kept = saved["positions"], saved["drawing"] and Place(*saved["drawing"])
     with contextlib.ExitStack() as stack:
+        if saved is None:
+            keep_earlier(options.targets.given().values())
         stack.enter_context(partial_files_named(options.targets))
         files = stack.enter_context(face_files(options.targets, head, positions=positions))
         drawing = stack.enter_context(video_file(draw, source.rate, kept)) if draw else None

@@ -14,6 +14,7 @@ import typer
 from clnf_torch.cli.console import add_note, notice
 from clnf_torch.cli.manifest import NAME, Manifest, Task
 from clnf_torch.cli.options import STDOUT
+from clnf_torch.cli.outputs import keep_earlier
 from clnf_torch.cli.parallel_videos import SAVE_EVERY
 from clnf_torch.models.archive_reader import ArchiveError, read_archive
 from clnf_torch.models.files import one_line, write_atomically
@@ -85,6 +86,8 @@ class RepairJob:
             yield GrowingFile(printed := io.BytesIO())
             typer.echo(printed.getvalue().decode("utf-8"), nl=False)
             return
+        if position is None:
+            keep_earlier([self.table])
         try:
             with growing_file(self.table, position) as file:
                 yield file

@@ -15,7 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from clnf_torch.models.files import write_atomically
-from clnf_torch.models.growing_files import GrowingFile, PartialError, partial_of
+from clnf_torch.models.growing_files import GrowingFile, PartialError, partial_of, set_aside
 
 # That are written
 FORMATS = {".avi": "avi", ".m4v": "mp4", ".mkv": "matroska", ".mov": "mov", ".mp4": "mp4"}
@@ -171,6 +171,8 @@ def video_file(path: str | os.PathLike[str], rate: Fraction, kept: Place | None 
     """
     path, partial = Path(path), partial_of(path)
     kind, again = FORMATS[path.suffix.lower()], kept is not None and kept.images > 0
+    if kept is None:
+        set_aside(path)
     # Until what is kept is in it, the earlier one stays
     new = partial.with_name(f"{partial.name}.new") if again else partial
     with open(new, "wb", buffering=0) as file:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from clnf_torch.export.face_table import Block, FaceTable, columns
 from clnf_torch.models.files import write_atomically
-from clnf_torch.models.growing_files import PartialError, partial_of
+from clnf_torch.models.growing_files import PartialError, partial_of, set_aside
 
 try:
     import pyarrow as pa
@@ -91,6 +91,8 @@ def parquet_file(
         PartialError: There are not as many.
     """
     folder = partial_of(path)
+    if position is None:
+        set_aside(path)
     _clear(folder, position)
     rows = ParquetRows(folder, position or 0, image_mode=image_mode)
     try:

@@ -22,6 +22,25 @@ def partial_of(path: str | os.PathLike[str]) -> Path:
     return path.with_name(path.name + PARTIAL)
 
 
+def set_aside(path: str | os.PathLike[str]) -> Path | None:
+    """Renames the partial file that an earlier run left of a file, so that a new one does not take its place.
+
+    Args:
+        path: The complete file.
+
+    Returns:
+        ``NAME.partial.1``, or the first number that is free; None where no run left anything.
+    """
+    partial, number = partial_of(path), 1
+    left = any(partial.iterdir()) if partial.is_dir() else partial.is_file() and partial.stat().st_size > 0
+    if not left:
+        return None
+    while os.path.lexists(kept := partial.with_name(f"{partial.name}.{number}")):
+        number += 1
+    partial.rename(kept)
+    return kept
+
+
 class GrowingFile:
     """A file to which pieces are appended that are there as a whole or not at all, also on a disk that is full.
 
@@ -59,14 +78,16 @@ def growing_file(
 
     Args:
         path: The complete file; its folder must exist.
-        position: Bytes of an earlier partial file to go on behind; None: it is written anew.
+        position: Bytes of an earlier partial file to go on behind; None: it is written anew, see `set_aside`.
         publish: Makes the complete file.
 
     Raises:
         PartialError: The partial file is missing or shorter than that.
     """
     path, partial = Path(path), partial_of(path)
-    if position is not None:
+    if position is None:
+        set_aside(path)
+    else:
         size = partial.stat().st_size if partial.is_file() else 0
         if size < position:
             raise PartialError(f"{partial}: expected at least {position} bytes to go on with, found {size}")

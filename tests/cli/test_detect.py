@@ -129,6 +129,15 @@ def test_ctrl_c_keeps_what_was_done(clnf_torch_cli, bundle, image, found, tmp_pa
     left = [tmp_path / "t.csv.partial", tmp_path / "t.json.partial"]
     assert done.stderr.splitlines() == ["clnf-torch: interrupted", f"clnf-torch: unfinished: {left[0]}, {left[1]}"]
     assert len(rows_of(left[0])) == 1 and len(left[1].read_bytes().splitlines()) == 2
+    monkeypatch.setattr(clnf_torch.LandmarkDetector, "fit", fit)
+    again = clnf_torch_cli("detect", image, "--model", bundle, *words)
+    assert again.exit_code == 0
+    kept = [
+        f"{path}: what an earlier run left unfinished is now {unfinished}.1"
+        for path, unfinished in zip((words[1], words[3]), left, strict=True)
+    ]
+    assert again.stderr.splitlines() == kept and not left[0].exists()
+    assert len(rows_of(tmp_path / "t.csv.partial.1")) == 1 == len(rows_of(tmp_path / "t.csv"))
 
 
 def test_json_holds_what_the_api_returns(clnf_torch_cli, bundle, image, box):

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from clnf_torch.models.growing_files import GrowingFile, PartialError, growing_file, partial_of
+from clnf_torch.models.growing_files import GrowingFile, PartialError, growing_file, partial_of, set_aside
 
 
 def test_the_name_comes_at_the_end(tmp_path):
@@ -71,3 +71,26 @@ def test_pieces_are_whole_on_a_full_disk():
     with pytest.raises(OSError, match="No space left"):
         file.write(b"sixteen\n")
     assert disk.content == b"four\n" and file.position == 5
+
+
+def test_what_an_earlier_run_left_is_kept_under_a_number(tmp_path):
+    path = tmp_path / "out.csv"
+    for text in (b"first", b"second", b""):
+        with pytest.raises(KeyboardInterrupt), growing_file(path) as file:
+            file.write(text)
+            raise KeyboardInterrupt
+    assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == {
+        "out.csv.partial.1": b"first",
+        "out.csv.partial.2": b"second",
+    }
+    with growing_file(path) as file:
+        file.write(b"whole")
+    assert path.read_bytes() == b"whole" and not partial_of(path).exists()
+
+
+def test_a_folder_of_parts_is_kept_too(tmp_path):
+    (tmp_path / "out.parquet.partial").mkdir()
+    assert set_aside(tmp_path / "out.parquet") is None
+    (tmp_path / "out.parquet.partial" / "000.parquet").write_bytes(b"rows")
+    assert set_aside(tmp_path / "out.parquet") == tmp_path / "out.parquet.partial.1"
+    assert (tmp_path / "out.parquet.partial.1" / "000.parquet").read_bytes() == b"rows"
