@@ -9,7 +9,7 @@ import cv2
 import pytest
 import torch
 
-from clnf_torch.cli.landmark_tables import COLUMNS, COLUMNS_FROM_1, TableError, read_table
+from clnf_torch.cli.landmark_tables import COLUMNS, COLUMNS_FROM_1, LandmarkTable, TableError, read_table
 from tests.cli.videos import write_folder
 
 LANDMARKS = torch.arange(3 * 136, dtype=torch.float64).view(3, 2, 68).mT.contiguous() / 8
@@ -66,6 +66,11 @@ KINDS = {
 }
 
 
+def written(table: LandmarkTable, landmarks: torch.Tensor, outcomes: list[str]) -> str:
+    """The whole table with other landmarks in the rows that are changed."""
+    return table.head() + table.text(enumerate(table.rows), landmarks, CHANGED, outcomes)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_table_says_the_same(tmp_path, kind):
     path = tmp_path / "theirs.csv"
@@ -73,7 +78,7 @@ def test_every_kind_of_table_says_the_same(tmp_path, kind):
     table = read_table(path)
     assert torch.equal(table.landmarks, LANDMARKS)
     assert table.frame.tolist() == [1, 2, 3] and len(table.identity.unique()) == 1
-    path.write_text(table.text(LANDMARKS + 0.125, CHANGED, OUTCOMES), encoding="utf-8")
+    path.write_text(written(table, LANDMARKS + 0.125, OUTCOMES), encoding="utf-8")
     again = read_table(path)
     assert torch.equal(again.landmarks, torch.where(CHANGED[:, None, None], LANDMARKS + 0.125, LANDMARKS))
     assert (again.names[-1], again.delimiter) == ("repair", table.delimiter)
@@ -85,16 +90,16 @@ def test_what_stays_stays_to_the_letter(tmp_path):
     rows = cells()
     rows[1][5], rows[3][7] = " 0012.50 ", "NaN"
     (tmp_path / "theirs.csv").write_text(text(rows=rows))
-    lines = read_table(tmp_path / "theirs.csv").text(LANDMARKS, CHANGED, OUTCOMES).splitlines()
+    lines = written(read_table(tmp_path / "theirs.csv"), LANDMARKS, OUTCOMES).splitlines()
     assert lines[1] == text(rows=rows).splitlines()[1] + ",kept"
     assert lines[3] == text(rows=rows).splitlines()[3] + ",no image"
 
 
 def test_a_second_repair_replaces_the_outcomes(tmp_path):
     (tmp_path / "theirs.csv").write_text(text())
-    (tmp_path / "theirs.csv").write_text(read_table(tmp_path / "theirs.csv").text(LANDMARKS, CHANGED, OUTCOMES))
+    (tmp_path / "theirs.csv").write_text(written(read_table(tmp_path / "theirs.csv"), LANDMARKS, OUTCOMES))
     once = read_table(tmp_path / "theirs.csv")
-    (tmp_path / "theirs.csv").write_text(once.text(LANDMARKS, CHANGED, OUTCOMES[::-1]))
+    (tmp_path / "theirs.csv").write_text(written(once, LANDMARKS, OUTCOMES[::-1]))
     twice = read_table(tmp_path / "theirs.csv")
     assert once.names == twice.names and [row[-1] for row in twice.rows] == OUTCOMES[::-1]
 

@@ -79,7 +79,7 @@ def test_gray_frames_are_three_equal_channels():
     torch.testing.assert_close(mtcnn.detect(gray).boxes, expected.boxes)
 
 
-@pytest.mark.parametrize("shape", [(0, 3, 64, 75), (2, 3, 20, 200), (1, 3, 1, 1), (1, 3, 0, 9), (3, 23, 23)])
+@pytest.mark.parametrize("shape", [(0, 3, 64, 75), (2, 3, 20, 200), (1, 3, 1, 1), (1, 3, 0, 9), (3, 1, 23, 23)])
 def test_frames_too_small_for_a_face(shape):
     faces = make_mtcnn().detect(torch.zeros(shape, dtype=torch.uint8))
     assert faces.boxes.shape == (0, 4) and faces.score.shape == (0,) and faces.image_index.shape == (0,)

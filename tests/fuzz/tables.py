@@ -73,7 +73,8 @@ def use(path: Path) -> None:
         return None
     table = read_table(path)
     assert table.landmarks.shape == (len(table), 68, 2), "rows without landmarks"
-    text = table.text(table.landmarks + 1, torch.ones(len(table), dtype=torch.bool), ["kept"] * len(table))
+    changed, outcomes = torch.ones(len(table), dtype=torch.bool), ["kept"] * len(table)
+    text = table.head() + table.text(enumerate(table.rows), table.landmarks + 1, changed, outcomes)
     path.write_text(text, encoding="utf-8")
     again = read_table(path)
     assert torch.equal(again.frame, table.frame), "other frames after writing"

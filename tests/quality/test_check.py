@@ -169,7 +169,7 @@ def test_bounds_may_be_changed(detector, faces):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"landmarks": torch.zeros(2, 66, 2)}, "expected \\(B, 68, 2\\)"),
+        ({"landmarks": torch.zeros(2, 66, 2)}, r"expected real numbers of shape \(B, 68, 2\)"),
         ({"boxes": torch.zeros(2, 3)}, "boxes have shape"),
         ({"confidence": torch.zeros(4)}, "confidence has shape"),
         ({"previous": torch.zeros(2, 5, 2)}, "previous landmarks have shape"),

@@ -80,7 +80,8 @@ def test_the_bundle_fits_as_the_model_does(trained, tmp_path):
     assert loaded.numerics.name == "exact" and loaded.model.early_termination is not None
     assert loaded.model.experts_at(0) is loaded.model.experts_at(1)
     kept, found = (
-        detector.fit(faces.gray, boxes).landmarks for detector in (LandmarkDetector(model, "exact").eval(), loaded)
+        detector.fit(faces.gray[:, None], boxes).landmarks
+        for detector in (LandmarkDetector(model, "exact").eval(), loaded)
     )
     torch.testing.assert_close(found, kept, rtol=0, atol=0.05)  # weights are kept in float16
     with pytest.raises(BundleError, match="holds no face detector"):
