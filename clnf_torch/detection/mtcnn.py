@@ -1,7 +1,7 @@
 """The face detector of a bundle."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from clnf_torch.detection.layers import Layer, build_network
 from clnf_torch.detection.proposals import SUPPORT, PaddedFrames, Proposals, face_probability, propose, pyramid_scales
 from clnf_torch.geometry.boxes import LARGEST
 from clnf_torch.geometry.frames import Frames, as_frames, warn_of_unit_range
+from clnf_torch.geometry.precision import refuse_short_numbers, without_autocast
+from clnf_torch.geometry.records import join_rows
 from clnf_torch.models.bundle import BundleError, default_bundle, load_bundle
 
 # In bundles: the kind of detector, and its proposer, refiner and output
@@ -26,6 +28,8 @@ CPU_CROPS, CUDA_CROPS = (
     32,
     1024,
 )
+# Numbers of the frames that are searched together: two colour images of 1920 x 1080 and what the networks make of them
+CPU_NUMBERS = 1 << 24
 Factors = tuple[float, float, float, float]
 """From a box to another: how far right and down, in its widths and heights, and how much wider and higher."""
 # OpenFace's, to the extent of 68 landmarks
@@ -111,6 +115,12 @@ class MTCNN(nn.Module):
         config = config or MTCNNConfig(**record.get("config", {}))
         return cls(proposer, refiner, output, config, (right, down, wider, higher)).eval()
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "MTCNN":
+        """What `to`, `half` and their like do to all tensors; see `refuse_short_numbers`."""
+        refuse_short_numbers(fn, next(self.parameters()))
+        return super()._apply(fn, recurse)
+
+    @without_autocast
     @torch.no_grad()
     def detect(self, frames: Frames) -> FaceBoxes:
         """Faces in frames, their boxes corrected to the extent of 68 landmarks.
@@ -125,9 +135,18 @@ class MTCNN(nn.Module):
         Raises:
             ValueError: The frames have another shape or number type.
         """
-        weight = next(self.parameters())
         frames = as_frames(frames)
         warn_of_unit_range(self, frames)
+        at_once = CPU_NUMBERS // max(1, frames[:1].numel()) if frames.device.type == "cpu" else len(frames)
+        if len(frames) <= at_once:
+            return self._detect_together(frames)
+        found = [self._detect_together(block) for block in frames.split(max(1, at_once))]
+        first = range(0, len(frames), max(1, at_once))
+        return join_rows(*(replace(f, image_index=f.image_index + n) for f, n in zip(found, first, strict=True)))
+
+    def _detect_together(self, frames: Tensor) -> FaceBoxes:
+        """As `detect`, frames (F, C, H, W) all at once."""
+        weight = next(self.parameters())
         frames, valid = _finite(frames.to(weight.device))
         images = PaddedFrames.of(frames)
         scales = pyramid_scales(images.height, images.width, self.config.min_face, self.config.factor)

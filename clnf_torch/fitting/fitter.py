@@ -10,7 +10,7 @@ from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.mean_shift import UNSEEN, landmark_likelihoods, model_likelihood
 from clnf_torch.fitting.nu_rlms import search_responses
 from clnf_torch.fitting.responses import respond
-from clnf_torch.geometry.records import Rows
+from clnf_torch.geometry.records import Rows, join_rows
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.patch_experts.base import Experts
@@ -18,6 +18,9 @@ from clnf_torch.models.pdm import ShapeParams
 
 # Pixels per millimetre; OpenFace: smaller faces fail
 SMALLEST = 0.25
+# Faces, or hypotheses of faces, that are fitted together: their areas and response maps take up to 4 MB each, and more
+# of them are no faster
+CPU_ROWS = 32
 # OpenFace: faces smaller than this get their likelihood at every scale, since they may fail at the next
 SMALL = 0.30
 
@@ -111,6 +114,14 @@ class LandmarkFitter:
         Source:
             OpenFace ``CLNF::Fit``.
         """
+        shared = not isinstance(self.config.regularisation, Tensor)
+        if len(state) > CPU_ROWS and shared and state.params.scale.device.type == "cpu":
+            blocks = torch.arange(len(state)).split(CPU_ROWS)
+            return join_rows(*(self._fit_together(images.rows(rows), state[rows]) for rows in blocks))
+        return self._fit_together(images, state)
+
+    def _fit_together(self, images: ImageBatch, state: FitState) -> FitState:
+        """As `fit`, all rows at once."""
         for index in self._scales:
             state = self._fit_scale(images, state, index)
         return state

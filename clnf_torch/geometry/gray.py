@@ -5,6 +5,8 @@ from torch import Tensor
 
 # 0.299, 0.587 and 0.114 in OpenCV's 15-bit fixed point
 RED, GREEN, BLUE = 9798, 19235, 3735
+# Summed at once, in int32: one image of 1920 x 1080
+CPU_PIXELS = 1 << 21
 
 
 def to_gray(frames: Tensor) -> Tensor:
@@ -35,6 +37,10 @@ def to_gray(frames: Tensor) -> Tensor:
         # Half would overflow
         red, green, blue = frames.to(torch.promote_types(frames.dtype, torch.float32)).unbind(1)
         return (RED * red + GREEN * green + BLUE * blue) / (RED + GREEN + BLUE)
-    red, green, blue = frames.unbind(1)
-    total = red.int().mul_(RED).add_(green, alpha=GREEN).add_(blue, alpha=BLUE)
-    return total.add_(1 << 14).bitwise_right_shift_(15).to(torch.uint8)
+    gray = torch.empty_like(frames[:, 0], memory_format=torch.contiguous_format)
+    some = max(1, CPU_PIXELS // max(1, gray[:1].numel())) if frames.device.type == "cpu" else max(1, len(frames))
+    for colour, block in zip(frames.split(some), gray.split(some), strict=True):
+        red, green, blue = colour.unbind(1)
+        total = red.int().mul_(RED).add_(green, alpha=GREEN).add_(blue, alpha=BLUE)
+        block.copy_(total.add_(1 << 14).bitwise_right_shift_(15))
+    return gray

@@ -1,12 +1,13 @@
 """The point distribution model: 3D landmarks that vary along learned modes, seen under weak perspective."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from clnf_torch.geometry.precision import refuse_short_numbers
 from clnf_torch.geometry.records import Rows, map_tensors
 from clnf_torch.geometry.rotation import euler_to_matrix, matrix_to_euler, turn
 from clnf_torch.models.array_schema import Array
@@ -121,6 +122,11 @@ class PDM(nn.Module):
         self.variances = nn.Parameter(variances, requires_grad=False)
         self.shift_columns: Tensor
         self.register_buffer("shift_columns", torch.eye(2, dtype=mean.dtype)[:, None], persistent=False)  # (2, 1, 2)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "PDM":
+        """What `to`, `half` and their like do to all tensors; see `refuse_short_numbers`."""
+        refuse_short_numbers(fn, self.mean)
+        return super()._apply(fn, recurse)
 
     def to_record(self) -> dict[str, Any]:
         """The shape model as a bundle holds it, float64."""

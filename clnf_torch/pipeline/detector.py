@@ -16,10 +16,12 @@ from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_box, params_from_landmarks
 from clnf_torch.fitting.parts import PartFit, check_parts, fit_parts
 from clnf_torch.geometry.frames import Frames
+from clnf_torch.geometry.precision import without_autocast
 from clnf_torch.models.bundle import BundleError, build_model, default_bundle, load_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import Numerics, numerics_named
 from clnf_torch.models.pdm import ShapeParams
+from clnf_torch.pipeline.blocks import in_blocks
 from clnf_torch.pipeline.inputs import LEAST_LANDMARKS, check_points, known_beforehand, read_images
 from clnf_torch.pipeline.result import FitResult
 
@@ -39,6 +41,8 @@ class LandmarkDetector(nn.Module):
         super().__init__()
         self.model, self.numerics, self.validator = model, numerics_named(numerics), validator
 
+    @without_autocast
+    @in_blocks
     def fit(
         self,
         frames: Frames,
@@ -85,6 +89,8 @@ class LandmarkDetector(nn.Module):
         config = self._config(preset, multi_view)
         return self._fit_boxes(frames, boxes, image_index, config, given, parts, validate, sensible)[0]
 
+    @without_autocast
+    @in_blocks
     def fit_with_own_success(
         self,
         frames: Frames,
@@ -103,6 +109,8 @@ class LandmarkDetector(nn.Module):
         config = self._config(preset, multi_view)
         return self._fit_boxes(frames, boxes, image_index, config, {}, parts=True, validate=True)
 
+    @without_autocast
+    @in_blocks
     def fit_from_landmarks(
         self,
         frames: Frames,
@@ -148,6 +156,8 @@ class LandmarkDetector(nn.Module):
         state = FitState.at(start, self.model.pdm.num_landmarks, **given)
         return self._fit_from(images, state, self._config(preset), parts, validate)
 
+    @without_autocast
+    @in_blocks
     def fit_from_params(
         self,
         frames: Frames,

@@ -1,0 +1,66 @@
+"""`clnf_torch.pipeline.blocks`: faces in many frames, in blocks, are what they are together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import clnf_torch.fitting.fitter
+import clnf_torch.pipeline.blocks
+from clnf_torch.pipeline import LandmarkDetector
+from clnf_torch.pipeline.blocks import blocks_of_faces
+from tests.factories import CONFIG, N, make_boxes, make_images, make_model
+from tests.pipeline.test_detector import assert_same
+
+INDEX = torch.tensor([4, 0, 2, 4, 1, 3, 0, 9, -1])
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Blocks of two frames, and of three faces."""
+    pixels = 2 * make_images(1)[0].numel()
+    monkeypatch.setattr(clnf_torch.pipeline.blocks, "CPU_PIXELS", pixels)
+    monkeypatch.setattr(clnf_torch.fitting.fitter, "CPU_ROWS", 3)
+
+
+def everything(detector: LandmarkDetector) -> list:
+    """What each way of fitting finds, nine faces in five frames, two of them in frames that do not exist."""
+    frames, boxes = make_images(5), make_boxes(9)
+    weight = torch.linspace(0.5, 1.5, 9 * N).view(9, N)
+    prior = torch.linspace(1.0, 30.0, 9)
+    fit = detector.fit(frames, boxes, INDEX, preset=CONFIG, regularisation=prior, landmark_weight=weight)
+    views = detector.fit(frames, boxes.tolist(), INDEX.tolist(), preset=replace(CONFIG, multi_view=True))
+    own, success = detector.fit_with_own_success(frames, boxes, INDEX, preset=CONFIG)
+    landmarks = detector.fit_from_landmarks(frames, fit.landmarks, INDEX, preset=CONFIG)
+    params = detector.fit_from_params(frames, fit.params, INDEX, preset=CONFIG)
+    return [fit, views, own, landmarks, params, success]
+
+
+@pytest.mark.parametrize("numerics", ["openface", "exact"])
+def test_blocks_change_nothing(numerics, request):
+    detector = LandmarkDetector(make_model(dtype=torch.float32), numerics)
+    together = everything(detector)
+    request.getfixturevalue("small_blocks")
+    assert len(blocks_of_faces(make_images(5)[:, None], INDEX, 9)) > 1
+    in_blocks = everything(detector)
+    # The model of five landmarks is too small for products that round alike in any batch
+    for found, expected in zip(in_blocks[:-1], together[:-1], strict=True):
+        assert_same(found, expected, atol=1e-5, rtol=1e-5)
+    assert torch.equal(in_blocks[-1], together[-1])
+    assert in_blocks[0].success[:7].all() and not in_blocks[0].success[7:].any()
+
+
+def test_blocks_hold_few_frames_and_every_face_once(small_blocks):
+    frames = make_images(5)[:, None]
+    blocks = blocks_of_faces(frames, INDEX, 9)
+    assert torch.cat(blocks).sort().values.tolist() == list(range(9))
+    assert all(len(INDEX[rows].unique()) <= 2 for rows in blocks)
+    assert blocks_of_faces(frames[:2], torch.tensor([0, 1]), 2) == []
+
+
+def test_gradients_flow_through_blocks(small_blocks):
+    detector, boxes = LandmarkDetector(make_model(), "exact"), make_boxes(5).requires_grad_()
+    detector.fit(make_images(5)[:, None], boxes, preset=CONFIG).landmarks.sum().backward()
+    assert boxes.grad.isfinite().all() and (boxes.grad != 0).any(-1).all()
