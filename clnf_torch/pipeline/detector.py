@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,10 +13,9 @@ from clnf_torch.fitting.fitter import FitState, LandmarkFitter
 from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, search_hypotheses
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_box, params_from_landmarks
-from clnf_torch.fitting.parts import PartFit, check_parts, fit_parts
+from clnf_torch.fitting.parts import PartFit, fit_parts
 from clnf_torch.geometry.frames import Frames
 from clnf_torch.geometry.precision import without_autocast
-from clnf_torch.models.bundle import BundleError, build_model, default_bundle, load_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import Numerics, numerics_named
 from clnf_torch.models.pdm import ShapeParams
@@ -283,40 +281,3 @@ def _is_inside(landmarks: Tensor, size: tuple[int, int]) -> Tensor:
     x, y = landmarks.unbind(-1)
     inside = (x >= -0.5) & (x <= size[1] - 0.5) & (y >= -0.5) & (y <= size[0] - 0.5)
     return (x + y).isfinite().all(-1) & (2 * inside.sum(-1) >= inside.shape[-1])
-
-
-def load(
-    path: str | Path | None = None,
-    device: torch.device | str = "cpu",
-    *,
-    dtype: torch.dtype = torch.float32,
-    numerics: str | Numerics | None = None,
-    mmap: bool = True,
-    verify: bool | None = None,
-) -> LandmarkDetector:
-    """The detector in a bundle. It asks for no gradients until its ``requires_grad_()`` is called.
-
-    Args:
-        path: A bundle from ``clnf-torch convert`` or ``train``; None: the one that is installed with the package.
-        device: Where to put it.
-        dtype: Number type of the arithmetic.
-        numerics: "openface" or "exact"; None: what the bundle was made for.
-        mmap: The weights stay in the file, which must then not be changed in place; see `load_bundle`.
-        verify: Whether to compare the whole file with its checksums; None: once, if it is large; see `load_bundle`.
-
-    Raises:
-        BundleError: The file is damaged, or no bundle.
-    """
-    path = default_bundle() if path is None else path
-    bundle = load_bundle(path, mmap=mmap, verify=verify)
-    record = bundle.get("validator")
-    detector = LandmarkDetector(
-        build_model(bundle, dtype),
-        numerics or bundle.get("numerics", "openface"),
-        DetectionValidator.from_record(record, dtype) if record else None,
-    )
-    try:
-        check_parts(detector.model)
-    except ValueError as error:
-        raise BundleError(f"{path}: {error}") from error
-    return detector.to(device).eval().requires_grad_(False)

@@ -9,8 +9,9 @@ from torch import Tensor
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
 from clnf_torch.models.pdm import PDM
-from clnf_torch.pipeline.detector import LandmarkDetector, load
+from clnf_torch.pipeline.detector import LandmarkDetector
 from clnf_torch.pipeline.inputs import check_points, read_images
+from clnf_torch.pipeline.loading import load
 from clnf_torch.quality.agreement import expert_agreement
 from clnf_torch.quality.checks import Evidence, ratio_of, run_checks, usable_boxes
 from clnf_torch.quality.config import QualityConfig
