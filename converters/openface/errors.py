@@ -1,10 +1,10 @@
 """The converters' one error, a line that says where, what, and what to do; and refusals of files of other kinds."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from clnf_torch.models.files import LONGEST_MESSAGE, lookalike, one_line
+from clnf_torch.models.files import lookalike, one_line
 
 DOWNLOAD_AGAIN = "the file is damaged or incomplete; download it again"
 
@@ -49,13 +49,7 @@ class ConversionError(Exception):
 
     def __init__(self, place: Place | Path, *, expected: str, found: str, remedy: str = DOWNLOAD_AGAIN) -> None:
         self.place = place if isinstance(place, Place) else Place(file=place)
-        said = f": expected {expected}, found {found}; {remedy}"
-        text = f"{self.place}{said}"
-        if len(text) > LONGEST_MESSAGE:
-            # The end of a long path says more than its beginning, and what was found more than either
-            near = Path("...", *self.place.file.parts[-2:])
-            text = f"{replace(self.place, file=near)}{said}"
-        super().__init__(one_line(text))
+        super().__init__(one_line(f"{self.place}: expected {expected}, found {found}; {remedy}"))
 
 
 def quote(content: bytes, limit: int = 40) -> str:

@@ -71,9 +71,9 @@ def _read_file(path: Path, name: str) -> list[Layer]:
         layers, shape = read_network(reader, MTCNN, (3, side, side))
         reader.expect_end("the last layer")
     if not (_is_convolutional(layers, shape) if name == "PNet" else len(shape) == 1 and shape[0] >= OUTPUTS):
-        wanted = "maps, one cell for 12 x 12 pixels and one for each further 2" if name == "PNet" else "one vector"
+        wanted = "maps of cells for 12 x 12 pixels" if name == "PNet" else "one vector"
         found = f"an output of {' x '.join(map(str, shape))}"
-        raise ConversionError(path, expected=f"{what} to put out {wanted}, {OUTPUTS} numbers at least", found=found)
+        raise ConversionError(path, expected=f"{name} to put out {wanted}, {OUTPUTS} numbers at least", found=found)
     return layers
 
 
