@@ -15,6 +15,7 @@ from clnf_torch.geometry.boxes import LARGEST
 from clnf_torch.geometry.frames import Frames, as_frames, warn_of_unit_range
 from clnf_torch.geometry.precision import refuse_short_numbers, without_autocast
 from clnf_torch.geometry.records import join_rows
+from clnf_torch.geometry.settings import check_settings
 from clnf_torch.models.bundle import BundleError, default_bundle, load_bundle
 
 # In bundles: the kind of detector, and its proposer, refiner and output
@@ -46,6 +47,7 @@ class MTCNNConfig:
 
     def __post_init__(self) -> None:
         """Refuses settings without sense."""
+        check_settings(self)
         if not self.min_face >= SUPPORT:
             raise ValueError(f"min_face is {self.min_face}; the networks see faces of at least {SUPPORT} pixels")
         if not 0 < self.factor < 1:

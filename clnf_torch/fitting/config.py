@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from clnf_torch.geometry.settings import check_settings
 from clnf_torch.models.patch_experts.base import Experts
 
 
@@ -40,6 +41,7 @@ class FitConfig:
 
     def __post_init__(self) -> None:
         """Refuse settings that no fit can run with."""
+        check_settings(self)
         odd = [window for window in self.window_sizes if window < 0 or (window and window % 2 == 0)]
         if odd:
             raise ValueError(f"window_sizes {self.window_sizes} hold {odd[0]}; give odd windows, or 0 to skip a scale")

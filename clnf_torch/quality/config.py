@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 
+from clnf_torch.geometry.settings import check_settings
 from clnf_torch.models.patch_experts.base import Experts
 
 
@@ -58,6 +59,7 @@ class QualityConfig:
 
     def __post_init__(self) -> None:
         """Refuses thresholds that nothing could keep or exceed."""
+        check_settings(self, infinite=True)
         for field in fields(self):
             value = getattr(self, field.name)
             if value is not None and not value > 0:

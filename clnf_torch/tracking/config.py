@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from clnf_torch.fitting.config import FitConfig, preset_named
+from clnf_torch.geometry.settings import check_settings
 from clnf_torch.models.patch_experts.base import Experts
 
 COUNTS = ("detect_every", "confirm_after", "max_missed_frames", "delete_after", "reidentify_distance")
@@ -58,6 +59,7 @@ class VideoConfig:
 
     def __post_init__(self) -> None:
         """Refuses settings without sense."""
+        check_settings(self)
         if self.redetect_every == 0:
             raise ValueError("redetect_every is 0; give a number of frames, or a negative one for never")
         for name in COUNTS:

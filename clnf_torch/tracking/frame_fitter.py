@@ -89,7 +89,9 @@ class FrameFitter:
         if self.face_detector is None or not searched.numel():
             like = self.detector.model.pdm.mean
             return FaceBoxes(boxes=like.new_zeros(0, 4), score=like.new_zeros(0), image_index=searched[:0])
-        faces = self.face_detector.detect(batch.frames[searched])
+        # Without a copy where every frame is searched
+        every = len(searched) == len(batch.frames)
+        faces = self.face_detector.detect(batch.frames if every else batch.frames[searched])
         usable = faces.boxes.isfinite().all(-1) & (faces.boxes[:, 2:] > 0).all(-1)
         device = searched.device
         return FaceBoxes(

@@ -124,7 +124,7 @@ def test_other_frames_are_refused(frames, complaint):
     ("settings", "complaint"),
     [
         ({"min_face": 11}, "at least 12 pixels"),
-        ({"min_face": float("nan")}, "at least 12 pixels"),
+        ({"min_face": float("nan")}, "a finite number"),
         ({"factor": 1.0}, "between 0 and 1"),
         ({"factor": 0.0}, "between 0 and 1"),
     ],

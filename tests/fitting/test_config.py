@@ -81,11 +81,11 @@ def test_iterations_and_tolerance_stay():
         ({"window_sizes": ()}, "skip every scale"),
         ({"iterations": 0}, "iterations >= 1"),
         ({"sigma": 0.0}, "sigma > 0"),
-        ({"sigma": math.nan}, "sigma > 0"),
+        ({"sigma": math.nan}, "a finite number"),
         ({"regularisation": -1.0}, "nothing negative"),
         ({"weight_factor": -1.0}, "nothing negative"),
         ({"tolerance": -0.1}, "nothing negative"),
-        ({"tolerance": math.nan}, "nothing negative"),
+        ({"tolerance": math.nan}, "a finite number"),
     ],
 )
 def test_impossible_settings_are_refused(wrong, message):
