@@ -232,12 +232,7 @@ class _TensorReader:
 
     def _tensor(self, storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor:
         """Numbers of a storage as a tensor; whether it asked for gradients, and its hooks, are forgotten."""
-        if (
-            not isinstance(storage, _Storage)
-            or not _is_count(offset)
-            or not _are_counts(shape)
-            or not _are_counts(strides)
-        ):
+        if not (isinstance(storage, _Storage) and _is_count(offset) and _are_counts(shape) and _are_counts(strides)):
             raise ArchiveError("found a tensor without numbers, shape or strides")
         count = math.prod(shape)
         self.left -= count * storage.dtype.itemsize
