@@ -3,11 +3,14 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from numba import config, njit
+
+from clnf_torch.models.files import user_cache
 
 # numba knows the types
 Array: TypeAlias = Any
@@ -18,18 +21,25 @@ OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 REORDERED: dict[str, Any] = {**OPTIONS, "fastmath": {"contract", "reassoc", "nsz"}}
 
 
+@cache
+def _folder() -> str:
+    """Where what is compiled is kept: a folder for the content of the files that functions and constants come from.
+
+    numba looks at the file of a function alone, and would go on with those of other files as they were.
+    """
+    package = Path(__file__).parents[2]
+    files = sorted(file for part in ("fitting", "geometry") for file in (package / part).rglob("*.py"))
+    content = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+    given = getattr(config, "CACHE_DIR", "")
+    root = Path(given) if given else user_cache() / "clnf_torch"
+    return str(root / f"kernels-{content}")
+
+
 @contextmanager
 def _cache() -> Iterator[None]:
-    """Keeps what is compiled in a folder of these files' own content.
-
-    numba looks at the file of a function alone, and would go on with functions of other files as they were.
-    """
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    content = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+    """Lets numba keep what is compiled in `_folder`."""
     settings: Any = config
-    before = settings.CACHE_DIR
-    root = Path(before) if before else Path.home() / ".cache" / "clnf_torch"
-    settings.CACHE_DIR = str(root / f"kernels-{content}")
+    before, settings.CACHE_DIR = settings.CACHE_DIR, _folder()
     try:
         yield
     finally:
@@ -48,8 +58,8 @@ def compiled_exactly(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _compiled(function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
     """A function compiled when it is first called; kept only where there is a place to write to."""
-    with _cache():
-        try:
+    try:
+        with _cache():
             return njit(cache=True, **options)(function)
-        except (RuntimeError, OSError):
-            return njit(**options)(function)
+    except (RuntimeError, OSError):
+        return njit(**options)(function)
