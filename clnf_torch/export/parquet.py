@@ -93,7 +93,7 @@ def parquet_file(
     folder = partial_of(path)
     if position is None:
         set_aside(path)
-    _clear(folder, position)
+    _clear(folder, position or 0)
     rows = ParquetRows(folder, position or 0, image_mode=image_mode)
     try:
         yield rows
@@ -109,12 +109,10 @@ def parquet_file(
         folder.rmdir()
 
 
-def _clear(folder: Path, parts: int | None) -> None:
+def _clear(folder: Path, parts: int) -> None:
     """Keeps the first files of a folder that may not exist yet."""
-    if parts is None:
-        shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(exist_ok=True)
-    kept = {_part(number) for number in range(parts or 0)}
+    kept = {_part(number) for number in range(parts)}
     found = {file.name for file in folder.iterdir()}
     if kept - found:
         raise PartialError(f"{folder}: expected {len(kept)} files to go on with, found {len(kept & found)}")

@@ -90,13 +90,13 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 
 @contextlib.contextmanager
-def write_atomically(path: str | os.PathLike[str], *, keep_partial: bool = False) -> Iterator[BinaryIO]:
+def write_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A file that appears under its name when the block ends; a file of that name is replaced then, and not before.
+
+    Nothing appears when the block fails; for results that grow while a video runs see `growing_file`.
 
     Args:
         path: The file to write; its folder must exist.
-        keep_partial: What was written appears whatever ends the block, be it an error or Ctrl-C, unless it is nothing:
-            for results that grow while a video runs. Otherwise nothing appears when the block fails.
 
     Yields:
         A temporary file in the same folder, open for writing and reading.
@@ -114,17 +114,12 @@ def write_atomically(path: str | os.PathLike[str], *, keep_partial: bool = False
         complete = True
     finally:
         try:
-            if _has_content(temporary) if keep_partial else complete:
+            if complete:
                 os.replace(temporary, path)
         finally:
             # Nothing else is left behind, not even by KeyboardInterrupt
             with contextlib.suppress(OSError):
                 temporary.unlink()
-
-
-def _has_content(path: Path) -> bool:
-    """Whether a file exists and is not empty."""
-    return path.exists() and path.stat().st_size > 0
 
 
 # Characters of a message about a file

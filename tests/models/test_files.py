@@ -52,33 +52,14 @@ def test_what_is_not_there_is_an_os_error(tmp_path, name, error):
 def test_appears_when_it_is_done(tmp_path):
     target = tmp_path / "out.csv"
     target.write_bytes(b"old")
-    with write_atomically(target, keep_partial=True) as file:
+    with write_atomically(target) as file:
         file.write(b"new")
         assert target.read_bytes() == b"old"
     assert target.read_bytes() == b"new" and list(tmp_path.iterdir()) == [target]
 
 
-@pytest.mark.parametrize("end", [KeyboardInterrupt, RuntimeError, SystemExit])
-def test_what_was_written_stays(tmp_path, end):
-    target = tmp_path / "out.csv"
-    with pytest.raises(end), write_atomically(target, keep_partial=True) as file:
-        file.write(b"half a video")
-        raise end
-    assert target.read_bytes() == b"half a video" and list(tmp_path.iterdir()) == [target]
-
-
-def test_nothing_written_is_no_file(tmp_path):
-    target = tmp_path / "out.csv"
-    target.write_bytes(b"old")
-    with write_atomically(target, keep_partial=True):
-        pass
-    with pytest.raises(KeyboardInterrupt), write_atomically(target, keep_partial=True):
-        raise KeyboardInterrupt
-    assert target.read_bytes() == b"old" and list(tmp_path.iterdir()) == [target]
-
-
 def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(FileNotFoundError), write_atomically(tmp_path / "missing" / "out.csv", keep_partial=True):
+    with pytest.raises(FileNotFoundError), write_atomically(tmp_path / "missing" / "out.csv"):
         pass
 
 
@@ -92,10 +73,9 @@ def test_what_failed_does_not_appear(tmp_path, end):
     assert target.read_bytes() == b"old" and list(tmp_path.iterdir()) == [target]
 
 
-@pytest.mark.parametrize("keep_partial", [True, False])
-def test_a_name_that_is_a_folder_leaves_nothing_behind(tmp_path, keep_partial):
+def test_a_name_that_is_a_folder_leaves_nothing_behind(tmp_path):
     (tmp_path / "taken").mkdir()
-    with pytest.raises(OSError), write_atomically(tmp_path / "taken", keep_partial=keep_partial) as file:
+    with pytest.raises(OSError), write_atomically(tmp_path / "taken") as file:
         file.write(b"x")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
