@@ -7,53 +7,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten
 
 import clnf_torch.fitting.fitter
 from clnf_torch.pipeline import LandmarkDetector
 from tests.factories import CONFIG, N, make_boxes, make_images, make_model, make_rules
 from tests.models.patch_experts.heatmap_factories import make_heatmap_model
-
-READS = {"_local_scalar_dense", "nonzero", "is_nonzero", "equal", "bincount", "unique_dim", "_unique2", "masked_select"}
-
-
-class CountDispatched(TorchDispatchMode):
-    """Counts the operations that would make the host wait for another device."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reads: Counter[str] = Counter()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name = func.overloadpacket.__name__
-        by_mask = name in {"index", "index_put", "index_put_"} and any(
-            index is not None and index.dtype in {torch.bool, torch.uint8} for index in args[1]
-        )
-        self.reads[name] += name in READS or by_mask
-        return func(*args, **(kwargs or {}))
-
-
-class CountLists(TorchFunctionMode):
-    """Counts `Tensor.tolist`, which reads a tensor on the CPU without any operation, and copies to the CPU."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reads: Counter[str] = Counter()
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        name = getattr(func, "__name__", "")
-        self.reads[name] += name in {"tolist", "numpy", "cpu"}
-        return func(*args, **(kwargs or {}))
+from tests.transfers import OneDevice, count_transfers
 
 
 def count_reads(run) -> Counter[str]:
     """What the host reads during a call."""
-    run()  # whatever happens once happens now
-    with CountDispatched() as dispatched, CountLists() as lists:
-        run()
-    return +(dispatched.reads + lists.reads)
+    return count_transfers(run).to_host
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +26,7 @@ def all_rows_together(monkeypatch):
     monkeypatch.setattr(clnf_torch.fitting.fitter, "CPU_ROWS", 1 << 30)
 
 
-def test_the_counters_count():
+def test_reads_are_counted():
     values = torch.arange(3.0)
     assert count_reads(lambda: values[0].item()) == {"_local_scalar_dense": 1}
     assert count_reads(lambda: bool(values.any())).total() >= 1
@@ -70,7 +34,28 @@ def test_the_counters_count():
     assert count_reads(lambda: values.tolist()) == {"tolist": 1}
     assert count_reads(lambda: values.nonzero()) == {"nonzero": 1}
     assert count_reads(lambda: values.long().bincount()) == {"bincount": 1}
+    assert count_reads(lambda: values.repeat_interleave(values.long())) == {"repeat_interleave": 1}
+    assert count_reads(lambda: values.repeat_interleave(values.long(), output_size=3)).total() == 0
+    assert count_reads(lambda: values.repeat_interleave(2)).total() == 0
     assert count_reads(lambda: values[torch.tensor([1])]).total() == 0
+
+
+def test_uploads_are_counted():
+    values, meta = torch.arange(3.0), torch.zeros(3, device="meta")
+    assert count_transfers(lambda: torch.tensor([1.0], device="cpu")).to_device == {"tensor": 1}
+    assert count_transfers(lambda: torch.as_tensor([1.0])).to_device == {"as_tensor": 1}
+    assert count_transfers(lambda: torch.as_tensor(values)).to_device.total() == 0
+    assert count_transfers(lambda: values.new_tensor([1.0])).to_device == {"new_tensor": 1}
+    assert count_transfers(lambda: values[[1, 2]]).to_device == {"index by a list": 1}
+    assert count_transfers(lambda: values[1:]).to_device.total() == 0
+    assert count_transfers(lambda: values.to("meta")).to_device == {"_to_copy": 1}
+    assert count_transfers(lambda: meta.copy_(values)).to_device == {"copy_": 1}
+    assert count_transfers(lambda: torch.arange(3, device="meta") + 1.0).to_device.total() == 0
+    assert count_transfers(lambda: torch.full((3,), 2.0).clamp_min(3)).to_device.total() == 0
+
+
+def test_operations_are_counted():
+    assert count_transfers(lambda: (torch.zeros(3) + 1).sum()).operations == {"zeros": 1, "add": 1, "sum": 1}
 
 
 @pytest.mark.parametrize("numerics", ["openface", "exact"])
@@ -103,17 +88,6 @@ def test_early_termination_reads_twice_more(cutoff, waves):
     )
     assert reads["tolist"] == waves + 1
     assert reads.total() == waves + 1 + 2
-
-
-class OneDevice(TorchDispatchMode):
-    """Refuses operations on tensors of two devices, copies between them and single numbers apart."""
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name, given = func.overloadpacket.__name__, tree_flatten((args, kwargs or {}))[0]
-        tensors = [value for value in given if isinstance(value, torch.Tensor) and value.ndim > 0]
-        if name not in {"_to_copy", "copy_"} and len({tensor.device for tensor in tensors}) > 1:
-            raise AssertionError(f"{name} mixes {[tensor.device for tensor in tensors]}")
-        return func(*args, **(kwargs or {}))
 
 
 def test_mixed_devices_are_noticed():
