@@ -50,7 +50,7 @@ def fault(file: Path, wing: str, name: str) -> str | None:
         return "only cli/images.py imports cv2"
     if package == "av" and not file.name.startswith("video") and file.name != "other_formats.py":
         return "only cli/video*.py and cli/other_formats.py import av"
-    if package in {"numba", "numpy"} and file.parts[-3:-1] == ("fitting", "kernels"):
+    if package in {"numba", "numpy", "triton"} and file.parts[-4:-2] == ("fitting", "kernels"):
         return None  # optional: without them the torch forms run
     if package != "clnf_torch":
         return None if package in RUNTIME or floor(wing) > floor("door") else "the runtime imports torch alone"

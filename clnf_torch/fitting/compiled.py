@@ -1,46 +1,40 @@
-"""When a stage of the fit runs as compiled loops, and how its tensors get there and back.
+"""When a stage of the fit runs as compiled kernels: numba's loops on the CPU, Triton's programs on CUDA.
 
 The torch forms, where these functions are called, define what is computed.
 """
 
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from itertools import pairwise
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from clnf_torch.fitting.config import FitConfig, value_at
+from clnf_torch.fitting.config import FitConfig
 from clnf_torch.models.pdm import PDM, ShapeParams
 
 if TYPE_CHECKING:
     from clnf_torch.fitting.responses import ResponseField
 
-Arrays = tuple[Any, ...]
 # Set to 0 for the torch forms everywhere
 SWITCH = "CLNF_TORCH_COMPILED"
-# A thread takes longer to start than to search fewer faces than these
-FACES_PER_THREAD = 4
 
 
 @cache
-def kernels() -> Any:
-    """The compiled loops; None where numba is not installed, or not wanted."""
-    if os.environ.get(SWITCH) == "0":
+def kernels(device_type: str) -> Any:
+    """The kernels for "cpu" or "cuda"; None where what compiles them is not installed, or they are not wanted."""
+    if os.environ.get(SWITCH) == "0" or device_type not in ("cpu",):
         return None
     try:
-        from clnf_torch.fitting.kernels import loops
+        return import_module(f"clnf_torch.fitting.kernels.{device_type}.launch")
     except ImportError:
         return None
-    return loops
 
 
 def usable(*tensors: Tensor) -> bool:
-    """Whether searches of these tensors can run as compiled loops: plain numbers, float32, on the CPU.
+    """Whether searches of these tensors can run as compiled kernels: plain numbers, float32, on one kind of device.
 
     Not while anything records, traces or transforms operations: gradients, `torch.compile`, `torch.func`.
     """
@@ -48,8 +42,9 @@ def usable(*tensors: Tensor) -> bool:
     if transformed or forward_ad._current_level >= 0:
         return False
     recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    plain = all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors)
-    return plain and not recorded and kernels() is not None
+    kind = tensors[0].device.type
+    plain = all(tensor.device.type == kind and tensor.dtype == torch.float32 for tensor in tensors)
+    return plain and not recorded and kernels(kind) is not None
 
 
 def search_responses(
@@ -60,74 +55,21 @@ def search_responses(
     precision: Tensor,
     kernel_step: float | None,
 ) -> tuple[Tensor, ShapeParams, Tensor]:
-    """`search_responses` of `nu_rlms` as compiled loops; precision of the prior, shape (1 or B, M)."""
-    params, rigid = _copied(start), torch.empty_like(start.scale)
-    found = field.base.new_empty(field.base.shape)
-    maps = _arrays(field.responses, field.base, field.to_reference, field.to_image, field.weight)
-    own = precision if len(precision) > 1 else precision.expand(len(found), -1)
-    widths = tuple(map(kernels().f32, (value_at(config.sigma, 0), kernel_step or 0.0, config.tolerance)))
-    rows = _arrays(*params), maps, _arrays(own, rigid, found)
+    """`search_responses` of `nu_rlms` as compiled kernels; precision of the prior, shape (1 or B, M)."""
+    own = kernels(start.scale.device.type)
+    found: tuple[Tensor, ShapeParams, Tensor] = own.search_responses(pdm, start, field, config, precision, kernel_step)
+    return found
 
-    def some(params: Arrays, maps: Arrays, others: Arrays) -> None:
-        prior, rigid, found = others
-        kernels().search_responses(_model_arrays(pdm), params, maps, prior, config.iterations, widths, rigid, found)
 
-    _in_threads(some, rows, len(found))
-    return rigid, ShapeParams(*params), found
+def search_landmarks(pdm: PDM, start: ShapeParams, landmarks: Tensor, weight: Tensor) -> ShapeParams:
+    """The steps of `params_from_landmarks` as compiled kernels, from the upright start on."""
+    params: ShapeParams = kernels(landmarks.device.type).search_landmarks(pdm, start, landmarks, weight)
+    return params
 
 
 def cut_areas(
     padded: Tensor, image_index: Tensor, landmarks: Tensor, to_image: Tensor, width: int, on_32nds: bool
 ) -> Tensor:
-    """`ImageBatch.cut_areas` as compiled loops."""
-    areas = landmarks.new_empty(*landmarks.shape[:2], width, width)
-    (images,) = _arrays(padded)
-
-    def some(faces: Arrays) -> None:
-        index, landmarks, to_image, areas = faces
-        kernels().cut_areas(images, index, landmarks, to_image, on_32nds, areas)
-
-    _in_threads(some, (_arrays(image_index, landmarks, to_image, areas),), len(areas))
+    """`ImageBatch.cut_areas` as compiled loops, on the CPU."""
+    areas: Tensor = kernels("cpu").cut_areas(padded, image_index, landmarks, to_image, width, on_32nds)
     return areas
-
-
-def search_landmarks(pdm: PDM, start: ShapeParams, landmarks: Tensor, weight: Tensor) -> ShapeParams:
-    """The steps of `params_from_landmarks` as compiled loops, from the upright start on."""
-    params, (precision,) = _copied(start), _arrays(1 / pdm.variances)
-
-    def some(params: Arrays, others: Arrays) -> None:
-        kernels().search_landmarks(_model_arrays(pdm), params, *others, precision)
-
-    _in_threads(some, (_arrays(*params), _arrays(landmarks.mT, weight)), len(landmarks))
-    return ShapeParams(*params)
-
-
-def _in_threads(some: Callable[..., None], records: tuple[Arrays, ...], count: int) -> None:
-    """Does the rows of a batch, in every array of some records, shared among as many threads as torch uses.
-
-    The threads end with the call: a pool that stays would be without its threads in a forked process.
-    """
-    threads = min(torch.get_num_threads(), count // FACES_PER_THREAD)
-    if threads < 2:
-        some(*records)
-        return
-    ends = [count * number // threads for number in range(threads + 1)]
-    with ThreadPoolExecutor(threads) as pool:
-        shares = [[tuple(a[first:last] for a in record) for record in records] for first, last in pairwise(ends)]
-        list(pool.map(lambda share: some(*share), shares))
-
-
-def _model_arrays(pdm: PDM) -> Arrays:
-    """Mean points (3, N), modes (M, 3, N) and greatest coefficients (M,) of a shape model."""
-    return _arrays(pdm.mean.mT, pdm.modes.mT, pdm.local_limit)
-
-
-def _copied(params: ShapeParams) -> tuple[Tensor, ...]:
-    """Scale, rotation, translation and coefficients in memory of their own."""
-    values = (params.scale, params.rotation, params.translation, params.local)
-    return tuple(value.detach().clone(memory_format=torch.contiguous_format) for value in values)
-
-
-def _arrays(*tensors: Tensor) -> Arrays:
-    """The tensors as contiguous arrays, without a copy where they are contiguous."""
-    return tuple(tensor.detach().contiguous().numpy() for tensor in tensors)

@@ -108,7 +108,8 @@ class ImageBatch:
             OpenFace ``Patch_experts::Response``.
         """
         recorded = torch.is_grad_enabled() and self._padded.requires_grad
-        if self._padded.dtype in COMPILED and not recorded and compiled.usable(landmarks, to_image):
+        loops = landmarks.is_cpu and self._padded.dtype in COMPILED and not recorded
+        if loops and compiled.usable(landmarks, to_image):
             return compiled.cut_areas(self._padded, self._image_index, landmarks, to_image, width, on_32nds)
         matrix = area_to_image(landmarks, to_image, width)
         to_cells = affine_cells_32nds if on_32nds else affine_cells

@@ -61,9 +61,9 @@ def make_search(pdm: PDM, faces: int, window: int, seed: int = 6) -> tuple[Shape
 def both(monkeypatch, run):
     """What a function gives with the compiled loops, and what without."""
     with monkeypatch.context() as patch:
-        patch.setattr(compiled, "kernels", lambda: None)
+        patch.setattr(compiled, "kernels", lambda device: None)
         torch_form = run()
-    assert compiled.kernels() is not None
+    assert compiled.kernels("cpu") is not None
     return run(), torch_form
 
 
@@ -217,7 +217,7 @@ def test_the_torch_forms_run_where_something_is_recorded_or_traced():
 
 
 def test_the_switch():
-    code = "from clnf_torch.fitting import compiled; print(compiled.kernels())"
+    code = "from clnf_torch.fitting import compiled; print(compiled.kernels('cpu'))"
     environment = {compiled.SWITCH: "0", "PYTHONPATH": ":".join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "None"

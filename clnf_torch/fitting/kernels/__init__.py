@@ -1,7 +1,5 @@
-"""The fit of one face after the other as compiled loops (numba), for the processor.
+"""The searches of a fit as compiled kernels: `cpu`, loops over faces by numba.
 
-The torch forms of the same names, in `clnf_torch.fitting`, define what they compute, for all faces at once: a face is
-some thousand numbers, and a batched operation costs more to start than to run. Arrays are float32 and contiguous;
-landmarks run along the last axis, so that inner loops are vector instructions. A face's result does not depend on the
-others.
+The torch forms of the same names, in `clnf_torch.fitting`, define what they compute, and run wherever the kernels
+cannot; `clnf_torch.fitting.compiled` chooses.
 """

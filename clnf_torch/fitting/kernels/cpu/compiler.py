@@ -27,7 +27,7 @@ def _folder() -> str:
 
     numba looks at the file of a function alone, and would go on with those of other files as they were.
     """
-    package = Path(__file__).parents[2]
+    package = Path(__file__).parents[3]
     files = sorted(file for part in ("fitting", "geometry") for file in (package / part).rglob("*.py"))
     content = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
     given = getattr(config, "CACHE_DIR", "")

@@ -3,11 +3,11 @@
 import numpy as np
 
 from clnf_torch.fitting.initialise import DAMPING, MAX_STEPS, SLOW_STEPS
-from clnf_torch.fitting.kernels.compiler import Array, Arrays, compiled, f32
-from clnf_torch.fitting.kernels.density import shift_landmarks
-from clnf_torch.fitting.kernels.equations import normal_equations, solve
-from clnf_torch.fitting.kernels.rotation import to_euler, to_matrix
-from clnf_torch.fitting.kernels.shape import distance, linearise, project, set_points, take_step
+from clnf_torch.fitting.kernels.cpu.compiler import Array, Arrays, compiled, f32
+from clnf_torch.fitting.kernels.cpu.density import shift_landmarks
+from clnf_torch.fitting.kernels.cpu.equations import normal_equations, solve
+from clnf_torch.fitting.kernels.cpu.rotation import to_euler, to_matrix
+from clnf_torch.fitting.kernels.cpu.shape import distance, linearise, project, set_points, take_step
 
 
 @compiled
