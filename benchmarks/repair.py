@@ -12,8 +12,8 @@ from torch import Tensor
 import clnf_torch
 from benchmarks.material import SHARED
 from benchmarks.tables import table
-from clnf_torch.cli.images import read_image
 from clnf_torch.geometry.gray import to_gray
+from clnf_torch.media.images import read_image
 from clnf_torch.quality import REASONS, LandmarkQuality, check_landmark_quality, repair_landmarks
 from clnf_torch.training.augmentation.landmark_corruption import CORRUPTIONS, corrupt_landmarks
 from clnf_torch.training.data.annotations import Annotations, read_annotations

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
+
+if TYPE_CHECKING:
+    # Machines with a card may lack what the command line needs
+    from typer.testing import Result
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -43,6 +50,44 @@ def openface_models(shared: Path) -> Path:
 def golden_dir() -> Path:
     """Golden values and the free model that belong to the repository; always there."""
     return ROOT / "tests" / "golden"
+
+
+@pytest.fixture(scope="session")
+def free_model(golden_dir: Path) -> Path:
+    """The folder of the free model and its image."""
+    return golden_dir / "free_model"
+
+
+@pytest.fixture(scope="session")
+def image(free_model: Path) -> Path:
+    """The free model's image."""
+    return free_model / "image.png"
+
+
+@pytest.fixture(scope="session")
+def box(free_model: Path) -> list[float]:
+    """The face in it."""
+    return json.loads((free_model / "boxes.json").read_text())["image.png"][0]
+
+
+@pytest.fixture(scope="session")
+def bundle(free_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The free model, converted."""
+    from clnf_torch.converters import convert
+
+    path = tmp_path_factory.mktemp("bundle") / "free.pt"
+    convert(free_model, path)
+    return path
+
+
+@pytest.fixture
+def clnf_torch_cli() -> Callable[..., Result]:
+    """Runs the program in this process with the given words."""
+    from typer.testing import CliRunner
+
+    from clnf_torch.cli.main import app
+
+    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
 
 
 @pytest.fixture

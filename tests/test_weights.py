@@ -75,7 +75,7 @@ def afw(shared):
 
 def test_it_is_as_good_as_its_card_says(afw):
     """The card says so of all 337 faces; this fourth of them is a little harder: 0.0414 and 0.0368."""
-    from clnf_torch.cli.images import read_image
+    from clnf_torch.media.images import read_image
 
     faces, boxes = afw
     found = find_landmarks(clnf_torch.load(), lambda row: read_image(faces.images[row]), boxes)
@@ -86,7 +86,7 @@ def test_it_is_as_good_as_its_card_says(afw):
 
 def test_pen_markings_hardly_move_it(afw):
     """Our own; the card has those of another program too."""
-    from clnf_torch.cli.images import read_image
+    from clnf_torch.media.images import read_image
 
     faces, boxes = afw
     read = with_pen_marks(lambda row: read_image(faces.images[row]), faces.landmarks, seed=0)

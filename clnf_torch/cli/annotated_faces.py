@@ -7,9 +7,9 @@ import torch
 import typer
 
 from clnf_torch.cli.console import complain
-from clnf_torch.cli.images import read_image
 from clnf_torch.cli.output_check import Input, Output, annotation_files, check_outputs
 from clnf_torch.geometry.landmarks68 import MIRROR
+from clnf_torch.media.images import read_image
 from clnf_torch.models.pdm import PDM
 from clnf_torch.training.checkpoint import CHECKPOINT_NAME
 from clnf_torch.training.data.annotations import Annotations, read_annotations

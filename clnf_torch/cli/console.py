@@ -9,9 +9,9 @@ from types import FrameType
 
 import typer
 
-from clnf_torch.cli.boxes import BoxError
-from clnf_torch.cli.images import ImageError
 from clnf_torch.converters import ConversionError
+from clnf_torch.media.boxes import BoxError
+from clnf_torch.media.images import ImageError
 from clnf_torch.models.bundle import BundleError
 from clnf_torch.models.files import one_line, printable
 from clnf_torch.training.checkpoint import CheckpointError

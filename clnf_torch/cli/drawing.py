@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from clnf_torch.cli.batches import Batch
 from clnf_torch.cli.console import notice
-from clnf_torch.cli.image_folder import DRAWN
-from clnf_torch.cli.images import draw_landmarks, write_names, write_png
 from clnf_torch.cli.output_check import portable_name
+from clnf_torch.media.batches import Batch
+from clnf_torch.media.image_folder import DRAWN
+from clnf_torch.media.images import draw_landmarks, write_names, write_png
 from clnf_torch.pipeline import FitResult
 
 

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from clnf_torch.cli.boxes import Box, BoxError, boxes_of, read_boxes_file
 from clnf_torch.cli.console import complain
 from clnf_torch.geometry.camera import Intrinsics
+from clnf_torch.media.boxes import Box, BoxError, boxes_of, read_boxes_file
 from clnf_torch.models.bundle import default_bundle
 
 STDOUT = Path("-")

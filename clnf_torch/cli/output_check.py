@@ -12,8 +12,8 @@ from pathlib import Path
 import typer
 
 from clnf_torch.cli.console import complain
-from clnf_torch.cli.image_folder import image_files
 from clnf_torch.cli.options import STDOUT
+from clnf_torch.media.image_folder import image_files
 from clnf_torch.models.files import require_regular_file
 from clnf_torch.models.growing_files import partial_of
 from clnf_torch.training.data.annotations import IMAGES, TABLE, AnnotationError, read_annotations

@@ -10,7 +10,6 @@ from typing import Any, Protocol
 import typer
 from torch import Tensor
 
-from clnf_torch.cli.batches import Batch
 from clnf_torch.cli.console import add_note, notice
 from clnf_torch.cli.drawing import Drawing, FreeNames, drawn_files
 from clnf_torch.cli.manifest import NAME as MANIFEST
@@ -21,6 +20,7 @@ from clnf_torch.export.csv import csv_file
 from clnf_torch.export.face_table import FaceTable
 from clnf_torch.export.json import JSONRows, face_records, json_document, json_file
 from clnf_torch.geometry.records import map_tensors
+from clnf_torch.media.batches import Batch
 from clnf_torch.models.files import escaped_name, escaped_names
 from clnf_torch.models.growing_files import partial_of, set_aside
 from clnf_torch.pipeline import FitResult

@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clnf_torch.cli.confirmation import ConfirmationBuffer, restored_frame, saved_frame
 from clnf_torch.cli.drawing import draw_result
 from clnf_torch.cli.outputs import FaceFiles, Targets, face_files, keep_earlier, partial_files_named
-from clnf_torch.cli.parallel_videos import VideoFrame
-from clnf_torch.cli.video_frames import FrameSource
 from clnf_torch.cli.video_writer import DrawnVideo, Place, video_file
 from clnf_torch.export.face_rows import FaceRows, face_table
 from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.geometry.records import join_rows
+from clnf_torch.media.confirmation import ConfirmationBuffer, restored_frame, saved_frame
+from clnf_torch.media.parallel_videos import VideoFrame
+from clnf_torch.media.video_frames import FrameSource
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.tracking.result import empty_result
 from clnf_torch.tracking.state import Tracks

@@ -15,7 +15,7 @@ from clnf_torch.cli.console import add_note, notice
 from clnf_torch.cli.manifest import NAME, Manifest, Task
 from clnf_torch.cli.options import STDOUT
 from clnf_torch.cli.outputs import keep_earlier
-from clnf_torch.cli.parallel_videos import SAVE_EVERY
+from clnf_torch.media.parallel_videos import SAVE_EVERY
 from clnf_torch.models.archive_reader import ArchiveError, read_archive
 from clnf_torch.models.files import one_line, write_atomically
 from clnf_torch.models.growing_files import GrowingFile, growing_file, partial_of

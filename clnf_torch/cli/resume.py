@@ -10,9 +10,9 @@ import torch
 from clnf_torch.cli.console import notice
 from clnf_torch.cli.manifest import Task
 from clnf_torch.cli.outputs import Targets
-from clnf_torch.cli.parallel_videos import Snapshot
-from clnf_torch.cli.video_frames import FrameSource
 from clnf_torch.cli.video_writer import image_count
+from clnf_torch.media.parallel_videos import Snapshot
+from clnf_torch.media.video_frames import FrameSource
 from clnf_torch.models.archive_reader import ArchiveError, read_archive
 from clnf_torch.models.files import one_line, write_atomically
 from clnf_torch.models.growing_files import partial_of

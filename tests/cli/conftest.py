@@ -2,52 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner, Result
 
 import clnf_torch
 from clnf_torch.cli import annotated_faces
-from clnf_torch.cli.images import read_image
-from clnf_torch.cli.main import app
-from clnf_torch.converters import convert
+from clnf_torch.media.images import read_image
 from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import FORMAT, VERSION
 from tests.mtcnns import make_mtcnn_record
 from tests.training.heads import make_crops, make_gaussian, make_heads
-
-
-@pytest.fixture(scope="session")
-def free_model(golden_dir: Path) -> Path:
-    """The folder of the free model and its image."""
-    return golden_dir / "free_model"
-
-
-@pytest.fixture(scope="session")
-def image(free_model: Path) -> Path:
-    """The free model's image."""
-    return free_model / "image.png"
-
-
-@pytest.fixture(scope="session")
-def box(free_model: Path) -> list[float]:
-    """The face in it."""
-    return json.loads((free_model / "boxes.json").read_text())["image.png"][0]
-
-
-@pytest.fixture(scope="session")
-def bundle(free_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The free model, converted."""
-    path = tmp_path_factory.mktemp("bundle") / "free.pt"
-    convert(free_model, path)
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -65,12 +34,6 @@ def dotted_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(own / "shapes.npz", mean=mean, identity=moves * [1, -1, -1], expression=np.zeros((1, 68, 3)))
     save_archive({"format": FORMAT, "version": VERSION, "face_detector": make_mtcnn_record()}, own / "detector.pt")
     return folder
-
-
-@pytest.fixture
-def clnf_torch_cli() -> Callable[..., Result]:
-    """Runs the program in this process with the given words."""
-    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
 
 
 @pytest.fixture

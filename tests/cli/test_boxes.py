@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from clnf_torch.cli.boxes import BoxError, read_boxes_file
+from clnf_torch.media.boxes import BoxError, read_boxes_file
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ import torch
 
 import clnf_torch
 from clnf_torch.cli.commands import detect as command
-from clnf_torch.cli.images import read_image
-from tests.cli.videos import FixedBox, shades, write_folder
+from clnf_torch.media.images import read_image
+from tests.media.videos import FixedBox, shades, write_folder
 
 KEYS = {
     "image", "box", "success", "confidence", "likelihood", "view", "params_global", "params_local", "landmarks",

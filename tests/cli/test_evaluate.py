@@ -15,10 +15,10 @@ import torch
 
 import clnf_torch
 from clnf_torch.cli.commands import evaluate as command
-from clnf_torch.cli.images import read_image
 from clnf_torch.converters import convert
 from clnf_torch.geometry.boxes import box_around
-from tests.cli.videos import FixedBox
+from clnf_torch.media.images import read_image
+from tests.media.videos import FixedBox
 
 Numbers = dict[str, dict[str, dict[str, float | None]]]
 

@@ -11,9 +11,9 @@ import torch
 import clnf_torch
 from clnf_torch.cli import repair_job
 from clnf_torch.cli.commands import repair as repair_command
-from clnf_torch.cli.images import read_image
 from clnf_torch.cli.landmark_tables import COLUMNS, read_table
-from tests.cli.videos import write_folder, write_video
+from clnf_torch.media.images import read_image
+from tests.media.videos import write_folder, write_video
 
 
 @pytest.fixture(scope="module")

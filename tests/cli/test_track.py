@@ -14,9 +14,9 @@ from itertools import islice
 import pytest
 
 from clnf_torch.cli.commands import track as command
-from clnf_torch.cli.video import VideoFile
 from clnf_torch.converters import convert
-from tests.cli.videos import FixedBox, damage_frame, moving, shades, write_folder, write_key_frames, write_video
+from clnf_torch.media.video import VideoFile
+from tests.media.videos import FixedBox, damage_frame, moving, shades, write_folder, write_key_frames, write_video
 
 
 def rows_of(path) -> list[dict[str, str]]:

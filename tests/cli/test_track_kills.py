@@ -16,12 +16,12 @@ import torch
 from pyarrow import parquet
 
 from clnf_torch.cli.commands import track as command
-from clnf_torch.cli.video import VideoFile
 from clnf_torch.cli.video_writer import image_count
+from clnf_torch.media.video import VideoFile
 from clnf_torch.models.growing_files import partial_of
 from clnf_torch.tracking import VideoTracker
 from tests.cli.killing import SIGNALS, Ended, Nursery
-from tests.cli.videos import FixedBox, moving, write_video
+from tests.media.videos import FixedBox, moving, write_video
 
 OLD = b"an older result\n"
 KILLS = int(os.environ.get("CLNF_KILLS", "0"))  # of each signal; 0: one

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import clnf_torch
-from clnf_torch.cli.images import read_image
+from clnf_torch.media.images import read_image
 from clnf_torch.models.bundle import load_bundle
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from clnf_torch.cli.video import VideoFile
 from clnf_torch.cli.video_writer import FORMATS, KEY_INTERVAL, Place, image_count, video_file
+from clnf_torch.media.video import VideoFile
 from clnf_torch.models.growing_files import PartialError, partial_of
-from tests.cli.videos import assert_shades, levels, shades
+from tests.media.videos import assert_shades, levels, shades
 
 COUNT = 3 * KEY_INTERVAL + 5
 

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 import clnf_torch
-from clnf_torch.cli.image_headers import PNG_START, png_chunks
-from clnf_torch.cli.images import MAX_PIXELS_NAME, ImageError, read_image
-from tests.cli.image_files import cmyk_jpeg, encoded, png_chunk, several_images, tiff, with_orientation
+from clnf_torch.media.image_headers import PNG_START, png_chunks
+from clnf_torch.media.images import MAX_PIXELS_NAME, ImageError, read_image
 from tests.fuzz.formats import Format
 from tests.fuzz.mutations import mutate_bytes
+from tests.media.image_files import cmyk_jpeg, encoded, png_chunk, several_images, tiff, with_orientation
 
 # So that what is decoded stays below the memory that a file of some kilobytes may take
 PIXELS = 2_000_000

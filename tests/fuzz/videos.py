@@ -14,13 +14,13 @@ import numpy as np
 import torch
 
 from clnf_torch import FitConfig, LandmarkDetector
-from clnf_torch.cli.video import open_video
-from clnf_torch.cli.video_frames import VideoError
+from clnf_torch.media.video import open_video
+from clnf_torch.media.video_frames import VideoError
 from clnf_torch.tracking import VideoConfig, VideoTracker
-from tests.cli.videos import FixedBox, encode
 from tests.factories import make_model
 from tests.fuzz.formats import Format
 from tests.fuzz.mutations import mutate_bytes, number
+from tests.media.videos import FixedBox, encode
 
 WIDTH, HEIGHT, FRAMES = 96, 64, 10
 # One in so many videos is tracked too

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 import clnf_torch
-from clnf_torch.cli.images import read_image
 from clnf_torch.converters import convert
+from clnf_torch.media.images import read_image
 from clnf_torch.models.pdm import ShapeParams
 
 

@@ -12,7 +12,7 @@ import torch
 from clnf_torch.converters import convert
 from clnf_torch.quality import check_landmark_quality
 from clnf_torch.training.augmentation.landmark_corruption import CORRUPTIONS, corrupt_landmarks
-from tests.cli.videos import write_video
+from tests.media.videos import write_video
 
 ROOT = Path(__file__).resolve().parents[2]
 

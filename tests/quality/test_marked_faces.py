@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import clnf_torch
-from clnf_torch.cli.images import read_image
 from clnf_torch.geometry.gray import to_gray
+from clnf_torch.media.images import read_image
 from clnf_torch.models.bundle import default_bundle
 from clnf_torch.training.augmentation.landmark_corruption import CORRUPTIONS, corrupt_landmarks
 from clnf_torch.training.data.annotations import read_annotations

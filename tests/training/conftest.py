@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 import clnf_torch
-from clnf_torch.cli.images import read_image
 from clnf_torch.converters import convert
 from clnf_torch.geometry.gray import to_gray
+from clnf_torch.media.images import read_image
 
 
 class FreeFace(NamedTuple):

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import clnf_torch
-from clnf_torch.cli.images import read_image
 from clnf_torch.converters import convert
+from clnf_torch.media.images import read_image
 from clnf_torch.training.evaluation import find_landmarks, stack_padded, validator_scores, with_pen_marks
 
 

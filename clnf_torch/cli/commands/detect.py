@@ -8,8 +8,6 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from clnf_torch.cli.batches import MAX_FRAMES, Batch, Job, find_faces, in_batches, read_all, read_jobs
-from clnf_torch.cli.boxes import Box
 from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, notice
 from clnf_torch.cli.options import (
     BatchSize,
@@ -39,6 +37,8 @@ from clnf_torch.cli.outputs import Targets, image_outputs
 from clnf_torch.cli.progress import counting_bar
 from clnf_torch.detection import FaceDetector, load_face_detector
 from clnf_torch.export.face_rows import FaceRows, face_table
+from clnf_torch.media.batches import MAX_FRAMES, Batch, Job, find_faces, in_batches, read_all, read_jobs
+from clnf_torch.media.boxes import Box
 from clnf_torch.pipeline import FitResult, load
 
 

@@ -11,8 +11,8 @@ from rich.console import Console
 from torch import Tensor
 
 from clnf_torch.cli.annotated_faces import Split
-from clnf_torch.cli.boxes import DETECTED, GIVEN, detected_boxes, known_boxes
 from clnf_torch.cli.console import complain, failures_exit_with, finishing_first, say
+from clnf_torch.cli.evaluation_boxes import DETECTED, GIVEN, detected_boxes, known_boxes
 from clnf_torch.cli.evaluation_tables import (
     Run,
     check_plots,
@@ -22,7 +22,6 @@ from clnf_torch.cli.evaluation_tables import (
     write_errors,
     write_scores,
 )
-from clnf_torch.cli.images import read_image
 from clnf_torch.cli.options import (
     STDOUT,
     BatchSize,
@@ -38,6 +37,7 @@ from clnf_torch.cli.output_check import Input, Output, annotation_files, check_o
 from clnf_torch.cli.progress import counting_bar
 from clnf_torch.detection import load_face_detector
 from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
+from clnf_torch.media.images import read_image
 from clnf_torch.pipeline import LandmarkDetector, load
 from clnf_torch.training.data.annotations import Annotations, read_annotations
 from clnf_torch.training.evaluation import Reader, find_landmarks, with_pen_marks

@@ -28,8 +28,8 @@ from clnf_torch.cli.options import (
 from clnf_torch.cli.output_check import Input, Output, check_outputs
 from clnf_torch.cli.progress import counting_bar
 from clnf_torch.cli.repair_job import RepairJob
-from clnf_torch.cli.video import open_video
-from clnf_torch.cli.video_frames import Frame, VideoError, ahead
+from clnf_torch.media.video import open_video
+from clnf_torch.media.video_frames import Frame, VideoError, ahead
 from clnf_torch.models.growing_files import GrowingFile
 from clnf_torch.pipeline import LandmarkDetector, load
 from clnf_torch.quality import RepairStatistics, repair_landmarks

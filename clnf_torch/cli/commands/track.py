@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from clnf_torch.cli.boxes import Box
 from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, notice
 from clnf_torch.cli.jobs import VideoJobs
 from clnf_torch.cli.options import (
@@ -36,12 +35,13 @@ from clnf_torch.cli.options import (
 )
 from clnf_torch.cli.output_check import Input, check_outputs
 from clnf_torch.cli.outputs import Targets, VideoOutputs
-from clnf_torch.cli.parallel_videos import VideoRun, run_parallel_videos
 from clnf_torch.cli.progress import counting_bar
 from clnf_torch.cli.recording import Recording, RecordOptions, recording
-from clnf_torch.cli.video import open_video
-from clnf_torch.cli.video_frames import FrameSource, video_problem
 from clnf_torch.detection import load_face_detector
+from clnf_torch.media.boxes import Box
+from clnf_torch.media.parallel_videos import VideoRun, run_parallel_videos
+from clnf_torch.media.video import open_video
+from clnf_torch.media.video_frames import FrameSource, video_problem
 from clnf_torch.pipeline import load
 from clnf_torch.tracking import TrackState, VideoConfig, VideoTracker
 

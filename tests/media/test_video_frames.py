@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from clnf_torch.cli.video import open_video
-from clnf_torch.cli.video_frames import FrameFolder, VideoError, ahead
-from tests.cli.videos import assert_shades, levels, shades, write_folder
+from clnf_torch.media.video import open_video
+from clnf_torch.media.video_frames import FrameFolder, VideoError, ahead
+from tests.media.videos import assert_shades, levels, shades, write_folder
 
 
 def test_a_folder_is_read_by_number(tmp_path):

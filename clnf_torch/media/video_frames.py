@@ -12,8 +12,8 @@ from typing import NoReturn, Protocol, TypeVar
 
 from torch import Tensor
 
-from clnf_torch.cli.image_folder import description, image_files, notes_on
-from clnf_torch.cli.images import ImageError, read_image
+from clnf_torch.media.image_folder import description, image_files, notes_on
+from clnf_torch.media.images import ImageError, read_image
 from clnf_torch.models.files import one_line
 
 # Frames per second of a folder, which does not say

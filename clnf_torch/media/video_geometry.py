@@ -12,7 +12,7 @@ from av.video.stream import VideoStream
 from torch import Tensor
 from torch.nn.functional import pad
 
-from clnf_torch.cli.image_headers import read_header
+from clnf_torch.media.image_headers import read_header
 
 # Width of a pixel per height up to which it counts as square: encoders round
 ALMOST_SQUARE = 1.01

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from clnf_torch.cli import batches
-from clnf_torch.cli.batches import MAX_FACES, MAX_FRAMES, Job, in_batches
+from clnf_torch.media import batches
+from clnf_torch.media.batches import MAX_FACES, MAX_FRAMES, Job, in_batches
 
 BOX = (1.0, 2.0, 3.0, 4.0)
 

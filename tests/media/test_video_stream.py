@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
-from clnf_torch.cli.video import DamagedFrames, VideoFile, open_video
-from clnf_torch.cli.video_frames import VideoError
-from clnf_torch.cli.video_stream import Tally, decoded
-from clnf_torch.cli.video_times import Gap
-from tests.cli.videos import assert_shades, encode, levels, patch, shades, write_key_frames, write_video
+from clnf_torch.media.video import DamagedFrames, VideoFile, open_video
+from clnf_torch.media.video_frames import VideoError
+from clnf_torch.media.video_stream import Tally, decoded
+from clnf_torch.media.video_times import Gap
+from tests.media.videos import assert_shades, encode, levels, patch, shades, write_key_frames, write_video
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes and devices are files on POSIX systems alone")

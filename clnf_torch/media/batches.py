@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clnf_torch.cli.boxes import Box, BoxError, check_box
-from clnf_torch.cli.images import ImageError, read_image
 from clnf_torch.detection import FaceDetector
+from clnf_torch.media.boxes import Box, BoxError, check_box
+from clnf_torch.media.images import ImageError, read_image
 
 # Images of a batch; beyond this a batch only takes memory
 MAX_FRAMES = 16

@@ -8,9 +8,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from clnf_torch.cli.video import VideoFile
-from clnf_torch.cli.video_times import Gap, filled, frame_rate, increasing, measured_rate
-from tests.cli.videos import assert_shades, damage_frame, encode, levels, patch, shades, write_key_frames
+from clnf_torch.media.video import VideoFile
+from clnf_torch.media.video_times import Gap, filled, frame_rate, increasing, measured_rate
+from tests.media.videos import assert_shades, damage_frame, encode, levels, patch, shades, write_key_frames
 
 
 def test_a_browsers_recording_has_the_rate_of_its_frames(tmp_path):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from clnf_torch.cli.other_formats import DecodeError
+from clnf_torch.media.other_formats import DecodeError
 
 # Bits that cameras and microscopes count in, whatever the file holds them in
 DEPTHS = (8, 10, 12, 14, 16)

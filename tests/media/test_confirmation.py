@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import torch
 
-from clnf_torch.cli.confirmation import ConfirmationBuffer
-from clnf_torch.cli.parallel_videos import VideoFrame
+from clnf_torch.media.confirmation import ConfirmationBuffer
+from clnf_torch.media.parallel_videos import VideoFrame
 from clnf_torch.tracking import VideoTracker
 from tests.tracking.world import MANY, SINGLE, Fitter, Rectangles, frame
 

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from clnf_torch.cli.image_folder import description, image_files, natural_order, notes_on
-from clnf_torch.cli.video import open_video
-from clnf_torch.cli.video_frames import VideoError
+from clnf_torch.media.image_folder import description, image_files, natural_order, notes_on
+from clnf_torch.media.video import open_video
+from clnf_torch.media.video_frames import VideoError
 
 
 def folder_of(path, *names):

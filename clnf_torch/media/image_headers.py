@@ -5,7 +5,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from clnf_torch.cli.tiff_tags import exif_orientation, read_directories
+from clnf_torch.media.tiff_tags import exif_orientation, read_directories
 
 PNG_START, JPEG_END = b"\x89PNG\r\n\x1a\n", b"\xff\xd9"
 # JPEG markers that have no length, and those of a frame header, which says how large the image is

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from clnf_torch.cli.video import VideoFile
-from clnf_torch.cli.video_geometry import fitted, square_size
-from tests.cli.videos import encode, patch, write_video
+from clnf_torch.media.video import VideoFile
+from clnf_torch.media.video_geometry import fitted, square_size
+from tests.media.videos import encode, patch, write_video
 
 ONE = 1 << 16
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from clnf_torch.cli.video import VideoFile
-from clnf_torch.cli.video_frames import VideoError
 from clnf_torch.cli.video_writer import FORMATS, video_file
-from tests.cli.videos import assert_shades, damage_frame, levels, shades, write_key_frames, write_video
+from clnf_torch.media.video import VideoFile
+from clnf_torch.media.video_frames import VideoError
+from tests.media.videos import assert_shades, damage_frame, levels, shades, write_key_frames, write_video
 
 
 @pytest.mark.parametrize("suffix", FORMATS)

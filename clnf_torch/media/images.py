@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clnf_torch.cli.decoder_messages import caught_messages
-from clnf_torch.cli.image_folder import VIDEOS, description
-from clnf_torch.cli.image_headers import ImageHeader, first_image, read_header
-from clnf_torch.cli.other_formats import CODECS, DecodeError, decode_heic, decode_with_ffmpeg
-from clnf_torch.cli.pixel_depth import to_eight_bits
+from clnf_torch.media.decoder_messages import caught_messages
+from clnf_torch.media.image_folder import VIDEOS, description
+from clnf_torch.media.image_headers import ImageHeader, first_image, read_header
+from clnf_torch.media.other_formats import CODECS, DecodeError, decode_heic, decode_with_ffmpeg
+from clnf_torch.media.pixel_depth import to_eight_bits
 from clnf_torch.models.files import require_regular_file, write_atomically
 
 # BGR: landmarks that experts saw on a face, and all others

@@ -12,10 +12,10 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from torch import Tensor
 
-from clnf_torch.cli.video_frames import Frame, FrameFolder, FrameSource, VideoError
-from clnf_torch.cli.video_geometry import PixelAspect, geometry_notes, shown_image, shown_size
-from clnf_torch.cli.video_stream import Tally, decoded, opened, promised, shown_frames, stream_rate, video_streams
-from clnf_torch.cli.video_times import Gap
+from clnf_torch.media.video_frames import Frame, FrameFolder, FrameSource, VideoError
+from clnf_torch.media.video_geometry import PixelAspect, geometry_notes, shown_image, shown_size
+from clnf_torch.media.video_stream import Tally, decoded, opened, promised, shown_frames, stream_rate, video_streams
+from clnf_torch.media.video_times import Gap
 from clnf_torch.models.files import one_line
 
 # Runs of damaged frames that are named

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from clnf_torch.cli.video_frames import Frame, FrameSource, ahead, video_problem
 from clnf_torch.geometry.records import take_rows
+from clnf_torch.media.video_frames import Frame, FrameSource, ahead, video_problem
 from clnf_torch.tracking import TrackState, VideoResult, VideoTracker
 
 # Seconds from one saved state to the next, of the five that a killed run may lose

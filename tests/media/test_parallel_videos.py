@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 import clnf_torch
-from clnf_torch.cli.images import read_image
-from clnf_torch.cli.parallel_videos import Snapshot, VideoFrame, VideoRun, run_parallel_videos
-from clnf_torch.cli.video_frames import Frame
 from clnf_torch.converters import convert
 from clnf_torch.geometry.records import from_plain, map_tensors, take_rows, to_plain
+from clnf_torch.media.images import read_image
+from clnf_torch.media.parallel_videos import Snapshot, VideoFrame, VideoRun, run_parallel_videos
+from clnf_torch.media.video_frames import Frame
 from clnf_torch.models.bundle import default_bundle
 from clnf_torch.tracking import TrackState, VideoTracker
 from tests.tracking.world import MANY, SINGLE, Fitter, Rectangles, frame

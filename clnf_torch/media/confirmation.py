@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clnf_torch.cli.parallel_videos import VideoFrame
 from clnf_torch.geometry.records import from_plain, take_rows, to_plain
+from clnf_torch.media.parallel_videos import VideoFrame
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.tracking.result import no_faces
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from clnf_torch.cli.decoder_messages import caught_messages
-from clnf_torch.cli.images import ImageError, draw_landmarks, read_image, write_png
 from clnf_torch.geometry.gray import to_gray
-from tests.cli.image_files import STORED, cmyk_jpeg, encoded, png_of_zeros, several_images, tiff, with_orientation
+from clnf_torch.media.decoder_messages import caught_messages
+from clnf_torch.media.images import ImageError, draw_landmarks, read_image, write_png
+from tests.media.image_files import STORED, cmyk_jpeg, encoded, png_of_zeros, several_images, tiff, with_orientation
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from clnf_torch.cli.images import MAX_PIXELS_NAME, ImageError, max_pixels
-from clnf_torch.cli.video_frames import VideoError
-from clnf_torch.cli.video_geometry import keep_exif
-from clnf_torch.cli.video_times import (
+from clnf_torch.media.images import MAX_PIXELS_NAME, ImageError, max_pixels
+from clnf_torch.media.video_frames import VideoError
+from clnf_torch.media.video_geometry import keep_exif
+from clnf_torch.media.video_times import (
     MEASURED,
     REORDERED,
     FrameNumbers,
