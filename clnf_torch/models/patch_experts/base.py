@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from clnf_torch.models.array_schema import TRUTH, Array
 from clnf_torch.models.numerics import Numerics
+from clnf_torch.models.patch_experts.view_tiles import ViewTiles
 from clnf_torch.models.schema import Context, Fields, Number, Schema
 
 # Far beyond those of any model: pixels per millimetre, views, and the side of a patch in pixels
@@ -219,8 +220,10 @@ class PatchExperts(Experts):
             )
         if self.num_views == 1:
             return self.respond(areas, 0, numerics)
+        if view.device.type != "cpu" or torch.compiler.is_compiling():
+            tiles = ViewTiles.of(view, self.num_views)
+            return tiles.take(self.respond_in_tiles(tiles.lay(areas), tiles.view, numerics))
         views = torch.arange(self.num_views, device=view.device)
-        # The fit's one read to the host per scale
         counts = (view[:, None] == views).sum(0).tolist()
         present = [(v, count) for v, count in enumerate(counts) if count]
         if len(present) == 1:
@@ -235,6 +238,10 @@ class PatchExperts(Experts):
     @abstractmethod
     def respond(self, areas: Tensor, view: int, numerics: Numerics) -> Tensor:
         """Responses (B, N, R, R) of one view's experts to areas (B, N, A, A) of faces that are all in that view."""
+
+    @abstractmethod
+    def respond_in_tiles(self, areas: Tensor, views: Tensor, numerics: Numerics) -> Tensor:
+        """Responses (T, F, N, R, R) to areas (T, F, N, A, A) of tiles of faces, each tile of one view (T,)."""
 
 
 def common_fields(record: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:

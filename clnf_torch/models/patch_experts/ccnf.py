@@ -104,7 +104,7 @@ class CCNFExperts(TemplateExperts):
                     f"{betas.shape[1]} of {window**2} x {window**2}"
                 )
             self.register_buffer(f"components_{window}", matrices)
-        self._sigmas: dict[tuple[int, int], _Sigma] = {}
+        self._sigmas: dict[tuple[int | None, int], _Sigma] = {}
 
     def to_record(self) -> dict[str, Any]:
         """The experts as a bundle holds them."""
@@ -142,23 +142,24 @@ class CCNFExperts(TemplateExperts):
         yield f"{experts} experts over all views, {neurons} neurons each, {type_name(record['weights'])}"
         yield f"smoothed windows: {', '.join(map(str, sorted(record['components']))) or 'none'}"
 
-    def _answer(self, areas: Tensor, view: int) -> Tensor:
-        """Responses (E, B, R * R) of a view's E experts to areas (E, B, A, A)."""
-        experts, window = self._experts[view], areas.shape[-1] - self.support + 1
+    def _answer(self, areas: Tensor, chosen: int | Tensor) -> Tensor:
+        """Responses (E, B, R * R) of E experts to areas (E, B, A, A)."""
+        experts, window = self._of(chosen), areas.shape[-1] - self.support + 1
         alphas = torch.where(self.alphas[experts] > LEAST_ALPHA, 2 * self.alphas[experts], 0)[:, None, None]
-        neurons = sigmoid(self._correlate(areas, view, slice(None)) + self.biases[experts][:, None, None])
+        neurons = sigmoid(self._correlate(areas, chosen, slice(None)) + self.biases[experts][:, None, None])
         answers = (alphas * neurons).sum(-1)
         if window in self._windows:
             rows = pad(answers, (0, 0, 0, -answers.shape[1] % FEW))
             # Sigma is symmetric
-            answers = torch.bmm(rows, self.sigma(view, window))[:, : answers.shape[1]]
+            sigma = self.sigma(chosen, window) if isinstance(chosen, int) else self.sigma(None, window)[experts]
+            answers = torch.bmm(rows, sigma)[:, : answers.shape[1]]
         else:
             answers = answers * lone_sigma(self.alphas[experts])[:, None, None]
         # OpenFace: only where a response fell below 0
         return answers - answers.amin(-1, keepdim=True).clamp(max=0)
 
-    def sigma(self, view: int, window: int) -> Tensor:
-        """Sigma of a view's experts for a window size with components, (E, R * R, R * R); kept once it is computed.
+    def sigma(self, view: int | None, window: int) -> Tensor:
+        """Sigma of all experts, or a view's, for a window with components, (E, R * R, R * R); kept once it is computed.
 
         What is kept is always what would be computed: it goes when the model moves or its numbers change, and numbers
         that are being learned, or stand in for the model's own, are never served from it.
@@ -175,9 +176,12 @@ class CCNFExperts(TemplateExperts):
             self._sigmas[view, window] = kept
         return kept.values
 
-    def _compute_sigma(self, view: int, window: int) -> Tensor:
-        """Sigma (E, R * R, R * R) from the alphas and betas of a view's experts."""
-        experts, components = self._experts[view], self.get_buffer(f"components_{window}")
+    def _compute_sigma(self, view: int | None, window: int) -> Tensor:
+        """Sigma (E, R * R, R * R) from the alphas and betas of all experts, or a view's."""
+        experts, components = (
+            slice(None) if view is None else self._experts[view],
+            self.get_buffer(f"components_{window}"),
+        )
         return sigma_matrices(self.alphas[experts], self.betas[experts, : len(components)], components)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:

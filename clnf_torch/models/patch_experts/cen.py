@@ -77,6 +77,11 @@ class CENExperts(PatchExperts):
         for view, runs in enumerate(self._runs):
             for k, run in enumerate(runs):
                 self.register_buffer(f"_landmarks_{view}_{k}", torch.tensor(run.landmarks), persistent=False)
+        self._widest = max(stack.widest for stack in stacks)
+        self._firsts = [sum(sizes[:stack]) for stack in range(len(sizes))]
+        for stack, first in enumerate(self._firsts):
+            served = ((expert >= first) & (expert < first + sizes[stack])).any(0).nonzero().squeeze(1)
+            self.register_buffer(f"_served_{stack}", served, persistent=False)
 
     @classmethod
     def record(
@@ -149,6 +154,34 @@ class CENExperts(PatchExperts):
             landmarks = self.get_buffer(f"_landmarks_{view}_{k}")  # (experts, uses)
             answers[landmarks] = self._answer(run, areas[:, landmarks].permute(1, 2, 0, 3, 4), numerics.checkerboard)
         return self._mirror(lay_out(answers.transpose(0, 1), numerics.checkerboard), view)
+
+    def respond_in_tiles(self, areas: Tensor, views: Tensor, numerics: Numerics) -> Tensor:
+        """Responses (T, F, N, R, R) to areas (T, F, N, A, A) of tiles of faces, each tile of one view (T,)."""
+        flipped = self.flipped[views][:, None, :, None, None]
+        areas = torch.where(flipped, areas.flip(-1), areas).transpose(1, 2)  # (T, N, F, A, A)
+        window = areas.shape[-1] - self.support + 1
+        cells = window * window // 2 if numerics.checkerboard else window * window
+        tiles = max(1, CUDA_NUMBERS // (areas.shape[1] * areas.shape[2] * max(1, cells) * self._widest))
+        experts = self.expert[views]
+        blocks = [
+            self._answer_in_tiles(some, own, cells, numerics.checkerboard)
+            for some, own in zip(areas.split(tiles), experts.split(tiles), strict=True)
+        ]
+        responses = lay_out(torch.cat(blocks).transpose(1, 2), numerics.checkerboard)
+        return torch.where(flipped, responses.flip(-1), responses)
+
+    def _answer_in_tiles(self, areas: Tensor, experts: Tensor, cells: int, checkerboard: bool) -> Tensor:
+        """Answers (T, N, F, cells) of the experts (T, N), -1 for none, of each tile to areas (T, N, F, A, A)."""
+        answers = areas.new_zeros(*areas.shape[:3], cells)
+        for number, (module, first) in enumerate(zip(self.stacks, self._firsts, strict=True)):
+            stack, served = cast(MLPStack, module), self.get_buffer(f"_served_{number}")
+            own = experts[:, served] - first
+            patches = cut_patches(areas[:, served], self.support, checkerboard)
+            answer = stack(patches.flatten(2, 3).flatten(0, 1), own.clamp(0, len(stack) - 1).flatten())
+            answer = answer.view(*own.shape, *answers.shape[2:])
+            here = ((own >= 0) & (own < len(stack)))[..., None, None]
+            answers = answers.index_copy(1, served, torch.where(here, answer, answers[:, served]))
+        return answers
 
     def _mirror(self, maps: Tensor, view: int) -> Tensor:
         """Maps (B, N, A, A) of landmarks with borrowed experts mirrored left to right; the others as they are."""

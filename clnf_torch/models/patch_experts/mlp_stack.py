@@ -95,19 +95,19 @@ class MLPStack(nn.Module):
         """Width of the widest layer."""
         return max(weight.shape[-1] for weight in self.weights)
 
-    def forward(self, inputs: Tensor, start: int) -> Tensor:
-        """Outputs of the networks start, start + 1, ... for their own rows of inputs.
+    def forward(self, inputs: Tensor, networks: int | Tensor) -> Tensor:
+        """Outputs of some networks for their own rows of inputs.
 
         Half-precision weights are widened to the inputs' number type on the way.
 
         Args:
             inputs: Shape (G, rows, in) for G networks.
-            start: The first network.
+            networks: The first of G neighbours; or the number of each, int64, shape (G,), which copies their weights.
 
         Returns:
             Outputs, shape (G, rows).
         """
-        chosen = slice(start, start + inputs.shape[0])
+        chosen = networks if isinstance(networks, Tensor) else slice(networks, networks + len(inputs))
         hidden = inputs
         for weight, bias, activation in zip(self.weights, self.biases, self.activations, strict=True):
             answer = _multiply(hidden, weight[chosen].to(hidden.dtype), bias[chosen, None].to(hidden.dtype))

@@ -111,11 +111,11 @@ class SVRExperts(TemplateExperts):
         experts, kind = len(record["weights"]), type_name(record["weights"])
         yield f"{experts} experts over all views, modalities {' and '.join(record['modalities'])}, {kind}"
 
-    def _answer(self, areas: Tensor, view: int) -> Tensor:
-        """Responses (E, B, R * R) of a view's E experts to areas (E, B, A, A): the product over the modalities."""
-        experts, answers = self._experts[view], []
+    def _answer(self, areas: Tensor, chosen: int | Tensor) -> Tensor:
+        """Responses (E, B, R * R) of E experts to areas (E, B, A, A): the product over the modalities."""
+        experts, answers = self._of(chosen), []
         for k, modality in enumerate(self.modalities):
-            match = self._correlate(MODALITIES[modality](areas), view, slice(k, k + 1)).squeeze(-1).clamp(-1, 1)
-            scaling, bias = (numbers[experts, k, None, None] for numbers in (self.scalings, self.biases))
+            match = self._correlate(MODALITIES[modality](areas), chosen, slice(k, k + 1)).squeeze(-1).clamp(-1, 1)
+            scaling, bias = (numbers[experts][:, k, None, None] for numbers in (self.scalings, self.biases))
             answers.append(sigmoid(scaling * match + bias))
         return reduce(torch.mul, answers)

@@ -63,6 +63,10 @@ class TemplateExperts(PatchExperts):
                 f"there are {sorted(counts)} with {weights.shape[1]}"
             )
         self._experts = [slice(*ends[view : view + 2]) for view in range(len(seen))]
+        # Of landmarks that a view does not show, any
+        numbers_of_each = (visible.flatten().cumsum(0) - 1).clamp(min=0).view_as(visible)
+        self.expert: Tensor
+        self.register_buffer("expert", numbers_of_each, persistent=False)
         for view, landmarks in enumerate(seen):
             self.register_buffer(f"_landmarks_{view}", torch.tensor(landmarks, dtype=torch.int64), persistent=False)
         for name, values in {"weights": weights, **numbers}.items():
@@ -87,16 +91,27 @@ class TemplateExperts(PatchExperts):
         responses[landmarks] = self._answer(areas.transpose(0, 1)[landmarks], view)
         return responses.transpose(0, 1).unflatten(-1, (window, window))
 
-    @abstractmethod
-    def _answer(self, areas: Tensor, view: int) -> Tensor:
-        """Responses (E, B, R * R) of a view's E experts to areas (E, B, A, A) around their landmarks."""
+    def respond_in_tiles(self, areas: Tensor, views: Tensor, numerics: Numerics) -> Tensor:
+        """Responses (T, F, N, R, R) to areas (T, F, N, A, A) of tiles of faces, each tile of one view (T,)."""
+        window = areas.shape[-1] - self.support + 1
+        answers = self._answer(areas.transpose(1, 2).flatten(0, 1), self.expert[views].flatten())
+        answers = answers.unflatten(0, (areas.shape[0], areas.shape[2])).transpose(1, 2)
+        return torch.where(self.visible[views][:, None, :, None], answers, 0).unflatten(-1, (window, window))
 
-    def _correlate(self, areas: Tensor, view: int, templates: slice) -> Tensor:
-        """Correlation of normalised patches with some templates of a view's experts, (E, B, R * R, K), in blocks.
+    @abstractmethod
+    def _answer(self, areas: Tensor, chosen: int | Tensor) -> Tensor:
+        """Responses (E, B, R * R) of E experts, all those of a view or those of numbers (E,), to areas (E, B, A, A)."""
+
+    def _of(self, chosen: int | Tensor) -> slice | Tensor:
+        """Where the experts of a view, or those of numbers (E,), are stored."""
+        return self._experts[chosen] if isinstance(chosen, int) else chosen
+
+    def _correlate(self, areas: Tensor, chosen: int | Tensor, templates: slice) -> Tensor:
+        """Correlation of normalised patches with some templates of chosen experts, (E, B, R * R, K), in blocks.
 
         Half-precision templates are widened to the areas' number type.
         """
-        weights = self.weights[self._experts[view], :, templates].to(areas.dtype)
+        weights = self.weights[self._of(chosen)][..., templates].to(areas.dtype)
         count = weights.shape[-1]
         weights = pad(weights, (0, -count % FEW))
         some_experts, some_faces = _block(areas, self.support)
