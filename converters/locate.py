@@ -5,8 +5,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from clnf_torch.compilation.cache import user_cache
 from clnf_torch.converters.openface.errors import ConversionError
-from clnf_torch.models.files import lookalike, user_cache
+from clnf_torch.models.files import lookalike
 
 PREFERRED = "main_ceclm_general.txt"
 CACHE = Path("OpenFaceModels", "2.2.0")

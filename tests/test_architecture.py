@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # One entry per floor, lowest first; wings that share one do not see each other. "door" is clnf_torch/__init__.py.
 FLOORS = (
-    {"geometry"}, {"models"}, {"fitting"}, {"detection", "measures"}, {"pipeline"}, {"tracking", "quality"},
-    {"door"}, {"export"}, {"training", "media"}, {"cli"},
+    {"compilation"}, {"geometry"}, {"models"}, {"fitting"}, {"detection", "measures"}, {"pipeline"},
+    {"tracking", "quality"}, {"door"}, {"export"}, {"training", "media"}, {"cli"},
 )  # fmt: skip
 RUNTIME = {"torch", "clnf_torch"} | sys.stdlib_module_names  # all that the door and the floors below it may import
 
@@ -50,7 +50,7 @@ def fault(file: Path, wing: str, name: str) -> str | None:
         return "only media/images.py imports cv2"
     if package == "av" and not file.name.startswith("video") and file.name != "other_formats.py":
         return "only media/video*.py, media/other_formats.py and cli/video_writer.py import av"
-    if package in {"numba", "numpy", "triton"} and file.parts[-4:-2] == ("fitting", "kernels"):
+    if package in {"numba", "numpy", "triton", "llvmlite"} and (wing == "compilation" or "kernels" in file.parts):
         return None  # optional: without them the torch forms run
     if package != "clnf_torch":
         return None if package in RUNTIME or floor(wing) > floor("door") else "the runtime imports torch alone"

@@ -3,48 +3,26 @@
 The torch forms, where these functions are called, define what is computed.
 """
 
-import os
-from functools import cache
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
+from clnf_torch.compilation.conditions import load_kernels, plain_numbers
 from clnf_torch.fitting.config import FitConfig
 from clnf_torch.models.pdm import PDM, ShapeParams
 
 if TYPE_CHECKING:
     from clnf_torch.fitting.responses import ResponseField
 
-# Set to 0 for the torch forms everywhere
-SWITCH = "CLNF_TORCH_COMPILED"
 
-
-@cache
 def kernels(device_type: str) -> Any:
-    """The kernels for "cpu" or "cuda"; None where what compiles them is not installed, or they are not wanted."""
-    if os.environ.get(SWITCH) == "0" or device_type not in ("cpu",):
-        return None
-    try:
-        return import_module(f"clnf_torch.fitting.kernels.{device_type}.launch")
-    except ImportError:
-        return None
+    """The kernels for "cpu" or "cuda"; None where there are none: see `load_kernels`."""
+    return load_kernels(f"clnf_torch.fitting.kernels.{device_type}.launch") if device_type in ("cpu",) else None
 
 
 def usable(*tensors: Tensor) -> bool:
-    """Whether searches of these tensors can run as compiled kernels: plain numbers, float32, on one kind of device.
-
-    Not while anything records, traces or transforms operations: gradients, `torch.compile`, `torch.func`.
-    """
-    transformed = torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None
-    if transformed or forward_ad._current_level >= 0:
-        return False
-    recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    kind = tensors[0].device.type
-    plain = all(tensor.device.type == kind and tensor.dtype == torch.float32 for tensor in tensors)
-    return plain and not recorded and kernels(kind) is not None
+    """Whether searches of these tensors can run as compiled kernels."""
+    return plain_numbers(*tensors) and kernels(tensors[0].device.type) is not None
 
 
 def search_responses(

@@ -7,7 +7,6 @@ import os
 import re
 import secrets
 import stat
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -189,15 +188,3 @@ def _plain_name(name: str) -> str:
     """A name without what downloads and copies add to it."""
     name = re.sub(r"[?%&].*$|\.(download|part|crdownload)$", "", name.casefold())
     return re.sub(r"[ _-]*(\(\d+\)|copy)(?=\.|$)", "", name)
-
-
-def user_cache() -> Path:
-    """The folder of this user for what can be made again."""
-    home = Path.home()
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = home / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or home / ".cache"
-    return Path(base)

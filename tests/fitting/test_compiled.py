@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from clnf_torch.compilation.conditions import SWITCH
 from clnf_torch.fitting import compiled
 from clnf_torch.fitting.config import PRESETS, FitConfig
 from clnf_torch.fitting.images import ImageBatch
@@ -218,6 +219,6 @@ def test_the_torch_forms_run_where_something_is_recorded_or_traced():
 
 def test_the_switch():
     code = "from clnf_torch.fitting import compiled; print(compiled.kernels('cpu'))"
-    environment = {compiled.SWITCH: "0", "PYTHONPATH": ":".join(sys.path)}
+    environment = {SWITCH: "0", "PYTHONPATH": ":".join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "None"

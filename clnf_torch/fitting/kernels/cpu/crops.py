@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from clnf_torch.fitting.kernels.cpu.compiler import Array, compiled_exactly, f32
+from clnf_torch.compilation.compiler import Array, compiled_exactly, f32
 from clnf_torch.geometry.sampling import MARGIN
 
 # As `sampling` keeps whole numbers inside the range of int32

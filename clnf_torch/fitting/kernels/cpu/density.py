@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from clnf_torch.fitting.kernels.cpu.compiler import Array, Arrays, compiled, f32
+from clnf_torch.compilation.compiler import Array, Arrays, compiled, f32
 from clnf_torch.fitting.mean_shift import EDGE
 
 

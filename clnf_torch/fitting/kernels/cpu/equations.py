@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from clnf_torch.fitting.kernels.cpu.compiler import Array, compiled, f32
+from clnf_torch.compilation.compiler import Array, compiled, f32
 
 
 @compiled

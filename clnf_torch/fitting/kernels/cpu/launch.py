@@ -1,23 +1,18 @@
 """The compiled loops on tensors: how they become arrays, and how threads share the faces."""
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from clnf_torch.compilation.compiler import Arrays, f32
+from clnf_torch.compilation.threads import arrays, in_threads
 from clnf_torch.fitting.config import FitConfig, value_at
 from clnf_torch.fitting.kernels.cpu import crops, search
-from clnf_torch.fitting.kernels.cpu.compiler import Arrays, f32
 from clnf_torch.models.pdm import PDM, ShapeParams
 
 if TYPE_CHECKING:
     from clnf_torch.fitting.responses import ResponseField
-
-# A thread takes longer to start than to search fewer faces than these
-FACES_PER_THREAD = 4
 
 
 def search_responses(
@@ -31,16 +26,16 @@ def search_responses(
     """`search_responses` of `nu_rlms`; precision of the prior, shape (1 or B, M)."""
     params, rigid = _copied(start), torch.empty_like(start.scale)
     found = field.base.new_empty(field.base.shape)
-    maps = _arrays(field.responses, field.base, field.to_reference, field.to_image, field.weight)
+    maps = arrays(field.responses, field.base, field.to_reference, field.to_image, field.weight)
     own = precision if len(precision) > 1 else precision.expand(len(found), -1)
     widths = tuple(map(f32, (value_at(config.sigma, 0), kernel_step or 0.0, config.tolerance)))
-    rows = _arrays(*params), maps, _arrays(own, rigid, found)
+    rows = arrays(*params), maps, arrays(own, rigid, found)
 
     def some(params: Arrays, maps: Arrays, others: Arrays) -> None:
         prior, rigid, found = others
         search.search_responses(_model_arrays(pdm), params, maps, prior, config.iterations, widths, rigid, found)
 
-    _in_threads(some, rows, len(found))
+    in_threads(some, rows, len(found))
     return rigid, ShapeParams(*params), found
 
 
@@ -49,53 +44,33 @@ def cut_areas(
 ) -> Tensor:
     """`ImageBatch.cut_areas`."""
     areas = landmarks.new_empty(*landmarks.shape[:2], width, width)
-    (images,) = _arrays(padded)
+    (images,) = arrays(padded)
 
     def some(faces: Arrays) -> None:
         index, landmarks, to_image, areas = faces
         crops.cut_areas(images, index, landmarks, to_image, on_32nds, areas)
 
-    _in_threads(some, (_arrays(image_index, landmarks, to_image, areas),), len(areas))
+    in_threads(some, (arrays(image_index, landmarks, to_image, areas),), len(areas))
     return areas
 
 
 def search_landmarks(pdm: PDM, start: ShapeParams, landmarks: Tensor, weight: Tensor) -> ShapeParams:
     """The steps of `params_from_landmarks`, from the upright start on."""
-    params, (precision,) = _copied(start), _arrays(1 / pdm.variances)
+    params, (precision,) = _copied(start), arrays(1 / pdm.variances)
 
     def some(params: Arrays, others: Arrays) -> None:
         search.search_landmarks(_model_arrays(pdm), params, *others, precision)
 
-    _in_threads(some, (_arrays(*params), _arrays(landmarks.mT, weight)), len(landmarks))
+    in_threads(some, (arrays(*params), arrays(landmarks.mT, weight)), len(landmarks))
     return ShapeParams(*params)
-
-
-def _in_threads(some: Callable[..., None], records: tuple[Arrays, ...], count: int) -> None:
-    """Does the rows of a batch, in every array of some records, shared among as many threads as torch uses.
-
-    The threads end with the call: a pool that stays would be without its threads in a forked process.
-    """
-    threads = min(torch.get_num_threads(), count // FACES_PER_THREAD)
-    if threads < 2:
-        some(*records)
-        return
-    ends = [count * number // threads for number in range(threads + 1)]
-    with ThreadPoolExecutor(threads) as pool:
-        shares = [[tuple(a[first:last] for a in record) for record in records] for first, last in pairwise(ends)]
-        list(pool.map(lambda share: some(*share), shares))
 
 
 def _model_arrays(pdm: PDM) -> Arrays:
     """Mean points (3, N), modes (M, 3, N) and greatest coefficients (M,) of a shape model."""
-    return _arrays(pdm.mean.mT, pdm.modes.mT, pdm.local_limit)
+    return arrays(pdm.mean.mT, pdm.modes.mT, pdm.local_limit)
 
 
 def _copied(params: ShapeParams) -> tuple[Tensor, ...]:
     """Scale, rotation, translation and coefficients in memory of their own."""
     values = (params.scale, params.rotation, params.translation, params.local)
     return tuple(value.detach().clone(memory_format=torch.contiguous_format) for value in values)
-
-
-def _arrays(*tensors: Tensor) -> Arrays:
-    """The tensors as contiguous arrays, without a copy where they are contiguous."""
-    return tuple(tensor.detach().contiguous().numpy() for tensor in tensors)

@@ -2,7 +2,7 @@
 
 import math
 
-from clnf_torch.fitting.kernels.cpu.compiler import Array, compiled_exactly
+from clnf_torch.compilation.compiler import Array, compiled_exactly
 
 
 @compiled_exactly

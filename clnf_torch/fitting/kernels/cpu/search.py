@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from clnf_torch.compilation.compiler import Array, Arrays, compiled, f32
 from clnf_torch.fitting.initialise import DAMPING, MAX_STEPS, SLOW_STEPS
-from clnf_torch.fitting.kernels.cpu.compiler import Array, Arrays, compiled, f32
 from clnf_torch.fitting.kernels.cpu.density import shift_landmarks
 from clnf_torch.fitting.kernels.cpu.equations import normal_equations, solve
 from clnf_torch.fitting.kernels.cpu.rotation import to_euler, to_matrix

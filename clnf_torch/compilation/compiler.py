@@ -10,8 +10,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numba import config, njit
 
-from clnf_torch.models.files import user_cache
+from clnf_torch.compilation.cache import user_cache
 
+# Where functions and constants of loops are
+PARTS = ("compilation", "geometry", "models", "fitting")
 # numba knows the types
 Array: TypeAlias = Any
 Arrays: TypeAlias = Any
@@ -27,8 +29,8 @@ def _folder() -> str:
 
     numba looks at the file of a function alone, and would go on with those of other files as they were.
     """
-    package = Path(__file__).parents[3]
-    files = sorted(file for part in ("fitting", "geometry") for file in (package / part).rglob("*.py"))
+    package = Path(__file__).parents[1]
+    files = sorted(file for part in PARTS for file in (package / part).rglob("*.py"))
     content = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
     given = getattr(config, "CACHE_DIR", "")
     root = Path(given) if given else user_cache() / "clnf_torch"
