@@ -8,8 +8,8 @@ from typing import Any
 from clnf_torch.cli.console import Complaints, notice
 from clnf_torch.cli.manifest import Manifest, Task, file_hash
 from clnf_torch.cli.outputs import Targets, VideoOutputs
-from clnf_torch.cli.recording import Recording
 from clnf_torch.cli.resume import SavedRun
+from clnf_torch.media.recording import Recording
 from clnf_torch.media.video_frames import FrameSource
 
 

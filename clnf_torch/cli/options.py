@@ -100,11 +100,7 @@ class CameraOptions:
 
     def behind(self, width: int, height: int) -> Intrinsics:
         """The camera of images of a size, pixels."""
-        guess = Intrinsics.for_image(width, height)
-        (fx, fy), (cx, cy) = guess.focal.tolist(), guess.center.tolist()
-        fx = fx if self.fx is None else self.fx
-        fy = (fy if self.fx is None else fx) if self.fy is None else self.fy
-        return Intrinsics.of(fx, fy, cx if self.cx is None else self.cx, cy if self.cy is None else self.cy)
+        return Intrinsics.known(width, height, self.fx, self.fy, self.cx, self.cy)
 
 
 def device_named(name: str) -> torch.device:

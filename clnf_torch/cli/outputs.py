@@ -182,7 +182,7 @@ class ImageOutputs:
         """Takes the faces of a batch, and what was measured of them."""
         faces = [(str(job.path), box) for job in batch.jobs for box in job.boxes]
         heads = [{"image": escaped_name(image), "box": list(box)} for image, box in faces]
-        self._files.append(replace(table, image=tuple(image for image, _ in faces)), result, heads)
+        self._files.append(table, result, heads)
         if self._drawing:
             self._drawing.draw(batch, result)
 

@@ -44,6 +44,32 @@ class Intrinsics:
         focal = (500 * width / 640 + 500 * height / 480) / 2
         return cls.of(focal, focal, width / 2, height / 2)
 
+    @classmethod
+    def known(
+        cls,
+        width: int,
+        height: int,
+        fx: float | None = None,
+        fy: float | None = None,
+        cx: float | None = None,
+        cy: float | None = None,
+    ) -> "Intrinsics":
+        """The camera of images of a size of which something is known; the rest is what `for_image` assumes.
+
+        Args:
+            width: Pixels.
+            height: Pixels.
+            fx: Focal length along x, pixels.
+            fy: Along y; without it as along x, if that is given.
+            cx: Principal point, pixels.
+            cy: Principal point, pixels.
+        """
+        guess = cls.for_image(width, height)
+        (guess_fx, guess_fy), (guess_cx, guess_cy) = guess.focal.tolist(), guess.center.tolist()
+        along_x = guess_fx if fx is None else fx
+        along_y = (guess_fy if fx is None else along_x) if fy is None else fy
+        return cls.of(along_x, along_y, guess_cx if cx is None else cx, guess_cy if cy is None else cy)
+
     def to(self, other: Tensor) -> "Intrinsics":
         """The same camera in the number type of another tensor, and on its device."""
         return Intrinsics(self.focal.to(other), self.center.to(other))

@@ -36,10 +36,10 @@ from clnf_torch.cli.output_check import Input, check_outputs
 from clnf_torch.cli.outputs import Targets, image_outputs
 from clnf_torch.cli.progress import counting_bar
 from clnf_torch.detection import FaceDetector, load_face_detector
-from clnf_torch.export.face_rows import FaceRows, face_table
-from clnf_torch.media.batches import MAX_FRAMES, Batch, Job, find_faces, in_batches, read_all, read_jobs
+from clnf_torch.media.batches import MAX_FRAMES, Job, find_faces, in_batches, read_all, read_jobs
 from clnf_torch.media.boxes import Box
-from clnf_torch.pipeline import FitResult, load
+from clnf_torch.media.image_faces import FitOptions, fit_batch
+from clnf_torch.pipeline import load
 
 
 def detect(
@@ -77,11 +77,9 @@ def detect(
         detector = load(model, where, numerics=numerics)
         bar = counting_bar(len(images), "images", stop_if_asked)
         with image_outputs(targets, model, images) as outputs, bar as done:
+            fit_options = FitOptions(preset.value, multi_view, camera.behind, likelihoods)
             for some in in_batches(jobs, batch):
-                frames, places, image_index = some.tensors()
-                with torch.inference_mode():
-                    result = detector.fit(frames, places, image_index, preset=preset.value, multi_view=multi_view)
-                    table = face_table(_rows(some, result), detector, camera.behind(*some.size), likelihoods)
+                result, table = fit_batch(detector, some, fit_options)
                 outputs.append(some, result, table)
                 done(len(some.jobs))
     if complaints.any:
@@ -117,11 +115,3 @@ def _found(finder: FaceDetector, images: list[Path], batch: int, complain: Compl
         if not job.boxes:
             notice(f"no face found: {job.path}")
         yield job
-
-
-def _rows(batch: Batch, result: FitResult) -> FaceRows:
-    """The faces of a batch, numbered in each image."""
-    numbers = [number for job in batch.jobs for number in range(len(job.boxes))]
-    face_id = torch.tensor(numbers, dtype=torch.int64)
-    ones = torch.ones_like(face_id)
-    return FaceRows(faces=result, success=result.success, frame=ones, face_id=face_id, timestamp=0.0 * ones)

@@ -36,10 +36,11 @@ from clnf_torch.cli.options import (
 from clnf_torch.cli.output_check import Input, check_outputs
 from clnf_torch.cli.outputs import Targets, VideoOutputs
 from clnf_torch.cli.progress import counting_bar
-from clnf_torch.cli.recording import Recording, RecordOptions, recording
+from clnf_torch.cli.recording import RecordOptions, recording
 from clnf_torch.detection import load_face_detector
 from clnf_torch.media.boxes import Box
 from clnf_torch.media.parallel_videos import VideoRun, run_parallel_videos
+from clnf_torch.media.recording import Recording
 from clnf_torch.media.video import open_video
 from clnf_torch.media.video_frames import FrameSource, video_problem
 from clnf_torch.pipeline import load

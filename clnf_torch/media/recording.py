@@ -1,0 +1,155 @@
+"""The recording of one video: the rows of its confirmed faces, measured, and the video in numbers."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from clnf_torch.export.face_rows import FaceRows, face_table
+from clnf_torch.export.face_table import FaceTable
+from clnf_torch.geometry.camera import Intrinsics
+from clnf_torch.geometry.records import join_rows
+from clnf_torch.media.confirmation import ConfirmationBuffer
+from clnf_torch.media.parallel_videos import VideoFrame
+from clnf_torch.pipeline import FitResult, LandmarkDetector
+from clnf_torch.tracking.result import empty_result
+from clnf_torch.tracking.state import Tracks
+
+# Rows that are measured together
+BATCH = 64
+# The face of a row that stands for a frame without faces
+NO_FACE = -1
+
+
+class RowFiles(Protocol):
+    """Anything that takes the rows of a video."""
+
+    def append(self, table: FaceTable, faces: FitResult, heads: Sequence[Mapping[str, Any]]) -> None:
+        """Takes R rows: what was measured, what was fitted, and what each JSON record begins with."""
+        ...
+
+    def positions(self) -> dict[str, int]:
+        """Where it has come to, with all rows so far written."""
+        ...
+
+
+@dataclass
+class Recording:
+    """Takes the frames of one video."""
+
+    files: RowFiles
+    detector: LandmarkDetector
+    camera: Intrinsics
+    likelihoods: bool = False
+    frames: int = 0
+    found: int = 0  # frames with at least one face
+    damaged: int = 0  # frames that could not be read
+    seconds: float = 0.0  # that earlier runs took
+    faces: set[int] = field(default_factory=set)  # identities that were found
+    buffer: ConfirmationBuffer = field(default_factory=ConfirmationBuffer)
+    waiting: list[FaceRows] = field(default_factory=list)
+    begun: float = field(default_factory=time.monotonic)
+
+    def __call__(self, frame: VideoFrame) -> None:
+        """Takes the next frame."""
+        for confirmed in self.buffer(self._held(frame)):
+            self._take(confirmed)
+
+    def end(self) -> None:
+        """Writes what waits after the last frame."""
+        for confirmed in self.buffer.end():
+            self._take(confirmed)
+        self.flush()
+
+    def saved(self) -> dict[str, Any]:
+        """All that it needs to go on behind the frames that it has taken; the rows of confirmed faces are written."""
+        self.flush()
+        return {
+            "frames": self.frames,
+            "found": self.found,
+            "damaged": self.damaged,
+            "seconds": self.elapsed(),
+            "faces": sorted(self.faces),
+            "buffer": self.buffer.saved(),
+            "positions": self.files.positions(),
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Goes back to what was saved.
+
+        Raises:
+            ValueError: It holds the faces of another model.
+        """
+        self.frames, self.found, self.faces = saved["frames"], saved["found"], set(saved["faces"])
+        self.damaged, self.seconds = saved["damaged"], saved["seconds"]
+        self.buffer = ConfirmationBuffer.restored(saved["buffer"], self.detector.model)
+
+    def skipped(self, number: int, image: Tensor) -> None:
+        """Takes the image of a frame, from 1, that it took before it was saved; rows need none."""
+
+    def _held(self, frame: VideoFrame) -> VideoFrame:
+        """What is held of a frame until its faces are confirmed: rows need no image."""
+        return replace(frame, image=frame.image.new_empty(3, 0, 0))
+
+    def _take(self, frame: VideoFrame) -> None:
+        """Takes the next frame with confirmed faces alone."""
+        names = frame.result.identity[frame.result.success].tolist()
+        self.frames += 1
+        self.found += bool(names)
+        self.damaged += frame.damaged
+        self.faces.update(names)
+        self.waiting.append(self._rows(frame))
+        if sum(map(len, self.waiting)) >= BATCH:
+            self.flush()
+
+    @torch.inference_mode()
+    def flush(self) -> None:
+        """Measures and writes the rows that wait."""
+        if not self.waiting:
+            return
+        rows, self.waiting = join_rows(*self.waiting), []
+        table = face_table(rows, self.detector, self.camera, self.likelihoods)
+        self.files.append(table, rows.faces, _heads(rows))
+
+    def elapsed(self) -> float:
+        """Seconds that the video took so far."""
+        return self.seconds + time.monotonic() - self.begun
+
+    def entry(self) -> dict[str, Any]:
+        """The video in numbers, for the manifest."""
+        return {
+            "frames": self.frames,
+            "frames_with_face": self.found,
+            "faces": len(self.faces),
+            "damaged_frames": self.damaged,
+            "seconds": round(self.elapsed(), 1),
+        }
+
+    def summary(self) -> str:
+        """The video in a line."""
+        share, faces = self.found / max(self.frames, 1), len(self.faces)
+        return f"{self.frames} frames, {share:.1%} with a face, {faces} face{'' if faces == 1 else 's'}"
+
+    def _rows(self, frame: VideoFrame) -> FaceRows:
+        """The faces of a frame, or one row that says that there are none."""
+        faces, face_id, success = frame.result.faces, frame.result.identity, frame.result.success
+        if not len(face_id):
+            model, video = self.detector.model, frame.result.video.new_zeros(1)
+            tracks = Tracks.uninitialised(model.pdm, video, video + NO_FACE)
+            faces, face_id, success = empty_result(model, tracks), tracks.identity, tracks.success
+        return FaceRows(
+            faces=faces,
+            success=success,
+            frame=torch.full_like(face_id, frame.number),
+            face_id=face_id,
+            timestamp=torch.full_like(face_id, frame.time, dtype=torch.float64),
+        )
+
+
+def _heads(rows: FaceRows) -> list[dict[str, Any]]:
+    """What the JSON record of every row begins with."""
+    columns = rows.frame.tolist(), rows.timestamp.tolist(), rows.face_id.tolist()
+    return [{"frame": frame, "timestamp": time, "face_id": face} for frame, time, face in zip(*columns, strict=True)]
