@@ -9,7 +9,7 @@ import sys
 import clnf_torch
 
 COMMAND_LINE = {"typer", "rich", "av", "cv2"}
-WHEN_NEEDED = {"pyarrow", "matplotlib", "numba"}
+WHEN_NEEDED = {"pyarrow", "matplotlib", "numba", "triton"}
 HEAVY = {*COMMAND_LINE, *WHEN_NEEDED, "hypothesis", "pytest", "clnf_torch.cli", "clnf_torch.converters"}
 
 

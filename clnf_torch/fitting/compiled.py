@@ -3,8 +3,10 @@
 The torch forms, where these functions are called, define what is computed.
 """
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from clnf_torch.compilation.conditions import load_kernels, plain_numbers
@@ -14,10 +16,14 @@ from clnf_torch.models.pdm import PDM, ShapeParams
 if TYPE_CHECKING:
     from clnf_torch.fitting.responses import ResponseField
 
+DEVICE_TYPES = ("cpu", "cuda")
 
+
+@cache
 def kernels(device_type: str) -> Any:
-    """The kernels for "cpu" or "cuda"; None where there are none: see `load_kernels`."""
-    return load_kernels(f"clnf_torch.fitting.kernels.{device_type}.launch") if device_type in ("cpu",) else None
+    """The kernels for "cpu" or "cuda"; None where there are none that work: see `load_kernels`."""
+    own = load_kernels(f"clnf_torch.fitting.kernels.{device_type}.launch") if device_type in DEVICE_TYPES else None
+    return own if own is None or device_type == "cpu" or own.works(torch.device(device_type)) else None
 
 
 def usable(*tensors: Tensor) -> bool:
@@ -26,16 +32,11 @@ def usable(*tensors: Tensor) -> bool:
 
 
 def search_responses(
-    pdm: PDM,
-    start: ShapeParams,
-    field: "ResponseField",
-    config: FitConfig,
-    precision: Tensor,
-    kernel_step: float | None,
+    pdm: PDM, start: ShapeParams, field: "ResponseField", config: FitConfig, kernel_step: float | None
 ) -> tuple[Tensor, ShapeParams, Tensor]:
-    """`search_responses` of `nu_rlms` as compiled kernels; precision of the prior, shape (1 or B, M)."""
+    """`search_responses` of `nu_rlms` as compiled kernels."""
     own = kernels(start.scale.device.type)
-    found: tuple[Tensor, ShapeParams, Tensor] = own.search_responses(pdm, start, field, config, precision, kernel_step)
+    found: tuple[Tensor, ShapeParams, Tensor] = own.search_responses(pdm, start, field, config, kernel_step)
     return found
 
 

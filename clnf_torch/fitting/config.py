@@ -81,6 +81,21 @@ class FitConfig:
             weight_factor=self.weight_factor * (1 + 2 * finer),
         )
 
+    def prior_precision(self, variances: Tensor) -> Tensor:
+        """Weight of the prior on each shape coefficient at one scale: less on modes that vary much.
+
+        Args:
+            variances: Variance of each mode's coefficient, shape (M,).
+
+        Returns:
+            Shape (1 or B, M).
+        """
+        given = self.regularisation
+        if not isinstance(given, Tensor):
+            # Filled on the device: a number from the host would be a transfer
+            given = variances.new_full((1,), value_at(given, 0))
+        return given.to(variances).reshape(-1, 1) / variances
+
     def for_family(self, family: type[Experts]) -> "FitConfig":
         """The settings as OpenFace changes them for a family: a wider kernel and a weaker prior for CE-CLM."""
         sigma = tuple(family.sigma_factor * value for value in _each(self.sigma))

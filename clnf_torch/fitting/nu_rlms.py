@@ -16,7 +16,7 @@ from clnf_torch.models.pdm import PDM, PosedShape, ShapeParams
 def search_responses(
     pdm: PDM, start: ShapeParams, field: ResponseField, config: FitConfig, kernel_step: float | None
 ) -> tuple[Tensor, ShapeParams, Tensor]:
-    """A rigid search, and from where it ends a non-rigid one; compiled loops do both where they can.
+    """A rigid search, and from where it ends a non-rigid one; compiled kernels do both where they can.
 
     Args:
         pdm: The shape model.
@@ -30,7 +30,7 @@ def search_responses(
         their maps before its last step, cells, shape (B, N, 2).
     """
     if compiled.usable(*vars(start).values(), *vars(field).values(), pdm.mean, pdm.modes, pdm.variances):
-        return compiled.search_responses(pdm, start, field, config, _precision(pdm, config), kernel_step)
+        return compiled.search_responses(pdm, start, field, config, kernel_step)
     rigid, _ = nu_rlms(pdm, PosedShape.of(start), field, config, rigid=True, kernel_step=kernel_step)
     shape, positions = nu_rlms(pdm, rigid, field, config, rigid=False, kernel_step=kernel_step)
     return rigid.scale, shape.params(), positions
@@ -65,7 +65,8 @@ def nu_rlms(
     """
     shape, positions, previous = start, None, None
     moving = torch.ones_like(start.scale, dtype=torch.bool)
-    sigma, limit, precision = value_at(config.sigma, 0), pdm.local_limit, None if rigid else _precision(pdm, config)
+    sigma, limit = value_at(config.sigma, 0), pdm.local_limit
+    precision = None if rigid else config.prior_precision(pdm.variances)
     for _ in range(config.iterations):
         landmarks, jacobian = pdm.landmarks_and_jacobian(shape, rigid)
         if previous is not None and config.tolerance > 0:
@@ -78,9 +79,3 @@ def nu_rlms(
         shape, previous = replace(stepped, local=stepped.local.clamp(-limit, limit)), landmarks
     assert positions is not None
     return shape, positions
-
-
-def _precision(pdm: PDM, config: FitConfig) -> Tensor:
-    """Weight of the shape prior on each shape coefficient, shape (1 or B, M): less on modes that vary much."""
-    like = pdm.variances
-    return torch.as_tensor(config.regularisation, dtype=like.dtype, device=like.device).reshape(-1, 1) / like

@@ -1,5 +1,5 @@
-"""The searches of a fit as compiled kernels: `cpu`, loops over faces by numba.
+"""The searches of a fit as compiled kernels: `cpu`, numba's loops over faces; `cuda`, Triton's programs of one face.
 
 The torch forms of the same names, in `clnf_torch.fitting`, define what they compute, and run wherever the kernels
-cannot; `clnf_torch.fitting.compiled` chooses.
+cannot; `clnf_torch.fitting.compiled` chooses. Files of one name in both folders hold the same stage.
 """

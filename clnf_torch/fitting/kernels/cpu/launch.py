@@ -16,20 +16,15 @@ if TYPE_CHECKING:
 
 
 def search_responses(
-    pdm: PDM,
-    start: ShapeParams,
-    field: "ResponseField",
-    config: FitConfig,
-    precision: Tensor,
-    kernel_step: float | None,
+    pdm: PDM, start: ShapeParams, field: "ResponseField", config: FitConfig, kernel_step: float | None
 ) -> tuple[Tensor, ShapeParams, Tensor]:
-    """`search_responses` of `nu_rlms`; precision of the prior, shape (1 or B, M)."""
+    """`search_responses` of `nu_rlms`."""
     params, rigid = _copied(start), torch.empty_like(start.scale)
     found = field.base.new_empty(field.base.shape)
     maps = arrays(field.responses, field.base, field.to_reference, field.to_image, field.weight)
-    own = precision if len(precision) > 1 else precision.expand(len(found), -1)
+    prior = config.prior_precision(pdm.variances).expand(len(found), -1)
     widths = tuple(map(f32, (value_at(config.sigma, 0), kernel_step or 0.0, config.tolerance)))
-    rows = arrays(*params), maps, arrays(own, rigid, found)
+    rows = arrays(*params), maps, arrays(prior, rigid, found)
 
     def some(params: Arrays, maps: Arrays, others: Arrays) -> None:
         prior, rigid, found = others

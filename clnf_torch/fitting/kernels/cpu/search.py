@@ -57,7 +57,8 @@ def _search(
     (mean, modes, limit), (scale, rotation, translation, local) = pdm, shape
     jacobian, hessian, right, points, landmarks, shift = work
     for count in range(steps):
-        if count == 0 or used:
+        # A rigid step changes the points once, where it clamps coefficients that began beyond their limits
+        if count < 2 or used:
             set_points(mean, modes, local, points)
         linearise(modes, points, scale[0], rotation, used, jacobian)
         moved = project(jacobian, scale[0], translation, landmarks)

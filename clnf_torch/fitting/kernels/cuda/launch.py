@@ -1,0 +1,111 @@
+"""The Triton programs on tensors: the sizes of their blocks, and what they are started with."""
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from clnf_torch.fitting.config import FitConfig, value_at
+from clnf_torch.fitting.kernels.cuda import landmark_search, search
+from clnf_torch.models.pdm import PDM, ShapeParams
+
+if TYPE_CHECKING:
+    from clnf_torch.fitting.responses import ResponseField
+
+# Triton multiplies matrices whose sides are at least so long
+LEAST_SIDE = 16
+# Numbers of response maps that a program holds at once: 8 or 16 for each of its threads
+CELLS_AT_ONCE = 2048
+# Normal equations of more columns do not fit into the registers of 128 threads
+MOST_COLUMNS_OF_4_WARPS = 32
+# Of Triton; earlier ones do not know tuples
+LEAST_VERSION = (3, 3)
+
+
+def works(device: torch.device) -> bool:
+    """Whether programs can be compiled and started on a device: Triton needs a C compiler, and a card that it knows."""
+    if tuple(map(int, triton.__version__.split(".")[:2])) < LEAST_VERSION:
+        return False
+    try:
+        _trial[(1,)](torch.zeros(1, device=device), enable_fp_fusion=True)
+    # Compilers and drivers have errors of their own; whatever they are, the torch forms run
+    except Exception:
+        return False
+    return True
+
+
+@triton.jit
+def _trial(number: Any) -> None:
+    """Stores a number."""
+    tl.store(number, 1.0)
+
+
+def search_responses(
+    pdm: PDM, start: ShapeParams, field: "ResponseField", config: FitConfig, kernel_step: float | None
+) -> tuple[Tensor, ShapeParams, Tensor]:
+    """`search_responses` of `nu_rlms`, in one launch."""
+    faces, window = field.responses.shape[0], field.responses.shape[-1]
+    rigid, params = torch.empty_like(start.scale), _empty_like(start)
+    found = field.base.new_empty(field.base.shape)
+    prior: Any = config.regularisation
+    own = isinstance(prior, Tensor)
+    prior = prior.to(field.base).expand(faces).contiguous() if own else value_at(prior, 0)
+    with _on(field.base):
+        search.search_responses[(faces,)](
+            *_model(pdm), *_whole(start.scale, start.rotation, start.translation, start.local),
+            field.responses, *_whole(field.base, field.to_reference, field.to_image, field.weight),
+            window, *field.responses.stride(),
+            prior, config.iterations, value_at(config.sigma, 0), kernel_step or 0.0, config.tolerance,
+            rigid, params.scale, params.rotation, params.translation, params.local, found,
+            OWN_PRIOR=own, **_map_sizes(window), **_sizes(pdm),
+        )  # fmt: skip
+    return rigid, params, found
+
+
+def search_landmarks(pdm: PDM, start: ShapeParams, landmarks: Tensor, weight: Tensor) -> ShapeParams:
+    """The steps of `params_from_landmarks`, from the upright start on, in one launch."""
+    params = _empty_like(start)
+    with _on(landmarks):
+        landmark_search.search_landmarks[(len(landmarks),)](
+            *_model(pdm), *_whole(start.scale, start.rotation, start.translation, start.local, landmarks, weight),
+            params.scale, params.rotation, params.translation, params.local, **_sizes(pdm),
+        )  # fmt: skip
+    return params
+
+
+def _model(pdm: PDM) -> tuple[Any, ...]:
+    """A shape model as programs take it."""
+    return *_whole(pdm.mean, pdm.modes, pdm.variances), pdm.num_landmarks, pdm.num_modes
+
+
+def _sizes(pdm: PDM) -> dict[str, Any]:
+    """Columns of the Jacobian and landmarks that a program holds at once, and its warps."""
+    columns = max(LEAST_SIDE, triton.next_power_of_2(6 + pdm.num_modes))
+    warps = 8 if columns > MOST_COLUMNS_OF_4_WARPS else 4
+    # Products and sums are fused; asked for by name, since Triton warns where it has to guess
+    return {"P": columns, "C": LEAST_SIDE, "num_warps": warps, "enable_fp_fusion": True}
+
+
+def _map_sizes(window: int) -> dict[str, int]:
+    """Columns and rows of response maps that a program holds at once."""
+    columns = triton.next_power_of_2(window)
+    return {"R": columns, "V": max(1, min(columns, CELLS_AT_ONCE // (LEAST_SIDE * columns)))}
+
+
+def _empty_like(params: ShapeParams) -> ShapeParams:
+    """Parameters of as many faces in contiguous memory, whatever they are."""
+    values = (params.scale, params.rotation, params.translation, params.local)
+    return ShapeParams(*(torch.empty_like(value, memory_format=torch.contiguous_format) for value in values))
+
+
+def _whole(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors in contiguous memory, without a copy where they are."""
+    return tuple(tensor.detach().contiguous() for tensor in tensors)
+
+
+def _on(tensor: Tensor) -> Any:
+    """Starts programs on the device of a tensor, which need not be the current one."""
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
