@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # One entry per floor, lowest first; wings that share one do not see each other. "door" is clnf_torch/__init__.py.
 FLOORS = (
     {"compilation"}, {"geometry"}, {"models"}, {"fitting"}, {"detection", "measures"}, {"pipeline"},
-    {"tracking", "quality"}, {"door"}, {"export"}, {"training", "media"}, {"cli"},
+    {"tracking", "quality"}, {"door"}, {"export"}, {"training", "media"}, {"distributed"}, {"cli"},
 )  # fmt: skip
 RUNTIME = {"torch", "clnf_torch"} | sys.stdlib_module_names  # all that the door and the floors below it may import
 

@@ -109,6 +109,19 @@ def parquet_file(
         folder.rmdir()
 
 
+def arrow_table(table: FaceTable, *, image_mode: bool = False) -> pa.Table:
+    """The rows of a table in memory, in the columns and types of a Parquet file.
+
+    Args:
+        table: The rows.
+        image_mode: See `columns`.
+    """
+    arrays: dict[str, pa.Array] = {}
+    for block in columns(table, image_mode=image_mode):
+        arrays |= _arrays([_without_gradient(block)])
+    return pa.Table.from_pydict(arrays)
+
+
 def _clear(folder: Path, parts: int) -> None:
     """Keeps the first files of a folder that may not exist yet."""
     folder.mkdir(exist_ok=True)

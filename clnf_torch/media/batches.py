@@ -84,7 +84,7 @@ def read_all(
         try:
             image = read_image(path, note)
         except Exception as error:
-            complain(_complaint(path, error))
+            complain(image_problem(path, error))
             continue
         yield Job(path, image, [])
 
@@ -125,19 +125,24 @@ def read_jobs(
         try:
             given, image = boxes_of(path), read_image(path, note)
         except Exception as error:
-            complain(_complaint(path, error))
+            complain(image_problem(path, error))
             continue
-        boxes: list[Box] = []
-        for value in given:
-            try:
-                boxes.append(check_box(value, width=image.shape[2], height=image.shape[1]))
-            except BoxError as error:
-                complain(f"{path}: {error}")
-        if boxes:
-            yield Job(path, image, boxes)
+        if (job := with_boxes(Job(path, image, []), given, complain)).boxes:
+            yield job
 
 
-def _complaint(path: Path, error: Exception) -> str:
+def with_boxes(job: Job, given: Iterable[Any], complain: Callable[[str], None]) -> Job:
+    """An image with those of the boxes given for it that can be used; names the others."""
+    boxes: list[Box] = []
+    for value in given:
+        try:
+            boxes.append(check_box(value, width=job.image.shape[2], height=job.image.shape[1]))
+        except BoxError as error:
+            complain(f"{job.path}: {error}")
+    return replace(job, boxes=boxes)
+
+
+def image_problem(path: Path, error: Exception) -> str:
     """What is wrong with an image, in a line; whatever a decoder raises concerns this image alone."""
     return str(error) if isinstance(error, BoxError | ImageError) else f"{path}: {type(error).__name__}: {error}"
 

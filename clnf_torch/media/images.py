@@ -54,8 +54,21 @@ def read_image(path: Path, note: Callable[[str], None] | None = None) -> Tensor:
     Raises:
         ImageError: It cannot be read or decoded, is cut off, or has more pixels than `MAX_PIXELS`.
     """
+    return decode_image(_content(path, max_pixels() * BYTES_PER_PIXEL), path, note)
+
+
+def decode_image(content: bytes, path: Path, note: Callable[[str], None] | None = None) -> Tensor:
+    """An image from the bytes of its file; otherwise as `read_image`.
+
+    Args:
+        content: The whole file.
+        path: What it is called; it is not opened.
+        note: Told in a line what a user should know of it.
+
+    Raises:
+        ImageError: It cannot be decoded, is cut off, or has more pixels than `MAX_PIXELS`.
+    """
     limit = max_pixels()
-    content = _content(path, limit * BYTES_PER_PIXEL)
     header = read_header(content, path.suffix)
     if header is None:
         raise ImageError(f"{path}: expected an image, found {_something_else(path, content)}")

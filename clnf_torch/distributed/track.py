@@ -1,0 +1,197 @@
+"""`track_videos`: the faces of any number of videos, each with its identity, on a Ray cluster."""
+
+import io
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+from pyarrow import parquet
+
+from clnf_torch.distributed.cluster import READERS_SHARE, Actors
+from clnf_torch.distributed.frame_stream import remote_frames
+from clnf_torch.distributed.inputs import Source, video_inputs
+from clnf_torch.distributed.job import Done, Job, JobReport, blocks_of, on_actors, outcome
+from clnf_torch.distributed.model import ModelFile
+from clnf_torch.distributed.output import UNFINISHED, InputReport, JobOutput
+from clnf_torch.distributed.shards import Shard, digest, in_shards
+from clnf_torch.distributed.videos import TrackFaces, TrackSettings, VideoTask
+from clnf_torch.media.recording import Recording
+from clnf_torch.media.video_frames import VideoError
+from clnf_torch.models.archive_reader import read_archive
+from clnf_torch.models.files import one_line
+from clnf_torch.models.growing_files import partial_of
+
+# Names of an unfinished video's files
+STATE = "state.pt"
+
+
+def track_videos(
+    videos: Source | Iterable[Source],
+    output: str | os.PathLike[str],
+    *,
+    model: str | os.PathLike[str] | None = None,
+    settings: TrackSettings | None = None,
+    actors: Actors | None = None,
+    address: str | None = None,
+    done: Done = lambda count: None,
+) -> JobReport:
+    """Tracks the faces of videos: the rows of ``clnf-torch track --parquet``, a file for each video.
+
+    Run again, it goes on: what the manifest of the output says to be finished is not computed again, and a video whose
+    worker died goes on from its last saved state.
+
+    Args:
+        videos: Files, folders, globs, lists (``.txt``): paths that all machines see, or URLs.
+        output: A folder that all machines see, or a URL.
+        model: The bundle; None: the one that is installed.
+        settings: How faces are tracked and measured.
+        actors: Who computes.
+        address: The cluster, see `connect`.
+        done: Told how many more videos are finished.
+
+    Raises:
+        StorageError: An input or the output cannot be opened, or the output holds another job.
+        JobError: The cluster has no room, or videos are left unfinished.
+    """
+    settings, actors = settings or TrackSettings(), actors or Actors()
+    weights = ModelFile.of(model)
+    job = {"kind": "track", "model": weights.sha256, "settings": settings.decisive(), "device": actors.device}
+    target = JobOutput(os.fspath(output))
+    target.begin(job)
+    shards = in_shards(video_inputs(videos), digest(job), 1)
+    return Job(_Tracking(target.place, weights, settings), target, actors, done).run(shards, address)
+
+
+class _Tracking:
+    """Videos that go to actors in groups, large ones first, so that none is left alone with a long one at the end."""
+
+    def __init__(self, output: str, weights: ModelFile, settings: TrackSettings) -> None:
+        self.output, self.weights, self.settings = output, weights, settings
+
+    def pipeline(self, ray: Any, shards: Sequence[Shard], actors: Actors, size: tuple[int, int]) -> Any:
+        """Groups of videos, and what became of each."""
+        given = {"output": self.output, "weights": self.weights.shared(ray), "settings": self.settings}
+        at_once = max(1, min(self.settings.batch, len(shards) // size[1]))
+        ordered = sorted(shards, key=lambda shard: shard.bytes, reverse=True)
+        groups = [ordered[first : first + at_once] for first in range(0, len(ordered), at_once)]
+        texts = ["\n".join(shard.to_json() for shard in group) for group in groups]
+        return on_actors(blocks_of(ray, texts), TrackShards, given, actors, size)
+
+
+class TrackShards:
+    """Tracks groups of videos and writes their rows, in an actor that loads the model once."""
+
+    def __init__(
+        self, output: str, weights: Any, settings: TrackSettings, device: str = "cpu", threads: int | None = None
+    ) -> None:
+        self.output = JobOutput(output)
+        with ModelFile.opened(weights) as model:
+            self.faces = TrackFaces(model, settings, device, threads)
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Computes the shards that are lines of the block's one text."""
+        (text,) = block["shards"].to_pylist()
+        shards = [Shard.from_json(line) for line in text.splitlines()]
+        rows: dict[str, int] = {}
+        error = None
+        try:
+            self._computed(shards, rows)
+        except Exception as failure:
+            error = one_line(f"{type(failure).__name__}: {failure}")
+        found = [outcome(shard, rows.get(shard.name, 0), None if shard.name in rows else error) for shard in shards]
+        return pa.Table.from_pylist(found)
+
+    def _computed(self, shards: Sequence[Shard], rows: dict[str, int]) -> None:
+        """Tracks, writes and enters videos; `rows` takes how many each that is finished has."""
+        with tempfile.TemporaryDirectory(prefix="clnf-torch-") as folder:
+            opened = [UnfinishedVideo(self.output, shard, Path(folder), rows) for shard in shards]
+            share = READERS_SHARE / self.faces.settings.batch
+            tasks = [video.task(share, self.faces.settings.save_every) for video in opened]
+            self.faces([task for task in tasks if task is not None])
+
+
+class UnfinishedVideo:
+    """A video on its way to the output.
+
+    Args:
+        output: Where its rows go.
+        shard: The video.
+        folder: Of this machine, for files until they are complete.
+        rows: Takes how many there are when it is finished.
+    """
+
+    def __init__(self, output: JobOutput, shard: Shard, folder: Path, rows: dict[str, int]) -> None:
+        self.output, self.shard, self.rows = output, shard, rows
+        self.table = folder / f"{shard.name}.parquet"
+        self.begun = self.saved_at = time.monotonic()
+        # Another worker, given up for dead, may still write: each has its own parts
+        self.run, self.parts = secrets.token_hex(4), 0
+        self.is_saved = False
+
+    def task(self, num_cpus: float, save_every: float) -> VideoTask | None:
+        """What is to be tracked, None where the video cannot be read, which is entered.
+
+        Args:
+            num_cpus: CPUs that its reader asks for.
+            save_every: Seconds from one saved state to the next.
+        """
+        try:
+            self.source = remote_frames(self.shard.inputs[0], num_cpus)
+        except VideoError as error:
+            self._enter(None, InputReport(problem=str(error)))
+            return None
+        self.save_every = save_every
+        return VideoTask(self.source, self.table, self._finish, self._save, self._restored())
+
+    def _finish(self, record: Recording) -> None:
+        """Enters the complete video."""
+        if self.source.failure is not None:
+            raise self.source.failure
+        entry = record.entry()
+        table = self.table if self.table.exists() else None
+        rows = parquet.read_metadata(table).num_rows if table is not None else 0
+        self._enter(table, InputReport(rows, self.source.problem, tuple(self.source.notes), entry))
+        if self.is_saved:
+            self.output.remove(self._name())
+
+    def _enter(self, table: Path | None, report: InputReport) -> None:
+        self.output.commit(self.shard, table, [report], time.monotonic() - self.begun)
+        self.rows[self.shard.name] = report.rows
+
+    def _name(self, file: str = "") -> str:
+        """A file of this unfinished video in the output, or the folder of all."""
+        return f"{UNFINISHED}/{self.shard.name}{file and '/'}{file}"
+
+    def _save(self, saved: dict[str, Any]) -> None:
+        """Puts what goes on from here into the output, if it is time: first new rows, then the state."""
+        if time.monotonic() - self.saved_at < self.save_every:
+            return
+        count = saved["sink"]["positions"]["--parquet"]
+        for number in range(self.parts, count):
+            part = f"{number:06}.parquet"
+            self.output.publish(partial_of(self.table) / part, self._name(f"{self.run}/{part}"))
+        self.parts, self.is_saved = count, True
+        content = io.BytesIO()
+        torch.save({**saved, "run": self.run}, content)
+        self.output.publish_bytes(content.getvalue(), self._name(STATE))
+        self.saved_at = time.monotonic()
+
+    def _restored(self) -> dict[str, Any] | None:
+        """What an earlier worker saved, with its rows on this machine; None: it begins anew."""
+        if self.output.read(self._name(STATE)) is None:
+            return None
+        self.is_saved = True
+        self.output.fetch(self._name(STATE), state := self.table.with_suffix(".state"))
+        saved: dict[str, Any] = read_archive(state, mmap=False)
+        folder = partial_of(self.table)
+        folder.mkdir()
+        for number in range(saved["sink"]["positions"]["--parquet"]):
+            part = f"{number:06}.parquet"
+            self.output.fetch(self._name(f"{saved['run']}/{part}"), folder / part)
+        return saved
