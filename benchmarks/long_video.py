@@ -25,7 +25,7 @@ def main(
     every: Annotated[int, typer.Option(help="Frames from one measurement to the next")] = 1000,
     parquet: Annotated[bool, typer.Option(help="Write Parquet beside CSV and JSON")] = False,
 ) -> None:
-    """Print the resident memory of the real command, on one thread, as frames go by."""
+    """Print the memory of the real command, on one thread, as frames go by: anonymous, and with the mapped files."""
     with tempfile.TemporaryDirectory() as folder:
         video, table = Path(folder) / "long.mp4", Path(folder) / "table.csv"
         write_long(clip, video, frames)
@@ -33,13 +33,16 @@ def main(
         words += ["--parquet", table.with_suffix(".parquet")] if parquet else []
         command = [sys.executable, "-m", "clnf_torch.cli", *map(str, words)]
         process = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"})
-        due = every
+        found: list[float] = []
         while process.poll() is None:
             time.sleep(1)
             done = frames_in(Path(folder))
-            if done >= due:
-                print(f"{done:7} frames {resident(process.pid):7.1f} MiB", flush=True)
-                due = done + every
+            if done >= every * (len(found) + 1):
+                anonymous, resident = (memory(process.pid, kind) for kind in ("RssAnon", "VmRSS"))
+                print(f"{done:7} frames {anonymous:7.1f} MiB, {resident:7.1f} MiB with mapped files", flush=True)
+                found.append(anonymous)
+    if found:
+        print(f"from the first measurement to the largest: {max(found) - found[0]:+.1f} MiB; exit {process.returncode}")
 
 
 def write_long(clip: Path, target: Path, frames: int) -> None:
@@ -61,10 +64,10 @@ def frames_in(folder: Path) -> int:
     return 0
 
 
-def resident(process: int) -> float:
-    """MiB of memory that a process (Linux) has."""
+def memory(process: int, kind: str) -> float:
+    """MiB of memory of a process (Linux): ``RssAnon`` is its own, ``VmRSS`` counts the pages of mapped files too."""
     status = Path(f"/proc/{process}/status").read_text()
-    (line,) = (line for line in status.splitlines() if line.startswith("VmRSS"))
+    (line,) = (line for line in status.splitlines() if line.startswith(f"{kind}:"))
     return int(line.split()[1]) / 1024
 
 

@@ -14,12 +14,11 @@ import typer
 from clnf_torch.cli.console import complain
 from clnf_torch.cli.options import STDOUT
 from clnf_torch.media.image_folder import image_files
-from clnf_torch.models.files import require_regular_file
-from clnf_torch.models.growing_files import partial_of
+from clnf_torch.models.files import NEW, PARTIAL, new_partial_of, partial_of, require_regular_file
 from clnf_torch.training.data.annotations import IMAGES, TABLE, AnnotationError, read_annotations
 
-# Of a temporary file that `write_atomically` makes
-LONGEST_ADDITION = "..12345678.part"
+# To the name of a file until it is complete
+LONGEST_ADDITION = f"{PARTIAL}.{NEW}"
 # Names of a folder by which it is judged
 LOOKED_AT = 20
 
@@ -140,13 +139,18 @@ def _require_distinct(inputs: Sequence[Input], outputs: Sequence[Output]) -> Non
         used |= dict(_in_folders(inputs))
     taken = dict[object, Output]()
     for output in outputs:
-        for path in [output.path] if output.folder else [output.path, partial_of(output.path)]:
+        for path in [output.path] if output.folder else _names_of(output.path):
             for identity in identify(path):
                 if identity in used and not output.folder:
                     raise _RefusedError(f"{output}: would overwrite the input {used[identity]}; give another name")
                 other = taken.setdefault(identity, output)
                 if other is not output and not (other.folder and output.folder):
                     raise _RefusedError(f"{other} and {output}: both would write one file; give each a name of its own")
+
+
+def _names_of(path: Path) -> list[Path]:
+    """All that a file is called until it is complete."""
+    return [path, partial_of(path), new_partial_of(path)]
 
 
 def _in_folders(inputs: Iterable[Input]) -> Iterator[tuple[object, Path]]:

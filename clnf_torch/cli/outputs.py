@@ -21,8 +21,8 @@ from clnf_torch.export.face_table import FaceTable
 from clnf_torch.export.json import JSONRows, face_records, json_document, json_file
 from clnf_torch.geometry.records import map_tensors
 from clnf_torch.media.batches import Batch
-from clnf_torch.models.files import escaped_name, escaped_names
-from clnf_torch.models.growing_files import partial_of, set_aside
+from clnf_torch.models.files import escaped_name, escaped_names, partial_of
+from clnf_torch.models.growing_files import set_aside
 from clnf_torch.pipeline import FitResult
 
 # The state of an unfinished run, in a folder of outputs

@@ -17,8 +17,8 @@ from clnf_torch.cli.options import STDOUT
 from clnf_torch.cli.outputs import keep_earlier
 from clnf_torch.media.parallel_videos import SAVE_EVERY
 from clnf_torch.models.archive_reader import ArchiveError, read_archive
-from clnf_torch.models.files import one_line, write_atomically
-from clnf_torch.models.growing_files import GrowingFile, growing_file, partial_of
+from clnf_torch.models.files import one_line, partial_of, remove_file, write_atomically
+from clnf_torch.models.growing_files import GrowingFile, growing_file
 
 FORMAT, VERSION = "clnf_torch repair", 1
 
@@ -46,7 +46,7 @@ class RepairJob:
         """Enters the finished table, and forgets the state."""
         if self._state is not None:
             self._manifest.add(self.task, result)
-            self._state.unlink(missing_ok=True)
+            remove_file(self._state)
 
     def due(self) -> bool:
         """Whether it is time to save."""

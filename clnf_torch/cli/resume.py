@@ -14,8 +14,7 @@ from clnf_torch.cli.video_writer import image_count
 from clnf_torch.media.parallel_videos import Snapshot
 from clnf_torch.media.video_frames import FrameSource
 from clnf_torch.models.archive_reader import ArchiveError, read_archive
-from clnf_torch.models.files import one_line, write_atomically
-from clnf_torch.models.growing_files import partial_of
+from clnf_torch.models.files import one_line, partial_of, remove_file, write_atomically
 from clnf_torch.tracking import TrackState
 
 FORMAT, VERSION = "clnf_torch run", 1
@@ -47,7 +46,7 @@ class SavedRun:
     def remove(self) -> None:
         """Forgets the state."""
         if self.path is not None:
-            self.path.unlink(missing_ok=True)
+            remove_file(self.path)
 
     def load(self, sources: Mapping[FrameSource, Targets], device: torch.device) -> Snapshot | None:
         """What was saved of these videos, as far as they can go on from it; says in a line each whether, and why not.

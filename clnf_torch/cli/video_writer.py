@@ -14,8 +14,8 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from clnf_torch.models.files import write_atomically
-from clnf_torch.models.growing_files import GrowingFile, PartialError, partial_of, set_aside
+from clnf_torch.models.files import move_into_place, new_partial_of, partial_of, write_atomically
+from clnf_torch.models.growing_files import GrowingFile, PartialError, set_aside
 
 # That are written
 FORMATS = {".avi": "avi", ".m4v": "mp4", ".mkv": "matroska", ".mov": "mov", ".mp4": "mp4"}
@@ -174,13 +174,13 @@ def video_file(path: str | os.PathLike[str], rate: Fraction, kept: Place | None 
     if kept is None:
         set_aside(path)
     # Until what is kept is in it, the earlier one stays
-    new = partial.with_name(f"{partial.name}.new") if again else partial
+    new = new_partial_of(path) if again else partial
     with open(new, "wb", buffering=0) as file:
         video = DrawnVideo(GrowingFile(file), kind, rate)
         if kept is not None and again:
             try:
                 video.copy(partial, kept)
-                os.replace(new, partial)
+                move_into_place(new, partial)
             except BaseException:
                 new.unlink()
                 raise
@@ -215,7 +215,7 @@ def _clock(kind: str, rate: Fraction) -> Fraction:
 def _publish(partial: Path, path: Path, kind: str, clock: Fraction) -> None:
     """Makes the complete file: the same images in its own format, with an index."""
     with (
-        write_atomically(path) as file,
+        write_atomically(path, new_partial_of(path)) as file,
         av.open(f"file:{partial}") as source,
         av.open(file, "w", format=kind) as target,
     ):

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Protocol
 from torch import Tensor
 
 from clnf_torch.export.face_table import FaceTable
-from clnf_torch.models.files import write_atomically
+from clnf_torch.models.files import new_partial_of, write_atomically
 from clnf_torch.models.growing_files import GrowingFile, growing_file
 from clnf_torch.pipeline import FitResult
 
@@ -152,7 +152,7 @@ def json_file(
 
 def _publish(partial: Path, path: Path) -> None:
     """Makes the document of JSON Lines."""
-    with open(partial, "rb") as lines, write_atomically(path) as file:
+    with open(partial, "rb") as lines, write_atomically(path, new_partial_of(path)) as file:
         with json_document(file, json.loads(next(lines))) as document:
             document.append_lines(line[:-1] for line in lines)
     partial.unlink()

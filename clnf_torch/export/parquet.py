@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from clnf_torch.export.face_table import Block, FaceTable, columns
-from clnf_torch.models.files import write_atomically
-from clnf_torch.models.growing_files import PartialError, partial_of, set_aside
+from clnf_torch.models.files import NEW, partial_of, write_atomically
+from clnf_torch.models.growing_files import PartialError, set_aside
 
 try:
     import pyarrow as pa
@@ -68,7 +68,7 @@ class ParquetRows:
         arrays: dict[str, pa.Array] = {}
         for blocks in zip(*waiting, strict=True):
             arrays |= _arrays(blocks)
-        with write_atomically(self._folder / _part(self._parts)) as file:
+        with write_atomically(self._folder / _part(self._parts), self._folder / f"_{NEW}") as file:
             parquet.write_table(pa.Table.from_pydict(arrays), file)
         self._parts += 1
 

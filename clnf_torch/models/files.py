@@ -5,12 +5,13 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+# What a file is called until it is complete
+PARTIAL, NEW = ".partial", "new"
 # What a path may name instead of a file, and whose opening waits, never ends, or does something
 _OTHER_KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -88,37 +89,75 @@ def read_text(path: str | os.PathLike[str]) -> str:
     return content.decode("latin-1")
 
 
+def partial_of(path: str | os.PathLike[str]) -> Path:
+    """Where a file lies until it is complete: ``NAME.partial``."""
+    path = Path(path)
+    return path.with_name(path.name + PARTIAL)
+
+
+def new_partial_of(path: str | os.PathLike[str]) -> Path:
+    """Where what takes the place of a file lies for a moment, while ``NAME.partial`` is what it is made of."""
+    partial = partial_of(path)
+    # Programs that read all of a folder leave out what begins so
+    return partial / f"_{NEW}" if partial.is_dir() else partial.with_name(f"{partial.name}.{NEW}")
+
+
 @contextlib.contextmanager
-def write_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def write_atomically(path: str | os.PathLike[str], temporary: Path | None = None) -> Iterator[BinaryIO]:
     """A file that appears under its name when the block ends; a file of that name is replaced then, and not before.
 
-    Nothing appears when the block fails; for results that grow while a video runs see `growing_file`.
+    Nothing appears when the block fails, and the temporary file is removed. One that a killed process left is written
+    over. For results that grow while a video runs see `growing_file`.
 
     Args:
         path: The file to write; its folder must exist.
+        temporary: Where it lies until it is complete, on the same disk; by default ``NAME.partial``, or, where that is
+            a folder, a file in it.
 
     Yields:
-        A temporary file in the same folder, open for writing and reading.
+        The temporary file, open for writing and reading.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    complete = False
+    if temporary is None:
+        temporary = new_partial_of(path) if partial_of(path).is_dir() else partial_of(path)
+    opened = open(temporary, "w+b")
     try:
-        with open(temporary, "x+b") as file:
+        with opened as file:
             yield file
             # Some writers close it
             if not file.closed:
                 file.flush()
                 os.fsync(file.fileno())
-        complete = True
-    finally:
-        try:
-            if complete:
-                os.replace(temporary, path)
-        finally:
-            # Nothing else is left behind, not even by KeyboardInterrupt
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+        move_into_place(temporary, path)
+    except BaseException:
+        # Nothing else is left behind, not even by KeyboardInterrupt
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def move_into_place(temporary: Path, path: Path) -> None:
+    """Renames a file that is on the disk to its final name, and lets the new name reach the disk too.
+
+    Args:
+        temporary: The file.
+        path: Its final name, on the same disk; a file of that name is replaced.
+    """
+    os.replace(temporary, path)
+    # Windows opens no folders, and some file systems cannot do it
+    if hasattr(os, "O_DIRECTORY"):
+        with contextlib.suppress(OSError):
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+
+def remove_file(path: Path) -> None:
+    """Removes a file from `write_atomically`, if it is there, and what a killed process left of another."""
+    path.unlink(missing_ok=True)
+    partial_of(path).unlink(missing_ok=True)
 
 
 # Characters of a message about a file

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-PARTIAL = ".partial"
+from clnf_torch.models.files import move_into_place, new_partial_of, partial_of
 
 Publish = Callable[[Path, Path], None]
 """Makes of a partial file (the first path) the complete one (the second); the partial one is gone then."""
@@ -16,14 +16,10 @@ class PartialError(ValueError):
     """A partial file that cannot be gone on with; its text is one line."""
 
 
-def partial_of(path: str | os.PathLike[str]) -> Path:
-    """Where a file lies until it is complete."""
-    path = Path(path)
-    return path.with_name(path.name + PARTIAL)
-
-
 def set_aside(path: str | os.PathLike[str]) -> Path | None:
     """Renames the partial file that an earlier run left of a file, so that a new one does not take its place.
+
+    What it left while it made the complete one of it is removed.
 
     Args:
         path: The complete file.
@@ -32,6 +28,7 @@ def set_aside(path: str | os.PathLike[str]) -> Path | None:
         ``NAME.partial.1``, or the first number that is free; None where no run left anything.
     """
     partial, number = partial_of(path), 1
+    new_partial_of(path).unlink(missing_ok=True)
     left = any(partial.iterdir()) if partial.is_dir() else partial.is_file() and partial.stat().st_size > 0
     if not left:
         return None
@@ -69,7 +66,7 @@ class GrowingFile:
 
 @contextlib.contextmanager
 def growing_file(
-    path: str | os.PathLike[str], position: int | None = None, publish: Publish = os.replace
+    path: str | os.PathLike[str], position: int | None = None, publish: Publish = move_into_place
 ) -> Iterator[GrowingFile]:
     """A file that grows beside a name which it gets when the block ends; a file of that name is replaced then.
 

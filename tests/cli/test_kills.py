@@ -16,6 +16,7 @@ import pytest
 from clnf_torch.cli import annotated_faces
 from clnf_torch.models.archive_reader import read_archive
 from clnf_torch.models.bundle import load_bundle, save_bundle
+from clnf_torch.models.files import NEW, PARTIAL
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.pipeline import load
 from tests.cli.killing import SIGNALS, Nursery
@@ -67,12 +68,15 @@ def kill_and_finish(
         moment = chance.uniform(0, done.seconds)
         killed = nursery.run(words(folder), kill=(signal, moment), prepare=prepare)
         assert killed.code in {0, 128 + signal, -signal}, killed.stderr
+        left = {f"{name}{end}" for name in expected for end in ("", PARTIAL, f"{PARTIAL}.{NEW}")}
+        assert {path.name for path in folder.iterdir()} <= left | {"work"}, (signal, moment)
         for name, content in expected.items():
             assert (folder / name).read_bytes() in {OLD, content}, (name, signal, moment)
         check(folder)
         again = nursery.run(words(folder), prepare=prepare)
         assert again.code == 0, again.stderr
-        assert {name: (folder / name).read_bytes() for name in expected} == expected, (signal, moment)
+        found = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+        assert found == expected, (signal, moment)
 
 
 def readable_checkpoints(folder: Path) -> None:

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import random
+import re
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -16,9 +17,11 @@ import torch
 from pyarrow import parquet
 
 from clnf_torch.cli.commands import track as command
+from clnf_torch.cli.manifest import NAME as MANIFEST
+from clnf_torch.cli.outputs import STATE
 from clnf_torch.cli.video_writer import image_count
 from clnf_torch.media.video import VideoFile
-from clnf_torch.models.growing_files import partial_of
+from clnf_torch.models.files import new_partial_of, partial_of
 from clnf_torch.tracking import VideoTracker
 from tests.cli.killing import SIGNALS, Ended, Nursery
 from tests.media.videos import FixedBox, moving, write_video
@@ -100,9 +103,9 @@ def frames_of(path: Path) -> torch.Tensor:
 def assert_same_results(found: Path, expected: Path) -> None:
     """All files are equal; of drawn videos their images, of manifests all but times and places.
 
-    Parts of a video that was begun anew stay beside them.
+    Nothing else is there, but numbered parts of a video that was begun anew.
     """
-    names = sorted(path.name for path in found.iterdir() if ".partial." not in path.name)
+    names = sorted(path.name for path in found.iterdir() if not re.search(r"\.partial\.\d+$", path.name))
     assert names == sorted(path.name for path in expected.iterdir())
     for path in expected.iterdir():
         if path.suffix == ".mp4":
@@ -118,7 +121,10 @@ def assert_same_results(found: Path, expected: Path) -> None:
 
 def assert_readable(out: Path) -> int:
     """Everything that a killed run left can be read; how many rows are there, the fewest of all kinds of files."""
-    rows = 0
+    rows, named = 0, [out / f"{name}.{suffix}" for name in FRAMES for suffix in READERS]
+    named += [out / MANIFEST, out / STATE]
+    known = {path for final in named for path in (final, partial_of(final), new_partial_of(final))}
+    assert set(out.iterdir()) <= known
     for name in FRAMES:
         counts = []
         for suffix, read in READERS.items():

@@ -5,11 +5,21 @@ from __future__ import annotations
 import os
 import re
 import socket
+import stat
 from pathlib import Path
 
 import pytest
 
-from clnf_torch.models.files import escaped_name, lookalike, one_line, require_regular_file, write_atomically
+from clnf_torch.models.files import (
+    escaped_name,
+    lookalike,
+    new_partial_of,
+    one_line,
+    partial_of,
+    remove_file,
+    require_regular_file,
+    write_atomically,
+)
 
 
 def other_kind(folder: Path, kind: str) -> Path:
@@ -56,6 +66,39 @@ def test_appears_when_it_is_done(tmp_path):
         file.write(b"new")
         assert target.read_bytes() == b"old"
     assert target.read_bytes() == b"new" and list(tmp_path.iterdir()) == [target]
+
+
+def test_what_a_killed_process_left_is_written_over(tmp_path):
+    target = tmp_path / "out.pt"
+    partial_of(target).write_bytes(b"half a model that is longer")
+    with write_atomically(target) as file:
+        file.write(b"whole")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["out.pt.partial"]
+    assert target.read_bytes() == b"whole" and list(tmp_path.iterdir()) == [target]
+    partial_of(target).write_bytes(b"half")
+    remove_file(target)
+    remove_file(target)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_folder_of_parts_holds_the_new_file_too(tmp_path):
+    target = tmp_path / "out.pt"
+    partial_of(target).mkdir()
+    with write_atomically(target) as file:
+        file.write(b"whole")
+        assert [path.name for path in partial_of(target).iterdir()] == ["_new"]
+    assert target.read_bytes() == b"whole" and not any(partial_of(target).iterdir())
+
+
+def test_the_new_name_reaches_the_disk(tmp_path, monkeypatch):
+    synchronised = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: (synchronised.append(os.fstat(file)), real(file)))
+    with write_atomically(tmp_path / "out.pt", new_partial_of(tmp_path / "out.pt")) as file:
+        file.write(b"whole")
+    kinds = [stat.S_ISDIR(status.st_mode) for status in synchronised]
+    assert kinds == ([False, True] if hasattr(os, "O_DIRECTORY") else [False])
+    assert not hasattr(os, "O_DIRECTORY") or synchronised[1].st_ino == tmp_path.stat().st_ino
 
 
 def test_a_folder_that_is_not_there(tmp_path):

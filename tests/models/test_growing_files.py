@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-from clnf_torch.models.growing_files import GrowingFile, PartialError, growing_file, partial_of, set_aside
+from clnf_torch.models.files import new_partial_of, partial_of
+from clnf_torch.models.growing_files import GrowingFile, PartialError, growing_file, set_aside
 
 
 def test_the_name_comes_at_the_end(tmp_path):
@@ -86,6 +87,14 @@ def test_what_an_earlier_run_left_is_kept_under_a_number(tmp_path):
     with growing_file(path) as file:
         file.write(b"whole")
     assert path.read_bytes() == b"whole" and not partial_of(path).exists()
+
+
+def test_a_new_run_removes_what_an_earlier_one_had_begun_to_complete(tmp_path):
+    path = tmp_path / "out.json"
+    new_partial_of(path).write_bytes(b"half of it")
+    with growing_file(path) as file:
+        file.write(b"whole")
+    assert path.read_bytes() == b"whole" and list(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_of_parts_is_kept_too(tmp_path):
