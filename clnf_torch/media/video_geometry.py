@@ -4,9 +4,10 @@ import math
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import SupportsBytes, cast
+from typing import Any, SupportsBytes, cast
 
 import torch
+from av.sidedata.sidedata import SideDataContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from torch import Tensor
@@ -58,7 +59,8 @@ def orientation(frame: VideoFrame) -> Orientation:
     if isinstance(frame.opaque, Orientation):
         return frame.opaque
     try:
-        data = frame.side_data.get("DISPLAYMATRIX")
+        # Not `frame.side_data`: the frame keeps it, it keeps the frame, and both stay until garbage is collected
+        data = cast(Any, SideDataContainer)(frame).get("DISPLAYMATRIX")
     except ValueError:
         # PyAV reads no side data where there are some that it does not know; a turn it knows nevertheless
         turns = round(frame.rotation / 90) % 4

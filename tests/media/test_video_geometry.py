@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import struct
 from fractions import Fraction
+from itertools import islice
 
 import av
 import cv2
 import numpy as np
 import pytest
 import torch
+from av.video.frame import VideoFrame
 
 from clnf_torch.media.video import VideoFile
 from clnf_torch.media.video_geometry import fitted, square_size
@@ -140,6 +143,19 @@ def test_frames_of_another_size_keep_their_ratio(tmp_path):
     assert columns[16:48].min() > 190 and columns[:16].max() == columns[48:].max() == 0
     (note,) = notes
     assert "frame 4 is 64 x 96 pixels, not 64 x 48 as the first one" in note
+
+
+def test_no_frame_waits_for_the_garbage_collection(tmp_path):
+    source = VideoFile(write_video(tmp_path / "plain.mp4", [corners()] * 8))
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in islice(source, 6):
+            alive = sum(type(thing) is VideoFrame for thing in gc.get_objects())
+    finally:
+        gc.enable()
+    # The one that is shown, and those that are sorted by time
+    assert alive <= 3
 
 
 def test_what_fits():
