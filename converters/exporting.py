@@ -96,13 +96,22 @@ def _write(bundle: dict[str, Any], path: Path, out_dir: Path) -> tuple[Path, ...
         expected, found = "CEN experts of different names", ", ".join(names)
         raise ConversionError(path, expected=expected, found=found, remedy="convert or train the model again")
     converted = all("openface" in record for record in experts)
+    texts = {} if converted else text_files(bundle["model"], names)
+    _require_elsewhere(path, [out_dir / name for name in (*names, *texts)])
     out_dir.mkdir(parents=True, exist_ok=True)
     _write_experts(experts, [out_dir / name for name in names])
-    texts = {} if converted else text_files(bundle["model"], names)
     for name, text in texts.items():
         with write_atomically(out_dir / name) as stream:
             stream.write(text.encode())
     return tuple(out_dir / name for name in (*names, *texts))
+
+
+def _require_elsewhere(path: Path, written: Iterable[Path]) -> None:
+    """Refuses to write files of which one is the bundle itself."""
+    for file in written:
+        if file.exists() and file.samefile(path):
+            found, remedy = f"the bundle {path}", "name another folder"
+            raise ConversionError(file, expected="a free name, or an older file", found=found, remedy=remedy)
 
 
 def _write_experts(experts: Sequence[dict[str, Any]], paths: Sequence[Path]) -> None:
@@ -129,12 +138,13 @@ def _write_beside(bundle: dict[str, Any], path: Path, source: Path, out_dir: Pat
         raise ConversionError(path, expected=expected, found="another one", remedy=remedy)
     own = {name.relative_to(folder).as_posix() for name in files.experts.paths}
     shape = files.pdm.relative_to(folder).as_posix()
+    experts = [out_dir / name.relative_to(folder) for name in files.experts.paths]
+    _require_elsewhere(path, [*experts, *(out_dir / record["name"] for record in kept)])
     for name in (record["name"] for record in kept if record["name"] not in own):
         (out_dir / name).parent.mkdir(parents=True, exist_ok=True)
         with write_atomically(out_dir / name) as stream:
             same = name != shape or _same_shape(convert_pdm(files.pdm), model["pdm"])
             stream.write((folder / name).read_bytes() if same else pdm_text(model["pdm"]).encode())
-    experts = [out_dir / name.relative_to(folder) for name in files.experts.paths]
     for expert in experts:
         expert.parent.mkdir(parents=True, exist_ok=True)
     _write_experts(model["experts"], experts)

@@ -1,17 +1,23 @@
-"""``manifest.json`` beside the outputs of videos: what made which files, and what need not be done again."""
+"""``manifest.json`` beside outputs: what made which files, and which videos need not be done again."""
 
 import errno
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from clnf_torch.models.files import escaped_name, write_atomically
+import typer
+
+from clnf_torch.cli.console import complain
+from clnf_torch.models.files import escaped_name, name_from_escaped, write_atomically
 
 NAME = "manifest.json"
 FORMAT, VERSION = "clnf_torch manifest", 1
+# Of entries: one for each video, or for all images of a run
+KINDS = VIDEOS, IMAGES = "videos", "images"
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,10 @@ class Task:
             outputs={option: escaped_name(str(path.resolve())) for option, path in outputs.items()},
         )
 
+    def is_done(self) -> bool:
+        """Whether all outputs are there."""
+        return all(os.path.exists(name_from_escaped(path)) for path in self.outputs.values())
+
     def difference(self, saved: Mapping[str, Any]) -> str | None:
         """What is no longer as it was saved, in words, or None."""
         if saved.get("input") != self.input:
@@ -92,44 +102,78 @@ class Manifest:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        self.entries: list[dict[str, Any]] = _read(path) if path is not None and path.exists() else []
+        self._entries = _read(path)
 
     def finished(self, task: Task) -> dict[str, Any] | None:
         """The entry of a task whose outputs are complete and still there."""
-        for entry in self.entries:
-            if task.difference(entry) is None and all(Path(path).exists() for path in task.outputs.values()):
+        for entry in self._entries[VIDEOS]:
+            if task.difference(entry) is None and task.is_done():
                 return entry
         return None
 
     def changed(self, task: Task) -> str | None:
         """Why outputs that an earlier run finished are made again, or None where there are none."""
         mine = set(task.outputs.values())
-        reasons = [task.difference(entry) for entry in self.entries if mine & set(entry["outputs"].values())]
+        reasons = [task.difference(entry) for entry in self._entries[VIDEOS] if mine & set(entry["outputs"].values())]
         return next((reason for reason in reasons if reason), None)
 
     def add(self, task: Task, result: Mapping[str, Any]) -> None:
-        """Enters finished outputs, in place of what those files held before, and writes the file."""
+        """Enters the finished outputs of a video."""
+        self.enter(VIDEOS, {**asdict(task), **result})
+
+    def enter(self, kind: str, entry: dict[str, Any]) -> None:
+        """Enters finished outputs, in place of what those files held before, and writes the file.
+
+        Args:
+            kind: `VIDEOS` or `IMAGES`.
+            entry: Has "outputs", files by option; of images "inputs" with a "drawing" each.
+        """
         if self.path is None:
             return
         # Others may have written since
-        entries = _read(self.path) if self.path.exists() else []
-        mine = set(task.outputs.values())
-        kept = [entry for entry in entries if not mine & set(entry["outputs"].values())]
-        self.entries = [*kept, {**asdict(task), **result}]
-        content = {"format": FORMAT, "version": VERSION, "videos": self.entries}
+        entries, mine = _read(self.path), _files(entry)
+        self._entries = {name: [one for one in found if not mine & _files(one)] for name, found in entries.items()}
+        self._entries[kind].append(entry)
+        content = {"format": FORMAT, "version": VERSION, **{name: some for name, some in self._entries.items() if some}}
         with write_atomically(self.path) as file:
             file.write(json.dumps(content, indent=1).encode("ascii") + b"\n")
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
-    """The entries of a manifest."""
+def _files(entry: Mapping[str, Any]) -> set[str]:
+    """All files that an entry is about."""
+    drawings = {image.get("drawing") for image in entry.get("inputs", ())}
+    return {*entry["outputs"].values(), *drawings} - {None}
+
+
+def require_manifest(path: Path | None) -> None:
+    """Refuses a place for a manifest that another file has.
+
+    Raises:
+        typer.Exit: With code 2, after a line on stderr.
+    """
+    try:
+        Manifest(path)
+    except OSError as error:
+        complain(f"{path}: {error.strerror}")
+        raise typer.Exit(2) from None
+
+
+def _read(path: Path | None) -> dict[str, list[dict[str, Any]]]:
+    """The entries of a manifest by their kinds."""
+    if path is None or not path.exists():
+        return {kind: [] for kind in KINDS}
     try:
         content = json.loads(path.read_bytes())
-        entries: list[dict[str, Any]] = content["videos"]
-        known = (content["format"], content["version"]) == (FORMAT, VERSION) and isinstance(entries, list)
-        if known and all(isinstance(entry["outputs"], dict) for entry in entries):
-            return entries
-    except (ValueError, KeyError, TypeError, RecursionError):
+        found: dict[str, list[dict[str, Any]]] = {kind: content.get(kind, []) for kind in KINDS}
+        entries = [entry for kind in KINDS for entry in found[kind]]
+        if (content["format"], content["version"]) == (FORMAT, VERSION) and all(map(_is_entry, entries)):
+            return found
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
     problem = "expected a manifest of clnf-torch, found another file; move it, or write elsewhere"
     raise OSError(errno.EEXIST, problem, str(path))
+
+
+def _is_entry(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry has what is looked at; may raise for what is none at all."""
+    return isinstance(entry["outputs"], dict) and all(isinstance(name, str) for name in _files(entry))

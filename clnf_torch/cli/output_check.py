@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import stat
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from clnf_torch.training.data.annotations import IMAGES, TABLE, AnnotationError,
 
 # To the name of a file until it is complete
 LONGEST_ADDITION = f"{PARTIAL}.{NEW}"
+# By their numbers
+STREAMS = {1: "stdout", 2: "stderr"}
 # Names of a folder by which it is judged
 LOOKED_AT = 20
 
@@ -52,6 +55,35 @@ class Output:
 
     def __str__(self) -> str:
         return f"{self.option} {self.path}"
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """A stream that the caller has redirected into a file.
+
+    Attributes:
+        name: What it is called.
+        identity: The device and number of the file.
+    """
+
+    name: str
+    identity: tuple[int, int]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _redirected() -> Iterator[_Stream]:
+    """The streams that go into files, each file once."""
+    seen = set[tuple[int, int]]()
+    for number, name in STREAMS.items():
+        # A closed one goes nowhere
+        with contextlib.suppress(OSError):
+            status = os.fstat(number)
+            identity = status.st_dev, status.st_ino
+            if stat.S_ISREG(status.st_mode) and identity not in seen:
+                seen.add(identity)
+                yield _Stream(name, identity)
 
 
 class _RefusedError(Exception):
@@ -135,15 +167,22 @@ def _require_distinct(inputs: Sequence[Input], outputs: Sequence[Output]) -> Non
     """Refuses files that are an input or another output, by what is there or by where it is going to be."""
     identify = _Identifier()
     used = {identity: given.path for given in inputs for identity in identify(given.path)}
-    if any(not output.folder and output.path.exists() for output in outputs):
+    streams = list(_redirected())
+    if streams or any(not output.folder and output.path.exists() for output in outputs):
         used |= dict(_in_folders(inputs))
-    taken = dict[object, Output]()
+    taken = dict[object, Output | _Stream]()
+    for stream in streams:
+        if stream.identity in used:
+            raise _RefusedError(f"{stream} goes into the input {used[stream.identity]}; redirect it elsewhere")
+        taken[stream.identity] = stream
     for output in outputs:
         for path in [output.path] if output.folder else _names_of(output.path):
             for identity in identify(path):
                 if identity in used and not output.folder:
                     raise _RefusedError(f"{output}: would overwrite the input {used[identity]}; give another name")
                 other = taken.setdefault(identity, output)
+                if isinstance(other, _Stream):
+                    raise _RefusedError(f"{output}: {other} goes into this file too; give another name")
                 if other is not output and not (other.folder and output.folder):
                     raise _RefusedError(f"{other} and {output}: both would write one file; give each a name of its own")
 

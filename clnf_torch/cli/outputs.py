@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from clnf_torch.export.json import JSONRows, face_records, json_document, json_f
 from clnf_torch.geometry.records import map_tensors
 from clnf_torch.media.batches import Batch
 from clnf_torch.models.files import escaped_name, escaped_names, partial_of
-from clnf_torch.models.growing_files import set_aside
+from clnf_torch.models.growing_files import SAVE_EVERY, set_aside
 from clnf_torch.pipeline import FitResult
 
 # The state of an unfinished run, in a folder of outputs
@@ -177,12 +178,16 @@ class ImageOutputs:
 
     def __init__(self, files: FaceFiles, drawing: Drawing | None) -> None:
         self._files, self._drawing = files, drawing
+        self._written_at = time.monotonic()
 
     def append(self, batch: Batch, result: FitResult, table: FaceTable) -> None:
         """Takes the faces of a batch, and what was measured of them."""
         faces = [(str(job.path), box) for job in batch.jobs for box in job.boxes]
         heads = [{"image": escaped_name(image), "box": list(box)} for image, box in faces]
         self._files.append(table, result, heads)
+        if time.monotonic() - self._written_at >= SAVE_EVERY:
+            self._files.positions()
+            self._written_at = time.monotonic()
         if self._drawing:
             self._drawing.draw(batch, result)
 

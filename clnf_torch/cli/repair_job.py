@@ -3,7 +3,7 @@
 import contextlib
 import io
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,36 @@ import torch
 import typer
 
 from clnf_torch.cli.console import add_note, notice
-from clnf_torch.cli.manifest import NAME, Manifest, Task
+from clnf_torch.cli.manifest import NAME, Manifest, Task, require_manifest
 from clnf_torch.cli.options import STDOUT
+from clnf_torch.cli.output_check import Input, Output, check_outputs
 from clnf_torch.cli.outputs import keep_earlier
-from clnf_torch.media.parallel_videos import SAVE_EVERY
 from clnf_torch.models.archive_reader import ArchiveError, read_archive
 from clnf_torch.models.files import one_line, partial_of, remove_file, write_atomically
-from clnf_torch.models.growing_files import GrowingFile, growing_file
+from clnf_torch.models.growing_files import SAVE_EVERY, GrowingFile, growing_file
 
 FORMAT, VERSION = "clnf_torch repair", 1
+
+
+def check_repair(inputs: Sequence[Path], table: Path) -> None:
+    """Refuses a table that would overwrite an input, as `check_outputs` does, or has no place for what lies beside it.
+
+    Args:
+        inputs: What the command reads.
+        table: The file that it writes, or stdout.
+
+    Raises:
+        typer.Exit: With code 2, after a line on stderr.
+    """
+    state, manifest = _beside(table)
+    named = {"--csv": None if table == STDOUT else table, "the manifest": manifest, "the state of the run": state}
+    check_outputs([Input(path) for path in inputs], [Output(what, path) for what, path in named.items() if path])
+    require_manifest(manifest)
+
+
+def _beside(table: Path) -> tuple[Path | None, Path | None]:
+    """Where the state and the manifest of a table are; nowhere for stdout."""
+    return (None, None) if table == STDOUT else (table.with_name(f"{table.name}.state"), table.parent / NAME)
 
 
 class RepairJob:
@@ -33,9 +54,8 @@ class RepairJob:
 
     def __init__(self, table: Path, task: Task) -> None:
         self.table, self.task = table, task
-        there = table != STDOUT
-        self._state = table.with_name(f"{table.name}.state") if there else None
-        self._manifest = Manifest(table.parent / NAME if there else None)
+        self._state, manifest = _beside(table)
+        self._manifest = Manifest(manifest)
         self._saved_at = time.monotonic()
 
     def finished(self) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ MAX_FRAMES = 16
 # Faces of a batch, unless one image alone has more
 MAX_FACES = 64
 
+Complain = Callable[[int, str], None]
+"""Told the number of an image among those that were given, and a line about it."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -25,6 +29,7 @@ class Job:
     path: Path
     image: Tensor  # (3, H, W) RGB, uint8
     boxes: list[Box]
+    number: int = 0  # among the images that were given
 
 
 @dataclass(frozen=True)
@@ -67,26 +72,24 @@ class Batch:
             start += len(job.boxes)
 
 
-def read_all(
-    paths: Iterable[Path], complain: Callable[[str], None], note: Callable[[str], None] | None = None
-) -> Iterator[Job]:
+def read_all(paths: Iterable[Path], complain: Complain, note: Callable[[str], None] | None = None) -> Iterator[Job]:
     """Reads images without boxes.
 
     Args:
         paths: The images.
-        complain: Told in a line about each image that is left out.
+        complain: Told about each image that is left out.
         note: As for `read_image`.
 
     Yields:
         Every image that can be read, without boxes.
     """
-    for path in paths:
+    for number, path in enumerate(paths):
         try:
             image = read_image(path, note)
         except Exception as error:
-            complain(image_problem(path, error))
+            complain(number, image_problem(path, error))
             continue
-        yield Job(path, image, [])
+        yield Job(path, image, [], number)
 
 
 def find_faces(finder: FaceDetector, batches: Iterable[Batch]) -> Iterator[Job]:
@@ -107,7 +110,7 @@ def _box(row: list[float]) -> Box:
 def read_jobs(
     paths: Iterable[Path],
     boxes_of: Callable[[Path], list[Any]],
-    complain: Callable[[str], None],
+    complain: Complain,
     note: Callable[[str], None] | None = None,
 ) -> Iterator[Job]:
     """Reads images and checks their boxes, one image at a time.
@@ -115,19 +118,19 @@ def read_jobs(
     Args:
         paths: The images.
         boxes_of: What was given as boxes of an image; may raise `BoxError`.
-        complain: Told in a line about each image or box that is left out.
+        complain: Told about each image or box that is left out.
         note: As for `read_image`.
 
     Yields:
         Every image that can be read and has at least one good box.
     """
-    for path in paths:
+    for number, path in enumerate(paths):
         try:
             given, image = boxes_of(path), read_image(path, note)
         except Exception as error:
-            complain(image_problem(path, error))
+            complain(number, image_problem(path, error))
             continue
-        if (job := with_boxes(Job(path, image, []), given, complain)).boxes:
+        if (job := with_boxes(Job(path, image, [], number), given, partial(complain, number))).boxes:
             yield job
 
 

@@ -13,10 +13,8 @@ from torch import Tensor
 
 from clnf_torch.geometry.records import take_rows
 from clnf_torch.media.video_frames import Frame, FrameSource, ahead, video_problem
+from clnf_torch.models.growing_files import SAVE_EVERY
 from clnf_torch.tracking import TrackState, VideoResult, VideoTracker
-
-# Seconds from one saved state to the next, of the five that a killed run may lose
-SAVE_EVERY = 3.0
 
 
 @dataclass(frozen=True)

@@ -165,6 +165,7 @@ LONGEST_MESSAGE = 300
 # What breaks lines, drives terminals, or is no letter in UTF-8
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _LIKE_A_BYTE = re.compile(r"\\(?=x[0-9a-f]{2})")
+_ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")
 
 
 def one_line(text: str) -> str:
@@ -190,6 +191,12 @@ def escaped_name(name: str) -> str:
     So are control characters, ends of lines, bytes that are not UTF-8, and backslashes that stand before ``xHH``.
     """
     return _CONTROL.sub(lambda found: _escaped(found[0]), _LIKE_A_BYTE.sub(r"\\x5c", name))
+
+
+def name_from_escaped(written: str) -> str:
+    """The file's name of which `escaped_name` made a text."""
+    content = _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode("ascii")), written.encode("utf-8"))
+    return os.fsdecode(content)
 
 
 def escaped_names(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,9 @@ from typing import BinaryIO
 
 from clnf_torch.models.files import move_into_place, new_partial_of, partial_of
 
+# Seconds from one time to the next at which a run writes all that waits, of the five that it may lose when it is killed
+SAVE_EVERY = 3.0
+
 Publish = Callable[[Path, Path], None]
 """Makes of a partial file (the first path) the complete one (the second); the partial one is gone then."""
 

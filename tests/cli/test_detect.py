@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,8 +17,12 @@ import pytest
 import torch
 
 import clnf_torch
+from clnf_torch.cli import outputs
 from clnf_torch.cli.commands import detect as command
+from clnf_torch.media.batches import Batch, Job
 from clnf_torch.media.images import read_image
+from clnf_torch.models.files import partial_of
+from tests.export.tables import make_table
 from tests.media.videos import FixedBox, shades, write_folder
 
 KEYS = {
@@ -189,7 +194,7 @@ def test_drawings_get_names_of_their_own(clnf_torch_cli, bundle, image, box, tmp
     done = clnf_torch_cli("detect", image, image, "--model", bundle, "--box", *box, "--draw", tmp_path / "drawn")
     assert done.exit_code == 0
     assert done.stdout == ""
-    drawn = sorted((tmp_path / "drawn").iterdir())
+    drawn = sorted((tmp_path / "drawn").glob("*.png"))
     assert [path.name for path in drawn] == ["image-2_landmarks.png", "image_landmarks.png"]
     assert (cv2.imread(str(drawn[0])) != cv2.imread(str(image))).any(axis=-1).sum() > 68
 
@@ -202,8 +207,54 @@ def test_a_damaged_image_shifts_no_name(clnf_torch_cli, bundle, image, box, tmp_
     paths[0].write_bytes(b"no image")
     done = clnf_torch_cli("detect", *paths, "--model", bundle, "--box", *box, "--draw", tmp_path / "drawn")
     assert done.exit_code == 1
-    drawn = sorted(path.name for path in (tmp_path / "drawn").iterdir())
+    drawn = sorted(path.name for path in (tmp_path / "drawn").glob("*.png"))
     assert drawn == ["x-2_landmarks.png", "x-3_landmarks.png"]
+
+
+def test_a_manifest_says_what_became_of_each_of_several_images(clnf_torch_cli, bundle, image, found, tmp_path):
+    paths = [tmp_path / name for name in ("a.png", "bad.png", "dark.png", "b.png")]
+    for path in (paths[0], paths[3]):
+        shutil.copy(image, path)
+    paths[1].write_bytes(b"no image")
+    cv2.imwrite(str(paths[2]), np.zeros((300, 300, 3), np.uint8))
+    (out := tmp_path / "out").mkdir()
+    words = ["detect", *paths, "--model", bundle, "--csv", out / "t.csv", "--draw", tmp_path / "drawn"]
+    assert clnf_torch_cli(*words).exit_code == 1
+    content = json.loads((out / "manifest.json").read_text())
+    (entry,) = content["images"]
+    assert (content["format"], content.get("videos")) == ("clnf_torch manifest", None)
+    assert (entry["frames"], entry["frames_with_face"], entry["faces"]) == (3, 2, 2)
+    assert entry["outputs"] == {"--csv": str(out / "t.csv")} and entry["seconds"] >= 0
+    assert entry["settings"]["preset"] == "default" and len(entry["model"]) == 64
+    columns = [[one[key] for one in entry["inputs"]] for key in ("input", "bytes", "faces", "first_row")]
+    assert columns[0] == [str(path) for path in paths] and columns[1] == [path.stat().st_size for path in paths]
+    assert columns[2:] == [[1, None, 0, 1], [0, None, None, 1]]
+    drawings = [one["drawing"] and os.path.exists(one["drawing"]) for one in entry["inputs"]]
+    assert drawings == [True, None, None, True]
+    assert ["problem" in one and one["problem"] is not None for one in entry["inputs"]] == [False, True, False, False]
+    assert [row["image"] for row in rows_of(out / "t.csv")] == [str(paths[0]), str(paths[3])]
+
+
+def test_entries_of_other_outputs_stay_in_the_manifest(clnf_torch_cli, bundle, image, box, tmp_path):
+    shutil.copy(image, tmp_path / "b.png")
+    words = ["detect", image, tmp_path / "b.png", "--model", bundle, "--box", *box]
+    for name in ("one.csv", "two.csv", "one.csv"):
+        assert clnf_torch_cli(*words, "--csv", tmp_path / name).exit_code == 0
+    entries = json.loads((tmp_path / "manifest.json").read_text())["images"]
+    assert [Path(entry["outputs"]["--csv"]).name for entry in entries] == ["two.csv", "one.csv"]
+    (tmp_path / "alone").mkdir()
+    assert clnf_torch_cli(*words[:2], *words[3:], "--csv", tmp_path / "alone" / "t.csv").exit_code == 0
+    assert [path.name for path in (tmp_path / "alone").iterdir()] == ["t.csv"]
+
+
+def test_rows_wait_no_longer_than_a_few_seconds(tmp_path, monkeypatch):
+    pytest.importorskip("pyarrow", reason="Parquet needs pyarrow: pip install --editable '.[tables]'")
+    monkeypatch.setattr(outputs, "SAVE_EVERY", 0.0)
+    target = tmp_path / "t.parquet"
+    with outputs.image_outputs(outputs.Targets(parquet=target), Path("m.pt"), []) as files:
+        batch = Batch([Job(Path("a.png"), torch.zeros(3, 6, 6, dtype=torch.uint8), [(1, 1, 2, 2)])])
+        files.append(batch, None, make_table(1))
+        assert len(list(partial_of(target).glob("*.parquet"))) == 1
 
 
 def test_a_name_that_is_not_utf8_reaches_every_table(clnf_torch_cli, bundle, image, box, tmp_path):

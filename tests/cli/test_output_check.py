@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +94,8 @@ COMMANDS = {
     "track, a file as a folder": ["track", "v.mp4", "w.mp4", "--csv", "twin", *FREE],
     "track, a device": ["track", "v.mp4", "--csv", "/dev/null.csv/../null", *FREE],
     "track, a long name": ["track", "v.mp4", "--csv", "x" * 250 + ".csv", *FREE],
+    "track, what is written at last": ["track", "d.mp4.partial.new", "--draw", "d.mp4", *FREE],
+    "repair, the state over its table": ["repair", "v.mp4", "--landmarks", "o.csv.state", "--csv", "o.csv", *FREE],
     "repair, its table": ["repair", "v.mp4", "--landmarks", "t.csv", "--csv", "t.csv", *FREE],
     "repair, its video": ["repair", "v.mp4", "--landmarks", "t.csv", "--csv", "v.mp4", *FREE],
     "repair, a folder": ["repair", "v.mp4", "--landmarks", "t.csv", "--csv", "frames", *FREE],
@@ -123,7 +127,7 @@ def test_every_command_refuses_before_it_reads(clnf_torch_cli, files, words):
     done = clnf_torch_cli(*(word.format(files) for word in words))
     (line,) = done.stderr.splitlines()
     assert done.exit_code == 2, line
-    assert line.startswith("clnf-torch: error: -") or line.startswith("clnf-torch: error: DIR "), line
+    assert line.startswith(tuple(f"clnf-torch: error: {what}" for what in ("-", "DIR ", "the state "))), line
     assert len(line) <= 300 and not done.stdout
     assert contents(files) == before
 
@@ -182,6 +186,46 @@ def test_a_folder_that_refuses_is_named(refused, files, monkeypatch):
 def test_a_pipe_is_no_place_for_a_file(refused, files):
     os.mkfifo(files / "pipe")
     assert "found a pipe" in refused([], Output("--csv", Path("pipe")))
+
+
+@contextlib.contextmanager
+def redirected(stream: int, path: Path) -> Iterator[None]:
+    """Lets a stream be appended to a file."""
+    before, file = os.dup(stream), os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.dup2(file, stream)
+    try:
+        yield
+    finally:
+        os.dup2(before, stream)
+        os.close(before)
+        os.close(file)
+
+
+@pytest.mark.parametrize(("stream", "name"), [(1, "stdout"), (2, "stderr")])
+@pytest.mark.parametrize("path", ["v.mp4", "twin", "frames/1.png"])
+def test_a_stream_into_an_input_is_refused(refused, files, stream, name, path):
+    with redirected(stream, files / path):
+        line = refused([Input(Path("frames")), Input(Path("link"))])
+    assert f"{name} goes into the input " in line and "redirect it elsewhere" in line
+
+
+@pytest.mark.parametrize("path", ["o.csv", "o.csv.partial"])
+def test_a_stream_into_an_output_is_refused(refused, files, path):
+    with redirected(1, files / path):
+        assert "--csv o.csv: stdout goes into this file too" in refused([], Output("--csv", Path("o.csv")))
+    with redirected(1, files / "log"), redirected(2, files / "log"):
+        check_outputs([Input(Path("v.mp4"))], [Output("--csv", Path("o.csv"))])
+
+
+@pytest.mark.parametrize("command", ["track", "repair", "detect"])
+def test_another_file_called_manifest_is_refused_at_once(clnf_torch_cli, files, command):
+    (files / "manifest.json").write_text('{"name": "an app"}')
+    before = contents(files)
+    given = {"track": ["v.mp4"], "repair": ["v.mp4", "--landmarks", "t.csv"], "detect": ["p.png", "p.png"]}
+    done = clnf_torch_cli(command, *given[command], "--csv", "o.csv", *FREE)
+    (line,) = done.stderr.splitlines()
+    assert done.exit_code == 2 and "manifest.json: expected a manifest of clnf-torch, found another file" in line
+    assert contents(files) == before
 
 
 def test_annotated_images_are_inputs_wherever_they_lie(refused, files):

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -212,6 +213,16 @@ def test_a_second_run_skips_what_is_finished_and_begins_anew_what_has_changed(pr
     assert f"{videos[1]}: begins anew: it has changed" in changed.stderr and changed.stderr.count("skipped") == 2
     other = program(out, "--resume", "--likelihoods")
     assert other.stderr.count("begins anew: likelihoods is True, not False as before") == 3
+
+
+def test_a_name_that_is_not_utf8_is_finished_too(nursery, videos, bundle, tmp_path):
+    shutil.copy(videos[1], video := tmp_path / os.fsdecode(b"\xff\\x41\n.mp4"))
+    words = ["track", video, "--model", bundle, "--no-multi-view", "--box", *FACE, "--csv", tmp_path / "out"]
+    assert nursery.run(words).code == 0
+    again = nursery.run([*words, "--resume"])
+    assert again.code == 0 and "finished by an earlier run; skipped" in again.stderr
+    (tmp_path / "out" / f"{video.stem}.csv").unlink()
+    assert "skipped" not in nursery.run([*words, "--resume"]).stderr
 
 
 def test_a_full_disk_keeps_older_results(program, whole, tmp_path):

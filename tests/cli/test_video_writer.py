@@ -11,6 +11,7 @@ import torch
 from clnf_torch.cli.video_writer import FORMATS, KEY_INTERVAL, Place, image_count, video_file
 from clnf_torch.media.video import VideoFile
 from clnf_torch.models.files import partial_of
+from clnf_torch.models.growing_files import PartialError
 from tests.media.videos import assert_shades, levels, shades
 
 COUNT = 3 * KEY_INTERVAL + 5

@@ -122,6 +122,18 @@ def check_file_against_record(path, record):
         )
 
 
+@pytest.mark.parametrize(("trained", "beside"), [(False, False), (True, False), (False, True)])
+def test_a_bundle_is_not_written_over(model_main, tmp_path, trained, beside):
+    convert(model_main, tmp_path / "known.pt")
+    (back := tmp_path / "back").mkdir()
+    bundle = back / ("pdm.txt" if trained else "cen_patches_0.50_of.dat")
+    forget(tmp_path / "known.pt", bundle) if trained else (tmp_path / "known.pt").rename(bundle)
+    content = bundle.read_bytes()
+    with pytest.raises(ConversionError, match=r"found the bundle .*name another folder"):
+        export(bundle, back, model_main.parent if beside else None)
+    assert bundle.read_bytes() == content and list(back.iterdir()) == [bundle]
+
+
 @pytest.mark.parametrize("name", ["../../evil.dat", "..", "", "a\\..\\evil.dat"])
 def test_file_names_in_a_bundle_cannot_leave_the_folder(model_main, tmp_path, name):
     convert(model_main, tmp_path / "m.pt")

@@ -77,7 +77,7 @@ def test_whatever_a_decoder_raises_ends_no_batch(monkeypatch, error):
 
     monkeypatch.setattr(batches, "read_image", read)
     paths, lines = [Path("a.png"), Path("bad.png"), Path("b.png")], []
-    found = list(batches.read_all(paths, lines.append))
-    given = list(batches.read_jobs(paths, lambda _: [[1, 1, 5, 5]], lines.append))
+    found = list(batches.read_all(paths, lambda _, line: lines.append(line)))
+    given = list(batches.read_jobs(paths, lambda _: [[1, 1, 5, 5]], lambda _, line: lines.append(line)))
     assert [job.path.stem for job in found] == [job.path.stem for job in given] == ["a", "b"]
     assert [line.startswith(f"bad.png: {type(error).__name__}") for line in lines] == [True, True]

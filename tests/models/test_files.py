@@ -13,6 +13,7 @@ import pytest
 from clnf_torch.models.files import (
     escaped_name,
     lookalike,
+    name_from_escaped,
     new_partial_of,
     one_line,
     partial_of,
@@ -167,7 +168,7 @@ def test_escaped_names_are_printable_and_tell_every_file(name, expected):
     assert written == expected and written.isprintable()
     # As docs/guide/columns.md reads them
     read = re.sub(rb"\\x([0-9a-f]{2})", lambda found: bytes.fromhex(found[1].decode()), written.encode())
-    assert read == name
+    assert read == name == os.fsencode(name_from_escaped(written))
 
 
 def test_a_message_shows_the_bytes_of_a_name():

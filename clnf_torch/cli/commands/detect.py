@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,8 @@ import torch
 import typer
 
 from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, notice
+from clnf_torch.cli.image_run import ImageRun, manifest_of
+from clnf_torch.cli.manifest import file_hash, require_manifest
 from clnf_torch.cli.options import (
     BatchSize,
     CameraOptions,
@@ -32,11 +35,11 @@ from clnf_torch.cli.options import (
     boxes_from,
     device_named,
 )
-from clnf_torch.cli.output_check import Input, check_outputs
+from clnf_torch.cli.output_check import Input, Output, check_outputs
 from clnf_torch.cli.outputs import Targets, image_outputs
 from clnf_torch.cli.progress import counting_bar
 from clnf_torch.detection import FaceDetector, load_face_detector
-from clnf_torch.media.batches import MAX_FRAMES, Job, find_faces, in_batches, read_all, read_jobs
+from clnf_torch.media.batches import MAX_FRAMES, Complain, Job, find_faces, in_batches, read_all, read_jobs
 from clnf_torch.media.boxes import Box
 from clnf_torch.media.image_faces import FitOptions, fit_batch
 from clnf_torch.pipeline import load
@@ -68,12 +71,14 @@ def detect(
         raise typer.BadParameter("give --box X Y W H or --boxes FILE.json, not both")
     camera = CameraOptions(fx, fy, cx, cy)
     targets = Targets(csv=csv, parquet=parquet, json=json, draw=draw, openface_precision=openface_precision)
-    inputs = [*images, model, *([boxes] if boxes else [])]
-    check_outputs(list(map(Input, inputs)), targets.image_outputs(images))
-    complaints = Complaints()
+    inputs, manifest = [*images, model, *([boxes] if boxes else [])], manifest_of(targets, images)
+    beside = [Output("the manifest", manifest)] if manifest else []
+    check_outputs(list(map(Input, inputs)), [*targets.image_outputs(images), *beside])
+    require_manifest(manifest)
+    run = ImageRun(images, targets, Complaints())
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         where = device_named(device)
-        jobs = _jobs(images, box, boxes, model, where, batch, complaints)
+        jobs = _jobs(images, box, boxes, model, where, batch, run.complain)
         detector = load(model, where, numerics=numerics)
         bar = counting_bar(len(images), "images", stop_if_asked)
         with image_outputs(targets, model, images) as outputs, bar as done:
@@ -81,8 +86,13 @@ def detect(
             for some in in_batches(jobs, batch):
                 result, table = fit_batch(detector, some, fit_options)
                 outputs.append(some, result, table)
+                run.add(some)
                 done(len(some.jobs))
-    if complaints.any:
+        settings: dict[str, Any] = {"preset": preset.value, "multi_view": multi_view, "device": where.type}
+        settings |= {"box": box, "boxes": boxes and file_hash(boxes), "likelihoods": likelihoods}
+        settings |= {"numerics": numerics and numerics.value}
+        run.finish(model, {**settings, "openface_precision": openface_precision, **asdict(camera)})
+    if run.complaints.any:
         raise typer.Exit(1)
 
 
@@ -101,7 +111,7 @@ def _jobs(
     model: Path,
     device: torch.device,
     batch: int,
-    complain: Complaints,
+    complain: Complain,
 ) -> Iterator[Job]:
     """Images with the faces to fit: in given boxes, or where the face detector finds them."""
     if box is not None or boxes is not None:
@@ -109,7 +119,7 @@ def _jobs(
     return _found(load_face_detector(model, device), images, batch, complain)
 
 
-def _found(finder: FaceDetector, images: list[Path], batch: int, complain: Complaints) -> Iterator[Job]:
+def _found(finder: FaceDetector, images: list[Path], batch: int, complain: Complain) -> Iterator[Job]:
     """Images with the faces that were found; names those without."""
     for job in find_faces(finder, in_batches(read_all(images, complain, notice), batch)):
         if not job.boxes:

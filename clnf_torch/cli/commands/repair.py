@@ -25,9 +25,8 @@ from clnf_torch.cli.options import (
     Resume,
     device_named,
 )
-from clnf_torch.cli.output_check import Input, Output, check_outputs
 from clnf_torch.cli.progress import counting_bar
-from clnf_torch.cli.repair_job import RepairJob
+from clnf_torch.cli.repair_job import RepairJob, check_repair
 from clnf_torch.media.video import open_video
 from clnf_torch.media.video_frames import Frame, VideoError, ahead
 from clnf_torch.models.growing_files import GrowingFile
@@ -64,7 +63,7 @@ def repair(
     batch: BatchSize = 16,
 ) -> None:
     """Repair the landmarks of another method. Only poor faces are fitted again."""
-    check_outputs([Input(video), Input(landmarks), Input(model)], [] if csv == STDOUT else [Output("--csv", csv)])
+    check_repair([video, landmarks, model], csv)
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         where = device_named(device)
         try:

@@ -12,6 +12,7 @@ import typer
 
 from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, notice
 from clnf_torch.cli.jobs import VideoJobs
+from clnf_torch.cli.manifest import require_manifest
 from clnf_torch.cli.options import (
     AllViews,
     BatchSize,
@@ -78,6 +79,7 @@ def track(
     targets = Targets(csv=csv, parquet=parquet, json=json, draw=draw, openface_precision=openface_precision)
     outputs = VideoOutputs(targets, videos)
     check_outputs([*map(Input, videos), Input(model)], outputs.outputs())
+    require_manifest(outputs.manifest())
     camera = CameraOptions(fx, fy, cx, cy)
     complaints = Complaints()
     with failures_exit_with(1), finishing_first() as stop_if_asked:
