@@ -124,12 +124,13 @@ class OutputFolder:
         """Puts a file of this machine here; it has its name only when all of it is there."""
         target = self.path(name)
         self.files.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+        folder, _, last = target.rpartition("/")
+        # Of this process alone: others may put the same file here meanwhile
+        temporary = f"{folder}/.{last}.{secrets.token_hex(4)}.part"
         if is_local(self.files):
-            with source.open("rb") as file, write_atomically(target) as copy:
+            with source.open("rb") as file, write_atomically(target, Path(temporary)) as copy:
                 shutil.copyfileobj(file, copy)
             return
-        folder, _, last = target.rpartition("/")
-        temporary = f"{folder}/.{last}.{secrets.token_hex(4)}.part"
         try:
             self.files.put_file(str(source), temporary)
             self.files.mv(temporary, target)

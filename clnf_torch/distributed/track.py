@@ -24,8 +24,7 @@ from clnf_torch.distributed.videos import TrackFaces, TrackSettings, VideoTask
 from clnf_torch.media.recording import Recording
 from clnf_torch.media.video_frames import VideoError
 from clnf_torch.models.archive_reader import read_archive
-from clnf_torch.models.files import one_line
-from clnf_torch.models.growing_files import partial_of
+from clnf_torch.models.files import one_line, partial_of
 
 # Names of an unfinished video's files
 STATE = "state.pt"
