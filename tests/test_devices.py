@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-import clnf_torch.fitting.fitter
 from clnf_torch.pipeline import LandmarkDetector
 from tests.factories import CONFIG, N, make_boxes, make_images, make_model, make_rules
 from tests.models.patch_experts.heatmap_factories import make_heatmap_model
@@ -18,12 +17,6 @@ from tests.transfers import OneDevice, count_transfers
 def count_reads(run) -> Counter[str]:
     """What the host reads during a call."""
     return count_transfers(run).to_host
-
-
-@pytest.fixture(autouse=True)
-def all_rows_together(monkeypatch):
-    """As on a GPU, which these counts are for: the blocks of rows that keep memory small are the CPU's."""
-    monkeypatch.setattr(clnf_torch.fitting.fitter, "CPU_ROWS", 1 << 30)
 
 
 def test_reads_are_counted():
@@ -58,38 +51,6 @@ def test_operations_are_counted():
     assert count_transfers(lambda: (torch.zeros(3) + 1).sum()).operations == {"zeros": 1, "add": 1, "sum": 1}
 
 
-@pytest.mark.parametrize("numerics", ["openface", "exact"])
-@pytest.mark.parametrize("multi_view", [False, True])
-def test_one_read_per_scale(numerics, multi_view):
-    """Grouping by view asks how many faces are in each; nothing else asks."""
-    detector = LandmarkDetector(make_model(), numerics)
-    reads = count_reads(
-        lambda: detector.fit(make_images().to(torch.uint8), make_boxes(4), preset=CONFIG, multi_view=multi_view)
-    )
-    assert reads == {"tolist": 2}
-
-
-def test_models_of_one_view_are_never_read():
-    detector = LandmarkDetector(make_model(views=1))
-    assert count_reads(lambda: detector.fit(make_images().to(torch.uint8), make_boxes(4), preset=CONFIG)).total() == 0
-
-
-def test_heatmap_experts_are_never_read():
-    detector = LandmarkDetector(make_heatmap_model(), "exact")
-    assert count_reads(lambda: detector.fit(make_images().to(torch.uint8), make_boxes(4))).total() == 0
-
-
-@pytest.mark.parametrize(("cutoff", "waves"), [(-9.0, 1), (9.0, 2)])
-def test_early_termination_reads_twice_more(cutoff, waves):
-    """The first scale is fitted in up to two waves, grouped by view; besides, who joins the second, and who goes on."""
-    detector = LandmarkDetector(make_model(rules=make_rules(cutoff=cutoff)))
-    reads = count_reads(
-        lambda: detector.fit(make_images().to(torch.uint8), make_boxes(4), preset=CONFIG, multi_view=True)
-    )
-    assert reads["tolist"] == waves + 1
-    assert reads.total() == waves + 1 + 2
-
-
 def test_mixed_devices_are_noticed():
     with OneDevice(), pytest.raises(AssertionError, match="index mixes"):
         torch.zeros(3, device="meta")[torch.tensor([1])]
@@ -103,7 +64,7 @@ def test_everything_happens_on_the_detectors_device(numerics, kind, where):
 
     (Torch's fake CUDA tensors cannot be indexed by builds of torch for the CPU alone.)
     """
-    detector = LandmarkDetector(make_model(views=1, dtype=torch.float32), numerics).to("meta")
+    detector = LandmarkDetector(make_model(dtype=torch.float32), numerics).to("meta")
     frames = torch.zeros((2, 3, 72, 80) if kind == "rgb" else (2, 72, 80), device=where)
     frames = frames if kind == "float" else frames.to(torch.uint8)
     boxes, image_index = torch.ones(3, 4, device=where), torch.zeros(3, dtype=torch.int64, device=where)

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from clnf_torch.detection.layers import Layer, build_network
 from clnf_torch.fitting.images import ImageBatch
+from clnf_torch.geometry.constants import constant
+from clnf_torch.geometry.host import is_readable
 from clnf_torch.geometry.sampling import cells_at, cells_at_32nds
 from clnf_torch.geometry.warp import triangle_maps, warp_positions
 from clnf_torch.models.numerics import Numerics
@@ -105,6 +107,10 @@ class ViewValidator(nn.Module):
         """Where the pixels of the warp lie in the image, (B, P, 2), for landmarks (B, N, 2), pixels (x, y)."""
         maps = triangle_maps(landmarks, self.triangles, self.alpha, self.beta)
         return warp_positions(maps, self.pixels, self.triangle)
+
+    def confidence(self, images: ImageBatch, landmarks: Tensor, corner: Tensor, numerics: Numerics) -> Tensor:
+        """Confidences (B,) of faces with landmarks (B, N, 2), pixels, cut out from a corner (B, 2) on."""
+        return confidence_of(self(self.warp(images, landmarks - corner[:, None], corner, numerics)))
 
     def warp(self, images: ImageBatch, landmarks: Tensor, corner: Tensor, numerics: Numerics) -> Tensor:
         """The gray levels between the landmarks.
@@ -225,10 +231,16 @@ class DetectionValidator(nn.Module):
         # OpenFace: what it cuts out ends before its last column and row, so the image's own are never seen.
         images = images.without_last_pixels() if numerics.quirks else images
         confidence = landmarks.new_zeros(len(landmarks))
-        for view, rows in self._rows_by_view(rotation, usable):
-            here = corner[rows]
-            pixels = view.warp(images.rows(rows), landmarks[rows] - here[:, None], here, numerics)
-            confidence = confidence.index_copy(0, rows, confidence_of(view(pixels)))
+        nearest = torch.where(usable, self.nearest_view(rotation), len(self.views))
+        if not is_readable(nearest):
+            # Every view looks at every face: their networks cost little, a question to the device more
+            for number, view in enumerate(self.views):
+                seen = cast(ViewValidator, view).confidence(images, landmarks, corner, numerics)
+                confidence = torch.where(nearest == number, seen, confidence)
+            return confidence
+        for view, rows in self._rows_by_view(nearest):
+            seen = view.confidence(images.rows(rows), landmarks[rows], corner[rows], numerics)
+            confidence = confidence.index_copy(0, rows, seen)
         return confidence
 
     def nearest_view(self, rotation: Tensor) -> Tensor:
@@ -236,10 +248,9 @@ class DetectionValidator(nn.Module):
         distance = (rotation.detach().double()[:, None] - self.orientations.double()).square().sum(-1)
         return distance.argmin(-1)
 
-    def _rows_by_view(self, rotation: Tensor, usable: Tensor) -> Iterator[tuple[ViewValidator, Tensor]]:
-        """The usable rows of each view, int64, at most `FACES` at a time; one read to the host."""
-        numbers = torch.arange(len(self.views), device=rotation.device)
-        nearest = torch.where(usable, self.nearest_view(rotation), len(self.views))
+    def _rows_by_view(self, nearest: Tensor) -> Iterator[tuple[ViewValidator, Tensor]]:
+        """The rows of each view, int64, at most `FACES` at a time; not those whose number (B,) no view has."""
+        numbers = torch.arange(len(self.views), device=nearest.device)
         counts = (nearest[:, None] == numbers).sum(0).tolist()
         groups = nearest.argsort(stable=True)[: sum(counts)].split(counts)
         for view, group in zip(self.views, groups, strict=True):
@@ -263,7 +274,7 @@ def face_region(landmarks: Tensor, height: int, width: int) -> tuple[Tensor, Ten
         OpenFace ``DetectionValidator::CheckCNN``.
     """
     landmarks = landmarks.detach()
-    last = landmarks.new_tensor([width - 1, height - 1])
+    last = constant((width - 1, height - 1), landmarks)
     low = (landmarks.amin(1) - BORDER).trunc().clamp(min=0)
     high = torch.minimum((landmarks.amax(1) + BORDER).trunc(), last)
     return low, (high - low > 1).all(-1)

@@ -1,6 +1,7 @@
 """Several starting rotations per face (hypotheses), so that turned heads are found too; the most likely fit is kept."""
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -8,6 +9,8 @@ from torch import Tensor
 from clnf_torch.fitting.fitter import FitState, LandmarkFitter
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_box
+from clnf_torch.geometry.constants import constant
+from clnf_torch.geometry.host import is_readable
 from clnf_torch.geometry.records import join_rows
 from clnf_torch.models.pdm import PDM
 
@@ -64,13 +67,13 @@ def search_hypotheses(
         kept = most_likely(fitter.fit(images.rows(face), state), face, shape)
         return kept, kept
     face, state = _fit_first_scale(fitter.first_scale(), rules, rotations, images, boxes, known)
-    rows, ended, place = _finalists(state, face, rules, shape)
-    face, state = face[rows], state[rows]
+    final = _finalists(state, face, rules, shape)
+    face, state = face[final.rows], state[final.rows]
     if fitter.numerics.quirks:
-        state = _forget_shapes(state, ended, last=shape[1] - 1)
+        state = _forget_shapes(state, final.ended, last=shape[1] - 1)
     state = rest.fit(images.rows(face), state)
-    kept = most_likely(state, face, shape)
-    return kept, _verdict_of_last(state, face, place, shape) if fitter.numerics.quirks else kept
+    kept = most_likely(state, face, shape, final.counted)
+    return kept, _verdict_of_last(state, face, final, shape) if fitter.numerics.quirks else kept
 
 
 def cross(faces: Tensor, hypotheses: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,7 +85,7 @@ def start_in_boxes(
     pdm: PDM, boxes: Tensor, rotations: Rotations, hypothesis: Tensor, known: FitState | None = None
 ) -> FitState:
     """Where fits of candidates begin: each in the box (C, 4) of its face, rotated as its hypothesis (C,) says."""
-    angles = torch.tensor(rotations, dtype=boxes.dtype, device=boxes.device)
+    angles = constant(rotations, boxes)
     params = params_from_box(pdm, boxes, angles[hypothesis])
     known = FitState.at(params, pdm.num_landmarks) if known is None else known
     return replace(known, params=params, active=params.finite(), hypothesis=hypothesis)
@@ -98,17 +101,19 @@ def _fit_first_scale(
 ) -> tuple[Tensor, FitState]:
     """The first rotation of every face; then the others of those faces for which it was not good enough.
 
-    OpenFace tries one rotation after the other. Here the others of a face are tried together, to the same result.
+    OpenFace tries one rotation after the other. Here the others of a face are tried together, to the same result; where
+    the host cannot read whose search has ended, the others of every face.
 
     Returns:
         The face of each candidate, int64, shape (C,), and the fits, C rows.
     """
     pdm = first.model.pdm
     faces, hypotheses = (torch.arange(count, device=boxes.device) for count in (len(boxes), len(rotations)))
-    face, hypothesis = cross(faces, hypotheses[:1])
+    face, hypothesis = cross(faces, hypotheses[:1] if is_readable(boxes) else hypotheses)
     state = start_in_boxes(pdm, boxes[face], rotations, hypothesis, known[face])
     state = first.fit(images.rows(face), state)
-    # A read to the host
+    if not is_readable(boxes):
+        return face, state
     unsure = faces[~_good_enough(state, rules)]
     if len(unsure) == 0:
         return face, state
@@ -131,13 +136,24 @@ def _good_enough(state: FitState, rules: Tensor) -> Tensor:
     return _score(state, rules) > rules[2, state.view]
 
 
-def _finalists(state: FitState, face: Tensor, rules: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Of a face whose search ended, the first candidate that is good enough; of the others the three best.
+class _Finalists(NamedTuple):
+    """Candidates that go on to the other scales.
 
-    Returns:
-        The rows of the candidates that go on, int64; whether each has ended its face's search, bool; and its rank among
-        the candidates of its face by score, 0 being the best, int64.
+    Attributes:
+        rows: Which, int64, shape (C,).
+        counted: Whether each may be kept; the others only fill up a face's three, bool, shape (C,).
+        ended: Whether each has ended its face's search, bool, shape (C,).
+        rank: Of each among the candidates of its face by score, 0 being the best, int64, shape (C,).
     """
+
+    rows: Tensor
+    counted: Tensor
+    ended: Tensor
+    rank: Tensor
+
+
+def _finalists(state: FitState, face: Tensor, rules: Tensor, shape: tuple[int, int]) -> _Finalists:
+    """Of a face whose search ended, the first candidate that is good enough; of the others the three best."""
     at = face, state.hypothesis
     lowest = torch.finfo(state.likelihood.dtype).min
     score = _table(_score(state, rules).clamp(min=lowest), at, shape, -torch.inf)
@@ -145,21 +161,30 @@ def _finalists(state: FitState, face: Tensor, rules: Tensor, shape: tuple[int, i
     rank = score.argsort(dim=-1, descending=True, stable=True).argsort(-1)
     first = good & (good.int().cumsum(-1) == 1)
     ended = good.any(-1, keepdim=True).expand(shape)
-    # A read to the host
-    rows = torch.where(ended, first, rank < FINALISTS)[at].nonzero().squeeze(-1)
-    return rows, ended[at][rows], rank[at][rows]
+    chosen = torch.where(ended, first, rank < FINALISTS)
+    if is_readable(face):
+        rows = chosen[at].nonzero().squeeze(-1)
+    else:
+        # Every candidate is there, face by face
+        most = chosen.int().argsort(dim=-1, descending=True, stable=True)[:, :FINALISTS]
+        rows = (most + shape[1] * torch.arange(shape[0], device=face.device)[:, None]).flatten()
+    return _Finalists(rows, chosen[at][rows], ended[at][rows], rank[at][rows])
 
 
-def most_likely(state: FitState, face: Tensor, shape: tuple[int, int]) -> FitState:
+def most_likely(state: FitState, face: Tensor, shape: tuple[int, int], counted: Tensor | None = None) -> FitState:
     """The most likely candidate of each face; the first one where none has a likelihood.
 
     Args:
         state: The candidates, C rows; at least one for each face.
         face: The face of each, int64, shape (C,).
         shape: Number of faces and of hypotheses (B, K).
+        counted: Candidates that may be chosen, bool, shape (C,); None: all.
     """
     lowest, at = torch.finfo(state.likelihood.dtype).min, (face, state.hypothesis)
-    likelihood = _table(state.likelihood.nan_to_num(lowest).clamp(min=lowest), at, shape, -torch.inf)
+    likelihood = state.likelihood.nan_to_num(lowest).clamp(min=lowest)
+    if counted is not None:
+        likelihood = torch.where(counted, likelihood, -torch.inf)
+    likelihood = _table(likelihood, at, shape, -torch.inf)
     return _chosen(state, face, likelihood.argmax(-1, keepdim=True), shape)
 
 
@@ -170,9 +195,11 @@ def _forget_shapes(state: FitState, ended: Tensor, last: int) -> FitState:
     return replace(state, params=replace(state.params, local=local))
 
 
-def _verdict_of_last(state: FitState, face: Tensor, rank: Tensor, shape: tuple[int, int]) -> FitState:
+def _verdict_of_last(state: FitState, face: Tensor, final: _Finalists, shape: tuple[int, int]) -> FitState:
     """OpenFace: success is that of the candidate continued last, the lowest in rank, not the winner's."""
-    last = _table(rank, (face, state.hypothesis), shape, -1).argmax(-1, keepdim=True)
+    last = _table(torch.where(final.counted, final.rank, -1), (face, state.hypothesis), shape, -1).argmax(
+        -1, keepdim=True
+    )
     return _chosen(state, face, last, shape)
 
 

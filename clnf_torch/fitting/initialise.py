@@ -7,6 +7,7 @@ from torch import Tensor
 
 from clnf_torch.fitting import compiled
 from clnf_torch.fitting.gauss_newton import gauss_newton_step
+from clnf_torch.geometry.host import is_readable
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.models.pdm import PDM, PosedShape, ShapeParams
 
@@ -15,8 +16,8 @@ MAX_STEPS = 1000
 DAMPING = 0.75
 # This many steps, in total, that hardly improve end the search
 SLOW_STEPS = 3
-# Steps between two looks at whether every row has ended: each look is a read to the host
-LOOK_EVERY = 8
+# Steps where the host cannot see whether every row has ended. Of faces and eyes of 300-W none takes more than 12
+UNSEEN_STEPS = 24
 
 
 def params_from_box(pdm: PDM, boxes: Tensor, rotation: Tensor, local: Tensor | None = None) -> ShapeParams:
@@ -52,8 +53,9 @@ def params_from_landmarks(
 ) -> ShapeParams:
     """Parameters whose landmarks come closest to given ones, under the shape prior.
 
-    Damped Gauss-Newton steps, at most 1000, until three of them improved the error by less than a thousandth. OpenFace:
-    that error is measured with the new pose but the shape from before the step; neither pose nor shape are clamped.
+    Damped Gauss-Newton steps, at most 1000 (24 where the host cannot see that all have ended), until three of them
+    improved the error by less than a thousandth. OpenFace: that error is measured with the new pose but the shape from
+    before the step; neither pose nor shape are clamped.
 
     Args:
         pdm: The shape model.
@@ -73,9 +75,10 @@ def params_from_landmarks(
     precision = 1 / pdm.variances[None]
     error = _distance(pdm.landmarks(shape), landmarks, weight)
     slow = torch.zeros_like(error, dtype=torch.int64)
-    for count in range(MAX_STEPS):
+    seen = is_readable(slow)
+    for _ in range(MAX_STEPS if seen else UNSEEN_STEPS):
         active = slow < SLOW_STEPS
-        if count % LOOK_EVERY == LOOK_EVERY - 1 and not active.any():
+        if seen and not active.any():
             break
         current, jacobian = pdm.landmarks_and_jacobian(shape, rigid=False)
         step = gauss_newton_step(jacobian, weight, landmarks - current, precision, shape.local)

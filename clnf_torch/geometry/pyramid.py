@@ -1,11 +1,13 @@
 """Images in several sizes, so that a large face is read as smoothly as a small one."""
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from clnf_torch.geometry.constants import constant
 from clnf_torch.geometry.sampling import MARGIN, Cells, affine_cells, pad_with_black
 
 # Pixels; a side shorter than this is not halved again
@@ -41,10 +43,11 @@ class Pyramid:
         while min(sizes[-1].shape[-2:]) >= 2 * SMALLEST:
             sizes.append(halve(sizes[-1]))
         padded = [pad_with_black(size) for size in sizes]
-        counts = torch.tensor([0] + [size.numel() for size in padded[:-1]])
-        heights, widths = (torch.tensor([size.shape[axis] for size in padded]) for axis in (-2, -1))
-        start, heights, widths = (numbers.to(gray.device) for numbers in (counts.cumsum(0), heights, widths))
-        return cls(torch.cat([size.flatten() for size in padded]), start, heights, widths)
+        starts = tuple(accumulate((size.numel() for size in padded[:-1]), initial=0))
+        tables = starts, *(tuple(size.shape[axis] for size in padded) for axis in (-2, -1))
+        return cls(
+            torch.cat([size.flatten() for size in padded]), *(constant(table, gray, torch.int64) for table in tables)
+        )
 
     def read(self, image_index: Tensor, matrix: Tensor, width: int) -> Tensor:
         """Square windows of images, each from the size in which its pixels lie one to two pixels apart.
@@ -60,14 +63,15 @@ class Pyramid:
         level = self._level(matrix)
         halving = torch.ldexp(torch.ones_like(level, dtype=matrix.dtype), -level)[..., None, None]
         # Of the first pixel, from its upper left corner
-        middle = matrix.new_tensor([0.0, 0.0, 0.5])
+        middle = constant((0.0, 0.0, 0.5), matrix)
         return self._take(
             image_index, level, affine_cells(matrix * halving + (halving - 1) * middle, width), matrix.dtype
         )
 
     def _level(self, matrix: Tensor) -> Tensor:
         """The size for maps (B, K, 2, 3), int64, shape (B, K): 0 is the image itself."""
-        step = torch.linalg.det(matrix[..., :2].detach()).abs().sqrt().nan_to_num(1.0)
+        (a, b), (c, d) = (row.unbind(-1) for row in matrix[..., :2].detach().unbind(-2))
+        step = (a * d - b * c).abs().sqrt().nan_to_num(1.0)
         return step.clamp(min=1).log2().floor().long().clamp(max=len(self.start) - 1)
 
     def _take(self, image_index: Tensor, level: Tensor, cells: Cells, dtype: torch.dtype) -> Tensor:

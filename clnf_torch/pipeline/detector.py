@@ -15,6 +15,7 @@ from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_box, params_from_landmarks
 from clnf_torch.fitting.parts import PartFit, fit_parts
 from clnf_torch.geometry.frames import Frames
+from clnf_torch.geometry.host import is_readable
 from clnf_torch.geometry.precision import without_autocast
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import Numerics, numerics_named
@@ -260,11 +261,17 @@ class LandmarkDetector(nn.Module):
         if not validate or self.validator is None:
             success = verdict.active & _is_inside(result.landmarks, images.size)
             return replace(result, confidence=success.to(result.confidence), success=success)
-        # A read to the host
-        rows = (verdict.hypothesis != result.hypothesis).nonzero().squeeze(-1)
-        last = self._finish(images.rows(rows), verdict[rows], parts, validate)
-        success = result.success.index_copy(0, rows, last.success & _is_inside(result.landmarks[rows], images.size))
-        return replace(result, confidence=result.confidence.index_copy(0, rows, last.confidence), success=success)
+        others = verdict.hypothesis != result.hypothesis
+        if is_readable(others):
+            rows = others.nonzero().squeeze(-1)
+            last = self._finish(images.rows(rows), verdict[rows], parts, validate)
+            confidence = result.confidence.index_copy(0, rows, last.confidence)
+            success = result.success.index_copy(0, rows, last.success)
+        else:
+            last = self._finish(images, verdict, parts, validate)
+            confidence = torch.where(others, last.confidence, result.confidence)
+            success = torch.where(others, last.success, result.success)
+        return replace(result, confidence=confidence, success=success & _is_inside(result.landmarks, images.size))
 
     def _shape(self, faces: Tensor) -> tuple[int, int]:
         """Number of faces and of landmarks (B, N)."""

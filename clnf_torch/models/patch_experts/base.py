@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from clnf_torch.geometry.host import is_readable
 from clnf_torch.models.array_schema import TRUTH, Array
 from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.patch_experts.view_tiles import ViewTiles
@@ -220,7 +221,7 @@ class PatchExperts(Experts):
             )
         if self.num_views == 1:
             return self.respond(areas, 0, numerics)
-        if view.device.type != "cpu" or torch.compiler.is_compiling():
+        if not is_readable(view):
             tiles = ViewTiles.of(view, self.num_views)
             return tiles.take(self.respond_in_tiles(tiles.lay(areas), tiles.view, numerics))
         views = torch.arange(self.num_views, device=view.device)

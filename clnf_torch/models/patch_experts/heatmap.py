@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
+from clnf_torch.geometry.similarity import invert_similarity
 from clnf_torch.models.array_schema import Array
 from clnf_torch.models.batch_invariant import Conv2d, in_fast_order
 from clnf_torch.models.numerics import Numerics
@@ -226,7 +227,7 @@ class HeatmapExperts(Experts):
         maps = self.maps(crops[:, 0])
         # The cell, not a whole one, at the middle of the crop
         origin = (self.width - 1) / (2 * ZOOM)
-        from_middle = torch.linalg.solve_ex(to_image, (landmarks - middle).mT)[0].mT
+        from_middle = torch.bmm(landmarks - middle, invert_similarity(to_image).mT)
         nearest = (from_middle.detach() + origin).round().nan_to_num(0.0).clamp(0, maps.shape[-1] - 1)
         responses = cut_windows(maps, nearest.long(), window) * self.visible[view, :, None, None]
         return responses, middle + (nearest - origin) @ to_image.mT
