@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
+from clnf_torch.models import compiled
 from clnf_torch.models.array_schema import TRUTH, WHOLE, Array
 from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.patch_experts.base import PatchExperts, common_fields, type_name
@@ -147,6 +148,8 @@ class CENExperts(PatchExperts):
         """Responses (B, N, R, R) of one view's experts to areas (B, N, A, A)."""
         faces, num_landmarks, width, _ = areas.shape
         window = width - self.support + 1
+        if compiled.usable(areas, self.stacks.parameters()):
+            return self._respond_compiled(areas, view, numerics.checkerboard)
         cells = window * window // 2 if numerics.checkerboard else window * window
         areas = self._mirror(areas, view)
         answers = areas.new_zeros(num_landmarks, faces, cells)
@@ -154,6 +157,17 @@ class CENExperts(PatchExperts):
             landmarks = self.get_buffer(f"_landmarks_{view}_{k}")  # (experts, uses)
             answers[landmarks] = self._answer(run, areas[:, landmarks].permute(1, 2, 0, 3, 4), numerics.checkerboard)
         return self._mirror(lay_out(answers.transpose(0, 1), numerics.checkerboard), view)
+
+    def _respond_compiled(self, areas: Tensor, view: int, checkerboard: bool) -> Tensor:
+        """`respond` as compiled loops."""
+        window = areas.shape[-1] - self.support + 1
+        responses = areas.new_zeros(*areas.shape[:2], window, window)
+        for k, run in enumerate(self._runs[view]):
+            stack, landmarks = cast(MLPStack, self.stacks[run.stack]), self.get_buffer(f"_landmarks_{view}_{k}")
+            layers = list(stack.weights), list(stack.biases)
+            mirrored, names = self.flipped[view], stack.activations
+            compiled.respond_with_mlps(areas, run.start, landmarks, mirrored, layers, names, checkerboard, responses)
+        return responses
 
     def respond_in_tiles(self, areas: Tensor, views: Tensor, numerics: Numerics) -> Tensor:
         """Responses (T, F, N, R, R) to areas (T, F, N, A, A) of tiles of faces, each tile of one view (T,)."""

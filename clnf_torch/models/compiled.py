@@ -1,0 +1,41 @@
+"""When patch experts respond as compiled loops; the torch forms, where these functions are called, define how."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clnf_torch.compilation.conditions import load_kernels, plain_numbers
+
+
+def kernels() -> Any:
+    """The kernels for the CPU; None where there are none: see `load_kernels`."""
+    return load_kernels("clnf_torch.models.kernels.cpu.launch")
+
+
+def usable(areas: Tensor, weights: Iterable[Tensor]) -> bool:
+    """Whether the responses to areas can be compiled loops': on the CPU, with weights of no more than float32."""
+    if not areas.is_cpu or not plain_numbers(areas):
+        return False
+    fixed = all(
+        weight.is_cpu
+        and weight.dtype in (torch.float32, torch.float16)
+        and not (torch.is_grad_enabled() and weight.requires_grad)
+        for weight in weights
+    )
+    return fixed and kernels() is not None
+
+
+def respond_with_mlps(
+    areas: Tensor,
+    first: int,
+    landmarks: Tensor,
+    flipped: Tensor,
+    layers: tuple[Sequence[Tensor], Sequence[Tensor]],
+    activations: Sequence[str],
+    checkerboard: bool,
+    responses: Tensor,
+) -> None:
+    """Fills in responses of CEN experts, see `clnf_torch.models.kernels.cpu.launch`."""
+    kernels().respond_with_mlps(areas, first, landmarks, flipped, layers, activations, checkerboard, responses)

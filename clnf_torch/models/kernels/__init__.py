@@ -1,0 +1,5 @@
+"""Patch experts as compiled kernels: `cpu`, loops by numba.
+
+The torch forms in `clnf_torch.models` define what they compute, and run wherever the kernels cannot;
+`clnf_torch.models.compiled` chooses.
+"""

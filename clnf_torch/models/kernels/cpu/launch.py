@@ -1,0 +1,53 @@
+"""The compiled loops on tensors: how they become arrays, and how threads share the experts."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from clnf_torch.compilation.compiler import Array, Arrays
+from clnf_torch.compilation.threads import arrays, in_threads
+from clnf_torch.models.kernels.cpu import mlps
+
+ACTIVATIONS = {"relu": mlps.RELU, "sigmoid": mlps.SIGMOID}
+
+
+def respond_with_mlps(
+    areas: Tensor,
+    first: int,
+    landmarks: Tensor,
+    flipped: Tensor,
+    layers: tuple[Sequence[Tensor], Sequence[Tensor]],
+    activations: Sequence[str],
+    checkerboard: bool,
+    responses: Tensor,
+) -> None:
+    """Fills in the responses (B, N, R, R) of neighbouring experts of a stack to areas (B, N, A, A).
+
+    Args:
+        areas: Gray levels.
+        first: The first expert.
+        landmarks: Those that each expert serves, shape (E, U).
+        flipped: Landmarks whose areas are shown mirrored, shape (N,).
+        layers: Weights and biases of each layer of all experts of the stack.
+        activations: Of each layer, by name.
+        checkerboard: As for `cut_patches`.
+        responses: The response maps; those of other landmarks stay as they are.
+    """
+    weights, biases = layers
+    kinds = tuple(ACTIVATIONS.get(name, mlps.LINEAR) for name in activations)
+    widest = max(bias.shape[1] for bias in biases)
+    given, flags, found = arrays(areas, flipped, responses)
+    numbers = tuple(map(_numbers, weights)), arrays(*(bias.float() for bias in biases))
+
+    def some(rows: Arrays) -> None:
+        experts, served = rows
+        mlps.respond(given, experts, served, flags, *numbers, kinds, widest, checkerboard, found)
+
+    in_threads(some, (arrays(torch.arange(first, first + len(landmarks)), landmarks),), len(landmarks))
+
+
+def _numbers(weights: Tensor) -> Array:
+    """Weights as an array; float16 is seen as int16."""
+    weights = weights.detach().contiguous()
+    return (weights.view(torch.int16) if weights.dtype == torch.float16 else weights).numpy()

@@ -1,0 +1,84 @@
+"""Patches of an area, normalised, and their answers laid out as a response map, as loops."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from clnf_torch.compilation.compiler import Array, compiled, f32
+from clnf_torch.models.patch_experts.patches import TINY
+
+
+@compiled
+def cut_patches(area: Array, flipped: bool, checkerboard: bool, patches: Array) -> None:
+    """`patches.cut_patches` of one area.
+
+    Args:
+        area: Gray levels, shape (A, A).
+        flipped: Look at its mirror image.
+        checkerboard: Only the cells with an odd column + row: first those of even rows, then those of odd ones.
+        patches: Become the patches, pixels row by row, shape (cells, S * S).
+    """
+    support = round(patches.shape[1] ** 0.5)
+    window = len(area) - support + 1
+    shown = np.ascontiguousarray(area[:, ::-1]) if flipped else area
+    cell = 0
+    for part in range(2 if checkerboard else 1):
+        step = 2 if checkerboard else 1
+        for v in range(part, window, step):
+            for u in range(1 - part if checkerboard else 0, window, step):
+                patch = patches[cell]
+                for y in range(support):
+                    for x in range(support):
+                        patch[y * support + x] = shown[v + y, u + x]
+                normalise(patch)
+                cell += 1
+
+
+@compiled
+def normalise(patch: Array) -> None:
+    """Takes the mean from a patch and divides it by its length; a length of 0 counts as 1."""
+    size = f32(len(patch))
+    total = f32(0)
+    for i in range(len(patch)):
+        total += patch[i]
+    mean = total / size
+    squares = f32(0)
+    for i in range(len(patch)):
+        patch[i] -= mean
+        squares += patch[i] * patch[i]
+    factor = f32(1) / math.sqrt(squares + size * f32(TINY))
+    for i in range(len(patch)):
+        patch[i] *= factor
+
+
+@compiled
+def lay_out(answers: Array, flipped: bool, checkerboard: bool, response: Array) -> None:
+    """`patches.lay_out` of one area's answers (cells,) as a response map (R, R), mirrored back if it was."""
+    window, cell = len(response), 0
+    for part in range(2 if checkerboard else 1):
+        step = 2 if checkerboard else 1
+        for v in range(part, window, step):
+            for u in range(1 - part if checkerboard else 0, window, step):
+                response[v, window - 1 - u if flipped else u] = answers[cell]
+                cell += 1
+    if not checkerboard:
+        return
+    for v in range(window):
+        for u in range(v % 2, window, 2):
+            response[v, u] = mean_around(response, v, u)
+
+
+@compiled
+def mean_around(response: Array, v: int, u: int) -> Any:
+    """The mean of the two to four direct neighbours of a cell; 0 where there are none."""
+    last, total, count = len(response) - 1, f32(0), f32(0)
+    if v > 0:
+        total, count = total + response[v - 1, u], count + f32(1)
+    if v < last:
+        total, count = total + response[v + 1, u], count + f32(1)
+    if u > 0:
+        total, count = total + response[v, u - 1], count + f32(1)
+    if u < last:
+        total, count = total + response[v, u + 1], count + f32(1)
+    return total / max(count, f32(1))

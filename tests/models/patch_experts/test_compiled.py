@@ -1,0 +1,102 @@
+"""`clnf_torch.models.compiled` and its loops: against the torch forms, which define how experts respond."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from clnf_torch.models import compiled
+from clnf_torch.models.numerics import EXACT, OPENFACE
+from clnf_torch.models.patch_experts.cen import CENExperts
+from tests.factories import N, make_experts, make_stack, seeded
+
+pytest.importorskip("numba", reason="the compiled loops need numba")
+
+# Of responses from 0 to 1. Both forms are rounded to float32, each in its order. Measured: 1e-5
+WITHIN = 1e-4
+
+
+def both(monkeypatch, run):
+    """What a function gives with the compiled loops, and what without."""
+    with monkeypatch.context() as patch:
+        patch.setattr(compiled, "kernels", lambda: None)
+        torch_form = run()
+    assert compiled.kernels() is not None
+    return run(), torch_form
+
+
+def make_areas(faces: int, landmarks: int, width: int) -> torch.Tensor:
+    return 255 * torch.rand(faces, landmarks, width, width, generator=seeded(4))
+
+
+def make_wide(dtype: torch.dtype = torch.float32) -> CENExperts:
+    """Networks of layers that fill vectors and layers that do not; two landmarks share the first expert."""
+    names = ["relu", "linear", "relu", "sigmoid", "sigmoid"]
+    stack = make_stack(3, (25, 40, 16, 7, 33, 1), names, 5, dtype)
+    for weight in stack.weights:
+        weight.data /= weight.shape[1] ** 0.5
+    table, seen = torch.tensor([[1, 0, 1, -1, 2]]), torch.tensor([[True, True, True, False, True]])
+    flipped = torch.tensor([[False, True, True, False, False]])
+    return CENExperts(0.25, 5, torch.zeros(1, 3), seen, torch.ones(1, N), table, flipped, [stack])
+
+
+@pytest.mark.parametrize("numerics", [OPENFACE, EXACT], ids=lambda numerics: numerics.name)
+@pytest.mark.parametrize("window", [1, 3, 11])
+@pytest.mark.parametrize("faces", [0, 1, 3])
+def test_cen(monkeypatch, numerics, window, faces):
+    for experts, views in ((make_wide(), 1), (make_experts(support=5, dtype=torch.float32), 3)):
+        areas = make_areas(faces, N, window + 4)
+        for view in range(views):
+            found, expected = both(monkeypatch, lambda: experts.respond(areas, view, numerics))  # noqa: B023
+            torch.testing.assert_close(found, expected, atol=WITHIN, rtol=0)
+
+
+def test_cen_of_half_precision(monkeypatch):
+    experts, areas = make_wide(torch.float16), make_areas(2, N, 9)
+    found, expected = both(monkeypatch, lambda: experts.respond(areas, 0, OPENFACE))
+    torch.testing.assert_close(found, expected, atol=WITHIN, rtol=0)
+
+
+def test_half_precision_is_widened_exactly():
+    from clnf_torch.models.kernels.cpu.weights import widen
+
+    every = torch.arange(-(1 << 15), 1 << 15).to(torch.int16)
+    found = torch.empty(len(every))
+    widen(every.numpy(), found.numpy())
+    torch.testing.assert_close(found, every.view(torch.float16).float(), atol=0, rtol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_face_is_the_same_alone_and_among_others(threads):
+    experts, areas = make_wide(), make_areas(40, N, 9)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        together = experts.respond(areas, 0, OPENFACE)
+        for i in (0, 17, 39):
+            assert torch.equal(experts.respond(areas[i : i + 1], 0, OPENFACE)[0], together[i])
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, 0.0])
+def test_faces_that_cannot_be_seen_spare_the_others(monkeypatch, value):
+    experts, areas = make_wide(), make_areas(3, N, 9)
+    expected = experts.respond(areas, 0, OPENFACE)
+    areas[1] = value
+    found, torch_form = both(monkeypatch, lambda: experts.respond(areas, 0, OPENFACE))
+    assert torch.equal(found[[0, 2]], expected[[0, 2]])
+    torch.testing.assert_close(found[1], torch_form[1], atol=WITHIN, rtol=0, equal_nan=True)
+
+
+def test_what_the_loops_cannot_do_is_left_to_torch():
+    experts, areas = make_wide(), make_areas(1, N, 9)
+    weights = list(experts.parameters())
+    assert compiled.usable(areas, weights)
+    assert not compiled.usable(areas.double(), weights)
+    assert not compiled.usable(areas.clone().requires_grad_(), weights)
+    assert not compiled.usable(areas, [weights[0].double()])
+    experts.requires_grad_()
+    assert not compiled.usable(areas, weights)
+    with torch.no_grad():
+        assert compiled.usable(areas, weights)
