@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 
 import torch
 from torch import Tensor
@@ -66,20 +67,11 @@ class FitConfig:
             OpenFace ``CLNF::Fit``. OpenFace: scales after the third are treated as the third, and a regularisation that
             falls to 0 or below becomes 0.001.
         """
-        finer = math.log2(patch_scales[min(index, 2)] / 0.25) if self.adapt else 0.0
-        regularisation: Tensor | float
         if isinstance(self.regularisation, Tensor):
-            lowered = self.regularisation - 15 * finer
-            regularisation = torch.where(lowered > 0, lowered, 0.001)
-        else:
-            number = value_at(self.regularisation, index) - 15 * finer
-            regularisation = 0.001 if number <= 0 else number
-        return replace(
-            self,
-            sigma=value_at(self.sigma, index) + 0.25 * finer,
-            regularisation=regularisation,
-            weight_factor=self.weight_factor * (1 + 2 * finer),
-        )
+            lowered = self.regularisation - 15 * _finer(self, index, patch_scales)
+            numbers = _at_scale(replace(self, regularisation=0.0), index, patch_scales)
+            return replace(numbers, regularisation=torch.where(lowered > 0, lowered, 0.001))
+        return _at_scale(self, index, patch_scales)
 
     def prior_precision(self, variances: Tensor) -> Tensor:
         """Weight of the prior on each shape coefficient at one scale: less on modes that vary much.
@@ -147,12 +139,33 @@ PART_PRESETS = {
 }
 
 
+def _finer(config: FitConfig, index: int, patch_scales: tuple[float, ...]) -> float:
+    """How often the coarsest reference frame of OpenFace's models doubles up to a scale's; 0 where nothing adapts."""
+    return math.log2(patch_scales[min(index, 2)] / 0.25) if config.adapt else 0.0
+
+
+# Far more than a program has settings, scales of its models, and parts
+@lru_cache(1024)
+def _at_scale(config: FitConfig, index: int, patch_scales: tuple[float, ...]) -> FitConfig:
+    """See `FitConfig.at_scale`; made once for settings without a prior per face."""
+    finer = _finer(config, index, patch_scales)
+    number = value_at(config.regularisation, index) - 15 * finer
+    return replace(
+        config,
+        sigma=value_at(config.sigma, index) + 0.25 * finer,
+        regularisation=0.001 if number <= 0 else number,
+        weight_factor=config.weight_factor * (1 + 2 * finer),
+    )
+
+
+@cache
 def part_preset(name: str) -> FitConfig:
     """OpenFace's settings of a part; of one that it does not know, those of CE-CLM, which are its starting point."""
     other = replace(FitConfig(adapt=False), sigma=2.25, regularisation=22.5)
     return PART_PRESETS.get(name, other)
 
 
+@cache
 def preset_named(name: str, family: type[Experts]) -> FitConfig:
     """The settings of that name for a family of experts: its own, or OpenFace's where it has none.
 

@@ -2,8 +2,11 @@
 
 import math
 from dataclasses import fields
+from functools import cache
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import torch
 
 NAMES = {int: "a whole number", float: "a finite number", bool: "True or False", str: "a text", type(None): "None"}
 
@@ -18,11 +21,20 @@ def check_settings(settings: Any, infinite: bool = False) -> None:
     Raises:
         ValueError: A field holds something else.
     """
-    hints = get_type_hints(type(settings))
+    if torch.compiler.is_compiling():
+        # What it traces has been called before, or is checked when it runs without a compiler
+        return
+    hints = _hints(type(settings))
     for field in fields(settings):
         value = getattr(settings, field.name)
         if not _fits(value, hints[field.name], infinite):
             raise ValueError(f"{field.name} is {str(value)[:60]!r}; expected {_named(hints[field.name])}")
+
+
+@cache
+def _hints(record: type) -> dict[str, Any]:
+    """The types of a record's fields."""
+    return get_type_hints(record)
 
 
 def _fits(value: Any, kind: Any, infinite: bool) -> bool:

@@ -40,6 +40,10 @@ class LandmarkDetector(nn.Module):
         super().__init__()
         self.model, self.numerics, self.validator = model, numerics_named(numerics), validator
 
+    def forward(self, frames: Frames, boxes: Any, image_index: Any = None, **settings: Any) -> FitResult:
+        """The same as `fit`, for what calls modules, such as ``torch.export``."""
+        return self.fit(frames, boxes, image_index, **settings)
+
     @without_autocast
     @in_blocks
     def fit(
@@ -231,7 +235,8 @@ class LandmarkDetector(nn.Module):
     def _finish(self, images: ImageBatch, state: FitState, parts: bool, validate: bool) -> FitResult:
         """The result of a fit that has ended, with its parts folded back, and validated."""
         valid = state.params.finite()
-        params, fits = state.params.where(valid, state.params.filled(1)), dict[str, PartFit]()
+        params = state.params.where(valid, state.params.filled(1))
+        fits: dict[str, PartFit] = {}
         if parts and self.model.parts:
             params, fits = fit_parts(self.model, self.numerics, images, params, state.active & valid)
         landmarks = self.model.pdm.landmarks(params)

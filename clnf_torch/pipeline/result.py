@@ -47,3 +47,8 @@ class FitResult(Rows):
         if not all(name in self.parts for name in EYES):
             return None
         return torch.cat([self.parts[name].landmarks for name in EYES], dim=1)
+
+
+# So that the programs which `torch.export` makes of fits can give results back
+for record in (ShapeParams, PartFit, FitResult):
+    torch.export.register_dataclass(record, serialized_type_name=f"clnf_torch.{record.__name__}")

@@ -165,7 +165,8 @@ class CCNFExperts(TemplateExperts):
         that are being learned, or stand in for the model's own, are never served from it.
         """
         sources = (self.alphas, self.betas)
-        if any(source.requires_grad or not isinstance(source, nn.Parameter) for source in sources):
+        changing = any(source.requires_grad or not isinstance(source, nn.Parameter) for source in sources)
+        if changing or torch.compiler.is_compiling():
             return self._compute_sigma(view, window)
         stamp = tuple((id(source), 0 if source.is_inference() else source._version) for source in sources)
         kept = self._sigmas.get((view, window))
