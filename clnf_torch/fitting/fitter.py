@@ -1,5 +1,6 @@
 """The multi-scale fit: responses, a rigid and a non-rigid search per scale, coarse to fine, for every face at once."""
 
+import sys
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,6 +22,9 @@ SMALLEST = 0.25
 # Faces, or hypotheses of faces, that are fitted together: their areas and response maps take up to 4 MB each, and more
 # of them are no faster
 CPU_ROWS = 32
+# What a row takes on a card at most, maps and temporaries of the largest model that ships, and the share of its memory
+# that rows may take
+CUDA_ROW_BYTES, CUDA_SHARE = 4 << 20, 0.5
 # OpenFace: faces smaller than this get their likelihood at every scale, since they may fail at the next
 SMALL = 0.30
 
@@ -115,8 +119,10 @@ class LandmarkFitter:
             OpenFace ``CLNF::Fit``.
         """
         shared = not isinstance(self.config.regularisation, Tensor)
-        if len(state) > CPU_ROWS and shared and state.params.scale.device.type == "cpu":
-            blocks = torch.arange(len(state)).split(CPU_ROWS)
+        device = state.params.scale.device
+        together = _rows_together(device)
+        if len(state) > together and shared:
+            blocks = torch.arange(len(state), device=device).split(together)
             return join_rows(*(self._fit_together(images.rows(rows), state[rows]) for rows in blocks))
         return self._fit_together(images, state)
 
@@ -167,6 +173,16 @@ class LandmarkFitter:
         """The same fitter with the windows of all other scales set to 0."""
         windows = tuple(window if index in scales else 0 for index, window in enumerate(self.config.window_sizes))
         return LandmarkFitter(self.model, replace(self.config, window_sizes=windows), self.numerics)
+
+
+def _rows_together(device: torch.device) -> int:
+    """How many rows a device fits together."""
+    if device.type == "cpu":
+        return CPU_ROWS
+    if device.type != "cuda":
+        return sys.maxsize
+    memory = torch.cuda.get_device_properties(device).total_memory
+    return max(1, int(CUDA_SHARE * memory) // CUDA_ROW_BYTES)
 
 
 def _stand_in(params: ShapeParams) -> ShapeParams:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from clnf_torch.fitting.config import FitConfig
 from clnf_torch.geometry.frames import as_frames, as_tensor
+from clnf_torch.geometry.host import is_readable
 from clnf_torch.geometry.records import Rows, join_rows, take_rows
 
 Result = TypeVar("Result")
@@ -65,7 +66,7 @@ def blocks_of_faces(frames: Tensor, image_index: Tensor | None, faces: int) -> l
     height, width = frames.shape[-2:]
     at_once = max(1, CPU_PIXELS // max(1, height * width))
     count = frames.shape[0]
-    if frames.device.type != "cpu" or count <= at_once or (image_index is None and count != faces):
+    if not is_readable(frames) or count <= at_once or (image_index is None and count != faces):
         return []
     index = torch.arange(faces) if image_index is None else image_index.cpu()
     if index.shape != (faces,) or index.is_floating_point() or not faces:

@@ -7,20 +7,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clnf_torch.detection.validator import DetectionValidator, is_face
+from clnf_torch.detection.validator import DetectionValidator
 from clnf_torch.fitting.config import FitConfig, preset_named
 from clnf_torch.fitting.fitter import FitState, LandmarkFitter
 from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, search_hypotheses
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_box, params_from_landmarks
-from clnf_torch.fitting.parts import PartFit, fit_parts
 from clnf_torch.geometry.frames import Frames
-from clnf_torch.geometry.host import is_readable
 from clnf_torch.geometry.precision import without_autocast
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import Numerics, numerics_named
 from clnf_torch.models.pdm import ShapeParams
 from clnf_torch.pipeline.blocks import in_blocks
+from clnf_torch.pipeline.captured import CapturedFit
+from clnf_torch.pipeline.finish import finish, with_verdict
 from clnf_torch.pipeline.inputs import LEAST_LANDMARKS, check_points, known_beforehand, read_images
 from clnf_torch.pipeline.result import FitResult
 
@@ -195,6 +195,28 @@ class LandmarkDetector(nn.Module):
         state = FitState.at(params, self.model.pdm.num_landmarks)
         return self._fit_from(images, state, self._config(preset), parts, validate)
 
+    def captured(
+        self,
+        max_faces: int,
+        frame_size: tuple[int, int],
+        *,
+        frames: int = 1,
+        channels: int = 3,
+        dtype: torch.dtype = torch.uint8,
+        **settings: Any,
+    ) -> CapturedFit:
+        """`fit` for frames of one size behind CUDA graphs: a call costs the host one launch.
+
+        Args:
+            max_faces: Faces of a call at most.
+            frame_size: Height and width of the frames, pixels.
+            frames: Frames of a call at most.
+            channels: 1 for gray frames, 3 for RGB.
+            dtype: Number type of the frames.
+            **settings: As for `fit`: preset, multi_view, parts, validate.
+        """
+        return CapturedFit(self, max_faces, frame_size, frames, channels, dtype, **settings)
+
     def _fit_boxes(
         self,
         frames: Frames,
@@ -216,8 +238,8 @@ class LandmarkDetector(nn.Module):
         frontal = params_from_box(self.model.pdm, boxes, torch.zeros_like(boxes[:, :3]))
         known = FitState.at(frontal, self.model.pdm.num_landmarks, **given)
         kept, verdict = search_hypotheses(fitter, rotations, images, boxes, known)
-        result = self._finish(images, kept, parts, validate)
-        reported = result if verdict is kept else self._with_verdict(result, images, verdict, parts, validate)
+        result = finish(self, images, kept, parts, validate)
+        reported = result if verdict is kept else with_verdict(self, result, images, verdict, parts, validate)
         return reported, result.success
 
     def _fit_from(
@@ -230,53 +252,7 @@ class LandmarkDetector(nn.Module):
     ) -> FitResult:
         """Fit faces without hypotheses."""
         state = LandmarkFitter(self.model, config, self.numerics).fit(images, start)
-        return self._finish(images, state, parts, validate)
-
-    def _finish(self, images: ImageBatch, state: FitState, parts: bool, validate: bool) -> FitResult:
-        """The result of a fit that has ended, with its parts folded back, and validated."""
-        valid = state.params.finite()
-        params = state.params.where(valid, state.params.filled(1))
-        fits: dict[str, PartFit] = {}
-        if parts and self.model.parts:
-            params, fits = fit_parts(self.model, self.numerics, images, params, state.active & valid)
-        landmarks = self.model.pdm.landmarks(params)
-        success = state.active & valid & _is_inside(landmarks, images.size)
-        confidence = success.to(landmarks.dtype)
-        if validate and self.validator is not None:
-            # OpenFace: a fit that failed is not validated and has confidence 0
-            seen = self.validator(images, params.rotation, landmarks, self.numerics)
-            confidence, success = torch.where(success, seen, 0), success & is_face(seen)
-        return FitResult(
-            landmarks=torch.where(valid[:, None, None], landmarks, torch.nan),
-            params=params.where(valid, state.params),
-            likelihood=state.likelihood,
-            landmark_likelihoods=state.landmark_likelihoods,
-            view=state.view,
-            visible=state.visible,
-            hypothesis=state.hypothesis,
-            confidence=confidence,
-            success=success,
-            parts=fits,
-        )
-
-    def _with_verdict(
-        self, result: FitResult, images: ImageBatch, verdict: FitState, parts: bool, validate: bool
-    ) -> FitResult:
-        """The result with confidence and success of the candidates that decide on them, B rows."""
-        if not validate or self.validator is None:
-            success = verdict.active & _is_inside(result.landmarks, images.size)
-            return replace(result, confidence=success.to(result.confidence), success=success)
-        others = verdict.hypothesis != result.hypothesis
-        if is_readable(others):
-            rows = others.nonzero().squeeze(-1)
-            last = self._finish(images.rows(rows), verdict[rows], parts, validate)
-            confidence = result.confidence.index_copy(0, rows, last.confidence)
-            success = result.success.index_copy(0, rows, last.success)
-        else:
-            last = self._finish(images, verdict, parts, validate)
-            confidence = torch.where(others, last.confidence, result.confidence)
-            success = torch.where(others, last.success, result.success)
-        return replace(result, confidence=confidence, success=success & _is_inside(result.landmarks, images.size))
+        return finish(self, images, state, parts, validate)
 
     def _shape(self, faces: Tensor) -> tuple[int, int]:
         """Number of faces and of landmarks (B, N)."""
@@ -286,10 +262,3 @@ class LandmarkDetector(nn.Module):
         """Settings by name, or the caller's own; with or without hypotheses as the preset or the caller says."""
         config = preset_named(preset, self.model.family) if isinstance(preset, str) else preset
         return config if multi_view is None else replace(config, multi_view=multi_view)
-
-
-def _is_inside(landmarks: Tensor, size: tuple[int, int]) -> Tensor:
-    """Faces (B,) whose landmarks (B, N, 2) are finite, at least half of them in an image of a height and width."""
-    x, y = landmarks.unbind(-1)
-    inside = (x >= -0.5) & (x <= size[1] - 0.5) & (y >= -0.5) & (y <= size[0] - 0.5)
-    return (x + y).isfinite().all(-1) & (2 * inside.sum(-1) >= inside.shape[-1])

@@ -63,7 +63,9 @@ def image_index_of_each(frames: Tensor, image_index: Any, faces: int) -> Tensor:
     if image_index is None and frames.shape[0] not in (1, faces):
         raise ValueError(f"{faces} faces in {frames.shape[0]} frames: say with image_index (B,) which frame each is in")
     if image_index is None:
-        image_index = torch.arange(faces) if frames.shape[0] == faces else torch.zeros(faces, dtype=torch.int64)
+        frames_of_their_own = frames.shape[0] == faces
+        image_index = torch.arange(faces, device=frames.device)
+        image_index = image_index if frames_of_their_own else torch.zeros_like(image_index)
     image_index = as_tensor("image_index", image_index)
     if not faces and image_index.shape == (0,):
         image_index = image_index.long()
@@ -100,7 +102,7 @@ def known_beforehand(
         if isinstance(regularisation, int | float):
             if not 0 <= regularisation < math.inf:
                 raise ValueError(f"regularisation is {regularisation}; expected a finite number that is not negative")
-            regularisation = torch.tensor(float(regularisation))
+            regularisation = like.new_full((), float(regularisation))
         regularisation = as_tensor("regularisation", regularisation).to(like)
         regularisation = _expanded("regularisation", regularisation, shape[:1])
         valid = valid & _sensible(regularisation)

@@ -19,7 +19,7 @@ from clnf_torch.fitting.mean_shift import UNSEEN
 from clnf_torch.models.bundle import BundleError
 from clnf_torch.models.numerics import EXACT, OPENFACE
 from clnf_torch.pipeline import FitResult, LandmarkDetector, load
-from clnf_torch.pipeline.detector import _is_inside
+from clnf_torch.pipeline.finish import _is_inside
 from tests.factories import CONFIG, M, N, make_boxes, make_images, make_model, make_pdm, make_rules
 from tests.models.test_bundle import make_bundle
 
