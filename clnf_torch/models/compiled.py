@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from clnf_torch.compilation.conditions import load_kernels, plain_numbers
 
@@ -39,3 +39,13 @@ def respond_with_mlps(
 ) -> None:
     """Fills in responses of CEN experts, see `clnf_torch.models.kernels.cpu.launch`."""
     kernels().respond_with_mlps(areas, first, landmarks, flipped, layers, activations, checkerboard, responses)
+
+
+def fills_vectors(widths: Iterable[int]) -> bool:
+    """Whether layers of such widths can be products of the compiled loops."""
+    return min(widths) >= kernels().LANES
+
+
+def heatmaps(network: nn.Module, levels: int, least_deviation: float, gray: Tensor, maps: Tensor) -> None:
+    """Fills in the heatmaps of a network, see `clnf_torch.models.kernels.cpu.launch`."""
+    kernels().heatmaps(network, levels, least_deviation, gray, maps)

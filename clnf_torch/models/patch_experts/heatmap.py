@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
 from clnf_torch.geometry.similarity import invert_similarity
+from clnf_torch.models import compiled
 from clnf_torch.models.array_schema import Array
 from clnf_torch.models.batch_invariant import Conv2d, in_fast_order
 from clnf_torch.models.numerics import Numerics
@@ -36,7 +37,7 @@ class UNet(nn.Module):
 
     def __init__(self, landmarks: int, widths: Sequence[int], normalised: bool = True) -> None:
         super().__init__()
-        self.landmarks, self.widths = landmarks, tuple(widths)
+        self.landmarks, self.widths, self.normalised = landmarks, tuple(widths), normalised
         self.stem = _convolution(1, widths[0], STEM, normalised, stride=2)
         self.down = nn.ModuleList(
             nn.Sequential(_convolution(wide, wider, 3, normalised, stride=2), _Residual(wider, normalised))
@@ -60,6 +61,11 @@ class UNet(nn.Module):
         for narrow, up in zip(self.narrow, self.up, strict=True):
             maps = up(levels.pop() + interpolate(narrow(maps), scale_factor=2, mode="nearest"))
         return self.head(maps)
+
+    def has_loops_for(self, gray: Tensor) -> bool:
+        """Whether maps of images (B, A, A) can be compiled loops'."""
+        plain = not self.normalised and compiled.usable(gray, self.parameters())
+        return plain and compiled.fills_vectors((*self.widths, self.landmarks))
 
     def in_fast_order(self) -> "UNet":
         """This network, its filters in the order of numbers in which they are fastest on the CPU, in no training."""
@@ -236,6 +242,11 @@ class HeatmapExperts(Experts):
         """Probability of each landmark in every cell, shape (B, N, A / 2, A / 2), of areas (B, A, A)."""
         if not len(areas):
             return areas.new_zeros(0, self.visible.shape[1], self.width // ZOOM, self.width // ZOOM)
+        network = self.network
+        if isinstance(network, UNet) and network.has_loops_for(areas):
+            found = areas.new_empty(len(areas), network.landmarks, self.width // ZOOM, self.width // ZOOM)
+            compiled.heatmaps(network, len(network.widths), LEAST_DEVIATION, areas, found)
+            return found
         some = CPU_FACES if areas.device.type == "cpu" else CUDA_FACES
         blocks = [self.network(block) for block in areas.split(some)]
         scores = torch.cat(blocks) if len(blocks) > 1 else blocks[0]

@@ -8,6 +8,7 @@ import torch
 from clnf_torch.models import compiled
 from clnf_torch.models.numerics import EXACT, OPENFACE
 from clnf_torch.models.patch_experts.cen import CENExperts
+from clnf_torch.models.patch_experts.heatmap import HeatmapExperts, UNet
 from tests.factories import N, make_experts, make_stack, seeded
 
 pytest.importorskip("numba", reason="the compiled loops need numba")
@@ -66,6 +67,59 @@ def test_half_precision_is_widened_exactly():
     torch.testing.assert_close(found, every.view(torch.float16).float(), atol=0, rtol=0, equal_nan=True)
 
 
+def make_unet(widths: tuple[int, ...] = (17, 24, 48), landmarks: int = 20, seed: int = 7) -> UNet:
+    """A network of plain convolutions, with random weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return UNet(landmarks, widths, normalised=False).requires_grad_(False)
+
+
+def make_heatmap(network: UNet, width: int = 24) -> HeatmapExperts:
+    seen = torch.ones(1, network.landmarks, dtype=torch.bool)
+    return HeatmapExperts(0.25, torch.zeros(1, 3), seen, torch.ones(1, network.landmarks), width, network)
+
+
+@pytest.mark.parametrize("widths", [(16,), (17, 24, 48), (16, 16, 100)])
+@pytest.mark.parametrize("faces", [1, 6])
+def test_heatmaps(monkeypatch, widths, faces):
+    experts, areas = make_heatmap(make_unet(widths)), make_areas(faces, 1, 24)[:, 0]
+    areas[-1] = 100.3
+    found, expected = both(monkeypatch, lambda: experts.maps(areas))
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(found.sum((-2, -1)), torch.ones(faces, 20))
+
+
+def test_heatmaps_of_changed_and_moved_weights(monkeypatch):
+    experts, areas = make_heatmap(make_unet()), make_areas(1, 1, 24)[:, 0]
+    before = experts.maps(areas)
+    with torch.no_grad():
+        experts.network.head.weight.mul_(2)
+    found, expected = both(monkeypatch, lambda: experts.maps(areas))
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
+    assert not torch.equal(found, before)
+    experts.network.head.weight.data = experts.network.head.weight.data / 2
+    assert torch.equal(experts.maps(areas), before)
+
+
+def test_networks_in_training_and_narrow_ones_are_left_to_torch(monkeypatch):
+    areas = make_areas(1, 1, 24)[:, 0]
+    monkeypatch.setattr(compiled, "heatmaps", lambda *_: pytest.fail("ran as loops"))
+    make_heatmap(make_unet((4, 6))).maps(areas)
+    make_heatmap(UNet(20, (17, 24, 48)).eval().requires_grad_(False)).maps(areas)
+    make_heatmap(make_unet().requires_grad_()).maps(areas)
+    make_heatmap(make_unet().double()).maps(areas.double())
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_images_that_cannot_be_seen_spare_the_others(value):
+    experts, areas = make_heatmap(make_unet()), make_areas(6, 1, 24)[:, 0]
+    expected = experts.maps(areas)
+    areas[1] = value
+    found = experts.maps(areas)
+    assert found[1].isnan().all()
+    assert torch.equal(found[[0, 2, 3, 4, 5]], expected[[0, 2, 3, 4, 5]])
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_face_is_the_same_alone_and_among_others(threads):
     experts, areas = make_wide(), make_areas(40, N, 9)
@@ -75,6 +129,10 @@ def test_a_face_is_the_same_alone_and_among_others(threads):
         together = experts.respond(areas, 0, OPENFACE)
         for i in (0, 17, 39):
             assert torch.equal(experts.respond(areas[i : i + 1], 0, OPENFACE)[0], together[i])
+        whole, images = make_heatmap(make_unet()), areas[:, :1].repeat(1, 1, 3, 3)[:, 0, :24, :24]
+        together = whole.maps(images)
+        for i in (0, 17, 39):
+            assert torch.equal(whole.maps(images[i : i + 1])[0], together[i])
     finally:
         torch.set_num_threads(before)
 

@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from clnf_torch.compilation import tiles
 from clnf_torch.compilation.compiler import Array, Arrays
 from clnf_torch.compilation.threads import arrays, in_threads
-from clnf_torch.models.kernels.cpu import mlps
+from clnf_torch.models.kernels.cpu import mlps, unet
 
+# For `fills_vectors`
+LANES = tiles.LANES
 ACTIVATIONS = {"relu": mlps.RELU, "sigmoid": mlps.SIGMOID}
 
 
@@ -45,6 +48,16 @@ def respond_with_mlps(
         mlps.respond(given, experts, served, flags, *numbers, kinds, widest, checkerboard, found)
 
     in_threads(some, (arrays(torch.arange(first, first + len(landmarks)), landmarks),), len(landmarks))
+
+
+def heatmaps(network: nn.Module, levels: int, least_deviation: float, gray: Tensor, maps: Tensor) -> None:
+    """Fills in the heatmaps (B, N, A / 2, A / 2) of a `UNet` with so many sizes of maps for images (B, A, A)."""
+    layers = unet.layers_of(network)
+
+    def some(rows: Arrays) -> None:
+        unet.heatmaps(layers, levels, least_deviation, *rows)
+
+    in_threads(some, (arrays(gray, maps),), len(gray))
 
 
 def _numbers(weights: Tensor) -> Array:
