@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from clnf_torch.geometry.constants import constant
 from clnf_torch.geometry.landmarks68 import EYE_CORNERS, NUM_LANDMARKS
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.models.numerics import Numerics, numerics_named
@@ -65,7 +66,7 @@ def eyeball_centers(points: Tensor, head_rotation: Tensor) -> Tensor:
         Points, millimetres, shape (B, 2, 3).
     """
     middle = torch.stack([(points[:, a] + points[:, b]) / 2 for a, b in EYE_CORNERS], dim=1)
-    return middle + (euler_to_matrix(head_rotation) @ points.new_tensor(EYEBALL_OFFSET))[:, None]
+    return middle + (euler_to_matrix(head_rotation) @ constant(EYEBALL_OFFSET, points))[:, None]
 
 
 def gaze_angles(directions: Tensor) -> Tensor:
@@ -98,5 +99,5 @@ def _intersection(ray: Tensor, center: Tensor, quirks: bool) -> Tensor:
     met = ray * (along - torch.where(room > 0, room, 1).sqrt() * (room > 0))
     if quirks:
         # OpenFace: a ray that misses has met the point (0, 0, -1), so that the eye looks into the camera.
-        return torch.where(hit, met, ray.new_tensor((0.0, 0.0, -1.0)))
+        return torch.where(hit, met, constant((0.0, 0.0, -1.0), ray))
     return met

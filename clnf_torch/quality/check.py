@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.fitting.images import ImageBatch
+from clnf_torch.geometry.constants import constant
 from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
 from clnf_torch.models.pdm import PDM
 from clnf_torch.pipeline.detector import LandmarkDetector
@@ -126,7 +127,7 @@ def _trusted(known: Tensor, inside: Tensor) -> Tensor:
 
 def _outside_image(landmarks: Tensor, size: tuple[int, int]) -> Tensor:
     """Landmarks (B, N) beyond the outer edges of an image's pixels."""
-    edge = landmarks.new_tensor([size[1], size[0]]) - 0.5
+    edge = constant((size[1] - 0.5, size[0] - 0.5), landmarks)
     return ((landmarks < -0.5) | (landmarks > edge)).any(-1)
 
 

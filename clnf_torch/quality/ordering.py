@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from clnf_torch.geometry.constants import constant
 from clnf_torch.geometry.landmarks68 import Pairs
 
 
@@ -41,5 +42,5 @@ def misfit(length: Tensor, expected: Tensor) -> Tensor:
 
 def _steps(points: Tensor, pairs: Pairs) -> Tensor:
     """Ways (B, K, 2) from the first to the second point of pairs."""
-    first, second = torch.tensor(pairs, device=points.device).unbind(-1)
+    first, second = constant(pairs, points, torch.int64).unbind(-1)
     return points[:, second] - points[:, first]
