@@ -240,9 +240,17 @@ class PatchExperts(Experts):
     def respond(self, areas: Tensor, view: int, numerics: Numerics) -> Tensor:
         """Responses (B, N, R, R) of one view's experts to areas (B, N, A, A) of faces that are all in that view."""
 
-    @abstractmethod
     def respond_in_tiles(self, areas: Tensor, views: Tensor, numerics: Numerics) -> Tensor:
-        """Responses (T, F, N, R, R) to areas (T, F, N, A, A) of tiles of faces, each tile of one view (T,)."""
+        """Responses (T, F, N, R, R) to areas (T, F, N, A, A) of tiles of faces, each tile of one view (T,).
+
+        Here every view answers for every tile. A family that can gather its experts by their numbers does with less.
+        """
+        window = areas.shape[-1] - self.support + 1
+        responses = areas.new_zeros(*areas.shape[:3], window, window)
+        for view in range(self.num_views):
+            answer = self.respond(areas.flatten(0, 1), view, numerics).view_as(responses)
+            responses = torch.where((views == view)[:, None, None, None, None], answer, responses)
+        return responses
 
 
 def common_fields(record: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:

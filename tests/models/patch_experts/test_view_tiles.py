@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from clnf_torch.models.numerics import EXACT, OPENFACE
+from clnf_torch.models.patch_experts.base import PatchExperts
 from clnf_torch.models.patch_experts.view_tiles import ViewTiles
 from tests.factories import N, make_experts
 from tests.models.patch_experts.template_factories import make_ccnf, make_svr
@@ -42,6 +43,14 @@ def test_tiles_are_answered_as_views_are(family, views, numerics, rng):
     tiles = ViewTiles.of(view, experts.num_views)
     answers = tiles.take(experts.respond_in_tiles(tiles.lay(areas), tiles.view, numerics))
     torch.testing.assert_close(answers, experts(areas, view, numerics))
+
+
+def test_families_that_gather_no_experts_answer_too(rng):
+    experts, view = make_experts(), torch.tensor([2, 0, 1, 0, 2])
+    areas = 255 * torch.rand(len(view), N, 7, 7, generator=rng, dtype=torch.float64)
+    tiles = ViewTiles.of(view, experts.num_views)
+    answers = tiles.take(PatchExperts.respond_in_tiles(experts, tiles.lay(areas), tiles.view, EXACT))
+    torch.testing.assert_close(answers, experts(areas, view, EXACT))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
