@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.geometry.records import take_rows
+from clnf_torch.media.upload import stacked, uploaded
 from clnf_torch.media.video_frames import Frame, FrameSource, ahead, video_problem
 from clnf_torch.models.growing_files import SAVE_EVERY
 from clnf_torch.tracking import TrackState, VideoResult, VideoTracker
@@ -126,7 +127,7 @@ class _ParallelVideos:
         They are decoded again: what comes before a place decides how a decoder goes on there.
         """
         self.waiting.remove(source)
-        video = _RunningVideo.of(source, self.run.opened, self.unfinished, sink)
+        video = _RunningVideo.of(source, self.run, self.unfinished, sink)
         self.running.append(video)
         while video.number < frames and video.advance():
             video.sink.skipped(video.number, video.image)
@@ -144,7 +145,7 @@ class _ParallelVideos:
             self.running = [self.running[number] for number in kept.tolist()]
             self.state = self.state.select(kept.to(self.state.frame))
         while self.waiting and len(self.running) < self.run.at_once:
-            video = _RunningVideo.of(self.waiting.popleft(), self.run.opened, self.unfinished)
+            video = _RunningVideo.of(self.waiting.popleft(), self.run, self.unfinished)
             if video.advance():
                 self.running.append(video)
                 self.state = self.state.join(self.run.begin())
@@ -154,7 +155,7 @@ class _ParallelVideos:
 
     def step(self) -> None:
         """One frame of every video."""
-        frames = torch.stack([video.image for video in self.running])
+        frames = stacked([(video.frame, video.image) for video in self.running])
         damaged = torch.tensor([video.frame.image is None for video in self.running])
         with torch.inference_mode():
             self.state, result = self.run.tracker.step(self.state, frames, damaged)
@@ -191,14 +192,15 @@ class _RunningVideo:
     def of(
         cls,
         source: FrameSource,
-        opened: Opened,
+        run: VideoRun,
         unfinished: ExitStack,
         saved: dict[str, Any] | None = None,
     ) -> "_RunningVideo":
         """Opens a video, to be closed at its end or when `unfinished` is."""
         end = unfinished.enter_context(ExitStack())
-        sink = end.enter_context(opened(source, saved))
-        return cls(source, end.enter_context(contextlib.closing(ahead(source))), sink, end)
+        sink = end.enter_context(run.opened(source, saved))
+        frames = ahead(uploaded(source, run.tracker.detector.model.pdm.mean.device))
+        return cls(source, end.enter_context(contextlib.closing(frames)), sink, end)
 
     def advance(self) -> bool:
         """Reads the next frame. Whether there is one."""
