@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from clnf_torch.detection.face_detector import FaceBoxes
 from clnf_torch.detection.layers import Layer, build_network
-from clnf_torch.detection.proposals import SUPPORT, PaddedFrames, Proposals, face_probability, propose, pyramid_scales
+from clnf_torch.detection.proposals import Proposals, face_probability, propose
+from clnf_torch.detection.pyramid import SUPPORT, PaddedFrames, overlap_of_levels, pyramid_scales
+from clnf_torch.detection.tables import Capacity, FixedTables, Tables
 from clnf_torch.geometry.boxes import LARGEST
 from clnf_torch.geometry.frames import Frames, as_frames, warn_of_unit_range
 from clnf_torch.geometry.precision import refuse_short_numbers, without_autocast
@@ -25,10 +27,9 @@ REFINE, OUTPUT = 24, 48
 # Of two faces
 MAX_IOU = 0.7
 # Boxes shown to a network at once: what a core's cache holds, or a GPU keeps busy with
-CPU_CROPS, CUDA_CROPS = (
-    32,
-    1024,
-)
+CPU_CROPS, CUDA_CROPS = 32, 16384
+# Devices whose numbers the host reads at no cost
+READABLE = {"cpu"}
 # Numbers of the frames that are searched together: two colour images of 1920 x 1080 and what the networks make of them
 CPU_NUMBERS = 1 << 24
 Factors = tuple[float, float, float, float]
@@ -82,6 +83,7 @@ class MTCNN(nn.Module):
         super().__init__()
         self.proposer, self.refiner, self.output = proposer, refiner, output
         self.config, self.to_landmarks = config or MTCNNConfig(), to_landmarks
+        self._capacity = Capacity()
 
     @staticmethod
     def record(networks: Mapping[str, Sequence[Layer]], **settings: Any) -> dict[str, Any]:
@@ -149,31 +151,59 @@ class MTCNN(nn.Module):
     def _detect_together(self, frames: Tensor) -> FaceBoxes:
         """As `detect`, frames (F, C, H, W) all at once."""
         weight = next(self.parameters())
-        frames, valid = _finite(frames.to(weight.device))
-        images = PaddedFrames.of(frames)
+        images = PaddedFrames.of(frames.to(weight.device))
         scales = pyramid_scales(images.height, images.width, self.config.min_face, self.config.factor)
         if not scales or not frames.shape[0]:
             return _no_faces(weight)
-        proposed = propose(self.proposer, images, scales, self.config.thresholds[0], weight.dtype)
-        *_, found = self.stages(proposed[valid[proposed.image_index]], images)
+        if weight.device.type in READABLE:
+            return self._as_boxes(self._cascade(images, scales, Tables()))
+        while True:
+            tables = FixedTables(self._capacity, len(frames), weight.device)
+            found = self._cascade(images, scales, tables)
+            rows, valid = tables.compact(found.valid, "faces")
+            # The one number that the host waits for; what did not fit into the tables is looked for again
+            count, *needed = torch.cat((valid.sum()[None], tables.needed())).tolist()
+            fits = self._capacity.grown(needed) == self._capacity
+            self._capacity = self._capacity.grown(needed)
+            if fits:
+                return self._as_boxes(found[rows[:count]])
+
+    def _cascade(self, images: PaddedFrames, scales: list[float], tables: Tables) -> Proposals:
+        """Faces in the images, in boxes of MTCNN's own kind."""
+        weight = next(self.parameters())
+        proposed = propose(self.proposer, images, scales, self.config.thresholds[0], weight.dtype, tables)
+        return self.stages(proposed, images, tables)[-1]
+
+    def _as_boxes(self, found: Proposals) -> FaceBoxes:
+        """Faces with boxes as large as 68 landmarks."""
         return FaceBoxes(boxes=_moved(found.boxes, self.to_landmarks), score=found.score, image_index=found.image_index)
 
-    def stages(self, proposed: Proposals, images: PaddedFrames) -> tuple[Proposals, Proposals, Proposals]:
+    def stages(
+        self, proposed: Proposals, images: PaddedFrames, tables: Tables | None = None
+    ) -> tuple[Proposals, Proposals, Proposals]:
         """From proposals to faces.
 
         Args:
             proposed: From `propose`.
             images: The frames.
+            tables: For the candidates, as for `propose`.
 
         Returns:
             What the second network is shown, what the third is shown, and the faces: boxes of MTCNN's own kind, from
             forehead to chin, by frame, the surest first.
         """
         _, second, third = self.config.thresholds
-        refine = proposed.after_nms(MAX_IOU).regressed().squared()
-        output = _classify(self.refiner, REFINE, images, refine, second).after_nms(MAX_IOU).regressed().squared()
-        faces = _classify(self.output, OUTPUT, images, output, third)
-        return refine, output, faces.regressed(grown=1).after_nms(MAX_IOU, of_smaller=True)
+        tables = tables or Tables()
+        if overlap_of_levels(self.config.min_face, self.config.factor) <= MAX_IOU:
+            # Nothing is suppressed
+            refine = proposed.best_first()
+        else:
+            refine = proposed.after_nms(MAX_IOU, tables=tables)
+        refine = refine.regressed().squared()
+        output = _classify(self.refiner, REFINE, images, refine, second, tables)
+        output = output.after_nms(MAX_IOU, tables=tables).regressed().squared()
+        faces = _classify(self.output, OUTPUT, images, output, third, tables).regressed(grown=1)
+        return refine, output, faces.after_nms(MAX_IOU, of_smaller=True, tables=tables)
 
 
 def _moved(boxes: Tensor, factors: Factors) -> Tensor:
@@ -183,19 +213,21 @@ def _moved(boxes: Tensor, factors: Factors) -> Tensor:
     return torch.stack((x + right * width, y + down * height, wider * width, higher * height), dim=-1)
 
 
-def _classify(network: nn.Module, side: int, images: PaddedFrames, found: Proposals, threshold: float) -> Proposals:
+def _classify(
+    network: nn.Module, side: int, images: PaddedFrames, found: Proposals, threshold: float, tables: Tables
+) -> Proposals:
     """The proposals that a network classifies as faces, with its scores and bounding-box regression."""
+    found = found.trimmed(_inside(_crop_boxes(found.boxes), images), tables)
     patches = _crop_boxes(found.boxes)
-    inside = _inside(patches, images)
-    found, patches = found[inside], patches[inside]
     answers = [found.boxes.new_zeros(0, 6)]
     at_once = CPU_CROPS if patches.device.type == "cpu" else CUDA_CROPS
-    for rows in torch.arange(patches.shape[0], device=patches.device).split(at_once):
+    for k in range(0, len(patches), at_once):
+        rows = slice(k, k + at_once)
         crops = images.patches(found.image_index[rows], patches[rows], (side, side), found.boxes.dtype)
         answers.append(network(crops)[:, :6])
     answer = torch.cat(answers)
-    found = Proposals(found.boxes, face_probability(answer), answer[:, 2:], found.image_index)
-    return found[found.score >= threshold]
+    found = replace(found, score=face_probability(answer), regression=answer[:, 2:])
+    return found.compacted(found.score >= threshold, "faces", tables)
 
 
 def _crop_boxes(boxes: Tensor) -> Tensor:
@@ -213,14 +245,6 @@ def _inside(patches: Tensor, images: PaddedFrames) -> Tensor:
     across = (x + width).clamp_max(images.width) > x.clamp_min(0)
     down = (y + height).clamp_max(images.height) > y.clamp_min(0)
     return across & down
-
-
-def _finite(frames: Tensor) -> tuple[Tensor, Tensor]:
-    """Frames (F, C, H, W) without infinities and NaNs, and which of them (F,) had none; the others become black."""
-    if not frames.is_floating_point():
-        return frames, torch.ones(frames.shape[0], dtype=torch.bool, device=frames.device)
-    valid = frames.isfinite().flatten(1).all(1)
-    return torch.where(valid[:, None, None, None], frames, 0.0), valid
 
 
 def _no_faces(like: Tensor) -> FaceBoxes:

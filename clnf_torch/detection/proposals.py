@@ -1,17 +1,23 @@
 """The first stage of MTCNN: a proposal network over an image pyramid, then non-maximum suppression (NMS)."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
-from clnf_torch.geometry.boxes import nms, whole_boxes
+from clnf_torch.detection.pyramid import SUPPORT, Cells, PaddedFrames, cells_of, pyramid_of, pyramid_scales
+from clnf_torch.detection.tables import NO_GROUP, Tables
+from clnf_torch.geometry.boxes import box_iou, ranked, whole_boxes
 from clnf_torch.geometry.records import Rows
-from clnf_torch.geometry.resizing import resize_patches
-from clnf_torch.geometry.sampling import pad_with_black
+
+__all__ = ["SUPPORT", "PaddedFrames", "Proposals", "face_probability", "propose", "pyramid_scales"]
+
+# Of two faces found at one level
+MAX_IOU = 0.5
+# Cells in each direction that may overlap by more; those farther away share less, whatever they are rounded to
+REACH = 2
 
 
 @dataclass(frozen=True)
@@ -24,17 +30,40 @@ class Proposals(Rows):
         regression: Bounding-box regression: how far to move left, top, right and bottom, in widths and heights, shape
             (K, 4).
         image_index: Which of the frames each box is in, int64, shape (K,).
+        valid: Rows that hold a box, bool, shape (K,); None: all, as on the CPU.
     """
 
     boxes: Tensor
     score: Tensor
     regression: Tensor
     image_index: Tensor
+    valid: Tensor | None = None
 
-    def after_nms(self, threshold: float, group: Tensor | None = None, of_smaller: bool = False) -> "Proposals":
+    def after_nms(
+        self, threshold: float, group: Tensor | None = None, of_smaller: bool = False, tables: Tables | None = None
+    ) -> "Proposals":
         """Those left by non-maximum suppression within an image (or a finer group), from the best to the worst."""
         group = self.image_index if group is None else group
-        return self[nms(self.boxes, self.score, group, threshold, of_smaller)]
+        tables = tables or Tables()
+        index, valid = tables.nms(self.boxes, self.score, group, self.valid, threshold, of_smaller)
+        return replace(self[index], valid=valid)
+
+    def compacted(self, mask: Tensor, stage: str, tables: Tables) -> "Proposals":
+        """Those where a mask (K,) is true, in a table of their own; see `Tables.compact`."""
+        index, valid = tables.compact(mask if self.valid is None else mask & self.valid, stage)
+        return replace(self[index], valid=valid)
+
+    def trimmed(self, mask: Tensor, tables: Tables) -> "Proposals":
+        """Those where a mask (K,) is true; see `Tables.trim`."""
+        rows, valid = tables.trim(mask if self.valid is None else mask & self.valid)
+        return replace(self[rows], valid=valid)
+
+    def best_first(self, group: Tensor | None = None) -> "Proposals":
+        """By image (or a finer group), from the best to the worst; rows that hold no box come last."""
+        group = self.image_index if group is None else group
+        if self.valid is not None:
+            group = torch.where(self.valid, group, NO_GROUP)
+        return self[ranked(self.score, group)]
 
     def regressed(self, grown: int = 0) -> "Proposals":
         """The boxes, rounded to whole pixels, after bounding-box regression.
@@ -64,50 +93,13 @@ class Proposals(Rows):
         return replace(self, boxes=torch.stack((x, y, side.trunc(), side.trunc()), dim=-1))
 
 
-# Pixels that the first network looks at, and those between two looks
-SUPPORT, STRIDE = 12, 2
-# Of two faces found at one level
-MAX_IOU = 0.5
-MEAN, SPREAD = 127.5, 0.0078125
-
-
-class PaddedFrames(NamedTuple):
-    """Frames that the networks look at."""
-
-    padded: Tensor  # (F, 1 or 3, H + 4, W + 4)
-    height: int
-    width: int
-
-    @classmethod
-    def of(cls, frames: Tensor) -> "PaddedFrames":
-        """Gray (F, 1, H, W) or RGB (F, 3, H, W) frames."""
-        return cls(pad_with_black(frames), *frames.shape[2:])
-
-    def patches(self, image_index: Tensor, boxes: Tensor, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
-        """What the networks are shown of rectangles (K, 4): (K, 3, h, w), from -1 to 1, black outside the frame."""
-        patches = resize_patches(self.padded, image_index, boxes, size, dtype)
-        return ((patches - MEAN) * SPREAD).expand(-1, 3, -1, -1)
-
-
-def pyramid_scales(height: int, width: int, min_face: float, factor: float) -> list[float]:
-    """Scales at which images are searched, large to small; none where the image is smaller than a face.
-
-    Args:
-        height: Of the image, pixels.
-        width: Of the image, pixels.
-        min_face: Size of the smallest face to be found, pixels.
-        factor: Ratio of one scale to the one before.
-
-    Source:
-        OpenFace ``FaceDetectorMTCNN::DetectFaces``.
-    """
-    smaller = min(height, width)
-    count = math.floor(math.log(min_face / smaller) / math.log(factor)) + 1 if smaller else 0
-    return [SUPPORT / min_face * factor**k for k in range(max(0, count))]
-
-
 def propose(
-    network: nn.Module, images: PaddedFrames, scales: list[float], threshold: float, dtype: torch.dtype
+    network: nn.Module,
+    images: PaddedFrames,
+    scales: Sequence[float],
+    threshold: float,
+    dtype: torch.dtype,
+    tables: Tables | None = None,
 ) -> Proposals:
     """Where the first network sees a face, at each scale the best of those that overlap.
 
@@ -118,22 +110,31 @@ def propose(
         scales: From `pyramid_scales`, at least one.
         threshold: Least probability of a face.
         dtype: Number type of the arithmetic.
+        tables: For the candidates; None: as long as there are some, which is read.
 
     Returns:
         By frame, then by scale, then from the best to the worst.
     """
-    answers, sizes = [], []
-    for scale in scales:
-        # OpenFace: column by column
-        maps = network(_level(images, scale, dtype)).mT
-        answers.append(maps.flatten(2))
-        sizes.append(maps.shape[2:])
-    maps = torch.cat(answers, 2).mT
+    tables, device = tables or Tables(), images.padded.device
+    pyramid = pyramid_of(images.height, images.width, tuple(scales), device, dtype)
+    # OpenFace: column by column
+    answers = [network(level).mT for level in pyramid.levels(images, dtype)]
+    cells = cells_of(tuple((maps.shape[3], maps.shape[2]) for maps in answers), tuple(scales), device)
+    maps = torch.cat([maps.flatten(2) for maps in answers], 2).mT
     score = face_probability(maps)
-    image_index, cell = (score >= threshold).nonzero(as_tuple=True)
-    level, boxes = _cell_boxes(cell, sizes, scales)
-    found = Proposals(boxes.to(dtype), score[image_index, cell], maps[image_index, cell, 2:6], image_index)
-    return found.after_nms(MAX_IOU, image_index * len(scales) + level)
+    candidates = score >= threshold
+    if images.valid is not None:
+        candidates = candidates & images.valid[:, None]
+    index, valid = tables.compact(candidates.flatten(), "cells")
+    image_index = index.div(cells.count, rounding_mode="floor")
+    level, column, row = cells.places(index - image_index * cells.count)
+    boxes = torch.stack((*cells.extents(level, column, row),), -1).to(dtype)
+    # A group for each image and level
+    group, regression = image_index * len(scales) + level, maps[..., 2:6].flatten(0, 1)[index]
+    found = Proposals(boxes, score.flatten()[index], regression, group, valid)
+    kept = tables.without_rivals(_rivals(cells, found, index, (level, column, row), score.numel()))
+    found = found.compacted(kept, "proposals", tables).best_first()
+    return replace(found, image_index=found.image_index.div(len(scales), rounding_mode="floor"))
 
 
 def face_probability(answers: Tensor) -> Tensor:
@@ -141,23 +142,30 @@ def face_probability(answers: Tensor) -> Tensor:
     return 1 / (1 + (answers[..., 0] - answers[..., 1]).exp())
 
 
-def _level(images: PaddedFrames, scale: float, dtype: torch.dtype) -> Tensor:
-    """All frames (F, 3, h, w) at a scale."""
-    height, width = images.height, images.width
-    image_index = torch.arange(images.padded.shape[0], device=images.padded.device)
-    whole = torch.tensor([[0, 0, width, height]], device=image_index.device).expand(image_index.shape[0], 4)
-    return images.patches(image_index, whole, (math.ceil(height * scale), math.ceil(width * scale)), dtype)
+def _rivals(cells: Cells, found: Proposals, index: Tensor, places: tuple[Tensor, Tensor, Tensor], total: int) -> Tensor:
+    """The better candidates (C, 25) around each of the C in its map that overlap it too much, filled up with C.
 
-
-def _cell_boxes(cell: Tensor, sizes: Sequence[Sequence[int]], scales: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """The level of cells (K,), counted through the maps (columns, rows) of all, and the pixels (K, 4) they look at."""
-    columns, rows = torch.tensor(sizes, device=cell.device).unbind(1)
-    ends = (columns * rows).cumsum(0)
-    level = torch.searchsorted(ends, cell, right=True)
-    within = cell - (ends - columns * rows)[level]
-    place = torch.stack((within // rows[level], within % rows[level]), -1)
-    first = STRIDE * place.float() + 1
-    # OpenFace: divides in float32
-    divisor = torch.tensor(scales, dtype=torch.float32, device=cell.device)[level, None]
-    low, high = (first / divisor).trunc(), ((first + (SUPPORT - 1)) / divisor).trunc()
-    return level, torch.cat((low, high - low), -1)
+    Args:
+        cells: All cells.
+        found: The candidates.
+        index: Cell of each, counted through all images, int64, shape (C,).
+        places: Level, column and row of each, int64, shape (C,).
+        total: Number of all images' cells.
+    """
+    (level, column, row), count = places, len(index)
+    steps = torch.arange(-REACH, REACH + 1, device=index.device)
+    columns, rows = column[:, None, None] + steps[:, None], row[:, None, None] + steps
+    high = cells.rows[level, None, None]
+    inside = (columns >= 0) & (columns < cells.columns[level, None, None]) & (rows >= 0) & (rows < high)
+    around = index[:, None, None] + steps[:, None] * high + steps
+    # Candidate of each cell
+    own, nobody = torch.arange(count, device=index.device), index.new_full((total + 1,), count)
+    target = index if found.valid is None else torch.where(found.valid, index, total)
+    candidate = nobody.scatter(0, target, torch.where(target < total, own, count))
+    other = candidate[torch.where(inside, around, total)]
+    score = pad(found.score, (0, 1), value=-1.0)[other]
+    mine = found.score[:, None, None]
+    better = (score > mine) | ((score == mine) & (other > own[:, None, None]))
+    boxes = torch.stack(torch.broadcast_tensors(*cells.extents(level, columns, rows)), -1).long()
+    close = box_iou(boxes, boxes[:, REACH, REACH, None, None]) > MAX_IOU
+    return torch.where(better & close, other, count).flatten(1)

@@ -61,7 +61,7 @@ def nms(boxes: Tensor, score: Tensor, group: Tensor, threshold: float, of_smalle
     Source:
         OpenFace ``non_maximum_supression``.
     """
-    order = _ranked(score, group)
+    order = ranked(score, group)
     better, worse = _rivals(whole_boxes(boxes[order]), group[order], threshold, of_smaller)
     kept = torch.ones_like(order, dtype=torch.bool)
     previous = ~kept
@@ -72,7 +72,7 @@ def nms(boxes: Tensor, score: Tensor, group: Tensor, threshold: float, of_smalle
     return order[kept]
 
 
-def _ranked(score: Tensor, group: Tensor) -> Tensor:
+def ranked(score: Tensor, group: Tensor) -> Tensor:
     """Indices that sort by group, then from the highest score to the lowest, then from the last to the first."""
     order = torch.arange(score.shape[0], device=score.device).flip(0)
     order = order[score[order].sort(descending=True, stable=True).indices]

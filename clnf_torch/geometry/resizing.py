@@ -29,17 +29,22 @@ def resize_patches(
         ``cv::resize`` with ``INTER_LINEAR`` on float32 images, which places its samples in float32.
     """
     channels = padded.shape[1]
-    column, right = _positions(patches[:, 0], patches[:, 2], size[1])
-    row, down = _positions(patches[:, 1], patches[:, 3], size[0])
-    cells = (column[:, None, :], row[:, :, None], right[:, None, :], down[:, :, None])
+    column, right = positions(patches[:, 0], patches[:, 2], size[1])
+    row, down = positions(patches[:, 1], patches[:, 3], size[0])
+    # Each channel is an image
     image = image_index[:, None] * channels + torch.arange(channels, device=image_index.device)
-    column, row, right, down = (part.repeat_interleave(channels, 0) for part in cells)
-    gray = read_bilinear(padded.flatten(0, 1), image.flatten(), (column, row, right, down), dtype)
-    return gray.unflatten(0, (-1, channels))
+    cells = (column[:, None, None, :], row[:, None, :, None], right[:, None, None, :], down[:, None, :, None])
+    return read_bilinear(padded.flatten(0, 1), image, cells, dtype)
 
 
-def _positions(first: Tensor, length: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Pixels (K, count) left of evenly spaced samples of the ranges, and the fractions to the next ones."""
+def positions(first: Tensor, length: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Pixels (K, count) left of evenly spaced samples of the ranges, and the fractions to the next ones.
+
+    Args:
+        first: Of the pixels of each range, int64, shape (K,).
+        length: Of each range, pixels, int64, shape (K,).
+        count: Samples of each.
+    """
     steps = torch.arange(count, dtype=torch.float64, device=length.device) + 0.5
     position = (steps * (length[:, None].double() / count) - 0.5).float()
     # The outermost pixels go on outwards
