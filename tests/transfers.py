@@ -22,6 +22,8 @@ READING_METHODS = {"tolist", "numpy", "cpu", "__array__"}
 # Functions that make a tensor of the host's numbers
 UPLOADS = {"tensor", "as_tensor", "asarray", "new_tensor", "from_numpy", "frombuffer", "sparse_coo_tensor"}
 COPIES = {"_to_copy", "copy_"}
+# Besides views of tensors: what a device does nothing for
+NO_LAUNCH = {"empty", "empty_like", "empty_strided", "new_empty", "_unsafe_view", "lift_fresh", "detach"}
 
 
 class CountDispatched(TorchDispatchMode):
@@ -33,12 +35,14 @@ class CountDispatched(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.operations: Counter[str] = Counter()
+        self.launches: Counter[str] = Counter()
         self.to_host: Counter[str] = Counter()
         self.to_device: Counter[str] = Counter()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func.overloadpacket.__name__
         self.operations[name] += 1
+        self.launches[name] += not (func.is_view or name in NO_LAUNCH)
         self.to_host[name] += name in READS or _by_mask(name, args) or _repeats(func, kwargs or {})
         result = func(*args, **(kwargs or {}))
         if name in COPIES:
@@ -91,6 +95,7 @@ class CountTransfers:
 
     Attributes:
         operations: How often each operation was dispatched; views of tensors too.
+        launches: Likewise, without views and tensors that are only allocated: what a GPU is given to do.
         to_host: What copies from a device to the host, by function.
         to_device: What copies from the host to a device, by function.
     """
@@ -109,6 +114,10 @@ class CountTransfers:
     @property
     def operations(self) -> Counter[str]:
         return self._dispatched.operations
+
+    @property
+    def launches(self) -> Counter[str]:
+        return +self._dispatched.launches
 
     @property
     def to_host(self) -> Counter[str]:

@@ -28,6 +28,8 @@ REFINE, OUTPUT = 24, 48
 MAX_IOU = 0.7
 # Boxes shown to a network at once: what a core's cache holds, or a GPU keeps busy with
 CPU_CROPS, CUDA_CROPS = 32, 16384
+# Blocks of crops for the third network that are cut at once, which takes as long for a few as for one
+CROPS_CUT = 2
 # Devices whose numbers the host reads at no cost
 READABLE = {"cpu"}
 # Numbers of the frames that are searched together: two colour images of 1920 x 1080 and what the networks make of them
@@ -158,15 +160,14 @@ class MTCNN(nn.Module):
         if weight.device.type in READABLE:
             return self._as_boxes(self._cascade(images, scales, Tables()))
         while True:
-            tables = FixedTables(self._capacity, len(frames), weight.device)
+            tables = FixedTables(self._capacity, len(frames))
             found = self._cascade(images, scales, tables)
-            rows, valid = tables.compact(found.valid, "faces")
-            # The one number that the host waits for; what did not fit into the tables is looked for again
-            count, *needed = torch.cat((valid.sum()[None], tables.needed())).tolist()
-            fits = self._capacity.grown(needed) == self._capacity
-            self._capacity = self._capacity.grown(needed)
-            if fits:
-                return self._as_boxes(found[rows[:count]])
+            rows, _ = tables.compact(found.valid, "faces")
+            # All that the host waits for; what did not fit into the tables is looked for again
+            needed = tables.needed().tolist()
+            before, self._capacity = self._capacity, tables.grown(needed)
+            if self._capacity == before:
+                return self._as_boxes(found[rows[: needed[-1]]])
 
     def _cascade(self, images: PaddedFrames, scales: list[float], tables: Tables) -> Proposals:
         """Faces in the images, in boxes of MTCNN's own kind."""
@@ -217,14 +218,17 @@ def _classify(
     network: nn.Module, side: int, images: PaddedFrames, found: Proposals, threshold: float, tables: Tables
 ) -> Proposals:
     """The proposals that a network classifies as faces, with its scores and bounding-box regression."""
-    found = found.trimmed(_inside(_crop_boxes(found.boxes), images), tables)
     patches = _crop_boxes(found.boxes)
+    inside = _inside(patches, images)
+    rows, valid = tables.trim(inside if found.valid is None else inside & found.valid)
+    found, patches = replace(found[rows], valid=valid), patches[rows]
     answers = [found.boxes.new_zeros(0, 6)]
     at_once = CPU_CROPS if patches.device.type == "cpu" else CUDA_CROPS
-    for k in range(0, len(patches), at_once):
-        rows = slice(k, k + at_once)
+    cut = at_once * CROPS_CUT * (OUTPUT // side) ** 2
+    for k in range(0, len(patches), cut):
+        rows = slice(k, k + cut)
         crops = images.patches(found.image_index[rows], patches[rows], (side, side), found.boxes.dtype)
-        answers.append(network(crops)[:, :6])
+        answers += [network(some)[:, :6] for some in crops.split(at_once)]
     answer = torch.cat(answers)
     found = replace(found, score=face_probability(answer), regression=answer[:, 2:])
     return found.compacted(found.score >= threshold, "faces", tables)

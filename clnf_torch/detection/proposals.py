@@ -7,15 +7,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from clnf_torch.detection.pyramid import SUPPORT, Cells, PaddedFrames, cells_of, pyramid_of, pyramid_scales
+from clnf_torch.detection.pyramid import STRIDE, SUPPORT, PaddedFrames, cells_of, pyramid_of, pyramid_scales
 from clnf_torch.detection.tables import NO_GROUP, Tables
 from clnf_torch.geometry.boxes import box_iou, ranked, whole_boxes
 from clnf_torch.geometry.records import Rows
 
-__all__ = ["SUPPORT", "PaddedFrames", "Proposals", "face_probability", "propose", "pyramid_scales"]
+# Names that belong together, wherever they are made
+__all__ = ["PaddedFrames", "Proposals", "face_probability", "propose", "pyramid_scales"]
 
 # Of two faces found at one level
 MAX_IOU = 0.5
+# Pixels of a level, or of several small ones, whose maps a core's cache holds
+CPU_PIXELS = 1 << 16
 # Cells in each direction that may overlap by more; those farther away share less, whatever they are rounded to
 REACH = 2
 
@@ -53,11 +56,6 @@ class Proposals(Rows):
         index, valid = tables.compact(mask if self.valid is None else mask & self.valid, stage)
         return replace(self[index], valid=valid)
 
-    def trimmed(self, mask: Tensor, tables: Tables) -> "Proposals":
-        """Those where a mask (K,) is true; see `Tables.trim`."""
-        rows, valid = tables.trim(mask if self.valid is None else mask & self.valid)
-        return replace(self[rows], valid=valid)
-
     def best_first(self, group: Tensor | None = None) -> "Proposals":
         """By image (or a finer group), from the best to the worst; rows that hold no box come last."""
         group = self.image_index if group is None else group
@@ -74,12 +72,11 @@ class Proposals(Rows):
         Source:
             OpenFace ``apply_correction``.
         """
-        x, y, width, height = whole_boxes(self.boxes).to(self.boxes.dtype).unbind(-1)
-        width, height = width + grown, height + grown
-        left, top, right, bottom = self.regression.unbind(-1)
-        x1, y1 = x + left * width, y + top * height
-        x2, y2 = (x + width) + width * right, (y + height) + height * bottom
-        return replace(self, boxes=torch.stack((x1, y1, x2 - x1, y2 - y1), dim=-1))
+        start, size = whole_boxes(self.boxes).to(self.boxes.dtype).split(2, -1)
+        size = size + grown if grown else size
+        first, last = self.regression.split(2, -1)
+        low, high = start + first * size, (start + size) + size * last
+        return replace(self, boxes=torch.cat((low, high - low), -1))
 
     def squared(self) -> "Proposals":
         """The boxes made as high as they are wide, around their middle, in whole pixels towards zero.
@@ -87,10 +84,10 @@ class Proposals(Rows):
         Source:
             OpenFace ``rectify``.
         """
-        x, y, width, height = self.boxes.unbind(-1)
-        side = torch.maximum(width, height)
-        x, y = (x + 0.5 * (width - side)).trunc(), (y + 0.5 * (height - side)).trunc()
-        return replace(self, boxes=torch.stack((x, y, side.trunc(), side.trunc()), dim=-1))
+        start, size = self.boxes.split(2, -1)
+        side = size.amax(-1, keepdim=True)
+        start = (start + 0.5 * (size - side)).trunc()
+        return replace(self, boxes=torch.cat((start, side.trunc().expand(-1, 2)), -1))
 
 
 def propose(
@@ -118,7 +115,7 @@ def propose(
     tables, device = tables or Tables(), images.padded.device
     pyramid = pyramid_of(images.height, images.width, tuple(scales), device, dtype)
     # OpenFace: column by column
-    answers = [network(level).mT for level in pyramid.levels(images, dtype)]
+    answers = [_in_bands(network, level).mT for level in pyramid.levels(images, dtype)]
     cells = cells_of(tuple((maps.shape[3], maps.shape[2]) for maps in answers), tuple(scales), device)
     maps = torch.cat([maps.flatten(2) for maps in answers], 2).mT
     score = face_probability(maps)
@@ -128,11 +125,12 @@ def propose(
     index, valid = tables.compact(candidates.flatten(), "cells")
     image_index = index.div(cells.count, rounding_mode="floor")
     level, column, row = cells.places(index - image_index * cells.count)
-    boxes = torch.stack((*cells.extents(level, column, row),), -1).to(dtype)
+    boxes = cells.boxes_around(level, column, row, REACH)
     # A group for each image and level
     group, regression = image_index * len(scales) + level, maps[..., 2:6].flatten(0, 1)[index]
-    found = Proposals(boxes, score.flatten()[index], regression, group, valid)
-    kept = tables.without_rivals(_rivals(cells, found, index, (level, column, row), score.numel()))
+    found = Proposals(boxes[:, REACH, REACH].to(dtype), score.flatten()[index], regression, group, valid)
+    around = cells.around(level, column, row, REACH)
+    kept = tables.without_rivals(_rivals(found, boxes, index, around, score.numel()))
     found = found.compacted(kept, "proposals", tables).best_first()
     return replace(found, image_index=found.image_index.div(len(scales), rounding_mode="floor"))
 
@@ -142,30 +140,40 @@ def face_probability(answers: Tensor) -> Tensor:
     return 1 / (1 + (answers[..., 0] - answers[..., 1]).exp())
 
 
-def _rivals(cells: Cells, found: Proposals, index: Tensor, places: tuple[Tensor, Tensor, Tensor], total: int) -> Tensor:
+def _in_bands(network: nn.Module, level: Tensor) -> Tensor:
+    """What a network makes of images (F, 3, h, w), on the CPU of so many pixels at a time as its cache holds."""
+    frames, _, height, width = level.shape
+    if level.device.type != "cpu" or frames * height * width <= CPU_PIXELS:
+        return network(level)
+    if height * width <= CPU_PIXELS:
+        return torch.cat([network(some) for some in level.split(CPU_PIXELS // (height * width))])
+    # A band's last rows are the next one's first: what a cell looks at, but for a step
+    shared = SUPPORT - STRIDE
+    rows = max(1, (CPU_PIXELS // width - shared) // STRIDE)
+    starts = range(0, height - shared + height % STRIDE, STRIDE * rows)
+    bands = [level[:, :, start : start + STRIDE * rows + shared] for start in starts]
+    return torch.cat([torch.cat([network(frame) for frame in band.split(1)]) for band in bands], 2)
+
+
+def _rivals(found: Proposals, boxes: Tensor, index: Tensor, around: tuple[Tensor, Tensor], total: int) -> Tensor:
     """The better candidates (C, 25) around each of the C in its map that overlap it too much, filled up with C.
 
     Args:
-        cells: All cells.
         found: The candidates.
+        boxes: Of the cells around each, shape (C, 5, 5, 4).
         index: Cell of each, counted through all images, int64, shape (C,).
-        places: Level, column and row of each, int64, shape (C,).
+        around: How many cells farther those around each are, int64, and which of them there are, bool, (C, 5, 5).
         total: Number of all images' cells.
     """
-    (level, column, row), count = places, len(index)
-    steps = torch.arange(-REACH, REACH + 1, device=index.device)
-    columns, rows = column[:, None, None] + steps[:, None], row[:, None, None] + steps
-    high = cells.rows[level, None, None]
-    inside = (columns >= 0) & (columns < cells.columns[level, None, None]) & (rows >= 0) & (rows < high)
-    around = index[:, None, None] + steps[:, None] * high + steps
+    count, (steps, inside) = len(index), around
     # Candidate of each cell
     own, nobody = torch.arange(count, device=index.device), index.new_full((total + 1,), count)
     target = index if found.valid is None else torch.where(found.valid, index, total)
-    candidate = nobody.scatter(0, target, torch.where(target < total, own, count))
-    other = candidate[torch.where(inside, around, total)]
-    score = pad(found.score, (0, 1), value=-1.0)[other]
-    mine = found.score[:, None, None]
+    candidate = nobody.scatter(0, target, own)
+    # Where rows that hold no box went
+    candidate[total:].fill_(count)
+    other = candidate[torch.where(inside, index[:, None, None] + steps, total)]
+    score, mine = pad(found.score, (0, 1), value=-1.0)[other], found.score[:, None, None]
     better = (score > mine) | ((score == mine) & (other > own[:, None, None]))
-    boxes = torch.stack(torch.broadcast_tensors(*cells.extents(level, columns, rows)), -1).long()
     close = box_iou(boxes, boxes[:, REACH, REACH, None, None]) > MAX_IOU
     return torch.where(better & close, other, count).flatten(1)

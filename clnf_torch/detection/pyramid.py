@@ -93,9 +93,11 @@ class Pyramid:
         """All frames (F, 3, h, w) at each level, as the networks are shown them."""
         pixels, row = images.padded.flatten(2), self.row_pixels
         corner = self.corner.expand(*pixels.shape[:2], -1)
-        ends = [pixels[:, :, shift:].gather(2, corner).to(dtype) for shift in (0, 1, row, row + 1)]
-        top, bottom = torch.lerp(ends[0], ends[1], self.right), torch.lerp(ends[2], ends[3], self.right)
-        flat = shown(torch.lerp(top, bottom, self.down))
+        lines = []
+        for shift in (0, row):
+            left, right = (pixels[:, :, first:].gather(2, corner).to(dtype) for first in (shift, shift + 1))
+            lines.append(left.lerp_(right, self.right))
+        flat = shown(lines[0].lerp_(lines[1], self.down))
         counts = [height * width for height, width in self.sizes]
         for level, (height, width) in zip(flat.split(counts, 2), self.sizes, strict=True):
             yield level.unflatten(2, (height, width))
@@ -138,23 +140,34 @@ class Cells:
     columns: Tensor
     divisor: Tensor
 
-    def extents(self, level: Tensor, column: Tensor, row: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Left, top, width and height of the pixels that cells see, whole numbers, float32.
+    def boxes_around(self, level: Tensor, column: Tensor, row: Tensor, reach: int) -> Tensor:
+        """The pixels that cells and those around them see: x, y, width, height, int64, shape (C, columns, rows, 4).
 
         Args:
             level: Of each cell, shape (C,).
-            column: Place in the level's map, shape (C, ...).
+            column: Place in the level's map, shape (C,).
             row: Likewise.
+            reach: Cells to each side.
         """
-        divisor = self.divisor[level].view(-1, *[1] * (column.ndim - 1))
-        ends = []
-        for place in (column, row):
-            first = STRIDE * place.float() + 1
-            # OpenFace: divides in float32
-            low = (first / divisor).trunc()
-            ends.append((low, ((first + (SUPPORT - 1)) / divisor).trunc() - low))
-        (left, width), (top, height) = ends
-        return left, top, width, height
+        steps = torch.arange(-reach, reach + 1, device=level.device)
+        first = STRIDE * (torch.stack((column, row), -1)[..., None] + steps).float() + 1
+        # OpenFace: divides in float32
+        divisor = self.divisor[level, None, None]
+        low, high = (first / divisor).long(), ((first + (SUPPORT - 1)) / divisor).long()
+        (left, top), (width, height) = low.unbind(1), (high - low).unbind(1)
+        count = 2 * reach + 1
+        across = (part[:, :, None].expand(-1, -1, count) for part in (left, width))
+        down = (part[:, None].expand(-1, count, -1) for part in (top, height))
+        return torch.stack([part for pair in zip(across, down, strict=True) for part in pair], -1)
+
+    def around(self, level: Tensor, column: Tensor, row: Tensor, reach: int) -> tuple[Tensor, Tensor]:
+        """How many cells farther those around a cell are, int64, and which there are, bool, (C, columns, rows)."""
+        steps = torch.arange(-reach, reach + 1, device=level.device)
+        rows = self.rows[level, None]
+        columns, lines = column[:, None] + steps, row[:, None] + steps
+        across = (columns >= 0) & (columns < self.columns[level, None])
+        down = (lines >= 0) & (lines < rows)
+        return (steps * rows)[:, :, None] + steps, across[:, :, None] & down[:, None]
 
     def places(self, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Level, column and row of cells (C,)."""

@@ -70,7 +70,7 @@ class Capacity:
     proposals: int = 256
     faces: int = 32
     neighbours: int = 64
-    passes: int = 12
+    passes: int = 6
 
     def grown(self, needed: list[int]) -> "Capacity":
         """A capacity that what was needed of each attribute fits into."""
@@ -89,24 +89,22 @@ class FixedTables(Tables):
     Args:
         capacity: Of the tables.
         frames: Number of frames that share them.
-        device: Where they are.
     """
 
-    def __init__(self, capacity: Capacity, frames: int, device: torch.device) -> None:
+    def __init__(self, capacity: Capacity, frames: int) -> None:
         self.capacity, self._frames = capacity, max(1, frames)
-        nothing = torch.zeros((), dtype=torch.int64, device=device)
-        self._needed = {field.name: nothing for field in fields(capacity)}
+        self._needed: list[tuple[str, Tensor]] = []
 
     def compact(self, mask: Tensor, stage: str) -> tuple[Tensor, Tensor]:
         """Rows where a mask (N,) is true, as many as the table holds; the others are the first row."""
         rows = getattr(self.capacity, stage) * self._frames
         places = mask.cumsum(0)
-        self._need(stage, -(-places[-1:].sum() // self._frames))
-        # What finds no place goes to one behind the table
-        target = torch.where(mask, places - 1, rows).clamp_max(rows)
+        self._needed.append((stage, places[-1]))
+        # The first place is for what is false, the last one for what finds none
+        target = (places * mask).clamp_max(rows + 1)
         source = torch.arange(len(mask), device=mask.device)
-        index = torch.zeros(rows + 1, dtype=torch.int64, device=mask.device).scatter(0, target, source)[:rows]
-        return index, torch.arange(rows, device=mask.device) < places[-1:]
+        index = torch.zeros(rows + 2, dtype=torch.int64, device=mask.device).scatter(0, target, source)
+        return index[1:-1], torch.arange(rows, device=mask.device) < places[-1:]
 
     def trim(self, mask: Tensor) -> tuple[slice, Tensor]:
         """The table as it is, and which of its rows still hold a box."""
@@ -114,8 +112,8 @@ class FixedTables(Tables):
 
     def without_rivals(self, rivals: Tensor) -> Tensor:
         """Rows (C,) that no kept row suppresses, given the better ones (C, R) that overlap them."""
-        kept, settled = without_rivals(rivals, self.capacity.passes)
-        self._need("passes", torch.where(settled, 0, self.capacity.passes + 1))
+        kept, unsettled = without_rivals(rivals, self.capacity.passes)
+        self._needed.append(("passes", unsettled))
         return kept
 
     def nms(
@@ -128,15 +126,25 @@ class FixedTables(Tables):
         alone = NO_GROUP + torch.arange(len(group), device=group.device)
         sizes = (self.capacity.neighbours, self.capacity.passes)
         found = nms_table(boxes, score, torch.where(valid, group, alone), threshold, of_smaller, *sizes)
-        order, kept, neighbours, settled = found
-        self._need("neighbours", neighbours)
-        self._need("passes", torch.where(settled, 0, self.capacity.passes + 1))
+        order, kept, neighbours, unsettled = found
+        self._needed += [("neighbours", neighbours), ("passes", unsettled)]
         return order, kept & valid[order]
 
     def needed(self) -> Tensor:
-        """What the tables needed of each attribute of the capacity, int64, shape (5,)."""
-        return torch.stack(list(self._needed.values()))
+        """What the tables needed, int64; `grown` reads it."""
+        return torch.stack([count for _, count in self._needed])
 
-    def _need(self, name: str, count: Tensor) -> None:
-        """Takes note of what was needed of an attribute."""
-        self._needed[name] = torch.maximum(self._needed[name], count)
+    def grown(self, needed: list[int]) -> Capacity:
+        """The capacity that what was needed fits into.
+
+        Args:
+            needed: From `needed`.
+        """
+        most = dict.fromkeys((field.name for field in fields(self.capacity)), 0)
+        for (name, _), count in zip(self._needed, needed, strict=True):
+            if name == "passes":
+                least = self.capacity.passes + 1 if count else 0
+            else:
+                least = count if name == "neighbours" else -(-count // self._frames)
+            most[name] = max(most[name], least)
+        return self.capacity.grown(list(most.values()))

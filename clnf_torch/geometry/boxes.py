@@ -33,13 +33,16 @@ def box_iou(one: Tensor, other: Tensor, of_smaller: bool = False) -> Tensor:
     Returns:
         Shape (...), from 0 to 1; NaN for two boxes without area.
     """
-    x, y, width, height = one.unbind(-1)
-    x2, y2, width2, height2 = other.unbind(-1)
-    across = torch.minimum(x + width, x2 + width2) - torch.maximum(x, x2)
-    down = torch.minimum(y + height, y2 + height2) - torch.maximum(y, y2)
-    common = across.clamp_min(0) * down.clamp_min(0)
-    area, area2 = width * height, width2 * height2
+    start, size, start2, size2 = one[..., :2], one[..., 2:], other[..., :2], other[..., 2:]
+    ends = torch.minimum(start + size, start2 + size2)
+    common = _area((ends - torch.maximum(start, start2)).clamp_min(0))
+    area, area2 = _area(size), _area(size2)
     return common / (torch.minimum(area, area2) if of_smaller else area + area2 - common)
+
+
+def _area(size: Tensor) -> Tensor:
+    """Areas (...) of boxes of these widths and heights (..., 2)."""
+    return size[..., 0] * size[..., 1]
 
 
 def nms(boxes: Tensor, score: Tensor, group: Tensor, threshold: float, of_smaller: bool = False) -> Tensor:

@@ -7,7 +7,7 @@ sizes; of uint8 images it places them in float64 by the given factor, and rounds
 import torch
 from torch import Tensor
 
-from clnf_torch.geometry.sampling import read_bilinear
+from clnf_torch.geometry.sampling import MARGIN
 
 
 def resize_patches(
@@ -28,29 +28,41 @@ def resize_patches(
     Source:
         ``cv::resize`` with ``INTER_LINEAR`` on float32 images, which places its samples in float32.
     """
-    channels = padded.shape[1]
-    column, right = positions(patches[:, 0], patches[:, 2], size[1])
-    row, down = positions(patches[:, 1], patches[:, 3], size[0])
-    # Each channel is an image
+    _, channels, rows, columns = padded.shape
+    if size[0] == size[1]:
+        pixel, fraction = positions(patches[:, :2], patches[:, 2:], size[0])
+        (column, row), (right, down) = pixel.unbind(1), fraction.to(dtype).unbind(1)
+    else:
+        column, right = positions(patches[:, 0], patches[:, 2], size[1])
+        row, down = positions(patches[:, 1], patches[:, 3], size[0])
+    # Black lies all around
+    column, row = column.clamp(-MARGIN, columns - 2 * MARGIN), row.clamp(-MARGIN, rows - 2 * MARGIN)
     image = image_index[:, None] * channels + torch.arange(channels, device=image_index.device)
-    cells = (column[:, None, None, :], row[:, None, :, None], right[:, None, None, :], down[:, None, :, None])
-    return read_bilinear(padded.flatten(0, 1), image, cells, dtype)
+    origin = image * (rows * columns) + MARGIN * (columns + 1)
+    corner = origin[:, :, None, None] + torch.add(column[:, None, :], row[:, :, None], alpha=columns)[:, None]
+    pixels, place = padded.reshape(-1), corner.reshape(-1)
+    ends = (
+        pixels[shift:].index_select(0, place).to(dtype).view(corner.shape) for shift in (0, 1, columns, columns + 1)
+    )
+    right, down = right.to(dtype)[:, None, None, :], down.to(dtype)[:, None, :, None]
+    top, bottom = next(ends).lerp_(next(ends), right), next(ends).lerp_(next(ends), right)
+    return top.lerp_(bottom, down)
 
 
 def positions(first: Tensor, length: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Pixels (K, count) left of evenly spaced samples of the ranges, and the fractions to the next ones.
+    """Pixels (K, ..., count) left of evenly spaced samples of the ranges, and the fractions to the next ones.
 
     Args:
-        first: Of the pixels of each range, int64, shape (K,).
-        length: Of each range, pixels, int64, shape (K,).
+        first: Of the pixels of each range, int64, shape (K, ...).
+        length: Of each range, pixels, int64, shape (K, ...).
         count: Samples of each.
     """
     steps = torch.arange(count, dtype=torch.float64, device=length.device) + 0.5
-    position = (steps * (length[:, None].double() / count) - 0.5).float()
+    position = (steps * (length[..., None].double() / count) - 0.5).float()
     # The outermost pixels go on outwards
-    position = torch.minimum(position.clamp_min(0), length[:, None] - 1.0)
+    position = torch.minimum(position.clamp_min(0), length[..., None] - 1.0)
     pixel = position.floor()
-    return first[:, None] + pixel.long(), position - pixel
+    return first[..., None] + pixel.long(), position - pixel
 
 
 def resize_by_factors(images: Tensor, image_index: Tensor, patches: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:

@@ -80,19 +80,19 @@ def read_bilinear(padded: Tensor, image_index: Tensor, cells: Cells, dtype: torc
 
     Args:
         padded: Images from `pad_with_black`, shape (F, H + 4, W + 4), uint8 or floating point.
-        image_index: Image of each row, int64, shape (B,); or of several images to be read there, (B, C).
-        cells: Positions, shape (B, ...); for several images (B, 1, ...).
+        image_index: Image of each row, int64, shape (B,).
+        cells: Positions, shape (B, ...).
         dtype: Number type of the result.
 
     Returns:
-        Gray levels, shape (B, ...); of several images (B, C, ...).
+        Gray levels, shape (B, ...).
     """
     _, rows, columns = padded.shape
     column, row, right, down = cells
     column, row = column.clamp(-MARGIN, columns - 2 * MARGIN), row.clamp(-MARGIN, rows - 2 * MARGIN)
     # Of each row's image in the flat pixels
     origin = image_index * (rows * columns) + MARGIN * (columns + 1)
-    corner = origin.reshape(*origin.shape, *[1] * (row.ndim - origin.ndim)) + torch.add(column, row, alpha=columns)
+    corner = origin.reshape(-1, *[1] * (row.ndim - 1)) + torch.add(column, row, alpha=columns)
     pixels, right, down = padded.reshape(-1), right.to(dtype), down.to(dtype)
     top = torch.lerp(_take(pixels, corner, dtype), _take(pixels[1:], corner, dtype), right)
     below = pixels[columns:]

@@ -15,7 +15,7 @@ def without_rivals(rivals: Tensor, passes: int | None = None) -> tuple[Tensor, T
             nothing changes, which the host reads.
 
     Returns:
-        Rows that are kept, bool, shape (C,); and whether the last pass changed nothing, bool, shape ().
+        Rows that are kept, bool, shape (C,); and how many the last pass changed, int64, shape ().
     """
     rows = rivals.shape[0]
     suppressed = torch.zeros(rows + 1, dtype=torch.bool, device=rivals.device)
@@ -29,7 +29,7 @@ def without_rivals(rivals: Tensor, passes: int | None = None) -> tuple[Tensor, T
         done += 1
         if passes is None and torch.equal(before, kept):
             break
-    return kept, (before == kept).all()
+    return kept, (before != kept).sum()
 
 
 def nms_table(
@@ -48,8 +48,8 @@ def nms_table(
 
     Returns:
         Indices that sort the rows by group and from the best to the worst, int64, shape (C,); which of the sorted rows
-        are kept, bool, shape (C,); the width that the largest group needs, int64, shape (); and whether the passes were
-        enough, bool, shape ().
+        are kept, bool, shape (C,); the width that the largest group needs, int64, shape (); and how many rows the last
+        pass changed, int64, shape ().
     """
     order = ranked(score, group)
     rows, group = order.shape[0], group[order]
@@ -59,5 +59,5 @@ def nms_table(
     whole = whole_boxes(boxes[order])
     iou = box_iou(whole[:, None], whole[better.clamp_min(0)], of_smaller)
     rivals = torch.where((better >= first[:, None]) & (iou > threshold), better, rows)
-    kept, settled = without_rivals(rivals, passes)
-    return order, kept, (rank - first).amax(), settled
+    kept, unsettled = without_rivals(rivals, passes)
+    return order, kept, (rank - first).amax(), unsettled
