@@ -1,15 +1,19 @@
 """Annotated faces for the commands that train and evaluate: their options, and how they are read."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
 
-from clnf_torch.cli.console import complain
+from clnf_torch.cli.console import add_note, complain
 from clnf_torch.cli.output_check import Input, Output, annotation_files, check_outputs
+from clnf_torch.cli.outputs import keep_earlier
 from clnf_torch.geometry.landmarks68 import MIRROR
 from clnf_torch.media.images import read_image
+from clnf_torch.models.files import PARTIAL, partial_of
 from clnf_torch.models.pdm import PDM
 from clnf_torch.training.checkpoint import CHECKPOINT_NAME
 from clnf_torch.training.data.annotations import Annotations, read_annotations
@@ -25,7 +29,8 @@ Data = Annotated[
     Path, typer.Argument(metavar="DATA", help="Annotated faces: landmarks.npz, or images with .pts files.")
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="MODEL.pt", help="The bundle to write.")]
-Work = Annotated[Path | None, typer.Option(metavar="DIR", help="Checkpoints, from which the same command resumes.")]
+WORK_HELP = "Checkpoints, from which the same command resumes; if omitted MODEL.pt.partial, removed at the end."
+Work = Annotated[Path | None, typer.Option(metavar="DIR", help=WORK_HELP)]
 Split = Annotated[list[str] | None, typer.Option(metavar="NAME", help="Use this split of the faces; may be repeated.")]
 HoldOut = Annotated[int, typer.Option(metavar="K", min=2, help="Hold out every K-th face for validation.")]
 Photometric = Annotated[
@@ -45,6 +50,35 @@ def check_trained(data: Path, out: Path, work: Path | None, *others: Path) -> No
     if work is not None and out.parent.resolve() == work.resolve() and CHECKPOINT_NAME.fullmatch(out.name):
         complain(f"--out {out}: checkpoints in --work are called so; give another name")
         raise typer.Exit(2)
+
+
+@contextlib.contextmanager
+def checkpoint_folder(out: Path, work: Path | None) -> Iterator[Path]:
+    """The folder of a training's checkpoints, from which the same command goes on.
+
+    Args:
+        out: The bundle to write.
+        work: The folder, which stays; None: ``OUT.partial``, whose checkpoints are removed when the block ends well.
+    """
+    if work is not None:
+        yield work
+        return
+    folder = partial_of(out)
+    if folder.is_file():
+        keep_earlier([out])
+    try:
+        yield folder
+    except BaseException as error:
+        if folder.is_dir():
+            add_note(error, f"clnf-torch: unfinished: {folder}; the same command goes on from there")
+        raise
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if CHECKPOINT_NAME.fullmatch(path.name.removesuffix(PARTIAL)):
+                path.unlink()
+        # What is not ours stays
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def read_faces(

@@ -39,13 +39,15 @@ def known_boxes(kind: str, faces: Annotations, data: Path, seed: int) -> Tensor:
     return torch.stack(boxes) if boxes else torch.zeros(0, 4)
 
 
-def detected_boxes(finder: FaceDetector, faces: Annotations, read: Reader, done: Callable[[int], None]) -> Tensor:
-    """Evaluation boxes that a face detector finds on the faces, float32, shape (F, 4); NaN where it finds none."""
-    boxes = torch.full((len(faces), 4), torch.nan)
-    for row, extent in enumerate(box_around(faces.landmarks)):
+def detected_boxes(
+    finder: FaceDetector, faces: Annotations, read: Reader, rows: range, done: Callable[[int], None]
+) -> Tensor:
+    """Evaluation boxes that a face detector finds on some faces, float32, shape (len(rows), 4); NaN where none."""
+    boxes = torch.full((len(rows), 4), torch.nan)
+    for place, extent in enumerate(box_around(faces.landmarks[rows.start : rows.stop])):
         with torch.inference_mode():
-            found = finder.detect(read(row)[None])
-        boxes[row] = box_of_face(found.boxes.cpu(), extent)
+            found = finder.detect(read(rows[place])[None])
+        boxes[place] = box_of_face(found.boxes.cpu(), extent)
         done(1)
     return boxes
 

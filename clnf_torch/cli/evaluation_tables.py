@@ -116,21 +116,28 @@ def _plain(scores: Scores) -> dict[str, float | int | None]:
     return {name: value if math.isfinite(value) else None for name, value in asdict(scores).items()}
 
 
-def write_errors(path: Path, runs: Sequence[Run], faces: Annotations) -> None:
-    """Writes a line for every face: its image and, for each run, errors and success; "inf" where it was not found."""
+def error_lines(runs: Sequence[Run], faces: Annotations, rows: range) -> bytes:
+    """A line for each of some faces: its image and, for each run, errors and success; "inf" where it was not found.
+
+    Args:
+        runs: Of these faces alone.
+        faces: All faces.
+        rows: Which of them; the header stands before the first one.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = [f"{run.name}_{what}" for run in runs for what in (*(f"error_{key}" for key in POINTS), "success")]
-    writer.writerow(["image", "split", *names])
-    for row, (image, split) in enumerate(zip(faces.images, faces.split, strict=True)):
+    if not rows.start:
+        writer.writerow(["image", "split", *names])
+    images, splits = faces.images[rows.start : rows.stop], faces.split[rows.start : rows.stop]
+    for row, (image, split) in enumerate(zip(images, splits, strict=True)):
         values = [
             value
             for run in runs
             for value in (*(f"{errors[row]:.6f}" for errors in run.errors.values()), int(run.found.success[row]))
         ]
         writer.writerow([text_cell(escaped_name(str(image))), text_cell(escaped_name(split)), *values])
-    with write_atomically(path) as file:
-        file.write(text.getvalue().encode("utf-8"))
+    return text.getvalue().encode("utf-8")
 
 
 KINDS = (".png", ".svg", ".pdf")

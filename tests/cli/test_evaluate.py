@@ -18,6 +18,7 @@ from clnf_torch.cli.commands import evaluate as command
 from clnf_torch.converters import convert
 from clnf_torch.geometry.boxes import box_around
 from clnf_torch.media.images import read_image
+from clnf_torch.training.evaluation import find_landmarks
 from tests.media.videos import FixedBox
 
 Numbers = dict[str, dict[str, dict[str, float | None]]]
@@ -96,6 +97,63 @@ def test_every_face_is_listed_in_the_csv_file(clnf_torch_cli, bundle, faces, fou
     assert float(first["unmarked_error_68"]) == pytest.approx(0, abs=1e-5)
     eyes = float((found[36] - found[45]).norm())
     assert float(second["unmarked_error_51"]) == pytest.approx(5 / eyes, rel=1e-3)
+
+
+class Interrupted:
+    """Finds landmarks until Ctrl-C comes during a call."""
+
+    def __init__(self, call: int) -> None:
+        self.left = call
+
+    def __call__(self, *args, **options):
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+        return find_landmarks(*args, **options)
+
+
+@pytest.mark.parametrize("marked", [(), ("--marked", 3)])
+def test_what_is_done_stays_and_is_gone_on_with(
+    clnf_torch_cli, bundle, faces, boxes_file, tmp_path, monkeypatch, marked
+):
+    folder = faces(*((float(number), 0.0) for number in range(5)))
+    words = ("evaluate", "--data", folder, "--model", bundle, "--boxes", boxes_file, "--batch", 2, *marked)
+    for name in ("whole", "out"):
+        (tmp_path / name).mkdir()
+    files = [("--errors", tmp_path / name / "e.csv", "--json", tmp_path / name / "s.json") for name in ("whole", "out")]
+    assert clnf_torch_cli(*words, *files[0]).exit_code == 0
+    (tmp_path / "out" / "e.csv").write_text("an older result")
+    monkeypatch.setattr(command, "find_landmarks", Interrupted(5 if marked else 3))
+    stopped = clnf_torch_cli(*words, *files[1])
+    assert stopped.exit_code == 130 and "4 faces are done, --resume goes on" in stopped.stderr.splitlines()[-1]
+    expected = (tmp_path / "whole" / "e.csv").read_bytes()
+    assert (tmp_path / "out" / "e.csv.partial").read_bytes() == b"".join(expected.splitlines(keepends=True)[:5])
+    assert (tmp_path / "out" / "e.csv").read_text() == "an older result"
+    monkeypatch.setattr(command, "find_landmarks", find_landmarks)
+    again = clnf_torch_cli(*words, *files[1], "--resume")
+    assert again.exit_code == 0 and "goes on behind 4 faces" in again.stderr
+    for name in ("e.csv", "s.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+def test_an_evaluation_of_other_faces_or_settings_begins_anew(
+    clnf_torch_cli, bundle, faces, boxes_file, tmp_path, monkeypatch
+):
+    folder = faces((0.0, 0.0), (1.0, 0.0), (2.0, 0.0))
+    words = ("evaluate", "--data", folder, "--model", bundle, "--boxes", boxes_file, "--json", tmp_path / "s.json")
+    for more, reason in (
+        (("--batch", 2), "batch is 2, not 1 as before"),
+        (("--errors", tmp_path / "e.csv"), "it has other outputs"),
+    ):
+        monkeypatch.setattr(command, "find_landmarks", Interrupted(2))
+        assert clnf_torch_cli(*words, "--batch", 1).exit_code == 130
+        monkeypatch.setattr(command, "find_landmarks", find_landmarks)
+        again = clnf_torch_cli(*words, *(more if "--batch" in more else ("--batch", 1, *more)), "--resume")
+        assert again.exit_code == 0 and f"begins anew: {reason}" in again.stderr
+    (tmp_path / "s.json.state").write_bytes(b"no state")
+    again = clnf_torch_cli(*words, "--resume")
+    assert again.exit_code == 0 and "begins anew: its state cannot be read" in again.stderr
 
 
 def test_a_split_is_a_part_of_the_faces(clnf_torch_cli, bundle, faces):

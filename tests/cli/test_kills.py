@@ -44,6 +44,7 @@ def kill_and_finish(
     out: Path,
     check: Callable[[Path], None],
     prepare: str = "",
+    finish: Sequence[str] = (),
     few: Sequence[int] = SIGNALS,
 ) -> None:
     """Kills a command at random moments of its run, which replaces older results, and runs it again each time.
@@ -54,6 +55,7 @@ def kill_and_finish(
         out: The folder.
         check: Asserts that the work behind the results, such as checkpoints, can be read.
         prepare: Called before.
+        finish: What the command is given more when it is run again.
         few: Signals where not all of them are tried many times.
     """
     (whole := out / "whole").mkdir(parents=True)
@@ -68,12 +70,13 @@ def kill_and_finish(
         moment = chance.uniform(0, done.seconds)
         killed = nursery.run(words(folder), kill=(signal, moment), prepare=prepare)
         assert killed.code in {0, 128 + signal, -signal}, killed.stderr
-        left = {f"{name}{end}" for name in expected for end in ("", PARTIAL, f"{PARTIAL}.{NEW}")}
+        left = {f"{name}{end}" for name in expected for end in ("", PARTIAL, f"{PARTIAL}.{NEW}", ".state")}
+        left |= {f"{name}.state{PARTIAL}" for name in expected}
         assert {path.name for path in folder.iterdir()} <= left | {"work"}, (signal, moment)
         for name, content in expected.items():
             assert (folder / name).read_bytes() in {OLD, content}, (name, signal, moment)
         check(folder)
-        again = nursery.run(words(folder), prepare=prepare)
+        again = nursery.run([*words(folder), *finish], prepare=prepare)
         assert again.code == 0, again.stderr
         found = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
         assert found == expected, (signal, moment)
@@ -102,6 +105,7 @@ def test_evaluate(nursery, bundle, image, box, four_copies, tmp_path):
         lambda out: [*words, "--json", out / "scores.json", "--errors", out / "errors.csv"],
         tmp_path / "out",
         lambda out: None,
+        finish=["--resume"],
     )
 
 

@@ -35,6 +35,7 @@ def test_new_experts_from_a_folder_of_faces(clnf_torch_cli, four_copies, bundle,
     )
     assert found.landmarks.isfinite().all() and found.landmarks.shape == (1, 68, 2)
     assert (tmp_path / "work" / "cen_0_0.pt").is_file()
+    assert not (tmp_path / "cen.pt.partial").exists()
 
 
 @pytest.mark.parametrize("text", ["0.3", "0.3:", "x:6-4", "9:coarse", "0.3:6-x"])

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import clnf_torch
+from clnf_torch.cli.commands import train_finetune as command
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.models.bundle import build_model, default_bundle, load_bundle, save_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
@@ -67,6 +68,29 @@ def test_heatmap_experts_learn_on_and_a_second_call_goes_on(tune, heatmap, few_a
     assert (tmp_path / "tuned.pt").read_bytes() == first
     refused = tune(*words, "--epochs", 3)
     assert refused.exit_code == 1 and "tuned_0.pt: is a checkpoint of another training" in refused.stderr
+
+
+def test_without_a_folder_checkpoints_lie_beside_the_bundle_until_it_is_complete(
+    tune, heatmap, few_are_enough, tmp_path, monkeypatch
+):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    words = ("--model", heatmap, "--epochs", 2, "--learning-rate", 0.01, "--pen-marks", 0, "--end-to-end", 1)
+    out, folder = tmp_path / "tuned.pt", tmp_path / "tuned.pt.partial"
+    assert tune(*words).exit_code == 0 and not folder.exists()
+    expected = out.read_bytes()
+    out.write_bytes(b"an older one")
+    folder.write_bytes(b"half a bundle, of a killed run")
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "_train_end_to_end", interrupted)
+        stopped = tune(*words)
+    assert stopped.exit_code == 130 and stopped.stderr.splitlines()[-1].startswith(f"clnf-torch: unfinished: {folder}")
+    assert [path.name for path in folder.iterdir()] == ["tuned_0.pt"] and out.read_bytes() == b"an older one"
+    (folder / "notes.txt").write_text("mine")
+    assert tune(*words).exit_code == 0 and out.read_bytes() == expected
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+    assert (tmp_path / "tuned.pt.partial.1").read_bytes().startswith(b"half")
 
 
 @pytest.mark.parametrize("family", ["bundle", "heatmap"])

@@ -13,15 +13,17 @@ from torch import Tensor
 from clnf_torch.cli.annotated_faces import Split
 from clnf_torch.cli.console import complain, failures_exit_with, finishing_first, say
 from clnf_torch.cli.evaluation_boxes import DETECTED, GIVEN, detected_boxes, known_boxes
+from clnf_torch.cli.evaluation_run import EvaluationRun, evaluation_task, state_of
 from clnf_torch.cli.evaluation_tables import (
     Run,
     check_plots,
     draw_curves,
+    error_lines,
     failures,
     score_table,
-    write_errors,
     write_scores,
 )
+from clnf_torch.cli.manifest import file_hash
 from clnf_torch.cli.options import (
     STDOUT,
     BatchSize,
@@ -31,16 +33,18 @@ from clnf_torch.cli.options import (
     NumericsChoice,
     Preset,
     PresetName,
+    Resume,
     device_named,
 )
 from clnf_torch.cli.output_check import Input, Output, annotation_files, check_outputs
+from clnf_torch.cli.outputs import keep_earlier
 from clnf_torch.cli.progress import counting_bar
 from clnf_torch.detection import load_face_detector
 from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
 from clnf_torch.media.images import read_image
 from clnf_torch.pipeline import LandmarkDetector, load
 from clnf_torch.training.data.annotations import Annotations, read_annotations
-from clnf_torch.training.evaluation import Reader, find_landmarks, with_pen_marks
+from clnf_torch.training.evaluation import FoundFaces, Reader, find_landmarks, with_pen_marks
 
 BOXES_HELP = (
     "Bounding boxes: around the annotated landmarks (given), near them (perturbed), from the face detector (detected), "
@@ -48,6 +52,8 @@ BOXES_HELP = (
 )
 Done = Callable[[int], None]
 """Called with how many more images are done."""
+Boxes = Callable[[Reader, range, Done], Tensor]
+"""Gives the boxes (len(rows), 4) of some of the faces, whose images a reader reads."""
 
 
 def evaluate(
@@ -72,11 +78,13 @@ def evaluate(
     ] = None,
     curve: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the cumulative error curve.")] = None,
     errors: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write the error of every face.")] = None,
+    resume: Resume = False,
 ) -> None:
     """Evaluate a model on annotated faces. Prints its normalised mean errors (NME) and failure rates."""
     if curve is not None:
         check_plots("--curve", curve)
     given = {"--json": None if json == STDOUT else json, "--curve": curve, "--errors": errors}
+    given["the state of the run"] = state = state_of(list(given.values()))
     inputs = [Input(model), Input(data, annotation_files), Input(Path(boxes))]
     check_outputs(inputs, [Output(option, path) for option, path in given.items() if path is not None])
     with failures_exit_with(1), finishing_first() as stop_if_asked:
@@ -88,21 +96,41 @@ def evaluate(
         evaluation_boxes = _evaluation_boxes(boxes, faces, data, seed, model, where)
         fit = partial(find_landmarks, detector, batch=batch, preset=preset.value, multi_view=multi_view)
         readers = _readers(faces, marked)
+        settings = {"boxes": boxes, "seed": seed, "marked": marked, "preset": preset.value, "multi_view": multi_view}
+        file = Path(boxes)
+        settings |= {"boxes_file": file_hash(file) if file.is_file() else None}
+        settings |= {"numerics": numerics and numerics.value, "device": where.type, "batch": batch}
+        run = EvaluationRun(state, evaluation_task(faces, data, model, settings, errors), list(readers))
+        if resume:
+            run.load(errors)
+        if run.position is None:
+            keep_earlier(path for path in (errors, json) if path is not None)
         steps = len(faces) * len(readers) * (2 if boxes == DETECTED else 1)
-        with counting_bar(steps, "images", stop_if_asked) as done:
-            runs = [
-                Run.of(name, fit(read, evaluation_boxes(read, done), done=done), faces.landmarks)
-                for name, read in readers.items()
-            ]
-        if errors is not None:
-            write_errors(errors, runs, faces)
+        with run.kept(errors) as table, counting_bar(steps, "images", stop_if_asked) as done:
+            done(run.done * (steps // max(len(faces), 1)))
+            while len(rows := range(run.done, min(run.done + batch, len(faces)))):
+                found = {name: _found(fit, evaluation_boxes, read, rows, done) for name, read in readers.items()}
+                if table is not None:
+                    truth = faces.landmarks[rows.start : rows.stop]
+                    table.write(error_lines([Run.of(*one, truth) for one in found.items()], faces, rows))
+                run.add(found, table.position if table is not None else 0)
+                done(len(rows) * len(readers))
+        runs = [Run.of(name, run.faces(name), faces.landmarks) for name in readers]
         if curve is not None:
             draw_curves(curve, _curves(runs), f"{len(faces)} faces of {data}")
         if json is not None:
             head = {"data": str(data), "split": split, "model": str(model), "boxes": boxes, "seed": seed}
             write_scores(json, runs, {**head, "marked": marked, "faces": len(faces)})
+        run.remove()
         if json != STDOUT:
             _print(runs, faces, data)
+
+
+def _found(
+    fit: Callable[[Reader, Tensor], FoundFaces], boxes: Boxes, read: Reader, rows: range, done: Done
+) -> FoundFaces:
+    """The landmarks of some faces."""
+    return fit(lambda row: read(rows[row]), boxes(read, rows, done))
 
 
 def _check_landmarks(detector: LandmarkDetector, model: Path) -> None:
@@ -112,14 +140,12 @@ def _check_landmarks(detector: LandmarkDetector, model: Path) -> None:
         raise typer.Exit(1)
 
 
-def _evaluation_boxes(
-    boxes: str, faces: Annotations, data: Path, seed: int, model: Path, where: torch.device
-) -> Callable[[Reader, Done], Tensor]:
-    """Gives the boxes (F, 4) of the faces in images."""
+def _evaluation_boxes(boxes: str, faces: Annotations, data: Path, seed: int, model: Path, where: torch.device) -> Boxes:
+    """Gives the boxes (len(rows), 4) of some faces in their images."""
     if boxes == DETECTED:
         return partial(detected_boxes, load_face_detector(model, where), faces)
     known = known_boxes(boxes, faces, data, seed)
-    return lambda _read, _done: known
+    return lambda _read, rows, _done: known[rows.start : rows.stop]
 
 
 def _readers(faces: Annotations, marked: int | None) -> dict[str, Reader]:

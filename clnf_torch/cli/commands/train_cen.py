@@ -16,6 +16,7 @@ from clnf_torch.cli.annotated_faces import (
     Split,
     Work,
     check_trained,
+    checkpoint_folder,
     mirror_of,
     read_faces,
     retrained,
@@ -81,11 +82,12 @@ def cen(
             augmentation=ImageAugmentation(photometric=photometric, pen_marks=pen_marks),
         )
         recipe = CenRecipe(scales=scales, training=training, least_faces=least_faces, held_out=hold_out, seed=seed)
-        with counting_bar(None, "epochs", stop_if_asked) as done:
-            model = train_cen(crops, pdm, mirror_of(crops), recipe, work, _reporting(done), notice)
-        model = calibrated(model, unseen_faces(crops, pdm, hold_out), seed)
-        writer, sources = f"clnf_torch {clnf_torch.__version__}", [source_of(faces, data)]
-        save_bundle(out, model, writer=writer, licence=licence, numerics="exact", sources=sources)
+        with checkpoint_folder(out, work) as folder:
+            with counting_bar(None, "epochs", stop_if_asked) as done:
+                model = train_cen(crops, pdm, mirror_of(crops), recipe, folder, _reporting(done), notice)
+            model = calibrated(model, unseen_faces(crops, pdm, hold_out), seed)
+            writer, sources = f"clnf_torch {clnf_torch.__version__}", [source_of(faces, data)]
+            save_bundle(out, model, writer=writer, licence=licence, numerics="exact", sources=sources)
         say(f"{out}: trained on {len(faces)} faces; clnf-torch evaluate tells how good it is")
 
 

@@ -15,6 +15,7 @@ from clnf_torch.cli.annotated_faces import (
     Split,
     Work,
     check_trained,
+    checkpoint_folder,
     mirror_of,
     read_faces,
     retrained,
@@ -84,15 +85,16 @@ def finetune(
         config = replace(suitable, epochs=epochs, learning_rate=learning_rate, held_out=hold_out, seed=seed)
         config = replace(config, augmentation=augmentation)
         steps = epochs * len(distinct_experts(tuned)) + end_to_end
-        with counting_bar(steps, "steps", stop_if_asked) as done:
-            result = fine_tune(tuned, crops, mirror_of(crops), config, work, lambda *_: done(1))
-            for size, before, after in zip(result.scales, result.before, result.after, strict=True):
-                say(f"scale {size:g}: error of the response maps {before:.5f}, now {after:.5f}")
-            if end_to_end:
-                together = _together(config, end_to_end)
-                errors = _train_end_to_end(tuned, crops, together, work, lambda *_: done(1))
-                say("error of the landmarks {:.4f} of the face's size, now {:.4f}".format(*errors))
-        save_archive(tuned_bundle(content, tuned.cpu(), source_of(faces, data)["name"]), out)
+        with checkpoint_folder(out, work) as folder:
+            with counting_bar(steps, "steps", stop_if_asked) as done:
+                result = fine_tune(tuned, crops, mirror_of(crops), config, folder, lambda *_: done(1))
+                for size, before, after in zip(result.scales, result.before, result.after, strict=True):
+                    say(f"scale {size:g}: error of the response maps {before:.5f}, now {after:.5f}")
+                if end_to_end:
+                    together = _together(config, end_to_end)
+                    errors = _train_end_to_end(tuned, crops, together, folder, lambda *_: done(1))
+                    say("error of the landmarks {:.4f} of the face's size, now {:.4f}".format(*errors))
+            save_archive(tuned_bundle(content, tuned.cpu(), source_of(faces, data)["name"]), out)
         say(f"{out}: tuned on {len(faces)} faces; clnf-torch evaluate tells how good it is")
 
 
