@@ -1,6 +1,7 @@
 """The calls that are timed and profiled, each made ready on a device: fits, face detection, tracking."""
 
 from collections.abc import Callable
+from copy import copy
 from functools import cached_property
 
 import torch
@@ -11,6 +12,7 @@ from benchmarks.gpu.faces import SIDE
 from benchmarks.gpu.material import Material, jittered
 from clnf_torch import LandmarkDetector, VideoTracker, load_face_detector
 from clnf_torch.detection.mtcnn import MTCNN
+from clnf_torch.fitting import compiled
 
 Call = Callable[[], object]
 HEIGHTS = {"720p": (720, 1280), "1080p": (1080, 1920)}
@@ -109,6 +111,26 @@ class Calls:
                 scene[top : top + SIDE, left : left + SIDE] = painted[(2 * number + place) % len(painted)]
         some = scenes.to(self.device)[:, None].expand(-1, 3, -1, -1)
         return some[torch.arange(count, device=self.device) % len(some)]
+
+
+def rounding(detector: LandmarkDetector, precision: str) -> LandmarkDetector:
+    """The same detector, with its weights, whose experts' products have another precision."""
+    other = copy(detector)
+    other.precision = precision
+    return other
+
+
+def in_torch(run: Call) -> Call:
+    """A call whose searches are torch's many operations, not compiled kernels."""
+
+    def running() -> object:
+        kernels, compiled.kernels = compiled.kernels, lambda device_type: None
+        try:
+            return run()
+        finally:
+            compiled.kernels = kernels
+
+    return running
 
 
 def _inferring(run: Call) -> Call:

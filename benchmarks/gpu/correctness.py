@@ -20,7 +20,7 @@ from benchmarks.gpu.agreement import (
     compare_gradients,
     compare_points,
 )
-from benchmarks.gpu.machine import tf32, threads
+from benchmarks.gpu.machine import threads
 from benchmarks.gpu.material import Material, Subject
 from benchmarks.gpu.recorder import Recorder
 from clnf_torch import FitResult, LandmarkDetector
@@ -32,6 +32,7 @@ ROWS = "rows of a batch, on the card"
 GRADIENTS = "gradients, CPU and card"
 NUMERICS = ("exact", "openface")
 TYPES = {"float64": torch.float64, "float32": torch.float32}
+SHOWN = {"tf32": "TF32", "bf16": "bf16"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +64,9 @@ def measure_fits(recorder: Recorder, material: Material, places: Places, multi_v
             run = partial(fits, places, some, TYPES[word], numerics, multi_view)
             recorder.measure(PART, FITS, f"{subject.name}, {numerics}, {word}{', multi-view' * multi_view}", run)
     if not multi_view:
-        for subject in material.subjects[:2]:
-            recorder.measure(PART, FITS, f"{subject.name}, TF32", partial(with_tf32, places, subject.more(faces)))
+        for subject, precision in product(material.subjects[:2], ("tf32", "bf16")):
+            run = partial(rounded, places, subject.more(faces), precision)
+            recorder.measure(PART, FITS, f"{subject.name}, {SHOWN[precision]}", run)
 
 
 def measure_batches(recorder: Recorder, material: Material, places: Places) -> None:
@@ -82,28 +84,22 @@ def measure_gradients(recorder: Recorder, material: Material, places: Places) ->
 
 
 def fits(places: Places, subject: Subject, dtype: torch.dtype, numerics: str, multi_view: bool) -> dict[str, Any]:
-    """One model's fits of the same faces in both places, without TF32."""
+    """One model's fits of the same faces in both places."""
     detector = subject.make(dtype, numerics)
 
     def run(device: torch.device) -> FitResult:
         return fit(moved(detector, device), subject, multi_view)
 
-    with tf32(False):
-        found, expected = places.found(run), places.expected(run)
+    found, expected = places.found(run), places.expected(run)
     return compare_fits(found, expected, DOUBLE if dtype == torch.float64 else SINGLE)
 
 
-def with_tf32(places: Places, subject: Subject) -> dict[str, Any]:
-    """Fits in float32, with TF32 on the card alone."""
+def rounded(places: Places, subject: Subject, precision: str) -> dict[str, Any]:
+    """Fits in float32, with the experts' products in another precision on the card alone."""
     detector = subject.make(torch.float32, "exact")
-
-    def run(device: torch.device) -> FitResult:
-        return fit(moved(detector, device), subject)
-
-    with tf32(False):
-        expected = places.expected(run)
-    with tf32(True):
-        return compare_fits(places.found(run), expected, REDUCED)
+    expected = places.expected(lambda device: fit(moved(detector, device), subject))
+    detector.precision = precision
+    return compare_fits(places.found(lambda device: fit(moved(detector, device), subject)), expected, REDUCED)
 
 
 @torch.inference_mode()
@@ -124,9 +120,8 @@ def alone(device: torch.device, subject: Subject) -> dict[str, Any]:
     detector = moved(subject.make(torch.float32, "exact"), device)
     count = len(subject.boxes)
     rows = torch.tensor([0, count // 2, count - 1])
-    with tf32(False):
-        together = fit(detector, subject)[rows.to(device)]
-        singles = [fit(detector, _rows(subject, row[None])) for row in rows]
+    together = fit(detector, subject)[rows.to(device)]
+    singles = [fit(detector, _rows(subject, row[None])) for row in rows]
     found, expected = torch.cat([all_points(one) for one in singles]), all_points(together)
     return {"faces": count, "same_bits": _same_bits(found, expected), **compare_points(found, expected, SINGLE)}
 
@@ -135,9 +130,8 @@ def another_order(device: torch.device, subject: Subject) -> dict[str, Any]:
     """A batch in another order."""
     detector = moved(subject.make(torch.float32, "exact"), device)
     order = torch.randperm(len(subject.boxes), generator=torch.Generator().manual_seed(0))
-    with tf32(False):
-        expected = fit(detector, subject)[order.to(device)]
-        found = fit(detector, _rows(subject, order))
+    expected = fit(detector, subject)[order.to(device)]
+    found = fit(detector, _rows(subject, order))
     values = compare_points(all_points(found), all_points(expected), SINGLE)
     return {"faces": len(order), "same_bits": _same_bits(all_points(found), all_points(expected)), **values}
 
@@ -155,9 +149,8 @@ def poisoned(device: torch.device, subject: Subject) -> dict[str, Any]:
     count = min(4, len(boxes) - 1)
     boxes[0], boxes[1, 3] = torch.nan, 0.0
     index[2:3], index[3:4] = len(images) + 5, len(images) - 1
-    with tf32(False):
-        expected = fit(detector, clean)
-        found = fit(detector, replace(clean, boxes=boxes, image_index=index))
+    expected = fit(detector, clean)
+    found = fit(detector, replace(clean, boxes=boxes, image_index=index))
     values = compare_points(all_points(found)[count:], all_points(expected)[count:], SINGLE)
     failed = int((~found.success[:count]).sum())
     kept = choices(found[slice(count, None)], expected[slice(count, None)])

@@ -10,7 +10,7 @@ from torch.autograd import DeviceType
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.gpu.calls import Calls
+from benchmarks.gpu.calls import Calls, in_torch
 from benchmarks.gpu.recorder import Recorder
 from benchmarks.gpu.timing import time_call, wait
 
@@ -49,10 +49,11 @@ class Activity:
 
 
 def measure_activity(recorder: Recorder, calls: Calls) -> None:
-    """Records three calls."""
+    """Records four calls."""
     few, faces, videos = (calls.material.quick, *((2, 1) if calls.material.quick else (64, 16)))
     rows: dict[str, Callable[[], Callable[[], object]]] = {
         f"default model, main fit, {faces} faces": lambda: calls.main_fit(calls.default, faces),
+        f"default model, main fit, {faces} faces, torch forms": lambda: in_torch(calls.main_fit(calls.default, faces)),
         f"{calls.material.published_name}, main fit, {faces} faces": lambda: calls.main_fit(calls.published, faces),
         f"tracker step, 720p, {videos} videos": lambda: calls.tracker_step("720p", videos),
     }

@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu.calls import Call, Calls
-from benchmarks.gpu.machine import tf32
+from benchmarks.gpu.calls import Call, Calls, in_torch, rounding
 from benchmarks.gpu.recorder import Recorder
 from benchmarks.gpu.records import NO_MEMORY
 from benchmarks.gpu.timing import time_call
@@ -29,7 +28,6 @@ class Ladder:
     unit: str  # what is counted
     counts: tuple[tuple[int, ...], tuple[int, ...]]  # first and second pass
     prepare: Callable[[int], Call]
-    reduced: bool | None = False  # TF32; None: as torch has it, in convolutions alone
     repeats: int = REPEATS
 
 
@@ -50,7 +48,7 @@ def measure_training(recorder: Recorder, calls: Calls) -> None:
     """Records a step of each training."""
     repeats = QUICK_REPEATS if calls.material.quick else REPEATS
     for name, prepare in training_steps(calls).items():
-        recorder.measure(PART, "training", name, partial(_timed, prepare, calls.device, repeats, None))
+        recorder.measure(PART, "training", name, partial(_timed, prepare, calls.device, repeats))
 
 
 def ladders(calls: Calls) -> tuple[Ladder, ...]:
@@ -59,28 +57,33 @@ def ladders(calls: Calls) -> tuple[Ladder, ...]:
     faces, images = (QUICK_COUNTS, QUICK_COUNTS) if quick else (FACES, IMAGES)
     repeats, steps = (QUICK_REPEATS, QUICK_REPEATS) if quick else (REPEATS, STEPS)
 
-    def of_faces(name: str, prepare: Callable[[int], Call], reduced: bool | None = False) -> Ladder:
-        return Ladder(table=name, unit="faces", counts=faces, prepare=prepare, reduced=reduced, repeats=repeats)
+    def of_faces(name: str, prepare: Callable[[int], Call]) -> Ladder:
+        return Ladder(table=name, unit="faces", counts=faces, prepare=prepare, repeats=repeats)
 
     def of_images(name: str, prepare: Callable[[int], Call], unit: str = "images", repeats: int = repeats) -> Ladder:
-        return Ladder(table=name, unit=unit, counts=images, prepare=prepare, reduced=None, repeats=repeats)
+        return Ladder(table=name, unit=unit, counts=images, prepare=prepare, repeats=repeats)
 
+    default, other = calls.default, calls.published
     return (
-        of_faces("default model, main fit", lambda n: calls.main_fit(calls.default, n), None),
-        of_faces(f"{published}, main fit, float32", lambda n: calls.main_fit(calls.published, n)),
+        of_faces("default model, main fit", lambda n: calls.main_fit(default, n)),
+        of_faces("default model, main fit, torch forms", lambda n: in_torch(calls.main_fit(default, n))),
+        of_faces(f"{published}, main fit", lambda n: calls.main_fit(other, n)),
         of_images("images to landmarks, 720p", lambda n: calls.images_to_landmarks("720p", n)),
         of_images("tracker step, 720p", lambda n: calls.tracker_step("720p", n), "videos", steps),
-        of_faces(f"{published}, main fit, TF32", lambda n: calls.main_fit(calls.published, n), True),
-        of_faces("default model, tracked frame", lambda n: calls.tracked_frame(calls.default, n), None),
-        of_faces("default model, whole detection", lambda n: calls.detection(calls.default, n), None),
+        of_faces(f"{published}, main fit, torch forms", lambda n: in_torch(calls.main_fit(other, n))),
+        of_faces(f"{published}, main fit, TF32", lambda n: calls.main_fit(rounding(other, "tf32"), n)),
+        of_faces(f"{published}, main fit, bf16", lambda n: calls.main_fit(rounding(other, "bf16"), n)),
+        of_faces("default model, main fit, TF32", lambda n: calls.main_fit(rounding(default, "tf32"), n)),
+        of_faces("default model, main fit, bf16", lambda n: calls.main_fit(rounding(default, "bf16"), n)),
+        of_faces("default model, tracked frame", lambda n: calls.tracked_frame(default, n)),
+        of_faces("default model, whole detection", lambda n: calls.detection(default, n)),
         of_images("images to landmarks, 1080p", lambda n: calls.images_to_landmarks("1080p", n)),
         of_images("MTCNN, 720p", lambda n: calls.find_faces("720p", n)),
         of_images("MTCNN, 1080p", lambda n: calls.find_faces("1080p", n)),
-        of_faces(f"{published}, tracked frame, float32", lambda n: calls.tracked_frame(calls.published, n)),
-        of_faces(f"{published}, whole detection, float32", lambda n: calls.detection(calls.published, n)),
-        of_faces(f"{published}, tracked frame, TF32", lambda n: calls.tracked_frame(calls.published, n), True),
-        of_faces(f"{published}, whole detection, TF32", lambda n: calls.detection(calls.published, n), True),
-        of_faces("default model, main fit, no TF32", lambda n: calls.main_fit(calls.default, n)),
+        of_faces(f"{published}, tracked frame", lambda n: calls.tracked_frame(other, n)),
+        of_faces(f"{published}, whole detection", lambda n: calls.detection(other, n)),
+        of_faces(f"{published}, tracked frame, TF32", lambda n: calls.tracked_frame(rounding(other, "tf32"), n)),
+        of_faces(f"{published}, whole detection, TF32", lambda n: calls.detection(rounding(other, "tf32"), n)),
     )
 
 
@@ -99,7 +102,7 @@ def _measure_one(
         return
     last, took = seen.get(ladder.table, (count, 0.0))
     prepare = partial(ladder.prepare, count)
-    run = partial(_timed, prepare, device, ladder.repeats, ladder.reduced, count)
+    run = partial(_timed, prepare, device, ladder.repeats, count)
     row = recorder.measure(PART, ladder.table, name, run, needs=took * max(1.0, count / last))
     if row is not None and row.outcome == NO_MEMORY:
         too_many[ladder.table] = count
@@ -107,13 +110,8 @@ def _measure_one(
         seen[ladder.table] = count, row.seconds
 
 
-def _timed(
-    prepare: Callable[[], Call], device: torch.device, repeats: int, reduced: bool | None, count: int | None = None
-) -> dict[str, Any]:
+def _timed(prepare: Callable[[], Call], device: torch.device, repeats: int, count: int | None = None) -> dict[str, Any]:
     """The values of a row; where things are counted, their rate too."""
-    if reduced is not None:
-        with tf32(reduced):
-            return _timed(prepare, device, repeats, None, count)
     timing = time_call(prepare(), device, repeats)
     rates = {} if count is None else {"per_second": 1e3 * count / timing.ms, "ms_each": timing.ms / count}
     return {"count": count, "ms": timing.ms, **rates} | {

@@ -32,6 +32,14 @@ class NumericsName(str, Enum):
     exact = "exact"
 
 
+class PrecisionName(str, Enum):
+    """What factors of products in the patch experts are rounded to."""
+
+    float32 = "float32"
+    tf32 = "tf32"
+    bf16 = "bf16"
+
+
 Model = Annotated[
     Path,
     typer.Option(
@@ -60,6 +68,9 @@ AllViews = Annotated[bool, _ROTATIONS]
 NumericsChoice = Annotated[
     NumericsName | None,
     typer.Option(show_default="as the bundle says", help="Arithmetic of OpenFace, or exact and differentiable."),
+]
+PrecisionChoice = Annotated[
+    PrecisionName, typer.Option("--precision", help="Of products in the patch experts alone; tf32 on CUDA.")
 ]
 Device = Annotated[str, typer.Option(metavar="D", help="cpu, cuda, cuda:1, ...")]
 BatchSize = Annotated[int, typer.Option("--batch", min=1, help="How many are computed together.")]

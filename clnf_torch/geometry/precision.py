@@ -1,9 +1,9 @@
-"""Number types of geometry: those of its tensors, whatever surrounds a call; never less than float32."""
+"""Number types: geometry's are those of its tensors, whatever surrounds a call; networks may round their products."""
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -29,6 +29,97 @@ def without_autocast(function: Callable[Arguments, Result]) -> Callable[Argument
             return function(*args, **kwargs)
 
     return computed
+
+
+def in_own_precision(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """As `without_autocast`, and with products of float32 that are not rounded, whatever torch's switches say."""
+    computed = without_autocast(function)
+
+    @wraps(function)
+    def computed_in_full(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        with _float32_products("ieee"):
+            return computed(*args, **kwargs)
+
+    return computed_in_full
+
+
+# What factors of float32 are rounded to in matrix products and convolutions: not at all; to TF32 (10 bits of 23), where
+# the device has it; to bfloat16 (7 bits)
+PRECISIONS = ("float32", "tf32", "bf16")
+
+
+def check_precision(name: str) -> str:
+    """The name of a precision.
+
+    Raises:
+        ValueError: There is no such precision.
+    """
+    if name not in PRECISIONS:
+        raise ValueError(f"precision {name!r} is not known; choose one of {', '.join(map(repr, PRECISIONS))}")
+    return name
+
+
+@contextmanager
+def products_in(precision: str, device: torch.device) -> Iterator[None]:
+    """Matrix products and convolutions of float32 in one of `PRECISIONS`, whatever torch's switches say.
+
+    In "bf16" they give bfloat16. On the CPU "tf32" is float32. The switches are as they were afterwards; they belong to
+    the process, so that its threads share them. `torch.compile` keeps those that it finds.
+    """
+    with _float32_products("tf32" if precision == "tf32" else "ieee"):
+        if precision == "bf16":
+            with torch.autocast(device.type, torch.bfloat16):
+                yield
+        else:
+            yield
+
+
+@contextmanager
+def _float32_products(kind: str) -> Iterator[None]:
+    """Products of float32 as they are ("ieee"), or rounded to TF32 on CUDA ("tf32")."""
+    if torch.compiler.is_compiling():
+        yield
+    elif not hasattr(torch.backends.cudnn, "conv"):
+        with _set_before_2_9(kind):
+            yield
+    else:
+        # Some of torch's type stubs do not know them
+        cuda, cudnn, onednn = (cast(Any, getattr(torch.backends, name)) for name in ("cuda", "cudnn", "mkldnn"))
+        wanted = ((cuda.matmul, kind), (cudnn.conv, kind), (onednn.matmul, "ieee"), (onednn.conv, "ieee"))
+        before = [(switch, switch.fp32_precision, own) for switch, own in wanted]
+        changed = [(switch, found, own) for switch, found, own in before if not _is(found, own)]
+        try:
+            for switch, _, own in changed:
+                switch.fp32_precision = own
+            yield
+        finally:
+            for switch, found, _ in changed:
+                _restore(switch, found)
+
+
+def _is(found: str, wanted: str) -> bool:
+    """Whether a switch says what is wanted; "none" is "ieee", unless it follows another switch, whose word it is."""
+    return (found == "tf32") == (wanted == "tf32") and found != "bf16"
+
+
+def _restore(switch: Any, before: str) -> None:
+    """Sets a library's switch to what it said; if it followed another one, it goes on to."""
+    switch.fp32_precision = "none"
+    if switch.fp32_precision != before:
+        switch.fp32_precision = before
+
+
+@contextmanager
+def _set_before_2_9(kind: str) -> Iterator[None]:
+    """The switches that torch had before version 2.9, set for a while."""
+    products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high" if kind == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = kind == "tf32"
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(products)
+        torch.backends.cudnn.allow_tf32 = convolutions
 
 
 def refuse_short_numbers(change: Callable[[Tensor], Tensor], like: Tensor) -> None:

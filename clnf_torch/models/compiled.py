@@ -15,8 +15,11 @@ def kernels() -> Any:
 
 
 def usable(areas: Tensor, weights: Iterable[Tensor]) -> bool:
-    """Whether the responses to areas can be compiled loops': on the CPU, with weights of no more than float32."""
-    if not areas.is_cpu or not plain_numbers(areas):
+    """Whether the responses to areas can be compiled loops': on the CPU, with weights of no more than float32.
+
+    Not where products are rounded to bfloat16, which the loops do not do.
+    """
+    if not areas.is_cpu or torch.is_autocast_enabled("cpu") or not plain_numbers(areas):
         return False
     fixed = all(
         weight.is_cpu

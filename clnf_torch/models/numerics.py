@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from clnf_torch.geometry.precision import check_precision
+
 
 @dataclass(frozen=True, kw_only=True)
 class Numerics:
@@ -14,6 +16,11 @@ class Numerics:
         float | None
     )  # mean-shift kernels are centred on multiples of this, in response cells; None: where the landmark is
     quirks: bool  # early termination forgets shapes and reports the wrong candidate's success, as OpenFace does
+    precision: str = "float32"  # of products in the experts: one of `geometry.precision.PRECISIONS`
+
+    def __post_init__(self) -> None:
+        """Refuse a precision that there is not."""
+        check_precision(self.precision)
 
 
 OPENFACE = Numerics(name="openface", sample_on_32nds=True, checkerboard=True, kernel_step=0.1, quirks=True)

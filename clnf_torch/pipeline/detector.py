@@ -14,7 +14,7 @@ from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, search_hypotheses
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_box, params_from_landmarks
 from clnf_torch.geometry.frames import Frames
-from clnf_torch.geometry.precision import without_autocast
+from clnf_torch.geometry.precision import in_own_precision
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import Numerics, numerics_named
 from clnf_torch.models.pdm import ShapeParams
@@ -32,6 +32,10 @@ class LandmarkDetector(nn.Module):
         model: The landmark model.
         numerics: "openface", "exact", or a `Numerics`.
         validator: Tells how certain a fit is; None: every fit that did not fail succeeds.
+
+    Attributes:
+        precision: Of products in the patch experts, "float32", "tf32" or "bf16", and of nothing else; torch's own
+            switches are not obeyed.
     """
 
     def __init__(
@@ -40,11 +44,21 @@ class LandmarkDetector(nn.Module):
         super().__init__()
         self.model, self.numerics, self.validator = model, numerics_named(numerics), validator
 
+    @property
+    def precision(self) -> str:
+        """Precision of products in the patch experts: see `Numerics`."""
+        return self.numerics.precision
+
+    @precision.setter
+    def precision(self, name: str) -> None:
+        """Refuses one that there is not."""
+        self.numerics = replace(self.numerics, precision=name)
+
     def forward(self, frames: Frames, boxes: Any, image_index: Any = None, **settings: Any) -> FitResult:
         """The same as `fit`, for what calls modules, such as ``torch.export``."""
         return self.fit(frames, boxes, image_index, **settings)
 
-    @without_autocast
+    @in_own_precision
     @in_blocks
     def fit(
         self,
@@ -92,7 +106,7 @@ class LandmarkDetector(nn.Module):
         config = self._config(preset, multi_view)
         return self._fit_boxes(frames, boxes, image_index, config, given, parts, validate, sensible)[0]
 
-    @without_autocast
+    @in_own_precision
     @in_blocks
     def fit_with_own_success(
         self,
@@ -112,7 +126,7 @@ class LandmarkDetector(nn.Module):
         config = self._config(preset, multi_view)
         return self._fit_boxes(frames, boxes, image_index, config, {}, parts=True, validate=True)
 
-    @without_autocast
+    @in_own_precision
     @in_blocks
     def fit_from_landmarks(
         self,
@@ -159,7 +173,7 @@ class LandmarkDetector(nn.Module):
         state = FitState.at(start, self.model.pdm.num_landmarks, **given)
         return self._fit_from(images, state, self._config(preset), parts, validate)
 
-    @without_autocast
+    @in_own_precision
     @in_blocks
     def fit_from_params(
         self,

@@ -17,6 +17,7 @@ def load(
     *,
     dtype: torch.dtype = torch.float32,
     numerics: str | Numerics | None = None,
+    precision: str | None = None,
     mmap: bool = True,
     verify: bool | None = None,
 ) -> LandmarkDetector:
@@ -27,11 +28,14 @@ def load(
         device: Where to put it.
         dtype: Number type of the arithmetic.
         numerics: "openface" or "exact"; None: what the bundle was made for.
+        precision: Of products in the patch experts: "float32", "tf32" (on CUDA) or "bf16"; None: as `numerics` says,
+            float32 unless it is a `Numerics` of one's own.
         mmap: The weights stay in the file, which must then not be changed in place; see `load_bundle`.
         verify: Whether to compare the whole file with its checksums; None: once, if it is large; see `load_bundle`.
 
     Raises:
         BundleError: The file is damaged, or no bundle.
+        ValueError: There are no such numerics, or no such precision.
     """
     path = default_bundle() if path is None else path
     bundle = load_bundle(path, mmap=mmap, verify=verify)
@@ -45,4 +49,6 @@ def load(
         check_parts(detector.model)
     except ValueError as error:
         raise BundleError(f"{path}: {error}") from error
+    if precision is not None:
+        detector.precision = precision
     return detector.to(device).eval().requires_grad_(False)

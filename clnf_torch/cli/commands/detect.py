@@ -29,6 +29,8 @@ from clnf_torch.cli.options import (
     MultiView,
     NumericsChoice,
     ParquetFile,
+    PrecisionChoice,
+    PrecisionName,
     Preset,
     PresetName,
     Rounded,
@@ -54,6 +56,7 @@ def detect(
     multi_view: MultiView = None,
     numerics: NumericsChoice = None,
     device: Device = "cpu",
+    precision: PrecisionChoice = PrecisionName.float32,
     batch: BatchSize = MAX_FRAMES,
     json: JSONFile = None,
     csv: CSVFile = None,
@@ -79,7 +82,7 @@ def detect(
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         where = device_named(device)
         jobs = _jobs(images, box, boxes, model, where, batch, run.complain)
-        detector = load(model, where, numerics=numerics)
+        detector = load(model, where, numerics=numerics, precision=precision.value)
         bar = counting_bar(len(images), "images", stop_if_asked)
         with image_outputs(targets, model, images) as outputs, bar as done:
             fit_options = FitOptions(preset.value, multi_view, camera.behind, likelihoods)

@@ -31,6 +31,8 @@ from clnf_torch.cli.options import (
     Model,
     MultiView,
     NumericsChoice,
+    PrecisionChoice,
+    PrecisionName,
     Preset,
     PresetName,
     Resume,
@@ -71,6 +73,7 @@ def evaluate(
     multi_view: MultiView = None,
     numerics: NumericsChoice = None,
     device: Device = "cpu",
+    precision: PrecisionChoice = PrecisionName.float32,
     batch: BatchSize = 16,
     json: Annotated[
         Path | None,
@@ -91,7 +94,7 @@ def evaluate(
         where = device_named(device)
         faces = read_annotations(data)
         faces = faces.of_split(*split) if split else faces
-        detector = load(model, where, numerics=numerics)
+        detector = load(model, where, numerics=numerics, precision=precision.value)
         _check_landmarks(detector, model)
         evaluation_boxes = _evaluation_boxes(boxes, faces, data, seed, model, where)
         fit = partial(find_landmarks, detector, batch=batch, preset=preset.value, multi_view=multi_view)

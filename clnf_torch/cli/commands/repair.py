@@ -20,6 +20,8 @@ from clnf_torch.cli.options import (
     Device,
     Model,
     NumericsChoice,
+    PrecisionChoice,
+    PrecisionName,
     Preset,
     PresetName,
     Resume,
@@ -60,6 +62,7 @@ def repair(
     resume: Resume = False,
     numerics: NumericsChoice = None,
     device: Device = "cpu",
+    precision: PrecisionChoice = PrecisionName.float32,
     batch: BatchSize = 16,
 ) -> None:
     """Repair the landmarks of another method. Only poor faces are fitted again."""
@@ -74,14 +77,20 @@ def repair(
             raise typer.Exit(1) from None
         settings = _Settings(preset=preset.value, multi_view=multi_view, keep_inliers=keep_good)
         first = _first_frame(table, landmarks) if first_frame is None else first_frame
-        used = {**settings, "first_frame": first, "numerics": numerics and numerics.value, "device": where.type}
+        used = {
+            **settings,
+            "first_frame": first,
+            "numerics": numerics and numerics.value,
+            "device": where.type,
+            "precision": precision.value,
+        }
         used |= {"batch": batch, "landmarks": file_hash(landmarks)}
         outputs = {} if csv == STDOUT else {"--csv": csv}
         job = RepairJob(csv, Task.of(video, file_hash(model), used, outputs))
         if resume and job.finished():
             notice(f"{csv}: finished by an earlier run; skipped")
             return
-        repairer = _Repairer(load(model, where, numerics=numerics), settings, table, first)
+        repairer = _Repairer(load(model, where, numerics=numerics, precision=precision.value), settings, table, first)
         saved = job.load() if resume else None
         if saved is not None:
             repairer.restore(saved)

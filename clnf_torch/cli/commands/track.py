@@ -28,6 +28,8 @@ from clnf_torch.cli.options import (
     Model,
     NumericsChoice,
     ParquetFile,
+    PrecisionChoice,
+    PrecisionName,
     Preset,
     PresetName,
     Resume,
@@ -62,6 +64,7 @@ def track(
     multi_view: AllViews = True,
     numerics: NumericsChoice = None,
     device: Device = "cpu",
+    precision: PrecisionChoice = PrecisionName.float32,
     batch: BatchSize = 4,
     json: JSONFile = None,
     csv: CSVFile = None,
@@ -84,10 +87,16 @@ def track(
     complaints = Complaints()
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         where = device_named(device)
-        detector = load(model, where, numerics=numerics)
+        detector = load(model, where, numerics=numerics, precision=precision.value)
         config = VideoConfig(preset=preset.value, multi_view=multi_view, single_face=single_face)
         tracker = VideoTracker(detector, None if box else load_face_detector(model, where), config)
-        settings = {**asdict(config), "box": box, "numerics": numerics and numerics.value, "device": where.type}
+        settings = {
+            **asdict(config),
+            "box": box,
+            "numerics": numerics and numerics.value,
+            "device": where.type,
+            "precision": precision.value,
+        }
         settings |= {"likelihoods": likelihoods, "openface_precision": openface_precision, **asdict(camera)}
         sources = dict(_opened(videos, outputs, complaints))
         jobs = VideoJobs.of(sources, model, settings, outputs)

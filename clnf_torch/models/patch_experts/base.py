@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from clnf_torch.geometry.host import is_readable
+from clnf_torch.geometry.precision import products_in
 from clnf_torch.models.array_schema import TRUTH, Array
 from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.patch_experts.view_tiles import ViewTiles
@@ -196,7 +197,9 @@ class PatchExperts(Experts):
         self, landmarks: Tensor, request: CropRequest, crops: Tensor, view: Tensor, window: int, numerics: Numerics
     ) -> tuple[Tensor, Tensor]:
         """Response maps with the landmarks in their middles; see `Experts.respond_around`."""
-        return self(crops, view, numerics), landmarks
+        with products_in(numerics.precision, crops.device):
+            responses = self(crops, view, numerics)
+        return responses.to(crops.dtype), landmarks
 
     def forward(self, areas: Tensor, view: Tensor, numerics: Numerics) -> Tensor:
         """Response maps of the experts of each face's view.

@@ -152,7 +152,7 @@ class CCNFExperts(TemplateExperts):
             rows = pad(answers, (0, 0, 0, -answers.shape[1] % FEW))
             # Sigma is symmetric
             sigma = self.sigma(chosen, window) if isinstance(chosen, int) else self.sigma(None, window)[experts]
-            answers = torch.bmm(rows, sigma)[:, : answers.shape[1]]
+            answers = torch.bmm(rows, sigma)[:, : answers.shape[1]].to(rows.dtype)
         else:
             answers = answers * lone_sigma(self.alphas[experts])[:, None, None]
         # OpenFace: only where a response fell below 0

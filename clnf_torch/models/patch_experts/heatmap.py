@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
+from clnf_torch.geometry.precision import products_in
 from clnf_torch.geometry.similarity import invert_similarity
 from clnf_torch.models import compiled
 from clnf_torch.models.array_schema import Array
@@ -230,7 +231,7 @@ class HeatmapExperts(Experts):
     ) -> tuple[Tensor, Tensor]:
         """Parts of the heatmaps whose middles are the cells nearest to the landmarks; see `Experts.respond_around`."""
         middle, to_image = request.centers, request.to_image
-        maps = self.maps(crops[:, 0])
+        maps = self.maps(crops[:, 0], numerics.precision)
         # The cell, not a whole one, at the middle of the crop
         origin = (self.width - 1) / (2 * ZOOM)
         from_middle = torch.bmm(landmarks - middle, invert_similarity(to_image).mT)
@@ -238,8 +239,11 @@ class HeatmapExperts(Experts):
         responses = cut_windows(maps, nearest.long(), window) * self.visible[view, :, None, None]
         return responses, middle + (nearest - origin) @ to_image.mT
 
-    def maps(self, areas: Tensor) -> Tensor:
-        """Probability of each landmark in every cell, shape (B, N, A / 2, A / 2), of areas (B, A, A)."""
+    def maps(self, areas: Tensor, precision: str = "float32") -> Tensor:
+        """Probability of each landmark in every cell, shape (B, N, A / 2, A / 2), of areas (B, A, A).
+
+        The network's products are taken in that precision; see `products_in`.
+        """
         if not len(areas):
             return areas.new_zeros(0, self.visible.shape[1], self.width // ZOOM, self.width // ZOOM)
         network = self.network
@@ -248,8 +252,9 @@ class HeatmapExperts(Experts):
             compiled.heatmaps(network, len(network.widths), LEAST_DEVIATION, areas, found)
             return found
         some = CPU_FACES if areas.device.type == "cpu" else CUDA_FACES
-        blocks = [self.network(block) for block in areas.split(some)]
-        scores = torch.cat(blocks) if len(blocks) > 1 else blocks[0]
+        with products_in(precision, areas.device):
+            blocks = [self.network(block) for block in areas.split(some)]
+        scores = (torch.cat(blocks) if len(blocks) > 1 else blocks[0]).to(areas.dtype)
         return scores.flatten(2).softmax(-1).view(scores.shape)
 
 

@@ -111,7 +111,8 @@ class MLPStack(nn.Module):
         hidden = inputs
         for weight, bias, activation in zip(self.weights, self.biases, self.activations, strict=True):
             answer = _multiply(hidden, weight[chosen].to(hidden.dtype), bias[chosen, None].to(hidden.dtype))
-            hidden = ACTIVATIONS[activation](answer)
+            # Products may be rounded to bfloat16, nothing else
+            hidden = ACTIVATIONS[activation](answer.to(hidden.dtype))
         return hidden.squeeze(-1)
 
 

@@ -122,7 +122,8 @@ class TemplateExperts(PatchExperts):
                 patches = cut_patches(block, self.support, checkerboard=False)
                 blocks.append(torch.bmm(patches.flatten(1, 2), own).unflatten(1, patches.shape[1:3]))
             answers.append(torch.cat(blocks, dim=1))
-        return torch.cat(answers)[..., :count]
+        # Products may be rounded to bfloat16, nothing else
+        return torch.cat(answers)[..., :count].to(areas.dtype)
 
 
 def _block(areas: Tensor, support: int) -> tuple[int, int]:
