@@ -77,7 +77,7 @@ def test_every_family_is_fitted_twice_with_the_same_result(report):
     for name, values in fits.items():
         same = (values["same_view"], values["same_hypothesis"], values["same_success"])
         assert same == (values["faces"],) * 3 and values["one_sided"] == 0, name
-        assert values["max_px"] <= (1e-3 if "float64" in name else 0.05), name
+        assert values["max_px"] <= (1e-3 if "float64" in name else 0.2 if "bf16" in name else 0.05), name
 
 
 @pytest.mark.slow
