@@ -247,13 +247,14 @@ class HeatmapExperts(Experts):
         if not len(areas):
             return areas.new_zeros(0, self.visible.shape[1], self.width // ZOOM, self.width // ZOOM)
         network = self.network
-        if isinstance(network, UNet) and network.has_loops_for(areas):
+        # The loops do not round to bfloat16
+        if precision != "bf16" and isinstance(network, UNet) and network.has_loops_for(areas):
             found = areas.new_empty(len(areas), network.landmarks, self.width // ZOOM, self.width // ZOOM)
             compiled.heatmaps(network, len(network.widths), LEAST_DEVIATION, areas, found)
             return found
         some = CPU_FACES if areas.device.type == "cpu" else CUDA_FACES
         with products_in(precision, areas.device):
-            blocks = [self.network(block) for block in areas.split(some)]
+            blocks = [network(block) for block in areas.split(some)]
         scores = (torch.cat(blocks) if len(blocks) > 1 else blocks[0]).to(areas.dtype)
         return scores.flatten(2).softmax(-1).view(scores.shape)
 
