@@ -60,8 +60,11 @@ class CapturedFit:
         self._graphs: dict[int, _Graph] = {}
         self._pool: Any = None
         device = detector.model.pdm.mean.device
-        self.frames = torch.zeros(frames, channels, *frame_size, dtype=dtype, device=device)
+        # To be written in and out of inference mode
+        with torch.inference_mode(False):
+            self.frames = torch.zeros(frames, channels, *frame_size, dtype=dtype, device=device)
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def fit(self, frames: Frames | None, boxes: Any, image_index: Any = None) -> FitResult:
         """Landmarks of the faces in boxes; see `LandmarkDetector.fit`.

@@ -58,6 +58,15 @@ def test_frames_may_be_written_in_place():
     assert_same(fit.fit(fit.frames, make_boxes(5), INDEX), expected)
 
 
+def test_inference_mode_may_come_and_go():
+    detector = make_detector("svr")
+    with torch.inference_mode():
+        fit, _ = fit_of(detector)
+        first = fit.fit(make_frames(), make_boxes(5), INDEX)
+    second = fit.fit(make_frames(), make_boxes(5), INDEX)
+    assert not first.landmarks.is_inference() and torch.equal(first.landmarks, second.landmarks)
+
+
 def test_results_are_not_overwritten_by_the_next_call():
     fit, _ = fit_of(make_detector("svr"))
     first = fit.fit(make_frames(), make_boxes(5), INDEX)
