@@ -30,4 +30,6 @@ def in_threads(some: Callable[..., None], records: tuple[Arrays, ...], count: in
 
 def arrays(*tensors: Tensor) -> Arrays:
     """The tensors as contiguous arrays, without a copy where they are contiguous."""
-    return tuple(tensor.detach().contiguous().numpy() for tensor in tensors)
+    # Most are contiguous and need no gradient, and every operation that does nothing takes its microsecond
+    plain = (tensor.detach() if tensor.requires_grad else tensor for tensor in tensors)
+    return tuple((tensor if tensor.is_contiguous() else tensor.contiguous()).numpy() for tensor in plain)
