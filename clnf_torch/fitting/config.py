@@ -149,6 +149,7 @@ def _finer(config: FitConfig, index: int, patch_scales: tuple[float, ...]) -> fl
 def _at_scale(config: FitConfig, index: int, patch_scales: tuple[float, ...]) -> FitConfig:
     """See `FitConfig.at_scale`; made once for settings without a prior per face."""
     finer = _finer(config, index, patch_scales)
+    assert not isinstance(config.regularisation, Tensor)
     number = value_at(config.regularisation, index) - 15 * finer
     return replace(
         config,

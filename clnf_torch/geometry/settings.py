@@ -1,6 +1,7 @@
 """Checks that the fields of a settings record hold what their annotations say, and numbers that are finite."""
 
 import math
+from collections.abc import Callable
 from dataclasses import fields
 from functools import cache
 from types import UnionType
@@ -8,6 +9,8 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import torch
 
+# The types of a record's fields
+_hints: Callable[[Any], dict[str, Any]] = cache(get_type_hints)
 NAMES = {int: "a whole number", float: "a finite number", bool: "True or False", str: "a text", type(None): "None"}
 
 
@@ -29,12 +32,6 @@ def check_settings(settings: Any, infinite: bool = False) -> None:
         value = getattr(settings, field.name)
         if not _fits(value, hints[field.name], infinite):
             raise ValueError(f"{field.name} is {str(value)[:60]!r}; expected {_named(hints[field.name])}")
-
-
-@cache
-def _hints(record: type) -> dict[str, Any]:
-    """The types of a record's fields."""
-    return get_type_hints(record)
 
 
 def _fits(value: Any, kind: Any, infinite: bool) -> bool:
