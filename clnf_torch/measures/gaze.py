@@ -5,6 +5,7 @@ from torch import Tensor
 
 from clnf_torch.geometry.constants import constant
 from clnf_torch.geometry.landmarks68 import EYE_CORNERS, NUM_LANDMARKS
+from clnf_torch.geometry.precision import without_autocast
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.models.numerics import Numerics, numerics_named
 
@@ -18,6 +19,7 @@ EYEBALL_OFFSET = (0.0, -3.5, 7.0)
 EYEBALL_RADIUS = 12.0
 
 
+@without_autocast
 def gaze_directions(
     points: Tensor, eye_points: Tensor, head_rotation: Tensor, numerics: str | Numerics = "openface"
 ) -> Tensor:
@@ -55,6 +57,7 @@ def gaze_directions(
     return (direction / torch.linalg.vector_norm(direction, dim=-1, keepdim=True)).to(points.dtype)
 
 
+@without_autocast
 def eyeball_centers(points: Tensor, head_rotation: Tensor) -> Tensor:
     """Centres of the eyeballs: behind and above the middle of the eyes' corners.
 
@@ -69,6 +72,7 @@ def eyeball_centers(points: Tensor, head_rotation: Tensor) -> Tensor:
     return middle + (euler_to_matrix(head_rotation) @ constant(EYEBALL_OFFSET, points))[:, None]
 
 
+@without_autocast
 def gaze_angles(directions: Tensor) -> Tensor:
     """Angles of both eyes' mean direction: 0 along the camera's axis towards it, positive to the right and down.
 

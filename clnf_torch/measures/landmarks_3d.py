@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.geometry.camera import Intrinsics, back_project, weak_perspective_origin
+from clnf_torch.geometry.precision import without_autocast
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.models.pdm import PDM, ShapeParams
 
@@ -30,6 +31,7 @@ class FittedShape:
         return FittedShape(self.pdm, self.params.where(valid, idle), landmarks)
 
 
+@without_autocast
 def landmarks_3d(shape: FittedShape, camera: Intrinsics) -> Tensor:
     """Landmarks in camera space.
 

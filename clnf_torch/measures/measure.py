@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.geometry.camera import Intrinsics
+from clnf_torch.geometry.precision import without_autocast
 from clnf_torch.measures.gaze import EYE_PARTS, gaze_angles, gaze_directions
 from clnf_torch.measures.head_pose import HeadPose, head_pose
 from clnf_torch.measures.landmarks_3d import FittedShape, landmarks_3d
@@ -45,6 +46,7 @@ class Measures:
     eyes: Eyes | None
 
 
+@without_autocast
 def measure(
     face: FittedShape,
     parts: Mapping[str, FittedShape],

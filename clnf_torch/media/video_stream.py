@@ -40,6 +40,8 @@ RIFF = struct.Struct("<4sI")
 # What FFmpeg opens as a video though it is none, and how the first of them begins
 NO_VIDEOS = dict.fromkeys(("hls", "dash", "concat"), "a list of other files; give those") | {"tty": "text"}
 PLAYLIST = b"#EXTM3U"
+# Bytes in which a video says something: where they are zeros, a decoder looks for its beginning to the end of the file
+PROBED = 1 << 16
 # Pixels of a frame as it is stored: the most of cameras and televisions, 8192 x 4096. Each takes 0.1 GB as RGB
 MAX_FRAME_PIXELS = 2**25
 # The largest limit that FFmpeg takes
@@ -98,10 +100,12 @@ def _container(path: Path, limit: int) -> InputContainer:
         require_regular_file(path)
         # Says better than FFmpeg why a file cannot be opened
         with path.open("rb") as file:
-            beginning = file.read(len(PLAYLIST))
+            beginning = file.read(PROBED)
     except OSError as error:
         raise VideoError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if beginning == PLAYLIST:
+    if beginning and not any(beginning):
+        raise VideoError(f"{path}: expected a video, found zeros")
+    if beginning.startswith(PLAYLIST):
         # That of a broadcast is waited for
         raise VideoError(f"{path}: expected a video, found {NO_VIDEOS['hls']}")
     # The list of protocols and "file:": names with colons are names. The pattern: so are those with percent signs. The

@@ -101,6 +101,13 @@ def test_what_is_no_video_is_an_error(tmp_path, contents, why):
     assert "\n" not in str(caught.value)
 
 
+def test_a_raw_stream_of_zeros_is_not_read_to_its_end(tmp_path):
+    with open(tmp_path / "zeros.h264", "wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(VideoError, match="expected a video, found zeros"):
+        VideoFile(tmp_path / "zeros.h264")
+
+
 def test_a_name_with_a_colon_is_a_name(tmp_path):
     assert len(list(VideoFile(write_video(tmp_path / "http:a.mp4", shades(3))))) == 3
 
