@@ -43,17 +43,55 @@ def matrix_to_euler(matrix: Tensor) -> Tensor:
     q00, q11, q22, q33 = q0 * q0, q1 * q1, q2 * q2, q3 * q3
     return torch.stack(
         (
-            _angle(2 * (q0 * q1 - q2 * q3), q00 - q11 - q22 + q33),
+            angle_of(2 * (q0 * q1 - q2 * q3), q00 - q11 - q22 + q33),
             (2 * (q0 * q2 + q1 * q3)).clamp(-1, 1).asin(),
-            _angle(2 * (q0 * q3 - q1 * q2), q00 + q11 - q22 - q33),
+            angle_of(2 * (q0 * q3 - q1 * q2), q00 + q11 - q22 - q33),
         ),
         dim=-1,
     )
 
 
-def _angle(y: Tensor, x: Tensor) -> Tensor:
-    """``torch.atan2``, in float64 so that it rounds the same wherever in its tensor a number stands."""
-    return torch.atan2(y.double(), x.double()).to(y.dtype)
+def rodrigues_to_matrix(vector: Tensor) -> Tensor:
+    """Rotation matrices of Rodrigues vectors, rounded the same for one as among others, unlike ``matrix_exp``.
+
+    Args:
+        vector: Axes times angles, radians, shape (B, 3).
+
+    Returns:
+        Shape (B, 3, 3).
+
+    Source:
+        Rodrigues' formula: cos a I + sin a / a [v] + (1 - cos a) / a^2 v v', with the angle a = |v|.
+    """
+    angle = torch.linalg.vector_norm(vector, dim=-1)[:, None, None]
+    identity = torch.eye(3, dtype=vector.dtype, device=vector.device)
+    across = torch.linalg.cross(vector[:, None], identity[None]).mT
+    # (1 - cos a) / a^2 = (sin(a/2) / (a/2))^2 / 2, which is exact for small angles too
+    half = torch.sinc(angle / (2 * torch.pi))
+    outer = vector[:, :, None] * vector[:, None]
+    return angle.cos() * identity + torch.sinc(angle / torch.pi) * across + half.square() / 2 * outer
+
+
+def angle_of(y: Tensor, x: Tensor) -> Tensor:
+    """``torch.atan2``, which rounds the same wherever in its tensor a number stands.
+
+    ``torch.atan2`` itself takes another routine for the last numbers of a tensor than for the others. That is lost when
+    its float64 result is rounded to float32; numbers of float64 go by way of ``torch.atan``.
+
+    Args:
+        y: Any shape.
+        x: The same.
+
+    Returns:
+        Angles in radians; 0 where both are 0.
+    """
+    if y.dtype != torch.float64:
+        return torch.atan2(y.double(), x.double()).to(y.dtype)
+    steep = y.abs() > x.abs()
+    rise, run = torch.where(steep, x, y), torch.where(steep, y, x)
+    angle = (rise / torch.where(run == 0, 1, run)).atan()
+    half_turn = y.new_full((), torch.pi).copysign(y)
+    return torch.where(steep, half_turn / 2 - angle, torch.where(x < 0, angle + half_turn, angle))
 
 
 def turn(rotation: Tensor, angles: Tensor) -> Tensor:

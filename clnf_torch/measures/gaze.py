@@ -6,7 +6,7 @@ from torch import Tensor
 from clnf_torch.geometry.constants import constant
 from clnf_torch.geometry.landmarks68 import EYE_CORNERS, NUM_LANDMARKS
 from clnf_torch.geometry.precision import without_autocast
-from clnf_torch.geometry.rotation import euler_to_matrix
+from clnf_torch.geometry.rotation import angle_of, euler_to_matrix
 from clnf_torch.models.numerics import Numerics, numerics_named
 
 # The eye further left in the image comes first
@@ -87,7 +87,7 @@ def gaze_angles(directions: Tensor) -> Tensor:
         OpenFace ``GetGazeAngle``.
     """
     mean = directions.mean(1)
-    return torch.atan2(mean[:, :2], -mean[:, 2:])
+    return angle_of(mean[:, :2], (-mean[:, 2:]).expand(-1, 2))
 
 
 def _intersection(ray: Tensor, center: Tensor, quirks: bool) -> Tensor:

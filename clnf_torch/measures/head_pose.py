@@ -7,7 +7,7 @@ from torch import Tensor
 
 from clnf_torch.geometry.camera import Intrinsics, weak_perspective_origin
 from clnf_torch.geometry.precision import without_autocast
-from clnf_torch.geometry.rotation import euler_to_matrix, matrix_to_euler
+from clnf_torch.geometry.rotation import euler_to_matrix, matrix_to_euler, rodrigues_to_matrix
 from clnf_torch.measures.landmarks_3d import FittedShape
 from clnf_torch.measures.pnp import Correspondences, RigidMotion, solve_pnp
 from clnf_torch.models.numerics import Numerics, numerics_named
@@ -91,5 +91,4 @@ def _start_rotation(euler: Tensor, numerics: Numerics) -> Tensor:
     """Rotations (B, 3, 3) to begin with. OpenFace: it takes the Euler angles (B, 3) for a Rodrigues vector."""
     if not numerics.quirks:
         return euler_to_matrix(euler)
-    axes = torch.eye(3, dtype=euler.dtype, device=euler.device)
-    return torch.linalg.matrix_exp(torch.linalg.cross(euler[:, None], axes[None]).mT)
+    return rodrigues_to_matrix(euler)

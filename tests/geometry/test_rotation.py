@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from clnf_torch.geometry.rotation import euler_to_matrix, matrix_to_euler, turn
+from clnf_torch.geometry.rotation import angle_of, euler_to_matrix, matrix_to_euler, rodrigues_to_matrix, turn
 
 SHAPES = [(3,), (0, 3), (1, 3), (5, 3), (2, 4, 3)]
 
@@ -86,3 +86,25 @@ def test_gradients(rng):
     assert torch.autograd.gradcheck(matrix_to_euler, (rotation,))
     assert torch.autograd.gradcheck(lambda e: matrix_to_euler(euler_to_matrix(e)), (euler,))
     assert torch.autograd.gradcheck(turn, (rotation, angle))
+
+
+def test_an_angle_rounds_the_same_wherever_it_stands(rng):
+    y, x = torch.randn(2, 1000, generator=rng, dtype=torch.float64)
+    together = angle_of(y, x)
+    alone = torch.cat([angle_of(y[row : row + 1], x[row : row + 1]) for row in range(1000)])
+    assert torch.equal(alone, together)
+    torch.testing.assert_close(together, torch.atan2(y, x), rtol=0, atol=1e-15)
+    corners = torch.tensor([0.0, 1.0, -1.0], dtype=torch.float64)
+    torch.testing.assert_close(
+        angle_of(*torch.meshgrid(corners, corners, indexing="ij")), torch.atan2(corners[:, None], corners)
+    )
+
+
+def test_a_rodrigues_vector_turns_as_the_matrix_exponential_and_alone_as_among_others(rng):
+    vectors = torch.randn(50, 3, generator=rng, dtype=torch.float64) * torch.logspace(-9, 0.4, 50)[:, None]
+    vectors[0] = 0
+    rotations = rodrigues_to_matrix(vectors)
+    axes = torch.eye(3, dtype=torch.float64)
+    exponential = torch.linalg.matrix_exp(torch.linalg.cross(vectors[:, None], axes[None]).mT)
+    torch.testing.assert_close(rotations, exponential, rtol=0, atol=1e-14)
+    assert torch.equal(torch.cat([rodrigues_to_matrix(vector[None]) for vector in vectors]), rotations)
