@@ -80,7 +80,7 @@ def bundle(free_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def clnf_torch_cli() -> Callable[..., Result]:
     """Runs the program in this process with the given words."""
     from typer.testing import CliRunner

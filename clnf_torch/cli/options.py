@@ -82,6 +82,17 @@ Resume = Annotated[
     bool,
     typer.Option("--resume", help="Skip what is finished, and go on with what was interrupted; the results are equal."),
 ]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray", metavar="ADDRESS",
+        help="Compute on a Ray cluster: its address, auto for the one that runs here, local for this machine alone.",
+    ),
+]  # fmt: skip
+ActorCount = Annotated[
+    int | None,
+    typer.Option("--actors", min=1, help="With --ray: how many compute.", show_default="as many as there is room for"),
+]
 Likelihoods = Annotated[bool, typer.Option("--likelihoods", help="Add each landmark's likelihood to the tables.")]
 Rounded = Annotated[bool, typer.Option("--openface-precision", help="Write as few digits to CSV as OpenFace.")]
 
@@ -133,9 +144,14 @@ def boxes_from(box: Box | None, file: Path | None) -> Callable[[Path], list[Any]
     """The boxes of an image, from either option."""
     if file is None:
         return lambda _: [box]
+    table = boxes_in(file)
+    return lambda path: boxes_of(path, table)
+
+
+def boxes_in(file: Path) -> dict[str, Any]:
+    """The boxes of a file by the names of images; ends the program where it is no such file."""
     try:
-        table = read_boxes_file(file)
+        return read_boxes_file(file)
     except BoxError as error:
         complain(error)
         raise typer.Exit(1) from None
-    return lambda path: boxes_of(path, table)

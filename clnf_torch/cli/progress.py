@@ -54,6 +54,30 @@ def counting_bar(total: int | None, unit: str, stop_if_asked: Callable[[], None]
 
 
 @contextlib.contextmanager
+def share_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar of a job whose size is known when it begins, which goes away when the block ends.
+
+    Args:
+        unit: What is counted, such as "images".
+
+    Yields:
+        To be called with how many are done, first those of earlier runs, and how many there are.
+    """
+    screen = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Speed(unit), TimeRemainingColumn()
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
+        task = bar.add_task(unit.capitalize(), total=None)
+
+        def done(count: int, total: int) -> None:
+            if bar.tasks[task].total is None:
+                # What was there before says nothing about the speed
+                bar.reset(task, total=total, completed=count)
+            bar.update(task, completed=count)
+
+        yield done
+
+
+@contextlib.contextmanager
 def bytes_bar() -> Iterator[Callable[[int, int], None]]:
     """A bar of bytes read and then written, which goes away when the block ends.
 

@@ -4,7 +4,7 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from pyarrow import parquet
 
 from clnf_torch.distributed.cluster import READERS_SHARE, Actors
 from clnf_torch.distributed.images import DetectFaces, DetectSettings, decode_images
-from clnf_torch.distributed.inputs import Source, image_inputs
-from clnf_torch.distributed.job import Done, Job, JobReport, blocks_of, on_actors, outcome
+from clnf_torch.distributed.inputs import image_inputs
+from clnf_torch.distributed.job import Job, JobReport, Progress, blocks_of, on_actors, outcome, silent
 from clnf_torch.distributed.model import ModelFile
 from clnf_torch.distributed.output import InputReport, JobOutput
 from clnf_torch.distributed.shards import MOST_IMAGES, Shard, digest, in_shards
@@ -25,7 +25,7 @@ READER_CPUS = READERS_SHARE / 2
 
 
 def detect_images(
-    images: Source | Iterable[Source],
+    images: Any,
     output: str | os.PathLike[str],
     *,
     model: str | os.PathLike[str] | None = None,
@@ -33,21 +33,22 @@ def detect_images(
     actors: Actors | None = None,
     shard_images: int = MOST_IMAGES,
     address: str | None = None,
-    done: Done = lambda count: None,
+    progress: Progress = silent,
 ) -> JobReport:
     """Finds the faces of images, their landmarks, head pose and gaze: the rows of ``clnf-torch detect --parquet``.
 
     Run again, it goes on: what the manifest of the output says to be finished is not computed again.
 
     Args:
-        images: Files, folders, globs, lists (``.txt``): paths that all machines see, or URLs.
+        images: Files, folders, globs, lists (``.txt``): paths that all machines see, or URLs; or a Ray Dataset with a
+            column ``path``.
         output: A folder that all machines see, or a URL.
         model: The bundle; None: the one that is installed.
         settings: How faces are found and measured.
         actors: Who computes.
         shard_images: Images whose rows share a file, at most.
         address: The cluster, see `connect`.
-        done: Told how many more images are finished.
+        progress: Told how many images are finished, and how many there are.
 
     Raises:
         StorageError: An input or the output cannot be opened, or the output holds another job.
@@ -59,7 +60,7 @@ def detect_images(
     target = JobOutput(os.fspath(output))
     target.begin(job)
     shards = in_shards(image_inputs(images), digest(job), shard_images)
-    return Job(_Detection(target.place, weights, settings), target, actors, done).run(shards, address)
+    return Job(_Detection(target.place, weights, settings), target, actors, progress).run(shards, address)
 
 
 class _Detection:

@@ -49,6 +49,7 @@ class DetectSettings:
         preset: "default" or "wild".
         multi_view: Try eleven head rotations; None: as the preset says.
         numerics: "openface" or "exact"; None: as the bundle says.
+        precision: Of products in the patch experts: "float32", "tf32" or "bf16".
         likelihoods: Add each landmark's likelihood to the tables.
         fx: Focal length of the camera, pixels; None: OpenFace's guess; so for the next three.
         fy: Vertical focal length.
@@ -62,6 +63,7 @@ class DetectSettings:
     preset: str = "default"
     multi_view: bool | None = None
     numerics: str | None = None
+    precision: str = "float32"
     likelihoods: bool = False
     fx: float | None = None
     fy: float | None = None
@@ -160,7 +162,7 @@ class DetectFaces:
         if threads is not None:
             torch.set_num_threads(threads)
         self.settings = settings = settings or DetectSettings()
-        self.detector = load(model, device, numerics=settings.numerics)
+        self.detector = load(model, device, numerics=settings.numerics, precision=settings.precision)
         given = settings.box is not None or settings.boxes is not None
         self.finder = None if given else load_face_detector(model, device)
         self.options = FitOptions(settings.preset, settings.multi_view, settings.camera, settings.likelihoods)

@@ -38,8 +38,10 @@ class InputFile:
     modified: str
 
 
-def image_inputs(sources: Source | Iterable[Source]) -> list[InputFile]:
-    """Images: files, globs, folders, lists (``.txt``), each a path or a URL; a name that comes twice counts once.
+def image_inputs(sources: Any) -> list[InputFile]:
+    """Images: files, globs, folders, lists (``.txt``), each a path or a URL; or a Ray Dataset with a column ``path``.
+
+    A name that comes twice counts once.
 
     Raises:
         StorageError: A place cannot be opened, a pattern or folder holds no image.
@@ -47,7 +49,7 @@ def image_inputs(sources: Source | Iterable[Source]) -> list[InputFile]:
     return _inputs(sources, IMAGES, "images")
 
 
-def video_inputs(sources: Source | Iterable[Source]) -> list[InputFile]:
+def video_inputs(sources: Any) -> list[InputFile]:
     """Videos, given as `image_inputs` are; a folder of images without videos is one video, as in ``clnf-torch track``.
 
     Raises:
@@ -56,9 +58,14 @@ def video_inputs(sources: Source | Iterable[Source]) -> list[InputFile]:
     return _inputs(sources, VIDEOS, "videos")
 
 
-def _inputs(sources: Source | Iterable[Source], kinds: set[str], what: str) -> list[InputFile]:
+def _inputs(sources: Any, kinds: set[str], what: str) -> list[InputFile]:
     """The inputs of all sources, in their order."""
-    given = [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)
+    given: Iterable[Source]
+    if hasattr(sources, "iter_rows"):
+        # A Ray Dataset
+        given = (row["path"] for row in sources.select_columns(["path"]).iter_rows())
+    else:
+        given = [sources] if isinstance(sources, (str, os.PathLike)) else sources
     names = [_plain(name) for source in given for name in _names(as_url(source), kinds, what)]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return list(pool.map(_described, dict.fromkeys(names)))

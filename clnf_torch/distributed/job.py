@@ -19,7 +19,12 @@ UNCUT = 2**40
 # Blocks that wait for an actor: the next one is there when it is done
 WAITING = 2
 
-Done = Callable[[int], None]
+Progress = Callable[[int, int], None]
+"""Told how many inputs are finished, and how many there are."""
+
+
+def silent(finished: int, total: int) -> None:
+    """Nothing is said of the progress."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +60,16 @@ class Job:
         work: What is done.
         output: Where.
         actors: By whom.
-        done: Told how many more inputs are finished.
+        progress: Told how it goes.
     """
 
     work: Work
     output: JobOutput
     actors: Actors
-    done: Done = lambda count: None
+    progress: Progress = silent
     rows: int = 0
+    finished: int = 0
+    total: int = 0
     errors: dict[str, str] = field(default_factory=dict)  # the last one of each shard
 
     def run(self, shards: Sequence[Shard], address: str | None = None) -> JobReport:
@@ -76,13 +83,18 @@ class Job:
             JobError: Some are not finished; the same job again goes on with them.
         """
         finished = self.output.finished()
-        total = sum(len(shard.inputs) for shard in shards)
         left = unfinished(shards, finished)
-        skipped = total - sum(len(shard.inputs) for shard in left)
-        self.done(skipped)
+        self.total = _count(shards)
+        skipped = self.total - _count(left)
+        self._finished(skipped)
         if left:
             self._rounds(left, connect(address))
-        return JobReport(total, skipped, self.rows, self._problems())
+        return JobReport(self.total, skipped, self.rows, self._problems())
+
+    def _finished(self, count: int) -> None:
+        """Counts finished inputs."""
+        self.finished += count
+        self.progress(self.finished, self.total)
 
     def _rounds(self, left: list[Shard], ray: Any) -> None:
         """Rounds until nothing is left. Those whose worker died are tried again, at last each input alone."""
@@ -116,7 +128,7 @@ class Job:
             self.errors[row["shard"]] = row["error"]
             return
         self.rows += row["rows"]
-        self.done(row["inputs"])
+        self._finished(row["inputs"])
 
     def _given_up(self, left: list[Shard], complete: bool) -> list[Shard]:
         """Enters inputs at which their workers died again and again.
@@ -131,7 +143,7 @@ class Job:
         for shard in left:
             problem = f"{shard.inputs[0].name}: the worker died {ROUNDS} times at it"
             self.output.commit(shard, None, [InputReport(problem=problem)], 0.0)
-            self.done(1)
+            self._finished(1)
         return []
 
     def _problems(self) -> list[str]:

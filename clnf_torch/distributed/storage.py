@@ -19,7 +19,7 @@ from clnf_torch.models.files import write_atomically
 _ONE_SLASH = ":/"
 
 
-class StorageError(ValueError):
+class StorageError(OSError):
     """A place that cannot be used; its text is one line."""
 
 

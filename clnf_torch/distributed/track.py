@@ -5,7 +5,7 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from pyarrow import parquet
 
 from clnf_torch.distributed.cluster import READERS_SHARE, Actors
 from clnf_torch.distributed.frame_stream import remote_frames
-from clnf_torch.distributed.inputs import Source, video_inputs
-from clnf_torch.distributed.job import Done, Job, JobReport, blocks_of, on_actors, outcome
+from clnf_torch.distributed.inputs import video_inputs
+from clnf_torch.distributed.job import Job, JobReport, Progress, blocks_of, on_actors, outcome, silent
 from clnf_torch.distributed.model import ModelFile
 from clnf_torch.distributed.output import UNFINISHED, InputReport, JobOutput
 from clnf_torch.distributed.shards import Shard, digest, in_shards
@@ -31,14 +31,14 @@ STATE = "state.pt"
 
 
 def track_videos(
-    videos: Source | Iterable[Source],
+    videos: Any,
     output: str | os.PathLike[str],
     *,
     model: str | os.PathLike[str] | None = None,
     settings: TrackSettings | None = None,
     actors: Actors | None = None,
     address: str | None = None,
-    done: Done = lambda count: None,
+    progress: Progress = silent,
 ) -> JobReport:
     """Tracks the faces of videos: the rows of ``clnf-torch track --parquet``, a file for each video.
 
@@ -46,13 +46,14 @@ def track_videos(
     worker died goes on from its last saved state.
 
     Args:
-        videos: Files, folders, globs, lists (``.txt``): paths that all machines see, or URLs.
+        videos: Files, folders, globs, lists (``.txt``): paths that all machines see, or URLs; or a Ray Dataset with a
+            column ``path``.
         output: A folder that all machines see, or a URL.
         model: The bundle; None: the one that is installed.
         settings: How faces are tracked and measured.
         actors: Who computes.
         address: The cluster, see `connect`.
-        done: Told how many more videos are finished.
+        progress: Told how many videos are finished, and how many there are.
 
     Raises:
         StorageError: An input or the output cannot be opened, or the output holds another job.
@@ -64,7 +65,7 @@ def track_videos(
     target = JobOutput(os.fspath(output))
     target.begin(job)
     shards = in_shards(video_inputs(videos), digest(job), 1)
-    return Job(_Tracking(target.place, weights, settings), target, actors, done).run(shards, address)
+    return Job(_Tracking(target.place, weights, settings), target, actors, progress).run(shards, address)
 
 
 class _Tracking:

@@ -34,6 +34,7 @@ class TrackSettings:
         multi_view: Fit every detected face from eleven head rotations.
         single_face: One face per video, exactly as OpenFace does.
         numerics: "openface" or "exact"; None: as the bundle says.
+        precision: Of products in the patch experts: "float32", "tf32" or "bf16".
         likelihoods: Add each landmark's likelihood to the tables.
         fx: Focal length of the camera, pixels; None: OpenFace's guess; so for the next three.
         fy: Vertical focal length.
@@ -48,6 +49,7 @@ class TrackSettings:
     multi_view: bool = True
     single_face: bool = False
     numerics: str | None = None
+    precision: str = "float32"
     likelihoods: bool = False
     fx: float | None = None
     fy: float | None = None
@@ -127,7 +129,7 @@ class TrackFaces:
             torch.set_num_threads(threads)
         self.settings, self.device = settings or TrackSettings(), torch.device(device)
         settings = self.settings
-        self.detector = load(model, device, numerics=settings.numerics)
+        self.detector = load(model, device, numerics=settings.numerics, precision=settings.precision)
         finder = None if settings.box else load_face_detector(model, device)
         self.tracker = VideoTracker(self.detector, finder, settings.config())
 

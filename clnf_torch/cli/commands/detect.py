@@ -9,10 +9,12 @@ from typing import Annotated, Any
 import torch
 import typer
 
+from clnf_torch.cli.cluster_jobs import detect_on_cluster
 from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, notice
 from clnf_torch.cli.image_run import ImageRun, manifest_of
 from clnf_torch.cli.manifest import file_hash, require_manifest
 from clnf_torch.cli.options import (
+    ActorCount,
     BatchSize,
     CameraOptions,
     CenterX,
@@ -33,8 +35,10 @@ from clnf_torch.cli.options import (
     PrecisionName,
     Preset,
     PresetName,
+    RayAddress,
     Rounded,
     boxes_from,
+    boxes_in,
     device_named,
 )
 from clnf_torch.cli.output_check import Input, Output, check_outputs
@@ -63,6 +67,8 @@ def detect(
     parquet: ParquetFile = None,
     likelihoods: Likelihoods = False,
     openface_precision: Rounded = False,
+    ray: RayAddress = None,
+    actors: ActorCount = None,
     draw: Annotated[Path | None, typer.Option(metavar="DIR", help="Draw into DIR/NAME_landmarks.png.")] = None,
     fx: FocalX = None,
     fy: FocalY = None,
@@ -74,6 +80,18 @@ def detect(
         raise typer.BadParameter("give --box X Y W H or --boxes FILE.json, not both")
     camera = CameraOptions(fx, fy, cx, cy)
     targets = Targets(csv=csv, parquet=parquet, json=json, draw=draw, openface_precision=openface_precision)
+    if ray is not None:
+        known = None if boxes is None else boxes_in(boxes)
+        fitted = {"preset": preset.value, "multi_view": multi_view, "numerics": numerics and numerics.value}
+        options = {
+            **fitted,
+            "precision": precision.value,
+            "likelihoods": likelihoods,
+            "batch": batch,
+            "box": box,
+            "boxes": known,
+        }
+        return detect_on_cluster(images, targets, ray, actors, device, model=model, camera=camera, **options)
     inputs, manifest = [*images, model, *([boxes] if boxes else [])], manifest_of(targets, images)
     beside = [Output("the manifest", manifest)] if manifest else []
     check_outputs(list(map(Input, inputs)), [*targets.image_outputs(images), *beside])

@@ -10,10 +10,12 @@ from typing import Annotated, Any
 import torch
 import typer
 
+from clnf_torch.cli.cluster_jobs import track_on_cluster
 from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, notice
 from clnf_torch.cli.jobs import VideoJobs
 from clnf_torch.cli.manifest import require_manifest
 from clnf_torch.cli.options import (
+    ActorCount,
     AllViews,
     BatchSize,
     CameraOptions,
@@ -32,6 +34,7 @@ from clnf_torch.cli.options import (
     PrecisionName,
     Preset,
     PresetName,
+    RayAddress,
     Resume,
     Rounded,
     device_named,
@@ -72,6 +75,8 @@ def track(
     likelihoods: Likelihoods = False,
     openface_precision: Rounded = False,
     resume: Resume = False,
+    ray: RayAddress = None,
+    actors: ActorCount = None,
     draw: Annotated[Path | None, typer.Option(metavar="VIDEO.mp4", help="Write a video with the landmarks.")] = None,
     fx: FocalX = None,
     fy: FocalY = None,
@@ -80,6 +85,18 @@ def track(
 ) -> None:
     """Track faces in videos. For several videos, outputs are folders with a file for each."""
     targets = Targets(csv=csv, parquet=parquet, json=json, draw=draw, openface_precision=openface_precision)
+    if ray is not None:
+        fitted = {"preset": preset.value, "multi_view": multi_view, "numerics": numerics and numerics.value}
+        options = {
+            **fitted,
+            "precision": precision.value,
+            "single_face": single_face,
+            "likelihoods": likelihoods,
+            "batch": batch,
+            "box": box,
+        }
+        camera = CameraOptions(fx, fy, cx, cy)
+        return track_on_cluster(videos, targets, ray, actors, device, model=model, camera=camera, **options)
     outputs = VideoOutputs(targets, videos)
     check_outputs([*map(Input, videos), Input(model)], outputs.outputs())
     require_manifest(outputs.manifest())

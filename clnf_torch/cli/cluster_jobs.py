@@ -1,0 +1,121 @@
+"""``detect`` and ``track`` with ``--ray``: the same rows from a cluster, as Parquet files and a manifest."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from clnf_torch.cli.console import Complaints, add_note, failures_exit_with, notice
+from clnf_torch.cli.options import CameraOptions
+from clnf_torch.cli.outputs import Targets
+from clnf_torch.cli.progress import share_bar
+
+if TYPE_CHECKING:
+    from clnf_torch.distributed import Actors
+    from clnf_torch.distributed.job import JobReport
+
+
+def detect_on_cluster(
+    images: Sequence[Path], targets: Targets, address: str, count: int | None, device: str, **options: Any
+) -> None:
+    """``clnf-torch detect --ray``.
+
+    Args:
+        images: As they were given.
+        targets: What was asked for: Parquet alone.
+        address: Of the cluster.
+        count: Actors; None: as many as there is room for.
+        device: "cpu", or "cuda" for a card each.
+        options: Of `DetectSettings`, ``model`` and ``camera``.
+    """
+    output = _output(targets)
+    with _job(output, "images") as progress:
+        from clnf_torch.distributed import DetectSettings, detect_images
+        from clnf_torch.distributed.storage import as_url
+
+        settings = DetectSettings(**_settings(options))
+        given = {"model": options["model"], "actors": _actors(count, device), "address": address}
+        report = detect_images(list(map(as_url, images)), output, settings=settings, progress=progress, **given)
+        _tell(report, "images", output)
+
+
+def track_on_cluster(
+    videos: Sequence[Path], targets: Targets, address: str, count: int | None, device: str, **options: Any
+) -> None:
+    """``clnf-torch track --ray``.
+
+    Args:
+        videos: As they were given.
+        targets: What was asked for: Parquet alone.
+        address: Of the cluster.
+        count: Actors; None: as many as there is room for.
+        device: "cpu", or "cuda" for a card each.
+        options: Of `TrackSettings`, ``model`` and ``camera``.
+    """
+    output = _output(targets)
+    with _job(output, "videos") as progress:
+        from clnf_torch.distributed import TrackSettings, track_videos
+        from clnf_torch.distributed.storage import as_url
+
+        settings = TrackSettings(**_settings(options))
+        given = {"model": options["model"], "actors": _actors(count, device), "address": address}
+        report = track_videos(list(map(as_url, videos)), output, settings=settings, progress=progress, **given)
+        _tell(report, "videos", output)
+
+
+def _output(targets: Targets) -> str:
+    """The folder or URL of the job."""
+    others = [option for option in targets.given() if option != "--parquet"]
+    if targets.parquet is None or others or targets.openface_precision:
+        found = ", ".join(others) or ("--openface-precision" if targets.openface_precision else "none")
+        raise typer.BadParameter(f"--ray writes Parquet files: give --parquet FOLDER or URL alone; found {found}")
+    return str(targets.parquet)
+
+
+def _settings(options: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a job by their names."""
+    camera: CameraOptions = options["camera"]
+    return {name: value for name, value in options.items() if name not in {"model", "camera"}} | asdict(camera)
+
+
+def _actors(count: int | None, device: str) -> "Actors":
+    """Who computes."""
+    from clnf_torch.distributed import Actors
+
+    if device not in {"cpu", "cuda"}:
+        raise typer.BadParameter(f"--device {device}: with --ray give cpu or cuda; the cluster chooses the card")
+    return Actors(concurrency=count, num_gpus=1 if device == "cuda" else 0)
+
+
+@contextlib.contextmanager
+def _job(output: str, unit: str) -> Iterator[Any]:
+    """Runs a job with a bar; what ends it says how to go on."""
+    with failures_exit_with(1), share_bar(unit) as progress:
+        try:
+            from clnf_torch.distributed.cluster import ray_module
+
+            ray_module()
+            yield progress
+        except ImportError as error:
+            raise RuntimeError(f"{error}; install what --ray needs with: pip install 'clnf-torch[ray]'") from None
+        except (KeyboardInterrupt, SystemExit) as error:
+            add_note(error, f"clnf-torch: finished {unit} are in {output}; the same command goes on with the others")
+            raise
+
+
+def _tell(report: "JobReport", unit: str, output: str) -> None:
+    """Says what a job did.
+
+    Raises:
+        typer.Exit: Some inputs could not be used.
+    """
+    complaints = Complaints()
+    for problem in report.problems:
+        complaints(problem)
+    before = f", {report.skipped} of them by an earlier run" if report.skipped else ""
+    notice(f"{output}: {report.inputs} {unit}{before}; {report.rows} new rows")
+    if complaints.any:
+        raise typer.Exit(1)
