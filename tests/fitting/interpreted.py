@@ -40,7 +40,7 @@ SEARCHES = {
     "tracking, stepped": (7, 2, 9, 2, TRACKING, 0.1),
     "wild": (7, 2, 15, 1, WILD, None),
     "wild, stepped": (28, 10, 31, 1, replace(WILD, iterations=4), 0.1),
-    "every step": (33, 7, 5, 1, FitConfig(iterations=3, tolerance=0.0), None),
+    "every step": (33, 7, 5, 1, FitConfig(iterations=3, sigma=2, regularisation=25, tolerance=0), None),
 }
 SPOILED = ("no weight", "nan weight", "nan map", "empty map", "nan start", "infinite base")
 

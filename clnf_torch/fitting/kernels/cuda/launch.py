@@ -52,13 +52,15 @@ def search_responses(
     found = field.base.new_empty(field.base.shape)
     prior: Any = config.regularisation
     own = isinstance(prior, Tensor)
-    prior = prior.to(field.base).expand(faces).contiguous() if own else value_at(prior, 0)
+    prior = prior.to(field.base).expand(faces).contiguous() if own else float(value_at(prior, 0))
+    # Whole numbers would be compiled as such
+    widths = map(float, (value_at(config.sigma, 0), kernel_step or 0.0, config.tolerance))
     with _on(field.base):
         search.search_responses[(faces,)](
             *_model(pdm), *_whole(start.scale, start.rotation, start.translation, start.local),
             field.responses, *_whole(field.base, field.to_reference, field.to_image, field.weight),
             window, *field.responses.stride(),
-            prior, config.iterations, value_at(config.sigma, 0), kernel_step or 0.0, config.tolerance,
+            prior, config.iterations, *widths,
             rigid, params.scale, params.rotation, params.translation, params.local, found,
             OWN_PRIOR=own, **_map_sizes(window), **_sizes(pdm),
         )  # fmt: skip
