@@ -7,7 +7,7 @@ import torch
 import typer
 from rich.console import Console
 
-from benchmarks import conversion, detection, face_detection, machine, memory, repair, speed
+from benchmarks import conversion, detection, face_detection, machine, memory, repair, rows, speed
 
 DEFAULT = ("speed", "detection", "memory", "conversion")  # what they need is made on first use
 
@@ -15,7 +15,7 @@ DEFAULT = ("speed", "detection", "memory", "conversion")  # what they need is ma
 def main(
     what: Annotated[
         list[str] | None,
-        typer.Argument(help="speed, detection, memory, conversion (the default), faces, calibration, repair"),
+        typer.Argument(help="speed, detection, memory, conversion (the default), faces, calibration, repair, rows"),
     ] = None,
     device: Annotated[str, typer.Option(help="Where to measure the speed")] = "cpu",
     threads: Annotated[int, typer.Option(help="Threads; 0 for torch's default")] = 0,
@@ -34,6 +34,7 @@ def main(
         "detection": lambda: detection.report(device, repeats),
         "memory": memory.report,
         "conversion": conversion.report,
+        "rows": lambda: rows.report(repeats),
         "faces": lambda: face_detection.report(device),
         "repair": lambda: repair.report(device, model, every),
         "calibration": lambda: face_detection.calibration(device),

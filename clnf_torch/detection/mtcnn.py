@@ -162,7 +162,7 @@ class MTCNN(nn.Module):
         while True:
             tables = FixedTables(self._capacity, len(frames))
             found = self._cascade(images, scales, tables)
-            rows, _ = tables.compact(found.valid, "faces")
+            rows, _ = tables.compact(found.holds(), "faces")
             # All that the host waits for; what did not fit into the tables is looked for again
             needed = tables.needed().tolist()
             before, self._capacity = self._capacity, tables.grown(needed)

@@ -56,6 +56,10 @@ class Proposals(Rows):
         index, valid = tables.compact(mask if self.valid is None else mask & self.valid, stage)
         return replace(self[index], valid=valid)
 
+    def holds(self) -> Tensor:
+        """Rows that hold a box, bool, shape (K,)."""
+        return torch.ones_like(self.image_index, dtype=torch.bool) if self.valid is None else self.valid
+
     def best_first(self, group: Tensor | None = None) -> "Proposals":
         """By image (or a finer group), from the best to the worst; rows that hold no box come last."""
         group = self.image_index if group is None else group

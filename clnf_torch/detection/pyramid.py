@@ -34,7 +34,7 @@ class PaddedFrames(NamedTuple):
         if frames.is_floating_point():
             valid = frames.isfinite().flatten(1).all(1)
             frames = torch.where(valid[:, None, None, None], frames, 0.0)
-        return cls(pad_with_black(frames), *frames.shape[2:], valid)
+        return cls(pad_with_black(frames), frames.shape[2], frames.shape[3], valid)
 
     def patches(self, image_index: Tensor, boxes: Tensor, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
         """What the networks are shown of rectangles (K, 4): (K, 3, h, w), from -1 to 1, black outside the frame."""

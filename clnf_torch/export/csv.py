@@ -3,9 +3,14 @@
 import contextlib
 import csv
 import io
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import torch
+from torch import Tensor
+
+from clnf_torch.export.decimals import shortest_texts
 from clnf_torch.export.face_table import Block, FaceTable, columns
 from clnf_torch.models.growing_files import GrowingFile, growing_file
 
@@ -41,8 +46,7 @@ class CSVRows:
         lines = csv.writer(text, lineterminator="\n")
         if not self._headed:
             lines.writerow(names)
-        cells = [_cells(block, self._rounded) for block in blocks]
-        lines.writerows([cell for block in cells for cell in block[row]] for row in range(len(table)))
+        text.writelines(_lines(blocks, self._rounded))
         self._file.write(text.getvalue().encode("utf-8"))
         self._names, self._headed = names, True
 
@@ -85,12 +89,41 @@ def text_cell(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
-def _cells(block: Block, rounded: bool) -> list[list[str]]:
-    """The cells of R rows of a block: numbers with fixed decimals, or the shortest text that reads back the same."""
+def _lines(blocks: Sequence[Block], rounded: bool) -> Iterator[str]:
+    """The lines of R rows: numbers with fixed decimals, or the shortest text that reads back the same."""
+    cells = [_fixed(block) for block in blocks] if rounded else _shortest(blocks)
+    return (f"{','.join(row)}\n" for row in map(itertools.chain.from_iterable, zip(*cells, strict=True)))
+
+
+def _fixed(block: Block) -> list[list[str]]:
+    """The cells of R rows of a block, numbers with fixed decimals."""
     if isinstance(block.values, tuple):
-        return [[text_cell(text)] for text in block.values]
-    values = block.values.detach().cpu()
-    if rounded:
-        decimals = block.decimals
-        return [[f"{value:.{decimals}f}" for value in row] for row in values.tolist()]
-    return [[str(value) for value in row] for row in values.numpy()]
+        return _texts(block.values)
+    form = ",".join([f"%.{block.decimals}f"] * len(block.names))
+    return [[form % tuple(row)] for row in block.values.tolist()]
+
+
+def _shortest(blocks: Sequence[Block]) -> list[list[list[str]]]:
+    """The cells of R rows of each block, numbers in the shortest text; those of one type are converted together."""
+    numbers = [block.values.detach() for block in blocks if isinstance(block.values, Tensor)]
+    cells: dict[torch.dtype, Iterator[list[list[str]]]] = {}
+    for dtype in {values.dtype for values in numbers}:
+        alike = [values for values in numbers if values.dtype == dtype]
+        ends = list(itertools.accumulate((values.shape[1] for values in alike), initial=0))
+        rows = shortest_texts(torch.cat(alike, 1))
+        # One list of rows for each block
+        cells[dtype] = iter([[row[start:end] for row in rows] for start, end in itertools.pairwise(ends)])
+    return [next(cells[b.values.dtype]) if isinstance(b.values, Tensor) else _texts(b.values) for b in blocks]
+
+
+def _texts(texts: Sequence[str]) -> list[list[str]]:
+    """The cells of R rows of texts."""
+    # Only they need quotes
+    return [[_quoted(text_cell(text))] for text in texts]
+
+
+def _quoted(text: str) -> str:
+    """A text as a cell among others."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(("", text))
+    return line.getvalue()[1:]

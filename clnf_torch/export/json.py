@@ -2,14 +2,12 @@
 
 import contextlib
 import json
-import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from torch import Tensor
-
+from clnf_torch.export.decimals import nine_digits
 from clnf_torch.export.face_table import FaceTable
 from clnf_torch.models.files import new_partial_of, write_atomically
 from clnf_torch.models.growing_files import GrowingFile, growing_file
@@ -24,6 +22,11 @@ MEASURED = {
     "eye_landmarks": "eye_landmarks",
     "eye_landmarks_3d": "eye_points",
 }
+# What is known of a face, as it is written
+ORDER = (
+    "success", "confidence", "likelihood", "view", "params_global", "params_local", "landmarks", "landmark_likelihoods",
+    *MEASURED,
+)  # fmt: skip
 
 
 def face_records(heads: Sequence[Mapping[str, Any]], result: FitResult, table: FaceTable) -> Iterator[dict[str, Any]]:
@@ -37,11 +40,21 @@ def face_records(heads: Sequence[Mapping[str, Any]], result: FitResult, table: F
     Yields:
         One record per row.
     """
-    for row, head in enumerate(heads):
-        validated = {"success": bool(table.success[row]), "confidence": _plain(table.confidence[row])}
-        measured = {name: getattr(table, field) for name, field in MEASURED.items()}
-        known = {name: _plain(values[row]) for name, values in measured.items() if values is not None}
-        yield {**head, **validated, **_fitted(result, row), **known}
+    measured = {name: getattr(table, field) for name, field in MEASURED.items()}
+    numbers = {
+        "confidence": table.confidence,
+        "likelihood": result.likelihood,
+        "params_global": result.params.globals,
+        "params_local": result.params.local,
+        "landmarks": result.landmarks,
+        "landmark_likelihoods": result.landmark_likelihoods,
+        **{name: values for name, values in measured.items() if values is not None},
+    }
+    known = dict(zip(numbers, nine_digits(list(numbers.values())), strict=True))
+    whole = {"success": table.success.tolist(), "view": result.view.tolist()}
+    columns = {name: whole[name] if name in whole else known[name] for name in ORDER if name in whole or name in known}
+    for head, values in zip(heads, zip(*columns.values(), strict=True), strict=True):
+        yield {**head, **dict(zip(columns, values, strict=True))}
 
 
 class JSONRows(Protocol):
@@ -161,27 +174,3 @@ def _publish(partial: Path, path: Path) -> None:
 def _line(record: Mapping[str, Any]) -> bytes:
     """A record as JSON on one line."""
     return json.dumps(dict(record), allow_nan=False).encode("ascii")
-
-
-def _fitted(result: FitResult, row: int) -> dict[str, Any]:
-    """What a fit says about a face."""
-    return {
-        "likelihood": _plain(result.likelihood[row]),
-        "view": int(result.view[row]),
-        "params_global": _plain(result.params.globals[row]),
-        "params_local": _plain(result.params.local[row]),
-        "landmarks": _plain(result.landmarks[row]),
-        "landmark_likelihoods": _plain(result.landmark_likelihoods[row]),
-    }
-
-
-def _plain(values: Tensor) -> Any:
-    """A tensor as nested lists of numbers."""
-    return _finite(values.tolist())
-
-
-def _finite(value: Any) -> Any:
-    """Numbers with nine digits, which tell any two float32 apart; None where a number is not finite."""
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return float(f"{value:.9g}") if math.isfinite(value) else None

@@ -1,0 +1,109 @@
+"""Numbers as decimal digits, of whole tables at once: as many as tell any two float32 apart."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# Digits that any float32 keeps, and digits after which it is known
+KEPT, ENOUGH = 6, 9
+# Sizes within which products of a float32 with a power of ten are exact in float64, and its text has no exponent
+LEAST, BEYOND = 1e-3, 1e6
+POWERS = 10.0 ** np.arange(2 * ENOUGH)
+# The leading places of such sizes, and what each begins at
+FIRST_PLACE = -4
+STARTS = 10.0 ** np.arange(FIRST_PLACE, 8)
+
+
+def shortest_texts(values: Tensor) -> list[list[str]]:
+    """The shortest texts that read back as the same numbers.
+
+    Args:
+        values: Shape (R, C).
+
+    Returns:
+        R lists of C texts.
+
+    Source:
+        ``str`` of numpy's numbers.
+    """
+    array = values.detach().cpu().numpy()
+    if array.dtype != np.float32:
+        return [list(map(str, row)) for row in (array if array.dtype.kind == "f" else array.tolist())]
+    found, exact = _shortest(array)
+    texts = list(map(repr, found.ravel().tolist()))
+    flat = array.ravel()
+    for place in np.flatnonzero(~exact):
+        texts[place] = str(flat[place])
+    columns = array.shape[1]
+    return [texts[row * columns : (row + 1) * columns] for row in range(len(array))]
+
+
+def nine_digits(tables: Sequence[Tensor]) -> list[list[Any]]:
+    """Numbers rounded to nine digits, None where a number is not finite.
+
+    Args:
+        tables: Floating point, shapes (R, ...); those of one type are rounded together.
+
+    Returns:
+        Each as `Tensor.tolist` gives it.
+    """
+    if not len(tables[0]):
+        return [[] for _ in tables]
+    found: list[list[Any]] = [[] for _ in tables]
+    for dtype in {values.dtype for values in tables}:
+        alike = [k for k, values in enumerate(tables) if values.dtype == dtype]
+        sizes = [tables[k][:1].numel() for k in alike]
+        rows = _nine_digits(
+            torch.cat([tables[k].detach().cpu().reshape(-1, s) for k, s in zip(alike, sizes, strict=True)], 1).numpy()
+        )
+        for k, part in zip(alike, np.split(rows, np.cumsum(sizes)[:-1], axis=1), strict=True):
+            found[k] = part.reshape(tables[k].shape).tolist()
+    return found
+
+
+def _nine_digits(array: Any) -> Any:
+    """Numbers rounded to nine digits: an array of float64, or of objects where some number is not finite."""
+    numbers, exact, places = _prepared(array)
+    found = _rounded(numbers, places, ENOUGH) if array.dtype == np.float32 else array.astype(np.float64)
+    finite = np.isfinite(array)
+    # Zeros are themselves
+    others = finite & ~exact & (array != 0)
+    found = np.where(exact | others, found, array)
+    if others.any():
+        found[others] = [float(f"{number:.{ENOUGH}g}") for number in array[others].tolist()]
+    return found if finite.all() else np.where(finite, found.astype(object), None)
+
+
+def _shortest(array: Any) -> tuple[Any, Any]:
+    """float64 numbers whose `repr` is the shortest text of float32 numbers, and for which of them they are known."""
+    numbers, exact, places = _prepared(array)
+    # What lies between is nearer to this number than to the next ones; the ends are float64 numbers
+    single = numbers.astype(np.float32)
+    low = (numbers + np.nextafter(single, np.float32(-np.inf))) / 2
+    high = (numbers + np.nextafter(single, np.float32(np.inf))) / 2
+    found = _rounded(numbers, places, ENOUGH)
+    # Of fewer digits than any float32 keeps, the last ones are zeros
+    for digits in range(ENOUGH - 1, KEPT - 1, -1):
+        fewer = _rounded(numbers, places, digits)
+        found = np.where((low < fewer) & (fewer < high), fewer, found)
+        # On the edge: the text could lie on either side
+        exact &= (fewer != low) & (fewer != high)
+    return found, exact
+
+
+def _prepared(array: Any) -> tuple[Any, Any, Any]:
+    """Numbers in float64; which of them are rounded exactly, the others being 1; and their leading places."""
+    size = np.abs(array)
+    exact = (size >= LEAST) & (size < BEYOND) if array.dtype == np.float32 else np.zeros(array.shape, bool)
+    numbers = np.where(exact, array, 1).astype(np.float64)
+    return numbers, exact, np.searchsorted(STARTS, np.abs(numbers), side="right") + (FIRST_PLACE - 1)
+
+
+def _rounded(numbers: Any, places: Any, digits: int) -> Any:
+    """Numbers rounded to so many digits."""
+    shift = digits - 1 - places
+    up, down = POWERS[np.maximum(shift, 0)], POWERS[np.maximum(-shift, 0)]
+    return np.rint(numbers * up / down) * down / up
