@@ -58,6 +58,12 @@ def compiled_exactly(function: Callable[..., Any]) -> Callable[..., Any]:
     return _compiled(function, OPTIONS)
 
 
+def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function as part of the compiled loops that call it, which know its arguments where those are constants."""
+    own: Callable[..., Any] = njit(inline="always")(function)
+    return own
+
+
 def _compiled(function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
     """A function compiled when it is first called; kept only where there is a place to write to."""
     try:

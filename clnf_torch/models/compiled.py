@@ -44,6 +44,25 @@ def respond_with_mlps(
     kernels().respond_with_mlps(areas, first, landmarks, flipped, layers, activations, checkerboard, responses)
 
 
+def respond_with_ccnf(
+    areas: Tensor, landmarks: Tensor, weights: Tensor, numbers: Sequence[Tensor], sigmas: Tensor, responses: Tensor
+) -> None:
+    """Fills in responses of CCNF experts, see `clnf_torch.models.kernels.cpu.launch`."""
+    kernels().respond_with_ccnf(areas, landmarks, weights, numbers, sigmas, responses)
+
+
+def respond_with_svr(
+    areas: Tensor,
+    landmarks: Tensor,
+    weights: Tensor,
+    numbers: Sequence[Tensor],
+    modalities: Sequence[str],
+    responses: Tensor,
+) -> None:
+    """Fills in responses of SVR experts, see `clnf_torch.models.kernels.cpu.launch`."""
+    kernels().respond_with_svr(areas, landmarks, weights, numbers, modalities, responses)
+
+
 def fills_vectors(widths: Iterable[int]) -> bool:
     """Whether layers of such widths can be products of the compiled loops."""
     return min(widths) >= kernels().LANES

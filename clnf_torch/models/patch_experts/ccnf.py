@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from clnf_torch.models import compiled
 from clnf_torch.models.array_schema import Array
 from clnf_torch.models.patch_experts.base import common_fields, type_name
 from clnf_torch.models.patch_experts.mlp_stack import ACTIVATIONS
@@ -142,10 +143,21 @@ class CCNFExperts(TemplateExperts):
         yield f"{experts} experts over all views, {neurons} neurons each, {type_name(record['weights'])}"
         yield f"smoothed windows: {', '.join(map(str, sorted(record['components']))) or 'none'}"
 
+    def _gains(self, experts: slice | Tensor) -> Tensor:
+        """What neurons of experts are multiplied by in the response, shape (E, K)."""
+        return torch.where(self.alphas[experts] > LEAST_ALPHA, 2 * self.alphas[experts], 0)
+
+    def _respond_compiled(self, areas: Tensor, view: int, landmarks: Tensor, responses: Tensor) -> None:
+        """See `TemplateExperts`."""
+        own, window = self._experts[view], responses.shape[-1]
+        numbers = self.biases[own], self._gains(own), lone_sigma(self.alphas[own])
+        sigmas = self.sigma(view, window) if window in self._windows else areas.new_zeros(0)
+        compiled.respond_with_ccnf(areas, landmarks, self.weights[own], numbers, sigmas, responses)
+
     def _answer(self, areas: Tensor, chosen: int | Tensor) -> Tensor:
         """Responses (E, B, R * R) of E experts to areas (E, B, A, A)."""
         experts, window = self._of(chosen), areas.shape[-1] - self.support + 1
-        alphas = torch.where(self.alphas[experts] > LEAST_ALPHA, 2 * self.alphas[experts], 0)[:, None, None]
+        alphas = self._gains(experts)[:, None, None]
         neurons = sigmoid(self._correlate(areas, chosen, slice(None)) + self.biases[experts][:, None, None])
         answers = (alphas * neurons).sum(-1)
         if window in self._windows:

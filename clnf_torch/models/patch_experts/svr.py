@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from clnf_torch.models import compiled
 from clnf_torch.models.array_schema import Array
 from clnf_torch.models.patch_experts.base import common_fields, type_name
 from clnf_torch.models.patch_experts.mlp_stack import ACTIVATIONS
@@ -110,6 +111,12 @@ class SVRExperts(TemplateExperts):
         yield from super().describe(record)
         experts, kind = len(record["weights"]), type_name(record["weights"])
         yield f"{experts} experts over all views, modalities {' and '.join(record['modalities'])}, {kind}"
+
+    def _respond_compiled(self, areas: Tensor, view: int, landmarks: Tensor, responses: Tensor) -> None:
+        """See `TemplateExperts`."""
+        own = self._experts[view]
+        numbers = self.scalings[own], self.biases[own]
+        compiled.respond_with_svr(areas, landmarks, self.weights[own], numbers, self.modalities, responses)
 
     def _answer(self, areas: Tensor, chosen: int | Tensor) -> Tensor:
         """Responses (E, B, R * R) of E experts to areas (E, B, A, A): the product over the modalities."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from clnf_torch.models import compiled
 from clnf_torch.models.array_schema import Array
 from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.patch_experts.base import PatchExperts
@@ -87,6 +88,10 @@ class TemplateExperts(PatchExperts):
         """Responses (B, N, R, R) of one view's experts to areas (B, N, A, A); the same under any numerics."""
         window = areas.shape[-1] - self.support + 1
         landmarks = self.get_buffer(f"_landmarks_{view}")
+        if compiled.usable(areas, self.parameters()):
+            found = areas.new_zeros(*areas.shape[:2], window, window)
+            self._respond_compiled(areas, view, landmarks, found)
+            return found
         responses = areas.new_zeros(areas.shape[1], areas.shape[0], window * window)
         responses[landmarks] = self._answer(areas.transpose(0, 1)[landmarks], view)
         return responses.transpose(0, 1).unflatten(-1, (window, window))
@@ -97,6 +102,10 @@ class TemplateExperts(PatchExperts):
         answers = self._answer(areas.transpose(1, 2).flatten(0, 1), self.expert[views].flatten())
         answers = answers.unflatten(0, (areas.shape[0], areas.shape[2])).transpose(1, 2)
         return torch.where(self.visible[views][:, None, :, None], answers, 0).unflatten(-1, (window, window))
+
+    @abstractmethod
+    def _respond_compiled(self, areas: Tensor, view: int, landmarks: Tensor, responses: Tensor) -> None:
+        """Writes the responses to areas (B, N, A, A) of a view's landmarks (E,) by compiled loops."""
 
     @abstractmethod
     def _answer(self, areas: Tensor, chosen: int | Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from clnf_torch.models.numerics import EXACT, OPENFACE
 from clnf_torch.models.patch_experts.cen import CENExperts
 from clnf_torch.models.patch_experts.heatmap import HeatmapExperts, UNet
 from tests.factories import N, make_experts, make_stack, seeded
+from tests.models.patch_experts.template_factories import make_ccnf, make_svr
 
 pytest.importorskip("numba", reason="the compiled loops need numba")
 
@@ -65,6 +66,31 @@ def test_half_precision_is_widened_exactly():
     found = torch.empty(len(every))
     widen(every.numpy(), found.numpy())
     torch.testing.assert_close(found, every.view(torch.float16).float(), atol=0, rtol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("make", [make_ccnf, make_svr])
+@pytest.mark.parametrize("weight_type", [torch.float32, torch.float16])
+@pytest.mark.parametrize(("support", "window"), [(3, 1), (3, 3), (3, 5), (11, 5), (3, 9)])
+@pytest.mark.parametrize("faces", [0, 1, 30])
+def test_templates(monkeypatch, make, weight_type, support, window, faces):
+    experts, areas = make(support, torch.float32, weight_type), make_areas(faces, N, window + support - 1)
+    if faces:
+        areas[-1] = 100.3
+    for view in range(3):
+        found, expected = both(monkeypatch, lambda: experts.respond(areas, view, OPENFACE))  # noqa: B023
+        torch.testing.assert_close(found, expected, atol=WITHIN, rtol=WITHIN)
+        for i in range(0, faces, 29):
+            assert torch.equal(experts.respond(areas[i : i + 1], view, OPENFACE)[0], found[i])
+
+
+@pytest.mark.parametrize("make", [make_ccnf, make_svr])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_areas_that_cannot_be_seen_spare_the_others(make, value):
+    experts, areas = make(3, torch.float32), make_areas(3, N, 7)
+    expected = experts.respond(areas, 0, OPENFACE)
+    areas[1] = value
+    found = experts.respond(areas, 0, OPENFACE)
+    assert torch.equal(found[[0, 2]], expected[[0, 2]]) and found[1].isnan().any()
 
 
 def make_unet(widths: tuple[int, ...] = (17, 24, 48), landmarks: int = 20, seed: int = 7) -> UNet:

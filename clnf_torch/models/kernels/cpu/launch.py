@@ -2,17 +2,20 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from clnf_torch.compilation import tiles
 from clnf_torch.compilation.compiler import Array, Arrays
 from clnf_torch.compilation.threads import arrays, in_threads
-from clnf_torch.models.kernels.cpu import mlps, unet
+from clnf_torch.models.kernels.cpu import mlps, templates, unet
 
 # For `fills_vectors`
 LANES = tiles.LANES
 ACTIVATIONS = {"relu": mlps.RELU, "sigmoid": mlps.SIGMOID}
+
+MODALITIES = {"raw": templates.RAW, "gradient": templates.GRADIENT}
 
 
 def respond_with_mlps(
@@ -48,6 +51,39 @@ def respond_with_mlps(
         mlps.respond(given, experts, served, flags, *numbers, kinds, widest, checkerboard, found)
 
     in_threads(some, (arrays(torch.arange(first, first + len(landmarks)), landmarks),), len(landmarks))
+
+
+def respond_with_ccnf(
+    areas: Tensor, landmarks: Tensor, weights: Tensor, numbers: Sequence[Tensor], sigmas: Tensor, responses: Tensor
+) -> None:
+    """Fills in the responses (B, N, R, R) of CCNF experts to areas (B, N, A, A); see `templates.respond_with_ccnf`."""
+    given, found = arrays(areas, responses)
+    smoothed = bool(len(sigmas))
+
+    def some(rows: Arrays, numbers: Arrays) -> None:
+        landmarks, weights, sigmas = rows
+        templates.respond_with_ccnf(given, landmarks, weights, numbers, sigmas if smoothed else sigmas[:0], found)
+
+    rows = (*arrays(landmarks), _numbers(weights), *arrays(sigmas if smoothed else areas.new_zeros(len(weights), 1, 1)))
+    in_threads(some, (rows, arrays(*numbers)), len(landmarks))
+
+
+def respond_with_svr(
+    areas: Tensor,
+    landmarks: Tensor,
+    weights: Tensor,
+    numbers: Sequence[Tensor],
+    modalities: Sequence[str],
+    responses: Tensor,
+) -> None:
+    """Fills in the responses (B, N, R, R) of SVR experts to areas (B, N, A, A); see `templates.respond_with_svr`."""
+    given, found = arrays(areas, responses)
+    kinds = np.array([MODALITIES[name] for name in modalities])
+
+    def some(rows: Arrays, numbers: Arrays) -> None:
+        templates.respond_with_svr(given, *rows, numbers, kinds, found)
+
+    in_threads(some, ((*arrays(landmarks), _numbers(weights)), arrays(*numbers)), len(landmarks))
 
 
 def heatmaps(network: nn.Module, levels: int, least_deviation: float, gray: Tensor, maps: Tensor) -> None:

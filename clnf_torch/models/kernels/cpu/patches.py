@@ -5,8 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from clnf_torch.compilation.compiler import Array, compiled, f32
+from clnf_torch.compilation.compiler import Array, compiled, f32, inlined
 from clnf_torch.models.patch_experts.patches import TINY
+
+# Side of the patches of all of OpenFace's experts
+USUAL = 11
 
 
 @compiled
@@ -27,28 +30,31 @@ def cut_patches(area: Array, flipped: bool, checkerboard: bool, patches: Array) 
         step = 2 if checkerboard else 1
         for v in range(part, window, step):
             for u in range(1 - part if checkerboard else 0, window, step):
-                patch = patches[cell]
-                for y in range(support):
-                    for x in range(support):
-                        patch[y * support + x] = shown[v + y, u + x]
-                normalise(patch)
+                if support == USUAL:
+                    # A number that is known when loops are compiled makes them twice as fast
+                    cut_patch(shown, v, u, USUAL, patches[cell])
+                else:
+                    cut_patch(shown, v, u, support, patches[cell])
                 cell += 1
 
 
-@compiled
-def normalise(patch: Array) -> None:
-    """Takes the mean from a patch and divides it by its length; a length of 0 counts as 1."""
-    size, first, total = f32(len(patch)), patch[0], f32(0)
+@inlined
+def cut_patch(shown: Array, v: int, u: int, support: int, patch: Array) -> None:
+    """One patch, minus its mean, divided by its length; a length of 0 counts as 1."""
     # Counted from a pixel: exact where there is no contrast, and less rounded where there is little
-    for i in range(len(patch)):
-        patch[i] -= first
+    first, size = shown[v, u], support * support
+    for y in range(support):
+        for x in range(support):
+            patch[y * support + x] = shown[v + y, u + x] - first
+    total, squares = f32(0), f32(0)
+    for i in range(size):
         total += patch[i]
-    mean, squares = total / size, f32(0)
-    for i in range(len(patch)):
+    mean = total / f32(size)
+    for i in range(size):
         patch[i] -= mean
         squares += patch[i] * patch[i]
-    factor = f32(1) / math.sqrt(squares + size * f32(TINY))
-    for i in range(len(patch)):
+    factor = f32(1) / math.sqrt(squares + f32(size) * f32(TINY))
+    for i in range(size):
         patch[i] *= factor
 
 
