@@ -24,13 +24,18 @@ def load_kernels(module: str) -> Any:
         return None
 
 
+def transformed() -> bool:
+    """Whether something traces or transforms operations: `torch.compile`, `torch.func`, forward-mode gradients."""
+    traced = torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None
+    return traced or forward_ad._current_level >= 0
+
+
 def plain_numbers(*tensors: Tensor) -> bool:
     """Whether tensors are float32 on one kind of device, and nothing records, traces or transforms operations on them.
 
     What does so: gradients, `torch.compile`, `torch.func`.
     """
-    transformed = torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None
-    if transformed or forward_ad._current_level >= 0:
+    if transformed():
         return False
     recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     kind = tensors[0].device.type

@@ -1,12 +1,23 @@
 """Images to the gray levels that patch experts look at."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
+
+from clnf_torch.compilation.conditions import load_kernels, transformed
 
 # 0.299, 0.587 and 0.114 in OpenCV's 15-bit fixed point
 RED, GREEN, BLUE = 9798, 19235, 3735
 # Summed at once, in int32: one image of 1920 x 1080
 CPU_PIXELS = 1 << 21
+
+
+def image_loops(images: Tensor) -> Any:
+    """The compiled loops for images: uint8 ones, on the CPU; None where they cannot run."""
+    if images.dtype != torch.uint8 or not images.is_cpu or type(images) is not Tensor or transformed():
+        return None
+    return load_kernels("clnf_torch.geometry.kernels.cpu.images")
 
 
 def to_gray(frames: Tensor) -> Tensor:
@@ -38,6 +49,10 @@ def to_gray(frames: Tensor) -> Tensor:
         red, green, blue = frames.to(torch.promote_types(frames.dtype, torch.float32)).unbind(1)
         return (RED * red + GREEN * green + BLUE * blue) / (RED + GREEN + BLUE)
     gray = torch.empty_like(frames[:, 0], memory_format=torch.contiguous_format)
+    loops = image_loops(frames)
+    if loops is not None:
+        loops.to_gray(frames.numpy(), (RED, GREEN, BLUE), gray.numpy())
+        return gray
     some = max(1, CPU_PIXELS // max(1, gray[:1].numel())) if frames.device.type == "cpu" else max(1, len(frames))
     for colour, block in zip(frames.split(some), gray.split(some), strict=True):
         red, green, blue = colour.unbind(1)

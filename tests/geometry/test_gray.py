@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from clnf_torch.geometry.gray import to_gray
+from clnf_torch.geometry import gray
+from clnf_torch.geometry.gray import image_loops, to_gray
+from clnf_torch.geometry.pyramid import halve
 
 
 def test_uint8_follows_opencvs_integers(rng):
@@ -69,3 +71,18 @@ def test_other_shapes_are_refused(shape):
 def test_other_numbers_are_refused(number):
     with pytest.raises(ValueError, match="give uint8, or floating point"):
         to_gray(torch.zeros(1, 3, 4, 4, dtype=number))
+
+
+def test_loops_give_the_same_as_torch(rng, monkeypatch):
+    """In any order of memory, of frames of any size, and each mean of four pixels that there is."""
+    pytest.importorskip("numba", reason="the compiled loops need numba")
+    frames = torch.randint(0, 256, (2, 3, 31, 45), generator=rng, dtype=torch.uint8)
+    last = frames.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    sums = torch.arange(1024).clamp(max=1020)[:, None].sub(torch.tensor([0, 255, 510, 765])).clamp(0, 255)
+    pixels = sums.to(torch.uint8).view(32, 32, 2, 2).transpose(1, 2).reshape(1, 64, 64)
+    found = to_gray(frames), to_gray(last), to_gray(frames[..., 1::2, 3:]), halve(frames[:, 0]), halve(pixels)
+    assert image_loops(frames) is not None
+    monkeypatch.setattr(gray, "load_kernels", lambda module: None)
+    expected = to_gray(frames), to_gray(last), to_gray(frames[..., 1::2, 3:]), halve(frames[:, 0]), halve(pixels)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert image_loops(frames) is None and pixels.long().view(32, 2, 32, 2).sum((1, 3)).unique().numel() == 1021

@@ -1,0 +1,1 @@
+"""Preparing images as compiled kernels: `cpu`, loops by numba; the torch forms define what they compute."""
