@@ -46,6 +46,11 @@ class Run(NamedTuple):
     results: list[VideoResult]
     searched: list[bool]
 
+    @property
+    def chaotic(self) -> bool:
+        """With the stand-in experts, whose iterations are decided by a hair."""
+        return "inner/landmarks" not in self.golden.below("frame0")
+
     def theirs(self, key: str) -> list[int]:
         """A whole number of every frame."""
         return [int(self.golden.below(f"frame{i}").number(key)) for i in range(FRAMES)]
@@ -156,24 +161,32 @@ def test_landmarks(run: Run, agree: Agreement):
     A fit hands on more than it was given wherever its iterations are decided by a hair: with the stand-in experts a
     start that is 0.01 px off moves single landmarks of frames 9 and 11 by 0.3 to 0.4 px, and frame 9 starts from where
     both trackers followed noise on the blank one. So after it the stand-ins are 0.6 to 1.2 px away at the worst
-    landmark, depending on number type and threads (0.01 px from OpenFace's own state, see the test above); before it,
-    and with CCNF throughout, no landmark is more than 0.6 px away.
+    landmark, depending on number type and threads (0.01 px from OpenFace's own state, see the test above). Before it
+    they were up to 0.73 px away, at the worst landmark of frame 6, in seven orders of summation (torch forms and compiled
+    loops, patches normalised in float32 and in float64). With CCNF no landmark is more than 0.6 px away.
     """
-    chaotic = "inner/landmarks" not in run.golden.below("frame0")
     for i in set(range(FRAMES)) - {BLANK}:
         apart = distances(run.results[i].faces.landmarks, run.golden.below(f"frame{i}").points("landmarks"))
-        where, mean, largest = ("after blank", 0.5, 2.0) if chaotic and i > BLANK else ("handed on", 0.15, 0.6)
+        if run.chaotic:
+            where, mean, largest = ("after blank", 0.5, 2.0) if i > BLANK else ("handed on, stand-ins", 0.15, 1.0)
+        else:
+            where, mean, largest = "handed on", 0.15, 0.6
         agree.holds(f"video, {where}: mean distance, px", apart.mean().item(), within=mean, note=f"frame {i}")
         agree.holds(f"video, {where}: largest distance, px", apart.max().item(), within=largest, note=f"frame {i}")
 
 
 def test_confidences(run: Run, agree: Agreement):
-    """They take the values of the validator's bins only: the same bin."""
-    for i in range(FRAMES):
-        theirs = run.golden.below(f"frame{i}")["detection_certainty"]
-        agree.absolute(
-            "video: confidence", run.results[i].faces.confidence[None][0], theirs, within=1e-4, note=f"frame {i}"
-        )
+    """They take the values of the validator's bins only: the same bin.
+
+    With the stand-ins one frame may fall into the bin beside it: in four of those seven orders of summation one did, frame
+    10 or 11, whose landmarks no two orders have alike.
+    """
+    theirs = torch.stack([run.golden.below(f"frame{i}")["detection_certainty"].flatten()[0] for i in range(FRAMES)])
+    apart = (torch.stack([result.faces.confidence[0] for result in run.results]) - theirs).abs()
+    agree.holds(
+        "video: confidences in another bin, frames", (apart > 1e-4).sum().item(), within=1 if run.chaotic else 0
+    )
+    agree.holds("video: confidence, largest difference", apart.max().item(), within=0.0501 if run.chaotic else 1e-4)
 
 
 def test_views(run: Run):

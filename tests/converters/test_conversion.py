@@ -165,7 +165,7 @@ def test_an_interruption_leaves_nothing_behind(model_main, tmp_path, error):
     def interrupt(done: int, total: int) -> None:
         calls.append(done)
         if len(calls) == 20:
-            assert [path.suffix for path in out.parent.iterdir()] == [".part"]
+            assert [path.suffix for path in out.parent.iterdir()] == [".partial"]
             raise error
 
     with pytest.raises((KeyboardInterrupt, ConversionError)) as caught:
