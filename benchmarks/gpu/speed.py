@@ -66,8 +66,10 @@ def ladders(calls: Calls) -> tuple[Ladder, ...]:
     default, other = calls.default, calls.published
     return (
         of_faces("default model, main fit", lambda n: calls.main_fit(default, n)),
+        of_faces("default model, main fit, captured", lambda n: calls.captured_fit(default, n)),
         of_faces("default model, main fit, torch forms", lambda n: in_torch(calls.main_fit(default, n))),
         of_faces(f"{published}, main fit", lambda n: calls.main_fit(other, n)),
+        of_faces(f"{published}, main fit, captured", lambda n: calls.captured_fit(other, n)),
         of_images("images to landmarks, 720p", lambda n: calls.images_to_landmarks("720p", n)),
         of_images("tracker step, 720p", lambda n: calls.tracker_step("720p", n), "videos", steps),
         of_faces(f"{published}, main fit, torch forms", lambda n: in_torch(calls.main_fit(other, n))),

@@ -162,8 +162,8 @@ def test_landmarks(run: Run, agree: Agreement):
     start that is 0.01 px off moves single landmarks of frames 9 and 11 by 0.3 to 0.4 px, and frame 9 starts from where
     both trackers followed noise on the blank one. So after it the stand-ins are 0.6 to 1.2 px away at the worst
     landmark, depending on number type and threads (0.01 px from OpenFace's own state, see the test above). Before it
-    they were up to 0.73 px away, at the worst landmark of frame 6, in seven orders of summation (torch forms and compiled
-    loops, patches normalised in float32 and in float64). With CCNF no landmark is more than 0.6 px away.
+    they were up to 0.73 px away, at the worst landmark of frame 6, in seven orders of summation (torch forms and
+    compiled loops, patches normalised in float32 and in float64). With CCNF no landmark is more than 0.6 px away.
     """
     for i in set(range(FRAMES)) - {BLANK}:
         apart = distances(run.results[i].faces.landmarks, run.golden.below(f"frame{i}").points("landmarks"))
@@ -178,8 +178,8 @@ def test_landmarks(run: Run, agree: Agreement):
 def test_confidences(run: Run, agree: Agreement):
     """They take the values of the validator's bins only: the same bin.
 
-    With the stand-ins one frame may fall into the bin beside it: in four of those seven orders of summation one did, frame
-    10 or 11, whose landmarks no two orders have alike.
+    With the stand-ins one frame may fall into the bin beside it: in four of those seven orders of summation one did,
+    frame 10 or 11, whose landmarks no two orders have alike.
     """
     theirs = torch.stack([run.golden.below(f"frame{i}")["detection_certainty"].flatten()[0] for i in range(FRAMES)])
     apart = (torch.stack([result.faces.confidence[0] for result in run.results]) - theirs).abs()
