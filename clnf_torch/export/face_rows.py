@@ -79,5 +79,6 @@ def _zero_unseen(table: FaceTable, seen: Tensor) -> FaceTable:
         value = getattr(table, field.name)
         if isinstance(value, Tensor):
             kept = seen | (field.name in HEAD)
-            changed[field.name] = torch.where(kept.view(-1, *[1] * (value.ndim - 1)), value, 0).cpu()
+            kept = kept.view(-1, *[1] * (value.ndim - 1))
+            changed[field.name] = torch.where(kept, value, 0).to("cpu", value.dtype)
     return replace(table, **changed)
