@@ -1,7 +1,8 @@
 """Many faces in many frames, worked off in blocks of frames, so that memory does not grow with the caller's batch."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
 from typing import Any, TypeVar
@@ -19,6 +20,8 @@ Result = TypeVar("Result")
 # Pixels of the frames that are made ready for a fit together: eight of 1920 x 1080. Their gray levels, margins, smaller
 # sizes and the float32 numbers between them take about 8 bytes each.
 CPU_PIXELS = 1 << 24
+# Faces from which threads pay: the operations of fewer end sooner than threads wake up, and took up to twice as long
+SMALL_BATCH = 4
 # Arguments with one row per face, and how many axes they have then
 PER_FACE = {"regularisation": 1, "landmark_weight": 2, "visible": 2}
 
@@ -41,9 +44,11 @@ def in_blocks(function: Callable[..., Result]) -> Callable[..., Result]:
             faces = as_tensor(faces_name, faces)
         if image_index is not None:
             image_index = as_tensor("image_index", image_index)
-        blocks = blocks_of_faces(frames, image_index, len(faces) if isinstance(faces, Rows) or faces.ndim else 0)
+        count = len(faces) if isinstance(faces, Rows) or faces.ndim else 0
+        blocks = blocks_of_faces(frames, image_index, count)
         if len(blocks) < 2:
-            return function(detector, frames, faces, image_index, **given)
+            with _few_threads(count, frames):
+                return function(detector, frames, faces, image_index, **given)
         image_index = torch.arange(len(faces)) if image_index is None else image_index.cpu()
         results = []
         for rows in blocks:
@@ -53,6 +58,20 @@ def in_blocks(function: Callable[..., Result]) -> Callable[..., Result]:
         return _in_order(results, torch.cat(blocks))
 
     return blockwise
+
+
+@contextmanager
+def _few_threads(faces: int, frames: Tensor) -> Iterator[None]:
+    """Within it torch uses one thread for the few faces that it would not share among several."""
+    threads = torch.get_num_threads()
+    if faces >= SMALL_BATCH or threads == 1 or not is_readable(frames):
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def blocks_of_faces(frames: Tensor, image_index: Tensor | None, faces: int) -> list[Tensor]:

@@ -64,3 +64,16 @@ def test_gradients_flow_through_blocks(small_blocks):
     detector, boxes = LandmarkDetector(make_model(), "exact"), make_boxes(5).requires_grad_()
     detector.fit(make_images(5)[:, None], boxes, preset=CONFIG).landmarks.sum().backward()
     assert boxes.grad.isfinite().all() and (boxes.grad != 0).any(-1).all()
+
+
+@pytest.mark.parametrize(("faces", "expected"), [(1, 1), (3, 1), (4, 2)])
+def test_few_faces_use_one_thread(faces, expected, monkeypatch):
+    detector, seen = LandmarkDetector(make_model()), []
+    monkeypatch.setattr(detector, "_fit_boxes", lambda *_: seen.append(torch.get_num_threads()) or (None,))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        detector.fit(make_images(), make_boxes(faces), torch.zeros(faces, dtype=torch.int64), preset=CONFIG)
+        assert seen == [expected] and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
