@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from clnf_torch.geometry.host import is_readable
+
 Record = TypeVar("Record")
 Own = TypeVar("Own", bound="Rows")
 
@@ -49,6 +51,13 @@ def map_tensors(function: Callable[..., Tensor], record: Record, *others: Record
 def take_rows(record: Record, rows: Tensor | slice | list[int]) -> Record:
     """The rows of these numbers, or those where a mask is true, or a slice of them."""
     return map_tensors(lambda values: values[rows], record)
+
+
+def rows_where(mask: Tensor, count: int) -> Tensor:
+    """The numbers of the rows where a mask (B,) is true, of which the host knows how many there are; int64."""
+    if is_readable(mask):
+        return mask.nonzero().squeeze(1)
+    return (~mask).to(torch.uint8).sort(stable=True).indices[:count]
 
 
 def put_rows(record: Record, rows: Tensor, update: Record) -> Record:

@@ -3,7 +3,13 @@
 import torch
 from torch import Tensor
 
-from clnf_torch.geometry.boxes import box_iou, nms
+from clnf_torch.geometry.boxes import CPU_PAIRS, CUDA_PAIRS, box_iou, nms, whole_boxes
+from clnf_torch.geometry.host import is_readable
+
+# Passes between two looks at whether pairs are left, where the host has to wait for the answer
+UNREAD_PASSES = 8
+# Faces in a row of which each overlaps the next too much, as is decided without a look: faces of one video seldom are 3
+LONGEST_CHAIN = 16
 
 
 def associate(score: Tensor) -> Tensor:
@@ -20,13 +26,18 @@ def associate(score: Tensor) -> Tensor:
     if not score.numel():
         return match
     score = score.masked_fill(score.isnan(), -torch.inf)
-    columns = torch.arange(score.shape[1], device=score.device)
-    # Each pass takes every pair that is the best of its row and of its column
-    while (score > -torch.inf).any():
+    rows, columns = (torch.arange(size, device=score.device) for size in score.shape)
+    every = 1 if is_readable(score) else UNREAD_PASSES
+    # Each pass takes every pair that is the best of its row and of its column, so at least one while there are any
+    for number in range(min(score.shape)):
+        looked = every == 1 or (number > 0 and number % every == 0)
+        if looked and not (score > -torch.inf).any():
+            break
         best = score.argmax(0)
         mutual = (score.argmax(1)[best] == columns) & (score[best, columns] > -torch.inf)
         match = torch.where(mutual, best, match)
-        score = score.masked_fill(mutual, -torch.inf).index_fill(0, best[mutual], -torch.inf)
+        taken = (mutual & (best == rows[:, None])).any(1, keepdim=True)
+        score = score.masked_fill(mutual | taken, -torch.inf)
     return match
 
 
@@ -78,5 +89,27 @@ def suppress_duplicates(boxes: Tensor, rank: Tensor, group: Tensor, max_iou: flo
     Returns:
         Faces that are kept, bool, shape (B,).
     """
-    kept = nms(boxes, -rank, group, max_iou)
-    return torch.zeros_like(rank, dtype=torch.bool).index_fill(0, kept, True)
+    readable = is_readable(boxes)
+    if readable and len(boxes) ** 2 > CPU_PAIRS:
+        kept = nms(boxes, -rank, group, max_iou)
+        return torch.zeros_like(rank, dtype=torch.bool).index_fill(0, kept, True)
+    beats = _rivals(whole_boxes(boxes), rank, group, max_iou)
+    kept = torch.ones_like(rank, dtype=torch.bool)
+    # Each pass decides the next face of every chain
+    for _ in range(len(boxes) if readable else min(len(boxes), LONGEST_CHAIN)):
+        previous, kept = kept, ~(beats & kept[:, None]).any(0)
+        if readable and torch.equal(kept, previous):
+            break
+    return kept
+
+
+def _rivals(boxes: Tensor, rank: Tensor, group: Tensor, max_iou: float) -> Tensor:
+    """Which faces (rows) of a group overlap which worse ones (columns) too much, bool, shape (B, B)."""
+    number = torch.arange(len(boxes), device=boxes.device)
+    found = [torch.zeros_like(rank[:0], dtype=torch.bool).new_zeros(0, len(boxes))]
+    for block in number.split(max(1, CUDA_PAIRS // max(1, len(boxes)))):
+        # Of equals the later one is the better, as `nms` has it
+        better = (rank[block, None] < rank) | ((rank[block, None] == rank) & (block[:, None] > number))
+        overlap = box_iou(boxes[block, None], boxes) > max_iou
+        found.append(better & overlap & (group[block, None] == group))
+    return torch.cat(found)

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from clnf_torch.detection.face_detector import FaceBoxes, FaceDetector
 from clnf_torch.geometry.boxes import box_around
+from clnf_torch.geometry.constants import constant
 from clnf_torch.geometry.gray import to_gray
-from clnf_torch.geometry.records import put_rows, take_rows, where_rows
+from clnf_torch.geometry.records import put_rows, rows_where, take_rows, where_rows
 from clnf_torch.models.pdm import ShapeParams
 from clnf_torch.pipeline.detector import LandmarkDetector
 from clnf_torch.pipeline.result import FitResult
@@ -41,7 +42,7 @@ class FrameBatch:
     @property
     def size(self) -> Tensor:
         """Width and height, int64, shape (2,)."""
-        return torch.tensor([self.frames.shape[-1], self.frames.shape[-2]], device=self.frames.device)
+        return constant((self.frames.shape[-1], self.frames.shape[-2]), self.damaged, torch.int64)
 
 
 class FrameFitter:
@@ -63,41 +64,44 @@ class FrameFitter:
         OpenFace: small windows where the last fit succeeded, otherwise those of a first fit. Where the frame is not
         readable a face keeps its parameters.
         """
-        tracks, result = state.tracks, empty_result(self.detector.model, state.tracks)
+        tracks, result = state.tracks, None
         start = self._template_matched(state, batch) if self.config.template else tracks.params
         image_index = torch.where(batch.damaged[tracks.video], -1, tracks.video)
-        for preset, chosen in (
-            (self._tracked_fit, tracks.initialised & tracks.success),
-            (self._detected_fit, tracks.initialised & ~tracks.success),
-        ):
-            rows = chosen.nonzero().squeeze(1)
-            if rows.numel():
-                begin = take_rows(start, rows)
-                fit = self.detector.fit_from_params(batch.frames, begin, image_index[rows], preset=preset)
-                readable = fit.params.finite()
-                fit = replace(
-                    fit,
-                    params=where_rows(readable, fit.params, take_rows(tracks.params, rows)),
-                    landmarks=where_rows(readable, fit.landmarks, tracks.landmarks[rows]),
-                )
-                result = put_rows(result, rows, fit)
-        return result
+        presets = self._tracked_fit, self._detected_fit
+        for preset, chosen, count in zip(presets, tracks.fits_due(), state.fits_due, strict=True):
+            if not count:
+                continue
+            rows = rows_where(chosen, count)
+            fit = self.detector.fit_from_params(batch.frames, take_rows(start, rows), image_index[rows], preset=preset)
+            readable = fit.params.finite()
+            fit = replace(
+                fit,
+                params=where_rows(readable, fit.params, take_rows(tracks.params, rows)),
+                landmarks=where_rows(readable, fit.landmarks, tracks.landmarks[rows]),
+            )
+            if count == len(tracks):
+                return fit
+            result = put_rows(empty_result(self.detector.model, tracks) if result is None else result, rows, fit)
+        return empty_result(self.detector.model, tracks) if result is None else result
 
-    def detect(self, batch: FrameBatch, videos: Tensor) -> FaceBoxes:
-        """Faces in the frames of videos (V,) bool; `image_index` of the result is the video."""
-        searched = (videos & ~batch.damaged).nonzero().squeeze(1)
-        if self.face_detector is None or not searched.numel():
+    def detect(self, batch: FrameBatch, videos: Tensor, count: int) -> FaceBoxes:
+        """Faces in the frames of videos (V,) bool, so many; `image_index` of the result is the video.
+
+        Boxes that are not usable are NaN.
+        """
+        searched = rows_where(videos, count)
+        if self.face_detector is None or not count:
             like = self.detector.model.pdm.mean
             return FaceBoxes(boxes=like.new_zeros(0, 4), score=like.new_zeros(0), image_index=searched[:0])
         # Without a copy where every frame is searched
-        every = len(searched) == len(batch.frames)
+        every = count == len(batch.frames)
         faces = self.face_detector.detect(batch.frames if every else batch.frames[searched])
         usable = faces.boxes.isfinite().all(-1) & (faces.boxes[:, 2:] > 0).all(-1)
         device = searched.device
         return FaceBoxes(
-            boxes=faces.boxes[usable].to(device),
-            score=faces.score[usable].to(device),
-            image_index=searched[faces.image_index[usable].to(device)],
+            boxes=torch.where(usable[:, None], faces.boxes, torch.nan).to(device),
+            score=faces.score.to(device),
+            image_index=searched[faces.image_index.to(device)],
         )
 
     def fit_boxes(self, batch: FrameBatch, boxes: Tensor, video: Tensor) -> FitResult:

@@ -1,13 +1,15 @@
 """Multi-face tracking: association by IoU, re-identification by place and appearance, suppression of duplicates."""
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from clnf_torch.detection.face_detector import FaceBoxes
 from clnf_torch.geometry.boxes import box_around
-from clnf_torch.geometry.records import join_rows, put_rows, take_rows, where_rows
+from clnf_torch.geometry.host import is_readable
+from clnf_torch.geometry.records import join_rows, rows_where, take_rows, where_rows
 from clnf_torch.models.pdm import PDM
 from clnf_torch.pipeline.result import FitResult
 from clnf_torch.tracking.appearance import is_known, moving_average, normalised_cross_correlation
@@ -38,6 +40,7 @@ class Detections:
     fits: FitResult
     video: Tensor  # (K,) int64
     appearance: Tensor  # (K, 256) descriptors
+    valid: Tensor  # (K,) bool: the fit succeeded, and shows no face twice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +51,17 @@ class CurrentTracks:
     fits: FitResult  # of this frame
     appearance: Tensor  # (R, 256) descriptors of the fits
     detected: Tensor  # (R,) bool: fitted in a detected box
+    exists: Tensor  # (R,) bool: the row is a track, not only the place of one that might have been
+
+
+class Counts(NamedTuple):
+    """What the host has to know of a frame, read at once."""
+
+    searched: int  # videos in whose whole frame faces are detected
+    shown: int  # rows of the result
+    kept: int  # tracks of the next state
+    found: int  # of these, those that the next frame fits as found ones
+    lost: int  # and as lost ones
 
 
 def step_multi_face(fitter: FrameFitter, state: TrackState, batch: FrameBatch) -> tuple[TrackState, VideoResult]:
@@ -69,16 +83,19 @@ def step_multi_face(fitter: FrameFitter, state: TrackState, batch: FrameBatch) -
     """
     config, identities = fitter.config, state.next_identity
     current = _fit_tracks(fitter, state, batch)
-    boxes = fitter.detect(batch, detection_due(config, state, current.tracks))
-    boxes = _unmatched(config, current.tracks, boxes)
-    if len(boxes.image_index):
-        detections = _fit_detections(fitter, batch, current.tracks, boxes)
-        match = _reidentify(config, current.tracks, detections)
-        current = _resume_tracks(current, detections, match)
-        unmatched = take_rows(detections, match < 0)
-        current = join_rows(current, _new_tracks(fitter.detector.model.pdm, unmatched, identities))
-        identities = identities.index_add(0, unmatched.video, torch.ones_like(unmatched.video))
-    return _finish(fitter, replace(state, next_identity=identities), batch, current)
+    searched = detection_due(config, state, current.tracks) & ~batch.damaged
+    counts = _read_counts(config, searched, current)
+    if fitter.face_detector is not None and counts.searched:
+        boxes = _unmatched(config, current.tracks, fitter.detect(batch, searched, counts.searched))
+        if len(boxes.image_index):
+            detections = _fit_detections(fitter, batch, current.tracks, boxes)
+            match = _reidentify(config, current.tracks, detections)
+            current = _resume_tracks(current, detections, match)
+            new = _valid_rows(replace(detections, valid=detections.valid & (match < 0)))
+            current = join_rows(current, _new_tracks(fitter.detector.model.pdm, new, identities))
+            identities = identities.index_add(0, new.video, new.valid.long())
+            counts = _read_counts(config, searched, current)
+    return _finish(fitter, replace(state, next_identity=identities), batch, current, counts)
 
 
 def detection_due(config: VideoConfig, state: TrackState, tracks: Tracks) -> Tensor:
@@ -104,7 +121,8 @@ def _fit_tracks(fitter: FrameFitter, state: TrackState, batch: FrameBatch) -> Cu
     group = torch.where(found, before.video, alone)
     kept = suppress_duplicates(box_around(fits.landmarks), rank, group, fitter.config.duplicate_iou)
     tracks = _update(before, fits, found & kept)
-    return CurrentTracks(tracks=tracks, fits=fits, appearance=appearance, detected=torch.zeros_like(tracks.success))
+    detected, exists = torch.zeros_like(tracks.success), torch.ones_like(tracks.success)
+    return CurrentTracks(tracks=tracks, fits=fits, appearance=appearance, detected=detected, exists=exists)
 
 
 def _update(before: Tracks, fits: FitResult, found: Tensor) -> Tracks:
@@ -122,29 +140,37 @@ def _update(before: Tracks, fits: FitResult, found: Tensor) -> Tracks:
 
 
 def _unmatched(config: VideoConfig, tracks: Tracks, detected: FaceBoxes) -> FaceBoxes:
-    """Detected boxes that match no track found in this frame."""
+    """Usable detected boxes that match no track found in this frame; how many is read."""
     boxes, found = box_around(tracks.landmarks), tracks.success[:, None]
     allowed = found & (tracks.video[:, None] == detected.image_index)
     match = associate(iou_scores(boxes, detected.boxes.to(boxes), allowed, config.match_iou))
-    return take_rows(detected, match < 0)
+    unmatched = (match < 0) & detected.boxes.isfinite().all(-1).to(match.device)
+    return take_rows(detected, rows_where(unmatched, int(unmatched.sum())))
 
 
 def _fit_detections(fitter: FrameFitter, batch: FrameBatch, tracks: Tracks, boxes: FaceBoxes) -> Detections:
-    """The fits in detected boxes that succeeded and are no duplicates of tracks or of each other."""
+    """The fits in detected boxes; valid are those that succeeded and are no duplicates of tracks or of each other."""
     video, count = boxes.image_index, len(boxes.image_index)
     fits = fitter.fit_boxes(batch, boxes.boxes, video)
     rank = torch.cat((tracks.identity, LAST + torch.arange(count, device=video.device)))
     group = torch.cat((torch.where(tracks.success, tracks.video, -1), torch.where(fits.success, video, -1)))
     places = torch.cat((box_around(tracks.landmarks), box_around(fits.landmarks)))
     kept = suppress_duplicates(places, rank, group, fitter.config.duplicate_iou)
-    rows = (fits.success & kept[-count:]).nonzero().squeeze(1)
-    fits, video = take_rows(fits, rows), video[rows]
-    return Detections(fits=fits, video=video, appearance=fitter.appearance(batch, fits.landmarks, video))
+    valid = fits.success & kept[-count:]
+    if is_readable(valid):
+        fits, video, valid = take_rows(fits, valid), video[valid], valid[valid]
+    appearance = fitter.appearance(batch, fits.landmarks, video)
+    return Detections(fits=fits, video=video, appearance=appearance, valid=valid)
+
+
+def _valid_rows(detections: Detections) -> Detections:
+    """The valid ones; all of them, where the host would have to wait for their number."""
+    return take_rows(detections, detections.valid) if is_readable(detections.valid) else detections
 
 
 def _reidentify(config: VideoConfig, tracks: Tracks, detections: Detections) -> Tensor:
     """The lost track that each detection belongs to, -1 for a new one, int64, shape (K,)."""
-    allowed = ~tracks.success[:, None] & (tracks.video[:, None] == detections.video)
+    allowed = ~tracks.success[:, None] & (tracks.video[:, None] == detections.video) & detections.valid
     distance = center_distances(box_around(tracks.landmarks), box_around(detections.fits.landmarks))
     distance = distance / config.reidentify_distance
     distance = distance + (tracks.missed_frames - NONE_MISSED)[:, None] / config.delete_after
@@ -154,27 +180,33 @@ def _reidentify(config: VideoConfig, tracks: Tracks, detections: Detections) -> 
 
 def _resume_tracks(current: CurrentTracks, detections: Detections, match: Tensor) -> CurrentTracks:
     """Lost tracks that detections (K,) were matched with continue from there."""
-    matched = (match >= 0).nonzero().squeeze(1)
-    rows, detections = match[matched], take_rows(detections, matched)
-    resumed = _from_detections(take_rows(current.tracks, rows), detections)
-    return put_rows(current, rows, resumed)
+    if not len(match):
+        return current
+    # The detection of each track; those of no track write to one more row
+    tracks, number = len(current.tracks), torch.arange(len(match), device=match.device)
+    own = match.new_full((tracks + 1,), -1).index_copy(0, torch.where(match >= 0, match, tracks), number)[:tracks]
+    resumed = _from_detections(current.tracks, take_rows(detections, own.clamp_min(0)))
+    return where_rows(own < 0, current, resumed)
 
 
 def _new_tracks(pdm: PDM, detections: Detections, identities: Tensor) -> CurrentTracks:
     """New tracks of detections, with identities from the next free ones of their videos (V,)."""
     video = detections.video
-    return _from_detections(Tracks.uninitialised(pdm, video, new_identities(video, identities)), detections)
+    identity = new_identities(video, identities, detections.valid)
+    return _from_detections(Tracks.uninitialised(pdm, video, identity), detections)
 
 
 def _from_detections(tracks: Tracks, detections: Detections) -> CurrentTracks:
     """Tracks whose faces were detected: one of each detection."""
     fits = detections.fits
     tracks = _update(tracks, fits, fits.success)
-    return CurrentTracks(tracks=tracks, fits=fits, appearance=detections.appearance, detected=fits.success)
+    return CurrentTracks(
+        tracks=tracks, fits=fits, appearance=detections.appearance, detected=fits.success, exists=detections.valid
+    )
 
 
 def _finish(
-    fitter: FrameFitter, state: TrackState, batch: FrameBatch, current: CurrentTracks
+    fitter: FrameFitter, state: TrackState, batch: FrameBatch, current: CurrentTracks, counts: Counts
 ) -> tuple[TrackState, VideoResult]:
     """The next state and the result, both by video and identity."""
     tracks, config = current.tracks, fitter.config
@@ -184,11 +216,30 @@ def _finish(
     blank = Templates.none(len(tracks) - len(state.templates), tracks.video.device)
     templates = state.templates.join(blank)
     templates = fitter.update_templates(templates, batch, tracks, tracks.success)
-    result = take_rows(_result(state, current, confirmed), order[tracks.initialised[order]])
-    kept = order[(tracks.missed_frames - NONE_MISSED)[order] < config.delete_after]
-    tracks = _age(config, current, confirmed)
+    shown = order[rows_where(_shown(current)[order], counts.shown)]
+    result = take_rows(_result(state, current, confirmed), shown)
+    kept = order[rows_where(_kept(config, current)[order], counts.kept)]
+    tracks = _age(config, current)
     state = replace(state, frame=state.frame + 1, tracks=take_rows(tracks, kept), templates=take_rows(templates, kept))
-    return state, result
+    return state.with_fits_due(counts.found, counts.lost), result
+
+
+def _shown(current: CurrentTracks) -> Tensor:
+    """Rows (R,) of the result."""
+    return current.tracks.initialised & current.exists
+
+
+def _kept(config: VideoConfig, current: CurrentTracks) -> Tensor:
+    """Rows (R,) of the next state."""
+    return current.exists & (current.tracks.missed_frames - NONE_MISSED < config.delete_after)
+
+
+def _read_counts(config: VideoConfig, searched: Tensor, current: CurrentTracks) -> Counts:
+    """What the host has to know, if these tracks are what is left at the end of the frame."""
+    tracks, kept = current.tracks, _kept(config, current)
+    fitted = kept & _still_fitted(config, tracks)
+    masks = searched, _shown(current), kept, fitted & tracks.success, fitted & ~tracks.success
+    return Counts(*torch.stack([mask.sum() for mask in masks]).tolist())
 
 
 def _result(state: TrackState, current: CurrentTracks, confirmed: Tensor) -> VideoResult:
@@ -206,7 +257,7 @@ def _result(state: TrackState, current: CurrentTracks, confirmed: Tensor) -> Vid
     )
 
 
-def _age(config: VideoConfig, current: CurrentTracks, confirmed: Tensor) -> Tracks:
+def _age(config: VideoConfig, current: CurrentTracks) -> Tracks:
     """The tracks before the next frame.
 
     A track that missed too many frames is no longer initialised: it has no row in results and is not fitted, but stays
@@ -214,10 +265,16 @@ def _age(config: VideoConfig, current: CurrentTracks, confirmed: Tensor) -> Trac
     """
     tracks = current.tracks
     average = moving_average(tracks.appearance, current.appearance)
-    max_missed = torch.where(confirmed, config.max_missed_frames, TENTATIVE_MISSES)
     return replace(
         tracks,
         age=tracks.age + 1,
         appearance=torch.where(tracks.success[:, None], average, tracks.appearance),
-        initialised=tracks.initialised & (tracks.missed_frames - NONE_MISSED < max_missed),
+        initialised=_still_fitted(config, tracks),
     )
+
+
+def _still_fitted(config: VideoConfig, tracks: Tracks) -> Tensor:
+    """Tracks (R,) that are fitted in the next frame."""
+    confirmed = tracks.hits >= config.confirm_after
+    max_missed = torch.where(confirmed, config.max_missed_frames, TENTATIVE_MISSES)
+    return tracks.initialised & (tracks.missed_frames - NONE_MISSED < max_missed)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.detection.face_detector import FaceBoxes, nearest, widest
-from clnf_torch.geometry.records import put_rows, where_rows
+from clnf_torch.geometry.records import put_rows, rows_where, where_rows
 from clnf_torch.pipeline.result import FitResult
 from clnf_torch.tracking.config import VideoConfig
 from clnf_torch.tracking.frame_fitter import FrameBatch, FrameFitter
@@ -37,10 +37,18 @@ def step_single_face(fitter: FrameFitter, state: TrackState, batch: FrameBatch) 
     before, faces = state.tracks, fitter.fit_tracks(state, batch)
     tracks = _after_fit(before, faces)
     due = detection_due(fitter.config, tracks)
-    detected = _detect_one(fitter, state, batch, due)
-    found = detected.boxes[:, 2] > 0
-    faces, accepted, own_success = _fit_detected(fitter, batch, faces, detected, first=~before.initialised)
-    tracked, tracks = tracks.success, _after_detection(tracks, faces, found, accepted, own_success)
+    none, searched = torch.zeros_like(due), due & ~batch.damaged
+    undetected = _after_detection(tracks, faces, none, none, none)
+    # All that the host has to know, unless a face is found
+    count, *next_fits = torch.stack((searched, *undetected.fits_due())).sum(1).tolist()
+    tracked, found, accepted = tracks.success, none, none
+    if fitter.face_detector is not None and count:
+        detected = _detect_one(fitter, state, batch, searched, count)
+        found = detected.boxes[:, 2] > 0
+        faces, accepted, own_success = _fit_detected(fitter, batch, faces, detected, first=~before.initialised)
+        tracks = _after_detection(tracks, faces, found, accepted, own_success)
+    else:
+        tracks = undetected
     age = torch.where(before.initialised, before.age, 0)
     result = VideoResult(
         faces=replace(faces, success=tracks.success),
@@ -59,7 +67,7 @@ def step_single_face(fitter: FrameFitter, state: TrackState, batch: FrameBatch) 
         tracks=replace(tracks, age=age + 1),
         templates=fitter.update_templates(state.templates, batch, tracks, tracked | accepted),
     )
-    return state, result
+    return (state if tracks is not undetected else state.with_fits_due(*next_fits)), result
 
 
 def detection_due(config: VideoConfig, tracks: Tracks) -> Tensor:
@@ -88,12 +96,12 @@ def _after_fit(before: Tracks, faces: FitResult) -> Tracks:
     )
 
 
-def _detect_one(fitter: FrameFitter, state: TrackState, batch: FrameBatch, due: Tensor) -> FaceBoxes:
+def _detect_one(fitter: FrameFitter, state: TrackState, batch: FrameBatch, searched: Tensor, count: int) -> FaceBoxes:
     """The face of each video nearest to the preferred place, or the widest; without area where there is none.
 
     OpenFace: the preferred place is cut off to whole pixels.
     """
-    faces = fitter.detect(batch, due)
+    faces = fitter.detect(batch, searched, count)
     wanted = state.preferred.isfinite().all(-1)
     place = (torch.where(wanted[:, None], state.preferred, 0) * batch.size).trunc()
     return where_rows(wanted, nearest(faces, place), widest(faces, state.videos))
@@ -108,9 +116,10 @@ def _fit_detected(
     likelihoods of the failed fit are restored; view, confidence, success and parts stay those of the rejected one.
     """
     found = detected.boxes[:, 2] > 0
-    rows = found.nonzero().squeeze(1)
-    if not rows.numel():
+    count = int(found.sum())
+    if not count:
         return faces, found, found
+    rows = rows_where(found, count)
     fits, success = fitter.fit_with_own_success(batch, detected.boxes[rows], rows)
     fitted = put_rows(faces, rows, fits)
     accepted = found & (first | fitted.success)

@@ -4,6 +4,7 @@ import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -70,10 +71,18 @@ class Tracks(Rows):
             missed_frames=torch.full_like(video, NONE_MISSED),
         )
 
+    def fits_due(self) -> tuple[Tensor, Tensor]:
+        """Tracks (R,) that the next frame fits: those found in the last one, and the others."""
+        return self.initialised & self.success, self.initialised & ~self.success
 
-def new_identities(video: Tensor, next_identity: Tensor) -> Tensor:
-    """Identities (K,) of new faces in these videos (K,), counted from the next free identity of each video (V,)."""
-    order = (video[:, None] == video).tril(-1).sum(1)
+
+def new_identities(video: Tensor, next_identity: Tensor, new: Tensor | None = None) -> Tensor:
+    """Identities (K,) of faces in these videos (K,), counted from the next free identity of each video (V,).
+
+    Only those that are new (K,), or all, take one.
+    """
+    same = video[:, None] == video
+    order = (same if new is None else same & new).tril(-1).sum(1)
     return next_identity[video] + order
 
 
@@ -111,6 +120,21 @@ class TrackState:
     def videos(self) -> int:
         """Number of videos V."""
         return self.frame.shape[0]
+
+    @cached_property
+    def fits_due(self) -> tuple[int, int]:
+        """How many tracks the next frame fits that were found in the last one, and how many that were not.
+
+        Read from the tracks, but in a state that a step has made: it asks together with all else that it has to know.
+        """
+        found, lost = torch.stack(self.tracks.fits_due()).sum(1).tolist()
+        return found, lost
+
+    def with_fits_due(self, found: int, lost: int) -> "TrackState":
+        """The same state, whose next step need not ask how many tracks it fits."""
+        state = replace(self)
+        vars(state)["fits_due"] = found, lost
+        return state
 
     def select(self, videos: Tensor) -> "TrackState":
         """The state of some videos (K,), in this order; for when others have ended.

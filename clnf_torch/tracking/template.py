@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from clnf_torch.geometry.constants import constant
 from clnf_torch.geometry.records import Rows, join_rows, where_rows
 from clnf_torch.geometry.resizing import pixels_at, resize_by_factors, size_mask
 
@@ -105,7 +106,7 @@ def template_shift(templates: Templates, gray: Tensor, image_index: Tensor, boxe
 def _clip(boxes: Tensor, gray: Tensor) -> Tensor:
     """Boxes (R, 4) truncated to whole numbers and clipped to the image, int64; zeros for boxes without area."""
     whole = boxes.nan_to_num(0.0).clamp(-1e6, 1e6).long()
-    limit = torch.tensor([gray.shape[2], gray.shape[1]], device=boxes.device)
+    limit = constant((gray.shape[2], gray.shape[1]), whole)
     first = whole[:, :2].clamp_min(0)
     last = torch.minimum(whole[:, :2] + whole[:, 2:], limit)
     size = (last - first).clamp_min(0)

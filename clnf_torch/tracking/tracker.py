@@ -132,7 +132,9 @@ class VideoTracker:
         device = self.detector.model.pdm.mean.device
         self._check_state(state)
         frames = self._frames(frames, state.videos)
-        damaged = torch.zeros(state.videos, dtype=torch.bool) if damaged is None else as_tensor("damaged", damaged)
+        damaged = as_tensor(
+            "damaged", torch.zeros(state.videos, dtype=torch.bool, device=device) if damaged is None else damaged
+        )
         if damaged.shape != (state.videos,):
             raise ValueError(f"damaged has shape {tuple(damaged.shape)}; expected ({state.videos},)")
         batch = FrameBatch(frames.to(device), damaged.to(device, torch.bool))
