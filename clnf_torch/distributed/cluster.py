@@ -1,7 +1,7 @@
 """The Ray cluster: how many actors there are, what each of them has, and whether readers have room beside them."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
@@ -66,8 +66,7 @@ class Actors:
         Raises:
             JobError: They leave no CPU for reading, or there are not as many cards.
         """
-        room = int((cpus - 1) // self.num_cpus)
-        cards = int(gpus // self.num_gpus) if self.num_gpus else room
+        room, cards = self._room(cpus, gpus)
         fewest, most = self.range() or (1, max(1, min(room, cards)))
         if fewest > room:
             raise JobError(
@@ -80,6 +79,19 @@ class Actors:
         if isinstance(self.concurrency, int):
             return min(fewest, work), min(most, work)
         return min(fewest, work), max(1, min(most, room, work))
+
+    def within(self, cpus: float, gpus: float) -> "Actors":
+        """As many of them as a cluster that has lost machines still has room for: one at least."""
+        counts = self.range()
+        if counts is None:
+            return self
+        most = max(1, min(self._room(cpus, gpus)))
+        return replace(self, concurrency=(min(counts[0], most), min(counts[1], most)))
+
+    def _room(self, cpus: float, gpus: float) -> tuple[int, int]:
+        """How many the CPUs have room for beside a reader, and how many the cards."""
+        room = int((cpus - 1) // self.num_cpus)
+        return room, int(gpus // self.num_gpus) if self.num_gpus else room
 
 
 def ray_module() -> ModuleType:

@@ -88,7 +88,10 @@ class Job:
         skipped = self.total - _count(left)
         self._finished(skipped)
         if left:
-            self._rounds(left, connect(address))
+            ray = connect(address)
+            # Refused before anything begins; a machine that is lost later is no reason to end
+            self.actors.in_cluster(*_resources(ray), len(left))
+            self._rounds(left, ray)
         return JobReport(self.total, skipped, self.rows, self._problems())
 
     def _finished(self, count: int) -> None:
@@ -111,8 +114,8 @@ class Job:
     def _round(self, left: Sequence[Shard], ray: Any) -> bool:
         """One pass over what is left. Whether Ray came to its end."""
         self.errors = {}
-        cluster = ray.cluster_resources()
-        size = self.actors.in_cluster(cluster.get("CPU", 0), cluster.get("GPU", 0), len(left))
+        cpus, gpus = _resources(ray)
+        size = self.actors.within(cpus, gpus).in_cluster(cpus, gpus, len(left))
         try:
             with _settings(ray):
                 for row in self.work.pipeline(ray, left, self.actors, size).iter_rows():
@@ -150,6 +153,12 @@ class Job:
         """Lines about inputs, in their order."""
         inputs = [each for entry in self.output.entries() for each in entry["inputs"]]
         return [each["problem"] for each in inputs if each["problem"]]
+
+
+def _resources(ray: Any) -> tuple[float, float]:
+    """CPUs and cards of the cluster."""
+    cluster = ray.cluster_resources()
+    return cluster.get("CPU", 0), cluster.get("GPU", 0)
 
 
 def _count(shards: Sequence[Shard]) -> int:

@@ -30,6 +30,20 @@ def test_there_are_no_more_actors_than_shards():
 
 
 @pytest.mark.parametrize(
+    ("actors", "cpus", "gpus", "size"),
+    [
+        (Actors(concurrency=4), 4, 0, (3, 3)),
+        (Actors(concurrency=(4, 9)), 6, 0, (4, 5)),
+        (Actors(concurrency=2), 64, 0, (2, 2)),
+        (Actors(num_gpus=1, concurrency=4), 64, 3, (3, 3)),
+        (Actors(), 4, 0, (1, 3)),
+    ],
+)
+def test_a_cluster_that_lost_a_machine_has_fewer_actors(actors, cpus, gpus, size):
+    assert actors.within(cpus, gpus).in_cluster(cpus, gpus, 1000) == size
+
+
+@pytest.mark.parametrize(
     ("actors", "cpus", "gpus", "sentence"),
     [
         (
