@@ -71,3 +71,8 @@ def fills_vectors(widths: Iterable[int]) -> bool:
 def heatmaps(network: nn.Module, levels: int, least_deviation: float, gray: Tensor, maps: Tensor) -> None:
     """Fills in the heatmaps of a network, see `clnf_torch.models.kernels.cpu.launch`."""
     kernels().heatmaps(network, levels, least_deviation, gray, maps)
+
+
+def cut_windows(maps: Tensor, middle: Tensor, parts: Tensor) -> None:
+    """Fills in parts of heatmaps, see `clnf_torch.models.kernels.cpu.launch`."""
+    kernels().cut_windows(maps, middle, parts)

@@ -8,7 +8,7 @@ import torch
 from clnf_torch.models import compiled
 from clnf_torch.models.numerics import EXACT, OPENFACE
 from clnf_torch.models.patch_experts.cen import CENExperts
-from clnf_torch.models.patch_experts.heatmap import HeatmapExperts, UNet
+from clnf_torch.models.patch_experts.heatmap import HeatmapExperts, UNet, cut_windows
 from tests.factories import N, make_experts, make_stack, seeded
 from tests.models.patch_experts.template_factories import make_ccnf, make_svr
 
@@ -184,3 +184,11 @@ def test_what_the_loops_cannot_do_is_left_to_torch():
     assert not compiled.usable(areas, weights)
     with torch.no_grad():
         assert compiled.usable(areas, weights)
+
+
+@pytest.mark.parametrize(("side", "window"), [(8, 3), (8, 15), (9, 21), (5, 1)])
+def test_windows_of_heatmaps_are_those_of_the_torch_form(side, window, rng, monkeypatch):
+    maps = torch.rand(3, 4, side, side, generator=rng)
+    middle = torch.randint(0, side, (3, 4, 2), generator=rng)
+    found, expected = both(monkeypatch, lambda: cut_windows(maps, middle, window))
+    assert torch.equal(found, expected)

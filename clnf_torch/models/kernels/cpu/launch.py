@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from clnf_torch.compilation import tiles
 from clnf_torch.compilation.compiler import Array, Arrays
 from clnf_torch.compilation.threads import arrays, in_threads
-from clnf_torch.models.kernels.cpu import mlps, templates, unet
+from clnf_torch.models.kernels.cpu import mlps, templates, unet, windows
 
 # For `fills_vectors`
 LANES = tiles.LANES
@@ -100,3 +100,12 @@ def _numbers(weights: Tensor) -> Array:
     """Weights as an array; float16 is seen as int16."""
     weights = weights.detach().contiguous()
     return (weights.view(torch.int16) if weights.dtype == torch.float16 else weights).numpy()
+
+
+def cut_windows(maps: Tensor, middle: Tensor, parts: Tensor) -> None:
+    """Fills in square parts (B, N, R, R) of maps (B, N, H, H) around cells (B, N, 2)."""
+
+    def some(rows: Arrays) -> None:
+        windows.cut_windows(*rows)
+
+    in_threads(some, (arrays(maps, middle, parts),), len(maps))
