@@ -63,10 +63,11 @@ def in_blocks(function: Callable[..., Result]) -> Callable[..., Result]:
 @contextmanager
 def _few_threads(faces: int, frames: Tensor) -> Iterator[None]:
     """Within it torch uses one thread for the few faces that it would not share among several."""
-    threads = torch.get_num_threads()
-    if faces >= SMALL_BATCH or threads == 1 or not is_readable(frames):
+    # Compilers cannot trace the number of threads
+    if faces >= SMALL_BATCH or not is_readable(frames) or torch.get_num_threads() == 1:
         yield
         return
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         yield
