@@ -36,10 +36,15 @@ WARM = 2
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 
+def _still() -> np.ndarray:
+    """The face in the size of a video, BGR."""
+    still = cv2.imread(str(FACE))
+    return cv2.resize(still, (WIDTH, WIDTH * still.shape[0] // still.shape[1] // 2 * 2))
+
+
 def write_clip(path: Path, frames: int, shift: int = 0) -> Path:
     """A video of a face that moves to and fro."""
-    still = cv2.imread(str(FACE))
-    still = cv2.resize(still, (WIDTH, WIDTH * still.shape[0] // still.shape[1] // 2 * 2))
+    still = _still()
     with video_file(path, FOLDER_RATE) as video:
         for number in range(frames):
             video.append(np.roll(still, round(12 * np.sin((number + shift) / 15)), axis=1))
@@ -201,7 +206,8 @@ def proof(
 
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        images = write_pictures(ROOT / "tests" / "golden" / "free_model" / "image.png", folder / "images", pictures)
+        cv2.imwrite(str(folder / "still.png"), _still())
+        images = write_pictures(folder / "still.png", folder / "images", pictures)
         (videos := folder / "videos").mkdir()
         for number in range(clips):
             write_clip(videos / f"{number:03}.mp4", 20 + number % 7, 7 * number)
