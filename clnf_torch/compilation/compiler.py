@@ -19,8 +19,10 @@ Array: TypeAlias = Any
 Arrays: TypeAlias = Any
 f32 = np.float32
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-# Sums may be taken in any order and products fused; infinities and NaNs stay what they are
-REORDERED: dict[str, Any] = {**OPTIONS, "fastmath": {"contract", "reassoc", "nsz"}}
+# Sums may be taken in any order and products fused; infinities and NaNs stay what they are. The order is the compiler's
+# choice, made anew for each copy of a function: with a single copy, inside the loop that calls it, the process that
+# compiles a loop rounds as those that find it on disk.
+REORDERED: dict[str, Any] = {**OPTIONS, "fastmath": {"contract", "reassoc", "nsz"}, "forceinline": True}
 
 
 @cache
