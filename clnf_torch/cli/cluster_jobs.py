@@ -1,10 +1,11 @@
 """``detect`` and ``track`` with ``--ray``: the same rows from a cluster, as Parquet files and a manifest."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -18,52 +19,56 @@ if TYPE_CHECKING:
     from clnf_torch.distributed.job import JobReport
 
 
-def detect_on_cluster(
-    images: Sequence[Path], targets: Targets, address: str, count: int | None, device: str, **options: Any
-) -> None:
-    """``clnf-torch detect --ray``.
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster that computes a command's rows.
 
-    Args:
-        images: As they were given.
+    Attributes:
         targets: What was asked for: Parquet alone.
         address: Of the cluster.
         count: Actors; None: as many as there is room for.
         device: "cpu", or "cuda" for a card each.
-        options: Of `DetectSettings`, ``model`` and ``camera``.
     """
-    output = _output(targets)
-    with _job(output, "images") as progress:
-        from clnf_torch.distributed import DetectSettings, detect_images
-        from clnf_torch.distributed.storage import as_url
 
-        settings = DetectSettings(**_settings(options))
-        given = {"model": options["model"], "actors": _actors(count, device), "address": address}
-        report = detect_images(list(map(as_url, images)), output, settings=settings, progress=progress, **given)
-        _tell(report, "images", output)
+    targets: Targets
+    address: str
+    count: int | None
+    device: str
 
 
-def track_on_cluster(
-    videos: Sequence[Path], targets: Targets, address: str, count: int | None, device: str, **options: Any
-) -> None:
-    """``clnf-torch track --ray``.
+def run_on_cluster(unit: Literal["images", "videos"], inputs: Sequence[Path], cluster: Cluster, **options: Any) -> None:
+    """``clnf-torch detect --ray`` for images, ``clnf-torch track --ray`` for videos.
 
     Args:
-        videos: As they were given.
-        targets: What was asked for: Parquet alone.
-        address: Of the cluster.
-        count: Actors; None: as many as there is room for.
-        device: "cpu", or "cuda" for a card each.
-        options: Of `TrackSettings`, ``model`` and ``camera``.
+        unit: What the inputs are.
+        inputs: As they were given.
+        cluster: Where, and where to.
+        options: Of `DetectSettings` or `TrackSettings`, ``model`` and ``camera``.
+
+    Raises:
+        typer.BadParameter: Options that do not go with ``--ray``.
+        typer.Exit: The job failed, or some inputs could not be used.
     """
-    output = _output(targets)
-    with _job(output, "videos") as progress:
-        from clnf_torch.distributed import TrackSettings, track_videos
+    output = _output(cluster.targets)
+    with _job(output, unit) as progress:
+        from clnf_torch import distributed
         from clnf_torch.distributed.storage import as_url
 
-        settings = TrackSettings(**_settings(options))
-        given = {"model": options["model"], "actors": _actors(count, device), "address": address}
-        report = track_videos(list(map(as_url, videos)), output, settings=settings, progress=progress, **given)
-        _tell(report, "videos", output)
+        jobs: dict[str, tuple[Callable[..., JobReport], Any]] = {
+            "images": (distributed.detect_images, distributed.DetectSettings),
+            "videos": (distributed.track_videos, distributed.TrackSettings),
+        }
+        work, settings = jobs[unit]
+        report = work(
+            [as_url(path) for path in inputs],
+            output,
+            model=options["model"],
+            settings=settings(**_settings(options)),
+            actors=_actors(cluster.count, cluster.device),
+            address=cluster.address,
+            progress=progress,
+        )
+        _tell(report, unit, output)
 
 
 def _output(targets: Targets) -> str:
@@ -78,7 +83,9 @@ def _output(targets: Targets) -> str:
 def _settings(options: dict[str, Any]) -> dict[str, Any]:
     """Settings of a job by their names."""
     camera: CameraOptions = options["camera"]
-    return {name: value for name, value in options.items() if name not in {"model", "camera"}} | asdict(camera)
+    plain = {name: value.value if isinstance(value, Enum) else value for name, value in options.items()}
+    del plain["model"], plain["camera"]
+    return plain | asdict(camera)
 
 
 def _actors(count: int | None, device: str) -> "Actors":

@@ -14,10 +14,10 @@ from pyarrow import parquet
 from clnf_torch.distributed.cluster import READERS_SHARE, Actors
 from clnf_torch.distributed.images import DetectFaces, DetectSettings, decode_images
 from clnf_torch.distributed.inputs import image_inputs
-from clnf_torch.distributed.job import Job, JobReport, Progress, blocks_of, on_actors, outcome, silent
+from clnf_torch.distributed.job import JobReport, Progress, blocks_of, on_actors, outcome, run_job, silent
 from clnf_torch.distributed.model import ModelFile
 from clnf_torch.distributed.output import InputReport, JobOutput
-from clnf_torch.distributed.shards import MOST_IMAGES, Shard, digest, in_shards
+from clnf_torch.distributed.shards import MOST_IMAGES, Shard
 from clnf_torch.models.files import escaped_name, one_line
 
 # Of a reader: half of what each actor leaves, so that two of them share a crowded node
@@ -54,13 +54,18 @@ def detect_images(
         StorageError: An input or the output cannot be opened, or the output holds another job.
         JobError: The cluster has no room, or shards are left unfinished.
     """
-    settings, actors = settings or DetectSettings(), actors or Actors()
-    weights = ModelFile.of(model)
-    job = {"kind": "detect", "model": weights.sha256, "settings": settings.decisive(), "device": actors.device}
-    target = JobOutput(os.fspath(output))
-    target.begin(job)
-    shards = in_shards(image_inputs(images), digest(job), shard_images)
-    return Job(_Detection(target.place, weights, settings), target, actors, progress).run(shards, address)
+    return run_job(
+        "detect",
+        _Detection,
+        image_inputs(images),
+        output,
+        model=model,
+        settings=settings or DetectSettings(),
+        actors=actors or Actors(),
+        shard_inputs=shard_images,
+        address=address,
+        progress=progress,
+    )
 
 
 class _Detection:

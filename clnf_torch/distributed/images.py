@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,15 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from clnf_torch.detection import load_face_detector
 from clnf_torch.distributed.inputs import InputFile
+from clnf_torch.distributed.settings import JobSettings
 from clnf_torch.distributed.storage import is_local, may_pass, opened
 from clnf_torch.export.parquet import arrow_table
-from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.media.batches import MAX_FRAMES, Job, find_faces, image_problem, in_batches, with_boxes
-from clnf_torch.media.boxes import Box, boxes_of
+from clnf_torch.media.boxes import boxes_of
 from clnf_torch.media.image_faces import FitOptions, fit_batch
 from clnf_torch.media.images import BYTES_PER_PIXEL, ImageError, decode_image, max_pixels, read_image
 from clnf_torch.models.files import one_line
-from clnf_torch.pipeline import load
 
 # Decoded bytes of a batch beyond which its other images wait as files: an image may unpack to 2 GB
 MOST_DECODED = 2**28
@@ -42,46 +40,22 @@ PICTURES = pa.schema(
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectSettings:
+class DetectSettings(JobSettings):
     """All that decides the faces of an image; the options of ``clnf-torch detect``.
 
     Attributes:
-        preset: "default" or "wild".
         multi_view: Try eleven head rotations; None: as the preset says.
-        numerics: "openface" or "exact"; None: as the bundle says.
-        precision: Of products in the patch experts: "float32", "tf32" or "bf16".
-        likelihoods: Add each landmark's likelihood to the tables.
-        fx: Focal length of the camera, pixels; None: OpenFace's guess; so for the next three.
-        fy: Vertical focal length.
-        cx: Principal point.
-        cy: Principal point.
-        box: Bounding box of the face in every image, x, y, width, height in pixels; None: faces are detected.
         boxes: Bounding boxes by the name of the image, as in the file of ``--boxes``.
         batch: Images, and four times as many faces, that are computed together.
     """
 
-    preset: str = "default"
     multi_view: bool | None = None
-    numerics: str | None = None
-    precision: str = "float32"
-    likelihoods: bool = False
-    fx: float | None = None
-    fy: float | None = None
-    cx: float | None = None
-    cy: float | None = None
-    box: Box | None = None
     boxes: Mapping[str, Sequence[Any]] | None = None
     batch: int = MAX_FRAMES
 
-    def decisive(self) -> dict[str, Any]:
-        """The settings that change rows: all but the batch."""
-        plain = asdict(self)
-        del plain["batch"]
-        return plain
-
-    def camera(self, width: int, height: int) -> Intrinsics:
-        """The camera of images of a size, pixels."""
-        return Intrinsics.known(width, height, self.fx, self.fy, self.cx, self.cy)
+    def needs_boxes(self) -> bool:
+        """Whether faces are detected."""
+        return self.box is None and self.boxes is None
 
     def boxes_of(self, image: Path) -> list[Any] | None:
         """The boxes that were given for an image, None where faces are detected.
@@ -159,12 +133,8 @@ class DetectFaces:
         device: str = "cpu",
         threads: int | None = None,
     ) -> None:
-        if threads is not None:
-            torch.set_num_threads(threads)
         self.settings = settings = settings or DetectSettings()
-        self.detector = load(model, device, numerics=settings.numerics, precision=settings.precision)
-        given = settings.box is not None or settings.boxes is not None
-        self.finder = None if given else load_face_detector(model, device)
+        self.detector, self.finder = settings.models(model, device, threads)
         self.options = FitOptions(settings.preset, settings.multi_view, settings.camera, settings.likelihoods)
 
     def __call__(self, pictures: pa.Table) -> tuple[pa.Table | None, list[str | None]]:

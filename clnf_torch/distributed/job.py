@@ -2,14 +2,18 @@
 
 import contextlib
 import logging
+import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from clnf_torch.distributed.cluster import Actors, JobError, connect
+from clnf_torch.distributed.inputs import InputFile
+from clnf_torch.distributed.model import ModelFile
 from clnf_torch.distributed.output import InputReport, JobOutput
-from clnf_torch.distributed.shards import Shard, unfinished
+from clnf_torch.distributed.settings import JobSettings
+from clnf_torch.distributed.shards import Shard, digest, in_shards, unfinished
 from clnf_torch.models.files import one_line
 
 # Rounds without any progress after which a job gives up
@@ -42,6 +46,45 @@ class JobReport:
     skipped: int
     rows: int
     problems: list[str]
+
+
+def run_job(
+    kind: str,
+    work: Callable[[str, ModelFile, Any], "Work"],
+    inputs: Iterable[InputFile],
+    output: str | os.PathLike[str],
+    *,
+    model: str | os.PathLike[str] | None,
+    settings: JobSettings,
+    actors: Actors,
+    shard_inputs: int,
+    address: str | None,
+    progress: Progress,
+) -> JobReport:
+    """Computes what an earlier run of the same job has not finished.
+
+    Args:
+        kind: Of the job, as its output names it.
+        work: Makes the work of the output's place, the weights and the settings.
+        inputs: All of the job.
+        output: A folder that all machines see, or a URL.
+        model: The bundle; None: the one that is installed.
+        settings: What decides the rows.
+        actors: Who computes.
+        shard_inputs: Inputs whose rows share a file, at most.
+        address: The cluster, see `connect`.
+        progress: Told how many inputs are finished, and how many there are.
+
+    Raises:
+        StorageError: The output cannot be opened, or holds another job.
+        JobError: The cluster has no room, or shards are left unfinished.
+    """
+    weights = ModelFile.of(model)
+    job = {"kind": kind, "model": weights.sha256, "settings": settings.decisive(), "device": actors.device}
+    target = JobOutput(os.fspath(output))
+    target.begin(job)
+    shards = in_shards(inputs, digest(job), shard_inputs)
+    return Job(work(target.place, weights, settings), target, actors, progress).run(shards, address)
 
 
 class Work(Protocol):

@@ -16,10 +16,10 @@ from pyarrow import parquet
 from clnf_torch.distributed.cluster import READERS_SHARE, Actors
 from clnf_torch.distributed.frame_stream import remote_frames
 from clnf_torch.distributed.inputs import video_inputs
-from clnf_torch.distributed.job import Job, JobReport, Progress, blocks_of, on_actors, outcome, silent
+from clnf_torch.distributed.job import JobReport, Progress, blocks_of, on_actors, outcome, run_job, silent
 from clnf_torch.distributed.model import ModelFile
 from clnf_torch.distributed.output import UNFINISHED, InputReport, JobOutput
-from clnf_torch.distributed.shards import Shard, digest, in_shards
+from clnf_torch.distributed.shards import Shard
 from clnf_torch.distributed.videos import TrackFaces, TrackSettings, VideoTask
 from clnf_torch.media.recording import Recording
 from clnf_torch.media.video_frames import VideoError
@@ -59,13 +59,18 @@ def track_videos(
         StorageError: An input or the output cannot be opened, or the output holds another job.
         JobError: The cluster has no room, or videos are left unfinished.
     """
-    settings, actors = settings or TrackSettings(), actors or Actors()
-    weights = ModelFile.of(model)
-    job = {"kind": "track", "model": weights.sha256, "settings": settings.decisive(), "device": actors.device}
-    target = JobOutput(os.fspath(output))
-    target.begin(job)
-    shards = in_shards(video_inputs(videos), digest(job), 1)
-    return Job(_Tracking(target.place, weights, settings), target, actors, progress).run(shards, address)
+    return run_job(
+        "track",
+        _Tracking,
+        video_inputs(videos),
+        output,
+        model=model,
+        settings=settings or TrackSettings(),
+        actors=actors or Actors(),
+        shard_inputs=1,
+        address=address,
+        progress=progress,
+    )
 
 
 class _Tracking:

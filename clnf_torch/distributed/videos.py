@@ -2,21 +2,19 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from clnf_torch.detection import load_face_detector
+from clnf_torch.distributed.settings import JobSettings
 from clnf_torch.export.face_table import FaceTable
 from clnf_torch.export.parquet import ParquetRows, parquet_file
-from clnf_torch.geometry.camera import Intrinsics
-from clnf_torch.media.boxes import Box
 from clnf_torch.media.parallel_videos import Snapshot, VideoRun, run_parallel_videos
 from clnf_torch.media.recording import Recording
 from clnf_torch.media.video_frames import FrameSource
-from clnf_torch.pipeline import FitResult, load
+from clnf_torch.pipeline import FitResult
 from clnf_torch.tracking import TrackState, VideoConfig, VideoTracker
 
 # Videos that are tracked at once; as the command line
@@ -26,52 +24,24 @@ SAVE_EVERY = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrackSettings:
+class TrackSettings(JobSettings):
     """All that decides the rows of a video; the options of ``clnf-torch track``.
 
     Attributes:
-        preset: "default" or "wild".
         multi_view: Fit every detected face from eleven head rotations.
         single_face: One face per video, exactly as OpenFace does.
-        numerics: "openface" or "exact"; None: as the bundle says.
-        precision: Of products in the patch experts: "float32", "tf32" or "bf16".
-        likelihoods: Add each landmark's likelihood to the tables.
-        fx: Focal length of the camera, pixels; None: OpenFace's guess; so for the next three.
-        fy: Vertical focal length.
-        cx: Principal point.
-        cy: Principal point.
-        box: Bounding box of the face in the first frame, x, y, width, height; None: faces are detected.
         batch: Videos of one size that an actor tracks at once.
         save_every: Seconds from one saved state of unfinished videos to the next.
     """
 
-    preset: str = "default"
     multi_view: bool = True
     single_face: bool = False
-    numerics: str | None = None
-    precision: str = "float32"
-    likelihoods: bool = False
-    fx: float | None = None
-    fy: float | None = None
-    cx: float | None = None
-    cy: float | None = None
-    box: Box | None = None
     batch: int = AT_ONCE
     save_every: float = SAVE_EVERY
-
-    def decisive(self) -> dict[str, Any]:
-        """The settings that change rows."""
-        plain = asdict(self)
-        del plain["batch"], plain["save_every"]
-        return plain
 
     def config(self) -> VideoConfig:
         """The tracker's."""
         return VideoConfig(preset=self.preset, multi_view=self.multi_view, single_face=self.single_face)
-
-    def camera(self, width: int, height: int) -> Intrinsics:
-        """The camera of images of a size, pixels."""
-        return Intrinsics.known(width, height, self.fx, self.fy, self.cx, self.cy)
 
 
 @dataclass
@@ -125,13 +95,9 @@ class TrackFaces:
         device: str = "cpu",
         threads: int | None = None,
     ) -> None:
-        if threads is not None:
-            torch.set_num_threads(threads)
         self.settings, self.device = settings or TrackSettings(), torch.device(device)
-        settings = self.settings
-        self.detector = load(model, device, numerics=settings.numerics, precision=settings.precision)
-        finder = None if settings.box else load_face_detector(model, device)
-        self.tracker = VideoTracker(self.detector, finder, settings.config())
+        self.detector, finder = self.settings.models(model, device, threads)
+        self.tracker = VideoTracker(self.detector, finder, self.settings.config())
 
     def __call__(self, tasks: Sequence[VideoTask]) -> None:
         """Tracks videos from the first frame to the last; those of one size share their steps."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from clnf_torch.cli.cluster_jobs import detect_on_cluster
+from clnf_torch.cli.cluster_jobs import Cluster, run_on_cluster
 from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, notice
 from clnf_torch.cli.image_run import ImageRun, manifest_of
 from clnf_torch.cli.manifest import file_hash, require_manifest
@@ -81,17 +81,21 @@ def detect(
     camera = CameraOptions(fx, fy, cx, cy)
     targets = Targets(csv=csv, parquet=parquet, json=json, draw=draw, openface_precision=openface_precision)
     if ray is not None:
-        known = None if boxes is None else boxes_in(boxes)
-        fitted = {"preset": preset.value, "multi_view": multi_view, "numerics": numerics and numerics.value}
-        options = {
-            **fitted,
-            "precision": precision.value,
-            "likelihoods": likelihoods,
-            "batch": batch,
-            "box": box,
-            "boxes": known,
-        }
-        return detect_on_cluster(images, targets, ray, actors, device, model=model, camera=camera, **options)
+        return run_on_cluster(
+            "images",
+            images,
+            Cluster(targets, ray, actors, device),
+            model=model,
+            camera=camera,
+            preset=preset,
+            multi_view=multi_view,
+            numerics=numerics,
+            precision=precision,
+            likelihoods=likelihoods,
+            batch=batch,
+            box=box,
+            boxes=None if boxes is None else boxes_in(boxes),
+        )
     inputs, manifest = [*images, model, *([boxes] if boxes else [])], manifest_of(targets, images)
     beside = [Output("the manifest", manifest)] if manifest else []
     check_outputs(list(map(Input, inputs)), [*targets.image_outputs(images), *beside])

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from clnf_torch.cli.cluster_jobs import track_on_cluster
+from clnf_torch.cli.cluster_jobs import Cluster, run_on_cluster
 from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, notice
 from clnf_torch.cli.jobs import VideoJobs
 from clnf_torch.cli.manifest import require_manifest
@@ -86,17 +86,21 @@ def track(
     """Track faces in videos. For several videos, outputs are folders with a file for each."""
     targets = Targets(csv=csv, parquet=parquet, json=json, draw=draw, openface_precision=openface_precision)
     if ray is not None:
-        fitted = {"preset": preset.value, "multi_view": multi_view, "numerics": numerics and numerics.value}
-        options = {
-            **fitted,
-            "precision": precision.value,
-            "single_face": single_face,
-            "likelihoods": likelihoods,
-            "batch": batch,
-            "box": box,
-        }
-        camera = CameraOptions(fx, fy, cx, cy)
-        return track_on_cluster(videos, targets, ray, actors, device, model=model, camera=camera, **options)
+        return run_on_cluster(
+            "videos",
+            videos,
+            Cluster(targets, ray, actors, device),
+            model=model,
+            camera=CameraOptions(fx, fy, cx, cy),
+            preset=preset,
+            multi_view=multi_view,
+            single_face=single_face,
+            numerics=numerics,
+            precision=precision,
+            likelihoods=likelihoods,
+            batch=batch,
+            box=box,
+        )
     outputs = VideoOutputs(targets, videos)
     check_outputs([*map(Input, videos), Input(model)], outputs.outputs())
     require_manifest(outputs.manifest())
