@@ -12,7 +12,8 @@ from benchmarks.gpu.faces import SIDE
 from benchmarks.gpu.material import Material, jittered
 from clnf_torch import LandmarkDetector, VideoTracker, load_face_detector
 from clnf_torch.detection.mtcnn import MTCNN
-from clnf_torch.fitting import compiled
+from clnf_torch.fitting import compiled as searching
+from clnf_torch.models import compiled as responding
 
 Call = Callable[[], object]
 HEIGHTS = {"720p": (720, 1280), "1080p": (1080, 1920)}
@@ -131,14 +132,15 @@ def rounding(detector: LandmarkDetector, precision: str) -> LandmarkDetector:
 
 
 def in_torch(run: Call) -> Call:
-    """A call whose searches are torch's many operations, not compiled kernels."""
+    """A call whose searches and experts are torch's many operations, not compiled kernels."""
 
     def running() -> object:
-        kernels, compiled.kernels = compiled.kernels, lambda device_type: None
+        searches, experts = searching.kernels, responding.card_kernels
+        searching.kernels, responding.card_kernels = (lambda device_type: None), (lambda: None)
         try:
             return run()
         finally:
-            compiled.kernels = kernels
+            searching.kernels, responding.card_kernels = searches, experts
 
     return running
 

@@ -74,6 +74,10 @@ def ladders(calls: Calls) -> tuple[Ladder, ...]:
         of_images("tracker step, 720p", lambda n: calls.tracker_step("720p", n), "videos", steps),
         of_faces(f"{published}, main fit, torch forms", lambda n: in_torch(calls.main_fit(other, n))),
         of_faces(f"{published}, main fit, TF32", lambda n: calls.main_fit(rounding(other, "tf32"), n)),
+        of_faces(
+            f"{published}, main fit, TF32, torch forms",
+            lambda n: in_torch(calls.main_fit(rounding(other, "tf32"), n)),
+        ),
         of_faces(f"{published}, main fit, bf16", lambda n: calls.main_fit(rounding(other, "bf16"), n)),
         of_faces("default model, main fit, TF32", lambda n: calls.main_fit(rounding(default, "tf32"), n)),
         of_faces("default model, main fit, bf16", lambda n: calls.main_fit(rounding(default, "bf16"), n)),

@@ -1,17 +1,25 @@
-"""When patch experts respond as compiled loops; the torch forms, where these functions are called, define how."""
+"""Whether patch experts respond as compiled kernels; the torch forms, where this is asked, define how."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from clnf_torch.compilation.conditions import load_kernels, plain_numbers
 
 
 def kernels() -> Any:
-    """The kernels for the CPU; None where there are none: see `load_kernels`."""
+    """`clnf_torch.models.kernels.cpu.launch`; None where there is no compiler: see `load_kernels`."""
     return load_kernels("clnf_torch.models.kernels.cpu.launch")
+
+
+@cache
+def card_kernels() -> Any:
+    """`clnf_torch.models.kernels.cuda.launch`; None where its programs do not start."""
+    own = load_kernels("clnf_torch.models.kernels.cuda.launch")
+    return own if own is not None and own.works(torch.device("cuda")) else None
 
 
 def usable(areas: Tensor, weights: Iterable[Tensor]) -> bool:
@@ -21,58 +29,21 @@ def usable(areas: Tensor, weights: Iterable[Tensor]) -> bool:
     """
     if not areas.is_cpu or torch.is_autocast_enabled("cpu") or not plain_numbers(areas):
         return False
-    fixed = all(
-        weight.is_cpu
+    return _fixed(weights, "cpu") and kernels() is not None
+
+
+def usable_on_card(areas: Tensor, weights: Iterable[Tensor]) -> bool:
+    """Whether the responses to areas can be Triton's programs': on CUDA, with weights of no more than float32."""
+    if not areas.is_cuda or not plain_numbers(areas):
+        return False
+    return _fixed(weights, "cuda") and card_kernels() is not None
+
+
+def _fixed(weights: Iterable[Tensor], device_type: str) -> bool:
+    """Whether weights are there, in types that the kernels widen, and nothing records operations on them."""
+    return all(
+        weight.device.type == device_type
         and weight.dtype in (torch.float32, torch.float16)
         and not (torch.is_grad_enabled() and weight.requires_grad)
         for weight in weights
     )
-    return fixed and kernels() is not None
-
-
-def respond_with_mlps(
-    areas: Tensor,
-    first: int,
-    landmarks: Tensor,
-    flipped: Tensor,
-    layers: tuple[Sequence[Tensor], Sequence[Tensor]],
-    activations: Sequence[str],
-    checkerboard: bool,
-    responses: Tensor,
-) -> None:
-    """Fills in responses of CEN experts, see `clnf_torch.models.kernels.cpu.launch`."""
-    kernels().respond_with_mlps(areas, first, landmarks, flipped, layers, activations, checkerboard, responses)
-
-
-def respond_with_ccnf(
-    areas: Tensor, landmarks: Tensor, weights: Tensor, numbers: Sequence[Tensor], sigmas: Tensor, responses: Tensor
-) -> None:
-    """Fills in responses of CCNF experts, see `clnf_torch.models.kernels.cpu.launch`."""
-    kernels().respond_with_ccnf(areas, landmarks, weights, numbers, sigmas, responses)
-
-
-def respond_with_svr(
-    areas: Tensor,
-    landmarks: Tensor,
-    weights: Tensor,
-    numbers: Sequence[Tensor],
-    modalities: Sequence[str],
-    responses: Tensor,
-) -> None:
-    """Fills in responses of SVR experts, see `clnf_torch.models.kernels.cpu.launch`."""
-    kernels().respond_with_svr(areas, landmarks, weights, numbers, modalities, responses)
-
-
-def fills_vectors(widths: Iterable[int]) -> bool:
-    """Whether layers of such widths can be products of the compiled loops."""
-    return min(widths) >= kernels().LANES
-
-
-def heatmaps(network: nn.Module, levels: int, least_deviation: float, gray: Tensor, maps: Tensor) -> None:
-    """Fills in the heatmaps of a network, see `clnf_torch.models.kernels.cpu.launch`."""
-    kernels().heatmaps(network, levels, least_deviation, gray, maps)
-
-
-def cut_windows(maps: Tensor, middle: Tensor, parts: Tensor) -> None:
-    """Fills in parts of heatmaps, see `clnf_torch.models.kernels.cpu.launch`."""
-    kernels().cut_windows(maps, middle, parts)

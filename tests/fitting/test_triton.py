@@ -63,17 +63,17 @@ def test_programs_compile_for_cards_without_tensor_cores():
 
 
 def test_the_torch_forms_run_where_programs_do_not_start():
-    from clnf_torch.fitting.kernels.cuda import launch
+    from clnf_torch.compilation import cards
 
     # No card, or a processor, for which Triton has no compiler
-    assert not launch.works(torch.device("cpu"))
+    assert not cards.works(torch.device("cpu"))
 
 
 def test_old_versions_are_left_alone(monkeypatch):
-    from clnf_torch.fitting.kernels.cuda import launch
+    from clnf_torch.compilation import cards
 
-    monkeypatch.setattr(launch, "LEAST_VERSION", (99, 0))
-    assert not launch.works(torch.device("cpu"))
+    monkeypatch.setattr(cards, "LEAST_VERSION", (99, 0))
+    assert not cards.works(torch.device("cpu"))
 
 
 @pytest.mark.cuda

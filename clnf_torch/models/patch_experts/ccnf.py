@@ -152,7 +152,7 @@ class CCNFExperts(TemplateExperts):
         own, window = self._experts[view], responses.shape[-1]
         numbers = self.biases[own], self._gains(own), lone_sigma(self.alphas[own])
         sigmas = self.sigma(view, window) if window in self._windows else areas.new_zeros(0)
-        compiled.respond_with_ccnf(areas, landmarks, self.weights[own], numbers, sigmas, responses)
+        compiled.kernels().respond_with_ccnf(areas, landmarks, self.weights[own], numbers, sigmas, responses)
 
     def _answer(self, areas: Tensor, chosen: int | Tensor) -> Tensor:
         """Responses (E, B, R * R) of E experts to areas (E, B, A, A)."""

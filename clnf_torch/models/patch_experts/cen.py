@@ -150,6 +150,8 @@ class CENExperts(PatchExperts):
         window = width - self.support + 1
         if compiled.usable(areas, self.stacks.parameters()):
             return self._respond_compiled(areas, view, numerics.checkerboard)
+        if self._has_programs_for(areas, numerics.precision):
+            return self.respond_in_tiles(areas[None], self.expert.new_full((1,), view), numerics)[0]
         cells = window * window // 2 if numerics.checkerboard else window * window
         areas = self._mirror(areas, view)
         answers = areas.new_zeros(num_landmarks, faces, cells)
@@ -166,23 +168,52 @@ class CENExperts(PatchExperts):
             stack, landmarks = cast(MLPStack, self.stacks[run.stack]), self.get_buffer(f"_landmarks_{view}_{k}")
             layers = list(stack.weights), list(stack.biases)
             mirrored, names = self.flipped[view], stack.activations
-            compiled.respond_with_mlps(areas, run.start, landmarks, mirrored, layers, names, checkerboard, responses)
+            compiled.kernels().respond_with_mlps(
+                areas, run.start, landmarks, mirrored, layers, names, checkerboard, responses
+            )
         return responses
 
     def respond_in_tiles(self, areas: Tensor, views: Tensor, numerics: Numerics) -> Tensor:
         """Responses (T, F, N, R, R) to areas (T, F, N, A, A) of tiles of faces, each tile of one view (T,)."""
-        flipped = self.flipped[views][:, None, :, None, None]
-        areas = torch.where(flipped, areas.flip(-1), areas).transpose(1, 2)  # (T, N, F, A, A)
         window = areas.shape[-1] - self.support + 1
         cells = window * window // 2 if numerics.checkerboard else window * window
-        tiles = max(1, CUDA_NUMBERS // (areas.shape[1] * areas.shape[2] * max(1, cells) * self._widest))
-        experts = self.expert[views]
-        blocks = [
-            self._answer_in_tiles(some, own, cells, numerics.checkerboard)
-            for some, own in zip(areas.split(tiles), experts.split(tiles), strict=True)
-        ]
-        responses = lay_out(torch.cat(blocks).transpose(1, 2), numerics.checkerboard)
+        flipped = self.flipped[views][:, None, :, None, None]
+        if self._has_programs_for(areas, numerics.precision):
+            answers = self._answer_in_programs(areas, views, cells, numerics)
+        else:
+            shown = torch.where(flipped, areas.flip(-1), areas).transpose(1, 2)  # (T, N, F, A, A)
+            tiles = max(1, CUDA_NUMBERS // (shown.shape[1] * shown.shape[2] * max(1, cells) * self._widest))
+            blocks = zip(shown.split(tiles), self.expert[views].split(tiles), strict=True)
+            answers = torch.cat([self._answer_in_tiles(*block, cells, numerics.checkerboard) for block in blocks])
+        responses = lay_out(answers.transpose(1, 2), numerics.checkerboard)
         return torch.where(flipped, responses.flip(-1), responses)
+
+    def _has_programs_for(self, areas: Tensor, precision: str) -> bool:
+        """Whether Triton's programs can answer to areas."""
+        if not compiled.usable_on_card(areas, self.stacks.parameters()):
+            return False
+        return all(compiled.card_kernels().holds(cast(MLPStack, stack).weights, precision) for stack in self.stacks)
+
+    def _answer_in_programs(self, areas: Tensor, views: Tensor, cells: int, numerics: Numerics) -> Tensor:
+        """Answers (T, N, F, cells) of the experts of tiles' views to areas (T, F, N, A, A), in a launch for a stack."""
+        tiles, faces, landmarks = areas.shape[:3]
+        answers = areas.new_zeros(tiles, landmarks, faces, cells)
+        for number, (module, first) in enumerate(zip(self.stacks, self._firsts, strict=True)):
+            stack, served = cast(MLPStack, module), self.get_buffer(f"_served_{number}")
+            compiled.card_kernels().respond_with_mlps(
+                areas,
+                served,
+                self.expert[views][:, served],
+                self.flipped[views][:, served],
+                first,
+                (list(stack.weights), list(stack.biases)),
+                stack.activations,
+                self.support,
+                numerics.checkerboard,
+                numerics.precision,
+                answers,
+            )
+        return answers
 
     def _answer_in_tiles(self, areas: Tensor, experts: Tensor, cells: int, checkerboard: bool) -> Tensor:
         """Answers (T, N, F, cells) of the experts (T, N), -1 for none, of each tile to areas (T, N, F, A, A)."""

@@ -66,7 +66,7 @@ class UNet(nn.Module):
     def has_loops_for(self, gray: Tensor) -> bool:
         """Whether maps of images (B, A, A) can be compiled loops'."""
         plain = not self.normalised and compiled.usable(gray, self.parameters())
-        return plain and compiled.fills_vectors((*self.widths, self.landmarks))
+        return plain and compiled.kernels().fills_vectors((*self.widths, self.landmarks))
 
     def in_fast_order(self) -> "UNet":
         """This network, its filters in the order of numbers in which they are fastest on the CPU, in no training."""
@@ -250,7 +250,7 @@ class HeatmapExperts(Experts):
         # The loops do not round to bfloat16
         if precision != "bf16" and isinstance(network, UNet) and network.has_loops_for(areas):
             found = areas.new_empty(len(areas), network.landmarks, self.width // ZOOM, self.width // ZOOM)
-            compiled.heatmaps(network, len(network.widths), LEAST_DEVIATION, areas, found)
+            compiled.kernels().heatmaps(network, len(network.widths), LEAST_DEVIATION, areas, found)
             return found
         some = CPU_FACES if areas.device.type == "cpu" else CUDA_FACES
         with products_in(precision, areas.device):
@@ -272,7 +272,7 @@ def cut_windows(maps: Tensor, middle: Tensor, window: int) -> Tensor:
     """
     if compiled.usable(maps, ()):
         parts = maps.new_empty(*maps.shape[:2], window, window)
-        compiled.cut_windows(maps, middle, parts)
+        compiled.kernels().cut_windows(maps, middle, parts)
         return parts
     # A border of one cell stands for all cells outside
     height, width = maps.shape[-2:]

@@ -116,7 +116,7 @@ class SVRExperts(TemplateExperts):
         """See `TemplateExperts`."""
         own = self._experts[view]
         numbers = self.scalings[own], self.biases[own]
-        compiled.respond_with_svr(areas, landmarks, self.weights[own], numbers, self.modalities, responses)
+        compiled.kernels().respond_with_svr(areas, landmarks, self.weights[own], numbers, self.modalities, responses)
 
     def _answer(self, areas: Tensor, chosen: int | Tensor) -> Tensor:
         """Responses (E, B, R * R) of E experts to areas (E, B, A, A): the product over the modalities."""

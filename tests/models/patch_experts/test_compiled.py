@@ -129,7 +129,7 @@ def test_heatmaps_of_changed_and_moved_weights(monkeypatch):
 
 def test_networks_in_training_and_narrow_ones_are_left_to_torch(monkeypatch):
     areas = make_areas(1, 1, 24)[:, 0]
-    monkeypatch.setattr(compiled, "heatmaps", lambda *_: pytest.fail("ran as loops"))
+    monkeypatch.setattr(compiled.kernels(), "heatmaps", lambda *_: pytest.fail("ran as loops"))
     make_heatmap(make_unet((4, 6))).maps(areas)
     make_heatmap(UNet(20, (17, 24, 48)).eval().requires_grad_(False)).maps(areas)
     make_heatmap(make_unet().requires_grad_()).maps(areas)

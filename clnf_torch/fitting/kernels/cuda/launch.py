@@ -1,46 +1,25 @@
 """The Triton programs on tensors: the sizes of their blocks, and what they are started with."""
 
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 import triton
-import triton.language as tl
 from torch import Tensor
 
+from clnf_torch.compilation.cards import LEAST_SIDE, on_device_of, whole, works
 from clnf_torch.fitting.config import FitConfig, value_at
 from clnf_torch.fitting.kernels.cuda import landmark_search, search
 from clnf_torch.models.pdm import PDM, ShapeParams
 
+__all__ = ["search_landmarks", "search_responses", "works"]
+
 if TYPE_CHECKING:
     from clnf_torch.fitting.responses import ResponseField
 
-# Triton multiplies matrices whose sides are at least so long
-LEAST_SIDE = 16
 # Numbers of response maps that a program holds at once: 8 or 16 for each of its threads
 CELLS_AT_ONCE = 2048
 # Normal equations of more columns do not fit into the registers of 128 threads
 MOST_COLUMNS_OF_4_WARPS = 32
-# Of Triton; earlier ones do not know tuples
-LEAST_VERSION = (3, 3)
-
-
-def works(device: torch.device) -> bool:
-    """Whether programs can be compiled and started on a device: Triton needs a C compiler, and a card that it knows."""
-    if tuple(map(int, triton.__version__.split(".")[:2])) < LEAST_VERSION:
-        return False
-    try:
-        _trial[(1,)](torch.zeros(1, device=device), enable_fp_fusion=True)
-    # Compilers and drivers have errors of their own; whatever they are, the torch forms run
-    except Exception:
-        return False
-    return True
-
-
-@triton.jit
-def _trial(number: Any) -> None:
-    """Stores a number."""
-    tl.store(number, 1.0)
 
 
 def search_responses(
@@ -55,10 +34,10 @@ def search_responses(
     prior = prior.to(field.base).expand(faces).contiguous() if own else float(value_at(prior, 0))
     # Whole numbers would be compiled as such
     widths = map(float, (value_at(config.sigma, 0), kernel_step or 0.0, config.tolerance))
-    with _on(field.base):
+    with on_device_of(field.base):
         search.search_responses[(faces,)](
-            *_model(pdm), *_whole(start.scale, start.rotation, start.translation, start.local),
-            field.responses, *_whole(field.base, field.to_reference, field.to_image, field.weight),
+            *_model(pdm), *whole(start.scale, start.rotation, start.translation, start.local),
+            field.responses, *whole(field.base, field.to_reference, field.to_image, field.weight),
             window, *field.responses.stride(),
             prior, config.iterations, *widths,
             rigid, params.scale, params.rotation, params.translation, params.local, found,
@@ -70,9 +49,9 @@ def search_responses(
 def search_landmarks(pdm: PDM, start: ShapeParams, landmarks: Tensor, weight: Tensor) -> ShapeParams:
     """The steps of `params_from_landmarks`, from the upright start on, in one launch."""
     params = _empty_like(start)
-    with _on(landmarks):
+    with on_device_of(landmarks):
         landmark_search.search_landmarks[(len(landmarks),)](
-            *_model(pdm), *_whole(start.scale, start.rotation, start.translation, start.local, landmarks, weight),
+            *_model(pdm), *whole(start.scale, start.rotation, start.translation, start.local, landmarks, weight),
             params.scale, params.rotation, params.translation, params.local, **_sizes(pdm),
         )  # fmt: skip
     return params
@@ -80,7 +59,7 @@ def search_landmarks(pdm: PDM, start: ShapeParams, landmarks: Tensor, weight: Te
 
 def _model(pdm: PDM) -> tuple[Any, ...]:
     """A shape model as programs take it."""
-    return *_whole(pdm.mean, pdm.modes, pdm.variances), pdm.num_landmarks, pdm.num_modes
+    return *whole(pdm.mean, pdm.modes, pdm.variances), pdm.num_landmarks, pdm.num_modes
 
 
 def _sizes(pdm: PDM) -> dict[str, Any]:
@@ -101,13 +80,3 @@ def _empty_like(params: ShapeParams) -> ShapeParams:
     """Parameters of as many faces in contiguous memory, whatever they are."""
     values = (params.scale, params.rotation, params.translation, params.local)
     return ShapeParams(*(torch.empty_like(value, memory_format=torch.contiguous_format) for value in values))
-
-
-def _whole(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """The tensors in contiguous memory, without a copy where they are."""
-    return tuple(tensor.detach().contiguous() for tensor in tensors)
-
-
-def _on(tensor: Tensor) -> Any:
-    """Starts programs on the device of a tensor, which need not be the current one."""
-    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()

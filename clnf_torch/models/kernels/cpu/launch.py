@@ -1,6 +1,6 @@
 """The compiled loops on tensors: how they become arrays, and how threads share the experts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -11,8 +11,6 @@ from clnf_torch.compilation.compiler import Array, Arrays
 from clnf_torch.compilation.threads import arrays, in_threads
 from clnf_torch.models.kernels.cpu import mlps, templates, unet, windows
 
-# For `fills_vectors`
-LANES = tiles.LANES
 ACTIVATIONS = {"relu": mlps.RELU, "sigmoid": mlps.SIGMOID}
 
 MODALITIES = {"raw": templates.RAW, "gradient": templates.GRADIENT}
@@ -94,6 +92,11 @@ def heatmaps(network: nn.Module, levels: int, least_deviation: float, gray: Tens
         unet.heatmaps(layers, levels, least_deviation, *rows)
 
     in_threads(some, (arrays(gray, maps),), len(gray))
+
+
+def fills_vectors(widths: Iterable[int]) -> bool:
+    """Whether layers of such widths can be products of the loops."""
+    return min(widths) >= tiles.LANES
 
 
 def _numbers(weights: Tensor) -> Array:

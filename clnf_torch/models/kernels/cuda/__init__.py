@@ -1,0 +1,1 @@
+"""Triton's programs for patch experts on CUDA; `clnf_torch.models.compiled` chooses."""

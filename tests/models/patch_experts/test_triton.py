@@ -1,0 +1,86 @@
+"""`clnf_torch.models.kernels.cuda`: run in Triton's interpreter against the torch form, and compiled for cards."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from clnf_torch.models import compiled
+from clnf_torch.models.numerics import OPENFACE
+from tests.factories import N, make_experts, seeded
+
+pytest.importorskip("triton", reason="Triton is not installed: pip install -e '.[cuda]'")
+
+# Of responses from 0 to 1, both rounded to float32, each in its order. Measured: 5e-7
+WITHIN = 1e-5
+# Triton's interpreter cuts numbers off to bfloat16 where torch and cards round, so that it loses twice as much;
+# measured: 2.6 times
+LOST_MORE = 4
+# Of a program, bytes: what every card since 2020 has
+SHARED = 99 * 1024
+CASES = [
+    "four layers", "four layers, every cell", "four layers, one cell", "four layers, many cells",
+    "two and three layers", "two and three layers, every cell", "weights of half precision", "other layout", "spoiled",
+]  # fmt: skip
+ROOT = Path(__file__).parents[3]
+
+
+def run(module: str) -> dict:
+    """What a program of this folder prints, in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": ":".join([str(ROOT), *sys.path]), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", f"tests.models.patch_experts.{module}"]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def interpreted():
+    return run("interpreted")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_programs_agree_with_the_torch_form(interpreted, case):
+    assert interpreted[case] < WITHIN
+
+
+def test_products_are_rounded_to_bfloat16_and_nothing_else(interpreted):
+    assert 0 < interpreted["bfloat16"] < LOST_MORE
+
+
+def test_a_face_is_the_same_alone_and_in_a_batch(interpreted):
+    assert interpreted["alone"] == 0
+
+
+def test_programs_compile_for_cards():
+    for name, program in run("compiled_for_cards").items():
+        assert program["size"] > 0, name
+        assert program["shared"] <= SHARED, name
+        assert program["tensor_cores"] == name.startswith(("tf32", "bf16")), name
+
+
+def test_nothing_is_a_program_s_without_a_card():
+    experts, areas = make_experts(support=5, dtype=torch.float32), torch.zeros(1, N, 9, 9)
+    assert not compiled.usable_on_card(areas, experts.parameters())
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize(("precision", "within"), [("tf32", 0.02), ("bf16", 0.1)])
+def test_cards_run_the_programs(monkeypatch, precision, within):
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device on this machine")
+    experts = make_experts(support=5, dtype=torch.float32).cuda()
+    areas = 255 * torch.rand(3, 2, N, 15, 15, generator=seeded(4)).cuda()
+    views = torch.tensor([2, 0, 1]).cuda()
+    numerics = replace(OPENFACE, precision=precision)
+    assert compiled.card_kernels() is not None
+    found = experts.respond_in_tiles(areas, views, numerics)
+    monkeypatch.setattr(compiled, "card_kernels", lambda: None)
+    torch.testing.assert_close(found, experts.respond_in_tiles(areas, views, OPENFACE), atol=within, rtol=0)
