@@ -39,29 +39,53 @@ Work with shapes and models:
 """
 
 import os
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 # Waiting threads that spin, as OpenMP's do by default, take a shared core from the one that is waited for. Only what is
 # set before torch is imported counts.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from clnf_torch.detection import FaceBoxes, FaceDetector, load_face_detector
-from clnf_torch.fitting.config import PRESETS, FitConfig
-from clnf_torch.models.bundle import BundleError, build_model, load_bundle
-from clnf_torch.models.landmark_model import LandmarkModel
-from clnf_torch.models.numerics import EXACT, OPENFACE, Numerics
-from clnf_torch.models.patch_experts.cen import CENExperts
-from clnf_torch.models.pdm import PDM, ShapeParams
-from clnf_torch.pipeline import FitResult, LandmarkDetector, load
-from clnf_torch.quality import (
-    LandmarkQuality,
-    QualityConfig,
-    RepairedLandmarks,
-    check_landmark_quality,
-    repair_landmarks,
-)
-from clnf_torch.tracking import TrackState, VideoConfig, VideoResult, VideoTracker
+if TYPE_CHECKING:
+    from clnf_torch.detection import FaceBoxes, FaceDetector, load_face_detector
+    from clnf_torch.fitting.config import PRESETS, FitConfig
+    from clnf_torch.models.bundle import BundleError, build_model, load_bundle
+    from clnf_torch.models.landmark_model import LandmarkModel
+    from clnf_torch.models.numerics import EXACT, OPENFACE, Numerics
+    from clnf_torch.models.patch_experts.cen import CENExperts
+    from clnf_torch.models.pdm import PDM, ShapeParams
+    from clnf_torch.pipeline import FitResult, LandmarkDetector, load
+    from clnf_torch.quality import (
+        LandmarkQuality,
+        QualityConfig,
+        RepairedLandmarks,
+        check_landmark_quality,
+        repair_landmarks,
+    )
+    from clnf_torch.tracking import TrackState, VideoConfig, VideoResult, VideoTracker
 
 __version__ = "0.2.0"
+
+# PyTorch takes a second to load: what only asks for the version, or for help, goes without
+_HOMES = {
+    "clnf_torch.detection": ("FaceBoxes", "FaceDetector", "load_face_detector"),
+    "clnf_torch.fitting.config": ("FitConfig", "PRESETS"),
+    "clnf_torch.models.bundle": ("BundleError", "build_model", "load_bundle"),
+    "clnf_torch.models.landmark_model": ("LandmarkModel",),
+    "clnf_torch.models.numerics": ("EXACT", "Numerics", "OPENFACE"),
+    "clnf_torch.models.patch_experts.cen": ("CENExperts",),
+    "clnf_torch.models.pdm": ("PDM", "ShapeParams"),
+    "clnf_torch.pipeline": ("FitResult", "LandmarkDetector", "load"),
+    "clnf_torch.quality": (
+        "LandmarkQuality",
+        "QualityConfig",
+        "RepairedLandmarks",
+        "check_landmark_quality",
+        "repair_landmarks",
+    ),
+    "clnf_torch.tracking": ("TrackState", "VideoConfig", "VideoResult", "VideoTracker"),
+}
 
 __all__ = [
     "EXACT",
@@ -92,3 +116,20 @@ __all__ = [
     "load_face_detector",
     "repair_landmarks",
 ]
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """A public name, or a subpackage, loaded when it is first asked for."""
+        home, inside = next((module for module, names in _HOMES.items() if name in names), None), f"{__name__}.{name}"
+        if home is None and (name.startswith("_") or find_spec(inside) is None):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = import_module(inside) if home is None else getattr(import_module(home), name)
+        globals()[name] = found
+        return found
+
+
+def __dir__() -> list[str]:
+    """The public names, loaded or not."""
+    return sorted({*globals(), *__all__})

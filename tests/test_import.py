@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 import clnf_torch
 
 COMMAND_LINE = {"typer", "rich", "av", "cv2"}
@@ -38,14 +40,42 @@ def test_waiting_threads_sleep_unless_they_are_told_otherwise(monkeypatch):
 
 def test_import_is_light():
     loaded = loaded_by("clnf_torch")
-    assert "torch" in loaded
+    assert "torch" not in loaded
     assert loaded.isdisjoint(HEAVY)
 
 
-def test_the_command_line_imports_its_libraries_and_the_rest_when_needed():
-    loaded = loaded_by("clnf_torch.cli.main")
-    assert loaded >= COMMAND_LINE
+def test_what_is_asked_for_is_loaded():
+    loaded = set(python("import sys, clnf_torch; clnf_torch.load, clnf_torch.tracking; print(*sys.modules)").split())
+    assert loaded >= {"torch", "clnf_torch.pipeline", "clnf_torch.tracking.tracker"}
+    assert loaded.isdisjoint(HEAVY)
+
+
+def test_names_that_are_not_there_are_no_attributes():
+    for name in ("no_such_name", "__main__", "_private"):
+        with pytest.raises(AttributeError, match=f"has no attribute '{name}'"):
+            getattr(clnf_torch, name)
+
+
+def test_the_parser_is_built_without_what_the_commands_run():
+    parser = "from clnf_torch.cli.main import app; import sys, typer; typer.main.get_command(app)"
+    loaded = set(python(f"{parser}; print(*sys.modules)").split())
+    assert "typer" in loaded
+    assert loaded.isdisjoint({"torch", "numpy", "cv2", "av", *WHEN_NEEDED})
+    assert {name for name in loaded if name.startswith("clnf_torch.cli.runs")} == set()
+
+
+@pytest.mark.parametrize("words", ["--help", "--version", "detect --help", "track --help", "train cen --help"])
+def test_help_and_version_load_no_torch(words):
+    run = f"import sys; from clnf_torch.cli.main import app; app({words.split()}, standalone_mode=False)"
+    *_, loaded = python(f"{run}; print('torch' in sys.modules)").splitlines()
+    assert loaded == "False"
+
+
+def test_tracking_loads_neither_training_nor_converters():
+    loaded = loaded_by("clnf_torch.cli.runs.track")
+    assert loaded >= {"av", "cv2", "clnf_torch.tracking"}
     assert loaded.isdisjoint(WHEN_NEEDED)
+    assert not [name for name in loaded if name.startswith(("clnf_torch.training.", "clnf_torch.converters"))]
 
 
 def test_import_brings_nothing_that_torch_does_not():
@@ -58,6 +88,11 @@ def test_public_names_are_there():
     assert {"load", "load_bundle", "BundleError"} <= set(clnf_torch.__all__)
     assert all(hasattr(clnf_torch, name) for name in clnf_torch.__all__)
     assert len(set(clnf_torch.__all__)) == len(clnf_torch.__all__)
+
+
+def test_every_public_name_has_a_home():
+    homes = [name for names in clnf_torch._HOMES.values() for name in names]
+    assert sorted(homes) == sorted(clnf_torch.__all__)
 
 
 def test_help_has_one_line_for_each_public_name():

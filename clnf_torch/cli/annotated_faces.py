@@ -3,20 +3,20 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 import typer
 
 from clnf_torch.cli.console import add_note, complain
-from clnf_torch.cli.output_check import Input, Output, annotation_files, check_outputs
+from clnf_torch.cli.output_check import Input, Output, check_outputs
 from clnf_torch.cli.outputs import keep_earlier
 from clnf_torch.geometry.landmarks68 import MIRROR
 from clnf_torch.media.images import read_image
 from clnf_torch.models.files import PARTIAL, partial_of
 from clnf_torch.models.pdm import PDM
 from clnf_torch.training.checkpoint import CHECKPOINT_NAME
-from clnf_torch.training.data.annotations import Annotations, read_annotations
+from clnf_torch.training.data.annotations import IMAGES, TABLE, Annotations, read_annotations
 from clnf_torch.training.data.crops import FaceCrops, cut_crops
 from clnf_torch.training.shape import ShapeConfig, train_shape
 from clnf_torch.training.shape_gaussian import ShapeGaussian
@@ -24,19 +24,6 @@ from clnf_torch.training.shape_gaussian import ShapeGaussian
 # Pixels: a face of 140 mm at 1.25 pixels per millimetre, and as much around it; 8 divides its quarter
 CROP = 352
 LEAST_FACES = 20
-
-Data = Annotated[
-    Path, typer.Argument(metavar="DATA", help="Annotated faces: landmarks.npz, or images with .pts files.")
-]
-Out = Annotated[Path, typer.Option("--out", "-o", metavar="MODEL.pt", help="The bundle to write.")]
-WORK_HELP = "Checkpoints, from which the same command resumes; if omitted MODEL.pt.partial, removed at the end."
-Work = Annotated[Path | None, typer.Option(metavar="DIR", help=WORK_HELP)]
-Split = Annotated[list[str] | None, typer.Option(metavar="NAME", help="Use this split of the faces; may be repeated.")]
-HoldOut = Annotated[int, typer.Option(metavar="K", min=2, help="Hold out every K-th face for validation.")]
-Photometric = Annotated[
-    bool, typer.Option("--photometric/--no-photometric", help="Augment with light, blur, noise and occlusion.")
-]
-Seed = Annotated[int, typer.Option(min=0, help="Random seed; the same one gives the same model on the same machine.")]
 
 
 def check_trained(data: Path, out: Path, work: Path | None, *others: Path) -> None:
@@ -115,3 +102,18 @@ def mirror_of(crops: FaceCrops) -> torch.Tensor:
 def source_of(faces: Annotations, data: Path) -> dict[str, Any]:
     """The training data, for the bundle."""
     return {"name": f"{len(faces)} annotated faces of {data.resolve().name}"}
+
+
+def annotation_files(folder: Path) -> Iterator[Path]:
+    """What is read of a folder of annotated faces.
+
+    Raises:
+        AnnotationError: Its table cannot be read.
+        OSError: Likewise.
+    """
+    yield folder / TABLE
+    if (folder / TABLE).is_file():
+        yield from read_annotations(folder).images
+    for path in folder.rglob("*.*"):
+        if path.suffix.lower() == ".pts" or (path.suffix.lower() in IMAGES and path.with_suffix(".pts").exists()):
+            yield path

@@ -9,14 +9,7 @@ from types import FrameType
 
 import typer
 
-from clnf_torch.converters import ConversionError
-from clnf_torch.media.boxes import BoxError
-from clnf_torch.media.images import ImageError
-from clnf_torch.models.bundle import BundleError
-from clnf_torch.models.files import one_line, printable
-from clnf_torch.training.checkpoint import CheckpointError
-from clnf_torch.training.data.annotations import AnnotationError
-from clnf_torch.training.shape import PriorError
+from clnf_torch.models.files import InputError, one_line, printable
 
 # The exit code of a program that Ctrl-C ended
 INTERRUPTED = 130
@@ -88,9 +81,7 @@ def failures_exit_with(code: int) -> Iterator[None]:
         notice("clnf-torch: stopped")
         _print_notes(error)
         raise
-    except (
-        AnnotationError, BoxError, BundleError, CheckpointError, ConversionError, ImageError, PriorError,
-    ) as error:  # fmt: skip
+    except InputError as error:
         failure, line = error, str(error)
     except OSError as error:
         failure, line = error, f"{error.filename}: {error.strerror}" if error.filename else str(error)

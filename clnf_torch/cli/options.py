@@ -5,17 +5,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
 
 from clnf_torch.cli.console import complain
-from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.media.boxes import Box, BoxError, boxes_of, read_boxes_file
-from clnf_torch.models.bundle import default_bundle
+
+if TYPE_CHECKING:
+    import torch
+
+    from clnf_torch.geometry.camera import Intrinsics
 
 STDOUT = Path("-")
+# As `media.batches.MAX_FRAMES`, which the options of a command need not load
+IMAGES_AT_ONCE = 16
 
 
 class Preset(str, Enum):
@@ -40,11 +44,18 @@ class PrecisionName(str, Enum):
     bf16 = "bf16"
 
 
+def _installed_model() -> Path:
+    """The model that is installed with the package."""
+    from clnf_torch.models.bundle import default_bundle
+
+    return default_bundle()
+
+
 Model = Annotated[
     Path,
     typer.Option(
         metavar="MODEL.pt",
-        default_factory=default_bundle,
+        default_factory=_installed_model,
         show_default="the installed one",
         help="Weights file, from clnf-torch convert or train.",
     ),
@@ -73,6 +84,10 @@ PrecisionChoice = Annotated[
     PrecisionName, typer.Option("--precision", help="Of products in the patch experts alone; tf32 on CUDA.")
 ]
 Device = Annotated[str, typer.Option(metavar="D", help="cpu, cuda, cuda:1, ...")]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, help="Threads of the processor.", show_default="as many as PyTorch takes"),
+]
 BatchSize = Annotated[int, typer.Option("--batch", min=1, help="How many are computed together.")]
 
 JSONFile = Annotated[Path | None, typer.Option("--json", metavar="FILE|-", help="Write JSON; - is stdout.")]
@@ -101,6 +116,19 @@ FocalY = Annotated[float | None, typer.Option(metavar="PX", help="Vertical focal
 CenterX = Annotated[float | None, typer.Option(metavar="PX", help="Principal point.", show_default="the middle")]
 CenterY = Annotated[float | None, typer.Option(metavar="PX", help="Principal point.", show_default="the middle")]
 
+Data = Annotated[
+    Path, typer.Argument(metavar="DATA", help="Annotated faces: landmarks.npz, or images with .pts files.")
+]
+Out = Annotated[Path, typer.Option("--out", "-o", metavar="MODEL.pt", help="The bundle to write.")]
+WORK_HELP = "Checkpoints, from which the same command resumes; if omitted MODEL.pt.partial, removed at the end."
+Work = Annotated[Path | None, typer.Option(metavar="DIR", help=WORK_HELP)]
+Split = Annotated[list[str] | None, typer.Option(metavar="NAME", help="Use this split of the faces; may be repeated.")]
+HoldOut = Annotated[int, typer.Option(metavar="K", min=2, help="Hold out every K-th face for validation.")]
+Photometric = Annotated[
+    bool, typer.Option("--photometric/--no-photometric", help="Augment with light, blur, noise and occlusion.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Random seed; the same one gives the same model on the same machine.")]
+
 
 @dataclass(frozen=True)
 class CameraOptions:
@@ -120,13 +148,17 @@ class CameraOptions:
             if value is not None and not math.isfinite(value):
                 raise typer.BadParameter(f"{name} {value}: give a position in pixels")
 
-    def behind(self, width: int, height: int) -> Intrinsics:
+    def behind(self, width: int, height: int) -> "Intrinsics":
         """The camera of images of a size, pixels."""
+        from clnf_torch.geometry.camera import Intrinsics
+
         return Intrinsics.known(width, height, self.fx, self.fy, self.cx, self.cy)
 
 
-def device_named(name: str) -> torch.device:
+def device_named(name: str) -> "torch.device":
     """The device of that name; refuses one that is not there."""
+    import torch
+
     try:
         device = torch.device(name)
     except RuntimeError:

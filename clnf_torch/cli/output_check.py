@@ -15,8 +15,7 @@ import typer
 from clnf_torch.cli.console import complain
 from clnf_torch.cli.options import STDOUT
 from clnf_torch.media.image_folder import image_files
-from clnf_torch.models.files import NEW, PARTIAL, new_partial_of, partial_of, require_regular_file
-from clnf_torch.training.data.annotations import IMAGES, TABLE, AnnotationError, read_annotations
+from clnf_torch.models.files import NEW, PARTIAL, InputError, new_partial_of, partial_of, require_regular_file
 
 # To the name of a file until it is complete
 LONGEST_ADDITION = f"{PARTIAL}.{NEW}"
@@ -196,7 +195,7 @@ def _in_folders(inputs: Iterable[Input]) -> Iterator[tuple[object, Path]]:
     """What is read of the folders among the inputs, by what tells files apart that exist."""
     for given in inputs:
         # Whoever reads the folder says what is wrong with it
-        with contextlib.suppress(OSError, AnnotationError):
+        with contextlib.suppress(OSError, InputError):
             for path in given.files(given.path) if given.path.is_dir() else ():
                 if status := _status_of(path):
                     yield (status.st_dev, status.st_ino), path
@@ -244,21 +243,6 @@ def _swapped(path: str) -> str:
     """The path with the last name's letters in the other case."""
     folder, name = os.path.split(path)
     return os.path.join(folder, name.swapcase())
-
-
-def annotation_files(folder: Path) -> Iterator[Path]:
-    """What is read of a folder of annotated faces.
-
-    Raises:
-        AnnotationError: Its table cannot be read.
-        OSError: Likewise.
-    """
-    yield folder / TABLE
-    if (folder / TABLE).is_file():
-        yield from read_annotations(folder).images
-    for path in folder.rglob("*.*"):
-        if path.suffix.lower() == ".pts" or (path.suffix.lower() in IMAGES and path.with_suffix(".pts").exists()):
-            yield path
 
 
 def model_files(folder: Path) -> Iterator[Path]:

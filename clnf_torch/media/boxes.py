@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from clnf_torch.models.files import read_text
+from clnf_torch.models.files import InputError, read_text
 
 Box = tuple[float, float, float, float]
 """x, y, width, height in pixels."""
 
 
-class BoxError(ValueError):
+class BoxError(InputError, ValueError):
     """A box, or a file of boxes, that cannot be used; its text is one line."""
 
 

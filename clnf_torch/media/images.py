@@ -14,7 +14,7 @@ from clnf_torch.media.image_folder import VIDEOS, description
 from clnf_torch.media.image_headers import ImageHeader, first_image, read_header
 from clnf_torch.media.other_formats import CODECS, DecodeError, decode_heic, decode_with_ffmpeg
 from clnf_torch.media.pixel_depth import to_eight_bits
-from clnf_torch.models.files import require_regular_file, write_atomically
+from clnf_torch.models.files import InputError, require_regular_file, write_atomically
 
 # BGR: landmarks that experts saw on a face, and all others
 SEEN, HIDDEN = (80, 255, 80), (80, 160, 255)
@@ -35,7 +35,7 @@ AS_STORED = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENT
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
-class ImageError(ValueError):
+class ImageError(InputError, ValueError):
     """An image that cannot be read; its text is one line."""
 
 

@@ -10,7 +10,7 @@ import torch
 from clnf_torch.models.archive import Progress, save_archive
 from clnf_torch.models.archive_reader import ArchiveError, read_archive
 from clnf_torch.models.bundle_schema import check_bundle
-from clnf_torch.models.files import lookalike, one_line, require_regular_file
+from clnf_torch.models.files import InputError, lookalike, one_line, require_regular_file
 from clnf_torch.models.landmark_model import OLD_NAMES, LandmarkModel
 from clnf_torch.models.model_schema import check_model
 from clnf_torch.models.patch_experts.base import Experts
@@ -34,7 +34,7 @@ FAMILIES: dict[str, type[Experts]] = {
 SHARING, ROOM = 2, 1 << 20
 
 
-class BundleError(ValueError):
+class BundleError(InputError, ValueError):
     """A file is no weights bundle, or not one that this version can read; its message is one short line."""
 
     def __init__(self, message: str) -> None:

@@ -30,6 +30,10 @@ _MARKS = (
 )
 
 
+class InputError(Exception):
+    """Something given that cannot be used, and that a user can change; its text is one line."""
+
+
 def require_regular_file(path: str | os.PathLike[str]) -> int:
     """Refuses what is no regular file, behind any number of links, without opening it.
 

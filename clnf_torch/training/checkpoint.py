@@ -13,7 +13,7 @@ from torch import Tensor
 from clnf_torch.models.archive import LARGEST
 from clnf_torch.models.archive_reader import ArchiveError, read_archive
 from clnf_torch.models.array_schema import Array, like
-from clnf_torch.models.files import one_line, require_regular_file, write_atomically
+from clnf_torch.models.files import InputError, one_line, require_regular_file, write_atomically
 from clnf_torch.models.schema import Context, Fields, Number, Schema, SchemaError, field, found, refuse
 
 # Of the file; others are refused
@@ -26,7 +26,7 @@ CHECKPOINT_NAME = re.compile(r"(shape|end_to_end|validator(_fits)?|(scale|tuned)
 SHOWN = 60
 
 
-class CheckpointError(ValueError):
+class CheckpointError(InputError, ValueError):
     """A checkpoint that is damaged, or does not belong to this training; its message is one short line."""
 
     def __init__(self, message: str) -> None:

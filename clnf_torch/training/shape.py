@@ -12,7 +12,7 @@ from torch import Tensor
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.models.bundle import build_model, load_bundle
-from clnf_torch.models.files import one_line, require_regular_file
+from clnf_torch.models.files import InputError, one_line, require_regular_file
 from clnf_torch.models.pdm import MOST_LANDMARKS, PDM, ShapeParams
 from clnf_torch.training.shape_gaussian import ShapeGaussian, projection_off_pose
 
@@ -20,7 +20,7 @@ from clnf_torch.training.shape_gaussian import ShapeGaussian, projection_off_pos
 LARGEST_PRIOR = 64 << 20
 
 
-class PriorError(ValueError):
+class PriorError(InputError, ValueError):
     """A file that holds no shapes; its message is one short line."""
 
     def __init__(self, message: str) -> None:

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from clnf_torch.models.files import lookalike, one_line
+from clnf_torch.models.files import InputError, lookalike, one_line
 
 DOWNLOAD_AGAIN = "the file is damaged or incomplete; download it again"
 
@@ -34,7 +34,7 @@ class Place:
         return f"{self.file}: {', '.join(parts)}" if parts else str(self.file)
 
 
-class ConversionError(Exception):
+class ConversionError(InputError):
     """A file that cannot be converted; its text is one line.
 
     Args:

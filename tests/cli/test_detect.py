@@ -18,7 +18,7 @@ import torch
 
 import clnf_torch
 from clnf_torch.cli import outputs
-from clnf_torch.cli.commands import detect as command
+from clnf_torch.cli.runs import detect as command
 from clnf_torch.media.batches import Batch, Job
 from clnf_torch.media.images import read_image
 from clnf_torch.models.files import partial_of

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import clnf_torch
-from clnf_torch.cli.commands import evaluate as command
+from clnf_torch.cli.runs import evaluate as command
 from clnf_torch.converters import convert
 from clnf_torch.geometry.boxes import box_around
 from clnf_torch.media.images import read_image

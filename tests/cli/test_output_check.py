@@ -13,7 +13,8 @@ import pytest
 import typer
 
 from clnf_torch.cli import output_check
-from clnf_torch.cli.output_check import Input, Output, annotation_files, case_matters, check_outputs, model_files
+from clnf_torch.cli.annotated_faces import annotation_files
+from clnf_torch.cli.output_check import Input, Output, case_matters, check_outputs, model_files
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:

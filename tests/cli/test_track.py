@@ -13,7 +13,7 @@ from itertools import islice
 
 import pytest
 
-from clnf_torch.cli.commands import track as command
+from clnf_torch.cli.runs import track as command
 from clnf_torch.converters import convert
 from clnf_torch.media.video import VideoFile
 from tests.media.videos import FixedBox, damage_frame, moving, shades, write_folder, write_key_frames, write_video

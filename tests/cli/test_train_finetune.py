@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import clnf_torch
-from clnf_torch.cli.commands import train_finetune as command
+from clnf_torch.cli.runs import train_finetune as command
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.models.bundle import build_model, default_bundle, load_bundle, save_bundle
 from clnf_torch.models.landmark_model import LandmarkModel

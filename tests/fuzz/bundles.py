@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import clnf_torch
-from clnf_torch.cli.commands.info import describe, describe_sources
+from clnf_torch.cli.runs.info import describe, describe_sources
 from clnf_torch.models.bundle import BundleError, save_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
 from tests.factories import make_boxes, make_images, make_model, make_pdm, make_rules

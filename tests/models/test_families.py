@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import clnf_torch
-from clnf_torch.cli.commands.info import describe
+from clnf_torch.cli.runs.info import describe
 from clnf_torch.fitting.config import PRESETS, preset_named
 from clnf_torch.models.bundle import FAMILIES, build_model, load_bundle, save_bundle
 from clnf_torch.models.landmark_model import LandmarkModel

@@ -5,42 +5,19 @@ from typing import Annotated
 
 import typer
 
-from clnf_torch import converters
-from clnf_torch.cli.commands.info import describe
-from clnf_torch.cli.console import failures_exit_with, notice, say
-from clnf_torch.cli.output_check import Input, Output, check_outputs, model_files
-from clnf_torch.cli.progress import bytes_bar
-from clnf_torch.converters import ConversionReport
-from clnf_torch.converters.locate import cache_folder
-from clnf_torch.models.bundle import load_bundle
+from clnf_torch.cli.commands.command import run_by
 
 SOURCE_HELP = "Model directory, main_*.txt, or model cache; by default OPENFACE_MODELS_DIR or the user's cache."
 
 
+@run_by(
+    "clnf_torch.cli.runs.convert",
+    "clnf-torch convert OpenFace/model -o openface.pt",
+    "clnf-torch convert -o openface.pt --half",
+)
 def convert(
     out: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.pt", help="The bundle to write.")],
     source: Annotated[Path | None, typer.Argument(metavar="[SOURCE]", help=SOURCE_HELP)] = None,
     half: Annotated[bool, typer.Option("--half", help="Store the weights of patch experts as float16.")] = False,
 ) -> None:
     """Convert an OpenFace model to a bundle, one .pt file. OpenFace's licence applies to the result."""
-    check_outputs(_inputs(source or cache_folder()), [Output("--output", out)])
-    with failures_exit_with(2):
-        with bytes_bar() as written:
-            report = converters.convert(source, out, half=half, progress=written)
-        _print_skipped(report)
-        for line in describe(load_bundle(report.out), report.out):
-            say(line)
-
-
-def _inputs(source: Path) -> list[Input]:
-    """What is read: of a model that is given by a file, the folder around it too."""
-    return [Input(source), Input(source.parent if source.is_file() else source, model_files)]
-
-
-def _print_skipped(report: ConversionReport) -> None:
-    """A line for each part of the model that was not converted."""
-    for skipped in report.skipped:
-        notice(f"skipped: {skipped.entry}: {skipped.reason}")
-    if report.others:
-        names = ", ".join(path.name for path in report.others)
-        notice(f"converted {report.main.name}; {names} can be given as SOURCE instead")

@@ -1,36 +1,21 @@
 """``clnf-torch train model``: shape, heatmap experts and all that belongs to them, from annotated faces, in one go."""
 
-import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import torch
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-import clnf_torch
-from clnf_torch.cli.annotated_faces import Data, Out, Seed, Split, check_trained, read_crops
-from clnf_torch.cli.console import failures_exit_with, finishing_first, notice, say
-from clnf_torch.cli.options import Device, device_named
-from clnf_torch.converters.mtcnn_package import face_detector_record
-from clnf_torch.detection import load_face_detector
-from clnf_torch.geometry.landmarks68 import MIRROR
-from clnf_torch.models.bundle import default_bundle, load_bundle, save_bundle
-from clnf_torch.training.data.annotations import RESEARCH_USE, Annotations
-from clnf_torch.training.early_termination import with_early_termination
-from clnf_torch.training.recipe import Recipe, train_landmark_model
-from clnf_torch.training.shape import read_prior
-from clnf_torch.training.trainer import Report, keep_freed_memory
-from clnf_torch.training.validator import ValidatorConfig, train_validator
+from clnf_torch.cli.commands.command import run_by
+from clnf_torch.cli.options import Data, Device, Out, Seed, Split, Threads
 
-# Pixels: twice the extent of a face of 140 mm, at 1.2 pixels per millimetre
-CROP = 336
 HOLD_OUT_HELP = "Keep every K-th face back: to tune by, and to tell how good the model is."
 
 
+@run_by(
+    "clnf_torch.cli.runs.train_model",
+    "clnf-torch train model faces --work work -o mine.pt",
+    "clnf-torch train model faces --work trial -o trial.pt --effort 0.01",
+)
 def model(
     data: Data,
     out: Out,
@@ -45,81 +30,7 @@ def model(
     ] = None,
     seed: Seed = 0,
     effort: Annotated[float, typer.Option(help="Share of the recipe's steps; small ones try things out.")] = 1.0,
-    threads: Annotated[int | None, typer.Option(min=1, help="Of the CPU; as many for the same model.")] = None,
     device: Device = "cpu",
+    threads: Threads = None,
 ) -> None:
     """Train a landmark model and everything around it. Ctrl-C keeps what is done; the same command goes on."""
-    if not 0 < effort <= 10:
-        raise typer.BadParameter(f"--effort {effort}: give a number above 0, up to 10")
-    check_trained(data, out, work, prior or default_bundle(), detector or default_bundle())
-    with failures_exit_with(1), finishing_first() as stop_if_asked:
-        keep_freed_memory()
-        torch.set_num_threads(threads or torch.get_num_threads())
-        where = device_named(device)
-        shapes = read_prior(prior or default_bundle())
-        faces_record = _detector_record(detector or default_bundle())
-        found, crops = read_crops(data, split, 2 * hold_out, where, CROP)
-        back = torch.arange(len(crops)) % hold_out == 0
-        kept, unseen = crops[~back], crops[back]
-        recipe = _scaled(Recipe(seed=seed), effort)
-        with _bars(stop_if_asked) as report:
-            trained = train_landmark_model(kept, shapes, torch.tensor(MIRROR), recipe, work, report)
-            trained = with_early_termination(trained.to(where).eval(), unseen, seed)
-            judge = train_validator(trained, kept, _judging(seed, effort), work, report)
-        save_bundle(
-            out,
-            trained.cpu(),
-            writer=f"clnf_torch {clnf_torch.__version__}",
-            licence=RESEARCH_USE,
-            numerics="exact",
-            sources=_sources(found),
-            validator=judge,
-            face_detector=faces_record,
-        )
-        say(f"{out}: {len(kept)} faces, {len(unseen)} held out; clnf-torch evaluate tells how good it is")
-
-
-def _scaled(recipe: Recipe, effort: float) -> Recipe:
-    """The recipe with other numbers of steps."""
-    together = replace(recipe.end_to_end, steps=max(1, round(effort * recipe.end_to_end.steps)))
-    scales = tuple(replace(config, steps=max(1, round(effort * config.steps))) for config in recipe.scales)
-    return replace(recipe, scales=scales, end_to_end=together)
-
-
-def _judging(seed: int, effort: float) -> ValidatorConfig:
-    """The settings of the validator's training with another number of steps."""
-    config = ValidatorConfig(seed=seed)
-    return replace(config, steps=max(1, round(effort * config.steps)))
-
-
-def _detector_record(source: Path) -> dict[str, Any]:
-    """The face detector of a bundle, or of the package mtcnn; refuses a bundle without one."""
-    if source.suffix != ".pt":
-        return face_detector_record(source)
-    load_face_detector(source)
-    record: dict[str, Any] = load_bundle(source)["face_detector"]
-    return record
-
-
-def _sources(found: Annotations) -> list[dict[str, Any]]:
-    """What the model was made from, by the names of the sets."""
-    return [{"name": f"{name or 'faces'}: {found.split.count(name)} faces"} for name in dict.fromkeys(found.split)]
-
-
-@contextlib.contextmanager
-def _bars(stop_if_asked: Callable[[], None]) -> Iterator[Report]:
-    """A bar for each part of the training on a terminal; elsewhere a line now and then."""
-    screen = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, TextColumn("{task.fields[loss]}"), console=screen, disable=not screen.is_terminal) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def report(what: str, step: int, steps: int, loss: float) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=steps, loss="")
-            bar.update(tasks[what], completed=step, loss=f"{loss:.3f}")
-            if not screen.is_terminal and (step % 500 == 0 or step == steps):
-                notice(f"{what}: step {step} of {steps}, loss {loss:.3f}")
-            stop_if_asked()
-
-        yield report

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
-from clnf_torch.models.files import read_text, require_regular_file
+from clnf_torch.models.files import InputError, read_text, require_regular_file
 
 # Beyond it, no image has a pixel
 MOST_PIXELS = 1e6
 
 
-class AnnotationError(ValueError):
+class AnnotationError(InputError, ValueError):
     """Annotations that cannot be used; its text is one line."""
 
 

@@ -1,0 +1,125 @@
+"""``clnf-torch detect``, and ``fit``: landmarks, head pose and gaze of the faces in images."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import typer
+
+from clnf_torch.cli.cluster_jobs import Cluster, run_on_cluster
+from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, notice
+from clnf_torch.cli.image_run import ImageRun, manifest_of
+from clnf_torch.cli.manifest import file_hash, require_manifest
+from clnf_torch.cli.options import (
+    CameraOptions,
+    NumericsName,
+    PrecisionName,
+    Preset,
+    boxes_from,
+    boxes_in,
+    device_named,
+)
+from clnf_torch.cli.output_check import Input, Output, check_outputs
+from clnf_torch.cli.outputs import Targets, image_outputs
+from clnf_torch.cli.progress import counting_bar
+from clnf_torch.detection import FaceDetector, load_face_detector
+from clnf_torch.media.batches import Complain, Job, find_faces, in_batches, read_all, read_jobs
+from clnf_torch.media.boxes import Box
+from clnf_torch.media.image_faces import FitOptions, fit_batch
+from clnf_torch.pipeline import load
+
+
+def detect(
+    *,
+    images: list[Path],
+    model: Path,
+    box: Box | None,
+    boxes: Path | None,
+    preset: Preset,
+    multi_view: bool | None,
+    numerics: NumericsName | None,
+    device: str,
+    precision: PrecisionName,
+    batch: int,
+    json: Path | None,
+    csv: Path | None,
+    parquet: Path | None,
+    likelihoods: bool,
+    openface_precision: bool,
+    ray: str | None,
+    actors: int | None,
+    draw: Path | None,
+    fx: float | None,
+    fy: float | None,
+    cx: float | None,
+    cy: float | None,
+) -> None:
+    """Find faces in images, and their landmarks, head pose and gaze. Prints JSON if no output is given."""
+    if box is not None and boxes is not None:
+        raise typer.BadParameter("give --box X Y W H or --boxes FILE.json, not both")
+    camera = CameraOptions(fx, fy, cx, cy)
+    targets = Targets(csv=csv, parquet=parquet, json=json, draw=draw, openface_precision=openface_precision)
+    if ray is not None:
+        return run_on_cluster(
+            "images",
+            images,
+            Cluster(targets, ray, actors, device),
+            model=model,
+            camera=camera,
+            preset=preset,
+            multi_view=multi_view,
+            numerics=numerics,
+            precision=precision,
+            likelihoods=likelihoods,
+            batch=batch,
+            box=box,
+            boxes=None if boxes is None else boxes_in(boxes),
+        )
+    inputs, manifest = [*images, model, *([boxes] if boxes else [])], manifest_of(targets, images)
+    beside = [Output("the manifest", manifest)] if manifest else []
+    check_outputs(list(map(Input, inputs)), [*targets.image_outputs(images), *beside])
+    require_manifest(manifest)
+    run = ImageRun(images, targets, Complaints())
+    with failures_exit_with(1), finishing_first() as stop_if_asked:
+        where = device_named(device)
+        jobs = _jobs(images, box, boxes, model, where, batch, run.complain)
+        detector = load(model, where, numerics=numerics, precision=precision.value)
+        bar = counting_bar(len(images), "images", stop_if_asked)
+        with image_outputs(targets, model, images) as outputs, bar as done:
+            fit_options = FitOptions(preset.value, multi_view, camera.behind, likelihoods)
+            for some in in_batches(jobs, batch):
+                result, table = fit_batch(detector, some, fit_options)
+                outputs.append(some, result, table)
+                run.add(some)
+                done(len(some.jobs))
+        settings: dict[str, Any] = {"preset": preset.value, "multi_view": multi_view, "device": where.type}
+        settings |= {"box": box, "boxes": boxes and file_hash(boxes), "likelihoods": likelihoods}
+        settings |= {"numerics": numerics and numerics.value}
+        run.finish(model, {**settings, "openface_precision": openface_precision, **asdict(camera)})
+    if run.complaints.any:
+        raise typer.Exit(1)
+
+
+def _jobs(
+    images: list[Path],
+    box: Box | None,
+    boxes: Path | None,
+    model: Path,
+    device: torch.device,
+    batch: int,
+    complain: Complain,
+) -> Iterator[Job]:
+    """Images with the faces to fit: in given boxes, or where the face detector finds them."""
+    if box is not None or boxes is not None:
+        return read_jobs(images, boxes_from(box, boxes), complain, notice)
+    return _found(load_face_detector(model, device), images, batch, complain)
+
+
+def _found(finder: FaceDetector, images: list[Path], batch: int, complain: Complain) -> Iterator[Job]:
+    """Images with the faces that were found; names those without."""
+    for job in find_faces(finder, in_batches(read_all(images, complain, notice), batch)):
+        if not job.boxes:
+            notice(f"no face found: {job.path}")
+        yield job

@@ -1,0 +1,121 @@
+"""``clnf-torch info``: what a bundle contains."""
+
+import math
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from clnf_torch.cli.console import failures_exit_with, say
+from clnf_torch.models.bundle import FAMILIES, build_model, load_bundle
+from clnf_torch.models.landmark_model import REPEAT
+
+PUBLISHED = {True: "published by OpenFace", False: "not a published file", None: "no published hash known"}
+
+
+def describe(bundle: Mapping[str, Any], path: Path) -> Iterator[str]:
+    """Lines that say what a bundle holds.
+
+    Args:
+        bundle: From ``load_bundle``.
+        path: Its file.
+
+    Yields:
+        One line at a time.
+
+    Raises:
+        BundleError: Its fields do not make a model.
+    """
+    # What follows describes a model that works
+    build_model(bundle)
+    model = bundle["model"]
+    yield f"{path}: {bundle['format']}, version {bundle['version']}, {path.stat().st_size / 1e6:,.1f} MB"
+    yield f"  written by         {bundle.get('writer', 'an unknown program')}"
+    yield f"  numerics           {bundle.get('numerics', 'openface')}"
+    yield f"  shape model        {len(model['pdm']['mean'])} landmarks, {len(model['pdm']['modes'])} modes"
+    yield f"  triangulations     {_views(len(model['triangulations']))}"
+    early = model["early_termination"]
+    yield f"  early termination  {_views(len(early['cutoffs']) if early else 0)}"
+    for record in model["experts"]:
+        yield from _describe_experts(record, model["experts"])
+    for part in model.get("parts", ()):
+        yield from _describe_part(part)
+    yield f"  validation         {_describe_validator(bundle.get('validator'))}"
+    face_detector = bundle.get("face_detector")
+    yield f"  face detector      {face_detector['kind'].upper() if face_detector else 'none: give boxes'}"
+    words = textwrap.wrap(bundle.get("licence", ""), width=90) or ["not stated"]
+    yield f"  licence            {words[0]}"
+    yield from (f"                     {line}" for line in words[1:])
+
+
+def describe_sources(bundle: Mapping[str, Any]) -> Iterator[str]:
+    """Lines that say which files a bundle was made from, and what of them is not in it.
+
+    Args:
+        bundle: From ``load_bundle``.
+
+    Yields:
+        One line at a time.
+    """
+    for skipped in bundle.get("skipped", ()):
+        yield f"  skipped            {skipped['entry']}: {skipped['reason']}"
+    for source in bundle.get("sources", ()):
+        # A set of annotated faces, not a file
+        if not {"sha256", "bytes", "published"} <= set(source):
+            yield f"  trained on         {source['name']}"
+            continue
+        yield f"  source             {source['name']}, {source['bytes']:,} bytes, {PUBLISHED[source['published']]}"
+        yield f"                     sha256 {source['sha256']}"
+
+
+def _describe_experts(record: Mapping[str, Any], scales: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Lines on the experts of one of a model's scales."""
+    if record["family"] == REPEAT:
+        yield f"  experts again      those at {scales[record['of']]['scale']:g} once more"
+        return
+    family = FAMILIES[record["family"]]
+    looked_at, *details = family.describe(record)
+    yield f"  experts at {record['scale']:<8g}{family.name.upper()}, {looked_at}, {_views_at(record['view_centers'])}"
+    yield from (f"                     {line}" for line in details)
+
+
+def _describe_part(part: Mapping[str, Any]) -> Iterator[str]:
+    """A line on a part of the face."""
+    model = part["model"]
+    landmarks, family = len(model["pdm"]["mean"]), model["experts"][0]["family"].upper()
+    scales = ", ".join(f"{record['scale']:g}" for record in model["experts"] if record["family"] != REPEAT)
+    yield f"  part               {part['name']}: {landmarks} landmarks, {family} at {scales}"
+
+
+def _describe_validator(record: Mapping[str, Any] | None) -> str:
+    """What judges the landmarks."""
+    if record is None:
+        return "none: every fit that does not fail succeeds"
+    return f"{record['kind'].upper()}, {_views_at(record['orientations'])}"
+
+
+def _views(count: int) -> str:
+    """A number of views."""
+    return f"{count} view{'' if count == 1 else 's'}" if count else "none"
+
+
+def _views_at(orientations: Tensor) -> str:
+    """Views (V, 3), radians, by their yaw in degrees."""
+    yaws = ", ".join(f"{math.degrees(yaw):.0f}" for yaw in orientations[:, 1].tolist())
+    return f"{_views(len(orientations))} at yaw {yaws}"
+
+
+def info(
+    *,
+    bundle: Path,
+    verify: bool,
+) -> None:
+    """Print the contents of a bundle: shape model, patch experts, sources and licence."""
+    with failures_exit_with(1):
+        contents = load_bundle(bundle, verify=True if verify else None)
+        for line in (*describe(contents, bundle), *describe_sources(contents)):
+            say(line)
+        if verify:
+            say("  verified           every record agrees with its checksum, and all numbers are finite")

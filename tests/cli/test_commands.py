@@ -1,0 +1,61 @@
+"""Commands apart from what they run."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+
+import pytest
+import torch
+import typer
+
+from clnf_torch.cli.main import app, train
+
+
+def commands():
+    """The functions of all commands but the alias."""
+    registered = [*app.registered_commands, *train.registered_commands]
+    return [one.callback for one in registered if one.callback.__name__ != "fit"]
+
+
+@pytest.mark.parametrize("command", commands(), ids=lambda command: command.__name__)
+def test_what_runs_takes_the_options(command):
+    home = command.__wrapped__.__module__.replace(".commands.", ".runs.")
+    run = getattr(importlib.import_module(home), command.__name__)
+    assert set(inspect.signature(run).parameters) == set(inspect.signature(command).parameters) - {"threads"}
+
+
+@pytest.mark.parametrize("command", commands(), ids=lambda command: command.__name__)
+def test_help_shows_two_examples(clnf_torch_cli, command):
+    group = ["train"] if command.__name__ in {"model", "cen", "finetune"} else []
+    lines = clnf_torch_cli(*group, command.__name__, "--help").output.splitlines()
+    begin = lines.index("  Examples:")
+    shown = [line.strip() for line in lines[begin + 1 : begin + 3]]
+    assert all(line.startswith(" ".join(["clnf-torch", *group, command.__name__, ""])) for line in shown)
+
+
+@pytest.mark.parametrize("command", commands(), ids=lambda command: command.__name__)
+def test_examples_are_command_lines_that_can_be_parsed(command):
+    group = {"model": train, "cen": train, "finetune": train}.get(command.__name__, app)
+    parser = typer.main.get_command(group).commands[command.__name__]
+    examples = [line for line in inspect.getdoc(command).splitlines() if line.startswith("  clnf-torch")]
+    for example in examples:
+        words = example.split()[3 if group is train else 2 :]
+        parser.make_context(command.__name__, words)
+
+
+def test_threads_are_those_asked_for(clnf_torch_cli, tmp_path):
+    before = torch.get_num_threads()
+    try:
+        clnf_torch_cli("detect", tmp_path / "missing.jpg", "--threads", before + 1)
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_python_runs_the_package(tmp_path):
+    import subprocess
+    import sys
+
+    done = subprocess.run([sys.executable, "-m", "clnf_torch", "--version"], capture_output=True, text=True)
+    assert done.stdout.startswith("clnf-torch ")
