@@ -51,11 +51,3 @@ def test_threads_are_those_asked_for(clnf_torch_cli, tmp_path):
         assert torch.get_num_threads() == before + 1
     finally:
         torch.set_num_threads(before)
-
-
-def test_python_runs_the_package(tmp_path):
-    import subprocess
-    import sys
-
-    done = subprocess.run([sys.executable, "-m", "clnf_torch", "--version"], capture_output=True, text=True)
-    assert done.stdout.startswith("clnf-torch ")

@@ -323,7 +323,7 @@ def test_wrong_words_are_usage_errors(clnf_torch_cli, bundle, image, words):
 
 
 def test_the_module_is_the_program(bundle, image, box):
-    words = [sys.executable, "-W", "error", "-m", "clnf_torch.cli", "detect", image, "--model", bundle, "--box", *box]
+    words = [sys.executable, "-W", "error", "-m", "clnf_torch", "detect", image, "--model", bundle, "--box", *box]
     done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""

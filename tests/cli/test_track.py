@@ -193,7 +193,7 @@ def test_ctrl_c_keeps_what_was_done(bundle, image, box, tmp_path):
         os.link(folder / "0.png", folder / f"{number}.png")
     out.mkdir()
     words = ["--csv", out / "t.csv", "--json", out / "t.json", "--draw", out / "t.mp4", "--model", bundle]
-    words = [sys.executable, "-m", "clnf_torch.cli", "track", folder, *words, "--box", *box]
+    words = [sys.executable, "-m", "clnf_torch", "track", folder, *words, "--box", *box]
     with subprocess.Popen(list(map(str, words)), stderr=subprocess.PIPE, text=True) as program:
         deadline = time.monotonic() + 60
         while not any(path.stat().st_size for path in out.glob("t.csv.partial")) and time.monotonic() < deadline:
