@@ -228,7 +228,7 @@ def proof(
 
 def _expected(images: Path, videos: Path, folder: Path) -> tuple[pa.Table, pa.Table]:
     """What one process finds in the images and videos."""
-    program = [sys.executable, "-m", "clnf_torch.cli"]
+    program = [sys.executable, "-m", "clnf_torch"]
     names = [each.name for each in image_inputs(str(images))]
     subprocess.run([*program, "detect", *names, "--parquet", str(folder / "faces.parquet")], check=False)
     clips = [each.name for each in video_inputs(str(videos)) if "broken" not in each.name]

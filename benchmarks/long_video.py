@@ -31,7 +31,7 @@ def main(
         write_long(clip, video, frames)
         words = ["track", video, "--model", clnf_bundle(), "--csv", table, "--json", table.with_suffix(".json")]
         words += ["--parquet", table.with_suffix(".parquet")] if parquet else []
-        command = [sys.executable, "-m", "clnf_torch.cli", *map(str, words)]
+        command = [sys.executable, "-m", "clnf_torch", *map(str, words)]
         process = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"})
         found: list[float] = []
         while process.poll() is None:

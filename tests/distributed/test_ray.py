@@ -63,7 +63,7 @@ def settings(box):
 
 def one_process(output, *words):
     """What the program writes by itself."""
-    program = [sys.executable, "-m", "clnf_torch.cli", *map(str, words), "--parquet", str(output)]
+    program = [sys.executable, "-m", "clnf_torch", *map(str, words), "--parquet", str(output)]
     done = subprocess.run(program, capture_output=True, text=True)
     assert output.exists(), done.stderr
 
@@ -175,7 +175,7 @@ def test_the_command_says_how_to_go_on_and_does(cluster, clips, bundle, box, exp
     output, files = tmp_path / "out", [*sorted(clips.glob("[0-9].mp4")), clips / "broken.mp4"]
     words = ["track", *files, "--model", bundle, "--box", *box, "--no-multi-view", "--batch", 1]
     words = [str(word) for word in [*words, "--parquet", output, "--ray", cluster.address, "--actors", 1]]
-    with subprocess.Popen([sys.executable, "-m", "clnf_torch.cli", *words], stderr=subprocess.PIPE, text=True) as job:
+    with subprocess.Popen([sys.executable, "-m", "clnf_torch", *words], stderr=subprocess.PIPE, text=True) as job:
         wait_for(lambda: list((output / "manifest").glob("*.json")), job)
         job.send_signal(signal.SIGINT)
         _, said = job.communicate(timeout=180)
