@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from clnf_torch import converters
-from clnf_torch.cli.runs.info import describe
 from clnf_torch.cli.console import failures_exit_with, notice, say
 from clnf_torch.cli.output_check import Input, Output, check_outputs, model_files
 from clnf_torch.cli.progress import bytes_bar
+from clnf_torch.cli.runs.info import describe
 from clnf_torch.converters import ConversionReport
 from clnf_torch.converters.locate import cache_folder
 from clnf_torch.models.bundle import load_bundle
