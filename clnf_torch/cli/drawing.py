@@ -1,17 +1,15 @@
-"""Drawn landmarks: on an image, and as a folder of images, one for each that was fitted."""
+"""Drawn images in a folder, one for each that was fitted."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from torch import Tensor
-
 from clnf_torch.cli.console import notice
 from clnf_torch.cli.output_check import portable_name
+from clnf_torch.drawing import DrawnFaces, draw_faces
 from clnf_torch.media.batches import Batch
 from clnf_torch.media.image_folder import DRAWN
-from clnf_torch.media.images import draw_landmarks, write_names, write_png
+from clnf_torch.media.images import write_png
 from clnf_torch.pipeline import FitResult
 
 
@@ -34,7 +32,7 @@ class Drawing:
         """Writes every image of a batch with its faces' landmarks."""
         for job, rows in batch.rows():
             path = self.folder / self._names[job.path].pop()
-            write_png(path, draw_result(job.image, result[rows]))
+            write_png(path, draw_faces(job.image, DrawnFaces.of(result[rows])))
             notice(f"drawn: {path}")
 
 
@@ -58,23 +56,3 @@ class FreeNames:
             name = f"{stem}-{number}"
         self._taken.add(portable_name(name))
         return name
-
-
-def draw_result(image: Tensor, result: FitResult, names: Sequence[str] = ()) -> np.ndarray:
-    """An image with the landmarks of faces and their eyes.
-
-    Args:
-        image: RGB, uint8, shape (3, H, W).
-        result: The faces.
-        names: What to write at each face, if anything.
-
-    Returns:
-        BGR, uint8, shape (H, W, 3).
-    """
-    landmarks, eyes = result.landmarks.cpu(), result.eye_landmarks
-    # A failed face is drawn like what was not seen
-    sure = (result.visible & result.success[:, None]).cpu()
-    canvas = draw_landmarks(image, landmarks, sure, None if eyes is None else eyes.cpu())
-    if names:
-        write_names(canvas, landmarks, names)
-    return canvas

@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
-from clnf_torch.cli.drawing import draw_result
 from clnf_torch.cli.outputs import Targets, face_files, keep_earlier, partial_files_named
 from clnf_torch.cli.video_writer import DrawnVideo, Place, video_file
+from clnf_torch.drawing import DrawnFaces, draw_faces, frame_caption
 from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.media.confirmation import restored_frame, saved_frame
 from clnf_torch.media.parallel_videos import VideoFrame
@@ -71,9 +71,14 @@ class DrawnRecording(Recording):
     def _draw(self, frame: VideoFrame) -> None:
         """Draws a frame with confirmed faces alone."""
         if self.drawing is not None:
-            names = frame.result.identity[frame.result.success].tolist()
-            found = frame.result.faces[frame.result.success]
-            self.drawing.append(draw_result(frame.image, found, [str(name) for name in names]), frame.time)
+            result = frame.result
+            # Faces that are lost come back elsewhere: where they were last says nothing
+            found = replace(result.faces, success=result.success)[result.success]
+            names = [str(name) for name in result.identity[result.success].tolist()]
+            pixels = draw_faces(
+                frame.image, DrawnFaces.of(found, names), caption=frame_caption(frame.number, frame.time)
+            )
+            self.drawing.append(pixels, frame.time)
 
 
 @contextlib.contextmanager

@@ -77,7 +77,7 @@ class DrawnVideo:
         """Writes an image.
 
         Args:
-            canvas: BGR, uint8, shape (H, W, 3); the first one says how large all are.
+            canvas: RGB, uint8, shape (H, W, 3); the first one says how large all are.
             time: When it is shown, seconds since the first one, at most `LONGEST_STILL` after the one before; by
                 default as the rate says.
         """
@@ -93,7 +93,7 @@ class DrawnVideo:
         canvas = np.pad(
             canvas, [(0, max(0, height - len(canvas))), (0, max(0, width - canvas.shape[1])), (0, 0)], "edge"
         )
-        frame = VideoFrame.from_ndarray(canvas[:height, :width], format="bgr24")
+        frame = VideoFrame.from_ndarray(canvas[:height, :width], format="rgb24")
         frame.pts, frame.time_base = ticks, self._clock
         self._write(frame)
 

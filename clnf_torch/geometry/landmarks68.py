@@ -33,3 +33,8 @@ ALONG_MOUTH: Pairs = ((48, 54), (60, 64), (49, 53), (50, 52), (59, 55), (58, 56)
 # From ear to ear
 ALONG_JAW: Pairs = tuple((point, point + 1) for point in range(16))
 CHIN_TO_MOUTH, EAR_TO_EAR = (57, 8), (0, 16)
+# Outlines that are drawn, each from landmark to landmark; closed ones end where they begin
+CONTOURS = (
+    tuple(range(17)), tuple(range(17, 22)), tuple(range(22, 27)), tuple(range(27, 31)), tuple(range(31, 36)),
+    (*range(36, 42), 36), (*range(42, 48), 42), (*range(48, 60), 48), (*range(60, 68), 60),
+)  # fmt: skip

@@ -12,7 +12,7 @@ import torch
 
 from clnf_torch.geometry.gray import to_gray
 from clnf_torch.media.decoder_messages import caught_messages
-from clnf_torch.media.images import ImageError, draw_landmarks, read_image, write_png
+from clnf_torch.media.images import ImageError, read_image
 from tests.media.image_files import STORED, cmyk_jpeg, encoded, png_of_zeros, several_images, tiff, with_orientation
 
 
@@ -236,16 +236,3 @@ def test_what_is_no_image_is_named(tmp_path):
     for name, text in found.items():
         with pytest.raises(ImageError, match=text):
             read_image(tmp_path / name)
-
-
-def test_dots_lie_on_the_landmarks_and_strays_are_left_out(tmp_path):
-    image = torch.zeros(3, 40, 50, dtype=torch.uint8)
-    points = torch.tensor([[[10.0, 30.0], [40.0, 5.0], [torch.nan, 3.0], [1e30, 4.0], [-7.0, 4.0]]])
-    visible = torch.tensor([[True, False, True, True, True]])
-    write_png(tmp_path / "drawn.png", draw_landmarks(image, points, visible))
-    drawn = cv2.imread(str(tmp_path / "drawn.png"))
-    assert drawn[30, 10].argmax() == 1  # green, BGR: seen
-    assert drawn[5, 40].argmax() == 2  # orange: hidden
-    ys, xs = drawn.any(axis=-1).nonzero()
-    assert all(min(abs(x - 10) + abs(y - 30), abs(x - 40) + abs(y - 5)) <= 30 for x, y in zip(xs, ys, strict=True))
-    assert not image.any()

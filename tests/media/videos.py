@@ -30,7 +30,7 @@ def write_video(path: Path, images: list[np.ndarray], rate: int = 25) -> Path:
     """The path, with a video of BGR images."""
     with video_file(path, Fraction(rate)) as video:
         for image in images:
-            video.append(image)
+            video.append(image[..., ::-1])
     return path
 
 

@@ -1,0 +1,175 @@
+"""Faces as they are drawn: in pixels, with head axes and gaze seen along the weak perspective of their fits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from clnf_torch.geometry.landmarks68 import EYE_CORNERS, NUM_LANDMARKS
+from clnf_torch.geometry.rotation import euler_to_matrix
+from clnf_torch.measures.gaze import EYEBALL_OFFSET, EYEBALL_RADIUS, IRIS
+from clnf_torch.pipeline import FitResult
+
+# Landmarks of both eyes, the left one's first
+EYE_LANDMARKS = 56
+# Millimetres from the head's centre to the tips of its axes: to the image's right, up, forward
+AXES = ((45.0, 0.0, 0.0), (0.0, -45.0, 0.0), (0.0, 0.0, -70.0))
+# Of the eyeball's radius: how long the arrow of a gaze is
+GAZE_LENGTH = 3.0
+# Degrees to the image's right by which the skin at each of the 68 landmarks is turned away from straight ahead, on the
+# ellipsoid that suits the mean shape: half axes of 75 mm across and 120 mm ahead, 90 mm behind the face
+OUTWARD = (
+    -81, -81, -79, -75, -69, -60, -47, -25, 0, 25, 47, 60, 69, 75, 79, 81, 81, -64, -56, -45, -31, -16, 16, 31, 45,
+    56, 64, 0, 0, 0, 0, -19, -9, 0, 9, 19, -54, -48, -39, -31, -40, -48, 31, 39, 48, 54, 48, 40, -32, -19, -8, 0, 8,
+    19, 32, 20, 10, 0, -10, -20, -28, -10, 0, 10, 28, 8, 0, -8,
+)  # fmt: skip
+# Sine of the angle beyond the edge of sight from which a landmark counts as hidden: 10 degrees, by which heads differ
+HIDDEN = 0.17
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnFaces:
+    """B faces of one image, all in pixels, on the CPU.
+
+    Attributes:
+        landmarks: Shape (B, N, 2); those that are not finite are left out.
+        near: Landmarks on the side of the head that is seen, bool, shape (B, N).
+        confidence: From 0 to 1, shape (B,).
+        found: Faces that were found; the others are drawn in gray, bool, shape (B,).
+        names: What to call each face, B texts; empty for none.
+        eyes: Landmarks of both 28-point eyes, shape (B, 56, 2), or None.
+        axes: The head's centre and the tips of its axes to the image's right, up and forward, shape (B, 4, 2), or None.
+        gaze: Ends of the arrow of each eye, shape (B, 2, 2, 2), or None.
+    """
+
+    landmarks: Tensor
+    near: Tensor
+    confidence: Tensor
+    found: Tensor
+    names: tuple[str, ...] = ()
+    eyes: Tensor | None = None
+    axes: Tensor | None = None
+    gaze: Tensor | None = None
+
+    def __len__(self) -> int:
+        """Number of faces B."""
+        return len(self.landmarks)
+
+    @classmethod
+    def of(cls, faces: FitResult, names: Sequence[str] | None = None) -> "DrawnFaces":
+        """Fitted faces.
+
+        Args:
+            faces: B of them.
+            names: What to call each; by default its number in `faces`.
+        """
+        return cls.of_numbers(
+            landmarks=faces.landmarks,
+            pose=faces.params.globals,
+            confidence=faces.confidence,
+            found=faces.success,
+            visible=faces.visible,
+            eyes=faces.eye_landmarks,
+            names=names,
+        )
+
+    @classmethod
+    def of_numbers(
+        cls,
+        *,
+        landmarks: Tensor,
+        confidence: Tensor,
+        found: Tensor,
+        pose: Tensor | None = None,
+        visible: Tensor | None = None,
+        eyes: Tensor | None = None,
+        names: Sequence[str] | None = None,
+    ) -> "DrawnFaces":
+        """Faces of which these numbers are known, as they stand in tables too.
+
+        Args:
+            landmarks: Pixels, shape (B, N, 2).
+            confidence: From 0 to 1, shape (B,).
+            found: Whether the face was found, bool, shape (B,).
+            pose: Weak perspective: scale in pixels per millimetre, Euler angles in radians and the head's centre in
+                pixels, shape (B, 6). Without it there are no axes, no gaze, and no far side.
+            visible: Landmarks that have experts in their face's view, bool, shape (B, N).
+            eyes: Landmarks of both eyes, the left one's first, pixels, shape (B, 56, 2).
+            names: What to call each face; by default its number.
+
+        Raises:
+            ValueError: The shapes do not belong together.
+        """
+        count = len(landmarks)
+        names = [str(face) for face in range(count)] if names is None else names
+        _check(landmarks, {"confidence": confidence, "found": found, "pose": pose, "eyes": eyes}, names)
+        landmarks, pose = landmarks.detach().cpu().double(), None if pose is None else pose.detach().cpu().double()
+        eyes = None if eyes is None or eyes.shape[1] != EYE_LANDMARKS else eyes.detach().cpu().double()
+        near = torch.ones(landmarks.shape[:2], dtype=torch.bool) if visible is None else visible.cpu()
+        has_scheme = landmarks.shape[1] == NUM_LANDMARKS
+        return cls(
+            landmarks=landmarks,
+            near=near & ~hidden_landmarks(pose[:, 1:4]) if pose is not None and has_scheme else near,
+            confidence=confidence.detach().cpu().double(),
+            found=found.cpu(),
+            names=tuple(names),
+            eyes=eyes,
+            axes=None if pose is None else head_axes(pose),
+            gaze=gaze_arrows(landmarks, eyes, pose) if pose is not None and eyes is not None and has_scheme else None,
+        )
+
+
+def hidden_landmarks(rotation: Tensor) -> Tensor:
+    """Which of the 68 landmarks lie on the far side of heads, bool, shape (B, 68).
+
+    Args:
+        rotation: Euler angles, radians, shape (B, 3).
+    """
+    angle = torch.deg2rad(torch.tensor(OUTWARD, dtype=rotation.dtype))
+    normal = torch.stack([angle.sin(), torch.zeros_like(angle), -angle.cos()], dim=-1)
+    away = (normal @ euler_to_matrix(rotation)[:, 2, :, None]).squeeze(-1)
+    return away > HIDDEN
+
+
+def head_axes(pose: Tensor) -> Tensor:
+    """A head's centre and the tips of its axes to the image's right, up and forward, pixels, shape (B, 4, 2).
+
+    Args:
+        pose: Weak perspective, shape (B, 6); see `DrawnFaces.of_numbers`.
+    """
+    scale, rotation, center = pose[:, 0, None, None], euler_to_matrix(pose[:, 1:4]), pose[:, None, 4:6]
+    tips = torch.tensor(AXES, dtype=pose.dtype) @ rotation[:, :2].mT
+    return torch.cat([center, center + scale * tips], dim=1)
+
+
+def gaze_arrows(landmarks: Tensor, eyes: Tensor, pose: Tensor) -> Tensor:
+    """Arrows along the gaze, from the middle of the iris away from the eyeball's centre.
+
+    It is `measures.gaze.gaze_directions` in weak perspective, which needs neither a camera nor the eyes' depths.
+
+    Args:
+        landmarks: Of the face, pixels, shape (B, 68, 2).
+        eyes: Pixels, shape (B, 56, 2).
+        pose: Weak perspective, shape (B, 6).
+
+    Returns:
+        Both ends in pixels, left eye first, shape (B, 2, 2, 2).
+    """
+    iris = eyes.unflatten(1, (2, -1))[:, :, :IRIS].mean(-2)
+    corners = torch.stack([(landmarks[:, a] + landmarks[:, b]) / 2 for a, b in EYE_CORNERS], dim=1)
+    offset = torch.tensor(EYEBALL_OFFSET, dtype=pose.dtype) @ euler_to_matrix(pose[:, 1:4])[:, :2].mT
+    turned = iris - (corners + (pose[:, :1] * offset)[:, None])
+    # A pupil lies on the eyeball
+    longest = (EYEBALL_RADIUS * pose[:, 0])[:, None, None]
+    turned = turned * (longest / torch.linalg.vector_norm(turned, dim=-1, keepdim=True)).clamp(max=1)
+    return torch.stack([iris, iris + GAZE_LENGTH * turned], dim=2)
+
+
+def _check(landmarks: Tensor, others: dict[str, Tensor | None], names: Sequence[str]) -> None:
+    """Raises ValueError where shapes do not belong to the landmarks."""
+    if landmarks.ndim != 3 or landmarks.shape[2] != 2:
+        raise ValueError(f"landmarks have shape {tuple(landmarks.shape)}; expected (B, N, 2)")
+    wrong = [name for name, value in others.items() if value is not None and len(value) != len(landmarks)]
+    if wrong or len(names) != len(landmarks):
+        raise ValueError(f"{', '.join(wrong) or 'names'}: expected one row for each of {len(landmarks)} faces")
