@@ -20,6 +20,7 @@ import typer
 import clnf_torch
 from clnf_torch.cli.main import app
 from clnf_torch.converters import convert
+from clnf_torch.measures.face import FaceMeasures
 from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import load_bundle
 from tests.export.tables import make_table, names_of
@@ -97,10 +98,17 @@ def test_every_column_is_listed_in_order():
     assert list(listed_columns(rows)) == names_of(table)
 
 
+def test_every_measure_is_defined():
+    rows = guide("measures").partition("## Repeatability")[0]
+    found = re.findall(r"`(\w+_(?:mm|deg))`", "".join(re.findall(r"^\| (.*?) \|", rows, re.MULTILINE)))
+    assert sorted(found) == sorted(FaceMeasures.columns())
+
+
 COMMANDS = {
     "convert": ("convert", "export", "info"),
     "detect": ("detect", "fit"),
     "track": ("track",),
+    "measures": ("measure",),
     "repair": ("repair",),
     "evaluate": ("evaluate",),
     "train": ("train model",),

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import re
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -13,22 +12,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from clnf_torch.cli.table_text import TableError, data_rows, frame_number, header, numbers, plain, read_table_text
 from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
-from clnf_torch.models.files import read_text
 
 FRAME, IDENTITY, OUTCOME = "frame", "face_id", "repair"
 COLUMNS = [f"{axis}_{point}" for axis in "xy" for point in range(NUM_LANDMARKS)]
 # The same points where a program counts them from 1
 COLUMNS_FROM_1 = [f"{axis}_{point + 1}" for axis in "xy" for point in range(NUM_LANDMARKS)]
-DELIMITERS = (",", ";", "\t", "|", " ")
-# What programs write where they know no number
-MISSING = {"", "na", "n/a", "nan", "-nan", "nan(ind)", "-nan(ind)", "null", "none", "#n/a"}
-# Beyond it, float64 does not hold every whole number
-LARGEST_FRAME = 2**53
-
-
-class TableError(ValueError):
-    """A table that cannot be used; its text is one line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +39,7 @@ class LandmarkTable:
     @property
     def rows(self) -> Iterator[list[str]]:
         """The cells of each row."""
-        return (cells for _, cells in _data_rows(self.lines, self.delimiter, len(self.names)))
+        return (cells for _, cells in data_rows(self.lines, self.delimiter, len(self.names)))
 
     @cached_property
     def decimal_comma(self) -> bool:
@@ -106,10 +96,7 @@ def read_table(path: Path) -> LandmarkTable:
         TableError: A column is missing, or a cell holds no number; says which and where.
         OSError: It cannot be read.
     """
-    text = read_text(path)
-    if "\0" in text:
-        row = text.count("\n", 0, text.index("\0")) + 1
-        raise TableError(f"{path}: row {row}: expected text, found a zero byte; save the table as CSV")
+    text = read_table_text(path)
     try:
         return _parse(text)
     except (TableError, csv.Error) as error:
@@ -118,22 +105,18 @@ def read_table(path: Path) -> LandmarkTable:
 
 def _parse(text: str) -> LandmarkTable:
     """The table of a text."""
-    delimiter, names = _header(text)
+    delimiter, names = header(text, FRAME)
     columns = _landmark_columns(names)
     places = _places(names)
     targets = [places[name] for name in columns]
     values, frames, keys = array("d"), array("q"), dict[str, int]()
     identity = array("q")
-    for line, cells in _data_rows(text, delimiter, len(names)):
-        try:
-            values.extend([float(cells[place]) for place in targets])
-        except ValueError:
-            del values[len(frames) * len(targets) :]
-            values.extend(_numbers(line, cells, targets, names))
-        frames.append(_frame(line, cells[places[FRAME]]))
+    for line, cells in data_rows(text, delimiter, len(names)):
+        values.extend(numbers(line, cells, targets, names))
+        frames.append(frame_number(line, cells[places[FRAME]]))
         key = cells[places[IDENTITY]].strip() if IDENTITY in places else ""
         identity.append(keys.setdefault(key, len(keys)))
-    numbers = torch.frombuffer(values, dtype=torch.float64) if values else torch.zeros(0, dtype=torch.float64)
+    found = torch.frombuffer(values, dtype=torch.float64) if values else torch.zeros(0, dtype=torch.float64)
     return LandmarkTable(
         lines=text,
         delimiter=delimiter,
@@ -141,21 +124,13 @@ def _parse(text: str) -> LandmarkTable:
         columns=columns,
         frame=torch.tensor(frames, dtype=torch.int64),
         identity=torch.tensor(identity, dtype=torch.int64),
-        landmarks=numbers.view(-1, 2, NUM_LANDMARKS).mT.contiguous(),
+        landmarks=found.view(-1, 2, NUM_LANDMARKS).mT.contiguous(),
     )
-
-
-def _header(text: str) -> tuple[str, list[str]]:
-    """The delimiter, and the names of the columns: of those that delimiters give, the most."""
-    line = next((line for _, line in _lines(text)), "")
-    found = [(delimiter, next(_reader([line], delimiter), [])) for delimiter in DELIMITERS]
-    delimiter, names = max(found, key=lambda one: (FRAME in _places(one[1]), len(one[1])))
-    return delimiter, [name.strip() for name in names]
 
 
 def _landmark_columns(names: list[str]) -> list[str]:
     """The columns of the landmarks, which points are counted from 0 or from 1 in."""
-    there = Counter(map(_plain, names))
+    there = Counter(map(plain, names))
     columns = COLUMNS if "x_0" in there or "x_68" not in there else COLUMNS_FROM_1
     for name in (FRAME, *columns):
         if not there[name]:
@@ -166,80 +141,6 @@ def _landmark_columns(names: list[str]) -> list[str]:
     return columns
 
 
-def _plain(name: str) -> str:
-    """The name of a column without its quotes and blanks, in small letters."""
-    return name.strip().strip("\"'").strip().lower()
-
-
 def _places(names: list[str]) -> dict[str, int]:
     """The place of each column."""
-    return {_plain(name): place for place, name in reversed(list(enumerate(names)))}
-
-
-def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """Lines that hold something, with their numbers: no comments, and not what Excel notes in the first one."""
-    for number, line in enumerate(io.StringIO(text, newline=None), start=1):
-        begin = line.lstrip()
-        if begin and not begin.startswith("#") and not (number == 1 and re.fullmatch(r"sep=.\n?", begin)):
-            yield number, line
-
-
-def _reader(lines: list[str] | Iterator[str], delimiter: str) -> Iterator[list[str]]:
-    return csv.reader(lines, delimiter=delimiter, skipinitialspace=delimiter == " ")
-
-
-def _data_rows(text: str, delimiter: str, count: int) -> Iterator[tuple[int, list[str]]]:
-    """The line and the cells of each row that has a cell which is not empty.
-
-    Raises:
-        TableError: A row has another number of cells than there are columns.
-    """
-    last = 0
-
-    def lines() -> Iterator[str]:
-        nonlocal last
-        for number, line in _lines(text):
-            last = number
-            yield line
-
-    rows = _reader(lines(), delimiter)
-    try:
-        next(rows, None)
-        for cells in rows:
-            # Some programs end every row with a delimiter
-            if len(cells) == count + 1 and not cells[-1].strip():
-                cells.pop()
-            if not any(map(str.strip, cells)):
-                continue
-            if len(cells) != count:
-                hint = "; are decimals written with commas? Separate cells by semicolons" if len(cells) > count else ""
-                raise TableError(f"row {last} has {len(cells)} cells for {count} columns{hint}")
-            yield last, cells
-    except csv.Error as error:
-        raise TableError(f"row {last}: {error}") from error
-
-
-def _numbers(line: int, cells: list[str], places: list[int], names: list[str]) -> Iterator[float]:
-    """The numbers of a row's cells; NaN for those that are empty or say that nothing is known."""
-    for place in places:
-        text = cells[place].strip().strip("\"'").strip()
-        try:
-            yield torch.nan if text.lower() in MISSING else float(re.sub(r"^([^.,]*),([^.,]*)$", r"\1.\2", text))
-        except ValueError:
-            raise TableError(f"row {line}, {_plain(names[place])}: expected a number, found {_excerpt(text)}") from None
-
-
-def _frame(line: int, cell: str) -> int:
-    """The number of a row's frame."""
-    try:
-        number = float(cell.strip().strip("\"'").replace(",", "."))
-    except ValueError:
-        number = torch.nan
-    if number != number or abs(number) > LARGEST_FRAME or number != int(number):
-        raise TableError(f"row {line}, frame: expected a whole number, found {_excerpt(cell)}")
-    return int(number)
-
-
-def _excerpt(cell: str) -> str:
-    """A cell as it is shown in a line."""
-    return repr(cell if len(cell) <= 40 else f"{cell[:40]}...")[:80]
+    return {plain(name): place for place, name in reversed(list(enumerate(names)))}

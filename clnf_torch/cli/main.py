@@ -13,6 +13,7 @@ from clnf_torch.cli.commands.detect import detect, fit
 from clnf_torch.cli.commands.evaluate import evaluate
 from clnf_torch.cli.commands.export import export
 from clnf_torch.cli.commands.info import info
+from clnf_torch.cli.commands.measure import measure
 from clnf_torch.cli.commands.repair import repair
 from clnf_torch.cli.commands.track import track
 from clnf_torch.cli.commands.train_cen import cen
@@ -39,7 +40,7 @@ app = typer.Typer(
 for command in (convert, export, info, detect):
     app.command()(command)
 app.command("fit", help="Alias of detect that needs --box or --boxes.")(fit)
-for command in (track, repair, evaluate):
+for command in (track, measure, repair, evaluate):
     app.command()(command)
 app.add_typer(train, name="train")
 

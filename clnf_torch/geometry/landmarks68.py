@@ -16,7 +16,7 @@ MIRROR = (
 
 # Left corner, right corner, of the left and of the right eye
 EYE_CORNERS: Pairs = ((36, 39), (42, 45))
-OUTER_EYE_CORNERS = (36, 45)
+OUTER_EYE_CORNERS, INNER_EYE_CORNERS = (36, 45), (39, 42)
 # Upper, lower
 EYELIDS: Pairs = ((37, 41), (38, 40), (43, 47), (44, 46))
 LIPS: Pairs = (
@@ -38,3 +38,8 @@ CONTOURS = (
     tuple(range(17)), tuple(range(17, 22)), tuple(range(22, 27)), tuple(range(27, 31)), tuple(range(31, 36)),
     (*range(36, 42), 36), (*range(42, 48), 42), (*range(48, 60), 48), (*range(60, 68), 60),
 )  # fmt: skip
+
+# Single points that face measures name; of pairs the one on the left of the image comes first
+BROW_ARCHES = ((18, 19, 20), (25, 24, 23))
+MOUTH_CORNERS, ALAE, INNER_LIPS = (48, 54), (31, 35), (62, 66)
+NOSE_BASE, UPPER_LIP, LOWER_LIP = 33, 51, 57

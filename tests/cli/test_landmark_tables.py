@@ -9,7 +9,8 @@ import cv2
 import pytest
 import torch
 
-from clnf_torch.cli.landmark_tables import COLUMNS, COLUMNS_FROM_1, LandmarkTable, TableError, read_table
+from clnf_torch.cli.landmark_tables import COLUMNS, COLUMNS_FROM_1, LandmarkTable, read_table
+from clnf_torch.cli.table_text import TableError
 from tests.media.videos import write_folder
 
 LANDMARKS = torch.arange(3 * 136, dtype=torch.float64).view(3, 2, 68).mT.contiguous() / 8

@@ -1,0 +1,79 @@
+"""``clnf-torch measure``: distances and angles of the faces in tables."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import typer
+
+from clnf_torch.cli.console import Complaints, failures_exit_with, notice
+from clnf_torch.cli.measure_tables import MeasureTable, measure_table
+from clnf_torch.cli.options import STDOUT
+from clnf_torch.cli.output_check import Input, Output, check_outputs
+from clnf_torch.cli.table_text import TableError
+from clnf_torch.models.files import write_atomically
+
+SUFFIX = "_measures.csv"
+
+
+def measure(
+    *,
+    tables: list[Path],
+    out: Path,
+    rest: str | None,
+) -> None:
+    """Writes the measures of each table; one that cannot be used is a line on stderr, and the others are done.
+
+    Args:
+        tables: CSV files.
+        out: A file for one table; a folder, for files NAME_measures.csv, or "-".
+        rest: Frames at rest, "FIRST:LAST".
+    """
+    frames = frames_named(rest)
+    places = list(_places(tables, out))
+    folders = [Output("--out", out, folder=True)] if out not in places else []
+    check_outputs([*map(Input, tables)], [*folders, *(Output("--out", place) for place in places if place != STDOUT)])
+    complaints = Complaints()
+    with failures_exit_with(1):
+        if folders:
+            out.mkdir(parents=True, exist_ok=True)
+        for table, place in zip(tables, places, strict=True):
+            try:
+                measured = measure_table(table, frames)
+            except TableError as error:
+                complaints(str(error))
+                continue
+            except OSError as error:
+                complaints(f"{table}: {error.strerror or error}")
+                continue
+            _write(measured, place)
+    if complaints.any:
+        raise typer.Exit(1)
+
+
+def frames_named(text: str | None) -> tuple[int, int] | None:
+    """First and last frame of "FIRST:LAST"; refuses anything else."""
+    if text is None:
+        return None
+    if not (found := re.fullmatch(r"(\d+):(\d+)", text)) or int(found[1]) > int(found[2]):
+        raise typer.BadParameter(f"--rest {text!r}: give the first and the last frame at rest, such as 1:25")
+    return int(found[1]), int(found[2])
+
+
+def _places(tables: list[Path], out: Path) -> Iterator[Path]:
+    """Where the measures of each table go."""
+    if out == STDOUT and len(tables) > 1:
+        raise typer.BadParameter(f"--out -: {len(tables)} tables do not fit into one; give a folder")
+    one_file = out == STDOUT or (len(tables) == 1 and out.suffix and not out.is_dir())
+    return (out if one_file else out / f"{table.stem}{SUFFIX}" for table in tables)
+
+
+def _write(measured: MeasureTable, place: Path) -> None:
+    """Writes a table, and says what is in it."""
+    if place == STDOUT:
+        typer.echo(measured.text(), nl=False)
+        return
+    with write_atomically(place) as file:
+        file.write(measured.text().encode("utf-8"))
+    known = int(measured.measures.mouth_width.isfinite().sum())
+    notice(f"{place}: {len(measured.cells)} rows, {known} with a face")

@@ -1,0 +1,137 @@
+"""Text of tables, as other programs and spreadsheets write them: names of columns, rows of cells, numbers."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from clnf_torch.models.files import read_text
+
+DELIMITERS = (",", ";", "\t", "|", " ")
+# What programs write where they know no number
+MISSING = {"", "na", "n/a", "nan", "-nan", "nan(ind)", "-nan(ind)", "null", "none", "#n/a"}
+# Beyond it, float64 does not hold every whole number
+LARGEST_FRAME = 2**53
+
+
+class TableError(ValueError):
+    """A table that cannot be used; its text is one line."""
+
+
+def read_table_text(path: Path) -> str:
+    """The text of a table in whatever encoding it has.
+
+    Raises:
+        TableError: A byte of it is zero, which no text has.
+        OSError: It cannot be read.
+    """
+    text = read_text(path)
+    if "\0" in text:
+        row = text.count("\n", 0, text.index("\0")) + 1
+        raise TableError(f"{path}: row {row}: expected text, found a zero byte; save the table as CSV")
+    return text
+
+
+def header(text: str, wanted: str) -> tuple[str, list[str]]:
+    """The delimiter, and the names of the columns: of those that delimiters give, the most.
+
+    Args:
+        text: The table.
+        wanted: The name of a column, in small letters; a delimiter that gives it is the right one.
+    """
+    line = next((line for _, line in _lines(text)), "")
+    found = [(delimiter, next(_reader([line], delimiter), [])) for delimiter in DELIMITERS]
+    delimiter, names = max(found, key=lambda one: (wanted in map(plain, one[1]), len(one[1])))
+    return delimiter, [name.strip() for name in names]
+
+
+def plain(name: str) -> str:
+    """The name of a column without its quotes and blanks, in small letters."""
+    return name.strip().strip("\"'").strip().lower()
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Lines that hold something, with their numbers: no comments, and not what Excel notes in the first one."""
+    for number, line in enumerate(io.StringIO(text, newline=None), start=1):
+        begin = line.lstrip()
+        if begin and not begin.startswith("#") and not (number == 1 and re.fullmatch(r"sep=.\n?", begin)):
+            yield number, line
+
+
+def _reader(lines: list[str] | Iterator[str], delimiter: str) -> Iterator[list[str]]:
+    return csv.reader(lines, delimiter=delimiter, skipinitialspace=delimiter == " ")
+
+
+def data_rows(text: str, delimiter: str, count: int) -> Iterator[tuple[int, list[str]]]:
+    """The line and the cells of each row that has a cell which is not empty.
+
+    Raises:
+        TableError: A row has another number of cells than there are columns.
+    """
+    last = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal last
+        for number, line in _lines(text):
+            last = number
+            yield line
+
+    rows = _reader(lines(), delimiter)
+    try:
+        next(rows, None)
+        for cells in rows:
+            # Some programs end every row with a delimiter
+            if len(cells) == count + 1 and not cells[-1].strip():
+                cells.pop()
+            if not any(map(str.strip, cells)):
+                continue
+            if len(cells) != count:
+                hint = "; are decimals written with commas? Separate cells by semicolons" if len(cells) > count else ""
+                raise TableError(f"row {last} has {len(cells)} cells for {count} columns{hint}")
+            yield last, cells
+    except csv.Error as error:
+        raise TableError(f"row {last}: {error}") from error
+
+
+def numbers(line: int, cells: list[str], places: list[int], names: list[str]) -> list[float]:
+    """The numbers of a row's cells; NaN for those that are empty or say that nothing is known.
+
+    Raises:
+        TableError: A cell holds none; says which.
+    """
+    try:
+        return [float(cells[place]) for place in places]
+    except ValueError:
+        return [_number(line, cells[place], names[place]) for place in places]
+
+
+def _number(line: int, cell: str, name: str) -> float:
+    """The number of a cell that may have quotes, a decimal comma, or none."""
+    text = cell.strip().strip("\"'").strip()
+    try:
+        return torch.nan if text.lower() in MISSING else float(re.sub(r"^([^.,]*),([^.,]*)$", r"\1.\2", text))
+    except ValueError:
+        raise TableError(f"row {line}, {plain(name)}: expected a number, found {excerpt(text)}") from None
+
+
+def frame_number(line: int, cell: str) -> int:
+    """The number of a row's frame.
+
+    Raises:
+        TableError: The cell holds no whole number.
+    """
+    try:
+        number = float(cell.strip().strip("\"'").replace(",", "."))
+    except ValueError:
+        number = torch.nan
+    if number != number or abs(number) > LARGEST_FRAME or number != int(number):
+        raise TableError(f"row {line}, frame: expected a whole number, found {excerpt(cell)}")
+    return int(number)
+
+
+def excerpt(cell: str) -> str:
+    """A cell as it is shown in a line."""
+    return repr(cell if len(cell) <= 40 else f"{cell[:40]}...")[:80]

@@ -1,0 +1,129 @@
+"""``clnf-torch measure``: tables of landmarks become tables of millimetres."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+import torch
+from torch import Tensor
+
+from clnf_torch.cli.measure_tables import POINTS, POSE, measure_table, read_points
+from clnf_torch.cli.table_text import TableError
+from clnf_torch.geometry.rotation import euler_to_matrix
+from clnf_torch.measures.face import face_measures
+from tests.measures.test_face import make_face, make_faces, make_poses
+
+
+def write(path, faces: Tensor, rows: list[tuple[int, int, int]], blank: str = "", head: str = "frame") -> None:
+    """A table of (frame, face_id, success) and faces (R, 68, 3) in the heads' axes."""
+    pose = make_poses(len(faces))
+    points = faces @ euler_to_matrix(pose.rotation).mT + pose.translation[:, None]
+    with path.open("w", newline="") as file:
+        lines = csv.writer(file)
+        names = [head, "face_id", "timestamp", "confidence", "success", *POSE, "x_0", *POINTS]
+        lines.writerow([f"{blank}{name}" for name in names])
+        for row, numbers, place in zip(rows, pose.values.tolist(), points.mT.flatten(1).tolist(), strict=True):
+            lines.writerow([*row[:2], row[0] / 25, "0.95", row[2], *numbers, 999, *place])
+
+
+def read(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Two faces in two frames: the first one smiles in the second, where the other one is lost."""
+    faces = torch.cat((make_face(), make_faces(1), make_face(p48=(-3, -4)), make_face()))
+    write(tmp_path / "clip.csv", faces, [(1, 0, 1), (1, 7, 1), (2, 0, 1), (2, 7, 0)])
+    return tmp_path / "clip.csv"
+
+
+def test_a_table_becomes_a_table_of_measures(clnf_torch_cli, table, tmp_path):
+    done = clnf_torch_cli("measure", table, "--out", tmp_path / "out.csv", "--rest", "1:1")
+    assert done.exit_code == 0, done.output
+    assert "4 rows, 3 with a face" in done.stderr
+    rows = read((tmp_path / "out.csv").read_text())
+    assert [(row["frame"], row["face_id"], row["timestamp"], row["success"]) for row in rows] == [
+        ("1", "0", "0.04", "1"), ("1", "7", "0.04", "1"), ("2", "0", "0.08", "1"), ("2", "7", "0.08", "0"),
+    ]  # fmt: skip
+    assert [row["commissure_excursion_image_left_mm"] for row in rows] == ["0.0000", "0.0000", "5.0000", "nan"]
+    assert rows[0]["mouth_width_mm"] == "50.0000" and rows[3]["mouth_width_mm"] == "nan"
+    # The other face is measured against its own rest
+    assert rows[1]["mouth_width_mm"] == f"{face_measures(make_faces(1)).mouth_width.item():.4f}"
+
+
+def test_without_rest_there_are_no_excursions(clnf_torch_cli, table):
+    done = clnf_torch_cli("measure", table, "--out", "-")
+    assert done.exit_code == 0, done.output
+    assert "excursion" not in done.stdout and len(read(done.stdout)) == 4
+
+
+def test_several_tables_go_into_a_folder(clnf_torch_cli, table, tmp_path):
+    other = tmp_path / "other.csv"
+    other.write_text(table.read_text())
+    done = clnf_torch_cli("measure", table, other, "--out", tmp_path / "measures")
+    assert done.exit_code == 0, done.output
+    names = ["clip_measures.csv", "other_measures.csv"]
+    assert sorted(path.name for path in (tmp_path / "measures").iterdir()) == names
+    assert len({path.read_text() for path in (tmp_path / "measures").iterdir()}) == 1
+
+
+def test_a_table_that_cannot_be_used_spares_the_others(clnf_torch_cli, table, tmp_path):
+    (broken := tmp_path / "broken.csv").write_text("frame,x_0\n1,2\n")
+    done = clnf_torch_cli("measure", broken, table, tmp_path / "missing.csv", "--out", tmp_path / "measures")
+    assert done.exit_code == 1
+    assert f"{broken}: expected columns X_0 to Z_67 and pose_Tx to pose_Rz, found no pose_Tx" in done.stderr
+    assert f"{tmp_path / 'missing.csv'}: No such file or directory" in done.stderr
+    assert [path.name for path in (tmp_path / "measures").iterdir()] == ["clip_measures.csv"]
+
+
+def test_an_input_is_not_written_over(clnf_torch_cli, table):
+    before = table.read_text()
+    assert clnf_torch_cli("measure", table, "--out", table).exit_code == 2
+    assert table.read_text() == before
+
+
+@pytest.mark.parametrize("rest", ["5", "9:3", "a:b", "-1:4"])
+def test_no_frames_at_rest(clnf_torch_cli, table, tmp_path, rest):
+    done = clnf_torch_cli("measure", table, "--out", tmp_path / "out.csv", f"--rest={rest}")
+    assert done.exit_code == 2 and "such as 1:25" in done.stderr
+
+
+def test_frames_at_rest_without_a_face(table):
+    with pytest.raises(TableError, match=r"expected a face at rest in frames 8 to 9, found none in its frames 1 to 2"):
+        measure_table(table, (8, 9))
+
+
+def test_openface_writes_blanks_and_tables_of_images(tmp_path):
+    write(tmp_path / "of.csv", make_faces(2), [(1, 0, 1), (2, 0, 1)], blank=" ")
+    write(tmp_path / "image.csv", make_faces(2), [(0, 0, 1), (1, 0, 1)], head="face")
+    expected = face_measures(make_faces(2)).values
+    for name in ("of.csv", "image.csv"):
+        torch.testing.assert_close(measure_table(tmp_path / name).measures.values, expected, equal_nan=True)
+    assert read_points(tmp_path / "image.csv").frame.tolist() == [1, 2]
+
+
+def test_a_cell_without_a_number_is_named(tmp_path):
+    write(tmp_path / "clip.csv", make_faces(1), [(1, 0, 1)])
+    text = (tmp_path / "clip.csv").read_text().replace("999", "12").replace(",1,", ",yes,", 1)
+    (tmp_path / "clip.csv").write_text(text)
+    with pytest.raises(TableError, match="row 2, "):
+        read_points(tmp_path / "clip.csv")
+
+
+def test_an_empty_cell_is_a_row_without_measures(tmp_path):
+    write(tmp_path / "clip.csv", make_faces(2), [(1, 0, 1), (2, 0, 1)])
+    head, first, second = (tmp_path / "clip.csv").read_text().splitlines()
+    first = ",".join(
+        ["" if name == "Y_48" else cell for name, cell in zip(head.split(","), first.split(","), strict=True)]
+    )
+    (tmp_path / "clip.csv").write_text("\n".join((head, first, second)))
+    found = measure_table(tmp_path / "clip.csv").measures
+    assert found.mouth_width[0].isnan() and found.mouth_width[1].isfinite()
+
+
+def test_a_table_without_rows(tmp_path):
+    write(tmp_path / "clip.csv", make_faces(0), [])
+    assert len(measure_table(tmp_path / "clip.csv").text().splitlines()) == 1
