@@ -1,7 +1,14 @@
 """OpenFace 2.2's landmark detector in PyTorch: batched, differentiable, on CPU and CUDA.
 
+Find faces in one call:
+    detect: Faces in images: a path, a folder, a pattern, images in memory, or a list of them.
+    track: Faces in a video, all at once or frame by frame.
+    Faces: The result of detect: landmarks, pose, gaze; sliced, shown, drawn, saved.
+    FaceTrack: The result of track, frame by frame.
+
 Load a model and fit faces:
     load: The landmark detector in a bundle, or the default one.
+    save: Writes a detector as a bundle.
     LandmarkDetector: Fits the landmarks of many faces in many frames at once.
     FitResult: Landmarks, parameters, confidence and success, one row per face.
 
@@ -49,13 +56,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 if TYPE_CHECKING:
     from clnf_torch.detection import FaceBoxes, FaceDetector, load_face_detector
+    from clnf_torch.faces import Faces, FaceTrack, detect, track
     from clnf_torch.fitting.config import PRESETS, FitConfig
     from clnf_torch.models.bundle import BundleError, build_model, load_bundle
     from clnf_torch.models.landmark_model import LandmarkModel
     from clnf_torch.models.numerics import EXACT, OPENFACE, Numerics
     from clnf_torch.models.patch_experts.cen import CENExperts
     from clnf_torch.models.pdm import PDM, ShapeParams
-    from clnf_torch.pipeline import FitResult, LandmarkDetector, load
+    from clnf_torch.pipeline import FitResult, LandmarkDetector, load, save
     from clnf_torch.quality import (
         LandmarkQuality,
         QualityConfig,
@@ -70,13 +78,14 @@ __version__ = "0.2.0"
 # PyTorch takes a second to load: what only asks for the version, or for help, goes without
 _HOMES = {
     "clnf_torch.detection": ("FaceBoxes", "FaceDetector", "load_face_detector"),
+    "clnf_torch.faces": ("FaceTrack", "Faces", "detect", "track"),
     "clnf_torch.fitting.config": ("FitConfig", "PRESETS"),
     "clnf_torch.models.bundle": ("BundleError", "build_model", "load_bundle"),
     "clnf_torch.models.landmark_model": ("LandmarkModel",),
     "clnf_torch.models.numerics": ("EXACT", "Numerics", "OPENFACE"),
     "clnf_torch.models.patch_experts.cen": ("CENExperts",),
     "clnf_torch.models.pdm": ("PDM", "ShapeParams"),
-    "clnf_torch.pipeline": ("FitResult", "LandmarkDetector", "load"),
+    "clnf_torch.pipeline": ("FitResult", "LandmarkDetector", "load", "save"),
     "clnf_torch.quality": (
         "LandmarkQuality",
         "QualityConfig",
@@ -96,6 +105,8 @@ __all__ = [
     "CENExperts",
     "FaceBoxes",
     "FaceDetector",
+    "FaceTrack",
+    "Faces",
     "FitConfig",
     "FitResult",
     "LandmarkDetector",
@@ -111,10 +122,13 @@ __all__ = [
     "VideoTracker",
     "build_model",
     "check_landmark_quality",
+    "detect",
     "load",
     "load_bundle",
     "load_face_detector",
     "repair_landmarks",
+    "save",
+    "track",
 ]
 
 

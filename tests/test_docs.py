@@ -31,7 +31,7 @@ DOCS = ROOT / "docs"
 CODE = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 PACKAGES = (
     "geometry", "models", "fitting", "detection", "measures", "pipeline", "tracking", "quality", "export", "training",
-    "media", "distributed",
+    "media", "faces", "distributed",
 )  # fmt: skip
 
 

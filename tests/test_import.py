@@ -12,7 +12,16 @@ import clnf_torch
 
 COMMAND_LINE = {"typer", "rich", "av", "cv2"}
 WHEN_NEEDED = {"pyarrow", "matplotlib", "numba", "triton"}
-HEAVY = {*COMMAND_LINE, *WHEN_NEEDED, "hypothesis", "pytest", "clnf_torch.cli", "clnf_torch.converters"}
+WHEN_ASKED_FOR = {"clnf_torch.faces", "clnf_torch.media", "clnf_torch.export", "pandas", "PIL", "supervision"}
+HEAVY = {
+    *COMMAND_LINE,
+    *WHEN_NEEDED,
+    *WHEN_ASKED_FOR,
+    "hypothesis",
+    "pytest",
+    "clnf_torch.cli",
+    "clnf_torch.converters",
+}
 
 
 def python(code: str) -> str:
@@ -93,6 +102,11 @@ def test_public_names_are_there():
 def test_every_public_name_has_a_home():
     homes = [name for names in clnf_torch._HOMES.values() for name in names]
     assert sorted(homes) == sorted(clnf_torch.__all__)
+
+
+def test_names_that_are_imported_when_asked_for_are_listed_before():
+    code = "import clnf_torch as c, sys; print('detect' in dir(c), 'cv2' in sys.modules, c.detect.__module__)"
+    assert python(code) == "True False clnf_torch.faces.detection\n"
 
 
 def test_help_has_one_line_for_each_public_name():

@@ -19,10 +19,10 @@ from clnf_torch.cli.output_check import Output
 from clnf_torch.cli.video_writer import FORMATS
 from clnf_torch.export.csv import csv_file
 from clnf_torch.export.face_table import FaceTable
-from clnf_torch.export.json import JSONRows, face_records, json_document, json_file
+from clnf_torch.export.json import JSONRows, face_records, image_heads, json_document, json_file
 from clnf_torch.geometry.records import map_tensors
 from clnf_torch.media.batches import Batch
-from clnf_torch.models.files import escaped_name, escaped_names, partial_of
+from clnf_torch.models.files import escaped_names, partial_of
 from clnf_torch.models.growing_files import SAVE_EVERY, set_aside
 from clnf_torch.pipeline import FitResult
 
@@ -182,8 +182,7 @@ class ImageOutputs:
 
     def append(self, batch: Batch, result: FitResult, table: FaceTable) -> None:
         """Takes the faces of a batch, and what was measured of them."""
-        faces = [(str(job.path), box) for job in batch.jobs for box in job.boxes]
-        heads = [{"image": escaped_name(image), "box": list(box)} for image, box in faces]
+        heads = image_heads(table.image or (), [box for job in batch.jobs for box in job.boxes])
         self._files.append(table, result, heads)
         if time.monotonic() - self._written_at >= SAVE_EVERY:
             self._files.positions()

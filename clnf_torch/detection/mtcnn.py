@@ -1,15 +1,14 @@
-"""The face detector of a bundle."""
+"""MTCNN, the face detector of bundles."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from clnf_torch.detection.face_detector import FaceBoxes
-from clnf_torch.detection.layers import Layer, build_network
+from clnf_torch.detection.layers import Layer, build_network, layer_records
 from clnf_torch.detection.proposals import Proposals, face_probability, propose
 from clnf_torch.detection.pyramid import SUPPORT, PaddedFrames, overlap_of_levels, pyramid_scales
 from clnf_torch.detection.tables import Capacity, FixedTables, Tables
@@ -18,7 +17,6 @@ from clnf_torch.geometry.frames import Frames, as_frames, warn_of_unit_range
 from clnf_torch.geometry.precision import refuse_short_numbers, without_autocast
 from clnf_torch.geometry.records import join_rows
 from clnf_torch.geometry.settings import check_settings
-from clnf_torch.models.bundle import BundleError, default_bundle, load_bundle
 
 # In bundles: the kind of detector, and its proposer, refiner and output
 KIND, NETWORKS = "mtcnn", ("pnet", "rnet", "onet")
@@ -96,6 +94,11 @@ class MTCNN(nn.Module):
             **settings: ``config``, ``to_landmarks`` and ``licence``, where they are not OpenFace's.
         """
         return {"kind": KIND, **{name: {"layers": list(networks[name])} for name in NETWORKS}, **settings}
+
+    def to_record(self) -> dict[str, Any]:
+        """The detector as a bundle holds it, with its settings."""
+        networks = {name: layer_records(network) for name, network in zip(NETWORKS, self.children(), strict=True)}
+        return self.record(networks, config=asdict(self.config), to_landmarks=list(self.to_landmarks))
 
     @classmethod
     def from_record(
@@ -255,35 +258,3 @@ def _no_faces(like: Tensor) -> FaceBoxes:
     """Nothing found."""
     image_index = torch.zeros(0, dtype=torch.int64, device=like.device)
     return FaceBoxes(boxes=like.new_zeros(0, 4), score=like.new_zeros(0), image_index=image_index)
-
-
-def load_face_detector(
-    path: str | Path | None = None,
-    device: torch.device | str = "cpu",
-    *,
-    dtype: torch.dtype = torch.float32,
-    config: MTCNNConfig | None = None,
-    mmap: bool = True,
-    verify: bool | None = None,
-) -> MTCNN:
-    """The face detector in a bundle.
-
-    Args:
-        path: A bundle from ``clnf-torch convert`` or ``train``; None: the one that is installed with the package.
-        device: Where to put it.
-        dtype: Number type of the arithmetic.
-        config: Settings; None: those that the bundle names, and OpenFace's for the others.
-        mmap: The weights stay in the file until they are used; see `load_bundle`.
-        verify: Whether to read the whole file, and compare it with its checksums; see `load_bundle`.
-
-    Raises:
-        BundleError: The file is damaged, no bundle, or holds no face detector.
-    """
-    path = default_bundle() if path is None else path
-    record = load_bundle(path, mmap=mmap, verify=verify).get("face_detector")
-    if record is None:
-        raise BundleError(
-            f"{path}: holds no face detector; convert a model directory with mtcnn_detector/MTCNN_detector.txt in it, "
-            "or give the boxes of the faces"
-        )
-    return MTCNN.from_record(record, dtype, config).to(device)

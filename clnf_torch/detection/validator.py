@@ -6,7 +6,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from clnf_torch.detection.layers import Layer, build_network
+from clnf_torch.detection.layers import Layer, build_network, layer_records
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.geometry.constants import constant
 from clnf_torch.geometry.host import is_readable
@@ -102,6 +102,26 @@ class ViewValidator(nn.Module):
         mean, deviation = record["mean"].to(dtype), record["deviation"].to(dtype)
         network = build_network(record["layers"], dtype)
         return cls(warp_table(record, size[1], dtype), record["pixels"], size, mean, deviation, network)
+
+    def to_record(self) -> dict[str, Any]:
+        """The validator as a bundle holds it, in the number type of its weights."""
+        width = self.size[1]
+        column_row = torch.stack((self.places % width, self.places // width), -1)
+        # Where columns and rows are the smallest, most often 0, least is lost of the origin
+        first = column_row.argmin(0)
+        axes = torch.arange(2, device=first.device)
+        origin = self.pixels[first, axes] - column_row[first, axes].to(self.pixels)
+        return self.record(
+            triangles=self.triangles,
+            alpha=self.alpha.double(),
+            beta=self.beta.double(),
+            origin=origin.double(),
+            pixels=self.places,
+            triangle=self.triangle,
+            mean=self.mean,
+            deviation=self.deviation,
+            layers=layer_records(self.network),
+        )
 
     def positions(self, landmarks: Tensor) -> Tensor:
         """Where the pixels of the warp lie in the image, (B, P, 2), for landmarks (B, N, 2), pixels (x, y)."""
@@ -209,6 +229,15 @@ class DetectionValidator(nn.Module):
         height, width = record["size"]
         views = [ViewValidator.from_record(view, (int(height), int(width)), dtype) for view in record["views"]]
         return cls(record["orientations"], views)
+
+    def to_record(self) -> dict[str, Any]:
+        """The validator as a bundle holds it.
+
+        Raises:
+            ValueError: A network has layers that bundles do not hold.
+        """
+        views = [cast(ViewValidator, view) for view in self.views]
+        return self.record(views[0].size, self.orientations, [view.to_record() for view in views])
 
     def forward(self, images: ImageBatch, rotation: Tensor, landmarks: Tensor, numerics: Numerics) -> Tensor:
         """Confidences of faces.

@@ -1,7 +1,7 @@
 """OpenFace's columns: their names, their order, and how many digits it prints."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -98,6 +98,34 @@ class FaceTable:
             params_local=params.local,
             likelihoods=likelihoods,
         )
+
+    def __getitem__(self, rows: slice | list[int]) -> "FaceTable":
+        """The rows of these numbers, or a slice of them."""
+        numbers = range(len(self))[rows] if isinstance(rows, slice) else rows
+        image = None if self.image is None else tuple(self.image[number] for number in numbers)
+        return self._mapped(lambda values: values[rows], image)
+
+    def to(self, device: torch.device | str) -> "FaceTable":
+        """The same rows on a device."""
+        return self._mapped(lambda values: values.to(device), self.image)
+
+    @staticmethod
+    def join(tables: Sequence["FaceTable"]) -> "FaceTable":
+        """The rows of several tables with the same groups, one after the other."""
+        first = tables[0]
+        image = None if first.image is None else tuple(name for table in tables for name in table.image or ())
+        joined = {
+            field.name: torch.cat([getattr(table, field.name) for table in tables])
+            for field in fields(first)
+            if isinstance(getattr(first, field.name), Tensor)
+        }
+        return replace(first, **joined, image=image)
+
+    def _mapped(self, function: Callable[[Tensor], Tensor], image: tuple[str, ...] | None) -> "FaceTable":
+        """What a function makes of each group, with these names of images."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        tensors = {name: function(value) for name, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, **tensors, image=image)
 
     def without(self, *groups: str) -> "FaceTable":
         """The same rows without some groups.

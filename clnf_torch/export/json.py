@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, Protocol
 
 from clnf_torch.export.decimals import nine_digits
 from clnf_torch.export.face_table import FaceTable
-from clnf_torch.models.files import new_partial_of, write_atomically
+from clnf_torch.models.files import escaped_name, new_partial_of, write_atomically
 from clnf_torch.models.growing_files import GrowingFile, growing_file
 from clnf_torch.pipeline import FitResult
 
@@ -55,6 +55,17 @@ def face_records(heads: Sequence[Mapping[str, Any]], result: FitResult, table: F
     columns = {name: whole[name] if name in whole else known[name] for name in ORDER if name in whole or name in known}
     for head, values in zip(heads, zip(*columns.values(), strict=True), strict=True):
         yield {**head, **dict(zip(columns, values, strict=True))}
+
+
+def image_heads(names: Iterable[str], boxes: Iterable[Sequence[float]]) -> list[dict[str, Any]]:
+    """What the records of faces in images begin with: the image's name, and the box that was fitted in."""
+    return [{"image": escaped_name(name), "box": list(box)} for name, box in zip(names, boxes, strict=True)]
+
+
+def frame_heads(table: FaceTable) -> list[dict[str, Any]]:
+    """What the records of faces in the frames of a video begin with."""
+    columns = table.frame.tolist(), table.timestamp.tolist(), table.face_id.tolist()
+    return [{"frame": frame, "timestamp": time, "face_id": face} for frame, time, face in zip(*columns, strict=True)]
 
 
 class JSONRows(Protocol):

@@ -9,11 +9,24 @@ from torch import Tensor
 CPU_PAIRS, CUDA_PAIRS = 1 << 14, 1 << 20
 # Pixels; coordinates stay below, so that sums and products of them are whole numbers too
 LARGEST = 2.0**29
+# What the four numbers of a box may be: left, top, width, height; or left, top, right, bottom
+FORMATS = ("xywh", "xyxy")
 
 
 def whole_boxes(boxes: Tensor) -> Tensor:
     """Boxes (..., 4) with each number rounded to an int64, halves to the even one; what is not a number becomes 0."""
     return boxes.detach().nan_to_num(0.0).clamp(-LARGEST, LARGEST).round().long()
+
+
+def boxes_from(boxes: Tensor, box_format: str) -> Tensor:
+    """Boxes x, y, width, height of boxes (..., 4) in one of `FORMATS`.
+
+    Raises:
+        ValueError: There is no such format.
+    """
+    if box_format not in FORMATS:
+        raise ValueError(f"box_format is {box_format!r}; expected 'xywh' (x, y, width, height) or 'xyxy' (two corners)")
+    return boxes if box_format == "xywh" else torch.cat((boxes[..., :2], boxes[..., 2:] - boxes[..., :2]), -1)
 
 
 def box_around(points: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Whether the host may look at numbers, to do less where there is less to do: a card would have to wait for it."""
+"""The host and its devices: which are there, and whether the host may look at numbers, for which a card would wait."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +16,24 @@ def is_readable(tensor: Tensor) -> bool:
     Elsewhere the same is computed with masks over everything that there might be.
     """
     return tensor.device.type == "cpu" and not torch.compiler.is_compiling() and not _UNREAD.get()
+
+
+def require_device(device: torch.device | str) -> torch.device:
+    """A device that is there.
+
+    Raises:
+        ValueError: There is none of that name, or it is not available.
+    """
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"device is {device!r}; give cpu, cuda, cuda:1, ...") from None
+    try:
+        torch.empty(0, device=found)
+    # AssertionError: this torch was built without it
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {found}: not available: {str(error).partition(chr(10))[0]}") from None
+    return found
 
 
 @contextmanager

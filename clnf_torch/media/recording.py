@@ -10,6 +10,7 @@ from torch import Tensor
 
 from clnf_torch.export.face_rows import FaceRows, face_table
 from clnf_torch.export.face_table import FaceTable
+from clnf_torch.export.json import frame_heads
 from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.geometry.records import join_rows
 from clnf_torch.media.confirmation import ConfirmationBuffer
@@ -112,7 +113,7 @@ class Recording:
             return
         rows, self.waiting = join_rows(*self.waiting), []
         table = face_table(rows, self.detector, self.camera, self.likelihoods)
-        self.files.append(table, rows.faces, _heads(rows))
+        self.files.append(table, rows.faces, frame_heads(table))
 
     def elapsed(self) -> float:
         """Seconds that the video took so far."""
@@ -147,9 +148,3 @@ class Recording:
             face_id=face_id,
             timestamp=torch.full_like(face_id, frame.time, dtype=torch.float64),
         )
-
-
-def _heads(rows: FaceRows) -> list[dict[str, Any]]:
-    """What the JSON record of every row begins with."""
-    columns = rows.frame.tolist(), rows.timestamp.tolist(), rows.face_id.tolist()
-    return [{"frame": frame, "timestamp": time, "face_id": face} for frame, time, face in zip(*columns, strict=True)]

@@ -27,8 +27,7 @@ WEIGHTS = "clnf_torch.weights", "default.pt"
 FAMILIES: dict[str, type[Experts]] = {
     family.name: family for family in (CENExperts, CCNFExperts, SVRExperts, HeatmapExperts)
 }
-"""The patch experts that bundles may hold, by name; a new family is registered here."""
-
+"""The patch experts that bundles may hold, by name; other packages register theirs, see `models.plugins`."""
 
 # Bytes that all tensors may have together, some of which share their numbers: sizes of the file, and a little more
 SHARING, ROOM = 2, 1 << 20
@@ -149,8 +148,10 @@ def _require_file(path: Path) -> None:
         )
         raise ValueError(f"there is no such file; {remedy}") from error
     except IsADirectoryError as error:
-        remedy = f"make one with: clnf-torch convert {path.name} -o {path.name}.pt"
-        raise ValueError(f"is a folder, not a bundle; {remedy}") from error
+        if any(path.glob("main_*.txt")):
+            remedy = f"convert it with: clnf-torch convert {path} -o {path.name or 'openface'}.pt"
+            raise ValueError(f"this is an OpenFace model directory, not a bundle; {remedy}") from error
+        raise ValueError("is a folder, not a bundle; give the .pt file of one") from error
 
 
 def _require_bundle(bundle: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from clnf_torch.models.array_schema import WHOLE, Array
 from clnf_torch.models.landmark_model import Families
 from clnf_torch.models.model_schema import check_model
+from clnf_torch.models.plugins import FACE_DETECTORS, registered
 from clnf_torch.models.schema import Context, Fields, Number, OneOf, Schema, SchemaError, Several, Text, found, refuse
 
 # Layers of a network, its channels, and the numbers of its largest maps, beyond those of any model
@@ -94,7 +95,11 @@ def _check_view(record: Any, where: str, size: tuple[int, ...], context: Context
 
 
 def check_face_detector(record: Any, where: str, context: Context) -> None:
-    """Refuses what is no record of ``MTCNN.record``."""
+    """Refuses what is no record of ``MTCNN.to_record``, nor of a detector that another package registers."""
+    other = registered(FACE_DETECTORS, record["kind"]) if _is_of_other_kind(record) else None
+    if other is not None and hasattr(other, "check_record"):
+        other.check_record(record, where, context)
+        return
     _check_kind(record, where, "mtcnn")
     probability, factor = Number(0, 1), Number(-10, 10)
     config: dict[str, Schema] = {
@@ -115,6 +120,11 @@ def check_face_detector(record: Any, where: str, context: Context) -> None:
         exact = name != "onet"
         if math.prod(answer[1:]) != 1 or answer[0] < MTCNN_NUMBERS or (exact and answer[0] > MTCNN_NUMBERS):
             raise SchemaError(f"{here}: expected {MTCNN_NUMBERS} numbers for {side} x {side} pixels, found {answer}")
+
+
+def _is_of_other_kind(record: Any) -> bool:
+    """Whether a record may be that of another face detector than MTCNN."""
+    return isinstance(record, dict) and isinstance(record.get("kind"), str) and record["kind"] != "mtcnn"
 
 
 def _check_kind(record: Any, where: str, known: str) -> None:

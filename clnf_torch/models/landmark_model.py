@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from clnf_torch.models.patch_experts.base import Experts
 from clnf_torch.models.pdm import PDM
+from clnf_torch.models.plugins import PATCH_EXPERTS, PluginError, registered, registered_names
 
 Families = Mapping[str, type[Experts]]
 """Classes of patch experts by their `name`."""
@@ -192,15 +193,19 @@ def early_termination_record(early_termination: Tensor) -> dict[str, Tensor]:
 
 
 def family_of(record: Mapping[str, Any], families: Families) -> type[Experts]:
-    """The class of the experts in a record.
+    """The class of the experts in a record: one of these families, or one that another package registers.
 
     Raises:
         ValueError: It is not known.
     """
     name = OLD_NAMES.get(record["family"], record["family"])
-    if name not in families:
-        known = ", ".join(map(repr, families))
+    family = families.get(name) or registered(PATCH_EXPERTS, name)
+    if family is None:
+        known = ", ".join(map(repr, (*families, *registered_names(PATCH_EXPERTS))))
         raise ValueError(
-            f"the bundle holds {name[:40]!r} patch experts, this program knows {known}; use a newer version"
+            f"the bundle holds {name[:40]!r} patch experts, this program knows {known}; use a newer version, or "
+            "install the package that registers them"
         )
-    return families[name]
+    if not (isinstance(family, type) and issubclass(family, Experts)):
+        raise PluginError(f"{name[:40]}: registered in {PATCH_EXPERTS} as {family!r:.60}; expected a class of Experts")
+    return family

@@ -1,7 +1,7 @@
 """The landmark detector: hypotheses, fit, parts and validation in one call."""
 
 from clnf_torch.pipeline.detector import LandmarkDetector
-from clnf_torch.pipeline.loading import load
+from clnf_torch.pipeline.loading import load, save
 from clnf_torch.pipeline.result import FitResult
 
-__all__ = ["FitResult", "LandmarkDetector", "load"]
+__all__ = ["FitResult", "LandmarkDetector", "load", "save"]

@@ -36,6 +36,7 @@ class LandmarkDetector(nn.Module):
     Attributes:
         precision: Of products in the patch experts, "float32", "tf32" or "bf16", and of nothing else; torch's own
             switches are not obeyed.
+        origin: What the bundle it was loaded from says beside its model, for `save`: licence, sources, face detector.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class LandmarkDetector(nn.Module):
     ) -> None:
         super().__init__()
         self.model, self.numerics, self.validator = model, numerics_named(numerics), validator
+        self.origin: Mapping[str, Any] = {}
 
     @property
     def precision(self) -> str:

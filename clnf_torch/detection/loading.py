@@ -1,0 +1,85 @@
+"""The face detector in a bundle, or one that another package registers."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from clnf_torch.detection.face_detector import FaceDetector
+from clnf_torch.detection.mtcnn import KIND, MTCNN, MTCNNConfig
+from clnf_torch.models.bundle import BundleError, default_bundle, load_bundle
+from clnf_torch.models.plugins import FACE_DETECTORS, PluginError, registered, registered_names
+
+
+def load_face_detector(
+    path: str | Path | None = None,
+    device: torch.device | str = "cpu",
+    *,
+    dtype: torch.dtype = torch.float32,
+    config: MTCNNConfig | None = None,
+    mmap: bool = True,
+    verify: bool | None = None,
+) -> Any:
+    """The face detector in a bundle, or one that another package registers.
+
+    Args:
+        path: A bundle from ``clnf-torch convert`` or ``train``, or the name of an entry point in the group
+            ``clnf_torch.face_detectors``; None: the bundle that is installed with the package.
+        device: Where to put it.
+        dtype: Number type of the arithmetic.
+        config: Settings of `MTCNN`; None: those that the bundle names, and OpenFace's for the others.
+        mmap: The weights stay in the file until they are used; see `load_bundle`.
+        verify: Whether to read the whole file, and compare it with its checksums; see `load_bundle`.
+
+    Returns:
+        A `FaceDetector`; of the bundles from this package `MTCNN`.
+
+    Raises:
+        BundleError: The file is damaged, no bundle, or holds no face detector.
+        PluginError: What is registered under the name is no face detector.
+    """
+    path = default_bundle() if path is None else path
+    if not Path(path).exists() and (maker := registered(FACE_DETECTORS, str(path))) is not None:
+        return _placed(str(path), maker(), device)
+    try:
+        record = load_bundle(path, mmap=mmap, verify=verify).get("face_detector")
+    except BundleError as error:
+        raise _with_names(error, path) from error
+    if record is None:
+        raise BundleError(
+            f"{path}: holds no face detector; convert a model directory with mtcnn_detector/MTCNN_detector.txt in it, "
+            "or give the boxes of the faces"
+        )
+    return face_detector_from(record, device, dtype, config)
+
+
+def face_detector_from(
+    record: Mapping[str, Any],
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    config: MTCNNConfig | None = None,
+) -> Any:
+    """The face detector in a bundle's record; arguments and errors as of `load_face_detector`."""
+    if record["kind"] == KIND:
+        return MTCNN.from_record(record, dtype, config).to(device)
+    kind = registered(FACE_DETECTORS, record["kind"])
+    if not hasattr(kind, "from_record"):
+        raise PluginError(f"the face detector is {record['kind']!r:.60}; install the package that registers it")
+    return _placed(record["kind"], kind.from_record(record, dtype), device)
+
+
+def _placed(name: str, detector: Any, device: torch.device | str) -> FaceDetector:
+    """A detector of another package on a device, if it moves."""
+    if not callable(getattr(detector, "detect", None)):
+        raise PluginError(f"{name}: gives {type(detector).__name__}, which has no method detect(frames) -> FaceBoxes")
+    found: FaceDetector = detector.to(device) if hasattr(detector, "to") else detector
+    return found
+
+
+def _with_names(error: BundleError, path: str | Path) -> BundleError:
+    """The error, with the names that are registered where it is none of a file."""
+    names = registered_names(FACE_DETECTORS)
+    if Path(path).exists() or Path(path).suffix or not names:
+        return error
+    return BundleError(f"{error}; or give one of the registered face detectors: {', '.join(names)}")

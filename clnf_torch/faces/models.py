@@ -1,0 +1,98 @@
+"""The models that the one-line calls use: given, named, or loaded once and kept."""
+
+import functools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from clnf_torch.detection import FaceDetector, load_face_detector
+from clnf_torch.detection.loading import face_detector_from
+from clnf_torch.models.bundle import default_bundle
+from clnf_torch.models.numerics import Numerics
+from clnf_torch.pipeline import LandmarkDetector, load
+
+# Loaded models that are kept for the next call: a detector on each of two devices, or two models
+KEPT = 2
+
+
+@dataclass(frozen=True)
+class LoadedModels:
+    """A landmark detector, the face detector in front of it, and the name of the model for files."""
+
+    landmarks: LandmarkDetector
+    faces: FaceDetector | None
+    name: str
+
+    @property
+    def device(self) -> torch.device:
+        """Where the landmarks are fitted."""
+        return self.landmarks.model.pdm.mean.device
+
+
+def loaded_models(
+    model: Any,
+    detector: Any,
+    device: torch.device | str | None,
+    numerics: str | Numerics | None,
+    precision: str | None,
+    *,
+    find: bool,
+) -> LoadedModels:
+    """The models of a call.
+
+    Args:
+        model: A `LandmarkDetector`; or what `load` takes as a path; None: the default model.
+        detector: A `FaceDetector`; or what `load_face_detector` takes as a path; None: that in the model's bundle, or
+            in the default one where the model is in memory.
+        device: Where to compute; None: where the model is, the CPU for one that is loaded.
+        numerics: See `load`.
+        precision: See `load`.
+        find: Whether faces are detected at all.
+
+    Raises:
+        ValueError: A model in memory is to have another device, numerics or precision than it has.
+    """
+    if isinstance(model, LandmarkDetector):
+        if (device, numerics, precision) != (None, None, None):
+            raise ValueError("device, numerics and precision are those of the detector that was given as model")
+        landmarks, path = model, default_bundle()
+    else:
+        path = default_bundle() if model is None else Path(model)
+        landmarks = _kept_model(os.fspath(path), _stamp(path), str(device or "cpu"), numerics, precision)
+    name = "" if isinstance(model, LandmarkDetector) else os.fspath(path)
+    if not find:
+        return LoadedModels(landmarks, None, name)
+    if detector is not None and not isinstance(detector, (str, os.PathLike)):
+        return LoadedModels(landmarks, detector, name)
+    own = landmarks.origin.get("face_detector")
+    if detector is None and own is not None:
+        return LoadedModels(landmarks, face_detector_from(own, landmarks.model.pdm.mean.device), name)
+    where = path if detector is None else Path(detector)
+    faces = _kept_finder(os.fspath(where), _stamp(where), str(landmarks.model.pdm.mean.device))
+    return LoadedModels(landmarks, faces, name)
+
+
+@functools.lru_cache(KEPT)
+def _kept_model(
+    path: str, stamp: tuple[int, ...], device: str, numerics: str | Numerics | None, precision: str | None
+) -> LandmarkDetector:
+    """The detector in a file that has not changed since."""
+    return load(path, device, numerics=numerics, precision=precision)
+
+
+@functools.lru_cache(KEPT)
+def _kept_finder(path: str, stamp: tuple[int, ...], device: str) -> FaceDetector:
+    """The face detector in a file that has not changed since."""
+    return load_face_detector(path, device)
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What changes when a file does; nothing where there is none, of which `load` says so."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_ino, status.st_size, status.st_mtime_ns

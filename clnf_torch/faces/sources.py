@@ -1,0 +1,143 @@
+"""Images from wherever a caller has them: paths, folders, patterns, Pillow's images, arrays, tensors, lists of them."""
+
+import glob
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clnf_torch.geometry.frames import as_tensor
+from clnf_torch.media.image_folder import VIDEOS, description, image_files, natural_order
+from clnf_torch.media.images import ImageError, read_image
+from clnf_torch.media.pixel_depth import to_eight_bits
+
+# Channels of gray images, and of those in colour without and with transparency
+CHANNELS = (1, 3, 4)
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """An image that may still have to be read.
+
+    Attributes:
+        name: Its path, or ``images[NUMBER]`` where it has none.
+        image: A path, or what a caller has in memory.
+    """
+
+    name: str
+    image: Any
+
+    def pixels(self) -> Tensor:
+        """The image as RGB, uint8, shape (3, H, W).
+
+        Raises:
+            ImageError: It cannot be read, or is no image.
+        """
+        if isinstance(self.image, Path):
+            return read_image(self.image)
+        try:
+            return as_image(self.image)
+        except ValueError as error:
+            raise ImageError(f"{self.name}: {error}") from error
+
+
+def image_sources(source: Any) -> list[ImageSource]:
+    """The images of a source, in order.
+
+    Args:
+        source: A path, a folder, a pattern such as ``"faces/*.jpg"``, an image in memory, a batch of them, or a list
+            or tuple of any of these.
+
+    Raises:
+        FileNotFoundError: It is one path, and there is no such file; or a pattern that nothing matches.
+        ValueError: It is a folder without images, a video, or nothing that holds images.
+    """
+    if isinstance(source, (list, tuple)):
+        return _numbered([each for item in source for each in _listed(item)])
+    return _numbered(_found(source))
+
+
+def as_image(image: Any) -> Tensor:
+    """An image in memory as RGB, uint8, shape (3, H, W).
+
+    Args:
+        image: One of Pillow's; an array (H, W), (H, W, 1), (H, W, 3) or (3, H, W), RGB; or a tensor (H, W), (1, H, W)
+            or (3, H, W). Deeper than eight bits, or floating point, see `to_eight_bits`; a fourth channel is dropped.
+
+    Raises:
+        ValueError: It has another shape or type.
+    """
+    if hasattr(image, "getbands"):
+        image = np.asarray(image.convert("L" if image.mode in ("L", "1") else "RGB"))
+    if not hasattr(image, "ndim"):
+        raise ValueError(f"expected an image, found {type(image).__name__}")
+    channels_last = not isinstance(image, Tensor)
+    pixels = image.detach() if isinstance(image, Tensor) else as_tensor("an image", image)
+    if pixels.ndim == 3 and channels_last and (pixels.shape[2] in CHANNELS or pixels.shape[0] not in (1, 3)):
+        pixels = pixels.permute(2, 0, 1)
+    pixels = pixels[None] if pixels.ndim == 2 else pixels
+    if pixels.ndim != 3 or pixels.shape[0] not in CHANNELS or not pixels.numel():
+        expected = "an array (H, W) or (H, W, 3), or a tensor (H, W) or (3, H, W)"
+        raise ValueError(f"an image has shape {tuple(image.shape)}; expected {expected}, RGB")
+    if pixels.dtype != torch.uint8:
+        eight = to_eight_bits(pixels.float().cpu().numpy() if pixels.is_floating_point() else pixels.cpu().numpy())
+        pixels = torch.from_numpy(eight).to(pixels.device)
+    return pixels[:3].expand(3, -1, -1).contiguous()
+
+
+def _found(source: Any) -> list[Any]:
+    """The images of one source; see `image_sources` for what it raises."""
+    if not isinstance(source, (str, os.PathLike)):
+        if not hasattr(source, "ndim") and not hasattr(source, "getbands"):
+            expected = "a path, a folder, a pattern, a Pillow image, an array, a tensor, or a list of them"
+            raise ValueError(f"the source is of type {type(source).__name__}; expected {expected}")
+        return _listed(source)
+    path = Path(source)
+    if path.is_dir():
+        if files := image_files(path):
+            return list(files)
+        raise ValueError(f"{path}: expected images, found {description(path)}")
+    if not path.exists():
+        return _matched(os.fspath(source))
+    if path.suffix.lower() in VIDEOS:
+        raise ValueError(f"{path}: expected images, found a video; give it to clnf_torch.track")
+    return [path]
+
+
+def _matched(pattern: str) -> list[Path]:
+    """The files that match a pattern, in natural order; see `image_sources` for what it raises."""
+    if "://" in pattern:
+        raise FileNotFoundError(f"{pattern}: is an address, which is not fetched; download the image and give its path")
+    if not glob.has_magic(pattern):
+        raise FileNotFoundError(f"{pattern}: there is no such file or folder")
+    found = sorted((Path(name) for name in glob.glob(pattern, recursive=True)), key=natural_order)
+    if files := [path for path in found if path.is_file()]:
+        return files
+    raise FileNotFoundError(f"{pattern}: no file matches this pattern")
+
+
+def _listed(item: Any) -> list[Any]:
+    """The images of an item of a list; what is none stays in it, to be a row of the problems."""
+    if not isinstance(item, (str, os.PathLike)):
+        return list(item) if getattr(item, "ndim", 0) == 4 else [item]
+    path = Path(item)
+    if path.is_dir():
+        return list(image_files(path)) or [path]
+    try:
+        return [path] if path.exists() else _matched(os.fspath(item))
+    except FileNotFoundError:
+        return [path]
+
+
+def _numbered(images: Sequence[Any]) -> list[ImageSource]:
+    """Images with their names; those that Pillow read from a file are called so."""
+    sources = []
+    for number, image in enumerate(images):
+        name = str(image) if isinstance(image, Path) else getattr(image, "filename", "") or f"images[{number}]"
+        sources.append(ImageSource(str(name), image))
+    return sources

@@ -1,0 +1,172 @@
+"""Faces in a video, from whatever holds its frames, in one call."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, overload
+
+import torch
+from torch import Tensor
+
+from clnf_torch.export.face_table import FaceTable
+from clnf_torch.faces.detection import camera_of
+from clnf_torch.faces.face_track import FaceTrack, faces_of_frame
+from clnf_torch.faces.faces import Faces
+from clnf_torch.faces.frames import frame_source
+from clnf_torch.faces.models import LoadedModels, loaded_models
+from clnf_torch.fitting.config import FitConfig
+from clnf_torch.geometry.boxes import boxes_from
+from clnf_torch.geometry.camera import Intrinsics
+from clnf_torch.geometry.records import join_rows, take_rows
+from clnf_torch.media.parallel_videos import VideoFrame
+from clnf_torch.media.recording import Recording
+from clnf_torch.media.upload import stacked, uploaded
+from clnf_torch.media.video_frames import Frame, FrameSource, ahead, video_problem
+from clnf_torch.models.numerics import Numerics
+from clnf_torch.pipeline import FitResult
+from clnf_torch.tracking import VideoConfig, VideoTracker
+
+
+# Both take all that the function takes
+@overload
+def track(source: Any, model: Any = None, *, stream: Literal[False] = False, **options: Any) -> FaceTrack: ...
+@overload
+def track(source: Any, model: Any = None, *, stream: Literal[True], **options: Any) -> Iterator[Faces]: ...
+def track(  # type: ignore[misc]
+    source: Any,
+    model: Any = None,
+    *,
+    stream: bool = False,
+    detector: Any = None,
+    box: Any = None,
+    box_format: str = "xywh",
+    single_face: bool = False,
+    preset: str | FitConfig = "default",
+    multi_view: bool = True,
+    device: torch.device | str | None = None,
+    numerics: str | Numerics | None = None,
+    precision: str | None = None,
+    camera: Intrinsics | None = None,
+    likelihoods: bool = False,
+    rate: float | None = None,
+) -> FaceTrack | Iterator[Faces]:
+    """Faces in a video; each keeps its number.
+
+    Args:
+        source: The path of a video, or of a folder of numbered images; or frames: an array (F, H, W, 3), a tensor
+            (F, 3, H, W), RGB, a list, or anything that gives one image after the other.
+        model: As for `detect`.
+        stream: Give the faces of each frame as they are known, instead of all at the end. A face that is new appears
+            some frames later, once it is confirmed, from its first frame on.
+        detector: As for `detect`.
+        box: Extent of the landmarks of a face in the first frame, pixels, shape (4,), in place of detection.
+        box_format: As for `detect`.
+        single_face: Follow one face, exactly as OpenFace does.
+        preset: As for `detect`.
+        multi_view: Try eleven rotations of the head where a face is detected.
+        device: As for `detect`.
+        numerics: As for `detect`.
+        precision: As for `detect`.
+        camera: As for `detect`.
+        likelihoods: As for `detect`.
+        rate: Frames per second of frames in memory; None: 30.
+
+    Returns:
+        All frames, or with `stream` one frame's `Faces` after the other.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The source, or an argument, is none of what it may be; or the video cannot be read.
+        BundleError: The model's file is none.
+    """
+    video = frame_source(source, rate)
+    models = loaded_models(model, detector, device, numerics, precision, find=box is None)
+    config = VideoConfig(preset=preset, multi_view=multi_view, single_face=single_face)
+    tracker = VideoTracker(models.landmarks, models.faces, config)
+    given = None if box is None else boxes_from(torch.as_tensor(box).view(1, 4), box_format)
+    rows = _Rows(models, video)
+    record = Recording(rows, models.landmarks, camera_of(camera)(video.width, video.height), likelihoods)
+    if stream:
+        return _streamed(tracker, video, given, record, rows)
+    for frame in _tracked(tracker, video, given):
+        record(frame)
+    record.end()
+    return rows.taken()
+
+
+def _streamed(
+    tracker: VideoTracker, video: FrameSource, box: Tensor | None, record: Recording, rows: "_Rows"
+) -> Iterator[Faces]:
+    """The faces of each frame, as soon as all that are in it are confirmed or dropped."""
+    images: dict[int, Tensor] = {}
+    for frame in _tracked(tracker, video, box):
+        images[frame.number] = frame.image
+        record(frame)
+        record.flush()
+        yield from _given(rows, images)
+    record.end()
+    yield from _given(rows, images)
+
+
+def _given(rows: "_Rows", images: dict[int, Tensor]) -> Iterator[Faces]:
+    """The frames that have come, which are not kept."""
+    if rows.tables:
+        found = rows.taken()
+        for number in found.table.frame.unique_consecutive().tolist():
+            yield faces_of_frame(found._taken(found.table.frame == number), images.pop(number))
+
+
+def _tracked(tracker: VideoTracker, video: FrameSource, box: Tensor | None) -> Iterator[VideoFrame]:
+    """The frames of a video with their faces; what is wrong with it is its own `problem` then."""
+    state = tracker.begin(1)
+    state = state if box is None else tracker.place(state, box)
+    black = torch.zeros(3, video.height, video.width, dtype=torch.uint8)
+    reading = ahead(uploaded(video, tracker.detector.model.pdm.mean.device))
+    with contextlib.closing(reading) as frames:
+        for number, frame in enumerate(_readable(frames, video), start=1):
+            image = black if frame.image is None else frame.image
+            with torch.inference_mode():
+                state, result = tracker.step(state, stacked([(frame, image)]), [frame.image is None])
+                own = take_rows(result, result.video == 0)
+            yield VideoFrame(image, frame.time, number, own, frame.image is None)
+
+
+def _readable(frames: Iterator[Frame], video: FrameSource) -> Iterator[Frame]:
+    """The frames until there are no more, or one raises an error, which concerns the rest of this video alone."""
+    try:
+        yield from frames
+    except Exception as error:
+        video.problem = video_problem(video.path, error)
+
+
+@dataclass
+class _Rows:
+    """Takes the rows of a video."""
+
+    models: LoadedModels
+    video: FrameSource
+    tables: list[FaceTable] = field(default_factory=list)
+    fits: list[FitResult] = field(default_factory=list)
+
+    def append(self, table: FaceTable, faces: FitResult, heads: Sequence[Mapping[str, Any]]) -> None:
+        """Takes R rows."""
+        self.tables.append(table)
+        self.fits.append(faces)
+
+    def positions(self) -> dict[str, int]:
+        """Nothing is written anywhere."""
+        return {}
+
+    def taken(self) -> FaceTrack:
+        """All rows that have come since the last time."""
+        tables, fits = self.tables, self.fits
+        self.tables, self.fits = [], []
+        video, rate = str(self.video.path), float(self.video.rate)
+        return FaceTrack(
+            fit=join_rows(*fits),
+            table=FaceTable.join(tables),
+            head={"model": self.models.name, "video": video, "frames_per_second": rate},
+            video=video,
+            rate=rate,
+            problem=self.video.problem,
+        ).to(self.models.device)

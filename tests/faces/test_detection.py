@@ -1,0 +1,166 @@
+"""`clnf_torch.detect`: whatever holds images, one call, and a row of problems for what cannot be used."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import clnf_torch
+from clnf_torch import Faces
+from clnf_torch.media.images import read_image
+from tests.media.videos import FixedBox, write_folder
+
+
+@pytest.fixture
+def model(bundle):
+    return clnf_torch.load(bundle)
+
+
+@pytest.fixture
+def folder(image, tmp_path) -> Path:
+    """Two images of other sizes, and a file that is none."""
+    (place := tmp_path / "images").mkdir()
+    shutil.copy(image, place / "1.png")
+    write_folder(place / "below", [read_image(image).permute(1, 2, 0).numpy()[:-9, :, ::-1]])
+    next((place / "below").iterdir()).rename(place / "2.png")
+    (place / "3.png").write_bytes(b"no image")
+    return place
+
+
+def assert_same_faces(found: Faces, other: Faces) -> None:
+    torch.testing.assert_close(found.landmarks, other.landmarks, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda image: image,
+        str,
+        lambda image: read_image(image),
+        lambda image: read_image(image)[None],
+        lambda image: read_image(image).permute(1, 2, 0).numpy(),
+        lambda image: read_image(image).permute(1, 2, 0).numpy()[None],
+        lambda image: read_image(image).float() / 255,
+        lambda image: [read_image(image).numpy()],
+        lambda image: pytest.importorskip("PIL.Image").open(image),
+    ],
+    ids=["path", "str", "tensor", "batch", "array", "array-batch", "unit-range", "channels-first", "pillow"],
+)
+def test_every_kind_of_image_gives_the_same_face(make, model, image, box):
+    found = clnf_torch.detect(make(image), model, boxes=box)
+    expected = model.fit(read_image(image)[None], torch.tensor([box]))
+    torch.testing.assert_close(found.landmarks, expected.landmarks, rtol=0, atol=0)
+    assert len(found) == 1 and found.problems == ()
+
+
+def test_a_folder_a_pattern_and_a_list_give_the_same_faces(model, folder, box):
+    finder = FixedBox(box)
+    found = clnf_torch.detect(folder, model, detector=finder)
+    assert [Path(name).name for name in found.images] == ["1.png", "2.png", "3.png"]
+    assert found.image_index.tolist() == [0, 1]
+    assert_same_faces(found, clnf_torch.detect(f"{folder}/*.png", model, detector=finder))
+    assert_same_faces(found, clnf_torch.detect(sorted(folder.glob("*.png")), model, detector=finder))
+    assert_same_faces(found, clnf_torch.detect([folder], model, detector=finder))
+
+
+def test_images_in_a_batch_do_not_see_each_other(model, folder, box):
+    found = clnf_torch.detect(folder, model, detector=FixedBox(box))
+    alone = clnf_torch.detect(folder / "2.png", model, detector=FixedBox(box))
+    torch.testing.assert_close(found.in_image(1).landmarks, alone.landmarks, rtol=0, atol=0)
+
+
+def test_what_cannot_be_used_is_a_row_of_the_problems(model, folder, image, box):
+    sources = [folder / "3.png", None, tmp := folder / "missing.png", np.zeros((4, 4, 2)), image]
+    found = clnf_torch.detect(sources, model, boxes=[[], [], [], [], [box, [0, 0, -1, 5], [1, 2]]])
+    assert len(found) == 1 and found.image_index.tolist() == [4]
+    names = [problem.image for problem in found.problems]
+    assert names == [str(folder / "3.png"), "images[1]", str(tmp), "images[3]", str(image), str(image)]
+    assert all(len(problem.message) < 300 and "\n" not in problem.message for problem in found.problems)
+    assert "both must be above 0" in found.problems[4].message
+
+
+def test_no_face_at_all(model, image):
+    found = clnf_torch.detect(image, model, boxes=[])
+    assert len(found) == 0 and found.landmarks.shape == (0, 68, 2) and found.pose.shape == (0, 6)
+    assert repr(found) == "Faces(0 faces in 1 image, 68 landmarks, cpu)"
+
+
+def test_boxes_by_corner_by_name_and_by_image(model, image, box):
+    x, y, w, h = box
+    expected = clnf_torch.detect(image, model, boxes=torch.tensor([box]))
+    corners = torch.tensor([x, y, x + w, y + h], dtype=torch.float64)
+    assert_same_faces(clnf_torch.detect(image, model, boxes=corners, box_format="xyxy"), expected)
+    assert_same_faces(clnf_torch.detect(image, model, boxes={image.name: np.array([box])}), expected)
+    twice = clnf_torch.detect([image, image], model, boxes=[torch.tensor([box]), box])
+    assert twice.image_index.tolist() == [0, 1]
+    torch.testing.assert_close(twice.boxes, torch.tensor([box, box], dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "text"),
+    [
+        ("missing.png", FileNotFoundError, "missing.png: there is no such file or folder"),
+        ("*.nothing", FileNotFoundError, "no file matches this pattern"),
+        ("https://example.org/a.png", FileNotFoundError, "is not fetched"),
+        (7, ValueError, "the source is of type int"),
+    ],
+)
+def test_a_source_that_is_none_is_refused_in_a_sentence(source, error, text, model):
+    with pytest.raises(error, match=re.escape(text)):
+        clnf_torch.detect(source, model, boxes=[0, 0, 1, 1])
+
+
+def test_folders_and_videos_that_are_no_images(model, tmp_path):
+    with pytest.raises(ValueError, match="expected images, found a folder without images"):
+        clnf_torch.detect(tmp_path, model)
+    (video := tmp_path / "a.mp4").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"found a video; give it to clnf_torch\.track"):
+        clnf_torch.detect(video, model)
+
+
+def test_boxes_for_other_images_are_refused(model, image, box):
+    with pytest.raises(ValueError, match="boxes for 3 images, and 2 images"):
+        clnf_torch.detect([image, image], model, boxes=[box, box, box])
+    with pytest.raises(ValueError, match="box_format is 'cxcywh'"):
+        clnf_torch.detect(image, model, boxes=box, box_format="cxcywh")
+
+
+def test_a_model_in_memory_is_where_it_is(model, image):
+    with pytest.raises(ValueError, match="device, numerics and precision are those of the detector"):
+        clnf_torch.detect(image, model, device="cpu")
+
+
+def test_models_are_loaded_once_until_their_file_changes(bundle, image, box, tmp_path):
+    from clnf_torch.faces.models import _kept_model
+
+    shutil.copy(bundle, path := tmp_path / "model.pt")
+    before = _kept_model.cache_info().misses
+    for _ in range(2):
+        clnf_torch.detect(image, path, boxes=box)
+    assert _kept_model.cache_info().misses == before + 1
+    shutil.copy(bundle, path.with_suffix(".new"))
+    path.with_suffix(".new").replace(path)
+    clnf_torch.detect(image, path, boxes=box)
+    assert _kept_model.cache_info().misses == before + 2
+
+
+def test_files_are_those_of_the_command_line(clnf_torch_cli, bundle, folder, image, box, tmp_path):
+    shutil.copy(image, folder / "3.png")
+    (boxes := tmp_path / "boxes.json").write_text(json.dumps({f"{n}.png": [box, box] for n in (1, 2, 3)}))
+    files = {suffix: tmp_path / f"cli.{suffix}" for suffix in ("csv", "json", "parquet")}
+    words = [word for suffix, path in files.items() for word in (f"--{suffix}", path)]
+    images = sorted(folder.glob("*.png"))
+    done = clnf_torch_cli("detect", *images, "--model", bundle, "--boxes", boxes, *words)
+    assert done.exit_code == 0, done.stderr
+    found = clnf_torch.detect(folder, bundle, boxes=json.loads(boxes.read_text()))
+    for suffix, path in files.items():
+        found.save(own := tmp_path / f"own.{suffix}")
+        assert own.read_bytes() == path.read_bytes(), suffix
+    found.save(own := tmp_path / "rounded.csv", openface_precision=True)
+    assert len(own.read_bytes()) < len(files["csv"].read_bytes())

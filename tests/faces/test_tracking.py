@@ -1,0 +1,104 @@
+"""`clnf_torch.track`: videos and frames in one call, all at once or frame by frame."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import clnf_torch
+from clnf_torch.cli.runs import track as command
+from clnf_torch.media.images import read_image
+from tests.media.videos import FixedBox, moving, write_folder, write_video
+
+
+@pytest.fixture
+def frames(image) -> list[np.ndarray]:
+    """Four frames with a face, RGB."""
+    return [np.ascontiguousarray(frame[..., ::-1]) for frame in moving(image, 4)]
+
+
+@pytest.fixture
+def options(bundle, box):
+    return {"model": bundle, "detector": FixedBox(box), "multi_view": False}
+
+
+@pytest.mark.parametrize("name", ["video.mp4", "folder"])
+def test_files_are_those_of_the_command_line(name, clnf_torch_cli, bundle, image, box, options, monkeypatch, tmp_path):
+    monkeypatch.setattr(command, "load_face_detector", lambda *_: FixedBox(box))
+    write = write_video if name.endswith("mp4") else write_folder
+    video = write(tmp_path / name, [frame * (number != 1) for number, frame in enumerate(moving(image, 4))])
+    words = "--csv", tmp_path / "cli.csv", "--json", tmp_path / "cli.json", "--no-multi-view"
+    done = clnf_torch_cli("track", video, "--model", bundle, *words)
+    assert done.exit_code == 0, done.stderr
+    found = clnf_torch.track(video, **options)
+    for suffix in ("csv", "json"):
+        found.save(own := tmp_path / f"own.{suffix}")
+        assert own.read_bytes() == (tmp_path / f"cli.{suffix}").read_bytes(), suffix
+
+
+def test_frames_rows_and_faces(frames, options):
+    found = clnf_torch.track(frames, **options)
+    assert len(found) == 4 and found.face_ids == (0,)
+    assert [len(frame) for frame in found] == [1, 1, 1, 1]
+    assert found.success.tolist() == [True] * 4
+    assert found.frame.tolist() == [1, 2, 3, 4]
+    torch.testing.assert_close(found.timestamp, torch.arange(4, dtype=torch.float64) / 30)
+    assert found[1].landmarks.shape == (1, 68, 2) and found[1][0].landmarks.shape == (68, 2)
+    torch.testing.assert_close(found[-1].landmarks[0], found.landmarks[3], rtol=0, atol=0)
+    assert len(found[1:3]) == 2 and found[1:3].frame.tolist() == [2, 3]
+    assert len(found.face(0)) == 4
+    with pytest.raises(IndexError, match="there is no face 7; the numbers are \\[0\\]"):
+        found.face(7)
+    assert repr(found).startswith("FaceTrack(frames: 4 frames with 1 face, confidence ")
+
+
+def test_streamed_frames_are_those_of_the_whole(frames, options):
+    whole = clnf_torch.track(frames, **options)
+    streamed = list(clnf_torch.track(iter(frames), stream=True, **options))
+    assert [int(faces.frame[0]) for faces in streamed] == [1, 2, 3, 4]
+    for faces, expected in zip(streamed, whole, strict=True):
+        torch.testing.assert_close(faces.landmarks, expected.landmarks, rtol=0, atol=0)
+        torch.testing.assert_close(faces.pose, expected.pose, rtol=0, atol=0)
+    np.testing.assert_array_equal(streamed[1].sources[0].pixels().permute(1, 2, 0).numpy(), frames[1])
+
+
+def test_a_stream_reads_no_more_than_it_needs(image, options):
+    """An endless source, as a camera is."""
+
+    def camera():
+        while True:
+            yield read_image(image)
+
+    stream = clnf_torch.track(camera(), stream=True, **options)
+    assert [len(next(stream)) for _ in range(3)] == [1, 1, 1]
+    stream.close()
+
+
+def test_a_given_box_needs_no_detection(frames, bundle, box):
+    x, y, w, h = box
+    found = clnf_torch.track(frames[:2], bundle, box=box)
+    corners = clnf_torch.track(frames[:2], bundle, box=[x, y, x + w, y + h], box_format="xyxy")
+    torch.testing.assert_close(found.landmarks, corners.landmarks)
+    assert found.success.tolist() == [True, True]
+
+
+def test_frames_that_cannot_be_used_are_damaged_ones(frames, bundle, box):
+    found = clnf_torch.track([frames[0], None, frames[1][:-3], frames[1]], bundle, box=box)
+    assert found.success.tolist() == [True, False, False, True]
+    assert found.problem == "frame 2 cannot be used: expected an image, found NoneType"
+
+
+def test_a_frame_without_a_face_has_no_faces(frames, options):
+    found = clnf_torch.track([np.zeros_like(frames[0])] * 2, **options)
+    assert found.face_id.tolist() == [-1, -1] and [len(frame) for frame in found] == [0, 0]
+    assert found.face_ids == () and len(found) == 2
+
+
+def test_sources_that_are_no_videos(options, tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no such video or folder"):
+        clnf_torch.track(tmp_path / "missing.mp4", **options)
+    with pytest.raises(ValueError, match="expected frames, found none"):
+        clnf_torch.track([], **options)
+    with pytest.raises(ValueError, match="the source is of type float"):
+        clnf_torch.track(0.5, **options)
