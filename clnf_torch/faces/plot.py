@@ -1,6 +1,7 @@
 """Faces as drawings: with matplotlib on axes of a caller's own, or as the PNG file that the command line writes."""
 
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ def save_drawing(record: Any, path: Path) -> None:
     Raises:
         ValueError: The faces are not those of one image that is known.
     """
-    sources = getattr(record, "sources", ())
+    sources: tuple[Any, ...] = getattr(record, "sources", ())
     if len(sources) != 1 or sources[0].image is None:
         found = f"those of {len(sources)} images" if sources else "those of a video"
         raise ValueError(f"{path}: a drawing shows the faces of one image, found {found}; save in_image(number) alone")
@@ -108,7 +109,7 @@ def _plot_face(axes: Any, faces: DrawnFaces, number: int) -> None:
     colour = _plain(confidence_colour(float(faces.confidence[number])) if faces.found[number] else FAILED)
     if len(landmarks) == NUM_LANDMARKS:
         for contour in CONTOURS:
-            for start, end in zip(contour[:-1], contour[1:], strict=True):
+            for start, end in pairwise(contour):
                 style = "-" if near[start] and near[end] else ":"
                 axes.plot(*landmarks[[start, end]].T, style, color=colour, linewidth=CONTOUR)
     else:
