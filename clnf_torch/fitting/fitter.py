@@ -10,7 +10,7 @@ from clnf_torch.fitting.config import FitConfig, value_at
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.mean_shift import UNSEEN, landmark_likelihoods, model_likelihood
 from clnf_torch.fitting.nu_rlms import search_responses
-from clnf_torch.fitting.responses import respond
+from clnf_torch.fitting.responses import ResponseField, respond
 from clnf_torch.geometry.records import Rows, join_rows
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import Numerics
@@ -40,6 +40,8 @@ class FitState(Rows):
         likelihood: Mean log-likelihood of the visible landmarks, shape (B,).
         landmark_likelihoods: Shape (B, N).
         visible: Landmarks that the last fitted scale saw, bool, shape (B, N).
+        centroids: Of the response maps of the model's last scale, pixels, NaN where there is none, shape (B, N, 2);
+            None before it, and where the model has no refinement.
         hypothesis: The rotation that the fit began with, by its place in the list of rotations, int64, shape (B,).
         landmark_weight: Known beforehand: multiplies the weights of the landmarks, shape (B, N).
         hidden: Known beforehand: landmarks that cannot be seen, though the view would show them, bool, shape (B, N).
@@ -56,6 +58,7 @@ class FitState(Rows):
     landmark_weight: Tensor | None = None
     hidden: Tensor | None = None
     regularisation: Tensor | None = None
+    centroids: Tensor | None = None
 
     @classmethod
     def at(cls, params: ShapeParams, num_landmarks: int, **known: Tensor | None) -> "FitState":
@@ -157,7 +160,15 @@ class LandmarkFitter:
             likelihood=torch.where(scored, model_likelihood(likelihoods, visible), state.likelihood),
             landmark_likelihoods=torch.where(scored[:, None], likelihoods, state.landmark_likelihoods),
             visible=torch.where(active[:, None], visible, state.visible),
+            centroids=self._centroids(field, active, index),
         )
+
+    def _centroids(self, field: ResponseField, active: Tensor, index: int) -> Tensor | None:
+        """What a refinement wants to know of the model's last scale; NaN of failed rows and hidden landmarks."""
+        if self.model.refinement is None or index != self.model.num_scales - 1:
+            return None
+        known = active[:, None] & (field.weight > 0)
+        return torch.where(known[..., None], field.centroids(), torch.nan)
 
     def _config_at(self, index: int, given: Tensor | None) -> FitConfig:
         """The settings at a scale, with the faces' own regularisation (B,) where it is given."""

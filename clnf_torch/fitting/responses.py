@@ -35,6 +35,17 @@ class ResponseField:
         middle = (self.responses.shape[-1] - 1) // 2
         return torch.bmm(landmarks - self.base, self.to_reference.mT) + middle
 
+    def centroids(self) -> Tensor:
+        """Centroids of the response maps in the image, pixels, shape (B, N, 2); NaN where a map is empty."""
+        middle = (self.responses.shape[-1] - 1) / 2
+        cells = torch.arange(self.responses.shape[-1], device=self.responses.device) - middle
+        columns, rows = self.responses.sum(-2), self.responses.sum(-1)
+        mass = rows.sum(-1, keepdim=True)
+        moments = torch.stack(((columns * cells).sum(-1), (rows * cells).sum(-1)), -1)
+        # An empty map sends no gradients
+        offset = torch.bmm(moments / torch.where(mass > 0, mass, 1), self.to_image.mT)
+        return torch.where(mass > 0, self.base + offset, torch.nan)
+
 
 def respond(
     experts: Experts,

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from clnf_torch.models.patch_experts.base import Experts
 from clnf_torch.models.pdm import PDM
 from clnf_torch.models.plugins import PATCH_EXPERTS, PluginError, registered, registered_names
+from clnf_torch.models.refinement import Refinement
 
 Families = Mapping[str, type[Experts]]
 """Classes of patch experts by their `name`."""
@@ -30,6 +31,7 @@ class LandmarkModel(nn.Module):
             each view, so that likelihood * weight + bias > cutoff; shape (3, V).
         triangulations: Triangles between landmarks for each view, for drawing, int64, each (T, 3).
         parts: Finer models of regions of the face, in the order in which they are folded back.
+        refinement: The last step of its fits; None: landmarks are those of the fitted shape.
 
     Raises:
         ValueError: There are no experts, or they are for another number of landmarks.
@@ -45,6 +47,7 @@ class LandmarkModel(nn.Module):
         early_termination: Tensor | None = None,
         triangulations: Sequence[Tensor] = (),
         parts: Sequence["Part"] = (),
+        refinement: Refinement | None = None,
     ) -> None:
         super().__init__()
         counts = [scale.visible.shape[1] for scale in experts]
@@ -56,6 +59,7 @@ class LandmarkModel(nn.Module):
         self.experts = nn.ModuleList(experts)
         self.triangulations = tuple(triangulations)
         self._parts = nn.ModuleList(parts)
+        self.refinement = refinement
         self.early_termination: Tensor | None
         self.register_buffer("early_termination", early_termination)
 
@@ -67,6 +71,7 @@ class LandmarkModel(nn.Module):
         early_termination: Mapping[str, Any] | None = None,
         triangulations: Sequence[Tensor] = (),
         parts: Sequence[Mapping[str, Any]] = (),
+        refinement: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """The fields of a model in a bundle, from the records of what it consists of."""
         return {
@@ -75,6 +80,7 @@ class LandmarkModel(nn.Module):
             "early_termination": early_termination,
             "experts": list(experts),
             "parts": list(parts),
+            "refinement": refinement,
         }
 
     def to_record(self) -> dict[str, Any]:
@@ -90,6 +96,7 @@ class LandmarkModel(nn.Module):
             early_termination=None if early is None else early_termination_record(early),
             triangulations=self.triangulations,
             parts=[part.to_record() for part in self.parts],
+            refinement=self.refinement and self.refinement.to_record(),
         )
 
     @classmethod
@@ -108,13 +115,14 @@ class LandmarkModel(nn.Module):
         for scale in record["experts"]:
             again = scale["family"] == REPEAT
             experts.append(experts[scale["of"]] if again else family_of(scale, families).from_record(scale, dtype))
-        early = record["early_termination"]
+        early, refinement = record["early_termination"], record.get("refinement")
         return cls(
             PDM.from_record(record["pdm"], dtype),
             experts,
             torch.stack([early[name].to(dtype) for name in EARLY_TERMINATION]) if early else None,
             record["triangulations"],
             [Part.from_record(part, dtype, families) for part in record.get("parts", ())],
+            Refinement.from_record(refinement, dtype) if refinement else None,
         )
 
     @property

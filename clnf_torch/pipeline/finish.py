@@ -11,6 +11,9 @@ from clnf_torch.fitting.fitter import FitState
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.parts import PartFit, fit_parts
 from clnf_torch.geometry.host import is_readable
+from clnf_torch.geometry.similarity import similarity_between
+from clnf_torch.models.landmark_model import LandmarkModel
+from clnf_torch.models.pdm import ShapeParams
 from clnf_torch.pipeline.result import FitResult
 
 if TYPE_CHECKING:
@@ -24,13 +27,14 @@ def finish(detector: "LandmarkDetector", images: ImageBatch, state: FitState, pa
     fits: dict[str, PartFit] = {}
     if parts and detector.model.parts:
         params, fits = fit_parts(detector.model, detector.numerics, images, params, state.active & valid)
-    landmarks = detector.model.pdm.landmarks(params)
-    success = state.active & valid & _is_inside(landmarks, images.size)
-    confidence = success.to(landmarks.dtype)
+    shape = detector.model.pdm.landmarks(params)
+    success = state.active & valid & _is_inside(shape, images.size)
+    confidence = success.to(shape.dtype)
     if validate and detector.validator is not None:
         # OpenFace: a fit that failed is not validated and has confidence 0
-        seen = detector.validator(images, params.rotation, landmarks, detector.numerics)
+        seen = detector.validator(images, params.rotation, shape, detector.numerics)
         confidence, success = torch.where(success, seen, 0), success & is_face(seen)
+    landmarks = _refined(detector.model, params, shape, state.centroids)
     return FitResult(
         landmarks=torch.where(valid[:, None, None], landmarks, torch.nan),
         params=params.where(valid, state.params),
@@ -43,6 +47,14 @@ def finish(detector: "LandmarkDetector", images: ImageBatch, state: FitState, pa
         success=success,
         parts=fits,
     )
+
+
+def _refined(model: LandmarkModel, params: ShapeParams, shape: Tensor, centroids: Tensor | None) -> Tensor:
+    """The landmarks (B, N, 2) of fitted shapes after the refinement of their model, if it has one."""
+    if model.refinement is None or centroids is None:
+        return shape
+    to_image = similarity_between(model.pdm.reference_landmarks(params.local, 1.0), shape)
+    return model.refinement(shape, centroids, to_image)
 
 
 def with_verdict(

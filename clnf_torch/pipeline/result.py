@@ -18,8 +18,9 @@ class FitResult(Rows):
     """The fitted faces, one per row. A row that could not be fitted has `success` false and keeps how far it came.
 
     Attributes:
-        landmarks: Pixels (x, y), pixel centres at whole numbers, shape (B, N, 2); NaN where the box was unusable.
-        params: Pose and shape.
+        landmarks: Pixels (x, y), pixel centres at whole numbers, shape (B, N, 2); NaN where the box was unusable. A
+            model with a refinement has moved them away from its shape.
+        params: Pose and shape; ``detector.model.pdm.landmarks(params)`` are the landmarks of the fitted shape.
         likelihood: Mean log-likelihood of the visible landmarks, shape (B,).
         landmark_likelihoods: Shape (B, N); -1e8 where not visible.
         view: The view of the patch experts at the last scale, int64, shape (B,).

@@ -165,5 +165,5 @@ def with_early_termination(model: LandmarkModel, unseen: FaceCrops, seed: int) -
     if bool(good.all()) or not bool(good.any()):
         return model
     rules = calibrate_early_termination(trials.likelihood, trials.view, good, model.experts_at(0).num_views)
-    scales = [model.experts_at(index) for index in range(model.num_scales)]
-    return LandmarkModel(model.pdm, scales, rules, model.triangulations, model.parts)
+    model.early_termination = rules
+    return model

@@ -42,6 +42,8 @@ def describe(bundle: Mapping[str, Any], path: Path) -> Iterator[str]:
         yield from _describe_experts(record, model["experts"])
     for part in model.get("parts", ()):
         yield from _describe_part(part)
+    if model.get("refinement"):
+        yield "  refinement         landmarks between the fitted shape and the centroids of the responses"
     yield f"  validation         {_describe_validator(bundle.get('validator'))}"
     face_detector = bundle.get("face_detector")
     yield f"  face detector      {face_detector['kind'].upper() if face_detector else 'none: give boxes'}"

@@ -22,6 +22,7 @@ from clnf_torch.models.bundle import default_bundle, load_bundle, save_bundle
 from clnf_torch.training.data.annotations import RESEARCH_USE, Annotations
 from clnf_torch.training.early_termination import with_early_termination
 from clnf_torch.training.recipe import Recipe, train_landmark_model
+from clnf_torch.training.refinement import with_refinement
 from clnf_torch.training.shape import read_prior
 from clnf_torch.training.trainer import Report, keep_freed_memory
 from clnf_torch.training.validator import ValidatorConfig, train_validator
@@ -60,6 +61,8 @@ def model(
             trained = train_landmark_model(kept, shapes, torch.tensor(MIRROR), recipe, work, report)
             trained = with_early_termination(trained.to(where).eval(), unseen, seed)
             judge = train_validator(trained, kept, _judging(seed, effort), work, report)
+            # The validator looks at the shape's landmarks
+            trained = with_refinement(trained, unseen, torch.tensor(MIRROR), seed)
         save_bundle(
             out,
             trained.cpu(),

@@ -1,0 +1,62 @@
+"""The refinement as the last step of `LandmarkDetector.fit`, of the default model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import clnf_torch
+from clnf_torch.fitting.config import preset_named
+
+
+@pytest.fixture(scope="module")
+def detector() -> clnf_torch.LandmarkDetector:
+    return clnf_torch.load()
+
+
+def fit(detector: clnf_torch.LandmarkDetector, image: torch.Tensor, **settings) -> clnf_torch.FitResult:
+    height, width = image.shape[-2:]
+    box = torch.tensor([[0.3 * width, 0.3 * height, 0.4 * width, 0.4 * height]])
+    return detector.fit(image, box, **settings)
+
+
+@pytest.fixture(scope="module")
+def image() -> torch.Tensor:
+    return (255 * torch.rand(1, 160, 160, generator=torch.Generator().manual_seed(0))).to(torch.uint8)
+
+
+def test_parameters_are_those_of_a_model_without(detector, image):
+    refined = fit(detector, image)
+    refinement, detector.model.refinement = detector.model.refinement, None
+    plain = fit(detector, image)
+    detector.model.refinement = refinement
+    assert torch.equal(plain.landmarks, detector.model.pdm.landmarks(plain.params))
+    assert torch.equal(refined.params.local, plain.params.local)
+    assert torch.equal(refined.confidence, plain.confidence)
+    apart = (refined.landmarks - plain.landmarks).norm(dim=-1) / plain.params.scale[:, None]
+    assert 0.3 < apart.mean() < 10  # millimetres
+
+
+def test_hidden_landmarks_stay_the_shapes(detector, image):
+    seen = torch.ones(68, dtype=torch.bool)
+    seen[48:] = False
+    result = fit(detector, image, visible=seen)
+    shape = detector.model.pdm.landmarks(result.params)
+    assert torch.equal(result.landmarks[:, ~seen], shape[:, ~seen])
+    assert bool((result.landmarks[:, seen] != shape[:, seen]).any(-1).all())
+
+
+def test_a_fit_that_ends_before_the_last_scale_has_none(detector, image):
+    preset = preset_named("default", detector.model.family)
+    coarse = fit(detector, image, preset=replace(preset, window_sizes=(preset.window_sizes[0], 0, 0)))
+    assert torch.equal(coarse.landmarks, detector.model.pdm.landmarks(coarse.params))
+
+
+def test_gradients_go_through_it(detector, image):
+    result = fit(detector, image.float().requires_grad_())
+    moved = result.landmarks - detector.model.pdm.landmarks(result.params)
+    (gradient,) = torch.autograd.grad(moved.square().sum(), detector.model.refinement.requires_grad_().share)
+    detector.model.refinement.requires_grad_(False)
+    assert bool(gradient.isfinite().all()) and bool(gradient.any())
