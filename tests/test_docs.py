@@ -31,7 +31,7 @@ DOCS = ROOT / "docs"
 CODE = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 PACKAGES = (
     "geometry", "models", "fitting", "detection", "measures", "pipeline", "tracking", "quality", "export", "training",
-    "media", "faces", "distributed",
+    "media", "drawing", "report", "faces", "distributed",
 )  # fmt: skip
 
 
@@ -110,6 +110,7 @@ COMMANDS = {
     "track": ("track",),
     "measures": ("measure",),
     "repair": ("repair",),
+    "report": ("report",),
     "evaluate": ("evaluate",),
     "train": ("train model",),
     "train_cen": ("train cen",),

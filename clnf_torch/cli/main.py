@@ -15,6 +15,7 @@ from clnf_torch.cli.commands.export import export
 from clnf_torch.cli.commands.info import info
 from clnf_torch.cli.commands.measure import measure
 from clnf_torch.cli.commands.repair import repair
+from clnf_torch.cli.commands.report import report
 from clnf_torch.cli.commands.track import track
 from clnf_torch.cli.commands.train_cen import cen
 from clnf_torch.cli.commands.train_finetune import finetune
@@ -40,7 +41,7 @@ app = typer.Typer(
 for command in (convert, export, info, detect):
     app.command()(command)
 app.command("fit", help="Alias of detect that needs --box or --boxes.")(fit)
-for command in (track, measure, repair, evaluate):
+for command in (track, measure, repair, evaluate, report):
     app.command()(command)
 app.add_typer(train, name="train")
 

@@ -156,3 +156,9 @@ def write_png(path: Path, pixels: np.ndarray) -> None:
     _, content = cv2.imencode(".png", pixels[..., ::-1])
     with write_atomically(path) as file:
         file.write(content.tobytes())
+
+
+def jpeg(pixels: np.ndarray, quality: int = 80) -> bytes:
+    """An RGB image (H, W, 3), uint8, as the content of a JPEG file."""
+    _, content = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return content.tobytes()

@@ -1,7 +1,7 @@
 """Video files as frames."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +12,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from torch import Tensor
 
-from clnf_torch.media.video_frames import Frame, FrameFolder, FrameSource, VideoError
+from clnf_torch.media.video_frames import Frame, FrameFolder, VideoError
 from clnf_torch.media.video_geometry import PixelAspect, geometry_notes, shown_image, shown_size
 from clnf_torch.media.video_stream import Tally, decoded, opened, promised, shown_frames, stream_rate, video_streams
 from clnf_torch.media.video_times import Gap
@@ -70,6 +70,25 @@ class VideoFile:
                 damaged.frames = number
             self.problem = _problem(self.path, damaged, tally, promised(self.path, container, stream))
 
+    def images(self, numbers: Collection[int]) -> Iterator[tuple[int, Tensor]]:
+        """The images of some frames, RGB, uint8, shape (3, H, W), each with its number from 1; without damaged ones.
+
+        All frames up to the last of them are decoded, but these alone converted.
+        """
+        shown: VideoFrame | None = None
+        with opened(self.path) as (container, stream):
+            aspect, sizes = PixelAspect(stream), {(self.width, self.height)}
+            timed = shown_frames(container, stream, Tally(self.path), float(1 / self.rate))
+            for number, (_, frame) in enumerate(timed, start=1):
+                if frame is not Gap.REPEATED:
+                    shown = frame if isinstance(frame, VideoFrame) else None
+                if number in numbers and shown is not None:
+                    image = self._image(shown, aspect(), sizes, number)
+                    if image is not None:
+                        yield number, image
+                if number >= max(numbers, default=0):
+                    return
+
     def _image(
         self, frame: VideoFrame, aspect: Fraction | None, sizes: set[tuple[int, int]], number: int
     ) -> Tensor | None:
@@ -119,7 +138,7 @@ class DamagedFrames:
         return f"{self.count} of {self.frames} frames {'is' if self.count == 1 else 'are'} damaged: {which}"
 
 
-def open_video(path: Path, note: Callable[[str], None] | None = None) -> FrameSource:
+def open_video(path: Path, note: Callable[[str], None] | None = None) -> VideoFile | FrameFolder:
     """A video file, or a folder of numbered images.
 
     Args:

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -114,6 +114,13 @@ class FrameFolder:
                 first, damaged = first or str(error), damaged + 1
                 self.problem = f"{self.path}: {damaged} of {self.count} images cannot be used, the first: {first}"
             yield Frame(float(number / self.rate), image)
+
+    def images(self, numbers: Collection[int]) -> Iterator[tuple[int, Tensor]]:
+        """The images of some frames, RGB, uint8, shape (3, H, W), each with its number from 1; without damaged ones."""
+        for number in sorted(numbers):
+            with contextlib.suppress(ImageError):
+                if 0 < number <= len(self.files):
+                    yield number, self._read(self.files[number - 1])
 
     def _once(self, line: str) -> None:
         """Says what is unusual about an image, of the first one alone: others may be like it."""

@@ -1,0 +1,61 @@
+"""What a report reads: the faces of one table, and what of it could not be read."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+class TableError(ValueError):
+    """A table that cannot be read; its text is one line."""
+
+
+class NoFacesError(TableError):
+    """A table of something else than faces."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceLog:
+    """R faces in the frames of a video, or in images, as a table holds them. Groups that it does not have are None.
+
+    Attributes:
+        frame: Number of the frame, or of the image among those of the table, from 1, shape (R,).
+        face: Number of the face, shape (R,).
+        time: Seconds, shape (R,); None for images.
+        confidence: From 0 to 1, shape (R,); NaN where it is not known.
+        success: Rows that count, bool, shape (R,).
+        landmarks: Pixels, shape (R, N, 2).
+        points: Landmarks in camera space, millimetres, shape (R, N, 3).
+        pose: Head position (millimetres) and rotation (radians), shape (R, 6).
+        gaze: Angles to the right and down, radians, shape (R, 2).
+        params: Weak perspective: scale, rotation, centre, shape (R, 6).
+        eyes: Landmarks of both eyes, pixels, shape (R, E, 2).
+        images: Names of the images by `frame`, from the first one on; None for videos.
+        video: Name of the video, where the table says it.
+    """
+
+    frame: np.ndarray
+    face: np.ndarray
+    time: np.ndarray | None
+    confidence: np.ndarray
+    success: np.ndarray
+    landmarks: np.ndarray | None = None
+    points: np.ndarray | None = None
+    pose: np.ndarray | None = None
+    gaze: np.ndarray | None = None
+    params: np.ndarray | None = None
+    eyes: np.ndarray | None = None
+    images: tuple[str, ...] | None = None
+    video: str | None = None
+
+    def __len__(self) -> int:
+        """Number of rows R."""
+        return len(self.frame)
+
+    def of_face(self, face: int) -> np.ndarray:
+        """The rows of a face that count, by frame."""
+        rows = np.flatnonzero((self.face == face) & self.success)
+        return rows[np.argsort(self.frame[rows], kind="stable")]
+
+    def rows_of(self, frame: int) -> np.ndarray:
+        """The rows of a frame that count."""
+        return np.flatnonzero((self.frame == frame) & self.success)

@@ -1,0 +1,129 @@
+"""The tables of a batch, and the videos and images that they were made of."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clnf_torch.media.image_folder import VIDEOS
+from clnf_torch.models.files import name_from_escaped
+from clnf_torch.report.records import FaceLog, NoFacesError, TableError
+from clnf_torch.report.tables import READERS, read_log
+
+# Of several tables of one name, the one that is read fastest
+PREFERRED = (".parquet", ".csv", ".json")
+# Written beside tables, and none themselves
+MANIFEST, MEASURED = "manifest.json", "_measures"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One table of a batch.
+
+    Attributes:
+        name: What it is called in the report.
+        path: The table.
+        log: What it holds; None where it cannot be read.
+        problem: Why it cannot, in a line.
+        pictures: Where its frames can be seen: a video, or a folder of images; None where neither is found.
+        drawn: Whether the faces are drawn in there already.
+    """
+
+    name: str
+    path: Path
+    log: FaceLog | None = None
+    problem: str | None = None
+    pictures: Path | None = None
+    drawn: bool = False
+
+
+def read_entries(paths: Sequence[Path], videos: Path | None = None) -> Iterator[Entry]:
+    """Reads the tables of a batch, one after the other.
+
+    Args:
+        paths: Tables, and folders in which all tables of faces are read; of several formats of one table one is.
+        videos: A folder with the videos by the names of the tables; without it they are looked for where the table or
+            its manifest says, and drawn ones beside the table.
+    """
+    tables = list(find_tables(paths))
+    given = {path.resolve() for path in paths}
+    names = short_names(tables)
+    for path, name in zip(tables, names, strict=True):
+        try:
+            log = read_log(path)
+        except NoFacesError as error:
+            # Folders hold other tables too
+            if path.resolve() in given:
+                yield Entry(name, path, problem=str(error))
+            continue
+        except TableError as error:
+            yield Entry(name, path, problem=str(error))
+            continue
+        pictures, drawn = find_pictures(path, log, videos)
+        yield Entry(name, path, log, pictures=pictures, drawn=drawn)
+
+
+def find_tables(paths: Sequence[Path]) -> Iterator[Path]:
+    """The tables among files and in folders, by name; each once."""
+    seen = set[tuple[Path, str]]()
+    for path in paths:
+        inside = sorted(path.rglob("*"), key=_preference) if path.is_dir() else [path]
+        for table in inside:
+            key = table.parent.resolve(), table.stem
+            if table.is_file() and key not in seen and (table == path or _is_table(table)):
+                seen.add(key)
+                yield table
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file of a folder may be a table of faces by its name."""
+    is_named_so = path.suffix.lower() in READERS and not path.name.startswith(".")
+    return is_named_so and path.name != MANIFEST and not path.stem.endswith(MEASURED)
+
+
+def _preference(path: Path) -> tuple[str, int]:
+    """Sorts files by name, and of one name the preferred format first."""
+    suffix = path.suffix.lower()
+    return str(path.with_suffix("")), PREFERRED.index(suffix) if suffix in PREFERRED else len(PREFERRED)
+
+
+def short_names(tables: Sequence[Path]) -> list[str]:
+    """The stems of files, with their folders where two are alike."""
+    stems = [table.stem for table in tables]
+    return [str(table.with_suffix("")) if stems.count(table.stem) > 1 else table.stem for table in tables]
+
+
+def find_pictures(table: Path, log: FaceLog, videos: Path | None = None) -> tuple[Path | None, bool]:
+    """What shows the frames of a table, and whether its faces are drawn in there."""
+    if log.images is not None:
+        return table.parent, False
+    said = [log.video] if log.video else []
+    for name in (*said, *_inputs(table)):
+        for place in (Path(name), table.parent / name):
+            if place.exists():
+                return place, False
+    if videos is not None and (found := _video_named(videos, table.stem)):
+        return found, False
+    beside = _video_named(table.parent, table.stem)
+    return beside, beside is not None
+
+
+def _video_named(folder: Path, stem: str) -> Path | None:
+    """A video of a name in a folder, or a folder of frames of that name."""
+    places = (folder / f"{stem}{suffix}" for suffix in sorted(VIDEOS))
+    found = next((place for place in places if place.is_file()), None)
+    frames = folder / stem
+    return found or (frames if frames.is_dir() else None)
+
+
+def _inputs(table: Path) -> Iterator[str]:
+    """The video that a table was made of, as the manifest beside it says."""
+    try:
+        content: Any = json.loads((table.parent / MANIFEST).read_bytes())
+        for entry in content.get("videos", ()):
+            if str(table.resolve()) in map(name_from_escaped, entry["outputs"].values()):
+                yield name_from_escaped(entry["input"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        # A manifest is a help alone
+        return

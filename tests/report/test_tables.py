@@ -1,0 +1,106 @@
+"""Tables as a report reads them."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from clnf_torch.report import TableError, read_log
+from tests.export.tables import part_of
+from tests.report.tables import columns_of, talking, write_columns, write_table
+
+FIELDS = {"gaze": "gaze_angle", "params": "params_global", "eyes": "eye_landmarks"}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json"])
+def test_every_format_holds_the_same(tmp_path, suffix):
+    table = talking(6, faces=2, lost=slice(2, 3))
+    log = read_log(write_table(tmp_path / f"clip{suffix}", table))
+    assert len(log) == 12 and log.images is None
+    for name in ("landmarks", "points", "pose", "gaze", "params", "eyes"):
+        expected = getattr(table, FIELDS.get(name, name)).numpy()
+        np.testing.assert_allclose(getattr(log, name), expected, rtol=1e-5)
+    np.testing.assert_array_equal(log.frame, table.frame)
+    np.testing.assert_array_equal(log.face, table.face_id)
+    np.testing.assert_array_equal(log.success, table.success)
+    np.testing.assert_allclose(log.time, table.timestamp)
+    assert log.of_face(1).tolist() == [1, 3, 7, 9, 11] and log.rows_of(3).tolist() == []
+
+
+def test_blanks_after_commas_and_unknown_columns_are_read_over(tmp_path):
+    columns = {**columns_of(talking(3)), "AU01_r": ["0.1"] * 3}
+    log = read_log(write_columns(tmp_path / "t.csv", columns, blank=" "))
+    assert log.landmarks.shape == (3, 68, 2) and log.points is not None
+
+
+def test_missing_columns_are_none(tmp_path):
+    log = read_log(write_columns(tmp_path / "t.csv", {"frame": [4, 5], "confidence": [0.5, "x"]}))
+    assert (log.landmarks, log.points, log.pose, log.gaze, log.params, log.eyes, log.time) == (None,) * 7
+    assert log.success.all() and log.face.tolist() == [0, 0]
+    np.testing.assert_array_equal(log.confidence, [0.5, np.nan])
+
+
+def test_a_group_without_one_of_its_columns_is_none(tmp_path):
+    log = read_log(write_columns(tmp_path / "t.csv", columns_of(talking(2), "Y_30", "pose_Rz")))
+    assert log.points is None and log.pose is None and log.landmarks is not None
+
+
+def test_rows_that_are_cut_off_are_nan(tmp_path):
+    path = write_columns(tmp_path / "t.csv", columns_of(talking(3)))
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:-1], lines[-1][: len(lines[-1]) // 2]]))
+    log = read_log(path)
+    assert len(log) == 3 and np.isnan(log.params[2]).any() and np.isfinite(log.params[:2]).all()
+
+
+def test_tables_of_images_are_numbered_by_image(tmp_path):
+    table = talking(3, image=("b.png", "a.png", "b.png"))
+    log = read_log(write_table(tmp_path / "t.csv", table, image_mode=True))
+    assert log.images == ("b.png", "a.png") and log.frame.tolist() == [1, 2, 1] and log.time is None
+
+
+def test_rows_of_zeros_are_no_faces_where_no_column_says_it(tmp_path):
+    table = talking(3, image=("a", "b", "c"))
+    table.landmarks[1] = 0
+    log = read_log(write_table(tmp_path / "t.csv", table, image_mode=True))
+    assert log.success.tolist() == [True, False, True]
+
+
+def test_nulls_in_json_are_nan(tmp_path):
+    path = write_table(tmp_path / "t.json", talking(2))
+    content = json.loads(path.read_text())
+    content["faces"][1] |= {"landmarks": None, "confidence": None}
+    content["faces"][0]["pose"][2] = None
+    path.write_text(json.dumps(content))
+    log = read_log(path)
+    assert np.isnan(log.landmarks[1]).all() and np.isnan(log.confidence[1]) and np.isnan(log.pose[0, 2])
+    assert log.video == "clip.mp4"
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json"])
+def test_tables_without_rows(tmp_path, suffix):
+    log = read_log(write_table(tmp_path / f"t{suffix}", part_of(talking(2), slice(0, 0))))
+    assert len(log) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.csv", b""), ("t.csv", b"name,value\na,1\n"), ("t.csv", b"\xff\xfe\0\1"), ("t.parquet", b"PAR1"),
+        ("t.json", b"[1, 2]"), ("t.json", b"{"), ("t.json", b'{"faces": 3}'),
+        ("t.json", b'{"faces": [{"landmarks": [[1, 2], [3]]}]}'),
+    ],
+)  # fmt: skip
+def test_other_files_are_refused_in_a_line(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(TableError, match=name) as error:
+        read_log(tmp_path / name)
+    assert "\n" not in str(error.value)
+
+
+def test_thousands_of_rows_are_read_in_pieces(tmp_path):
+    columns = {"frame": list(range(1300)), "confidence": torch.rand(1300).tolist()}
+    log = read_log(write_columns(tmp_path / "t.csv", columns))
+    assert log.frame.tolist() == columns["frame"]
+    np.testing.assert_allclose(log.confidence, columns["confidence"])
