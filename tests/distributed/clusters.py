@@ -11,6 +11,8 @@ from typing import Any
 CPUS = 2
 # Bytes of each node's object store
 STORE = 100 * 2**20
+# How soon a node that does not answer counts as lost, milliseconds and answers: three times as soon as Ray has it
+CHECKS = {"health_check_period_ms": 1000, "health_check_timeout_ms": 5000, "health_check_failure_threshold": 5}
 
 
 def start_cluster(nodes: int = 2) -> Any:
@@ -22,15 +24,16 @@ def start_cluster(nodes: int = 2) -> Any:
     from clnf_torch.distributed.cluster import connect
 
     cluster = Cluster()
-    for _ in range(nodes):
+    add_node(cluster, _system_config=CHECKS)
+    for _ in range(nodes - 1):
         add_node(cluster)
     connect(cluster.address)
     return cluster
 
 
-def add_node(cluster: Any) -> Any:
+def add_node(cluster: Any, **more: Any) -> Any:
     """Another node."""
-    return cluster.add_node(num_cpus=CPUS, object_store_memory=STORE, include_dashboard=False)
+    return cluster.add_node(num_cpus=CPUS, object_store_memory=STORE, include_dashboard=False, **more)
 
 
 def stop_cluster(cluster: Any) -> None:

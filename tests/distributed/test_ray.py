@@ -21,7 +21,7 @@ from tests.distributed.clusters import KillAt, add_node, start_cluster, stop_clu
 from tests.distributed.pictures import write_pictures
 from tests.media.videos import moving, write_video
 
-pytest.importorskip("ray", reason="no Ray: pip install 'clnf-torch[ray]'; the extra dev lacks it: two minutes more")
+pytest.importorskip("ray", reason="no Ray: pip install 'clnf-torch[ray]'; .ci/run does; the extra dev lacks it")
 pytestmark = [
     pytest.mark.slow,
     # Of Ray's own files and sockets, and its words about versions to come
