@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from clnf_torch.faces.sources import as_image
@@ -57,12 +58,13 @@ class FramesInMemory:
         return pixels.cpu()
 
 
-def frame_source(source: Any, rate: float | None = None) -> FrameSource:
+def frame_source(source: Any, rate: float | None = None, device: torch.device | str | None = None) -> FrameSource:
     """The frames of a source.
 
     Args:
         source: The path of a video, or of a folder of numbered images; or frames, see `FramesInMemory`.
         rate: Frames per second of frames in memory; None: those of a folder.
+        device: Where a video is to be decoded, see `open_video`; None: on the processor.
 
     Raises:
         FileNotFoundError: There is no such file or folder.
@@ -73,7 +75,7 @@ def frame_source(source: Any, rate: float | None = None) -> FrameSource:
         path = Path(source)
         if not path.exists():
             raise FileNotFoundError(f"{path}: there is no such video or folder")
-        return open_video(path)
+        return open_video(path, device=None if device is None else torch.device(device))
     if not isinstance(source, Iterable):
         expected = "the path of a video, a folder of images, a batch or a list of frames"
         raise ValueError(f"the source is of type {type(source).__name__}; expected {expected}")

@@ -79,7 +79,7 @@ def track(  # type: ignore[misc]
         ValueError: The source, or an argument, is none of what it may be; or the video cannot be read.
         BundleError: The model's file is none.
     """
-    video = frame_source(source, rate)
+    video = frame_source(source, rate, device)
     models = loaded_models(model, detector, device, numerics, precision, find=box is None)
     config = VideoConfig(preset=preset, multi_view=multi_view, single_face=single_face)
     tracker = VideoTracker(models.landmarks, models.faces, config)

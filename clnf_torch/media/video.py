@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import torch
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -31,15 +32,18 @@ class VideoFile:
     Args:
         path: Any file that FFmpeg reads.
         note: Told in a line each what a user should know of it.
+        device: A card that is to decode it; see `opened`.
 
     Raises:
         VideoError: It is no video, its frames have more pixels than the limit, or none of them can be decoded.
     """
 
-    def __init__(self, path: Path, note: Callable[[str], None] | None = None) -> None:
-        self.path, self._note = path, note
+    def __init__(
+        self, path: Path, note: Callable[[str], None] | None = None, device: torch.device | None = None
+    ) -> None:
+        self.path, self._note, self._device = path, note, device
         self.problem: str | None = None
-        with opened(path) as (container, stream):
+        with opened(path, device) as (container, stream):
             tally = Tally(path)
             frames = (frame for _, frame in decoded(container, stream, tally) if isinstance(frame, VideoFrame))
             first = next(frames, None)
@@ -49,13 +53,15 @@ class VideoFile:
             self.count = _frame_count(path, container, stream, self.rate)
             aspect = PixelAspect(stream)()
             self.width, self.height = shown_size(first, aspect)
+            if stream.codec_context.is_hwaccel:
+                self._say(f"is decoded on {device}")
             for line in (*_streams(container, stream), *geometry_notes(first, aspect)):
                 self._say(line)
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames by time; those that cannot be decoded are damaged ones."""
         image, start, damaged = None, None, DamagedFrames()
-        with opened(self.path) as (container, stream):
+        with opened(self.path, self._device) as (container, stream):
             tally, aspect, sizes = Tally(self.path), PixelAspect(stream), {(self.width, self.height)}
             timed = shown_frames(container, stream, tally, float(1 / self.rate))
             for number, (time, frame) in enumerate(timed, start=1):
@@ -138,18 +144,21 @@ class DamagedFrames:
         return f"{self.count} of {self.frames} frames {'is' if self.count == 1 else 'are'} damaged: {which}"
 
 
-def open_video(path: Path, note: Callable[[str], None] | None = None) -> VideoFile | FrameFolder:
+def open_video(
+    path: Path, note: Callable[[str], None] | None = None, device: torch.device | None = None
+) -> VideoFile | FrameFolder:
     """A video file, or a folder of numbered images.
 
     Args:
         path: The file or folder.
         note: Told in a line each what a user should know of it.
+        device: A card that is to decode a file; see `opened`. Its frames are in the processor's memory even so.
 
     Raises:
         VideoError: It is neither.
     """
     # Unlike `Path.is_dir`, never an error
-    return FrameFolder(path, note) if os.path.isdir(path) else VideoFile(path, note)
+    return FrameFolder(path, note) if os.path.isdir(path) else VideoFile(path, note, device)
 
 
 def _problem(path: Path, damaged: DamagedFrames, tally: Tally, expected: int) -> str | None:

@@ -1,6 +1,7 @@
 """A video file's packets, read and decoded one after the other, however damaged they are."""
 
 import contextlib
+import functools
 import struct
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import av
+import torch
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition
@@ -72,8 +75,13 @@ class Tally:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+def opened(path: Path, device: torch.device | None = None) -> Iterator[tuple[InputContainer, VideoStream]]:
     """A file and its best video stream.
+
+    Args:
+        path: The file.
+        device: A card that is to decode it (NVDEC). What a card cannot decode, or where there is none, the processor
+            decodes.
 
     Raises:
         VideoError: There is none, or one whose frames are larger than the limit.
@@ -82,7 +90,7 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         limit = min(max_pixels(MAX_FRAME_PIXELS), MOST_OF_FFMPEG)
     except ImageError as error:
         raise VideoError(str(error)) from error
-    with _container(path, limit) as container, _one_class_of_errors(path):
+    with _container(path, limit, device) as container, _one_class_of_errors(path):
         stream = _best_stream(path, container)
         width, height = stream.codec_context.width, stream.codec_context.height
         if width * height > limit:
@@ -94,7 +102,7 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         yield container, stream
 
 
-def _container(path: Path, limit: int) -> InputContainer:
+def _container(path: Path, limit: int, device: torch.device | None) -> InputContainer:
     """A file that FFmpeg can open."""
     try:
         require_regular_file(path)
@@ -111,8 +119,13 @@ def _container(path: Path, limit: int) -> InputContainer:
     # The list of protocols and "file:": names with colons are names. The pattern: so are those with percent signs. The
     # number of pixels: frames are decoded already when a file is opened.
     options = {"protocol_whitelist": "file", "pattern_type": "none", "max_pixels": str(limit)}
+    open_file = functools.partial(av.open, f"file:{path}", options=options, metadata_errors="replace")
+    if device is not None and device.type == "cuda":
+        # Whatever a driver raises, the processor can do
+        with contextlib.suppress(Exception):
+            return open_file(hwaccel=HWAccel("cuda", device=str(device.index or 0)))
     try:
-        return av.open(f"file:{path}", options=options, metadata_errors="replace")
+        return open_file()
     except Exception as error:
         reason = error.strerror if isinstance(error, av.FFmpegError) else f"{type(error).__name__}: {error}"
         raise VideoError(f"{path}: expected a video, found something else ({str(reason)[:100]})") from error

@@ -128,7 +128,7 @@ def test_whatever_a_decoder_raises_ends_no_batch(clnf_torch_cli, bundle, image, 
         yield from islice(opened(source.path), 1)
         raise UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "a title")
 
-    def open_video(path, note):
+    def open_video(path, note, device):
         if path.name != "bad":
             return opened(path, note)
         if where == "opened":

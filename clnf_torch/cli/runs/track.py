@@ -97,7 +97,7 @@ def track(
             "precision": precision.value,
         }
         settings |= {"likelihoods": likelihoods, "openface_precision": openface_precision, **asdict(camera)}
-        sources = dict(_opened(videos, outputs, complaints))
+        sources = dict(_opened(videos, outputs, complaints, where))
         jobs = VideoJobs.of(sources, model, settings, outputs)
         if resume:
             sources = jobs.unfinished(complaints)
@@ -122,12 +122,14 @@ def track(
         raise typer.Exit(1)
 
 
-def _opened(paths: list[Path], outputs: VideoOutputs, complain: Complaints) -> Iterator[tuple[FrameSource, Targets]]:
+def _opened(
+    paths: list[Path], outputs: VideoOutputs, complain: Complaints, device: torch.device
+) -> Iterator[tuple[FrameSource, Targets]]:
     """Videos that can be read, and their files."""
     outputs.make_folders()
     for path, targets in zip(paths, outputs.files, strict=True):
         try:
-            yield open_video(path, notice), targets
+            yield open_video(path, notice, device), targets
         except Exception as error:
             complain(video_problem(path, error))
 
