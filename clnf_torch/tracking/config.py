@@ -25,6 +25,7 @@ class VideoConfig:
         single_face: OpenFace's tracker: one face per video, and its rules to the letter.
         redetect_every: With a single face: detect again after so many missed frames; negative: never after a miss.
         template: Before the fit, move each face to where template matching finds its image of the frame before.
+        smooth: Smooth results over time; see `smooth_faces`. Fits start from what was fitted all the same.
         multi_view: Try eleven rotations on every detected face; OpenFace does.
         detect_every: Frames from one detection in the whole image to the next.
         confirm_after: Frames in which a face was found until its track is confirmed.
@@ -46,6 +47,7 @@ class VideoConfig:
     redetect_every: int = 2
     template: bool = False
 
+    smooth: bool = False
     multi_view: bool = True
     detect_every: int = 10
     confirm_after: int = 5

@@ -17,6 +17,7 @@ from clnf_torch.pipeline.result import FitResult
 from clnf_torch.tracking.appearance import appearance_descriptor
 from clnf_torch.tracking.config import VideoConfig
 from clnf_torch.tracking.result import empty_result
+from clnf_torch.tracking.smoothing import SmoothedFaces, smooth_faces, smoothed_size
 from clnf_torch.tracking.state import Tracks, TrackState
 from clnf_torch.tracking.template import Templates, cut_templates, template_shift
 
@@ -120,6 +121,15 @@ class FrameFitter:
             return templates
         new = cut_templates(batch.gray, tracks.video, box_around(tracks.landmarks))
         return new.where(found, templates)
+
+    def nothing_smoothed(self, rows: int) -> SmoothedFaces:
+        """What the smoothing of results knows of new tracks, so many."""
+        model = self.detector.model
+        return SmoothedFaces.none(rows, smoothed_size(model) if self.config.smooth else 0, model.pdm.mean)
+
+    def smooth(self, before: SmoothedFaces, faces: FitResult, found: Tensor) -> tuple[SmoothedFaces, FitResult]:
+        """The faces (R,), smoothed where they were found (R,) if that is asked for, and what the next frame needs."""
+        return smooth_faces(before, faces, found) if self.config.smooth else (before, faces)
 
     def appearance(self, batch: FrameBatch, landmarks: Tensor, video: Tensor) -> Tensor:
         """Appearance descriptors of faces with these landmarks (K, N, 2), shape (K, 256)."""

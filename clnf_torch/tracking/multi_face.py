@@ -213,14 +213,18 @@ def _finish(
     confirmed = tracks.hits >= config.confirm_after
     order = tracks.identity.sort(stable=True).indices
     order = order[tracks.video[order].sort(stable=True).indices]
-    blank = Templates.none(len(tracks) - len(state.templates), tracks.video.device)
-    templates = state.templates.join(blank)
+    new = len(tracks) - len(state.tracks)
+    templates = state.templates.join(Templates.none(new, tracks.video.device))
     templates = fitter.update_templates(templates, batch, tracks, tracks.success)
+    smoothed = join_rows(state.smoothed, fitter.nothing_smoothed(new))
+    smoothed, fits = fitter.smooth(smoothed, current.fits, tracks.success)
+    current = replace(current, fits=fits)
     shown = order[rows_where(_shown(current)[order], counts.shown)]
     result = take_rows(_result(state, current, confirmed), shown)
     kept = order[rows_where(_kept(config, current)[order], counts.kept)]
     tracks = _age(config, current)
-    state = replace(state, frame=state.frame + 1, tracks=take_rows(tracks, kept), templates=take_rows(templates, kept))
+    tracks, templates, smoothed = (take_rows(rows, kept) for rows in (tracks, templates, smoothed))
+    state = replace(state, frame=state.frame + 1, tracks=tracks, templates=templates, smoothed=smoothed)
     return state.with_fits_due(counts.found, counts.lost), result
 
 

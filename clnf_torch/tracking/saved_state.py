@@ -8,10 +8,11 @@ from torch import Tensor
 
 from clnf_torch.tracking.appearance import PIXELS
 
-FORMAT, VERSION = "clnf_torch track state", 3
+FORMAT, VERSION = "clnf_torch track state", 4
 # OpenFace ``failures_in_a_row``: begins here, so that the first failure makes it 0
 NONE_MISSED = -1
-# What a saved state holds: the kind of numbers, and the sizes for V videos, R tracks, N landmarks, M modes
+# What a saved state holds: the kind of numbers, and the sizes for V videos, R tracks, N landmarks, M modes, S smoothed
+# numbers of a face
 SAVED: dict[str, tuple[str, str]] = {
     "frame": ("int64", "V"),
     "next_identity": ("int64", "V"),
@@ -28,6 +29,9 @@ SAVED: dict[str, tuple[str, str]] = {
     "missed_frames": ("int64", "R"),
     "params_global": ("float", "R 6"),
     "params_local": ("float", "R M"),
+    "smoothed_values": ("float", "R S"),
+    "smoothed_speed": ("float", "R S"),
+    "smoothed_known": ("bool", "R"),
     "template_pixels": ("uint8", "R h w"),
     "template_size": ("int64", "R 2"),
 }
@@ -100,4 +104,6 @@ def _impossible(saved: Mapping[str, Any], sizes: Mapping[str, int]) -> str | Non
     for name in ("params_global", "params_local", "landmarks", "appearance"):
         if not saved[name][success].isfinite().all():
             return f"expected finite {name} of faces that were found, found others"
+    if not (saved["smoothed_values"].isfinite().all() and saved["smoothed_speed"].isfinite().all()):
+        return "expected finite smoothed numbers, found others"
     return None

@@ -50,13 +50,15 @@ def step_single_face(fitter: FrameFitter, state: TrackState, batch: FrameBatch) 
     else:
         tracks = undetected
     age = torch.where(before.initialised, before.age, 0)
+    success = torch.where(found, accepted, tracks.success)
+    smoothed, faces = fitter.smooth(state.smoothed, faces, success)
     result = VideoResult(
         faces=replace(faces, success=tracks.success),
         video=before.video,
         frame=state.frame,
         identity=before.identity,
         age=age,
-        success=torch.where(found, accepted, tracks.success),
+        success=success,
         detected=accepted,
         confirmed=torch.ones_like(accepted),
     )
@@ -66,6 +68,7 @@ def step_single_face(fitter: FrameFitter, state: TrackState, batch: FrameBatch) 
         preferred=torch.where(due[:, None], torch.nan, state.preferred),
         tracks=replace(tracks, age=age + 1),
         templates=fitter.update_templates(state.templates, batch, tracks, tracked | accepted),
+        smoothed=smoothed,
     )
     return (state if tracks is not undetected else state.with_fits_due(*next_fits)), result
 

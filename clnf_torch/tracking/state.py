@@ -15,6 +15,7 @@ from clnf_torch.models.files import write_atomically
 from clnf_torch.models.pdm import PDM, ShapeParams
 from clnf_torch.tracking.appearance import PIXELS
 from clnf_torch.tracking.saved_state import FORMAT, NONE_MISSED, VERSION, StateError, check_saved_state
+from clnf_torch.tracking.smoothing import SmoothedFaces
 from clnf_torch.tracking.template import Templates
 
 
@@ -97,6 +98,7 @@ class TrackState:
             NaN: anywhere.
         tracks: The R tracks of all videos.
         templates: Their images for template matching.
+        smoothed: What the smoothing of results knows of them.
 
     Raises:
         ValueError: The numbers of rows do not belong together.
@@ -107,13 +109,14 @@ class TrackState:
     preferred: Tensor
     tracks: Tracks
     templates: Templates
+    smoothed: SmoothedFaces
 
     def __post_init__(self) -> None:
         """Refuses parts that do not belong together."""
-        if len(self.templates) != len(self.tracks) or self.preferred.shape != (self.videos, 2):
+        if {len(self.templates), len(self.smoothed)} != {len(self.tracks)} or self.preferred.shape != (self.videos, 2):
             raise ValueError(
-                f"{len(self.tracks)} tracks, {len(self.templates)} templates and {tuple(self.preferred.shape)} "
-                f"preferred places do not make a state of {self.videos} videos"
+                f"{len(self.tracks)} tracks, {len(self.templates)} templates, {len(self.smoothed)} smoothed faces and "
+                f"{tuple(self.preferred.shape)} preferred places do not make a state of {self.videos} videos"
             )
 
     @property
@@ -152,6 +155,7 @@ class TrackState:
             preferred=self.preferred[videos],
             tracks=replace(tracks, video=place[tracks.video]),
             templates=take_rows(self.templates, rows),
+            smoothed=take_rows(self.smoothed, rows),
         )
 
     def join(self, other: "TrackState") -> "TrackState":
@@ -163,6 +167,7 @@ class TrackState:
             preferred=torch.cat((self.preferred, other.preferred)),
             tracks=join_rows(self.tracks, moved),
             templates=self.templates.join(other.templates),
+            smoothed=join_rows(self.smoothed, other.smoothed),
         )
 
     def to(self, device: torch.device | str) -> "TrackState":
@@ -182,6 +187,9 @@ class TrackState:
             **tracks,
             "params_global": params.globals,
             "params_local": params.local,
+            "smoothed_values": self.smoothed.values,
+            "smoothed_speed": self.smoothed.speed,
+            "smoothed_known": self.smoothed.known,
             "template_pixels": self.templates.pixels,
             "template_size": self.templates.size,
         }
@@ -204,6 +212,7 @@ class TrackState:
             preferred=saved["preferred"],
             tracks=Tracks(params=params, **{name: saved[name] for name in names}),
             templates=Templates(saved["template_pixels"], saved["template_size"]),
+            smoothed=SmoothedFaces(*(saved[f"smoothed_{name}"] for name in ("values", "speed", "known"))),
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:

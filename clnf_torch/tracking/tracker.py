@@ -61,6 +61,7 @@ class VideoTracker:
             preferred=torch.full((videos, 2), torch.nan, dtype=pdm.mean.dtype, device=device),
             tracks=Tracks.uninitialised(pdm, rows, torch.zeros_like(rows)),
             templates=Templates.none(len(rows), device),
+            smoothed=self._fitter.nothing_smoothed(len(rows)),
         )
 
     def place(self, state: TrackState, boxes: Any, video: Any = None) -> TrackState:
@@ -96,6 +97,7 @@ class VideoTracker:
             next_identity=state.next_identity.index_add(0, video, torch.ones_like(video)),
             tracks=join_rows(state.tracks, replace(tracks, landmarks=pdm.landmarks(params), hits=confirmed)),
             templates=state.templates.join(Templates.none(len(video), video.device)),
+            smoothed=join_rows(state.smoothed, self._fitter.nothing_smoothed(len(video))),
         )
 
     def prefer(self, state: TrackState, places: Tensor) -> TrackState:
@@ -166,6 +168,12 @@ class VideoTracker:
             raise ValueError(
                 f"the state is of faces with {found[0]} landmarks and {found[1]} modes, the model has {expected[0]} "
                 f"and {expected[1]}; begin anew, or load the model that made the state"
+            )
+        size = self._fitter.nothing_smoothed(0).values.shape[1]
+        if state.smoothed.values.shape[1] != size:
+            raise ValueError(
+                f"the state has {state.smoothed.values.shape[1]} smoothed numbers of each face, these settings have "
+                f"{size}; begin anew, or use the settings that made the state"
             )
         if self.config.single_face and len(tracks) != state.videos:
             raise ValueError(

@@ -1,0 +1,134 @@
+"""Smoothing of tracked faces over time by the one-euro filter: what rests is held still, what moves is followed."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clnf_torch.fitting.parts import PartFit
+from clnf_torch.geometry.records import Rows, map_tensors
+from clnf_torch.models.landmark_model import LandmarkModel
+from clnf_torch.models.pdm import ShapeParams
+from clnf_torch.pipeline.result import FitResult
+
+# Cut-off frequencies, cycles per frame: of what rests, and how much is added for each millimetre per frame. They halve
+# the jitter of a calm face, and keep the lag of real movements below a frame: docs/guide/track.md has the table.
+MIN_CUTOFF, CUTOFF_PER_SPEED = 0.05, 0.05
+# Of the speed that this is judged by
+SPEED_CUTOFF = 1 / 30
+# Scale, three angles, two of the translation
+GLOBALS = 6
+
+
+Fit = FitResult | PartFit
+
+
+@dataclass(frozen=True)
+class SmoothedFaces(Rows):
+    """What the filter knows of R faces with S numbers each; S is 0 where nothing is smoothed.
+
+    Attributes:
+        values: Smoothed numbers of the last frame (see `_values`), shape (R, S).
+        speed: Their smoothed change per frame, shape (R, S).
+        known: Faces that were found in the last frame, bool, shape (R,); the others begin anew.
+    """
+
+    values: Tensor
+    speed: Tensor
+    known: Tensor
+
+    @classmethod
+    def none(cls, rows: int, size: int, like: Tensor) -> "SmoothedFaces":
+        """So many faces of which nothing is known yet."""
+        zeros = like.new_zeros(rows, size)
+        return cls(zeros, zeros, torch.zeros(rows, dtype=torch.bool, device=like.device))
+
+
+def smoothed_size(model: LandmarkModel) -> int:
+    """How many numbers S of a face are smoothed: landmarks, pose and shape, of its parts too."""
+    pdms = [model.pdm, *(part.model.pdm for part in model.parts)]
+    return sum(2 * pdm.num_landmarks + GLOBALS + pdm.num_modes for pdm in pdms)
+
+
+def smooth_faces(before: SmoothedFaces, faces: FitResult, found: Tensor) -> tuple[SmoothedFaces, FitResult]:
+    """The faces of a frame, smoothed.
+
+    Each number is filtered on its own, its cut-off frequency rising with its own speed. Speeds are millimetres of the
+    face per frame, whatever its size in the image; those of angles, scale and modes are what points are moved by.
+
+    Args:
+        before: From the frame before, with rows of `SmoothedFaces.none` for new faces.
+        faces: The fits, R rows, of the face and all parts.
+        found: Faces that were found in this frame, bool, shape (R,).
+
+    Returns:
+        What the next frame needs, and the same faces with other landmarks and parameters. Those that were not found
+        stay as they are; those that were not found in the frame before too, and begin anew.
+
+    Source:
+        Casiez, Roussel and Vogel, "1 euro filter: a simple speed-based low-pass filter for noisy input in interactive
+        systems", CHI 2012.
+    """
+    records: list[Fit] = [faces, *faces.parts.values()]
+    values = torch.cat([_values(one) for one in records], dim=-1)
+    known = found & before.known
+    valid = found & values.isfinite().all(-1)
+    step = torch.cat([_wrapped(one, step) for one, step in _split(records, values - before.values)], dim=-1)
+    speed = before.speed + _weight(SPEED_CUTOFF) * (step - before.speed)
+    millimetre = torch.cat([_millimetre(one) for one in records], dim=-1)
+    cutoff = MIN_CUTOFF + CUTOFF_PER_SPEED * speed.abs() / millimetre
+    weight = cutoff / (cutoff + 1 / math.tau)
+    continued = (known & valid)[:, None]
+    smooth = torch.where(continued, values - (1 - weight) * step, values)
+    kept = torch.where(valid[:, None], smooth, 0), torch.where(continued, speed, 0)
+    face, *parts = (_with_values(one, own) for one, own in _split(records, smooth))
+    return SmoothedFaces(*kept, valid), replace(face, parts=dict(zip(faces.parts, parts, strict=True)))
+
+
+def _weight(cutoff: float) -> float:
+    """The weight of a new value in the exponential moving average of a cut-off frequency, cycles per frame."""
+    return cutoff / (cutoff + 1 / math.tau)
+
+
+def _values(fit: Fit) -> Tensor:
+    """Landmarks, pose and shape as one row of numbers for each face, shape (R, 2 N + 6 + M)."""
+    return torch.cat((fit.landmarks.flatten(1), fit.params.globals, fit.params.local), dim=-1)
+
+
+def _with_values(fit: Fit, values: Tensor) -> Any:
+    """The same fits with other landmarks, pose and shape."""
+    landmarks, pose, local = values.split(_sizes(fit), dim=-1)
+    params = ShapeParams.from_globals(pose, local)
+    return replace(fit, landmarks=landmarks.reshape(fit.landmarks.shape), params=map_tensors(Tensor.contiguous, params))
+
+
+def _split(fits: Sequence[Fit], values: Tensor) -> Iterator[tuple[Fit, Tensor]]:
+    """Each fit with its own columns of numbers."""
+    return zip(fits, values.split([sum(_sizes(fit)) for fit in fits], dim=-1), strict=True)
+
+
+def _sizes(fit: Fit) -> tuple[int, int, int]:
+    """How many numbers are landmarks, pose and shape."""
+    return 2 * fit.landmarks.shape[1], GLOBALS, fit.params.local.shape[1]
+
+
+def _wrapped(fit: Fit, step: Tensor) -> Tensor:
+    """Changes whose angles go the shorter way round."""
+    landmarks, pose, local = step.split(_sizes(fit), dim=-1)
+    scale, angles, translation = pose.split((1, 3, 2), dim=-1)
+    angles = (angles + math.pi).remainder(math.tau) - math.pi
+    return torch.cat((landmarks, scale, angles, translation, local), dim=-1)
+
+
+def _millimetre(fit: Fit) -> Tensor:
+    """How much each number changes when points move by a millimetre, in the mean over the points; as `_values`."""
+    landmarks, scale = _sizes(fit)[0], fit.params.scale[:, None]
+    spread = torch.linalg.vector_norm(fit.landmarks - fit.landmarks.mean(1, keepdim=True), dim=-1)
+    # Per millimetre of distance from the middle
+    turn = scale / spread.mean(1, keepdim=True)
+    # Modes have unit length over all points
+    mode = torch.full_like(fit.params.local, fit.landmarks.shape[1] ** 0.5)
+    return torch.cat((scale.expand(-1, landmarks), scale * turn, turn.expand(-1, 3), scale.expand(-1, 2), mode), dim=-1)
