@@ -30,18 +30,22 @@ class TrackSettings(JobSettings):
     Attributes:
         multi_view: Fit every detected face from eleven head rotations.
         single_face: One face per video, exactly as OpenFace does.
+        smooth: Smooth what is written over time.
         batch: Videos of one size that an actor tracks at once.
         save_every: Seconds from one saved state of unfinished videos to the next.
     """
 
     multi_view: bool = True
     single_face: bool = False
+    smooth: bool = False
     batch: int = AT_ONCE
     save_every: float = SAVE_EVERY
 
     def config(self) -> VideoConfig:
         """The tracker's."""
-        return VideoConfig(preset=self.preset, multi_view=self.multi_view, single_face=self.single_face)
+        return VideoConfig(
+            preset=self.preset, multi_view=self.multi_view, single_face=self.single_face, smooth=self.smooth
+        )
 
 
 @dataclass

@@ -41,6 +41,7 @@ def track(  # type: ignore[misc]
     box: Any = None,
     box_format: str = "xywh",
     single_face: bool = False,
+    smooth: bool = False,
     preset: str | FitConfig = "default",
     multi_view: bool = True,
     device: torch.device | str | None = None,
@@ -62,6 +63,7 @@ def track(  # type: ignore[misc]
         box: Extent of the landmarks of a face in the first frame, pixels, shape (4,), in place of detection.
         box_format: As for `detect`.
         single_face: Follow one face, exactly as OpenFace does.
+        smooth: Smooth the faces over time.
         preset: As for `detect`.
         multi_view: Try eleven rotations of the head where a face is detected.
         device: As for `detect`.
@@ -81,7 +83,7 @@ def track(  # type: ignore[misc]
     """
     video = frame_source(source, rate, device)
     models = loaded_models(model, detector, device, numerics, precision, find=box is None)
-    config = VideoConfig(preset=preset, multi_view=multi_view, single_face=single_face)
+    config = VideoConfig(preset=preset, multi_view=multi_view, single_face=single_face, smooth=smooth)
     tracker = VideoTracker(models.landmarks, models.faces, config)
     given = None if box is None else boxes_from(torch.as_tensor(box).view(1, 4), box_format)
     rows = _Rows(models, video)

@@ -90,6 +90,19 @@ def test_videos_side_by_side_are_those_alone(clnf_torch_cli, bundle, image, box,
                 assert float(one[column]) == pytest.approx(float(same[column]), abs=1e-3)
 
 
+def test_smoothed_faces_and_what_the_manifest_says(clnf_torch_cli, bundle, image, box, tmp_path):
+    folder = write_folder(tmp_path / "frames", moving(image, 3))
+    words = folder, "--model", bundle, "--box", *box
+    for name, more in (("plain", ()), ("smooth", ("--smooth",))):
+        (tmp_path / name).mkdir()
+        assert clnf_torch_cli("track", *words, "--csv", tmp_path / name / "t.csv", *more).exit_code == 0
+        (entry,) = json.loads((tmp_path / name / "manifest.json").read_text())["videos"]
+        assert entry["settings"]["smooth"] is bool(more)
+    plain, smooth = (rows_of(tmp_path / name / "t.csv") for name in ("plain", "smooth"))
+    assert plain[0] == smooth[0]
+    assert all(plain[n][column] != smooth[n][column] for n in (1, 2) for column in ("x_8", "X_8", "p_0", "pose_Tx"))
+
+
 def test_a_bad_video_is_named_and_the_others_are_done(clnf_torch_cli, bundle, image, found, tmp_path):
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     good = write_folder(tmp_path / "good", moving(image, 2))

@@ -1,5 +1,6 @@
 """``clnf-torch measure``: distances and angles of the faces in tables."""
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,17 @@ import typer
 from clnf_torch.cli.commands.command import run_by
 
 OUT_HELP = "Write the measures; a folder for several tables; - is stdout."
+SMOOTH_HELP = "Smooth the points over time by Savitzky-Golay; needs SciPy."
+WINDOW_HELP = "With --smooth: frames that a parabola is fitted to, an odd number."
+# 0.2 to 0.5 seconds: shorter than a smile, not much longer than a blink
+WINDOW = 7
 REST_HELP = "Frames in which the faces are at rest: excursions from there are measured too."
+
+
+class Smoother(str, Enum):
+    """How a table is smoothed."""
+
+    savgol = "savgol"
 
 
 @run_by(
@@ -20,5 +31,7 @@ def measure(
     tables: Annotated[list[Path], typer.Argument(metavar="TABLE.csv", help="Tables from track, detect or OpenFace.")],
     out: Annotated[Path, typer.Option(metavar="FILE|DIR|-", help=OUT_HELP)],
     rest: Annotated[str | None, typer.Option(metavar="FIRST:LAST", help=REST_HELP)] = None,
+    smooth: Annotated[Smoother | None, typer.Option(help=SMOOTH_HELP)] = None,
+    window: Annotated[int, typer.Option(min=3, metavar="FRAMES", help=WINDOW_HELP)] = WINDOW,
 ) -> None:
     """Measure faces in millimetres and degrees: eyelids, brows, mouth, and how both sides differ."""

@@ -48,6 +48,7 @@ def track(
     single_face: Annotated[
         bool, typer.Option("--single-face", help="Track one face per video, exactly as OpenFace does.")
     ] = False,
+    smooth: Annotated[bool, typer.Option("--smooth", help="Smooth what is written over time.")] = False,
     preset: PresetName = Preset.default,
     multi_view: AllViews = True,
     numerics: NumericsChoice = None,

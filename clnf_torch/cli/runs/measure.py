@@ -2,14 +2,17 @@
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import typer
 
+from clnf_torch.cli.commands.measure import Smoother
 from clnf_torch.cli.console import Complaints, failures_exit_with, notice
 from clnf_torch.cli.measure_tables import MeasureTable, measure_table
 from clnf_torch.cli.options import STDOUT
 from clnf_torch.cli.output_check import Input, Output, check_outputs
+from clnf_torch.cli.table_smoothing import savitzky_golay
 from clnf_torch.cli.table_text import TableError
 from clnf_torch.models.files import write_atomically
 
@@ -21,6 +24,8 @@ def measure(
     tables: list[Path],
     out: Path,
     rest: str | None,
+    smooth: Smoother | None,
+    window: int,
 ) -> None:
     """Writes the measures of each table; one that cannot be used is a line on stderr, and the others are done.
 
@@ -28,8 +33,13 @@ def measure(
         tables: CSV files.
         out: A file for one table; a folder, for files NAME_measures.csv, or "-".
         rest: Frames at rest, "FIRST:LAST".
+        smooth: How the points are smoothed first.
+        window: Frames that they are smoothed over.
     """
     frames = frames_named(rest)
+    if window % 2 == 0:
+        raise typer.BadParameter(f"--window {window}: give an odd number of frames")
+    smoother = None if smooth is None else partial(savitzky_golay, window=window)
     places = list(_places(tables, out))
     folders = [Output("--out", out, folder=True)] if out not in places else []
     check_outputs([*map(Input, tables)], [*folders, *(Output("--out", place) for place in places if place != STDOUT)])
@@ -39,7 +49,7 @@ def measure(
             out.mkdir(parents=True, exist_ok=True)
         for table, place in zip(tables, places, strict=True):
             try:
-                measured = measure_table(table, frames)
+                measured = measure_table(table, frames, smoother)
             except TableError as error:
                 complaints(str(error))
                 continue

@@ -41,6 +41,7 @@ def track(
     model: Path,
     box: Box | None,
     single_face: bool,
+    smooth: bool,
     preset: Preset,
     multi_view: bool,
     numerics: NumericsName | None,
@@ -73,6 +74,7 @@ def track(
             preset=preset,
             multi_view=multi_view,
             single_face=single_face,
+            smooth=smooth,
             numerics=numerics,
             precision=precision,
             likelihoods=likelihoods,
@@ -87,7 +89,7 @@ def track(
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         where = device_named(device)
         detector = load(model, where, numerics=numerics, precision=precision.value)
-        config = VideoConfig(preset=preset.value, multi_view=multi_view, single_face=single_face)
+        config = VideoConfig(preset=preset.value, multi_view=multi_view, single_face=single_face, smooth=smooth)
         tracker = VideoTracker(detector, None if box else load_face_detector(model, where), config)
         settings = {
             **asdict(config),
