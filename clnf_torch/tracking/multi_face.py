@@ -223,8 +223,13 @@ def _finish(
     result = take_rows(_result(state, current, confirmed), shown)
     kept = order[rows_where(_kept(config, current)[order], counts.kept)]
     tracks = _age(config, current)
-    tracks, templates, smoothed = (take_rows(rows, kept) for rows in (tracks, templates, smoothed))
-    state = replace(state, frame=state.frame + 1, tracks=tracks, templates=templates, smoothed=smoothed)
+    state = replace(
+        state,
+        frame=state.frame + 1,
+        tracks=take_rows(tracks, kept),
+        templates=take_rows(templates, kept),
+        smoothed=take_rows(smoothed, kept),
+    )
     return state.with_fits_due(counts.found, counts.lost), result
 
 
