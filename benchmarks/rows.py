@@ -9,7 +9,7 @@ import torch
 from rich.table import Table
 
 from benchmarks.tables import table
-from clnf_torch.export.csv import CSVRows
+from clnf_torch.export.csv import CSVForm, CSVRows
 from clnf_torch.export.face_table import FaceTable
 from clnf_torch.export.json import JSONDocument, face_records
 from clnf_torch.models.pdm import ShapeParams
@@ -67,7 +67,7 @@ def _csv(faces: FaceTable, fits: FitResult) -> bytes:
 def _rounded_csv(faces: FaceTable, fits: FitResult) -> bytes:
     """The rows as CSV with OpenFace's digits."""
     file = Memory()
-    CSVRows(file, openface_precision=True).append(faces)  # type: ignore[arg-type]
+    CSVRows(file, form=CSVForm(openface_precision=True)).append(faces)  # type: ignore[arg-type]
     return file.getvalue()
 
 

@@ -13,6 +13,7 @@ from clnf_torch.cli.console import Complaints, add_note, failures_exit_with, not
 from clnf_torch.cli.options import CameraOptions
 from clnf_torch.cli.outputs import Targets
 from clnf_torch.cli.progress import share_bar
+from clnf_torch.export.csv import DEFAULT_FORM, CSVForm
 
 if TYPE_CHECKING:
     from clnf_torch.distributed import Actors
@@ -74,10 +75,16 @@ def run_on_cluster(unit: Literal["images", "videos"], inputs: Sequence[Path], cl
 def _output(targets: Targets) -> str:
     """The folder or URL of the job."""
     others = [option for option in targets.given() if option != "--parquet"]
-    if targets.parquet is None or others or targets.openface_precision:
-        found = ", ".join(others) or ("--openface-precision" if targets.openface_precision else "none")
+    if targets.parquet is None or others or targets.form != DEFAULT_FORM:
+        found = ", ".join(others) or _form_option(targets.form) or "none"
         raise typer.BadParameter(f"--ray writes Parquet files: give --parquet FOLDER or URL alone; found {found}")
     return str(targets.parquet)
+
+
+def _form_option(form: CSVForm) -> str | None:
+    """The option that changes the text of CSV files, if there is one."""
+    asked = {"--openface-precision": form.openface_precision, "--header-blanks": form.header_blanks}
+    return next((option for option, given in asked.items() if given), None)
 
 
 def _settings(options: dict[str, Any]) -> dict[str, Any]:

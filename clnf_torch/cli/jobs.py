@@ -1,14 +1,15 @@
 """The videos of a run with what is to be done for each: which are finished, and what is entered when they are."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from clnf_torch.cli.console import Complaints, notice
 from clnf_torch.cli.manifest import Manifest, Task, file_hash
-from clnf_torch.cli.outputs import Targets, VideoOutputs
+from clnf_torch.cli.outputs import Targets
 from clnf_torch.cli.resume import SavedRun
+from clnf_torch.cli.video_outputs import VideoOutputs
 from clnf_torch.media.recording import Recording
 from clnf_torch.media.video_frames import FrameSource
 
@@ -38,8 +39,15 @@ class VideoJobs:
         tasks = {source: Task.of(source.path, digest, settings, files.given()) for source, files in targets.items()}
         return cls(targets, tasks, Manifest(outputs.manifest()), SavedRun(outputs.state(), tasks))
 
-    def unfinished(self, complaints: Complaints) -> dict[FrameSource, Targets]:
-        """Videos that no earlier run finished, and their files; says which are skipped, and which are no longer."""
+    def unfinished(
+        self, complaints: Complaints, finished: Callable[[Mapping[str, Any]], None]
+    ) -> dict[FrameSource, Targets]:
+        """Videos that no earlier run finished, and their files; says which are skipped, and which are no longer.
+
+        Args:
+            complaints: Told what was wrong with those that are skipped.
+            finished: Told the entries of these.
+        """
         left = {}
         for source, files in self.targets.items():
             entry = self.manifest.finished(self.tasks[source])
@@ -49,10 +57,11 @@ class VideoJobs:
                     notice(f"{source.path}: begins anew: {reason}")
                 continue
             notice(f"{source.path}: finished by an earlier run; skipped")
+            finished(entry)
             if entry.get("problem"):
                 complaints(entry["problem"])
         return left
 
-    def finish(self, source: FrameSource, record: Recording) -> None:
-        """Enters a finished video."""
-        self.manifest.add(self.tasks[source], {**record.entry(), "problem": source.problem})
+    def finish(self, source: FrameSource, record: Recording) -> dict[str, Any]:
+        """Enters a finished video, and gives its entry."""
+        return self.manifest.add(self.tasks[source], {**record.entry(), "problem": source.problem})

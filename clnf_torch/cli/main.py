@@ -14,6 +14,7 @@ from clnf_torch.cli.commands.evaluate import evaluate
 from clnf_torch.cli.commands.export import export
 from clnf_torch.cli.commands.info import info
 from clnf_torch.cli.commands.measure import measure
+from clnf_torch.cli.commands.openface import openface
 from clnf_torch.cli.commands.repair import repair
 from clnf_torch.cli.commands.report import report
 from clnf_torch.cli.commands.track import track
@@ -34,14 +35,13 @@ for command in (model, cen, finetune):
 app = typer.Typer(
     name="clnf-torch",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 for command in (convert, export, info, detect):
     app.command()(command)
 app.command("fit", help="Alias of detect that needs --box or --boxes.")(fit)
-for command in (track, measure, repair, evaluate, report):
+for command in (track, openface, measure, repair, evaluate, report):
     app.command()(command)
 app.add_typer(train, name="train")
 

@@ -117,9 +117,10 @@ class Manifest:
         reasons = [task.difference(entry) for entry in self._entries[VIDEOS] if mine & set(entry["outputs"].values())]
         return next((reason for reason in reasons if reason), None)
 
-    def add(self, task: Task, result: Mapping[str, Any]) -> None:
-        """Enters the finished outputs of a video."""
-        self.enter(VIDEOS, {**asdict(task), **result})
+    def add(self, task: Task, result: Mapping[str, Any]) -> dict[str, Any]:
+        """Enters the finished outputs of a video, and gives the entry."""
+        self.enter(VIDEOS, entry := {**asdict(task), **result})
+        return entry
 
     def enter(self, kind: str, entry: dict[str, Any]) -> None:
         """Enters finished outputs, in place of what those files held before, and writes the file.

@@ -91,7 +91,9 @@ Threads = Annotated[
 BatchSize = Annotated[int, typer.Option("--batch", min=1, help="How many are computed together.")]
 
 JSONFile = Annotated[Path | None, typer.Option("--json", metavar="FILE|-", help="Write JSON; - is stdout.")]
-CSVFile = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write a table with OpenFace's columns.")]
+CSVFile = Annotated[
+    Path | None, typer.Option("--csv", metavar="FILE|-", help="Write a table with OpenFace's columns; - is stdout.")
+]
 ParquetFile = Annotated[Path | None, typer.Option("--parquet", metavar="FILE", help="Write the same table as Parquet.")]
 Resume = Annotated[
     bool,
@@ -109,6 +111,10 @@ ActorCount = Annotated[
     typer.Option("--actors", min=1, help="With --ray: how many compute.", show_default="as many as there is room for"),
 ]
 Likelihoods = Annotated[bool, typer.Option("--likelihoods", help="Add each landmark's likelihood to the tables.")]
+Blanks = Annotated[
+    bool, typer.Option("--header-blanks", help="Write a blank behind every comma of CSV, as older OpenFace did.")
+]
+SkipExisting = Annotated[bool, typer.Option("--skip-existing", help="Skip inputs all of whose outputs are there.")]
 Rounded = Annotated[bool, typer.Option("--openface-precision", help="Write as few digits to CSV as OpenFace.")]
 
 FocalX = Annotated[float | None, typer.Option(metavar="PX", help="Focal length.", show_default="OpenFace's guess")]

@@ -12,12 +12,10 @@ import typer
 from torch import Tensor
 
 from clnf_torch.cli.console import add_note, notice
-from clnf_torch.cli.drawing import Drawing, FreeNames, drawn_files
-from clnf_torch.cli.manifest import NAME as MANIFEST
+from clnf_torch.cli.drawing import Drawing, drawn_files
 from clnf_torch.cli.options import STDOUT
 from clnf_torch.cli.output_check import Output
-from clnf_torch.cli.video_writer import FORMATS
-from clnf_torch.export.csv import csv_file
+from clnf_torch.export.csv import DEFAULT_FORM, CSVForm, csv_file, csv_stream
 from clnf_torch.export.face_table import FaceTable
 from clnf_torch.export.json import JSONRows, face_records, image_heads, json_document, json_file
 from clnf_torch.geometry.records import map_tensors
@@ -26,8 +24,8 @@ from clnf_torch.models.files import escaped_names, partial_of
 from clnf_torch.models.growing_files import SAVE_EVERY, set_aside
 from clnf_torch.pipeline import FitResult
 
-# The state of an unfinished run, in a folder of outputs
-STATE = "track.state"
+# What "-" sends to stdout
+STREAMED = ("--csv", "--json")
 
 
 class TableFile(Protocol):
@@ -50,7 +48,12 @@ class Targets:
     parquet: Path | None = None
     json: Path | None = None
     draw: Path | None = None  # a folder for images, a video file for a video
-    openface_precision: bool = False  # of the CSV file
+    form: CSVForm = DEFAULT_FORM  # of the CSV file
+
+    def __post_init__(self) -> None:
+        """Refuses two documents on one stream."""
+        if self.csv == self.json == STDOUT:
+            raise typer.BadParameter("--csv - and --json - would both go to stdout; give one of them a file")
 
     def given(self) -> dict[str, Path]:
         """The paths that were given, by their options."""
@@ -60,7 +63,7 @@ class Targets:
     def outputs(self) -> list[Output]:
         """The files, without stdout."""
         given = self.given().items()
-        return [Output(option, path) for option, path in given if (option, path) != ("--json", STDOUT)]
+        return [Output(option, path) for option, path in given if path != STDOUT or option not in STREAMED]
 
     def image_outputs(self, images: Sequence[Path]) -> list[Output]:
         """The files, the folder of drawings, and the drawings of images in it."""
@@ -139,11 +142,13 @@ def face_files(
         RuntimeError: Parquet is asked for and pyarrow is not there.
         PartialError: The partial files hold less than that.
     """
-    at, digits, head = dict(positions or {}), targets.openface_precision, escaped_names(head)
+    at, head = dict(positions or {}), escaped_names(head)
     with contextlib.ExitStack() as stack:
         tables: dict[str, TableFile] = {}
-        if targets.csv is not None:
-            rows = csv_file(targets.csv, image_mode=image_mode, openface_precision=digits, position=at.get("--csv"))
+        if targets.csv == STDOUT:
+            tables["--csv"] = csv_stream(sys.stdout.buffer, image_mode=image_mode, form=targets.form)
+        elif targets.csv is not None:
+            rows = csv_file(targets.csv, image_mode=image_mode, form=targets.form, position=at.get("--csv"))
             tables["--csv"] = stack.enter_context(rows)
         if targets.parquet is not None:
             groups = _parquet_file(targets.parquet, image_mode, at.get("--parquet"))
@@ -209,91 +214,3 @@ def image_outputs(targets: Targets, model: Path, images: Sequence[Path]) -> Iter
         face_files(targets, {"model": str(model)}, image_mode=True) as files,
     ):
         yield ImageOutputs(files, drawing)
-
-
-class VideoOutputs:
-    """What was asked for: files of a single video, or folders in which every video has files of its own.
-
-    Names follow the order in which the videos were given, whatever can be read of them.
-
-    Args:
-        targets: The files or folders.
-        videos: All that were given.
-
-    Raises:
-        typer.BadParameter: There is nothing to write, or one file for several videos.
-    """
-
-    def __init__(self, targets: Targets, videos: Sequence[Path]) -> None:
-        self._targets, draw = targets, targets.draw
-        if not targets.given():
-            raise typer.BadParameter("nothing to write; give --csv, --parquet, --json or --draw")
-        for option, path in targets.given().items():
-            if len(videos) > 1 and not is_folder(path):
-                raise typer.BadParameter(f"{option} {path}: there are several videos; give a folder")
-        if draw is not None and not is_folder(draw) and draw.suffix.lower() not in FORMATS:
-            raise typer.BadParameter(f"--draw {draw}: give a name that ends with {', '.join(FORMATS)}, or a folder")
-        free_name = FreeNames()
-        # Its files would take the manifest's place
-        free_name(Path(MANIFEST).stem)
-        self.files = [self._of(free_name(_stem(video))) for video in videos]
-
-    def outputs(self) -> list[Output]:
-        """The folders, the files of all videos, and those beside them."""
-        folders = [Output(option, path, folder=True) for option, path in self._folders()]
-        beside = {"the manifest": self.manifest(), "the state of the run": self.state()}
-        others = [Output(what, path) for what, path in beside.items() if path is not None]
-        return [*folders, *(output for files in self.files for output in files.outputs()), *others]
-
-    def make_folders(self) -> None:
-        """Makes the folders that are missing."""
-        for _, path in self._folders():
-            path.mkdir(parents=True, exist_ok=True)
-
-    def _folders(self) -> Iterator[tuple[str, Path]]:
-        """The outputs that are folders, with their options."""
-        return ((option, path) for option, path in self._targets.given().items() if is_folder(path))
-
-    def _of(self, name: str) -> Targets:
-        """The files of a video by its name."""
-        asked = self._targets
-        return replace(
-            asked,
-            csv=asked.csv and _file(asked.csv, f"{name}.csv"),
-            parquet=asked.parquet and _file(asked.parquet, f"{name}.parquet"),
-            json=asked.json and _file(asked.json, f"{name}.json"),
-            draw=asked.draw and _file(asked.draw, f"{name}.mp4"),
-        )
-
-    def manifest(self) -> Path | None:
-        """Where the manifest lies: beside the first of the outputs; None where there are none but stdout."""
-        first = self._first()
-        return None if first is None else (first if is_folder(first) else first.parent) / MANIFEST
-
-    def state(self) -> Path | None:
-        """Where the state of an unfinished run lies; None where nothing can go on from it."""
-        first = self._first()
-        if first is None or STDOUT in self._targets.given().values():
-            return None
-        return first / STATE if is_folder(first) else first.with_name(f"{first.name}.state")
-
-    def _first(self) -> Path | None:
-        """The first output that is no stream."""
-        return next((path for path in self._targets.given().values() if path != STDOUT), None)
-
-
-def _stem(path: Path) -> str:
-    """What the outputs of a video are called."""
-    # "." and ".." are no names
-    name = path.name if path.name not in {"", ".."} else path.resolve().name
-    return name.removesuffix(path.suffix) or "video"
-
-
-def is_folder(path: Path) -> bool:
-    """Whether a path given for an output is that of a folder: it is one, or its name has no suffix."""
-    return path != STDOUT and (path.is_dir() or not path.suffix)
-
-
-def _file(path: Path, name: str) -> Path:
-    """The path, or the file of that name in it if it is that of a folder."""
-    return path / name if is_folder(path) else path

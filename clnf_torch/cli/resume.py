@@ -17,7 +17,7 @@ from clnf_torch.models.archive_reader import ArchiveError, read_archive
 from clnf_torch.models.files import one_line, partial_of, remove_file, write_atomically
 from clnf_torch.tracking import TrackState
 
-FORMAT, VERSION = "clnf_torch run", 1
+FORMAT, VERSION = "clnf_torch run", 2
 
 
 class SavedRun:

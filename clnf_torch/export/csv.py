@@ -5,17 +5,62 @@ import csv
 import io
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
 
 import torch
 from torch import Tensor
 
 from clnf_torch.export.decimals import shortest_texts
 from clnf_torch.export.face_table import Block, FaceTable, columns
-from clnf_torch.models.growing_files import GrowingFile, growing_file
+from clnf_torch.export.openface_columns import Unknown, openface_columns
+from clnf_torch.models.growing_files import growing_file
 
 # What begins a formula in spreadsheets, also in full width; and the mark of those that are none
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", "'")
+# What nobody knows. An empty cell is 0 to some readers; this is a number that is none to Python, R, MATLAB and numpy
+UNKNOWN = "NaN"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CSVForm:
+    """How the text of a table looks.
+
+    Attributes:
+        openface_precision: Print as few digits as OpenFace does, instead of as many as tell any two numbers apart.
+        header_blanks: A blank behind every comma, as older versions of OpenFace wrote, in the header and in rows.
+        openface_groups: All of OpenFace's columns of these groups, see `openface_columns`; None: those that the model
+            has.
+    """
+
+    openface_precision: bool = False
+    header_blanks: bool = False
+    openface_groups: frozenset[str] | None = None
+
+    @property
+    def comma(self) -> str:
+        """What separates cells."""
+        return ", " if self.header_blanks else ","
+
+    def columns(self, table: FaceTable, image_mode: bool) -> Sequence[Block | Unknown]:
+        """The columns of a table."""
+        if self.openface_groups is None:
+            return columns(table, image_mode=image_mode)
+        return openface_columns(table, self.openface_groups, image_mode=image_mode)
+
+
+DEFAULT_FORM = CSVForm()
+
+
+class ByteFile(Protocol):
+    """Anything that takes bytes, and says how many it has taken."""
+
+    position: int
+
+    def write(self, piece: bytes, /) -> int:
+        """Takes all of them."""
+        ...
 
 
 class CSVRows:
@@ -24,11 +69,11 @@ class CSVRows:
     Args:
         file: Grows.
         image_mode: See `columns`.
-        openface_precision: Print as few digits as OpenFace does, instead of as many as tell any two numbers apart.
+        form: How the text looks.
     """
 
-    def __init__(self, file: GrowingFile, *, image_mode: bool = False, openface_precision: bool = False) -> None:
-        self._file, self._image_mode, self._rounded = file, image_mode, openface_precision
+    def __init__(self, file: ByteFile, *, image_mode: bool = False, form: CSVForm = DEFAULT_FORM) -> None:
+        self._file, self._image_mode, self._form = file, image_mode, form
         self._names: list[str] = []
         self._headed = file.position > 0
 
@@ -38,15 +83,14 @@ class CSVRows:
         Raises:
             ValueError: It has other columns than the first one.
         """
-        blocks = columns(table, image_mode=self._image_mode)
+        blocks = self._form.columns(table, self._image_mode)
         names = [name for block in blocks for name in block.names]
         if self._names and names != self._names:
             raise ValueError(f"these rows have {len(names)} columns that are not the {len(self._names)} of the first")
         text = io.StringIO()
-        lines = csv.writer(text, lineterminator="\n")
         if not self._headed:
-            lines.writerow(names)
-        text.writelines(_lines(blocks, self._rounded))
+            text.write(f"{self._form.comma.join(names)}\n")
+        text.writelines(_lines(blocks, self._form))
         self._file.write(text.getvalue().encode("utf-8"))
         self._names, self._headed = names, True
 
@@ -60,7 +104,7 @@ def csv_file(
     path: str | os.PathLike[str],
     *,
     image_mode: bool = False,
-    openface_precision: bool = False,
+    form: CSVForm = DEFAULT_FORM,
     position: int | None = None,
 ) -> Iterator[CSVRows]:
     """A CSV file in OpenFace's columns that grows with the rows appended to it.
@@ -71,14 +115,39 @@ def csv_file(
     Args:
         path: The file, replaced if it exists.
         image_mode: See `columns`.
-        openface_precision: See `CSVRows`.
+        form: How the text looks.
         position: Bytes of an earlier ``NAME.partial`` to go on behind.
 
     Raises:
         PartialError: That file is missing or shorter.
     """
     with growing_file(path, position) as file:
-        yield CSVRows(file, image_mode=image_mode, openface_precision=openface_precision)
+        yield CSVRows(file, image_mode=image_mode, form=form)
+
+
+class _Stream:
+    """A stream whose bytes are counted, and seen at once by whoever reads them."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self.position = stream, 0
+
+    def write(self, piece: bytes, /) -> int:
+        """Writes all of them."""
+        self._stream.write(piece)
+        self._stream.flush()
+        self.position += len(piece)
+        return len(piece)
+
+
+def csv_stream(stream: BinaryIO, *, image_mode: bool = False, form: CSVForm = DEFAULT_FORM) -> CSVRows:
+    """A CSV table on a stream, such as stdout.
+
+    Args:
+        stream: Takes the text in UTF-8.
+        image_mode: See `columns`.
+        form: How the text looks.
+    """
+    return CSVRows(_Stream(stream), image_mode=image_mode, form=form)
 
 
 def text_cell(text: str) -> str:
@@ -89,17 +158,21 @@ def text_cell(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
-def _lines(blocks: Sequence[Block], rounded: bool) -> Iterator[str]:
+def _lines(blocks: Sequence[Block | Unknown], form: CSVForm) -> Iterator[str]:
     """The lines of R rows: numbers with fixed decimals, or the shortest text that reads back the same."""
-    cells = [_fixed(block) for block in blocks] if rounded else _shortest(blocks)
-    return (f"{','.join(row)}\n" for row in map(itertools.chain.from_iterable, zip(*cells, strict=True)))
+    known, comma = [block for block in blocks if isinstance(block, Block)], form.comma
+    found = [_fixed(block, comma) for block in known] if form.openface_precision else _shortest(known)
+    cells: Iterator[Iterable[Sequence[str]]] = iter(found)
+    # Blocks without numbers are the same in every row
+    row_cells = [next(cells) if isinstance(b, Block) else itertools.repeat((UNKNOWN,) * len(b.names)) for b in blocks]
+    return (f"{comma.join(row)}\n" for row in map(itertools.chain.from_iterable, zip(*row_cells, strict=False)))
 
 
-def _fixed(block: Block) -> list[list[str]]:
+def _fixed(block: Block, comma: str) -> list[list[str]]:
     """The cells of R rows of a block, numbers with fixed decimals."""
     if isinstance(block.values, tuple):
         return _texts(block.values)
-    form = ",".join([f"%.{block.decimals}f"] * len(block.names))
+    form = comma.join([f"%.{block.decimals}f"] * len(block.names))
     return [[form % tuple(row)] for row in block.values.tolist()]
 
 

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clnf_torch.export.csv import csv_file
+from clnf_torch.export.csv import CSVForm, csv_file
 from clnf_torch.export.json import face_records, frame_heads, image_heads, json_file
 from clnf_torch.geometry.records import map_tensors
 from clnf_torch.models.files import escaped_names
@@ -22,7 +22,8 @@ def save_faces(record: "FaceRecord", path: str | os.PathLike[str], openface_prec
     if suffix not in SUFFIXES:
         raise ValueError(f"{path}: expected a name that ends with {', '.join(SUFFIXES)}, found {suffix or 'no suffix'}")
     if suffix == ".csv":
-        with csv_file(path, image_mode=record.of_images, openface_precision=openface_precision) as rows:
+        form = CSVForm(openface_precision=openface_precision)
+        with csv_file(path, image_mode=record.of_images, form=form) as rows:
             rows.append(record.table.to("cpu"))
     elif suffix == ".parquet":
         _save_parquet(record, path)

@@ -29,6 +29,16 @@ def image_files(folder: Path) -> list[Path]:
     return sorted((file for file in found if not _is_drawn(file, stems)), key=natural_order)
 
 
+def video_files(folder: Path) -> list[Path]:
+    """The videos of a folder in natural order; those in folders below it, and hidden ones, are left out.
+
+    Raises:
+        OSError: The folder cannot be read.
+    """
+    found = (file for file in folder.iterdir() if _is_shown(file) and file.suffix.lower() in VIDEOS and file.is_file())
+    return sorted(found, key=natural_order)
+
+
 def notes_on(folder: Path, files: list[Path]) -> list[str]:
     """What is unusual about the images of a folder, a line each."""
     kinds = defaultdict[str, list[str]](list)

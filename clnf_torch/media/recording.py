@@ -23,6 +23,8 @@ from clnf_torch.tracking.state import Tracks
 BATCH = 64
 # The face of a row that stands for a frame without faces
 NO_FACE = -1
+# What is counted of a video, besides its frames
+COUNTS = ("damaged", "gap", "longest_gap", "rows", "confidence")
 
 
 class RowFiles(Protocol):
@@ -48,6 +50,10 @@ class Recording:
     frames: int = 0
     found: int = 0  # frames with at least one face
     damaged: int = 0  # frames that could not be read
+    gap: int = 0  # frames since the last one with a face
+    longest_gap: int = 0  # frames in a row without one
+    rows: int = 0  # faces that were found, one by one
+    confidence: float = 0.0  # the sum of theirs
     seconds: float = 0.0  # that earlier runs took
     faces: set[int] = field(default_factory=set)  # identities that were found
     buffer: ConfirmationBuffer = field(default_factory=ConfirmationBuffer)
@@ -71,7 +77,7 @@ class Recording:
         return {
             "frames": self.frames,
             "found": self.found,
-            "damaged": self.damaged,
+            **{name: getattr(self, name) for name in COUNTS},
             "seconds": self.elapsed(),
             "faces": sorted(self.faces),
             "buffer": self.buffer.saved(),
@@ -85,7 +91,9 @@ class Recording:
             ValueError: It holds the faces of another model.
         """
         self.frames, self.found, self.faces = saved["frames"], saved["found"], set(saved["faces"])
-        self.damaged, self.seconds = saved["damaged"], saved["seconds"]
+        self.seconds = saved["seconds"]
+        for name in COUNTS:
+            setattr(self, name, saved[name])
         self.buffer = ConfirmationBuffer.restored(saved["buffer"], self.detector.model)
 
     def skipped(self, number: int, image: Tensor) -> None:
@@ -101,6 +109,8 @@ class Recording:
         self.frames += 1
         self.found += bool(names)
         self.damaged += frame.damaged
+        self.gap = 0 if names else self.gap + 1
+        self.longest_gap = max(self.longest_gap, self.gap)
         self.faces.update(names)
         self.waiting.append(self._rows(frame))
         if sum(map(len, self.waiting)) >= BATCH:
@@ -113,6 +123,9 @@ class Recording:
             return
         rows, self.waiting = join_rows(*self.waiting), []
         table = face_table(rows, self.detector, self.camera, self.likelihoods)
+        # The table is on the processor already
+        self.rows += int(table.success.sum())
+        self.confidence += float(table.confidence[table.success].sum())
         self.files.append(table, rows.faces, frame_heads(table))
 
     def elapsed(self) -> float:
@@ -126,6 +139,8 @@ class Recording:
             "frames_with_face": self.found,
             "faces": len(self.faces),
             "damaged_frames": self.damaged,
+            "longest_gap": self.longest_gap,
+            "mean_confidence": round(self.confidence / self.rows, 4) if self.rows else None,
             "seconds": round(self.elapsed(), 1),
         }
 

@@ -13,7 +13,7 @@ from itertools import islice
 
 import pytest
 
-from clnf_torch.cli.runs import track as command
+from clnf_torch.cli import video_run as command
 from clnf_torch.converters import convert
 from clnf_torch.media.video import VideoFile
 from tests.media.videos import FixedBox, damage_frame, moving, shades, write_folder, write_key_frames, write_video
@@ -80,7 +80,7 @@ def test_videos_side_by_side_are_those_alone(clnf_torch_cli, bundle, image, box,
     done = clnf_torch_cli("track", first, second, third, other, *words, tmp_path / "together", "--batch", 2)
     assert done.exit_code == 0, done.stderr
     names = {"first": first, "second": second, "first-2": third, "other": other}
-    assert sorted(path.stem for path in (tmp_path / "together").iterdir()) == sorted([*names, "manifest"])
+    assert sorted(path.stem for path in (tmp_path / "together").iterdir()) == sorted([*names, "manifest", "summary"])
     for name, folder in names.items():
         clnf_torch_cli("track", folder, *words, tmp_path / "alone.csv")
         together, alone = rows_of(tmp_path / "together" / f"{name}.csv"), rows_of(tmp_path / "alone.csv")
@@ -135,7 +135,7 @@ def test_what_is_no_video_is_one_line_each_and_the_others_are_done(clnf_torch_cl
 
 @pytest.mark.parametrize("where", ["opened", "read"])
 def test_whatever_a_decoder_raises_ends_no_batch(clnf_torch_cli, bundle, image, found, tmp_path, monkeypatch, where):
-    opened, paths = command.open_video, [write_folder(tmp_path / name, moving(image, 2)) for name in ("a", "bad", "b")]
+    opened, paths = command.open_source, [write_folder(tmp_path / name, moving(image, 2)) for name in ("a", "bad", "b")]
 
     def frames(source):
         yield from islice(opened(source.path), 1)
@@ -150,7 +150,7 @@ def test_whatever_a_decoder_raises_ends_no_batch(clnf_torch_cli, bundle, image, 
         source.__class__ = type("Broken", (type(source),), {"__iter__": frames})
         return source
 
-    monkeypatch.setattr(command, "open_video", open_video)
+    monkeypatch.setattr(command, "open_source", open_video)
     done = clnf_torch_cli("track", *paths, "--model", bundle, "--csv", tmp_path / "out", "--no-multi-view")
     assert done.exit_code == 1
     assert f"clnf-torch: error: {paths[1]}: UnicodeDecodeError: " in done.stderr

@@ -17,9 +17,9 @@ import pytest
 import torch
 from pyarrow import parquet
 
+from clnf_torch.cli import video_run as command
 from clnf_torch.cli.manifest import NAME as MANIFEST
-from clnf_torch.cli.outputs import STATE
-from clnf_torch.cli.runs import track as command
+from clnf_torch.cli.video_outputs import STATE
 from clnf_torch.cli.video_writer import image_count
 from clnf_torch.media.video import VideoFile
 from clnf_torch.models.files import new_partial_of, partial_of

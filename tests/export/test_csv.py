@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from clnf_torch.export.csv import csv_file, text_cell
+from clnf_torch.export.csv import CSVForm, csv_file, text_cell
 from clnf_torch.models.files import partial_of
 from tests.export.tables import by_name, make_table, names_of, part_of
 
@@ -53,7 +53,7 @@ def test_writes_no_more_digits_than_it_needs(target):
 
 def test_openfaces_digits(target):
     table = make_table(2, confidence=torch.tensor([0.975, 0.725]), gaze_angle=torch.tensor([[0.12345, -0.0004]] * 2))
-    with csv_file(target, openface_precision=True) as rows:
+    with csv_file(target, form=CSVForm(openface_precision=True)) as rows:
         rows.append(table)
     found = read(target)
     assert found["confidence"] == ["0.98", "0.73"]
@@ -63,7 +63,7 @@ def test_openfaces_digits(target):
 
 
 def test_format_is_openfaces(target):
-    with csv_file(target, openface_precision=True) as rows:
+    with csv_file(target, form=CSVForm(openface_precision=True)) as rows:
         rows.append(make_table(2))
     header, *lines = target.read_bytes().decode("ascii").split("\n")
     assert header.startswith("frame,face_id,timestamp,confidence,success,gaze_0_x,") and header.endswith(",p_33")
@@ -74,7 +74,7 @@ def test_numbers_that_are_none(target):
     points = torch.full((1, 68, 3), torch.nan)
     points[0, 1] = torch.inf
     for rounded in (False, True):
-        with csv_file(target, openface_precision=rounded) as rows:
+        with csv_file(target, form=CSVForm(openface_precision=rounded)) as rows:
             rows.append(make_table(1, points=points))
         assert read(target)["X_0"] == ["nan"] and read(target)["X_1"] == ["inf"]
 

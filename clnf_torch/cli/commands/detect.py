@@ -11,6 +11,7 @@ from clnf_torch.cli.options import (
     IMAGES_AT_ONCE,
     ActorCount,
     BatchSize,
+    Blanks,
     CenterX,
     CenterY,
     CSVFile,
@@ -41,7 +42,7 @@ from clnf_torch.cli.options import (
     "clnf-torch detect photos --csv faces.csv",
 )
 def detect(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Images.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE|DIR", help="Images, or folders of them.")],
     model: Model,
     box: GivenBox = None,
     boxes: GivenBoxes = None,
@@ -57,6 +58,7 @@ def detect(
     parquet: ParquetFile = None,
     likelihoods: Likelihoods = False,
     openface_precision: Rounded = False,
+    header_blanks: Blanks = False,
     ray: RayAddress = None,
     actors: ActorCount = None,
     draw: Annotated[Path | None, typer.Option(metavar="DIR", help="Draw into DIR/NAME_landmarks.png.")] = None,

@@ -10,6 +10,7 @@ from clnf_torch.cli.options import (
     ActorCount,
     AllViews,
     BatchSize,
+    Blanks,
     CenterX,
     CenterY,
     CSVFile,
@@ -28,6 +29,7 @@ from clnf_torch.cli.options import (
     RayAddress,
     Resume,
     Rounded,
+    SkipExisting,
     Threads,
 )
 from clnf_torch.media.boxes import Box
@@ -39,8 +41,15 @@ from clnf_torch.media.boxes import Box
     "clnf-torch track clips --csv tables --resume",
 )
 def track(
-    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO|DIR", help="Videos, or folders of frames.")],
     model: Model,
+    videos: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="VIDEO|DIR|-", help="Videos, folders of videos or of frames; - is stdin, 0 a camera."),
+    ] = None,
+    camera: Annotated[
+        list[int] | None,
+        typer.Option("--camera", metavar="N", min=0, help="Track a camera until Ctrl-C; 0 is the first."),
+    ] = None,
     box: Annotated[
         Box | None,
         typer.Option(metavar="X Y W H", help="Bounding box of the face in the first frame; no face is detected then."),
@@ -61,7 +70,9 @@ def track(
     parquet: ParquetFile = None,
     likelihoods: Likelihoods = False,
     openface_precision: Rounded = False,
+    header_blanks: Blanks = False,
     resume: Resume = False,
+    skip_existing: SkipExisting = False,
     ray: RayAddress = None,
     actors: ActorCount = None,
     draw: Annotated[Path | None, typer.Option(metavar="VIDEO.mp4", help="Write a video with the landmarks.")] = None,

@@ -11,6 +11,7 @@ import typer
 from clnf_torch.cli.cluster_jobs import Cluster, run_on_cluster
 from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, notice
 from clnf_torch.cli.image_run import ImageRun, manifest_of
+from clnf_torch.cli.input_files import image_inputs, require_some
 from clnf_torch.cli.manifest import file_hash, require_manifest
 from clnf_torch.cli.options import (
     CameraOptions,
@@ -25,6 +26,7 @@ from clnf_torch.cli.output_check import Input, Output, check_outputs
 from clnf_torch.cli.outputs import Targets, image_outputs
 from clnf_torch.cli.progress import counting_bar
 from clnf_torch.detection import FaceDetector, load_face_detector
+from clnf_torch.export.csv import CSVForm
 from clnf_torch.media.batches import Complain, Job, find_faces, in_batches, read_all, read_jobs
 from clnf_torch.media.boxes import Box
 from clnf_torch.media.image_faces import FitOptions, fit_batch
@@ -48,6 +50,7 @@ def detect(
     parquet: Path | None,
     likelihoods: bool,
     openface_precision: bool,
+    header_blanks: bool,
     ray: str | None,
     actors: int | None,
     draw: Path | None,
@@ -60,7 +63,8 @@ def detect(
     if box is not None and boxes is not None:
         raise typer.BadParameter("give --box X Y W H or --boxes FILE.json, not both")
     camera = CameraOptions(fx, fy, cx, cy)
-    targets = Targets(csv=csv, parquet=parquet, json=json, draw=draw, openface_precision=openface_precision)
+    form = CSVForm(openface_precision=openface_precision, header_blanks=header_blanks)
+    targets = Targets(csv=csv, parquet=parquet, json=json, draw=draw, form=form)
     if ray is not None:
         return run_on_cluster(
             "images",
@@ -77,10 +81,12 @@ def detect(
             box=box,
             boxes=None if boxes is None else boxes_in(boxes),
         )
+    images = image_inputs(images)
     inputs, manifest = [*images, model, *([boxes] if boxes else [])], manifest_of(targets, images)
     beside = [Output("the manifest", manifest)] if manifest else []
     check_outputs(list(map(Input, inputs)), [*targets.image_outputs(images), *beside])
     require_manifest(manifest)
+    require_some(images)
     run = ImageRun(images, targets, Complaints())
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         where = device_named(device)
@@ -97,7 +103,8 @@ def detect(
         settings: dict[str, Any] = {"preset": preset.value, "multi_view": multi_view, "device": where.type}
         settings |= {"box": box, "boxes": boxes and file_hash(boxes), "likelihoods": likelihoods}
         settings |= {"numerics": numerics and numerics.value}
-        run.finish(model, {**settings, "openface_precision": openface_precision, **asdict(camera)})
+        settings |= {"openface_precision": openface_precision, "header_blanks": header_blanks}
+        run.finish(model, {**settings, **asdict(camera)})
     if run.complaints.any:
         raise typer.Exit(1)
 

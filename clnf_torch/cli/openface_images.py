@@ -1,0 +1,93 @@
+"""Photographs as FaceLandmarkImg takes them: every image has a table, a drawing and a description of its own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import typer
+
+from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, notice
+from clnf_torch.cli.drawing import FreeNames
+from clnf_torch.cli.input_files import require_some
+from clnf_torch.cli.openface_outputs import write_details
+from clnf_torch.cli.options import device_named
+from clnf_torch.cli.output_check import Input, check_outputs
+from clnf_torch.cli.outputs import Targets
+from clnf_torch.cli.progress import counting_bar
+from clnf_torch.detection import load_face_detector
+from clnf_torch.drawing import DrawnFaces, draw_faces
+from clnf_torch.export.csv import csv_file
+from clnf_torch.media.batches import Batch, find_faces, in_batches, read_all
+from clnf_torch.media.image_faces import FitOptions, fit_batch
+from clnf_torch.media.images import write_png
+from clnf_torch.pipeline import LandmarkDetector, load
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions:
+    """How photographs are fitted."""
+
+    model: Path
+    device: str
+    batch: int
+    fit: FitOptions
+    skip_existing: bool
+
+
+def fit_photographs(
+    images: Sequence[Path], targets: Targets, names: Sequence[str] | None, options: ImageOptions
+) -> None:
+    """Finds the faces of photographs, and writes the outputs of each.
+
+    Args:
+        images: The photographs.
+        targets: Folders of their outputs.
+        names: What these are called; None: as the photographs.
+        options: How.
+
+    Raises:
+        typer.Exit: Something could not be done; what was wrong is on stderr.
+    """
+    free_name, complaints = FreeNames(), Complaints()
+    outputs = [_of(targets, free_name(name)) for name in (names or [image.stem for image in images])]
+    check_outputs([*map(Input, images), Input(options.model)], [one for files in outputs for one in files.outputs()])
+    require_some(images)
+    with failures_exit_with(1), finishing_first() as stop_if_asked:
+        wanted = [number for number, files in enumerate(outputs) if not (options.skip_existing and _is_there(files))]
+        if skipped := len(images) - len(wanted):
+            notice(f"{skipped} images have their outputs; skipped")
+        where = device_named(options.device)
+        detector, finder = load(options.model, where), load_face_detector(options.model, where)
+        read = read_all([images[number] for number in wanted], lambda _, line: complaints(line), notice)
+        with counting_bar(len(wanted), "images", stop_if_asked) as done:
+            for job in find_faces(finder, in_batches(read, options.batch)):
+                if job.boxes:
+                    _write(Batch([job]), outputs[wanted[job.number]], detector, options.fit)
+                else:
+                    notice(f"no face found: {job.path}")
+                done(1)
+    if complaints.any:
+        raise typer.Exit(1)
+
+
+def _write(batch: Batch, targets: Targets, detector: LandmarkDetector, options: FitOptions) -> None:
+    """Fits the faces of one photograph, and writes its outputs."""
+    (job,) = batch.jobs
+    result, table = fit_batch(detector, batch, options)
+    if targets.csv is not None:
+        with csv_file(targets.csv, image_mode=True, form=targets.form) as rows:
+            rows.append(table.without("image"))
+    if targets.draw is not None:
+        write_png(targets.draw, draw_faces(job.image, DrawnFaces.of(result)))
+    write_details(job.path, options.camera(*batch.size), targets)
+
+
+def _of(targets: Targets, name: str) -> Targets:
+    """The outputs of a photograph."""
+    csv, draw = targets.csv, targets.draw
+    return replace(targets, csv=csv and csv / f"{name}.csv", draw=draw and draw / f"{name}.png")
+
+
+def _is_there(targets: Targets) -> bool:
+    """Whether all outputs exist."""
+    return all(path.exists() for path in targets.given().values())

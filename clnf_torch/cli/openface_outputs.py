@@ -1,0 +1,90 @@
+"""What OpenFace's flags ask for: groups of columns, names of files, and the description beside them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from clnf_torch.cli.outputs import Targets
+from clnf_torch.export.csv import CSVForm
+from clnf_torch.export.openface_columns import GROUPS
+from clnf_torch.geometry.camera import Intrinsics
+from clnf_torch.models.files import escaped_name, write_atomically
+
+OUT_DIR = Path("processed")
+# What the description calls the groups of columns, in its order; action units are not among what is measured
+DESCRIBED = {
+    "gaze": "Gaze", "aus": "AUs", "2Dfp": "Landmarks 2D", "3Dfp": "Landmarks 3D", "pose": "Pose",
+    "pdmparams": "Shape parameters",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Requested:
+    """Outputs that were asked for.
+
+    Attributes:
+        groups: Of columns, of `GROUPS`; none: no table.
+        tracked: Whether drawings are written.
+    """
+
+    groups: frozenset[str]
+    tracked: bool
+
+    @classmethod
+    def by(cls, flags: dict[str, bool]) -> "Requested":
+        """By the flags that were given: all outputs where there are none, as in OpenFace.
+
+        Args:
+            flags: Those of `GROUPS`, and "tracked".
+        """
+        if not any(flags.values()):
+            return cls(frozenset(GROUPS), tracked=True)
+        return cls(frozenset(group for group in GROUPS if flags[group]), flags["tracked"])
+
+    def targets(self, folder: Path, form: CSVForm) -> Targets:
+        """The outputs in a folder."""
+        return Targets(csv=folder if self.groups else None, draw=folder if self.tracked else None, form=form)
+
+
+def output_place(out_dir: Path | None, name: Path | None, inputs: Sequence[Path]) -> tuple[Path, list[str] | None]:
+    """The folder of outputs, and what they are called; None: as their inputs.
+
+    Args:
+        out_dir: Of ``-out_dir``.
+        name: Of ``-of``; its folder counts from the other one, its suffix not at all.
+        inputs: All that were given.
+
+    Raises:
+        typer.BadParameter: One name for several inputs.
+    """
+    if name is None:
+        return out_dir or OUT_DIR, None
+    if len(inputs) > 1:
+        raise typer.BadParameter(f"-of {name}: there are {len(inputs)} inputs; give -out_dir alone")
+    if out_dir is None and name.parent != Path():
+        return name.parent, [name.stem]
+    return (out_dir or OUT_DIR) / name.parent, [name.stem]
+
+
+def write_details(source: Path, camera: Intrinsics, targets: Targets) -> None:
+    """Writes ``NAME_of_details.txt`` beside the outputs of an input.
+
+    Args:
+        source: The input.
+        camera: What took it.
+        targets: Its outputs; at least one.
+    """
+    first = next(iter(targets.given().values()))
+    lens = ",".join(f"{value:g}" for value in (*camera.focal.tolist(), *camera.center.tolist()))
+    lines = [f"Input:{escaped_name(str(source))}", f"Camera parameters:{lens}"]
+    if targets.csv is not None:
+        measured = (targets.form.openface_groups or frozenset()) - {"aus"}
+        lines.append(f"Output csv:{escaped_name(targets.csv.name)}")
+        lines += [f"{name}: {int(group in measured)}" for group, name in DESCRIBED.items()]
+    if targets.draw is not None:
+        kind = "image" if targets.draw.suffix == ".png" else "video"
+        lines.append(f"Output {kind}:{escaped_name(targets.draw.name)}")
+    with write_atomically(first.with_name(f"{first.stem}_of_details.txt")) as file:
+        file.write("".join(f"{line}\n" for line in lines).encode("utf-8"))

@@ -1,0 +1,70 @@
+"""The numbers of many videos: a closing table on the screen, and ``summary.csv`` beside their files."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from clnf_torch.export.csv import text_cell
+from clnf_torch.models.files import write_atomically
+
+COLUMNS = (
+    "input", "frames", "frames_with_face", "longest_gap", "mean_confidence", "frames_per_second", "problem", "outputs",
+)  # fmt: skip
+# Characters of a line where it goes to no terminal
+FILE_WIDTH = 160
+
+
+class VideoSummary:
+    """Takes the entries of a manifest.
+
+    Args:
+        path: Of the table; None: there is a single video, which the line about it describes.
+        inputs: The videos as entries name them, in the order of the rows.
+    """
+
+    def __init__(self, path: Path | None, inputs: Sequence[str]) -> None:
+        self.path, self._inputs, self._rows = path, inputs, list[dict[str, Any]]()
+
+    def add(self, entry: Mapping[str, Any]) -> None:
+        """Takes a finished video."""
+        rate = entry["frames"] / entry["seconds"] if entry["seconds"] else None
+        row = {**{name: entry.get(name) for name in COLUMNS}, "frames_per_second": rate and round(rate, 1)}
+        self._rows.append({**row, "outputs": [Path(path).name for path in entry["outputs"].values()]})
+
+    def finish(self) -> None:
+        """Writes and prints the table."""
+        if self.path is None or not self._rows:
+            return
+        self._rows.sort(key=lambda row: self._inputs.index(row["input"]))
+        lines = csv.writer(text := io.StringIO(), lineterminator="\n")
+        lines.writerow(COLUMNS)
+        for row in self._rows:
+            cells = {**row, "outputs": "; ".join(row["outputs"])}.values()
+            lines.writerow([text_cell(cell) if isinstance(cell, str) else cell for cell in cells])
+        with write_atomically(self.path) as file:
+            file.write(text.getvalue().encode("utf-8"))
+        screen = Console(highlight=False)
+        Console(highlight=False, width=None if screen.is_terminal else FILE_WIDTH).print(self._table())
+
+    def _table(self) -> Table:
+        """The rows as they are shown."""
+        table = Table(box=SIMPLE_HEAD, title=str(self.path), title_justify="left")
+        for name in ("video", "frames", "with a face", "longest gap", "confidence", "frames/s", "outputs"):
+            table.add_column(name, justify="left" if name in {"video", "outputs"} else "right", overflow="fold")
+        for row in self._rows:
+            share = row["frames_with_face"] / row["frames"] if row["frames"] else 0.0
+            cells = Path(row["input"]).name, row["frames"], f"{share:.1%}", _text(row["longest_gap"], "{} frames")
+            measured = _text(row["mean_confidence"], "{:.2f}"), _text(row["frames_per_second"], "{:.1f}")
+            table.add_row(*map(str, cells), *measured, ", ".join(row["outputs"]))
+        return table
+
+
+def _text(value: float | None, form: str) -> str:
+    """A number, or a dash where there is none."""
+    return "-" if value is None else form.format(value)
