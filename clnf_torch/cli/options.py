@@ -110,7 +110,12 @@ ActorCount = Annotated[
     int | None,
     typer.Option("--actors", min=1, help="With --ray: how many compute.", show_default="as many as there is room for"),
 ]
-Likelihoods = Annotated[bool, typer.Option("--likelihoods", help="Add each landmark's likelihood to the tables.")]
+Likelihoods = Annotated[
+    bool,
+    typer.Option(
+        "--landmark-quality", "--likelihoods", help="Add each landmark's likelihood and expected error to the tables."
+    ),
+]
 Blanks = Annotated[
     bool, typer.Option("--header-blanks", help="Write a blank behind every comma of CSV, as older OpenFace did.")
 ]

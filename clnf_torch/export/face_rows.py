@@ -38,7 +38,7 @@ def face_table(rows: FaceRows, detector: LandmarkDetector, camera: Intrinsics, l
         rows: The faces.
         detector: What fitted them.
         camera: What took the images.
-        likelihoods: Whether to add the landmarks' likelihoods.
+        likelihoods: Whether to add the landmarks' likelihoods, and their expected errors where the model has some.
 
     Returns:
         As many rows, on the CPU. Where no face has been seen yet all numbers are 0.
@@ -54,6 +54,7 @@ def face_table(rows: FaceRows, detector: LandmarkDetector, camera: Intrinsics, l
         params=faces.params,
         measures=_measured(faces, detector, camera),
         likelihoods=faces.landmark_likelihoods if likelihoods else None,
+        errors=faces.landmark_errors if likelihoods else None,
     )
     # Landmarks that are NaN count as seen
     seen = (faces.landmarks != 0).flatten(1).any(1)

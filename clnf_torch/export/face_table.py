@@ -30,6 +30,7 @@ class FaceTable:
     params_global: Tensor | None = None  # (R, 6) pixels per millimetre, radians, pixels
     params_local: Tensor | None = None  # (R, M) millimetres
     likelihoods: Tensor | None = None  # (R, N) of the landmarks
+    errors: Tensor | None = None  # (R, N) expected of the landmarks, pixels, NaN where they are not known
     image: tuple[str, ...] | None = None  # R names of images, where one table holds those of many
 
     def __post_init__(self) -> None:
@@ -63,6 +64,7 @@ class FaceTable:
         params: ShapeParams,
         measures: Measures,
         likelihoods: Tensor | None = None,
+        errors: Tensor | None = None,
     ) -> "FaceTable":
         """Every group that there is.
 
@@ -78,6 +80,7 @@ class FaceTable:
             params: Fitted parameters.
             measures: What was measured of them.
             likelihoods: Likelihoods of the landmarks, if they are wanted.
+            errors: Expected errors of the landmarks, likewise.
         """
         eyes = measures.eyes
         found = success[:, None]
@@ -97,6 +100,7 @@ class FaceTable:
             params_global=params.globals,
             params_local=params.local,
             likelihoods=likelihoods,
+            errors=errors,
         )
 
     def __getitem__(self, rows: slice | list[int]) -> "FaceTable":
@@ -155,6 +159,7 @@ _SHAPES = {
     "params_global": (6,),
     "params_local": (-1,),
     "likelihoods": (-1,),
+    "errors": (-1,),
 }
 
 
@@ -229,6 +234,8 @@ def _parameters(table: FaceTable) -> Iterator[Block]:
 def _extras(table: FaceTable) -> Iterator[Block]:
     if table.likelihoods is not None:
         yield Block(_numbered("lm_likelihood_", table.likelihoods.shape[1]), table.likelihoods, decimals=3)
+    if table.errors is not None:
+        yield Block(_numbered("lm_error_", table.errors.shape[1]), table.errors, decimals=2)
     if table.image is not None:
         yield Block(("image",), tuple(map(escaped_name, table.image)))
 

@@ -25,7 +25,7 @@ MEASURED = {
 # What is known of a face, as it is written
 ORDER = (
     "success", "confidence", "likelihood", "view", "params_global", "params_local", "landmarks", "landmark_likelihoods",
-    *MEASURED,
+    "landmark_errors", *MEASURED,
 )  # fmt: skip
 
 
@@ -41,6 +41,7 @@ def face_records(heads: Sequence[Mapping[str, Any]], result: FitResult, table: F
         One record per row.
     """
     measured = {name: getattr(table, field) for name, field in MEASURED.items()}
+    errors = {"landmark_errors": result.landmark_errors}
     numbers = {
         "confidence": table.confidence,
         "likelihood": result.likelihood,
@@ -48,7 +49,7 @@ def face_records(heads: Sequence[Mapping[str, Any]], result: FitResult, table: F
         "params_local": result.params.local,
         "landmarks": result.landmarks,
         "landmark_likelihoods": result.landmark_likelihoods,
-        **{name: values for name, values in measured.items() if values is not None},
+        **{name: values for name, values in (measured | errors).items() if values is not None},
     }
     known = dict(zip(numbers, nine_digits(list(numbers.values())), strict=True))
     whole = {"success": table.success.tolist(), "view": result.view.tolist()}

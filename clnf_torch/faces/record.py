@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 Own = TypeVar("Own", bound="FaceRecord")
 # What `numpy` gives, where it is known
 ARRAYS = (
-    "landmarks", "confidence", "success", "visible", "likelihoods", "pose", "points_mm", "gaze", "gaze_angle",
-    "eye_landmarks", "frame", "face_id", "timestamp",
+    "landmarks", "confidence", "success", "visible", "likelihoods", "landmark_errors", "pose", "points_mm",
+    "gaze", "gaze_angle", "eye_landmarks", "frame", "face_id", "timestamp",
 )  # fmt: skip
 
 
@@ -62,6 +62,11 @@ class FaceRecord:
     def likelihoods(self) -> Tensor:
         """Log-likelihood of each landmark, shape (R, N)."""
         return self._shown(self.fit.landmark_likelihoods)
+
+    @property
+    def landmark_errors(self) -> Tensor | None:
+        """Expected error of each landmark, pixels, NaN where not known, shape (R, N); None: the model has none."""
+        return self._shown(self.fit.landmark_errors)
 
     @property
     def params(self) -> ShapeParams:

@@ -1,10 +1,11 @@
 """The multi-scale fit: responses, a rigid and a non-rigid search per scale, coarse to fine, for every face at once."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from clnf_torch.fitting.config import FitConfig, value_at
 from clnf_torch.fitting.images import ImageBatch
@@ -42,6 +43,7 @@ class FitState(Rows):
         visible: Landmarks that the last fitted scale saw, bool, shape (B, N).
         centroids: Of the response maps of the model's last scale, pixels, NaN where there is none, shape (B, N, 2);
             None before it, and where the model has no refinement.
+        spreads: Likewise of these maps, pixels, shape (B, N); only where the model has an error model.
         hypothesis: The rotation that the fit began with, by its place in the list of rotations, int64, shape (B,).
         landmark_weight: Known beforehand: multiplies the weights of the landmarks, shape (B, N).
         hidden: Known beforehand: landmarks that cannot be seen, though the view would show them, bool, shape (B, N).
@@ -59,6 +61,7 @@ class FitState(Rows):
     hidden: Tensor | None = None
     regularisation: Tensor | None = None
     centroids: Tensor | None = None
+    spreads: Tensor | None = None
 
     @classmethod
     def at(cls, params: ShapeParams, num_landmarks: int, **known: Tensor | None) -> "FitState":
@@ -160,15 +163,21 @@ class LandmarkFitter:
             likelihood=torch.where(scored, model_likelihood(likelihoods, visible), state.likelihood),
             landmark_likelihoods=torch.where(scored[:, None], likelihoods, state.landmark_likelihoods),
             visible=torch.where(active[:, None], visible, state.visible),
-            centroids=self._centroids(field, active, index),
+            centroids=self._last(index, self.model.refinement, field.centroids, active, field),
+            spreads=self._last(index, self.model.error_model, field.spreads, active, field),
         )
 
-    def _centroids(self, field: ResponseField, active: Tensor, index: int) -> Tensor | None:
-        """What a refinement wants to know of the model's last scale; NaN of failed rows and hidden landmarks."""
-        if self.model.refinement is None or index != self.model.num_scales - 1:
+    def _last(
+        self, index: int, reader: nn.Module | None, found: Callable[[], Tensor], active: Tensor, field: ResponseField
+    ) -> Tensor | None:
+        """What is found in the maps of the model's last scale, if there is a reader of it.
+
+        NaN in rows that failed, and for hidden landmarks.
+        """
+        if reader is None or index != self.model.num_scales - 1:
             return None
-        known = active[:, None] & (field.weight > 0)
-        return torch.where(known[..., None], field.centroids(), torch.nan)
+        values, known = found(), active[:, None] & (field.weight > 0)
+        return torch.where(known.view(*known.shape, *[1] * (values.ndim - 2)), values, torch.nan)
 
     def _config_at(self, index: int, given: Tensor | None) -> FitConfig:
         """The settings at a scale, with the faces' own regularisation (B,) where it is given."""

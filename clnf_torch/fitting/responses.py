@@ -11,6 +11,9 @@ from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.patch_experts.base import Experts
 from clnf_torch.models.pdm import PDM, ShapeParams
 
+# A variance, in cells, that counts as none
+TINY = 1e-6
+
 
 @dataclass(frozen=True, kw_only=True)
 class ResponseField:
@@ -34,6 +37,19 @@ class ResponseField:
         """Landmarks (B, N, 2) in cells of their response maps."""
         middle = (self.responses.shape[-1] - 1) // 2
         return torch.bmm(landmarks - self.base, self.to_reference.mT) + middle
+
+    def spreads(self) -> Tensor:
+        """Root mean square distance of the responses from their centroid, pixels, shape (B, N); NaN of an empty map."""
+        cells = torch.arange(self.responses.shape[-1], device=self.responses.device) * 1.0
+        columns, rows = self.responses.sum(-2), self.responses.sum(-1)
+        mass = rows.sum(-1)
+        safe = torch.where(mass > 0, mass, 1)
+        squares = ((columns + rows) * cells.square()).sum(-1) / safe
+        means = ((columns * cells).sum(-1) / safe).square() + ((rows * cells).sum(-1) / safe).square()
+        # Pixels of the image in a cell: a similarity's columns have one length
+        size = torch.linalg.vector_norm(self.to_image[:, :, 0], dim=-1, keepdim=True)
+        # The gradient at a single filled cell is finite too
+        return torch.where(mass > 0, (squares - means).clamp(min=TINY).sqrt() * size, torch.nan)
 
     def centroids(self) -> Tensor:
         """Centroids of the response maps in the image, pixels, shape (B, N, 2); NaN where a map is empty."""

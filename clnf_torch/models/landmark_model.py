@@ -6,6 +6,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from clnf_torch.models.landmark_error import LandmarkErrorModel
 from clnf_torch.models.patch_experts.base import Experts
 from clnf_torch.models.pdm import PDM
 from clnf_torch.models.plugins import PATCH_EXPERTS, PluginError, registered, registered_names
@@ -32,6 +33,7 @@ class LandmarkModel(nn.Module):
         triangulations: Triangles between landmarks for each view, for drawing, int64, each (T, 3).
         parts: Finer models of regions of the face, in the order in which they are folded back.
         refinement: The last step of its fits; None: landmarks are those of the fitted shape.
+        error_model: Tells how far landmarks are expected to be off; None: nothing does.
 
     Raises:
         ValueError: There are no experts, or they are for another number of landmarks.
@@ -48,6 +50,7 @@ class LandmarkModel(nn.Module):
         triangulations: Sequence[Tensor] = (),
         parts: Sequence["Part"] = (),
         refinement: Refinement | None = None,
+        error_model: LandmarkErrorModel | None = None,
     ) -> None:
         super().__init__()
         counts = [scale.visible.shape[1] for scale in experts]
@@ -59,7 +62,7 @@ class LandmarkModel(nn.Module):
         self.experts = nn.ModuleList(experts)
         self.triangulations = tuple(triangulations)
         self._parts = nn.ModuleList(parts)
-        self.refinement = refinement
+        self.refinement, self.error_model = refinement, error_model
         self.early_termination: Tensor | None
         self.register_buffer("early_termination", early_termination)
 
@@ -72,6 +75,7 @@ class LandmarkModel(nn.Module):
         triangulations: Sequence[Tensor] = (),
         parts: Sequence[Mapping[str, Any]] = (),
         refinement: Mapping[str, Any] | None = None,
+        error_model: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """The fields of a model in a bundle, from the records of what it consists of."""
         return {
@@ -81,6 +85,7 @@ class LandmarkModel(nn.Module):
             "experts": list(experts),
             "parts": list(parts),
             "refinement": refinement,
+            "error_model": error_model,
         }
 
     def to_record(self) -> dict[str, Any]:
@@ -97,6 +102,7 @@ class LandmarkModel(nn.Module):
             triangulations=self.triangulations,
             parts=[part.to_record() for part in self.parts],
             refinement=self.refinement and self.refinement.to_record(),
+            error_model=self.error_model and self.error_model.to_record(),
         )
 
     @classmethod
@@ -115,7 +121,7 @@ class LandmarkModel(nn.Module):
         for scale in record["experts"]:
             again = scale["family"] == REPEAT
             experts.append(experts[scale["of"]] if again else family_of(scale, families).from_record(scale, dtype))
-        early, refinement = record["early_termination"], record.get("refinement")
+        early, refinement, errors = (record.get(name) for name in ("early_termination", "refinement", "error_model"))
         return cls(
             PDM.from_record(record["pdm"], dtype),
             experts,
@@ -123,6 +129,7 @@ class LandmarkModel(nn.Module):
             record["triangulations"],
             [Part.from_record(part, dtype, families) for part in record.get("parts", ())],
             Refinement.from_record(refinement, dtype) if refinement else None,
+            LandmarkErrorModel.from_record(errors, dtype) if errors else None,
         )
 
     @property

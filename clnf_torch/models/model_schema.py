@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from clnf_torch.models.array_schema import WHOLE, Array
+from clnf_torch.models.landmark_error import LandmarkErrorModel
 from clnf_torch.models.landmark_model import EARLY_TERMINATION, REPEAT, Families, family_of
 from clnf_torch.models.pdm import PDM
 from clnf_torch.models.refinement import Refinement
@@ -35,8 +36,9 @@ def check_model(record: Any, where: str, context: Context, families: Families, d
     early = Fields({name: Array("V") for name in EARLY_TERMINATION})
     others = {"triangulations": Several(triangles), "early_termination": Maybe(early)}
     Fields(others).check(record, where, context.inner(V=views))
-    if record.get("refinement") is not None:
-        Refinement.check_record(record["refinement"], f"{where}.refinement", context.inner())
+    for name, kind in {"refinement": Refinement, "error_model": LandmarkErrorModel}.items():
+        if record.get(name) is not None:
+            kind.check_record(record[name], f"{where}.{name}", context.inner())
     parts, most = record.get("parts", ()), MOST_PARTS if depth < DEEPEST else 0
     if not isinstance(parts, (list, tuple)) or len(parts) > most:
         raise refuse(f"{where}.parts", f"a list of at most {most} parts", parts)

@@ -40,6 +40,7 @@ def finish(detector: "LandmarkDetector", images: ImageBatch, state: FitState, pa
         params=params.where(valid, state.params),
         likelihood=state.likelihood,
         landmark_likelihoods=state.landmark_likelihoods,
+        landmark_errors=_expected_errors(detector.model, params, state),
         view=state.view,
         visible=state.visible,
         hypothesis=state.hypothesis,
@@ -55,6 +56,17 @@ def _refined(model: LandmarkModel, params: ShapeParams, shape: Tensor, centroids
         return shape
     to_image = similarity_between(model.pdm.reference_landmarks(params.local, 1.0), shape)
     return model.refinement(shape, centroids, to_image)
+
+
+def _expected_errors(model: LandmarkModel, params: ShapeParams, state: FitState) -> Tensor | None:
+    """Of the landmarks (B, N), pixels; NaN where they are not known, None where the model does not tell."""
+    if model.error_model is None:
+        return None
+    if state.spreads is None:
+        return torch.full_like(state.landmark_likelihoods, torch.nan)
+    pixels = params.scale[:, None]
+    errors: Tensor = model.error_model(state.spreads / pixels) * pixels
+    return errors
 
 
 def with_verdict(

@@ -23,6 +23,8 @@ class FitResult(Rows):
         params: Pose and shape; ``detector.model.pdm.landmarks(params)`` are the landmarks of the fitted shape.
         likelihood: Mean log-likelihood of the visible landmarks, shape (B,).
         landmark_likelihoods: Shape (B, N); -1e8 where not visible.
+        landmark_errors: How far each landmark is expected to be from where people would put it, pixels, shape (B, N);
+            NaN where that is not known: of failed fits and hidden landmarks. None: the model does not tell.
         view: The view of the patch experts at the last scale, int64, shape (B,).
         visible: Landmarks that have experts in that view, bool, shape (B, N).
         hypothesis: The rotation hypothesis that was kept, int64, shape (B,).
@@ -41,6 +43,7 @@ class FitResult(Rows):
     confidence: Tensor
     success: Tensor
     parts: dict[str, PartFit]
+    landmark_errors: Tensor | None = None
 
     @property
     def eye_landmarks(self) -> Tensor | None:

@@ -71,6 +71,7 @@ def empty_result(model: LandmarkModel, tracks: Tracks) -> FitResult:
         params=tracks.params,
         likelihood=torch.full_like(tracks.confidence, NEVER_FITTED),
         landmark_likelihoods=tracks.landmarks.new_full(shape, UNSEEN),
+        landmark_errors=None if model.error_model is None else tracks.landmarks.new_full(shape, torch.nan),
         view=zeros,
         visible=never[:, None].expand(shape),
         hypothesis=zeros,

@@ -17,7 +17,7 @@ from clnf_torch.tracking.state import Tracks, TrackState
 # Missed frames in a row until the track is given up
 MAX_MISSED_FRAMES = 100
 # Fields of the failed fit that are restored after a rejected detection
-RESTORED = ("params", "landmarks", "likelihood", "landmark_likelihoods")
+RESTORED = ("params", "landmarks", "likelihood", "landmark_likelihoods", "landmark_errors")
 
 
 def step_single_face(fitter: FrameFitter, state: TrackState, batch: FrameBatch) -> tuple[TrackState, VideoResult]:

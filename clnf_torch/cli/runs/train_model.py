@@ -21,6 +21,7 @@ from clnf_torch.geometry.landmarks68 import MIRROR
 from clnf_torch.models.bundle import default_bundle, load_bundle, save_bundle
 from clnf_torch.training.data.annotations import RESEARCH_USE, Annotations
 from clnf_torch.training.early_termination import with_early_termination
+from clnf_torch.training.landmark_error import with_error_model
 from clnf_torch.training.recipe import Recipe, train_landmark_model
 from clnf_torch.training.refinement import with_refinement
 from clnf_torch.training.shape import read_prior
@@ -63,6 +64,7 @@ def model(
             judge = train_validator(trained, kept, _judging(seed, effort), work, report)
             # The validator looks at the shape's landmarks
             trained = with_refinement(trained, unseen, torch.tensor(MIRROR), seed)
+            trained = with_error_model(trained, unseen, seed)
         save_bundle(
             out,
             trained.cpu(),

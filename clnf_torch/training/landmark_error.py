@@ -1,0 +1,72 @@
+"""Calibrates the expected errors of landmarks: a regression of their errors on the spread of their responses."""
+
+import torch
+from torch import Tensor
+
+from clnf_torch.models.landmark_error import LEAST_SPREAD, LandmarkErrorModel
+from clnf_torch.models.landmark_model import LandmarkModel
+from clnf_torch.pipeline import LandmarkDetector
+from clnf_torch.training.data.boxes import perturb_boxes
+from clnf_torch.training.data.crops import FaceCrops
+
+# Millimetres that are added to an error, whose logarithm is taken
+LEAST_ERROR = 0.1
+# Faces that are fitted together
+BATCH = 32
+
+
+def learn_error_model(spreads: Tensor, errors: Tensor) -> LandmarkErrorModel:
+    """The power law of errors over spreads: one slope, and a factor for each landmark.
+
+    Args:
+        spreads: Of the responses to F faces that the experts were not trained on, millimetres, shape (F, N); NaN where
+            a landmark has none.
+        errors: Distances of these landmarks from the annotated ones, millimetres, shape (F, N).
+    """
+    known = spreads.isfinite() & errors.isfinite()
+    x, y = (spreads + LEAST_SPREAD).log(), (errors + LEAST_ERROR).log()
+    mean_x, mean_y = (_mean(values, known) for values in (x, y))
+    away_x, away_y = torch.where(known, x - mean_x, 0), torch.where(known, y - mean_y, 0)
+    slope = (away_x * away_y).sum() / away_x.square().sum().clamp(min=1e-12)
+    found = LandmarkErrorModel(mean_y - slope * mean_x, slope)
+    # The mean of logarithms is not that of errors
+    ratio = _mean(errors, known) / _mean(found(spreads), known)
+    found.log_error.add_(ratio.log())
+    return found
+
+
+def _mean(values: Tensor, known: Tensor) -> Tensor:
+    """The mean of each landmark's known values (F, N), shape (N,)."""
+    return torch.where(known, values, 0).sum(0) / known.sum(0).clamp(min=1)
+
+
+@torch.no_grad()
+def with_error_model(model: LandmarkModel, unseen: FaceCrops, seed: int) -> LandmarkModel:
+    """The model with expected errors that are calibrated on faces that it was not trained on; in place.
+
+    A model that fits none of them stays without.
+
+    Args:
+        model: The trained model, with its refinement.
+        unseen: Annotated faces, on the model's device.
+        seed: Of where the fits start.
+    """
+    model.error_model = LandmarkErrorModel.of_spreads(unseen.landmarks.shape[1], model.pdm.mean)
+    detector = LandmarkDetector(model, "exact").eval()
+    boxes = perturb_boxes(unseen.landmarks, torch.Generator().manual_seed(seed))
+    rows = torch.arange(len(unseen), device=boxes.device).split(BATCH)
+    fitted = [_fitted(detector, unseen[some], boxes[some]) for some in rows]
+    spreads, errors = map(torch.cat, zip(*fitted, strict=True))
+    model.error_model = learn_error_model(spreads, errors) if len(spreads) else None
+    return model
+
+
+def _fitted(detector: LandmarkDetector, faces: FaceCrops, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Spreads and errors of the landmarks of some faces, millimetres; fits that fail are left out."""
+    image_index = torch.arange(len(faces), device=boxes.device)
+    found = detector.fit(faces.gray[:, None], boxes, image_index, parts=False, validate=False)
+    good, pixels = found.success, found.params.scale[:, None]
+    # The model's errors are its spreads, a little more
+    spreads = found.landmark_errors / pixels - LEAST_SPREAD
+    errors = torch.linalg.vector_norm(found.landmarks - faces.landmarks.to(found.landmarks), dim=-1) / pixels
+    return spreads[good], errors[good]
