@@ -93,7 +93,7 @@ def listed_columns(text: str) -> Iterator[str]:
 
 
 def test_every_column_is_listed_in_order():
-    table = make_table(2, likelihoods=torch.zeros(2, 68), image=("a.png", "b.png"))
+    table = make_table(2, likelihoods=torch.zeros(2, 68), errors=torch.zeros(2, 68), image=("a.png", "b.png"))
     rows = guide("columns").partition("## Which row is valid")[0]
     assert list(listed_columns(rows)) == names_of(table)
 

@@ -253,7 +253,7 @@ def test_rows_wait_no_longer_than_a_few_seconds(tmp_path, monkeypatch):
     target = tmp_path / "t.parquet"
     with outputs.image_outputs(outputs.Targets(parquet=target), Path("m.pt"), []) as files:
         batch = Batch([Job(Path("a.png"), torch.zeros(3, 6, 6, dtype=torch.uint8), [(1, 1, 2, 2)])])
-        files.append(batch, None, make_table(1))
+        files.append(batch, None, make_table(1, image=("a.png",)))
         assert len(list(partial_of(target).glob("*.parquet"))) == 1
 
 
