@@ -175,6 +175,7 @@ def _draw_marks(canvas: Canvas, any_found: bool, text: float, caption: str) -> N
     """Draws the caption, and that there is no face."""
     if not any_found:
         canvas.frame(ALARM, max(2, round(text / 3)))
-        canvas.label("no face", (text, 4.5 * text), 1.8 * text, ALARM)
+        size = max(text, min(1.8 * text, min(canvas.size) / 30))
+        canvas.label("no face", (size, 3.5 * size), size, ALARM)
     if caption:
         canvas.label(caption, (0, canvas.size[1]), text, (32, 32, 32))
