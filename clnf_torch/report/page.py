@@ -147,7 +147,7 @@ def _thumbnails(frames: Sequence[ShownFrame], places: Sequence[float], captions:
             source = base64.b64encode(frame.content).decode("ascii")
             size = f'width="{frame.width}" height="{frame.height}"'
             yield (
-                f'<button type="button" class="frame" data-place="{place:.6g}" data-frame="{frame.number}">'
+                f'<button type="button" class="frame" data-place="{place:.6g}" data-score="{frame.score:.3g}">'
                 f'<img alt="{escape(caption)}" {size} src="data:image/jpeg;base64,{source}">'
                 f"<span>{escape(caption)}</span></button>\n"
             )

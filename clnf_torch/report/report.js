@@ -59,7 +59,7 @@
       new ResizeObserver(() => {
         if (Math.abs(this.place.clientWidth - width) > 1) { width = this.place.clientWidth; this.draw(); }
       }).observe(this.place);
-      const first = section.querySelector(".worst .frame") || this.frames[0];
+      const first = section.querySelector('.worst .frame:not([data-score="-1"])') || this.frames[0];
       if (first) this.show(first);
     }
 

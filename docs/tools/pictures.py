@@ -1,0 +1,100 @@
+"""Makes the pictures of docs/images of one photograph in the public domain: drawings, a drawn video, and a report.
+
+    python docs/tools/pictures.py
+
+The head turns by a warp with the default model, as in training; the report is photographed by Chromium.
+"""
+
+import math
+import shutil
+import subprocess
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+import clnf_torch
+from clnf_torch.cli.video_writer import video_file
+from clnf_torch.drawing import DrawnFaces, draw_faces
+from clnf_torch.geometry.thin_plate import ThinPlate
+from clnf_torch.media.images import jpeg, read_image
+from clnf_torch.media.video import open_video
+from clnf_torch.models.pdm import ShapeParams
+from clnf_torch.training.augmentation.pose_warp import WarpedFaces
+
+IMAGES = Path(__file__).resolve().parent.parent / "images"
+# Frames of the made-up recording, of which some show no face
+FRAMES, LOST, RATE = 120, range(78, 92), 25
+# Radians
+WIDEST_TURN = 0.38
+# Pixels of the astronaut's picture around her face: x, y, side; and how many times as large the recording is
+AROUND, ENLARGED = (118, 2, 208), 2
+
+
+def main() -> None:
+    """Writes all pictures."""
+    detector, faces = clnf_torch.load(), clnf_torch.load_face_detector()
+    image = read_image(IMAGES / "astronaut.jpg")
+    box = faces.detect(image[None]).boxes[:1]
+    with torch.inference_mode():
+        fit = detector.fit(image[None], box)
+    _write("astronaut_landmarks.jpg", draw_faces(image, DrawnFaces.of(fit)))
+    turned = [_turned(image, fit, detector, WIDEST_TURN * math.sin(2 * math.pi * n / FRAMES)) for n in range(FRAMES)]
+    with tempfile.TemporaryDirectory() as folder:
+        _record(Path(folder), turned)
+
+
+def _record(folder: Path, turned: list[Tensor]) -> None:
+    """Tracks a recording of the turning head, and shows what comes of it."""
+    with video_file(folder / "astronaut.mp4", Fraction(RATE)) as video:
+        for number, image in enumerate(turned):
+            pixels = image.permute(1, 2, 0).numpy()
+            video.append(np.full_like(pixels, 60) if number in LOST else pixels)
+    out = folder / "processed"
+    _run(folder, "clnf-torch", "track", "astronaut.mp4", "--csv", "processed/", "--draw", "processed/")
+    _run(folder, "clnf-torch", "report", "processed", "--title", "Recordings of Monday")
+    drawn = dict(open_video(out / "astronaut.mp4").images((1, FRAMES // 4, LOST[len(LOST) // 2])))
+    _write("track.jpg", np.hstack([image.permute(1, 2, 0).numpy() for image in drawn.values()]))
+    browser = shutil.which("chromium") or "chromium"
+    flags = "--headless=new --no-sandbox --disable-gpu --hide-scrollbars --window-size=1100,1010"
+    _run(folder, browser, *flags.split(), f"--screenshot={folder}/report.png", (out / "report.html").as_uri())
+    _write("report.jpg", cv2.imread(str(folder / "report.png"))[..., ::-1])
+
+
+def _turned(image: Tensor, fit: clnf_torch.FitResult, detector: clnf_torch.LandmarkDetector, yaw: float) -> Tensor:
+    """The photograph around the face, with the head turned by an angle."""
+    pdm, params = detector.model.pdm, fit.params
+    rotation = params.rotation + torch.tensor([0.0, yaw, 0.0])
+    other = ShapeParams(params.scale, rotation, params.translation, params.local)
+    shifts = pdm.landmarks(other) - pdm.landmarks(params)
+    # The picture's edges stay
+    x, y, side = AROUND
+    edge = torch.tensor([[x + a * side / 4, y + b * side / 4] for a in range(5) for b in range(5) if {a, b} & {0, 4}])
+    fixed = torch.cat([fit.landmarks + shifts, edge[None]], dim=1)
+    plate = ThinPlate.through(fixed, torch.cat([-shifts, torch.zeros_like(edge)[None]], dim=1))
+    warped = WarpedFaces(other, fit.landmarks + shifts, plate, fit.landmarks)
+    linear, corner = torch.eye(2)[None] / ENLARGED, torch.tensor([[float(x), float(y)]])
+    positions, _ = warped.windows(linear, corner, ENLARGED * side)
+    size = torch.tensor([image.shape[2], image.shape[1]])
+    place = (2 * positions + 1) / size - 1
+    found = functional.grid_sample(image[None].float(), place, "bicubic", padding_mode="border", align_corners=False)
+    return found[0].round().clamp(0, 255).to(torch.uint8)
+
+
+def _run(folder: Path, *words: object) -> None:
+    """Runs a program in a folder."""
+    subprocess.run([str(word) for word in words], check=True, capture_output=True, cwd=folder)
+
+
+def _write(name: str, pixels: np.ndarray) -> None:
+    (IMAGES / name).write_bytes(jpeg(np.ascontiguousarray(pixels), 85))
+    print(f"{name}: {pixels.shape[1]} x {pixels.shape[0]}, {(IMAGES / name).stat().st_size / 1e3:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()
