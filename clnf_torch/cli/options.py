@@ -106,6 +106,13 @@ RayAddress = Annotated[
         help="Compute on a Ray cluster: its address, auto for the one that runs here, local for this machine alone.",
     ),
 ]  # fmt: skip
+FaceDetectorName = Annotated[
+    str | None,
+    typer.Option(
+        "--detector", metavar="NAME|FILE", show_default="that of the model",
+        help="Face detector: the name under which a package registers it, or a weights file that holds one.",
+    ),
+]  # fmt: skip
 ActorCount = Annotated[
     int | None,
     typer.Option("--actors", min=1, help="With --ray: how many compute.", show_default="as many as there is room for"),

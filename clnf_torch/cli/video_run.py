@@ -45,6 +45,7 @@ class VideoOptions:
     camera: CameraOptions
     resume: bool
     skip_existing: bool
+    face_detector: str | None = None
 
     def settings(self, device: torch.device, targets: Targets) -> dict[str, Any]:
         """What decides the contents of the outputs, for the manifest."""
@@ -58,6 +59,7 @@ class VideoOptions:
             "likelihoods": self.likelihoods,
             **form,
             **asdict(self.camera),
+            **({"detector": self.face_detector} if self.face_detector else {}),
         }
 
 
@@ -87,7 +89,7 @@ def track_videos(
         if not sources:
             raise typer.Exit(int(complaints.any))
         detector = load(options.model, where, numerics=options.numerics, precision=options.precision.value)
-        finder = None if options.box else load_face_detector(options.model, where)
+        finder = None if options.box else load_face_detector(options.face_detector or options.model, where)
         tracker = VideoTracker(detector, finder, options.config)
         jobs = VideoJobs.of(sources, options.model, options.settings(where, outputs.targets), outputs)
         summary = VideoSummary(outputs.summary(), [task.input for task in jobs.tasks.values()])

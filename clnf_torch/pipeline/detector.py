@@ -13,6 +13,7 @@ from clnf_torch.fitting.fitter import FitState, LandmarkFitter
 from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, search_hypotheses
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_box, params_from_landmarks
+from clnf_torch.geometry.boxes import boxes_from
 from clnf_torch.geometry.frames import Frames
 from clnf_torch.geometry.precision import in_own_precision
 from clnf_torch.models.landmark_model import LandmarkModel
@@ -21,7 +22,13 @@ from clnf_torch.models.pdm import ShapeParams
 from clnf_torch.pipeline.blocks import in_blocks
 from clnf_torch.pipeline.captured import CapturedFit
 from clnf_torch.pipeline.finish import finish, with_verdict
-from clnf_torch.pipeline.inputs import LEAST_LANDMARKS, check_points, known_beforehand, read_images
+from clnf_torch.pipeline.inputs import (
+    LEAST_LANDMARKS,
+    check_points,
+    known_beforehand,
+    read_images,
+    warn_of_boxes_outside,
+)
 from clnf_torch.pipeline.result import FitResult
 
 
@@ -68,6 +75,7 @@ class LandmarkDetector(nn.Module):
         boxes: Any,
         image_index: Any = None,
         *,
+        box_format: str = "xywh",
         preset: str | FitConfig = "default",
         multi_view: bool | None = None,
         regularisation: Tensor | float | None = None,
@@ -85,6 +93,7 @@ class LandmarkDetector(nn.Module):
                 (B, 4).
             image_index: Which of the frames each box is in, int64, shape (B,). May be left out for one frame, or for
                 one box per frame.
+            box_format: "xywh" (x, y, width, height), or "xyxy" (left, top, right, bottom).
             preset: "default", "tracking" or "wild", OpenFace's settings of that name; or a `FitConfig` of one's own.
             multi_view: Try eleven rotations of the head instead of the frontal one alone; None: as the preset says.
             regularisation: Weight of the shape prior, a number or one per face (B,), in place of the preset's (22.5 for
@@ -103,7 +112,7 @@ class LandmarkDetector(nn.Module):
         Source:
             OpenFace ``DetectLandmarksInImage``.
         """
-        boxes = check_points("boxes", boxes, (4,), like=self.model.pdm.mean)
+        boxes = boxes_from(check_points("boxes", boxes, (4,), like=self.model.pdm.mean), box_format)
         given, sensible = known_beforehand(self._shape(boxes), boxes, regularisation, landmark_weight, visible)
         config = self._config(preset, multi_view)
         return self._fit_boxes(frames, boxes, image_index, config, given, parts, validate, sensible)[0]
@@ -246,6 +255,7 @@ class LandmarkDetector(nn.Module):
     ) -> tuple[FitResult, Tensor]:
         """See `fit_with_own_success`."""
         images, framed = read_images(frames, image_index, boxes.shape[0], boxes.device, self)
+        warn_of_boxes_outside(self, boxes, framed, images.size)
         usable = framed & boxes.isfinite().all(-1) & (boxes[:, 2:] > 0).all(-1)
         usable = usable if sensible is None else usable & sensible
         fitter = LandmarkFitter(self.model, config, self.numerics)

@@ -1,6 +1,7 @@
 """Checks the arguments of the public functions, and moves them to the model's device and number type."""
 
 import math
+import warnings
 from typing import Any
 
 import torch
@@ -9,9 +10,12 @@ from torch import Tensor
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.geometry.frames import Frames, as_frames, as_tensor, warn_of_unit_range
 from clnf_torch.geometry.gray import to_gray
+from clnf_torch.geometry.host import is_readable
 
 # Of a face, that a fit follows: the pose has six numbers
 LEAST_LANDMARKS = 3
+# Share of its width or height by which a box leaves an image so far that it may be no box of a face
+OUTSIDE = 0.25
 WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
@@ -56,6 +60,30 @@ def read_images(
     # Something to look at for faces without a frame
     gray = gray if len(gray) else gray.new_zeros(1, *gray.shape[1:])
     return ImageBatch(gray, torch.where(exists, image_index, 0)), exists
+
+
+def warn_of_boxes_outside(owner: Any, boxes: Tensor, framed: Tensor, size: tuple[int, int]) -> None:
+    """Warns where most boxes of a detector's first call leave the image, as corners that are taken for sizes do.
+
+    Args:
+        owner: The detector, which remembers. Where its boxes are on another device than the CPU nobody looks: a look is
+            a transfer.
+        boxes: x, y, width, height in pixels, shape (B, 4).
+        framed: Those whose image exists, bool, shape (B,).
+        size: Height and width of the images.
+    """
+    if getattr(owner, "_knows_boxes", False) or not len(boxes) or not min(size) or not is_readable(boxes):
+        return
+    owner._knows_boxes, boxes = True, boxes[framed]
+    start, extent = boxes[:, :2], boxes[:, 2:]
+    beyond = start + extent - boxes.new_tensor((size[1], size[0]))
+    outside = int((beyond > OUTSIDE * extent).any(-1).sum())
+    if 2 * outside > len(boxes):
+        warnings.warn(
+            f"{outside} of {len(boxes)} boxes leave the images of {size[1]} x {size[0]} pixels; boxes are x, y, width, "
+            'height: for corners x, y, x, y give box_format="xyxy"',
+            stacklevel=3,
+        )
 
 
 def image_index_of_each(frames: Tensor, image_index: Any, faces: int) -> Tensor:

@@ -15,6 +15,7 @@ from clnf_torch.cli.options import (
     CenterY,
     CSVFile,
     Device,
+    FaceDetectorName,
     FocalX,
     FocalY,
     JSONFile,
@@ -58,6 +59,7 @@ def track(
         bool, typer.Option("--single-face", help="Track one face per video, exactly as OpenFace does.")
     ] = False,
     smooth: Annotated[bool, typer.Option("--smooth", help="Smooth what is written over time.")] = False,
+    face_detector: FaceDetectorName = None,
     preset: PresetName = Preset.default,
     multi_view: AllViews = True,
     numerics: NumericsChoice = None,

@@ -39,6 +39,7 @@ def detect(
     model: Path,
     box: Box | None,
     boxes: Path | None,
+    face_detector: str | None,
     preset: Preset,
     multi_view: bool | None,
     numerics: NumericsName | None,
@@ -65,6 +66,10 @@ def detect(
     camera = CameraOptions(fx, fy, cx, cy)
     form = CSVForm(openface_precision=openface_precision, header_blanks=header_blanks)
     targets = Targets(csv=csv, parquet=parquet, json=json, draw=draw, form=form)
+    if ray is not None and face_detector is not None:
+        raise typer.BadParameter(
+            "--detector is not known to a cluster's machines; leave out --ray, or save both in a bundle"
+        )
     if ray is not None:
         return run_on_cluster(
             "images",
@@ -90,7 +95,7 @@ def detect(
     run = ImageRun(images, targets, Complaints())
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         where = device_named(device)
-        jobs = _jobs(images, box, boxes, model, where, batch, run.complain)
+        jobs = _jobs(images, box, boxes, face_detector or model, where, batch, run.complain)
         detector = load(model, where, numerics=numerics, precision=precision.value)
         bar = counting_bar(len(images), "images", stop_if_asked)
         with image_outputs(targets, model, images) as outputs, bar as done:
@@ -103,6 +108,7 @@ def detect(
         settings: dict[str, Any] = {"preset": preset.value, "multi_view": multi_view, "device": where.type}
         settings |= {"box": box, "boxes": boxes and file_hash(boxes), "likelihoods": likelihoods}
         settings |= {"numerics": numerics and numerics.value}
+        settings |= {"detector": face_detector} if face_detector else {}
         settings |= {"openface_precision": openface_precision, "header_blanks": header_blanks}
         run.finish(model, {**settings, **asdict(camera)})
     if run.complaints.any:
@@ -113,7 +119,7 @@ def _jobs(
     images: list[Path],
     box: Box | None,
     boxes: Path | None,
-    model: Path,
+    finder: str | Path,
     device: torch.device,
     batch: int,
     complain: Complain,
@@ -121,7 +127,7 @@ def _jobs(
     """Images with the faces to fit: in given boxes, or where the face detector finds them."""
     if box is not None or boxes is not None:
         return read_jobs(images, boxes_from(box, boxes), complain, notice)
-    return _found(load_face_detector(model, device), images, batch, complain)
+    return _found(load_face_detector(finder, device), images, batch, complain)
 
 
 def _found(finder: FaceDetector, images: list[Path], batch: int, complain: Complain) -> Iterator[Job]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from clnf_torch.cli.console import failures_exit_with, say
 from clnf_torch.models.bundle import FAMILIES, build_model, load_bundle
-from clnf_torch.models.landmark_model import REPEAT
+from clnf_torch.models.landmark_model import REPEAT, family_of
 
 PUBLISHED = {True: "published by OpenFace", False: "not a published file", None: "no published hash known"}
 
@@ -77,7 +77,7 @@ def _describe_experts(record: Mapping[str, Any], scales: Sequence[Mapping[str, A
     if record["family"] == REPEAT:
         yield f"  experts again      those at {scales[record['of']]['scale']:g} once more"
         return
-    family = FAMILIES[record["family"]]
+    family = family_of(record, FAMILIES)
     looked_at, *details = family.describe(record)
     yield f"  experts at {record['scale']:<8g}{family.name.upper()}, {looked_at}, {_views_at(record['view_centers'])}"
     yield from (f"                     {line}" for line in details)

@@ -23,6 +23,7 @@ def track(
     box: Box | None,
     single_face: bool,
     smooth: bool,
+    face_detector: str | None,
     preset: Preset,
     multi_view: bool,
     numerics: NumericsName | None,
@@ -51,6 +52,10 @@ def track(
     lens, given = CameraOptions(fx, fy, cx, cy), [*(videos or ()), *(Path(str(number)) for number in camera or ())]
     if not given:
         raise typer.BadParameter("give a video, a folder, - for stdin, or --camera 0")
+    if ray is not None and face_detector is not None:
+        raise typer.BadParameter(
+            "--detector is not known to a cluster's machines; leave out --ray, or save both in a bundle"
+        )
     if ray is not None:
         return run_on_cluster(
             "videos",
@@ -80,6 +85,7 @@ def track(
         camera=lens,
         resume=resume,
         skip_existing=skip_existing,
+        face_detector=face_detector,
     )
     found = video_inputs(given)
     track_videos(found, VideoOutputs(targets, found), options)
