@@ -12,6 +12,7 @@ from torch import Tensor
 from clnf_torch.faces.sources import as_image
 from clnf_torch.media.images import ImageError
 from clnf_torch.media.video import open_video
+from clnf_torch.media.video_capture import open_source
 from clnf_torch.media.video_frames import FOLDER_RATE, Frame, FrameSource
 
 
@@ -62,7 +63,8 @@ def frame_source(source: Any, rate: float | None = None, device: torch.device | 
     """The frames of a source.
 
     Args:
-        source: The path of a video, or of a folder of numbered images; or frames, see `FramesInMemory`.
+        source: The path of a video, or of a folder of numbered images; the number of a camera; or frames, see
+            `FramesInMemory`.
         rate: Frames per second of frames in memory; None: those of a folder.
         device: Where a video is to be decoded, see `open_video`; None: on the processor.
 
@@ -76,7 +78,9 @@ def frame_source(source: Any, rate: float | None = None, device: torch.device | 
         if not path.exists():
             raise FileNotFoundError(f"{path}: there is no such video or folder")
         return open_video(path, device=None if device is None else torch.device(device))
+    if isinstance(source, int):
+        return open_source(Path(str(source)))
     if not isinstance(source, Iterable):
-        expected = "the path of a video, a folder of images, a batch or a list of frames"
+        expected = "the path of a video, a folder of images, the number of a camera, a batch or a list of frames"
         raise ValueError(f"the source is of type {type(source).__name__}; expected {expected}")
     return FramesInMemory(source, FOLDER_RATE if rate is None else Fraction(rate).limit_denominator(1 << 16))
