@@ -42,7 +42,10 @@ def openface_columns(
     local, further = _split(there.pop("p_0", None))
     there |= {block.names[0]: block for block in local}
     found: list[Block | Unknown] = [block for name, block in there.items() if name in HEAD]
-    found += [there.get(names[0], Unknown(names)) for group, names in _expected() if group in groups]
+    for names in (names for group, names in _expected() if group in groups):
+        found.append(block := there.get(names[0], Unknown(names)))
+        if names[0] == "p_0" and len(block.names) < MODES:
+            found.append(Unknown(names[len(block.names) :]))
     if "pdmparams" in groups:
         found += further
     return [*found, *(there[name] for name in EXTRAS if name in there)]
