@@ -108,6 +108,7 @@ COMMANDS = {
     "convert": ("convert", "export", "info"),
     "detect": ("detect", "fit"),
     "track": ("track",),
+    "openface": ("openface",),
     "measures": ("measure",),
     "repair": ("repair",),
     "report": ("report",),

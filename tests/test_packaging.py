@@ -41,7 +41,16 @@ def test_annotations_are_installed():
         ("pyproject.toml", r'^version = "(.*?)"'),
         ("CITATION.cff", r"^version: (\S+)"),
         ("CHANGELOG.md", r"^## (\S+)"),
+        ("recipe/meta.yaml", r'^{% set version = "(.*?)"'),
     ],
 )
 def test_there_is_one_version(file, pattern):
     assert found(pattern, file) == clnf_torch.__version__
+
+
+def test_the_conda_recipe_needs_what_the_package_needs():
+    # What is called otherwise there
+    names = {"torch": "pytorch", "opencv-python-headless": "py-opencv"}
+    needed = re.findall(r'"([\w-]+)(>=[\d.]+)"', found(r"^dependencies = \[(.*?)^\]", "pyproject.toml"))
+    listed = re.findall(r"- ([\w-]+) (>=[\d.]+)", found(r"^  run:\n(.*?)^  run_constrained", "recipe/meta.yaml"))
+    assert {(names.get(name, name), version) for name, version in needed} == set(listed) - {("python", ">=3.10")}

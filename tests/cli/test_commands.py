@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -42,6 +46,14 @@ def test_examples_are_command_lines_that_can_be_parsed(command):
     for example in examples:
         words = example.split()[3 if group is train else 2 :]
         parser.make_context(command.__name__, words)
+
+
+def test_shells_complete_commands():
+    asked = {"COMP_WORDS": "clnf-torch tr", "COMP_CWORD": "1", "_CLNF_TORCH_COMPLETE": "complete_bash"}
+    done = subprocess.run(
+        [Path(sys.executable).with_name("clnf-torch")], env={**os.environ, **asked}, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["track", "train"]
 
 
 def test_threads_are_those_asked_for(clnf_torch_cli, tmp_path):

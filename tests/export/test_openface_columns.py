@@ -15,8 +15,9 @@ ALL = frozenset(GROUPS)
 NO_EYES = {"gaze": None, "gaze_angle": None, "eye_landmarks": None, "eye_points": None}
 # Where OpenFace's columns begin: facts of its format
 PLACES = {
-    "frame": 0, "gaze_0_x": 5, "gaze_angle_x": 11, "eye_lmk_x_0": 13, "eye_lmk_X_0": 125, "pose_Tx": 293, "pose_Rx": 296,
-    "x_0": 299, "y_0": 367, "X_0": 435, "Z_67": 638, "p_scale": 639, "p_tx": 643, "p_0": 645, "p_33": 678,
+    "frame": 0, "gaze_0_x": 5, "gaze_angle_x": 11, "eye_lmk_x_0": 13, "eye_lmk_X_0": 125, "pose_Tx": 293,
+    "pose_Rx": 296, "x_0": 299, "y_0": 367, "X_0": 435, "Z_67": 638,
+    "p_scale": 639, "p_tx": 643, "p_0": 645, "p_33": 678,
     "AU01_r": 679, "AU45_r": 695, "AU01_c": 696, "AU28_c": 712, "AU45_c": 713,
 }  # fmt: skip
 

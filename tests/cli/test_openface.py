@@ -1,0 +1,128 @@
+"""``clnf-torch openface``: OpenFace's flags, names of files and columns."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import pytest
+
+from clnf_torch.cli import openface_images, video_run
+from clnf_torch.media.video import VideoFile
+from tests.media.videos import FixedBox, moving, write_folder, write_video
+
+HEAD = ["frame", "face_id", "timestamp", "confidence", "success"]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch, box):
+    """A folder to work in, as OpenFace's default output is below it; and faces that are found."""
+    monkeypatch.chdir(tmp_path)
+    for module in (video_run, openface_images):
+        monkeypatch.setattr(module, "load_face_detector", lambda *_: FixedBox(box))
+
+
+@pytest.fixture
+def openface(clnf_torch_cli, bundle):
+    """Runs the command with the free model."""
+    return lambda *words: clnf_torch_cli("openface", *words, "-mloc", bundle, "-multi_view", "0")
+
+
+@pytest.fixture
+def clip(image, tmp_path):
+    return write_video(tmp_path / "clip.mp4", moving(image, 3))
+
+
+def table(path) -> tuple[list[str], list[list[str]]]:
+    header, *rows = csv.reader(path.read_text().splitlines())
+    return header, rows
+
+
+def details(path) -> dict[str, str]:
+    return dict(line.split(":", 1) for line in path.read_text().splitlines())
+
+
+def test_everything_is_written_where_nothing_is_asked_for(openface, clip, tmp_path):
+    done = openface("-f", clip)
+    assert done.exit_code == 0, done.stderr
+    assert done.stderr.startswith("action units are not computed: their columns hold NaN\n")
+    out = tmp_path / "processed"
+    assert {path.name for path in out.iterdir()} == {"clip.csv", "clip.avi", "clip_of_details.txt", "manifest.json"}
+    header, rows = table(out / "clip.csv")
+    assert header[:5] == HEAD and header.index("AU45_c") == 713
+    assert [row[0] for row in rows] == ["1", "2", "3"]
+    assert len(list(VideoFile(out / "clip.avi"))) == 3
+    found = details(out / "clip_of_details.txt")
+    assert (found["Input"], found["Output csv"], found["Output video"]) == (str(clip), "clip.csv", "clip.avi")
+    assert (found["Landmarks 2D"], found["AUs"]) == (" 1", " 0")
+    (entry,) = json.loads((out / "manifest.json").read_text())["videos"]
+    assert entry["settings"]["single_face"] is True
+
+
+def test_only_what_is_asked_for(openface, clip, tmp_path):
+    done = openface(
+        "FeatureExtraction", "-f", clip, "-out_dir", "out", "-2Dfp", "-pose", "-q", "-verbose", "-au_static"
+    )
+    assert done.exit_code == 0, done.stderr
+    header, _ = table(tmp_path / "out" / "clip.csv")
+    pose = [f"pose_{kind}{axis}" for kind in "TR" for axis in "xyz"]
+    assert header[5:] == [*pose, *(f"{axis}_{number}" for axis in "xy" for number in range(68))]
+    assert not (tmp_path / "out" / "clip.avi").exists()
+    assert done.stderr.count("\n") == 1
+
+
+def test_inputs_below_a_root_and_outputs_by_name(openface, clip, tmp_path):
+    (tmp_path / "root").mkdir()
+    clip.rename(tmp_path / "root" / "clip.mp4")
+    assert openface("-inroot", "root", "-f", "clip.mp4", "-of", "sub/first.csv", "-pose").exit_code == 0
+    assert (tmp_path / "sub" / "first.csv").exists() and (tmp_path / "sub" / "first_of_details.txt").exists()
+    done = openface("-inroot", "root", "-f", "clip.mp4", "-f", "clip.mp4", "-of", "first")
+    assert done.exit_code == 2 and "there are 2 inputs" in done.stderr
+
+
+def test_a_folder_is_a_video_or_photographs(openface, image, tmp_path):
+    folder = write_folder(tmp_path / "frames", moving(image, 2))
+    assert openface("-fdir", folder, "-2Dfp").exit_code == 0
+    header, rows = table(tmp_path / "processed" / "frames.csv")
+    assert (header[:5], len(rows)) == (HEAD, 2)
+    assert openface("FaceLandmarkImg", "-fdir", folder, "-out_dir", "each", "-2Dfp", "-tracked").exit_code == 0
+    expected = {f"{name}{end}" for name in "01" for end in (".csv", ".png", "_of_details.txt")}
+    assert {path.name for path in (tmp_path / "each").iterdir()} == expected
+    header, rows = table(tmp_path / "each" / "0.csv")
+    assert (header[:3], header[-1], len(rows)) == (["face", "confidence", "x_0"], "y_67", 1)
+
+
+def test_a_photograph_is_one_without_saying_so(openface, image, tmp_path):
+    shutil.copy(image, tmp_path / "face.png")
+    assert openface("-f", "face.png", "--header-blanks", "-pose").exit_code == 0
+    assert (tmp_path / "processed" / "face.csv").read_text().startswith("face, confidence, pose_Tx, ")
+    again = openface("-f", "face.png", "-pose", "--skip-existing")
+    assert again.exit_code == 0 and "1 images have their outputs; skipped" in again.stderr
+
+
+def test_the_camera(openface, clip, tmp_path):
+    for words in (["-cam", "300", "310", "120", "110"], ["-fx", "300", "-fy", "310", "-cx", "120", "-cy", "110"]):
+        assert openface("-f", clip, "-pose", *words).exit_code == 0
+        assert details(tmp_path / "processed" / "clip_of_details.txt")["Camera parameters"] == "300,310,120,110"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["-f", "a.avi", "-simalign"], "-simalign: aligned faces are not written here"),
+        (["-f", "a.avi", "-hogalign"], "-hogalign: HOG features are not computed here"),
+        (["-2Dfp"], "give -f FILE, -fdir DIR or -device N"),
+        (["-f", "a.avi", "-fx", "-3"], "give a focal length"),
+    ],
+)
+def test_what_is_not_done_is_said_in_a_sentence(openface, words, sentence):
+    done = openface(*words)
+    assert done.exit_code == 2
+    assert sentence in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_openfaces_own_model_files_are_named_with_what_to_do(clnf_torch_cli):
+    done = clnf_torch_cli("openface", "-f", "a.avi", "-mloc", "model/main_ceclm_general.txt")
+    assert done.exit_code == 2
+    assert "clnf-torch convert model/main_ceclm_general.txt -o openface.pt" in " ".join(done.stderr.split())
