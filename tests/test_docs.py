@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zlib
@@ -24,6 +25,7 @@ from clnf_torch.measures.face import FaceMeasures
 from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import load_bundle
 from tests.export.tables import make_table, names_of
+from tests.media.videos import moving, write_video
 from tests.mtcnns import make_mtcnn_record
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,10 +59,12 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def desk(golden_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the examples ask for: a bundle with a face detector, and an image."""
+    """A folder with what the examples ask for: a bundle with a face detector, images, and a video."""
     folder = tmp_path_factory.mktemp("desk")
     convert(golden_dir / "free_model", folder / "free.pt")
     save_archive({**load_bundle(folder / "free.pt"), "face_detector": make_mtcnn_record()}, folder / "openface.pt")
+    shutil.copy(DOCS / "images" / "astronaut.jpg", folder / "photo.jpg")
+    write_video(folder / "clip.mp4", moving(folder / "photo.jpg", 3))
     cv2.imwrite(str(folder / "face.jpg"), cv2.imread(str(golden_dir / "free_model" / "image.png")))
     return folder
 

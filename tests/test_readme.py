@@ -25,7 +25,8 @@ def test_python_runs_as_pasted_where_the_images_are(tmp_path, monkeypatch, capsy
     (example,) = examples("python")
     names: dict[str, object] = {}
     exec(compile(example, "README.md", "exec"), names)
-    assert names["result"].landmarks.shape == (1, 68, 2)
+    assert names["faces"].landmarks.shape == names["result"].landmarks.shape == (1, 68, 2)
+    assert (tmp_path / "faces.csv").is_file()
     assert names["result"].success.all()
     assert capsys.readouterr().out.startswith("[[[")
 
