@@ -16,9 +16,9 @@ from clnf_torch.pipeline.result import FitResult
 
 # Cut-off frequencies, cycles per frame: of what rests, and how much is added for each millimetre per frame. They halve
 # the jitter of a calm face, and keep the lag of real movements below a frame: docs/guide/track.md has the table.
-MIN_CUTOFF, CUTOFF_PER_SPEED = 0.05, 0.05
+MIN_CUTOFF, CUTOFF_PER_SPEED = 0.04, 0.05
 # Of the speed that this is judged by
-SPEED_CUTOFF = 1 / 30
+SPEED_CUTOFF = 0.1
 # Scale, three angles, two of the translation
 GLOBALS = 6
 
