@@ -87,7 +87,7 @@ class Canvas:
     def dots(self, points: np.ndarray, colour: Colour, radius: float) -> None:
         """Draws dots at points (K, 2); those that are not finite are left out."""
         unit = 1 << SUBPIXEL
-        for x, y in points[_drawable(points)].tolist():
+        for x, y in points[drawable(points)].tolist():
             center = round(x * unit), round(y * unit)
             cv2.circle(self.pixels, center, round(radius * unit), colour, cv2.FILLED, cv2.LINE_AA, SUBPIXEL)
 
@@ -148,7 +148,7 @@ class Canvas:
 
 def finite_parts(path: np.ndarray) -> list[np.ndarray]:
     """The stretches of a path (K, 2) without points that cannot be drawn, each of two points or more."""
-    good = _drawable(path)
+    good = drawable(path)
     if good.all():
         return [path] if len(path) > 1 else []
     ends = np.flatnonzero(np.diff(np.concatenate([[False], good, [False]]).astype(int)))
@@ -167,7 +167,7 @@ def dashed(path: np.ndarray, dash: float) -> list[np.ndarray]:
     return list(np.stack([np.interp(places, along, path[:, axis]) for axis in (0, 1)], axis=-1))
 
 
-def _drawable(points: np.ndarray) -> np.ndarray:
+def drawable(points: np.ndarray) -> np.ndarray:
     """Points (K, 2) that are finite and not too far out."""
     return (np.abs(points) < FARTHEST).all(-1)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from clnf_torch.drawing.canvas import Canvas
+from clnf_torch.drawing.canvas import Canvas, drawable
 from clnf_torch.drawing.faces import DrawnFaces
 from clnf_torch.drawing.style import ALARM, AXES, FAILED, GAZE, IRIS, Colour, DrawingStyle, confidence_colour
 from clnf_torch.geometry.landmarks68 import CONTOURS, NUM_LANDMARKS
@@ -15,6 +15,8 @@ from clnf_torch.geometry.landmarks68 import CONTOURS, NUM_LANDMARKS
 SMALLEST_TEXT = 7.0
 # Pixels of a face's extent: below this lines have no dark edges, which would cover the face
 SMALL_FACE = 90.0
+# Share of the image's longer side that the widest lines take, whatever the size of a face
+WIDEST = 0.02
 # Pixels: the thinnest lines, which are transparent
 THINNEST = 0.6
 # Rings of a 28-point eye: first and last landmark, each about evenly spaced
@@ -85,7 +87,7 @@ def frame_caption(frame: int, seconds: float) -> str:
 def _face(faces: DrawnFaces, number: int) -> _Face | None:
     """One of the faces; None where no landmark is known."""
     landmarks = faces.landmarks[number].numpy()
-    known = landmarks[np.isfinite(landmarks).all(-1)]
+    known = landmarks[drawable(landmarks)]
     if not len(known):
         return None
     low, high = known.min(0), known.max(0)
@@ -109,7 +111,7 @@ def _face(faces: DrawnFaces, number: int) -> _Face | None:
 
 def _draw_face(canvas: Canvas, face: _Face, style: DrawingStyle) -> None:
     """Draws a face without its label."""
-    width = style.line_width * face.extent
+    width = min(style.line_width * face.extent, WIDEST * max(canvas.size))
     (x0, y0), (x1, y1) = face.box
     box = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)])
     if not face.found:

@@ -100,12 +100,12 @@ def shown_frames(entry: Entry, most: int) -> tuple[list[ShownFrame], str | None]
         most: Number of frames, at most.
     """
     log = entry.log
-    if log is None or not len(log) or entry.pictures is None:
+    if log is None or not len(log):
         return [], None
     chosen, shown = choose_frames(log, most), list[ShownFrame]()
     scores = dict(zip(*(column.tolist() for column in frame_scores(log)), strict=True))
     try:
-        for number, image in _images(entry.pictures, log, chosen):
+        for number, image in _images(entry, chosen):
             pixels = drawn_frame(image, log, number, drawn=entry.drawn)
             height, width = pixels.shape[:2]
             shown.append(ShownFrame(number, chosen[number], scores[number], jpeg(pixels, QUALITY), width, height))
@@ -114,15 +114,13 @@ def shown_frames(entry: Entry, most: int) -> tuple[list[ShownFrame], str | None]
     return shown, None
 
 
-def _images(pictures: Path, log: FaceLog, chosen: Collection[int]) -> Iterator[tuple[int, Tensor]]:
-    """The images of some frames, by number."""
-    if log.images is not None:
-        for number in chosen:
-            name = log.images[number - 1]
-            path = next((path for path in (Path(name), pictures / name) if path.is_file()), Path(name))
-            yield number, read_image(path)
-    else:
-        yield from open_video(pictures).images(chosen)
+def _images(entry: Entry, chosen: Collection[int]) -> Iterator[tuple[int, Tensor]]:
+    """The images of some frames, by number, as far as they are found."""
+    for number in chosen:
+        if number in entry.images:
+            yield number, read_image(entry.images[number])
+    if entry.pictures is not None:
+        yield from open_video(entry.pictures).images(chosen)
 
 
 def drawn_frame(image: Tensor, log: FaceLog, number: int, *, drawn: bool = False) -> np.ndarray:

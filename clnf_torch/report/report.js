@@ -1,7 +1,7 @@
 "use strict";
 // Charts, the table's order, and the frame that belongs to a time. All numbers come from the page itself.
 (() => {
-  const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7"];
+  const COLOURS = ["var(--first)", "var(--second)", "var(--third)"];
   const SVG = "http://www.w3.org/2000/svg";
   const HEIGHT = 92, LEFT = 44, TOP = 6, BOTTOM = 8;
 
@@ -72,7 +72,7 @@
       this.toValue = (x) => first + (x - LEFT) / (width - LEFT - 4) * (last - first);
       for (const chart of (this.data.faces[this.face] || { charts: [] }).charts) this.chart(chart, width);
       const axis = element("div", { class: "axis", style: `padding-left:${LEFT}px` }, this.place);
-      for (const value of [first, (first + last) / 2, last]) element("span", {}, axis).textContent = `${told(value)} ${this.data.unit}`;
+      for (const value of [first, (first + last) / 2, last]) element("span", {}, axis).textContent = this.at(value);
       this.mark();
     }
 
@@ -112,7 +112,7 @@
       for (const place of this.places) {
         element("line", { class: "tick", x1: this.toX(place), x2: this.toX(place), y1: HEIGHT - 5, y2: HEIGHT }, svg);
       }
-      chart.lines.forEach((line, number) => element("path", { d: this.path(line, toY), stroke: COLOURS[number] }, svg));
+      chart.lines.forEach((line, number) => element("path", { d: this.path(line, toY), style: `stroke:${COLOURS[number]}` }, svg));
       const cross = element("line", { class: "cross", y1: 0, y2: HEIGHT, visibility: "hidden" }, svg);
       const chosen = element("line", { class: "chosen", y1: 0, y2: HEIGHT, visibility: "hidden" }, svg);
       this.drawn.push({ chart, values, cross, chosen });
@@ -122,7 +122,17 @@
       svg.addEventListener("click", (event) => this.showNear(at(event)));
     }
 
+    // A place on the axis of time in words
+    at(place) {
+      return this.data.unit === "s" ? `${told(place)} s` : `${this.data.unit} ${Math.round(place)}`;
+    }
+
     path(line, toY) {
+      if (this.data.unit === "image") {
+        // One image says nothing about the next: short strokes, no line
+        const known = line.y.map((y, number) => number).filter((number) => line.y[number] !== null);
+        return known.map((number) => `M${(this.toX(line.x[number]) - 3).toFixed(1)},${toY(line.y[number]).toFixed(1)}h6`).join("");
+      }
       let text = "", pen = "M", alone = null;
       line.y.forEach((y, number) => {
         if (y === null || line.x[number] === null) {
@@ -161,7 +171,7 @@
       element("img", { src: source.src, alt: source.alt }, this.view);
       const text = element("p", {}, this.view);
       const time = unit === "s" ? `, at ${this.chosen.toFixed(2)} s` : "";
-      const far = asked === null ? "" : `; the frame nearest to ${told(asked)} ${unit}`;
+      const far = asked === null ? "" : `; the nearest to ${this.at(asked)}`;
       text.textContent = source.alt + time + far;
       this.mark();
     }

@@ -25,8 +25,8 @@ def write_report(
     Args:
         paths: Tables (CSV, Parquet, JSON), and folders of them.
         output: The page, replaced if it exists.
-        videos: A folder with the videos by the names of the tables; by default they are looked for where the tables or
-            their manifest say, and drawn ones beside the tables.
+        videos: A folder with the videos by the names of the tables, or the images by their own; by default they are
+            looked for where the tables or their manifest say, and drawn videos beside the tables.
         title: Of the page; by default the names of `paths`.
         note: Told in a line of each table that is read.
 

@@ -46,7 +46,9 @@ def charts(log: FaceLog, rows: np.ndarray) -> Iterator[Chart]:
         pitch, yaw, roll = np.rad2deg(log.pose[rows, 3:]).T
         yield Chart("Head rotation", "degrees", {"pitch": pitch, "yaw": yaw, "roll": roll})
         across, down, away = log.pose[rows, :3].T
-        yield Chart("Head position", "mm", {"right": across, "down": down, "away": away - np.nanmedian(away)})
+        # The distance from the camera would leave no room for what changes
+        away = away - torch.from_numpy(away).nanmedian().item()
+        yield Chart("Head position", "mm", {"right": across, "down": down, "away, from its median": away})
     if log.gaze is not None:
         right, down = np.rad2deg(log.gaze[rows]).T
         yield Chart("Gaze", "degrees", {"right": right, "down": down})
@@ -54,6 +56,8 @@ def charts(log: FaceLog, rows: np.ndarray) -> Iterator[Chart]:
     if measured is not None:
         yield Chart("Eyelid opening", unit, sides(measured, "palpebral_fissure_height"))
         yield Chart("Mouth opening", unit, {"mouth": measured.mouth_opening.numpy()})
+    # Images may show anyone: there is nobody at rest
+    if measured is not None and log.images is None:
         yield Chart("Excursion of the corners of the mouth", unit, sides(measured, "commissure_excursion"))
 
 

@@ -1,8 +1,9 @@
 """The tables of a batch, and the videos and images that they were made of."""
 
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,9 @@ class Entry:
         path: The table.
         log: What it holds; None where it cannot be read.
         problem: Why it cannot, in a line.
-        pictures: Where its frames can be seen: a video, or a folder of images; None where neither is found.
+        pictures: Where its frames can be seen: a video, or a folder of frames; None where neither is found.
         drawn: Whether the faces are drawn in there already.
+        images: Of a table of images their files by number, as far as they are found.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Entry:
     problem: str | None = None
     pictures: Path | None = None
     drawn: bool = False
+    images: dict[int, Path] = field(default_factory=dict)
 
 
 def read_entries(paths: Sequence[Path], videos: Path | None = None) -> Iterator[Entry]:
@@ -60,8 +63,11 @@ def read_entries(paths: Sequence[Path], videos: Path | None = None) -> Iterator[
         except TableError as error:
             yield Entry(name, path, problem=str(error))
             continue
-        pictures, drawn = find_pictures(path, log, videos)
-        yield Entry(name, path, log, pictures=pictures, drawn=drawn)
+        if log.images is not None:
+            yield Entry(name, path, log, images=find_images(path, log, videos))
+        else:
+            pictures, drawn = find_pictures(path, log, videos)
+            yield Entry(name, path, log, pictures=pictures, drawn=drawn)
 
 
 def find_tables(paths: Sequence[Path]) -> Iterator[Path]:
@@ -96,8 +102,6 @@ def short_names(tables: Sequence[Path]) -> list[str]:
 
 def find_pictures(table: Path, log: FaceLog, videos: Path | None = None) -> tuple[Path | None, bool]:
     """What shows the frames of a table, and whether its faces are drawn in there."""
-    if log.images is not None:
-        return table.parent, False
     said = [log.video] if log.video else []
     for name in (*said, *_inputs(table)):
         for place in (Path(name), table.parent / name):
@@ -117,13 +121,39 @@ def _video_named(folder: Path, stem: str) -> Path | None:
     return found or (frames if frames.is_dir() else None)
 
 
-def _inputs(table: Path) -> Iterator[str]:
-    """The video that a table was made of, as the manifest beside it says."""
-    try:
+def find_images(table: Path, log: FaceLog, folder: Path | None = None) -> dict[int, Path]:
+    """The files of a table's images by number: as the manifest, the table or its folder say, or in a folder."""
+    known = {int(log.frame[row]): Path(name) for name, row in _image_inputs(table) if 0 <= row < len(log)}
+    found = dict[int, Path]()
+    for number, name in enumerate(log.images or (), 1):
+        named = Path(name)
+        places = [Path(name), table.parent / name, *([] if folder is None else [folder / named.name])]
+        places = [known[number], *places] if number in known else places
+        if (place := next((place for place in places if place.is_file()), None)) is not None:
+            found[number] = place
+    return found
+
+
+def _entries(table: Path, kind: str) -> Iterator[dict[str, Any]]:
+    """The entries of the manifest beside a table that are about it; a manifest is a help alone."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         content: Any = json.loads((table.parent / MANIFEST).read_bytes())
-        for entry in content.get("videos", ()):
+        for entry in content.get(kind, ()):
             if str(table.resolve()) in map(name_from_escaped, entry["outputs"].values()):
-                yield name_from_escaped(entry["input"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        # A manifest is a help alone
-        return
+                yield entry
+
+
+def _inputs(table: Path) -> Iterator[str]:
+    """The videos that a table was made of."""
+    with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+        for entry in _entries(table, "videos"):
+            yield name_from_escaped(entry["input"])
+
+
+def _image_inputs(table: Path) -> Iterator[tuple[str, int]]:
+    """The images that a table was made of, with the number of the first row of each."""
+    with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+        for entry in _entries(table, "images"):
+            for image in entry["inputs"]:
+                if image["faces"]:
+                    yield name_from_escaped(image["input"]), int(image["first_row"])

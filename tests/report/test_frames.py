@@ -7,7 +7,7 @@ import pytest
 from clnf_torch.report import frames as report_frames
 from clnf_torch.report import read_log
 from clnf_torch.report.frames import BEST, LONGEST_SIDE, WORST, choose_frames, frame_scores, frames_each, shown_frames
-from clnf_torch.report.sources import Entry
+from clnf_torch.report.sources import Entry, find_images
 from tests.media.videos import write_video
 from tests.report.tables import pictures, talking, write_table
 
@@ -67,7 +67,8 @@ def test_images_are_found_beside_the_table(tmp_path):
     for name in ("a.png", "b.png"):
         cv2.imwrite(str(tmp_path / name), pictures(1)[0])
     path = write_table(tmp_path / "t.csv", talking(2, image=("a.png", "b.png")), image_mode=True)
-    shown, problem = shown_frames(Entry("t", path, read_log(path), pictures=tmp_path), 5)
+    log = read_log(path)
+    shown, problem = shown_frames(Entry("t", path, log, images=find_images(path, log)), 5)
     assert [frame.number for frame in shown] == [1, 2] and problem is None
 
 

@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 
@@ -135,6 +136,24 @@ def test_videos_are_found_by_the_manifest(tmp_path, report):
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     page, (entry,) = report()
     assert (entry.pictures, entry.drawn) == (video, False) and len(page.all("img")) == 3
+
+
+def test_images_are_found_by_the_manifest_or_in_a_folder(tmp_path, report):
+    (tmp_path / "photos").mkdir()
+    photos = [tmp_path / "photos" / name for name in ("x.png", "y.png")]
+    for photo in photos:
+        cv2.imwrite(str(photo), pictures(1)[0])
+    # As the command was given them, in another folder
+    table = write_table(tmp_path / "t.csv", talking(3, image=("p/x.png", "p/x.png", "p/y.png")), image_mode=True)
+    page, _ = report()
+    assert page.all("img") == [] and "No video" in page.text
+    page, _ = report(videos=tmp_path / "photos")
+    assert len(page.all("img")) == 2
+    inputs = [{"input": str(photo), "faces": 1, "first_row": row} for photo, row in zip(photos, (0, 2), strict=True)]
+    manifest = {"images": [{"inputs": inputs, "outputs": {"--csv": str(table.resolve())}}]}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    page, (entry,) = report()
+    assert len(page.all("img")) == 2 and entry.images == dict(enumerate(photos, 1))
 
 
 def test_videos_are_found_in_a_folder_that_is_given(tmp_path, report):

@@ -50,6 +50,17 @@ def test_what_a_table_lacks_has_no_chart(log):
     assert list(by_title(log)) == ["Confidence", "Head rotation", "Head position"]
 
 
+def test_numbers_that_are_not_known_leave_breaks(log):
+    unknown = {name: np.full_like(getattr(log, name), np.nan) for name in ("pose", "gaze", "points", "confidence")}
+    for chart in by_title(dataclasses.replace(log, **unknown)).values():
+        assert all(np.isnan(values).all() for values in chart.lines.values()), chart.title
+
+
+def test_images_have_nobody_at_rest(log):
+    found = by_title(dataclasses.replace(log, images=tuple("abcdefghijklmnopqrst"), time=None))
+    assert "Mouth opening" in found and "Excursion of the corners of the mouth" not in found
+
+
 def test_landmarks_of_another_scheme_are_not_measured(log):
     log = dataclasses.replace(log, landmarks=log.landmarks[:, :5], points=log.points[:, :5])
     assert "Confidence" in by_title(log) and "Mouth opening" not in by_title(log)

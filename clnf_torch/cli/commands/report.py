@@ -25,7 +25,7 @@ def report(
     ] = None,
     videos: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="The videos by the tables' names, where their own places are not known."),
+        typer.Option(metavar="DIR", help="Videos by the tables' names, or images, that are not where they were."),
     ] = None,
     title: Annotated[str | None, typer.Option(metavar="TEXT", help="The page's title.")] = None,
 ) -> None:
