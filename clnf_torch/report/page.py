@@ -119,7 +119,7 @@ def _section(number: int, entry: Entry, summary: Summary | None, frames: Sequenc
         yield '<div class="panes"><div class="charts"></div><div class="view"></div></div>\n'
         yield from _thumbnails(frames, places.tolist(), scores)
         if not frames and not entry.problem:
-            yield '<p class="hint">No video and no images of the table were found; give their folder with --videos.</p>\n'
+            yield '<p class="hint">Its video, or its images, were not found; give their folder with --videos.</p>\n'
         yield f'<script type="application/json">{_json(_numbers(entry.log, summary))}</script>\n'
     elif entry.log is not None:
         yield '<p class="empty">The table has no rows.</p>\n'

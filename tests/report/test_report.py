@@ -146,7 +146,7 @@ def test_images_are_found_by_the_manifest_or_in_a_folder(tmp_path, report):
     # As the command was given them, in another folder
     table = write_table(tmp_path / "t.csv", talking(3, image=("p/x.png", "p/x.png", "p/y.png")), image_mode=True)
     page, _ = report()
-    assert page.all("img") == [] and "No video" in page.text
+    assert page.all("img") == [] and "were not found" in page.text
     page, _ = report(videos=tmp_path / "photos")
     assert len(page.all("img")) == 2
     inputs = [{"input": str(photo), "faces": 1, "first_row": row} for photo, row in zip(photos, (0, 2), strict=True)]
