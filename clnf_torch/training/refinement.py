@@ -7,7 +7,7 @@ from torch import Tensor
 
 from clnf_torch.geometry.similarity import similarity_between
 from clnf_torch.models.landmark_model import LandmarkModel
-from clnf_torch.models.refinement import Refinement
+from clnf_torch.models.refinement import FARTHEST, Refinement
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.data.boxes import perturb_boxes
 from clnf_torch.training.data.crops import FaceCrops
@@ -43,7 +43,9 @@ def learn_refinement(faces: FittedFaces, mirror: Tensor) -> Refinement:
     from_shape, from_centroids = (
         torch.linalg.solve(faces.to_image, (faces.truth - found).mT).mT for found in (faces.shape, faces.centroids)
     )
-    offsets = [_symmetric(missing.mean(0), mirror) for missing in (from_shape, from_centroids)]
+    # Only a model that has learned nothing is farther off
+    means = [missing.mean(0).clamp(-FARTHEST, FARTHEST) for missing in (from_shape, from_centroids)]
+    offsets = [_symmetric(mean, mirror) for mean in means]
     tried = [Refinement(offsets[0].new_full((len(mirror),), share), *offsets) for share in SHARES]
     errors = [_error(each, faces) for each in tried]
     return tried[errors.index(min(errors))]

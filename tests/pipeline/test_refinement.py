@@ -10,6 +10,9 @@ import torch
 import clnf_torch
 from clnf_torch.fitting.config import preset_named
 
+# Pixels: a fit of few faces is computed on one thread, which sums in another order
+ROUNDED = 1e-4
+
 
 @pytest.fixture(scope="module")
 def detector() -> clnf_torch.LandmarkDetector:
@@ -32,7 +35,7 @@ def test_parameters_are_those_of_a_model_without(detector, image):
     refinement, detector.model.refinement = detector.model.refinement, None
     plain = fit(detector, image)
     detector.model.refinement = refinement
-    assert torch.equal(plain.landmarks, detector.model.pdm.landmarks(plain.params))
+    torch.testing.assert_close(plain.landmarks, detector.model.pdm.landmarks(plain.params), atol=ROUNDED, rtol=0)
     assert torch.equal(refined.params.local, plain.params.local)
     assert torch.equal(refined.confidence, plain.confidence)
     apart = (refined.landmarks - plain.landmarks).norm(dim=-1) / plain.params.scale[:, None]
@@ -44,14 +47,14 @@ def test_hidden_landmarks_stay_the_shapes(detector, image):
     seen[48:] = False
     result = fit(detector, image, visible=seen)
     shape = detector.model.pdm.landmarks(result.params)
-    assert torch.equal(result.landmarks[:, ~seen], shape[:, ~seen])
-    assert bool((result.landmarks[:, seen] != shape[:, seen]).any(-1).all())
+    moved = (result.landmarks - shape).abs().amax(-1)[0]
+    assert moved[~seen].max() < ROUNDED < moved[seen].min()
 
 
 def test_a_fit_that_ends_before_the_last_scale_has_none(detector, image):
     preset = preset_named("default", detector.model.family)
     coarse = fit(detector, image, preset=replace(preset, window_sizes=(preset.window_sizes[0], 0, 0)))
-    assert torch.equal(coarse.landmarks, detector.model.pdm.landmarks(coarse.params))
+    torch.testing.assert_close(coarse.landmarks, detector.model.pdm.landmarks(coarse.params), atol=ROUNDED, rtol=0)
 
 
 def test_gradients_go_through_it(detector, image):
