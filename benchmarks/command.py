@@ -7,7 +7,7 @@ import torch
 import typer
 from rich.console import Console
 
-from benchmarks import conversion, detection, face_detection, machine, memory, repair, rows, speed
+from benchmarks import blazeface, conversion, detection, face_detection, machine, memory, repair, rows, speed
 
 DEFAULT = ("speed", "detection", "memory", "conversion")  # what they need is made on first use
 
@@ -15,7 +15,7 @@ DEFAULT = ("speed", "detection", "memory", "conversion")  # what they need is ma
 def main(
     what: Annotated[
         list[str] | None,
-        typer.Argument(help="speed, detection, memory, conversion (the default), faces, calibration, repair, rows"),
+        typer.Argument(help="speed, detection, memory, conversion (the default), faces, calibration, blazeface, repair, rows"),
     ] = None,
     device: Annotated[str, typer.Option(help="Where to measure the speed")] = "cpu",
     threads: Annotated[int, typer.Option(help="Threads; 0 for torch's default")] = 0,
@@ -38,6 +38,7 @@ def main(
         "faces": lambda: face_detection.report(device),
         "repair": lambda: repair.report(device, model, every),
         "calibration": lambda: face_detection.calibration(device),
+        "blazeface": lambda: blazeface.calibration(device),
     }
     unknown = set(what or ()) - set(benchmarks)
     if unknown:

@@ -1,7 +1,7 @@
 """How many faces are found and how well their boxes sit: our default face detector beside OpenFace's."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +12,13 @@ from benchmarks.material import ROOT, SHARED
 from benchmarks.scenes import FrameBatch, scenes
 from benchmarks.tables import table
 from clnf_torch.converters.openface.mtcnn import PLACE, convert_mtcnn
-from clnf_torch.detection import MTCNN, FaceBoxes, load_face_detector
+from clnf_torch.detection import MTCNN, BlazeFaceConfig, FaceBoxes, FaceDetector, load_face_detector
 from clnf_torch.detection.mtcnn import Factors
 from clnf_torch.geometry.boxes import box_iou
 from clnf_torch.training.data.boxes import detect_annotated, fit_factors
 
 DEFAULT = ROOT / "weights" / "default.pt"
+SHORT_RANGE = BlazeFaceConfig(network="short_range")
 SAME = 0.5  # overlap from which a face counts as found
 SMALL, ALL_SIZES = (16.0, 80.0), (24.0, 240.0)  # widths of faces, pixels
 TRAINING, HELD_OUT = ("helen_train", "lfpw_train"), "afw"
@@ -36,14 +37,22 @@ class Outcome:
 
 def report(device: str, path: Path = DEFAULT) -> list[Table]:
     """The table of recall and errors, on faces that nothing was fitted to."""
-    theirs = MTCNN.from_record(convert_mtcnn(SHARED / "models" / "openface" / PLACE)).to(device)
-    ours = load_face_detector(path, device)
-    sets = {"as they are": None, f"{SMALL[0]:.0f} to {SMALL[1]:.0f} px wide": SMALL}
-    rows = [
-        (name, faces, *_summary(_outcomes(detector, scenes(HELD_OUT, widths))))
-        for faces, widths in sets.items()
-        for name, detector in (("OpenFace's", theirs), ("ours", ours))
-    ]
+    detectors: dict[str, FaceDetector] = {
+        "OpenFace's": MTCNN.from_record(convert_mtcnn(SHARED / "models" / "openface" / PLACE)).to(device),
+        "ours": load_face_detector(path, device),
+        "BlazeFace, full range": load_face_detector("blazeface", device),
+        "BlazeFace, short range": load_face_detector("blazeface", device, config=SHORT_RANGE),
+    }
+    sets = {"as they are": (None, 0), f"{SMALL[0]:.0f} to {SMALL[1]:.0f} px wide": (SMALL, 0)}
+    sets |= {f"turned by {90 * turns} degrees": (None, turns) for turns in (1, 2)}
+    rows = []
+    for faces, (widths, turns) in sets.items():
+        made: dict[str, list[tuple[Outcome, float]]] = {name: [] for name in detectors}
+        for scene in scenes(HELD_OUT, widths):
+            turned = scene.turned(turns)
+            for name, detector in detectors.items():
+                made[name].append(_outcome_and_time(detector, turned))
+        rows += [(name, faces, *_summary(outcomes)) for name, outcomes in made.items()]
     columns = ("detector", "faces", "found", "overlap", "centre", "size", "beside", "outside", "CPU ms")
     return [table(f"Face detection, {HELD_OUT}", columns, rows)]
 
@@ -72,12 +81,11 @@ def _printed(factors: Factors) -> list[str]:
     return [f"{factor:.4f}" for factor in factors]
 
 
-def _outcomes(detector: MTCNN, faces: Iterable[FrameBatch]) -> Iterator[tuple[Outcome, float]]:
-    """What a detector makes of scenes, and the processor's seconds that each takes."""
-    for scene in faces:
-        start = time.process_time()
-        found = detector.detect(scene.image[None])
-        yield outcome(found, scene), time.process_time() - start
+def _outcome_and_time(detector: FaceDetector, scene: FrameBatch) -> tuple[Outcome, float]:
+    """What a detector makes of a scene, and the processor's seconds that it takes."""
+    start = time.process_time()
+    found = detector.detect(scene.image[None])
+    return outcome(found, scene), time.process_time() - start
 
 
 def outcome(found: FaceBoxes, scene: FrameBatch) -> Outcome:

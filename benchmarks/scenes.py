@@ -24,9 +24,26 @@ class FrameBatch:
     extent: Tensor  # (4,) x, y, width, height of the annotated face's landmarks, pixels
     place: Tensor  # (4,) x, y, width, height of the photograph; outside are shuffled pieces of another one
 
+    def turned(self, turns: int) -> "FrameBatch":
+        """The same after so many quarter turns to the left."""
+        if not turns:
+            return self
+        width = self.image.shape[2]
+        # A point's y becomes x; what was its distance from the right border becomes y; pixel centres are whole numbers
+        extent, place = (
+            torch.stack((box[1], border - box[0] - box[2], box[3], box[2]))
+            for box, border in ((self.extent, width - 1), (self.place, width))
+        )
+        turned = FrameBatch(image=self.image.rot90(1, (1, 2)).contiguous(), extent=extent, place=place)
+        return turned.turned(turns - 1)
+
 
 def scenes(
-    split: str, widths: tuple[float, float] | None = None, every: int = 1, seed: int = 0
+    split: str,
+    widths: tuple[float, float] | None = None,
+    every: int = 1,
+    seed: int = 0,
+    frame: tuple[int, int] | None = None,
 ) -> Iterator[FrameBatch]:
     """Each face of a split in a scene of its own, the same ones in every run.
 
@@ -36,6 +53,7 @@ def scenes(
             wider; None: as they are.
         every: Leaves out all but each so manieth face.
         seed: Of the randomness.
+        frame: Height and width of every scene; None: 1.5 to 3 times those of the photograph.
     """
     with np.load(FACES / "landmarks.npz") as faces:
         chosen = np.flatnonzero(faces["split"] == split)[::every]
@@ -46,17 +64,23 @@ def scenes(
         shrink = 1.0
         if widths is not None:
             shrink = min(1.0, np.exp(rng.uniform(*np.log(widths))) / np.ptp(points[:, 0]))
-        yield _scene(photograph, points, other, shrink, rng)
+        yield _scene(photograph, points, other, shrink, rng, frame)
 
 
 def _scene(
-    photograph: np.ndarray, points: np.ndarray, other: np.ndarray, shrink: float, rng: np.random.Generator
+    photograph: np.ndarray,
+    points: np.ndarray,
+    other: np.ndarray,
+    shrink: float,
+    rng: np.random.Generator,
+    frame: tuple[int, int] | None,
 ) -> FrameBatch:
     """A photograph with its landmarks (68, 2), shrunk and put somewhere on a background."""
     height, width = (max(1, round(shrink * side)) for side in photograph.shape[:2])
     scale = np.array([width, height]) / photograph.shape[1::-1]
     small = cv2.resize(photograph, (width, height), interpolation=cv2.INTER_AREA)
-    canvas = _background(other, *(round(rng.uniform(*LARGER) * side) for side in (height, width)), rng)
+    sides = frame or [round(rng.uniform(*LARGER) * side) for side in (height, width)]
+    canvas = _background(other, *sides, rng)
     row, column = (
         int(rng.integers(0, whole - part + 1)) for whole, part in zip(canvas.shape, small.shape[:2], strict=False)
     )

@@ -1,7 +1,8 @@
-"""OpenFace files in, bundles out, and back."""
+"""OpenFace files in, bundles out, and back; and the face detectors of other packages."""
 
 from clnf_torch.converters.conversion import ConversionReport, convert
 from clnf_torch.converters.exporting import export
+from clnf_torch.converters.face_detector import convert_face_detector
 from clnf_torch.converters.locate import PREFERRED, Source, find_source
 from clnf_torch.converters.openface.errors import ConversionError, Place
 from clnf_torch.converters.openface.model_files import Skipped
@@ -16,6 +17,7 @@ __all__ = [
     "Source",
     "SourceFile",
     "convert",
+    "convert_face_detector",
     "export",
     "find_source",
 ]

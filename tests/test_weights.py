@@ -25,10 +25,12 @@ def test_the_installed_bundle_is_this_one():
 
 
 def test_the_manifest_tells_the_truth():
-    (entry,) = json.loads((WEIGHTS / "manifest.json").read_text(encoding="utf-8"))
-    content = (WEIGHTS / entry["name"]).read_bytes()
-    assert entry["sha256"] == hashlib.sha256(content).hexdigest() and entry["bytes"] == len(content) <= LARGEST
-    assert "research" in entry["licence"]
+    entries = {entry["name"]: entry for entry in json.loads((WEIGHTS / "manifest.json").read_text(encoding="utf-8"))}
+    assert entries.keys() == {path.name for path in WEIGHTS.glob("*.pt")}
+    for name, entry in entries.items():
+        content = (WEIGHTS / name).read_bytes()
+        assert entry["sha256"] == hashlib.sha256(content).hexdigest() and entry["bytes"] == len(content) <= LARGEST
+    assert "research" in entries["default.pt"]["licence"] and "Apache" in entries["blazeface.pt"]["licence"]
 
 
 def test_it_holds_everything_a_detector_needs():

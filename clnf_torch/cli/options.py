@@ -110,7 +110,7 @@ FaceDetectorName = Annotated[
     str | None,
     typer.Option(
         "--detector", metavar="NAME|FILE", show_default="that of the model",
-        help="Face detector: the name under which a package registers it, or a weights file that holds one.",
+        help="Face detector: blazeface, the name of one that a package registers, or a weights file that holds one.",
     ),
 ]  # fmt: skip
 ActorCount = Annotated[

@@ -46,8 +46,12 @@ class _Read(dict[str, Any]):
 
 def default_bundle() -> Path:
     """The file of the bundle that is installed with the package."""
-    package, name = WEIGHTS
-    return Path(str(resources.files(package).joinpath(name)))
+    return installed_file(WEIGHTS[1])
+
+
+def installed_file(name: str) -> Path:
+    """A file of weights that is installed with the package."""
+    return Path(str(resources.files(WEIGHTS[0]).joinpath(name)))
 
 
 def save_bundle(

@@ -20,6 +20,9 @@ LICENCE = Text(100_000)
 LEAST_DEVIATION = 1e-6
 # What the networks of MTCNN look at, and how many numbers the program uses of each answer
 MTCNN_SIDES, MTCNN_NUMBERS = {"pnet": 12, "rnet": 24, "onet": 48}, 6
+# Networks of BlazeFace, and what its keypoints become: four sides of thirteen numbers each
+BLAZEFACE_NETWORKS, BLAZEFACE_MAP = ("short_range", "full_range"), (4, 13)
+MOST_WEIGHTS = 1024
 
 SOURCE = Fields(
     {"name": Text()},
@@ -95,7 +98,9 @@ def _check_view(record: Any, where: str, size: tuple[int, ...], context: Context
 
 
 def check_face_detector(record: Any, where: str, context: Context) -> None:
-    """Refuses what is no record of ``MTCNN.to_record``, nor of a detector that another package registers."""
+    """Refuses what is no record of one of our detectors, nor of one that another package registers."""
+    if isinstance(record, dict) and record.get("kind") == "blazeface":
+        return _check_blazeface(record, where, context)
     other = registered(FACE_DETECTORS, record["kind"]) if _is_of_other_kind(record) else None
     if other is not None and hasattr(other, "check_record"):
         other.check_record(record, where, context)
@@ -120,6 +125,29 @@ def check_face_detector(record: Any, where: str, context: Context) -> None:
         exact = name != "onet"
         if math.prod(answer[1:]) != 1 or answer[0] < MTCNN_NUMBERS or (exact and answer[0] > MTCNN_NUMBERS):
             raise SchemaError(f"{here}: expected {MTCNN_NUMBERS} numbers for {side} x {side} pixels, found {answer}")
+
+
+def _check_blazeface(record: dict[str, Any], where: str, context: Context) -> None:
+    """Refuses what is no record of ``BlazeFace.to_record``; whether weights are a network's, the detector knows."""
+    share = Number(0.001, 0.999)
+    config: dict[str, Schema] = {"network": OneOf(BLAZEFACE_NETWORKS), "threshold": share, "max_iou": share}
+    Fields({}, {"config": Fields({}, config), "licence": LICENCE}).check(record, where, context)
+    unknown = sorted(str(name)[:40] for name in set(record.get("config", {})) - set(config))
+    if unknown:
+        raise SchemaError(f"{where}.config: expected {', '.join(config)}, found {unknown[0]!r}")
+    networks = record.get("networks")
+    if not isinstance(networks, dict) or not networks or not set(networks) <= set(BLAZEFACE_NETWORKS):
+        raise refuse(f"{where}.networks", f"a dictionary of {' or '.join(BLAZEFACE_NETWORKS)}", networks)
+    for name, network in networks.items():
+        here = f"{where}.networks.{name}"
+        Fields({"to_landmarks": Array(*BLAZEFACE_MAP)}).check(network, here, context)
+        weights = network.get("weights")
+        if not isinstance(weights, dict) or not 1 <= len(weights) <= MOST_WEIGHTS:
+            raise refuse(f"{here}.weights", f"a dictionary of 1 to {MOST_WEIGHTS} tensors", weights)
+        for key, value in weights.items():
+            axes = len(getattr(value, "shape", ()))
+            sizes = (f"axis {axis}" for axis in range(min(axes, 4)))
+            Array(*sizes, longest=MOST_CHANNELS).check(value, f"{here}.weights.{str(key)[:60]}", context.inner())
 
 
 def _is_of_other_kind(record: Any) -> bool:

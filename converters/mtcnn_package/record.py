@@ -1,9 +1,6 @@
 """From the package, installed or as a wheel, to the ``face_detector`` of a bundle."""
 
 import math
-import struct
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +10,9 @@ from clnf_torch.converters.mtcnn_package.architectures import ARCHITECTURES, Lay
 from clnf_torch.converters.mtcnn_package.arrays import read_arrays
 from clnf_torch.converters.mtcnn_package.lz4 import decompress_frame
 from clnf_torch.converters.openface.errors import ConversionError
+from clnf_torch.converters.package_files import read_package_file
 from clnf_torch.detection import MTCNN
 from clnf_torch.models.archive import LARGEST
-from clnf_torch.models.archive_reader import ENCRYPTED, DirectoryFile
-from clnf_torch.models.files import lookalike, require_regular_file
 
 LICENCE = """\
 MIT License
@@ -48,7 +44,6 @@ SOFTWARE.
 SETTINGS = {"min_face": 40.0, "thresholds": (0.6, 0.7, 0.9)}
 # Bytes of a network's file besides its numbers; the package's own have under 5,000
 DESCRIPTIONS = 1 << 16
-ZIP_ERRORS = (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error)
 REMEDY = "give the wheel of mtcnn 1.0.0 from PyPI, or the folder mtcnn that it installs"
 
 
@@ -73,7 +68,7 @@ def _layers(source: Path, name: str) -> list[Layer]:
     network, inside = ARCHITECTURES[name], f"assets/weights/{name}.lz4"
     expected = array_shapes(network)
     most = 4 * sum(map(math.prod, expected)) + DESCRIPTIONS
-    file, content = source / inside, _content(source, inside, most)
+    file, content = source / inside, read_package_file(source, "mtcnn", inside, most, REMEDY)
     try:
         arrays = read_arrays(decompress_frame(content, most))
     except ValueError as error:
@@ -89,25 +84,3 @@ def _layers(source: Path, name: str) -> list[Layer]:
     if not all(np.isfinite(array).all() and np.abs(array).max() <= LARGEST for array in arrays):
         raise ConversionError(file, expected="finite numbers", found="others", remedy=REMEDY)
     return network_layers(network, arrays)
-
-
-def _content(source: Path, inside: str, most: int) -> bytes:
-    """A file of the package, from its folder or its wheel; of at most so many bytes."""
-    try:
-        if source.is_dir():
-            if require_regular_file(source / inside) > most:
-                raise ValueError(f"more than {most:,} bytes")
-            return (source / inside).read_bytes()
-        require_regular_file(source)
-        with DirectoryFile(source) as file, zipfile.ZipFile(file) as wheel:
-            entry = wheel.getinfo(f"mtcnn/{inside}")
-            if entry.flag_bits & ENCRYPTED:
-                raise ValueError("an encrypted file")
-            if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or entry.file_size > most:
-                raise ValueError(f"{entry.file_size:,} bytes, compressed by method {entry.compress_type}")
-            return wheel.read(entry)
-    except (OSError, LookupError, ValueError, RuntimeError, EOFError, struct.error, *ZIP_ERRORS) as error:
-        near = lookalike(source)
-        found = f"none ({error})" if near is None else f"none; did you mean {near.relative_to(source.parent)}?"
-        expected = f"the package mtcnn with its file {inside}"
-        raise ConversionError(source, expected=expected, found=found, remedy=REMEDY) from error

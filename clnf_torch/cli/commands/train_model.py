@@ -26,7 +26,8 @@ def model(
         Path | None, typer.Option(metavar="FILE", help="Shapes to begin with: a bundle, or ICT-FaceKit's .npz.")
     ] = None,
     detector: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Face detector: a bundle with one, or the wheel of mtcnn.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Face detector: a bundle with one, or the wheel of mtcnn or mediapipe."),
     ] = None,
     seed: Seed = 0,
     effort: Annotated[float, typer.Option(help="Share of the recipe's steps; small ones try things out.")] = 1.0,

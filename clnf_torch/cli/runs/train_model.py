@@ -15,7 +15,7 @@ import clnf_torch
 from clnf_torch.cli.annotated_faces import check_trained, read_crops
 from clnf_torch.cli.console import failures_exit_with, finishing_first, notice, say
 from clnf_torch.cli.options import device_named
-from clnf_torch.converters.mtcnn_package import face_detector_record
+from clnf_torch.converters.face_detector import READERS, package_of
 from clnf_torch.detection import load_face_detector
 from clnf_torch.geometry.landmarks68 import MIRROR
 from clnf_torch.models.bundle import default_bundle, load_bundle, save_bundle
@@ -92,9 +92,9 @@ def _judging(seed: int, effort: float) -> ValidatorConfig:
 
 
 def _detector_record(source: Path) -> dict[str, Any]:
-    """The face detector of a bundle, or of the package mtcnn; refuses a bundle without one."""
+    """The face detector of a bundle, or of a package; refuses a bundle without one."""
     if source.suffix != ".pt":
-        return face_detector_record(source)
+        return READERS[package_of(source) or "mtcnn"](source)
     load_face_detector(source)
     record: dict[str, Any] = load_bundle(source)["face_detector"]
     return record
