@@ -170,7 +170,7 @@ class BlazeFace(nn.Module):
         if not frames.numel():
             none = self.anchors.new_zeros(0)
             return Keypoints(none.view(0, POINTS, 2), none, none.long())
-        box = Letterbox.of(*frames.shape[2:], self.network.side)
+        box = Letterbox.of(frames.shape[2], frames.shape[3], self.network.side)
         logits, regressions = self.answers(letterboxed(frames, box, self.network.side, self.anchors.dtype))
         while True:
             found, kept, needed = self.candidates(logits, regressions)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Number types that weights are stored in, as the format numbers them
-FLOATS = {0: np.dtype("<f4"), 1: np.dtype("<f2")}
+FLOATS: dict[int, np.dtype[Any]] = {0: np.dtype("<f4"), 1: np.dtype("<f2")}
 # What the file holds of a sparse axis: where each row's values begin, and their columns
 SPARSE_AXIS = 1
 # A tensor's axes in the order of their numbers

@@ -79,8 +79,8 @@ def _weights(source: Path, name: str) -> dict[str, Tensor]:
         remedy = "install it: pip install 'clnf-torch[mediapipe]'"
         raise ConversionError(source, expected="the package tflite", found="none", remedy=remedy) from error
     except ValueError as error:
-        found = f"something else ({error})"
-        raise ConversionError(source / FILES[name], expected=f"the network {name}", found=found, remedy=REMEDY) from error
+        file, found = source / FILES[name], f"something else ({error})"
+        raise ConversionError(file, expected=f"the network {name}", found=found, remedy=REMEDY) from error
     return weights
 
 

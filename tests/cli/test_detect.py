@@ -57,6 +57,17 @@ def test_found_faces_are_fitted_and_measured(clnf_torch_cli, bundle, image, box,
     torch.testing.assert_close(torch.tensor(face["landmarks"]), result.landmarks[0], atol=1e-3, rtol=0)
 
 
+def test_another_face_detector_is_taken_by_name(clnf_torch_cli, tmp_path):
+    photograph = Path(__file__).resolve().parents[2] / "docs" / "images" / "astronaut.jpg"
+    done = clnf_torch_cli("detect", photograph, "--detector", "blazeface")
+    (face,) = parsed(done)["faces"]
+    (box,) = clnf_torch.load_face_detector("blazeface").detect(read_image(photograph)[None]).boxes
+    assert done.exit_code == 0 and face["success"]
+    torch.testing.assert_close(torch.tensor(face["box"]), box, atol=1e-2, rtol=0)
+    done = clnf_torch_cli("detect", photograph, "--detector", "blazefase")
+    assert done.exit_code == 1 and "blazeface" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
 def test_given_boxes_need_no_face_detector(clnf_torch_cli, bundle, image, box, tmp_path):
     (tmp_path / "boxes.json").write_text(json.dumps({"image.png": [box, box]}))
     one = clnf_torch_cli("detect", image, "--model", bundle, "--box", *box)
