@@ -15,7 +15,9 @@ DEFAULT = ("speed", "detection", "memory", "conversion")  # what they need is ma
 def main(
     what: Annotated[
         list[str] | None,
-        typer.Argument(help="speed, detection, memory, conversion (the default), faces, calibration, blazeface, repair, rows"),
+        typer.Argument(
+            help="speed, detection, memory, conversion (the default), faces, calibration, blazeface, repair, rows"
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="Where to measure the speed")] = "cpu",
     threads: Annotated[int, typer.Option(help="Threads; 0 for torch's default")] = 0,

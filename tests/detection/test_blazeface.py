@@ -72,7 +72,7 @@ def test_the_box_moves_with_the_photograph(detector, photograph, size):
     frame[:, :, top:, left:] = small
     (box,) = detector.detect(frame).boxes
     expected = plain[0] * (side / 512) + torch.tensor([left, top, 0, 0])
-    assert box_iou(box, expected) > 0.8
+    assert box_iou(box, expected) > 0.75
 
 
 def test_gray_frames_and_fractions_are_taken_too(detector, photograph):

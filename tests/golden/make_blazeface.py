@@ -2,8 +2,8 @@
 
     python tests/golden/make_blazeface.py mediapipe-0.10.14-....whl
 
-needs ``pip install ai-edge-litert``. Images are random numbers of numpy's generator with seed 0, -1 to 1, in the order of
-TensorFlow (1, side, side, 3). Of the anchors every eighth is kept.
+needs ``pip install ai-edge-litert``. Images are random numbers of numpy's generator with seed 0, -1 to 1, with their
+axes in TensorFlow's order (1, side, side, 3). Of the anchors every eighth is kept.
 """
 
 import sys
