@@ -93,7 +93,7 @@ docs: $(READY)
 	@$(BIN)/python -c "import material, mkdocstrings" 2>/dev/null || \
 		$(BIN)/python -m pip install --quiet --editable ".[docs]"
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
-	@echo "open build/site/index.html; to search in it: $(BIN)/mkdocs serve"
+	@echo "open build/site/index.html; it needs no server, its search neither"
 
 clean:
 	rm -rf build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -74,6 +74,17 @@ def test_several_tables_go_into_a_folder(clnf_torch_cli, table, tmp_path):
     assert len({path.read_text() for path in (tmp_path / "measures").iterdir()}) == 1
 
 
+def test_the_tables_of_a_folder(clnf_torch_cli, table, tmp_path):
+    (tmp_path / "summary.csv").write_text("file,frames\nclip,4\n")
+    done = clnf_torch_cli("measure", tmp_path, "--out", tmp_path / "measures")
+    assert done.exit_code == 0, done.output
+    assert [path.name for path in (tmp_path / "measures").iterdir()] == ["clip_measures.csv"]
+    done = clnf_torch_cli("measure", tmp_path, "--out", tmp_path / "other")
+    assert done.exit_code == 0, done.output
+    (empty := tmp_path / "empty").mkdir()
+    assert clnf_torch_cli("measure", empty, "--out", tmp_path / "none").exit_code == 2
+
+
 def test_a_table_that_cannot_be_used_spares_the_others(clnf_torch_cli, table, tmp_path):
     (broken := tmp_path / "broken.csv").write_text("frame,x_0\n1,2\n")
     done = clnf_torch_cli("measure", broken, table, tmp_path / "missing.csv", "--out", tmp_path / "measures")

@@ -25,10 +25,13 @@ class Smoother(str, Enum):
 @run_by(
     "clnf_torch.cli.runs.measure",
     "clnf-torch measure interview.csv --out interview_measures.csv --rest 1:25",
-    "clnf-torch measure tables/*.csv --out measures",
+    "clnf-torch measure processed --out measures",
 )
 def measure(
-    tables: Annotated[list[Path], typer.Argument(metavar="TABLE.csv", help="Tables from track, detect or OpenFace.")],
+    tables: Annotated[
+        list[Path],
+        typer.Argument(metavar="TABLE.csv|DIR", help="Tables from track, detect or OpenFace, or folders of them."),
+    ],
     out: Annotated[Path, typer.Option(metavar="FILE|DIR|-", help=OUT_HELP)],
     rest: Annotated[str | None, typer.Option(metavar="FIRST:LAST", help=REST_HELP)] = None,
     smooth: Annotated[Smoother | None, typer.Option(help=SMOOTH_HELP)] = None,

@@ -14,6 +14,7 @@ from clnf_torch.cli.options import STDOUT
 from clnf_torch.cli.output_check import Input, Output, check_outputs
 from clnf_torch.cli.table_smoothing import savitzky_golay
 from clnf_torch.cli.table_text import TableError
+from clnf_torch.cli.video_outputs import SUMMARY
 from clnf_torch.models.files import write_atomically
 
 SUFFIX = "_measures.csv"
@@ -30,7 +31,7 @@ def measure(
     """Writes the measures of each table; one that cannot be used is a line on stderr, and the others are done.
 
     Args:
-        tables: CSV files.
+        tables: CSV files, or folders of them.
         out: A file for one table; a folder, for files NAME_measures.csv, or "-".
         rest: Frames at rest, "FIRST:LAST".
         smooth: How the points are smoothed first.
@@ -40,6 +41,7 @@ def measure(
     if window % 2 == 0:
         raise typer.BadParameter(f"--window {window}: give an odd number of frames")
     smoother = None if smooth is None else partial(savitzky_golay, window=window)
+    tables = list(_tables(tables))
     places = list(_places(tables, out))
     folders = [Output("--out", out, folder=True)] if out not in places else []
     check_outputs([*map(Input, tables)], [*folders, *(Output("--out", place) for place in places if place != STDOUT)])
@@ -68,6 +70,15 @@ def frames_named(text: str | None) -> tuple[int, int] | None:
     if not (found := re.fullmatch(r"(\d+):(\d+)", text)) or int(found[1]) > int(found[2]):
         raise typer.BadParameter(f"--rest {text!r}: give the first and the last frame at rest, such as 1:25")
     return int(found[1]), int(found[2])
+
+
+def _tables(paths: list[Path]) -> Iterator[Path]:
+    """The tables, those of a folder by name; what the program says there about all of them is none."""
+    for path in paths:
+        found = [path] if not path.is_dir() else sorted(one for one in path.glob("*.csv") if one.name != SUMMARY)
+        if not found:
+            raise typer.BadParameter(f"{path}: expected a folder with tables, found no .csv in it")
+        yield from found
 
 
 def _places(tables: list[Path], out: Path) -> Iterator[Path]:
