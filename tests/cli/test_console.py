@@ -54,6 +54,7 @@ def test_the_second_request_does_not_wait(wish, ending):
 @pytest.mark.parametrize("contents", [None, b"", b"no bundle", "tensor"], ids=["missing", "empty", "text", "tensor"])
 def test_a_wrong_bundle_is_one_line(clnf_torch_cli, tmp_path, monkeypatch, command, contents):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "image.png").touch()
     wrong = tmp_path / "wrong.pt"
     if contents == "tensor":
         torch.save({"x": torch.zeros(2)}, wrong)

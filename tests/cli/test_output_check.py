@@ -75,7 +75,6 @@ COMMANDS = {
     "detect, a drawing over a table": ["detect", "p.png", "--draw", "a", "--csv", "a/p_landmarks.png", *FREE],
     "detect, draw into a file": ["detect", "p.png", "--draw", "p.png", *FREE],
     "detect, a folder as a table": ["detect", "p.png", "--csv", "frames", *FREE],
-    "detect, no stdout": ["detect", "p.png", "--csv", "-", *FREE],
     "fit, its image": ["fit", "p.png", "--box", "1", "1", "9", "9", "--csv", "./p.png", *FREE],
     "track, its video": ["track", "v.mp4", "--draw", "v.mp4", *FREE],
     "track, its video by the way": ["track", "v.mp4", "--draw", "frames/../v.mp4", *FREE],
