@@ -7,7 +7,7 @@ import torch
 import typer
 from rich.console import Console
 
-from benchmarks import blazeface, conversion, detection, face_detection, machine, memory, repair, rows, speed
+from benchmarks import blazeface, conversion, detection, face_detection, machine, memory, repair, rows, shared, speed
 
 DEFAULT = ("speed", "detection", "memory", "conversion")  # what they need is made on first use
 
@@ -16,7 +16,8 @@ def main(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            help="speed, detection, memory, conversion (the default), faces, calibration, blazeface, repair, rows"
+            help="speed, detection, memory, conversion (the default), shared, faces, calibration, blazeface, repair, "
+            "rows"
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="Where to measure the speed")] = "cpu",
@@ -36,6 +37,7 @@ def main(
         "detection": lambda: detection.report(device, repeats),
         "memory": memory.report,
         "conversion": conversion.report,
+        "shared": lambda: shared.report(repeats),
         "rows": lambda: rows.report(repeats),
         "faces": lambda: face_detection.report(device),
         "repair": lambda: repair.report(device, model, every),

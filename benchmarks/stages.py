@@ -7,21 +7,33 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
+from clnf_torch.compilation.conditions import load_kernels
 from clnf_torch.fitting import gauss_newton, nu_rlms
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.models.patch_experts import cen
 from clnf_torch.models.patch_experts.mlp_stack import MLPStack
 from clnf_torch.models.pdm import PDM
 
-STAGES: dict[str, tuple[object, str]] = {
+LOOPS = load_kernels("clnf_torch.fitting.kernels.cpu.fit")
+COMPILED = {
     "crops": (ImageBatch, "crop"),
-    "patches": (cen, "cut_patches"),
-    "experts' products": (MLPStack, "forward"),
-    "mean shift": (nu_rlms, "mean_shift"),
-    "Jacobian": (PDM, "landmarks_and_jacobian"),
-    "normal equations": (gauss_newton, "normal_equations"),
-    "solve": (gauss_newton, "solve"),
+    "experts": (cen.CENExperts, "respond"),
+    "views and frames of reference": (getattr(LOOPS, "placement", None), "place_experts"),
+    "searches": (getattr(LOOPS, "scales", None), "search_scale"),
 }
+STAGES: dict[str, tuple[object, str]] = (
+    COMPILED
+    if LOOPS is not None
+    else {
+        "crops": (ImageBatch, "crop"),
+        "patches": (cen, "cut_patches"),
+        "experts' products": (MLPStack, "forward"),
+        "mean shift": (nu_rlms, "mean_shift"),
+        "Jacobian": (PDM, "landmarks_and_jacobian"),
+        "normal equations": (gauss_newton, "normal_equations"),
+        "solve": (gauss_newton, "solve"),
+    }
+)
 
 
 @contextmanager

@@ -1,6 +1,9 @@
-"""When compiled kernels may stand in for torch operations, which define what is computed."""
+"""When compiled kernels may stand in for torch operations, which define what is computed, and in how many threads."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -11,6 +14,8 @@ from torch.autograd import forward_ad
 
 # Set to 0 for the torch forms everywhere
 SWITCH = "CLNF_TORCH_COMPILED"
+# How many threads loops use where torch itself is told to use fewer
+_LOOPS: ContextVar[int | None] = ContextVar("loops", default=None)
 
 
 @cache
@@ -40,3 +45,18 @@ def plain_numbers(*tensors: Tensor) -> bool:
     recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     kind = tensors[0].device.type
     return not recorded and all(tensor.device.type == kind and tensor.dtype == torch.float32 for tensor in tensors)
+
+
+@contextmanager
+def loops_in(threads: int) -> Iterator[None]:
+    """Within it loops use so many threads, whatever torch uses."""
+    token = _LOOPS.set(threads)
+    try:
+        yield
+    finally:
+        _LOOPS.reset(token)
+
+
+def loop_threads() -> int:
+    """How many threads loops use: as many as torch, unless `loops_in` says otherwise."""
+    return _LOOPS.get() or torch.get_num_threads()

@@ -1,31 +1,45 @@
 """How rows of a batch reach compiled loops: as arrays, shared among threads."""
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 
-import torch
 from torch import Tensor
 
 from clnf_torch.compilation.compiler import Arrays
+from clnf_torch.compilation.conditions import loop_threads
 
-# A thread takes longer to start than to search fewer faces than these
-FACES_PER_THREAD = 4
+# A thread takes longer to start than to do fewer rows than these
+ROWS_PER_THREAD = 4
+_pools: dict[int, ThreadPoolExecutor] = {}
+# A forked process has none of their threads
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pools.clear)
 
 
 def in_threads(some: Callable[..., None], records: tuple[Arrays, ...], count: int) -> None:
-    """Does the rows of a batch, in every array of some records, shared among as many threads as torch uses.
-
-    The threads end with the call: a pool that stays would be without its threads in a forked process.
-    """
-    threads = min(torch.get_num_threads(), count // FACES_PER_THREAD)
+    """Does the rows of a batch, in every array of some records, shared among as many threads as loops use."""
+    threads = min(loop_threads(), count // ROWS_PER_THREAD)
     if threads < 2:
         some(*records)
         return
     ends = [count * number // threads for number in range(threads + 1)]
-    with ThreadPoolExecutor(threads) as pool:
-        shares = [[tuple(a[first:last] for a in record) for record in records] for first, last in pairwise(ends)]
-        list(pool.map(lambda share: some(*share), shares))
+    shares = [[tuple(a[first:last] for a in record) for record in records] for first, last in pairwise(ends)]
+    together([partial(some, *share) for share in shares])
+
+
+def together(jobs: list[Callable[[], None]]) -> None:
+    """Does jobs at the same time, the first of them in the thread that asks."""
+    if len(jobs) not in _pools:
+        _pools[len(jobs)] = ThreadPoolExecutor(len(jobs) - 1, "loops")
+    others = [_pools[len(jobs)].submit(job) for job in jobs[1:]]
+    try:
+        jobs[0]()
+    finally:
+        for other in others:
+            other.result()
 
 
 def arrays(*tensors: Tensor) -> Arrays:

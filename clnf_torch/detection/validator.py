@@ -144,6 +144,10 @@ class ViewValidator(nn.Module):
         Returns:
             Gray levels, shape (B, P).
         """
+        table = self.triangles, self.alpha, self.beta, self.pixels, self.triangle
+        warped = images.read_warped(landmarks, corner, table, numerics.sample_on_32nds)
+        if warped is not None:
+            return warped
         positions = self.positions(landmarks)
         column, row, right, down = (cells_at_32nds if numerics.sample_on_32nds else cells_at)(positions)
         corner_column, corner_row = corner.to(column.dtype)[..., None].unbind(1)

@@ -3,20 +3,41 @@
 The torch forms, where these functions are called, define what is computed.
 """
 
+from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from clnf_torch.compilation.conditions import load_kernels, plain_numbers
 from clnf_torch.fitting.config import FitConfig
+from clnf_torch.models.numerics import Numerics
+from clnf_torch.models.patch_experts.base import Experts
 from clnf_torch.models.pdm import PDM, ShapeParams
 
 if TYPE_CHECKING:
+    from clnf_torch.fitting.fitter import FitState
+    from clnf_torch.fitting.images import ImageBatch
     from clnf_torch.fitting.responses import ResponseField
 
 DEVICE_TYPES = ("cpu", "cuda")
+
+
+class Scale(NamedTuple):
+    """One scale of a fit.
+
+    Attributes:
+        experts: The patch experts.
+        window: Side of their response maps.
+        config: The settings at this scale.
+        is_last: Whether every face gets its likelihood here.
+    """
+
+    experts: Experts
+    window: int
+    config: FitConfig
+    is_last: bool
 
 
 @cache
@@ -40,9 +61,9 @@ def search_responses(
     return found
 
 
-def search_landmarks(pdm: PDM, start: ShapeParams, landmarks: Tensor, weight: Tensor) -> ShapeParams:
-    """The steps of `params_from_landmarks` as compiled kernels, from the upright start on."""
-    params: ShapeParams = kernels(landmarks.device.type).search_landmarks(pdm, start, landmarks, weight)
+def search_landmarks(pdm: PDM, landmarks: Tensor, known: Tensor | None, rotation: Tensor | None) -> ShapeParams:
+    """`params_from_landmarks` as compiled kernels."""
+    params: ShapeParams = kernels(landmarks.device.type).search_landmarks(pdm, landmarks, known, rotation)
     return params
 
 
@@ -52,3 +73,44 @@ def cut_areas(
     """`ImageBatch.cut_areas` as compiled loops, on the CPU."""
     areas: Tensor = kernels("cpu").cut_areas(padded, image_index, landmarks, to_image, width, on_32nds)
     return areas
+
+
+def crop(
+    padded: Tensor, image_index: Tensor, landmarks: Tensor, to_image: Tensor, width: int, on_32nds: bool
+) -> tuple[Tensor, Tensor]:
+    """`ImageBatch.crop` of areas that are not smooth, as compiled loops, on the CPU."""
+    found: tuple[Tensor, Tensor] = kernels("cpu").crop(padded, image_index, landmarks, to_image, width, on_32nds)
+    return found
+
+
+def read_warped(
+    padded: Tensor,
+    size: tuple[int, int],
+    image_index: Tensor,
+    landmarks: Tensor,
+    corner: Tensor,
+    table: Sequence[Tensor],
+    on_32nds: bool,
+) -> Tensor:
+    """`ImageBatch.read_warped` as compiled loops, on the CPU."""
+    loops = kernels("cpu")
+    pixels: Tensor = loops.read_warped(padded, size, image_index, landmarks, corner, table, on_32nds)
+    return pixels
+
+
+def fit_scales(
+    pdm: PDM,
+    scales: Sequence[Scale],
+    numerics: Numerics,
+    images: "ImageBatch",
+    state: "FitState",
+    smallest: tuple[float, float],
+) -> tuple["FitState", "ResponseField", Tensor]:
+    """`LandmarkFitter.fit` with compiled loops around the patch experts, on the CPU.
+
+    Returns:
+        The state after the last scale, its response maps, and the faces that were searched for in them, bool, (B,).
+    """
+    loops = load_kernels("clnf_torch.fitting.kernels.cpu.fit")
+    fitted: tuple[FitState, ResponseField, Tensor] = loops.fit_scales(pdm, scales, numerics, images, state, smallest)
+    return fitted

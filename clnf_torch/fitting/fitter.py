@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from clnf_torch.fitting import compiled
 from clnf_torch.fitting.config import FitConfig, value_at
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.mean_shift import UNSEEN, landmark_likelihoods, model_likelihood
@@ -134,9 +135,31 @@ class LandmarkFitter:
 
     def _fit_together(self, images: ImageBatch, state: FitState) -> FitState:
         """As `fit`, all rows at once."""
+        if self._has_loops_for(images, state):
+            return self._fit_in_loops(images, state)
         for index in self._scales:
             state = self._fit_scale(images, state, index)
         return state
+
+    def _has_loops_for(self, images: ImageBatch, state: FitState) -> bool:
+        """Whether compiled loops can fit the faces: on the CPU, in float32, without gradients."""
+        pdm, given = self.model.pdm, state.landmark_weight
+        numbers = (*vars(state.params).values(), state.likelihood, *(() if given is None else (given,)))
+        plain = state.likelihood.is_cpu and not images.recorded
+        return plain and compiled.usable(*numbers, pdm.mean, pdm.modes, pdm.variances)
+
+    def _fit_in_loops(self, images: ImageBatch, state: FitState) -> FitState:
+        """As `fit`, with compiled loops around the patch experts."""
+        experts, windows, given = self.model.experts_at, self.config.window_sizes, state.regularisation
+        scales = [
+            compiled.Scale(experts(index), windows[index], self._config_at(index, given), self._is_last(index))
+            for index in self._scales
+        ]
+        pdm, smallest, index = self.model.pdm, (SMALLEST, SMALL), self._scales[-1]
+        fitted, field, active = compiled.fit_scales(pdm, scales, self.numerics, images, state, smallest)
+        centroids = self._last(index, self.model.refinement, field.centroids, active, field)
+        spreads = self._last(index, self.model.error_model, field.spreads, active, field)
+        return replace(fitted, centroids=centroids, spreads=spreads)
 
     def _fit_scale(self, images: ImageBatch, state: FitState, index: int) -> FitState:
         """Responses at the current parameters, then the rigid and the non-rigid search on them."""

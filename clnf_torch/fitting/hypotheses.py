@@ -61,7 +61,10 @@ def search_hypotheses(
     rules, rest = fitter.model.early_termination, fitter.after_first_scale()
     shape = len(boxes), len(rotations)
     faces, hypotheses = (torch.arange(count, device=boxes.device) for count in shape)
-    if rules is None or rest is None or len(rotations) == 1:
+    if len(rotations) == 1:
+        kept = fitter.fit(images, start_in_boxes(fitter.model.pdm, boxes, rotations, torch.zeros_like(faces), known))
+        return kept, kept
+    if rules is None or rest is None:
         face, hypothesis = cross(faces, hypotheses)
         state = start_in_boxes(fitter.model.pdm, boxes[face], rotations, hypothesis, known[face])
         kept = most_likely(fitter.fit(images.rows(face), state), face, shape)

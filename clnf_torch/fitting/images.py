@@ -1,5 +1,7 @@
 """Crops of images: what lies around each landmark, seen in the upright reference frame of the patch experts."""
 
+from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 
 import torch
@@ -35,35 +37,65 @@ class ImageBatch:
     """
 
     def __init__(self, gray: Tensor, image_index: Tensor) -> None:
-        self._padded, self._image_index = pad_with_black(gray), image_index
-        # One, once smooth areas were cut
+        self._whole, self._image_index, self._trimmed = pad_with_black(gray), image_index, 0
+        # What is made of the images once it is needed: smaller sizes, and images without their last pixels
         self._sizes: list[Pyramid] = []
+        self._shown: list[Tensor] = []
 
     def rows(self, index: Tensor) -> "ImageBatch":
         """The same images for other faces: those of these rows."""
-        other = object.__new__(ImageBatch)
-        other._padded, other._image_index, other._sizes = self._padded, self._image_index[index], self._sizes
+        other = copy(self)
+        other._image_index = self._image_index[index]
         return other
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the images."""
-        _, rows, columns = self._padded.shape
-        return rows - 2 * MARGIN, columns - 2 * MARGIN
+        _, rows, columns = self._whole.shape
+        return rows - 2 * MARGIN - self._trimmed, columns - 2 * MARGIN - self._trimmed
 
     def without_last_pixels(self) -> "ImageBatch":
-        """The same images, black in their last row and column."""
-        return ImageBatch(self._gray[:, :-1, :-1], self._image_index)
+        """The same images without their last row and column."""
+        other = copy(self)
+        other._trimmed, other._sizes, other._shown = self._trimmed + 1, [], []
+        return other
+
+    @property
+    def _padded(self) -> Tensor:
+        """The images with their margins (F, H + 4, W + 4)."""
+        if self._trimmed == 0:
+            return self._whole
+        if not self._shown:
+            self._shown.append(pad_with_black(self._gray))
+        return self._shown[0]
 
     @property
     def _gray(self) -> Tensor:
         """The images (F, H, W) without their margins."""
         height, width = self.size
-        return self._padded[:, MARGIN : MARGIN + height, MARGIN : MARGIN + width]
+        return self._whole[:, MARGIN : MARGIN + height, MARGIN : MARGIN + width]
 
     def read(self, cells: Cells, dtype: torch.dtype) -> Tensor:
         """Gray levels of faces between pixels, shape (B, ...), the shape of the cells; 0 outside the image."""
         return read_bilinear(self._padded, self._image_index, cells, dtype)
+
+    def read_warped(self, landmarks: Tensor, corner: Tensor, table: Sequence[Tensor], on_32nds: bool) -> Tensor | None:
+        """What `warp_positions` and `read` give for landmarks, by compiled loops; None where they cannot run.
+
+        Args:
+            landmarks: Pixels (x, y) from the corner on, shape (B, N, 2).
+            corner: Whole pixels (x, y), shape (B, 2).
+            table: Triangles, alpha, beta, pixels, and the triangle of each; see `triangle_maps` and `warp_positions`.
+            on_32nds: Read at positions rounded to 1/32 pixel.
+
+        Returns:
+            Gray levels, shape (B, P).
+        """
+        _, alpha, beta, pixels, _ = table
+        if not (self._has_loops_for(landmarks, corner) and compiled.usable(alpha, beta, pixels)):
+            return None
+        index = self._image_index
+        return compiled.read_warped(self._whole, self.size, index, landmarks, corner, table, on_32nds)
 
     def crop(self, request: CropRequest, numerics: Numerics) -> tuple[Tensor, Tensor]:
         """What experts want to see.
@@ -78,6 +110,10 @@ class ImageBatch:
         """
         if request.zoom != 1:
             request = replace(request, to_image=request.to_image / request.zoom, zoom=1)
+        centers, to_image = request.centers, request.to_image
+        if not request.smooth and self._has_loops_for(centers, to_image):
+            index, on_32nds = self._image_index, numerics.sample_on_32nds
+            return compiled.crop(self._padded, index, centers, to_image, request.width, on_32nds)
         crops = self._crop(request, numerics)
         readable = crops.sum((-3, -2, -1)).isfinite()
         # Rows that cannot be read look beside the image, and send no NaN back
@@ -107,9 +143,7 @@ class ImageBatch:
         Source:
             OpenFace ``Patch_experts::Response``.
         """
-        recorded = torch.is_grad_enabled() and self._padded.requires_grad
-        loops = landmarks.is_cpu and self._padded.dtype in COMPILED and not recorded
-        if loops and compiled.usable(landmarks, to_image):
+        if self._has_loops_for(landmarks, to_image):
             return compiled.cut_areas(self._padded, self._image_index, landmarks, to_image, width, on_32nds)
         matrix = area_to_image(landmarks, to_image, width)
         to_cells = affine_cells_32nds if on_32nds else affine_cells
@@ -120,6 +154,16 @@ class ImageBatch:
             for block, image_index in zip(matrix.split(some), self._image_index.split(some), strict=True)
         ]
         return torch.cat(areas)
+
+    @property
+    def recorded(self) -> bool:
+        """Whether gradients of what is read are recorded."""
+        return torch.is_grad_enabled() and self._whole.requires_grad
+
+    def _has_loops_for(self, landmarks: Tensor, to_image: Tensor) -> bool:
+        """Whether compiled loops can cut areas around landmarks."""
+        plain = landmarks.is_cpu and self._whole.dtype in COMPILED and not self.recorded
+        return plain and compiled.usable(landmarks, to_image)
 
     def cut_smooth_areas(self, landmarks: Tensor, to_image: Tensor, width: int) -> Tensor:
         """Areas as `cut_areas` cuts them, exactly and without aliasing: large faces come from smaller images."""

@@ -66,11 +66,9 @@ def params_from_landmarks(
     Source:
         OpenFace ``PDM::CalcParams`` for landmarks.
     """
-    weight = landmarks.new_ones(landmarks.shape[:2]) if known is None else known.to(landmarks.dtype)
-    landmarks = torch.where(weight[..., None] > 0, landmarks, 0)
-    start = _upright_start(pdm, landmarks, weight, rotation)
-    if compiled.usable(*vars(start).values(), landmarks, pdm.mean, pdm.modes, pdm.variances):
-        return compiled.search_landmarks(pdm, start, landmarks, weight)
+    if compiled.usable(landmarks, pdm.mean, pdm.modes, pdm.variances, *(() if rotation is None else (rotation,))):
+        return compiled.search_landmarks(pdm, landmarks, known, rotation)
+    start, landmarks, weight = upright_start(pdm, landmarks, known, rotation)
     shape = PosedShape.of(start)
     precision = 1 / pdm.variances[None]
     error = _distance(pdm.landmarks(shape), landmarks, weight)
@@ -89,14 +87,25 @@ def params_from_landmarks(
     return shape.params()
 
 
-def _upright_start(pdm: PDM, landmarks: Tensor, weight: Tensor, rotation: Tensor | None) -> ShapeParams:
-    """The mean face, as large as the known landmarks, its origin at the middle of their box."""
-    known = weight[..., None] > 0
-    lowest, highest = _extent(landmarks, known)
-    model_lowest, model_highest = _extent(pdm.mean[None, :, :2].expand_as(landmarks), known)
+def upright_start(
+    pdm: PDM, landmarks: Tensor, known: Tensor | None, rotation: Tensor | None
+) -> tuple[ShapeParams, Tensor, Tensor]:
+    """The mean face, as large as the known landmarks, its origin at the middle of their box.
+
+    Arguments are those of `params_from_landmarks`.
+
+    Returns:
+        The face; the landmarks, 0 where they are not known, shape (B, N, 2); and their weights, 1 or 0, shape (B, N).
+    """
+    weight = landmarks.new_ones(landmarks.shape[:2]) if known is None else known.to(landmarks.dtype)
+    counts = weight[..., None] > 0
+    landmarks = torch.where(counts, landmarks, 0)
+    lowest, highest = _extent(landmarks, counts)
+    model_lowest, model_highest = _extent(pdm.mean[None, :, :2].expand_as(landmarks), counts)
     scale = ((highest - lowest) / (model_highest - model_lowest)).mean(-1)
     rotation = landmarks.new_zeros(landmarks.shape[0], 3) if rotation is None else rotation
-    return ShapeParams(scale, rotation, (lowest + highest) / 2, landmarks.new_zeros(landmarks.shape[0], pdm.num_modes))
+    local = landmarks.new_zeros(landmarks.shape[0], pdm.num_modes)
+    return ShapeParams(scale, rotation, (lowest + highest) / 2, local), landmarks, weight
 
 
 def _extent(points: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:

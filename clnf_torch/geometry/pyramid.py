@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from clnf_torch.compilation.conditions import load_kernels, plain_numbers
 from clnf_torch.geometry.constants import constant
 from clnf_torch.geometry.gray import image_loops
 from clnf_torch.geometry.sampling import MARGIN, Cells, affine_cells, pad_with_black
@@ -66,6 +68,13 @@ class Pyramid:
         Returns:
             Gray levels, 0 outside the image, in the matrix's number type, shape (B, K, A, A).
         """
+        loops = self._loops_for(matrix)
+        if loops is not None:
+            found = matrix.new_empty(*matrix.shape[:2], width, width)
+            tables = tuple(table.numpy() for table in (self.start, self.rows, self.columns))
+            maps = matrix.detach().contiguous().numpy()
+            loops.read(self.pixels.numpy(), tables, MARGIN, image_index.numpy(), maps, found.numpy())
+            return found
         level = self._level(matrix)
         halving = torch.ldexp(torch.ones_like(level, dtype=matrix.dtype), -level)[..., None, None]
         # Of the first pixel, from its upper left corner
@@ -73,6 +82,14 @@ class Pyramid:
         return self._take(
             image_index, level, affine_cells(matrix * halving + (halving - 1) * middle, width), matrix.dtype
         )
+
+    def _loops_for(self, matrix: Tensor) -> Any:
+        """The compiled loops that read windows; None where they cannot run."""
+        plain = matrix.is_cpu and self.pixels.dtype in (torch.uint8, torch.float32)
+        recorded = torch.is_grad_enabled() and self.pixels.requires_grad
+        if not plain or recorded or not plain_numbers(matrix):
+            return None
+        return load_kernels("clnf_torch.geometry.kernels.cpu.pyramids")
 
     def _level(self, matrix: Tensor) -> Tensor:
         """The size for maps (B, K, 2, 3), int64, shape (B, K): 0 is the image itself."""

@@ -47,3 +47,8 @@ def _fixed(weights: Iterable[Tensor], device_type: str) -> bool:
         and not (torch.is_grad_enabled() and weight.requires_grad)
         for weight in weights
     )
+
+
+def projects(*tensors: Tensor) -> bool:
+    """Whether landmarks of a shape model can be compiled loops', given all that they depend on."""
+    return tensors[0].is_cpu and plain_numbers(*tensors) and kernels() is not None

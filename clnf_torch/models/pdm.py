@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from clnf_torch.geometry.precision import refuse_short_numbers
 from clnf_torch.geometry.records import Rows, map_tensors
 from clnf_torch.geometry.rotation import euler_to_matrix, matrix_to_euler, turn
+from clnf_torch.models import compiled
 from clnf_torch.models.array_schema import Array
 from clnf_torch.models.schema import Context, Fields, SchemaError
 
@@ -167,6 +168,9 @@ class PDM(nn.Module):
 
     def landmarks(self, params: ShapeParams | PosedShape) -> Tensor:
         """Landmarks in the image, pixels, shape (B, N, 2). OpenFace ``PDM::CalcShape2D``."""
+        if isinstance(params, ShapeParams) and compiled.projects(self.mean, self.modes, *vars(params).values()):
+            landmarks: Tensor = compiled.kernels().project_shapes(self, params)
+            return landmarks
         posed = _posed(params)
         return _project(self.points(posed.local), posed)
 

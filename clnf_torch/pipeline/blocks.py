@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from clnf_torch.compilation.conditions import loops_in
 from clnf_torch.fitting.config import FitConfig
 from clnf_torch.geometry.frames import as_frames, as_tensor
 from clnf_torch.geometry.host import is_readable
@@ -62,7 +63,7 @@ def in_blocks(function: Callable[..., Result]) -> Callable[..., Result]:
 
 @contextmanager
 def _few_threads(faces: int, frames: Tensor) -> Iterator[None]:
-    """Within it torch uses one thread for the few faces that it would not share among several."""
+    """Within it torch uses one thread for the few faces that it would not share among several; loops use all."""
     # Compilers cannot trace the number of threads
     if faces >= SMALL_BATCH or not is_readable(frames) or torch.get_num_threads() == 1:
         yield
@@ -70,7 +71,8 @@ def _few_threads(faces: int, frames: Tensor) -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with loops_in(threads):
+            yield
     finally:
         torch.set_num_threads(threads)
 

@@ -12,7 +12,7 @@ from clnf_torch.fitting.config import FitConfig, preset_named
 from clnf_torch.fitting.fitter import FitState, LandmarkFitter
 from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, search_hypotheses
 from clnf_torch.fitting.images import ImageBatch
-from clnf_torch.fitting.initialise import params_from_box, params_from_landmarks
+from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.geometry.boxes import boxes_from
 from clnf_torch.geometry.frames import Frames
 from clnf_torch.geometry.precision import in_own_precision
@@ -261,8 +261,9 @@ class LandmarkDetector(nn.Module):
         fitter = LandmarkFitter(self.model, config, self.numerics)
         boxes = torch.where(usable[:, None], boxes, torch.nan)
         rotations = MULTI_VIEW if config.multi_view else FRONTAL
-        frontal = params_from_box(self.model.pdm, boxes, torch.zeros_like(boxes[:, :3]))
-        known = FitState.at(frontal, self.model.pdm.num_landmarks, **given)
+        pdm = self.model.pdm
+        unused = ShapeParams(boxes[:, 0], boxes[:, :3], boxes[:, :2], boxes.new_zeros(len(boxes), pdm.num_modes))
+        known = FitState.at(unused, pdm.num_landmarks, **given)
         kept, verdict = search_hypotheses(fitter, rotations, images, boxes, known)
         result = finish(self, images, kept, parts, validate)
         reported = result if verdict is kept else with_verdict(self, result, images, verdict, parts, validate)

@@ -37,8 +37,13 @@ class FrameBatch:
     @cached_property
     def gray(self) -> Tensor:
         """Gray frames as templates are cut from, uint8, shape (V, H, W)."""
-        gray = to_gray(self.frames)
+        gray = self.shown[:, 0]
         return gray if gray.dtype == torch.uint8 else gray.nan_to_num(0.0).clamp(0, 255).round().to(torch.uint8)
+
+    @cached_property
+    def shown(self) -> Tensor:
+        """Gray frames as faces are fitted to, made once for all fits, shape (V, 1, H, W)."""
+        return to_gray(self.frames)[:, None]
 
     @property
     def size(self) -> Tensor:
@@ -73,7 +78,7 @@ class FrameFitter:
             if not count:
                 continue
             rows = rows_where(chosen, count)
-            fit = self.detector.fit_from_params(batch.frames, take_rows(start, rows), image_index[rows], preset=preset)
+            fit = self.detector.fit_from_params(batch.shown, take_rows(start, rows), image_index[rows], preset=preset)
             readable = fit.params.finite()
             fit = replace(
                 fit,
@@ -108,12 +113,12 @@ class FrameFitter:
     def fit_boxes(self, batch: FrameBatch, boxes: Tensor, video: Tensor) -> FitResult:
         """Fit faces in detected boxes (K, 4). OpenFace: with multi-view, whatever the caller's preset says."""
         multi_view = self.config.multi_view
-        return self.detector.fit(batch.frames, boxes, video, preset=self._detected_fit, multi_view=multi_view)
+        return self.detector.fit(batch.shown, boxes, video, preset=self._detected_fit, multi_view=multi_view)
 
     def fit_with_own_success(self, batch: FrameBatch, boxes: Tensor, video: Tensor) -> tuple[FitResult, Tensor]:
         """As `fit_boxes`, and whether the kept hypotheses themselves succeeded (K,)."""
         preset, multi_view = self._detected_fit, self.config.multi_view
-        return self.detector.fit_with_own_success(batch.frames, boxes, video, preset=preset, multi_view=multi_view)
+        return self.detector.fit_with_own_success(batch.shown, boxes, video, preset=preset, multi_view=multi_view)
 
     def update_templates(self, templates: Templates, batch: FrameBatch, tracks: Tracks, found: Tensor) -> Templates:
         """The faces' templates, cut anew where the faces were found (R,)."""

@@ -6,7 +6,7 @@ import torch
 
 from clnf_torch.fitting.responses import ResponseField
 from clnf_torch.geometry.similarity import invert_similarity, similarity_between
-from clnf_torch.models.pdm import PDM, ShapeParams
+from clnf_torch.models.pdm import PDM, PosedShape, ShapeParams
 from tests.factories import seeded
 
 
@@ -25,7 +25,8 @@ def make_search(pdm: PDM, faces: int, window: int, seed: int = 6) -> tuple[Shape
     local = torch.randn(faces, pdm.num_modes, generator=rng) * pdm.variances.sqrt() / 2
     euler, shift = 0.4 * torch.randn(faces, 3, generator=rng), 100 * torch.rand(faces, 2, generator=rng)
     start = ShapeParams(0.8 + torch.rand(faces, generator=rng), euler, shift, local)
-    base = pdm.landmarks(start)
+    # The torch form, so that searches begin the same with and without compiled loops
+    base = pdm.landmarks(PosedShape.of(start))
     to_reference = similarity_between(base, pdm.reference_landmarks(local, 0.5))
     cells = torch.arange(window) - window // 2
     peak = 0.2 * window * torch.randn(faces, pdm.num_landmarks, 2, 1, generator=rng)

@@ -16,6 +16,8 @@ from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.fitting.nu_rlms import search_responses
 from clnf_torch.fitting.responses import ResponseField
+from clnf_torch.geometry.sampling import cells_at, cells_at_32nds
+from clnf_torch.geometry.warp import triangle_maps, warp_positions
 from clnf_torch.models.pdm import PDM, ShapeParams
 from tests.factories import seeded
 from tests.fitting.random_searches import make_pdm, make_search
@@ -149,6 +151,35 @@ def test_areas(monkeypatch, dtype, on_32nds):
     exact = dtype == torch.uint8 and on_32nds
     torch.testing.assert_close(found, expected, rtol=0, atol=0 if exact else 1e-4, equal_nan=True)
     assert (found[0] > 0).any() and (found[2] == 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize("on_32nds", [True, False])
+@pytest.mark.parametrize("trimmed", [True, False])
+def test_warps(monkeypatch, dtype, on_32nds, trimmed):
+    rng, faces = seeded(2), 5
+    gray = (255 * torch.rand(2, 60, 50, generator=rng)).to(dtype)
+    images = ImageBatch(gray, torch.tensor([0, 1, 1, 0, 1]))
+    images = images.without_last_pixels() if trimmed else images
+    landmarks = 60 * torch.rand(faces, 9, 2, generator=rng) - 5
+    landmarks[3, 0], landmarks[4, 1] = torch.nan, 1e8
+    corner = landmarks.nan_to_num().amin(1).trunc()
+    triangles = torch.randint(9, (6, 3), generator=rng)
+    alpha, beta = torch.rand(2, 6, 3, generator=rng) * torch.tensor([0.3, 0.05, 0.05])
+    pixels, triangle = torch.rand(200, 2, generator=rng) * 12, torch.randint(6, (200,), generator=rng)
+
+    def torch_form():
+        positions = warp_positions(triangle_maps(landmarks, triangles, alpha, beta), pixels, triangle)
+        column, row, right, down = (cells_at_32nds if on_32nds else cells_at)(positions)
+        across, along = corner.to(column.dtype)[..., None].unbind(1)
+        return images.read((column + across, row + along, right, down), torch.float32)
+
+    found = images.read_warped(landmarks, corner, (triangles, alpha, beta, pixels, triangle), on_32nds)
+    exact = dtype == torch.uint8 and on_32nds
+    torch.testing.assert_close(found, torch_form(), rtol=0, atol=0 if exact else 1e-3, equal_nan=True)
+    assert (found[:3] > 0).any() and (found[:3] == 0).any()
+    monkeypatch.setattr(compiled, "kernels", lambda device: None)
+    assert images.read_warped(landmarks, corner, (triangles, alpha, beta, pixels, triangle), on_32nds) is None
 
 
 def test_any_layout_in_memory():

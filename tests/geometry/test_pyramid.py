@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.fitting.images import ImageBatch
+from clnf_torch.geometry import pyramid
 from clnf_torch.geometry.pyramid import Pyramid, halve
 from tests.factories import make_images, seeded
 
@@ -47,6 +48,20 @@ def test_outside_is_black_in_every_size():
     white = torch.full((1, 80, 80), 255, dtype=torch.uint8)
     window = Pyramid.of(white).read(torch.tensor([0]), zoomed(4.0, left=-400.0).float(), 8)
     assert not window.any()
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
+def test_compiled_loops_read_the_same(monkeypatch, kind):
+    pytest.importorskip("numba", reason="the compiled loops need numba")
+    rng, loops = seeded(3), pyramid.load_kernels("clnf_torch.geometry.kernels.cpu.pyramids")
+    sizes = Pyramid.of((255 * torch.rand(2, 100, 130, generator=rng)).to(kind))
+    matrix = torch.randn(40, 2, 2, 3, generator=rng) * torch.tensor([3.0, 3.0, 60.0])
+    matrix[0, 0, 0, 0], matrix[1, 1, 1, 2], matrix[2] = torch.nan, torch.inf, 0
+    index = torch.arange(40) % 2
+    found = sizes.read(index, matrix, 8)
+    monkeypatch.setattr(pyramid, "load_kernels", lambda module: None)
+    torch.testing.assert_close(found, sizes.read(index, matrix, 8), atol=2e-2, rtol=0, equal_nan=True)
+    assert loops is not None and len(sizes._level(matrix).unique()) >= 3
 
 
 def test_gradients_reach_the_image():

@@ -11,6 +11,7 @@ import torch
 import clnf_torch
 from clnf_torch.converters import convert
 from clnf_torch.fitting import compiled
+from clnf_torch.fitting.initialise import upright_start
 from tests.transfers import count_transfers
 
 # Operations that only look at a tensor in another way
@@ -35,7 +36,8 @@ def searches_are_kernels(monkeypatch):
     def search_responses(pdm, start, field, config, kernel_step):
         return torch.empty_like(start.scale), start, field.base
 
-    def search_landmarks(pdm, start, landmarks, weight):
+    def search_landmarks(pdm, landmarks, known, rotation):
+        start, _, _ = upright_start(pdm, landmarks, known, rotation)
         torch.empty_like(start.scale)
         return start
 

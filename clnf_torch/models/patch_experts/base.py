@@ -1,6 +1,7 @@
 """What every family of experts promises: views to choose from, and response maps around landmarks."""
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -227,9 +228,7 @@ class PatchExperts(Experts):
         if not is_readable(view):
             tiles = ViewTiles.of(view, self.num_views)
             return tiles.take(self.respond_in_tiles(tiles.lay(areas), tiles.view, numerics))
-        views = torch.arange(self.num_views, device=view.device)
-        counts = (view[:, None] == views).sum(0).tolist()
-        present = [(v, count) for v, count in enumerate(counts) if count]
+        present = sorted(Counter(view.tolist()).items())
         if len(present) == 1:
             return self.respond(areas, present[0][0], numerics)
         order = view.argsort(stable=True)

@@ -150,9 +150,9 @@ class CCNFExperts(TemplateExperts):
     def _respond_compiled(self, areas: Tensor, view: int, landmarks: Tensor, responses: Tensor) -> None:
         """See `TemplateExperts`."""
         own, window = self._experts[view], responses.shape[-1]
-        numbers = self.biases[own], self._gains(own), lone_sigma(self.alphas[own])
-        sigmas = self.sigma(view, window) if window in self._windows else areas.new_zeros(0)
-        compiled.kernels().respond_with_ccnf(areas, landmarks, self.weights[own], numbers, sigmas, responses)
+        sigmas = self.sigma(view, window) if window in self._windows else None
+        numbers = self.weights, self.biases, self.alphas
+        compiled.kernels().respond_with_ccnf(areas, landmarks, own, numbers, LEAST_ALPHA, sigmas, responses)
 
     def _answer(self, areas: Tensor, chosen: int | Tensor) -> Tensor:
         """Responses (E, B, R * R) of E experts to areas (E, B, A, A)."""

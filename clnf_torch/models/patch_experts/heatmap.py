@@ -1,6 +1,7 @@
 """Heatmap experts: the experts of all landmarks as one U-Net that sees the whole face at once."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -63,9 +64,18 @@ class UNet(nn.Module):
             maps = up(levels.pop() + interpolate(narrow(maps), scale_factor=2, mode="nearest"))
         return self.head(maps)
 
+    @cached_property
+    def _places(self) -> list[tuple[dict[str, Any], str]]:
+        """Where the layers keep their parameters."""
+        return [(layer._parameters, name) for layer in self.modules() for name in layer._parameters]
+
+    def numbers(self) -> list[Tensor]:
+        """The parameters as they are now, found without looking for them in every layer, as `parameters` does."""
+        return [values for parameters, name in self._places if (values := parameters.get(name)) is not None]
+
     def has_loops_for(self, gray: Tensor) -> bool:
         """Whether maps of images (B, A, A) can be compiled loops'."""
-        plain = not self.normalised and compiled.usable(gray, self.parameters())
+        plain = not self.normalised and compiled.usable(gray, self.numbers())
         return plain and compiled.kernels().fills_vectors((*self.widths, self.landmarks))
 
     def in_fast_order(self) -> "UNet":

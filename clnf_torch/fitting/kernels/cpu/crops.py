@@ -1,19 +1,18 @@
 """What patch experts look at, as loops: the areas around the landmarks of a face."""
 
 import math
-from typing import Any
 
 import numpy as np
 
-from clnf_torch.compilation.compiler import Array, compiled_exactly, f32
+from clnf_torch.compilation.compiler import Array, compiled, compiled_exactly, f32
+from clnf_torch.geometry.kernels.cpu.sampling import lerp, whole
 from clnf_torch.geometry.sampling import MARGIN
-
-# As `sampling` keeps whole numbers inside the range of int32
-LIMIT = 2.0**29
 
 
 @compiled_exactly
-def cut_areas(padded: Array, index: Array, landmarks: Array, to_image: Array, on_32nds: bool, areas: Array) -> None:
+def cut_areas(
+    padded: Array, index: Array, landmarks: Array, to_image: Array, on_32nds: bool, whole_numbers: bool, areas: Array
+) -> None:
     """`ImageBatch.cut_areas` for faces one by one; of uint8 images on the lattice to the same last bit.
 
     Args:
@@ -22,11 +21,12 @@ def cut_areas(padded: Array, index: Array, landmarks: Array, to_image: Array, on
         landmarks: Centres, pixels, shape (B, N, 2).
         to_image: Shape (B, 2, 2).
         on_32nds: Read on the 1/32-pixel lattice.
+        whole_numbers: Whether the images are uint8.
         areas: Becomes the gray levels, shape (B, N, A, A).
     """
     width = areas.shape[3]
     half = f32((width - 1) / 2)
-    places = np.empty((4, width), np.float64)
+    places, steps = np.empty((4, width), np.float64), np.empty((2, width), np.int32)
     for b in range(len(areas)):
         a, c = to_image[b, 0, 0], -to_image[b, 0, 1]
         for i in range(areas.shape[1]):
@@ -35,9 +35,25 @@ def cut_areas(padded: Array, index: Array, landmarks: Array, to_image: Array, on
             y = landmarks[b, i, 1] - a * half - c * half
             if on_32nds:
                 steps_in_32nds(a, c, x, y, places)
-                cut_on_32nds(padded[index[b]], places, areas[b, i])
+                if whole_numbers and is_inside(padded[index[b]], places):
+                    cut_inside(padded[index[b]], places, steps, areas[b, i])
+                else:
+                    cut_on_32nds(padded[index[b]], places, areas[b, i])
             else:
                 cut_exactly(padded[index[b]], a, c, x, y, areas[b, i])
+
+
+@compiled
+def keep_readable(areas: Array, readable: Array) -> None:
+    """Which faces' areas (B, N, A, A) show nothing but finite numbers, (B,); those of the others become black."""
+    for b in range(len(areas)):
+        total, flat = f32(0), areas[b].reshape(-1)
+        for i in range(len(flat)):
+            total += flat[i]
+        # A comparison: the compiler takes math.isfinite for true where sums may be taken in any order
+        readable[b] = abs(total) < np.inf
+        if not readable[b]:
+            flat[:] = 0
 
 
 @compiled_exactly
@@ -61,6 +77,38 @@ def cut_on_32nds(image: Array, places: Array, area: Array) -> None:
 
 
 @compiled_exactly
+def is_inside(image: Array, places: Array) -> bool:
+    """Whether all pixels that an area is read from are inside the image: those of its corners, and so of all others."""
+    rows, columns = image.shape
+    inside, last = True, places.shape[1] - 1
+    for u in (0, last):
+        for v in (0, last):
+            x, y = (places[0, u] + places[2, v]) / 1024, (places[1, u] + places[3, v]) / 1024
+            # A pixel more for what is rounded
+            inside = inside and 1 <= x < columns - 2 * MARGIN - 2 and 1 <= y < rows - 2 * MARGIN - 2
+    return inside
+
+
+@compiled_exactly
+def cut_inside(image: Array, places: Array, steps: Array, area: Array) -> None:
+    """`cut_on_32nds` of an area inside a uint8 image: whole numbers give the same, to the last bit."""
+    columns, pixels = image.shape[1], image.reshape(-1)
+    across, down = steps[0], steps[1]
+    for u in range(len(area)):
+        across[u], down[u] = np.int32(places[0, u]), np.int32(places[1, u])
+    for v in range(len(area)):
+        row, left, top = area[v], np.int32(places[2, v]), np.int32(places[3, v])
+        for u in range(len(area)):
+            x, y = (across[u] + left) >> np.int32(5), (down[u] + top) >> np.int32(5)
+            corner = ((y >> np.int32(5)) + np.int32(MARGIN)) * np.int64(columns) + (x >> np.int32(5)) + np.int32(MARGIN)
+            right, below = x & np.int32(31), y & np.int32(31)
+            upper = np.int32(pixels[corner]) * (np.int32(32) - right) + np.int32(pixels[corner + 1]) * right
+            lower = np.int32(pixels[corner + columns]) * (np.int32(32) - right)
+            lower += np.int32(pixels[corner + columns + 1]) * right
+            row[u] = f32(upper * (np.int32(32) - below) + lower * below) / f32(1024)
+
+
+@compiled_exactly
 def cut_exactly(image: Array, a: float, c: float, x: float, y: float, area: Array) -> None:
     """One area (A, A), read where its pixels lie."""
     for v in range(len(area)):
@@ -71,12 +119,6 @@ def cut_exactly(image: Array, a: float, c: float, x: float, y: float, area: Arra
 
 
 @compiled_exactly
-def whole(value: float) -> float:
-    """A whole number kept well inside the range of int32; 0 for NaN."""
-    return 0.0 if math.isnan(value) else min(max(float(value), -LIMIT), LIMIT)
-
-
-@compiled_exactly
 def between(image: Array, column: int, row: int, right: float, down: float) -> float:
     """The gray level between four pixels of an image with margins, as `read_bilinear` reads it."""
     rows, columns = image.shape
@@ -84,9 +126,3 @@ def between(image: Array, column: int, row: int, right: float, down: float) -> f
     v = min(max(row, -MARGIN), rows - 2 * MARGIN) + MARGIN
     top = lerp(f32(image[v, u]), f32(image[v, u + 1]), right)
     return lerp(top, lerp(f32(image[v + 1, u]), f32(image[v + 1, u + 1]), right), down)
-
-
-@compiled_exactly
-def lerp(start: Any, end: Any, share: Any) -> Any:
-    """``torch.lerp``."""
-    return start + share * (end - start) if share < f32(0.5) else end - (end - start) * (f32(1) - share)

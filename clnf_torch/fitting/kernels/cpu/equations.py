@@ -5,6 +5,8 @@ import math
 import numpy as np
 
 from clnf_torch.compilation.compiler import Array, compiled, f32
+from clnf_torch.compilation.products import LOWEST, NOTHING, multiply
+from clnf_torch.compilation.tiles import LANES
 
 
 @compiled
@@ -18,22 +20,51 @@ def normal_equations(
     hessian: Array,
     right: Array,
 ) -> None:
-    """Both sides of `gauss_newton_step`'s equation, (P, P), its lower half, and (P,), for shifts (2, N)."""
-    weighted = np.empty_like(shift)
-    for p in range(6 + used):
-        right[p] = 0
-        for a in range(2):
-            for i in range(len(weight)):
-                weighted[a, i] = jacobian[p, a, i] * weight[i]
-                right[p] += weighted[a, i] * shift[a, i]
-        for q in range(p + 1):
-            total = f32(0)
-            for i in range(len(weight)):
-                total += weighted[0, i] * jacobian[q, 0, i] + weighted[1, i] * jacobian[q, 1, i]
-            hessian[p, q] = total
-        if p >= 6:
-            hessian[p, p] += precision[p - 6]
-            right[p] -= precision[p - 6] * local[p - 6]
+    """Both sides of `gauss_newton_step`'s equation.
+
+    Args:
+        jacobian: Landmark by landmark, first all x, then all y, shape (2 N, P).
+        weight: Of the landmarks, shape (N,).
+        shift: Of the landmarks, shape (2, N).
+        precision: Weight of the prior, shape (M,).
+        local: Shape coefficients, shape (M,).
+        used: So many modes take part: 0 or all.
+        hessian: Becomes the left side, its lower half at least, shape (P, P).
+        right: Becomes the right side, shape (P,).
+    """
+    size, count = 6 + used, len(weight)
+    weighted = np.empty((2 * count, size), np.float32)
+    right[:size] = 0
+    for a in range(2):
+        for i in range(count):
+            own, row, moved = weighted[a * count + i], jacobian[a * count + i], shift[a, i]
+            for p in range(size):
+                own[p] = row[p] * weight[i]
+                right[p] += own[p] * moved
+    multiply_transposed(weighted, jacobian, hessian)
+    for k in range(used):
+        hessian[6 + k, 6 + k] += precision[k]
+        right[6 + k] -= precision[k] * local[k]
+
+
+@compiled
+def multiply_transposed(weighted: Array, jacobian: Array, hessian: Array) -> None:
+    """The product of two matrices (2 N, P), the first one transposed, (P, P), or only its lower half."""
+    inner, size = weighted.shape
+    if size == jacobian.shape[1] and size >= LANES:
+        # A number of each row after the other: one segment of one number for each
+        begins, places, nothing = np.arange(size), np.arange(size) * size, np.zeros(size, np.float32)
+        multiply(
+            weighted.reshape(-1), begins, (inner, size, 1), jacobian.reshape(-1), False, nothing,
+            hessian.reshape(-1), places, NOTHING, LOWEST, NOTHING,
+        )  # fmt: skip
+        return
+    for p in range(size):
+        hessian[p, : p + 1] = 0
+    for k in range(inner):
+        for p in range(size):
+            for q in range(p + 1):
+                hessian[p, q] += weighted[k, p] * jacobian[k, q]
 
 
 @compiled

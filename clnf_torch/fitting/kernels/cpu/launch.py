@@ -1,7 +1,9 @@
 """The compiled loops on tensors: how they become arrays, and how threads share the faces."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -9,6 +11,9 @@ from clnf_torch.compilation.compiler import Arrays, f32
 from clnf_torch.compilation.threads import arrays, in_threads
 from clnf_torch.fitting.config import FitConfig, value_at
 from clnf_torch.fitting.kernels.cpu import crops, search
+from clnf_torch.geometry.kernels.cpu import warps
+from clnf_torch.geometry.sampling import MARGIN
+from clnf_torch.models.kernels.cpu.shapes import model_arrays
 from clnf_torch.models.pdm import PDM, ShapeParams
 
 if TYPE_CHECKING:
@@ -28,7 +33,7 @@ def search_responses(
 
     def some(params: Arrays, maps: Arrays, others: Arrays) -> None:
         prior, rigid, found = others
-        search.search_responses(_model_arrays(pdm), params, maps, prior, config.iterations, widths, rigid, found)
+        search.search_responses(model_arrays(pdm), params, maps, prior, config.iterations, widths, rigid, found)
 
     in_threads(some, rows, len(found))
     return rigid, ShapeParams(*params), found
@@ -39,30 +44,64 @@ def cut_areas(
 ) -> Tensor:
     """`ImageBatch.cut_areas`."""
     areas = landmarks.new_empty(*landmarks.shape[:2], width, width)
-    (images,) = arrays(padded)
+    (images,), whole_numbers = arrays(padded), padded.dtype == torch.uint8
 
     def some(faces: Arrays) -> None:
         index, landmarks, to_image, areas = faces
-        crops.cut_areas(images, index, landmarks, to_image, on_32nds, areas)
+        crops.cut_areas(images, index, landmarks, to_image, on_32nds, whole_numbers, areas)
 
     in_threads(some, (arrays(image_index, landmarks, to_image, areas),), len(areas))
     return areas
 
 
-def search_landmarks(pdm: PDM, start: ShapeParams, landmarks: Tensor, weight: Tensor) -> ShapeParams:
-    """The steps of `params_from_landmarks`, from the upright start on."""
-    params, (precision,) = _copied(start), arrays(1 / pdm.variances)
+def crop(
+    padded: Tensor, image_index: Tensor, landmarks: Tensor, to_image: Tensor, width: int, on_32nds: bool
+) -> tuple[Tensor, Tensor]:
+    """`ImageBatch.crop` of areas that are not smooth."""
+    areas = cut_areas(padded, image_index, landmarks, to_image, width, on_32nds)
+    if on_32nds and padded.dtype == torch.uint8:
+        # Whatever the positions
+        return areas, torch.ones(len(areas), dtype=torch.bool)
+    readable = torch.empty(len(areas), dtype=torch.bool)
+    crops.keep_readable(*arrays(areas, readable))
+    return areas, readable
+
+
+def read_warped(
+    padded: Tensor,
+    size: tuple[int, int],
+    image_index: Tensor,
+    landmarks: Tensor,
+    corner: Tensor,
+    table: Sequence[Tensor],
+    on_32nds: bool,
+) -> Tensor:
+    """`ImageBatch.read_warped`."""
+    found = landmarks.new_empty(len(landmarks), len(table[-1]))
+    (images,), places = arrays(padded), arrays(*table)
+
+    def some(faces: Arrays) -> None:
+        index, landmarks, corner, found = faces
+        warps.read_warped(images, size, MARGIN, index, landmarks, corner, places, on_32nds, found)
+
+    in_threads(some, (arrays(image_index, landmarks, corner, found),), len(found))
+    return found
+
+
+def search_landmarks(pdm: PDM, landmarks: Tensor, known: Tensor | None, rotation: Tensor | None) -> ShapeParams:
+    """`params_from_landmarks`."""
+    faces, count = landmarks.shape[:2]
+    euler = np.zeros((faces, 3), np.float32) if rotation is None else np.array(arrays(rotation)[0])
+    sizes = faces, (faces, 2), (faces, pdm.num_modes)
+    scale, translation, local = (np.empty(size, np.float32) for size in sizes)
+    counts = np.ones((faces, count), np.bool_) if known is None else arrays(known)[0]
 
     def some(params: Arrays, others: Arrays) -> None:
-        search.search_landmarks(_model_arrays(pdm), params, *others, precision)
+        search.search_landmarks(model_arrays(pdm), params, *others)
 
-    in_threads(some, (arrays(*params), arrays(landmarks.mT, weight)), len(landmarks))
-    return ShapeParams(*params)
-
-
-def _model_arrays(pdm: PDM) -> Arrays:
-    """Mean points (3, N), modes (M, 3, N) and greatest coefficients (M,) of a shape model."""
-    return arrays(pdm.mean.mT, pdm.modes.mT, pdm.local_limit)
+    params = scale, euler, translation, local
+    in_threads(some, (params, (*arrays(landmarks), counts)), faces)
+    return ShapeParams(*map(torch.from_numpy, params))
 
 
 def _copied(params: ShapeParams) -> tuple[Tensor, ...]:

@@ -1,4 +1,4 @@
-"""The shape model as loops: points, landmarks, their Jacobian, and a step of the parameters."""
+"""The shape model in a search, as loops: landmarks, their Jacobian, and a step of the parameters."""
 
 import math
 
@@ -6,42 +6,37 @@ from clnf_torch.compilation.compiler import Array, Arrays, compiled, f32
 
 
 @compiled
-def set_points(mean: Array, modes: Array, local: Array, points: Array) -> None:
-    """`PDM.points` of coefficients (M,) into (3, N)."""
-    for c in range(3):
-        for i in range(mean.shape[1]):
-            points[c, i] = mean[c, i]
-        for k in range(len(modes)):
-            for i in range(mean.shape[1]):
-                points[c, i] += local[k] * modes[k, c, i]
-
-
-@compiled
 def linearise(modes: Array, points: Array, scale: float, rotation: Array, used: int, jacobian: Array) -> None:
-    """The Jacobian of `PDM.landmarks_and_jacobian`, with the columns of so many modes."""
-    x, y, z = points[0], points[1], points[2]
+    """The Jacobian of `PDM.landmarks_and_jacobian` with the columns of so many modes.
+
+    Args:
+        modes: Shape (3, N, M).
+        points: Shape (3, N).
+        scale: Pixels per millimetre.
+        rotation: Shape (3, 3).
+        used: So many modes: 0 or all.
+        jacobian: Becomes the Jacobian, first of all x, then of all y, shape (2 N, P); the columns of the translation
+            stay as they are.
+    """
+    count = points.shape[1]
     for a in range(2):
-        seen = rotation[a]
-        sx, sy, sz = scale * seen[0], scale * seen[1], scale * seen[2]
-        by_scale, turn_x, turn_y, turn_z = jacobian[0, a], jacobian[1, a], jacobian[2, a], jacobian[3, a]
-        for i in range(len(x)):
-            by_scale[i] = seen[0] * x[i] + seen[1] * y[i] + seen[2] * z[i]
-            turn_x[i] = y[i] * sz - z[i] * sy
-            turn_y[i] = z[i] * sx - x[i] * sz
-            turn_z[i] = x[i] * sy - y[i] * sx
-        for k in range(used):
-            mx, my, mz, column = modes[k, 0], modes[k, 1], modes[k, 2], jacobian[6 + k, a]
-            for i in range(len(x)):
-                column[i] = sx * mx[i] + sy * my[i] + sz * mz[i]
+        u, v, w = rotation[a, 0], rotation[a, 1], rotation[a, 2]
+        sx, sy, sz = scale * u, scale * v, scale * w
+        for i in range(count):
+            row, x, y, z = jacobian[a * count + i], points[0, i], points[1, i], points[2, i]
+            row[0] = u * x + v * y + w * z
+            row[1], row[2], row[3] = y * sz - z * sy, z * sx - x * sz, x * sy - y * sx
+            for k in range(used):
+                row[6 + k] = sx * modes[0, i, k] + sy * modes[1, i, k] + sz * modes[2, i, k]
 
 
 @compiled
 def project(jacobian: Array, scale: float, translation: Array, landmarks: Array) -> float:
     """Landmarks (2, N) in the image, and how far they are from those that stood there, over all coordinates."""
-    moved = f32(0)
+    moved, count = f32(0), landmarks.shape[1]
     for a in range(2):
-        for i in range(landmarks.shape[1]):
-            value = scale * jacobian[0, a, i] + translation[a]
+        for i in range(count):
+            value = scale * jacobian[a * count + i, 0] + translation[a]
             moved += (value - landmarks[a, i]) * (value - landmarks[a, i])
             landmarks[a, i] = value
     return math.sqrt(moved)

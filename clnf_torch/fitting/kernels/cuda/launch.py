@@ -8,6 +8,7 @@ from torch import Tensor
 
 from clnf_torch.compilation.cards import LEAST_SIDE, on_device_of, whole, works
 from clnf_torch.fitting.config import FitConfig, value_at
+from clnf_torch.fitting.initialise import upright_start
 from clnf_torch.fitting.kernels.cuda import landmark_search, search
 from clnf_torch.models.pdm import PDM, ShapeParams
 
@@ -46,8 +47,9 @@ def search_responses(
     return rigid, params, found
 
 
-def search_landmarks(pdm: PDM, start: ShapeParams, landmarks: Tensor, weight: Tensor) -> ShapeParams:
-    """The steps of `params_from_landmarks`, from the upright start on, in one launch."""
+def search_landmarks(pdm: PDM, landmarks: Tensor, known: Tensor | None, rotation: Tensor | None) -> ShapeParams:
+    """`params_from_landmarks`, all steps in one launch."""
+    start, landmarks, weight = upright_start(pdm, landmarks, known, rotation)
     params = _empty_like(start)
     with on_device_of(landmarks):
         landmark_search.search_landmarks[(len(landmarks),)](

@@ -1,18 +1,20 @@
 """The compiled loops on tensors: how they become arrays, and how threads share the experts."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from clnf_torch.compilation import tiles
-from clnf_torch.compilation.compiler import Array, Arrays
+from clnf_torch.compilation.compiler import Array, Arrays, f32
 from clnf_torch.compilation.threads import arrays, in_threads
-from clnf_torch.models.kernels.cpu import mlps, templates, unet, windows
+from clnf_torch.models.kernels.cpu import mlps, shapes, templates, unet, windows
 
 ACTIVATIONS = {"relu": mlps.RELU, "sigmoid": mlps.SIGMOID}
 
+NO_SIGMAS = np.zeros((0, 0, 0), np.float32)
 MODALITIES = {"raw": templates.RAW, "gradient": templates.GRADIENT}
 
 
@@ -52,18 +54,34 @@ def respond_with_mlps(
 
 
 def respond_with_ccnf(
-    areas: Tensor, landmarks: Tensor, weights: Tensor, numbers: Sequence[Tensor], sigmas: Tensor, responses: Tensor
+    areas: Tensor,
+    landmarks: Tensor,
+    own: slice,
+    numbers: Sequence[Tensor],
+    least_alpha: float,
+    sigmas: Tensor | None,
+    responses: Tensor,
 ) -> None:
-    """Fills in the responses (B, N, R, R) of CCNF experts to areas (B, N, A, A); see `templates.respond_with_ccnf`."""
+    """Fills in the responses (B, N, R, R) of a view's CCNF experts to areas (B, N, A, A).
+
+    Args:
+        areas: Gray levels.
+        landmarks: Those of the view, shape (E,).
+        own: Where the view's experts are among all.
+        numbers: Weights, biases and alphas of all experts.
+        least_alpha: Neurons of no more weight do not respond.
+        sigmas: Sigma, shape (E, R * R, R * R); None: none is applied.
+        responses: The response maps; those of other landmarks stay as they are.
+    """
     given, found = arrays(areas, responses)
-    smoothed = bool(len(sigmas))
+    weights, *others = numbers
+    rows = _numbers(weights)[own], *(array[own] for array in arrays(*others))
+    smoothing = () if sigmas is None else arrays(sigmas)
 
-    def some(rows: Arrays, numbers: Arrays) -> None:
-        landmarks, weights, sigmas = rows
-        templates.respond_with_ccnf(given, landmarks, weights, numbers, sigmas if smoothed else sigmas[:0], found)
+    def some(rows: Arrays, smoothing: Arrays) -> None:
+        templates.respond_with_ccnf(given, *rows, f32(least_alpha), smoothing[0] if smoothing else NO_SIGMAS, found)
 
-    rows = (*arrays(landmarks), _numbers(weights), *arrays(sigmas if smoothed else areas.new_zeros(len(weights), 1, 1)))
-    in_threads(some, (rows, arrays(*numbers)), len(landmarks))
+    in_threads(some, ((*arrays(landmarks), *rows), smoothing), len(landmarks))
 
 
 def respond_with_svr(
@@ -97,6 +115,15 @@ def heatmaps(network: nn.Module, levels: int, least_deviation: float, gray: Tens
 def fills_vectors(widths: Iterable[int]) -> bool:
     """Whether layers of such widths can be products of the loops."""
     return min(widths) >= tiles.LANES
+
+
+def project_shapes(pdm: nn.Module, params: Any) -> Tensor:
+    """`PDM.landmarks` of `ShapeParams`, (B, N, 2)."""
+    mean, modes, *_ = shapes.model_arrays(pdm)
+    values = arrays(params.scale, params.rotation, params.translation, params.local)
+    landmarks = np.empty((len(values[0]), mean.shape[1], 2), np.float32)
+    shapes.project_shapes(mean, modes, values, landmarks)
+    return torch.from_numpy(landmarks)
 
 
 def _numbers(weights: Tensor) -> Array:

@@ -14,7 +14,14 @@ RAW, GRADIENT = 0, 1
 
 @compiled
 def respond_with_ccnf(
-    areas: Array, landmarks: Array, weights: Array, numbers: Arrays, sigmas: Array, responses: Array
+    areas: Array,
+    landmarks: Array,
+    weights: Array,
+    biases: Array,
+    alphas: Array,
+    least_alpha: float,
+    sigmas: Array,
+    responses: Array,
 ) -> None:
     """Responses of CCNF experts to the areas of all faces.
 
@@ -22,7 +29,9 @@ def respond_with_ccnf(
         areas: Gray levels, shape (B, N, A, A).
         landmarks: That of each expert, shape (E,).
         weights: Templates, shape (E, S * S, K), float32, or float16 seen as int16.
-        numbers: Biases and weights of the neurons, shape (E, K) each; and what stands in for Sigma, shape (E,).
+        biases: Of the neurons, shape (E, K).
+        alphas: Their weights in the response and in Sigma, shape (E, K).
+        least_alpha: Neurons of no more weight do not respond.
         sigmas: Sigma, shape (E, R * R, R * R); without any, none is applied.
         responses: Become the response maps of the landmarks, shape (B, N, R, R).
     """
@@ -31,9 +40,15 @@ def respond_with_ccnf(
     outputs = np.empty((neurons, patches[1].shape[1]), np.float32)
     answers, smooth = np.empty(window * window, np.float32), np.empty(window * window, np.float32)
     own, scratch = np.empty((neurons, size), np.float32), np.empty(size * neurons, np.float32)
-    biases, alphas, lone = numbers
+    gains = np.empty(neurons, np.float32)
     for e in range(len(landmarks)):
         own[:] = own_weights(weights, e, scratch).reshape(size, neurons).T
+        whole = f32(0)
+        for k in range(neurons):
+            gains[k] = f32(2) * alphas[e, k] if alphas[e, k] > least_alpha else f32(0)
+            whole += alphas[e, k]
+        # `lone_sigma`
+        lone = f32(0.5) / whole if whole > 0 else f32(0)
         for b in range(len(areas)):
             correlate(areas[b, landmarks[e]], own, patches, outputs)
             for k in range(neurons):
@@ -44,53 +59,47 @@ def respond_with_ccnf(
             total[:] = 0
             for k in range(neurons):
                 for i in range(outputs.shape[1]):
-                    total[i] += alphas[e, k] * outputs[k, i]
-            wide = len(total) // window
-            for v in range(window):
-                for u in range(window):
-                    answers[v * window + u] = total[v * wide + u]
-            smoothen(answers, sigmas, e, lone[e], smooth)
+                    total[i] += gains[k] * outputs[k, i]
+            answers[:] = total[: window * window]
+            smoothen(answers, sigmas, e, lone, smooth)
             write_raised(smooth, responses[b, landmarks[e]])
 
 
 @compiled
 def new_patches(width: int, window: int) -> Arrays:
     """Space for `correlate` with areas of some width: for the area, its patches, and four numbers of each."""
-    wide = -(-window // LANES) * LANES
-    support = width - window + 1
-    space = np.zeros((support, width, wide), np.float32)
-    return space, np.empty((support * support, window * wide), np.float32), np.empty((4, window * wide), np.float32)
+    support, cells = width - window + 1, -(-window * window // LANES) * LANES
+    space = np.zeros((support, width * window + cells), np.float32)
+    return space, np.empty((support * support, cells), np.float32), np.empty((4, cells), np.float32)
 
 
 @compiled
 def correlate(area: Array, templates: Array, patches: Arrays, found: Array) -> None:
     """Correlation of the normalised patches of an area with templates.
 
-    Cells are the last axis, so that loops over them are vector instructions; rows of the window are as wide as fills
-    vectors, and the cells beyond the window are without meaning.
+    Cells are the last axis, so that loops over them are vector instructions; there are as many as fill vectors, and
+    those beyond the window are without meaning.
 
     Args:
         area: Gray levels, shape (A, A).
         templates: Shape (K, S * S).
         patches: From `new_patches`.
-        found: Becomes the correlations, shape (K, R * W).
+        found: Becomes the correlations, first those of the window, row by row, shape (K, C).
     """
-    # Of each column of a patch: the pixels of the area from there on
-    shown, columns, numbers = patches
+    # Of each column of a patch: the pixels of the area from there on, in rows of the window
+    pixels, columns, numbers = patches
     # Contiguous, which the rows of an array that is unpacked are not known to be
     first, total, squares, nothing = numbers[0], numbers[1], numbers[2], numbers[3]
     support = round(templates.shape[1] ** 0.5)
     window = len(area) - support + 1
-    wide = columns.shape[1] // window
     for x in range(support):
         for y in range(len(area)):
-            for u in range(min(wide, len(area) - x)):
-                shown[x, y, u] = area[y, x + u]
-    pixels = shown.reshape(support, -1)
+            for u in range(window):
+                pixels[x, y * window + u] = area[y, x + u]
     first[:] = pixels[0, : len(first)]
     total[:], squares[:], nothing[:] = 0, 0, 0
     for p in range(len(columns)):
-        x, start = p % support, p // support * wide
+        x, start = p % support, p // support * window
         # Counted from a pixel: exact where there is no contrast, and less rounded where there is little
         source, own = pixels[x, start : start + len(total)], columns[p]
         for i in range(len(total)):
@@ -178,16 +187,15 @@ def respond_with_svr(
 
 @compiled
 def multiply_logistic(matches: Array, scaling: float, bias: float, response: Array) -> None:
-    """Multiplies a response map (R, R) by the logistic function of correlations (R * W,), which lie in [-1, 1]."""
+    """Multiplies a response map (R, R) by the logistic function of correlations (C,), which lie in [-1, 1]."""
     window = len(response)
-    wide = len(matches) // window
     for i in range(len(matches)):
         # A NaN stays one
         match = f32(-1) if matches[i] < f32(-1) else f32(1) if matches[i] > f32(1) else matches[i]
         matches[i] = f32(1) / (f32(1) + exponential(-(scaling * match + bias)))
     for v in range(window):
         for u in range(window):
-            response[v, u] *= matches[v * wide + u]
+            response[v, u] *= matches[v * window + u]
 
 
 @compiled

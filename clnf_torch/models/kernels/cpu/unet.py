@@ -1,11 +1,11 @@
 """The U-Net of heatmap experts on arrays: its layers as compiled loops, its weights packed once."""
 
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 from torch import nn
 
 from clnf_torch.compilation.compiler import Array, f32
+from clnf_torch.compilation.kept import Kept
 from clnf_torch.compilation.products import LOWEST, NOTHING, pack
 from clnf_torch.models.kernels.cpu.convolutions import BORDER, add_upsampled, convolve, softmax, standardise
 
@@ -36,25 +36,14 @@ class Layer(NamedTuple):
         return convolve(maps, border, self.weight, self.bias, self.side, self.stride, least, added, BORDER)
 
 
-class Packed(NamedTuple):
-    """The layers of a network by their names, and the numbers that they were packed from."""
-
-    stamp: tuple[tuple[int, int, int], ...]
-    layers: dict[str, Layer]
-
-
-_packed: WeakKeyDictionary[nn.Module, Packed] = WeakKeyDictionary()
+def _packed(network: nn.Module) -> dict[str, Layer]:
+    """The layers of a network by their names."""
+    convolutions = {name: part for name, part in network.named_modules() if isinstance(part, nn.Conv2d)}
+    return {name: Layer.of(convolution) for name, convolution in convolutions.items()}
 
 
-def layers_of(network: nn.Module) -> dict[str, Layer]:
-    """The packed layers of a network; packed anew where its numbers have changed."""
-    stamp = tuple((id(p), p.data_ptr(), 0 if p.is_inference() else p._version) for p in network.parameters())
-    kept = _packed.get(network)
-    if kept is None or kept.stamp != stamp:
-        convolutions = {name: part for name, part in network.named_modules() if isinstance(part, nn.Conv2d)}
-        kept = Packed(stamp, {name: Layer.of(convolution) for name, convolution in convolutions.items()})
-        _packed[network] = kept
-    return kept.layers
+# Of a `UNet`, packed anew where its numbers have changed
+layers_of: Any = Kept(_packed, lambda network: network.numbers())
 
 
 def heatmaps(layers: dict[str, Layer], levels: int, least_deviation: float, gray: Array, found: Array) -> None:

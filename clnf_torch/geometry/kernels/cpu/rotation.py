@@ -2,13 +2,15 @@
 
 import math
 
+import numpy as np
+
 from clnf_torch.compilation.compiler import Array, compiled_exactly
 
 
 @compiled_exactly
 def to_matrix(euler: Array, rotation: Array) -> None:
     """`euler_to_matrix` of angles (3,) into (3, 3)."""
-    x, y, z = float(euler[0]), float(euler[1]), float(euler[2])
+    x, y, z = np.float64(euler[0]), np.float64(euler[1]), np.float64(euler[2])
     sx, sy, sz, cx, cy, cz = math.sin(x), math.sin(y), math.sin(z), math.cos(x), math.cos(y), math.cos(z)
     rotation[0, 0], rotation[0, 1], rotation[0, 2] = cy * cz, -cy * sz, sy
     rotation[1, 0], rotation[1, 1], rotation[1, 2] = cx * sz + cz * sx * sy, cx * cz - sx * sy * sz, -cy * sx
