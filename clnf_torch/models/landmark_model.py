@@ -101,8 +101,8 @@ class LandmarkModel(nn.Module):
             early_termination=None if early is None else early_termination_record(early),
             triangulations=self.triangulations,
             parts=[part.to_record() for part in self.parts],
-            refinement=self.refinement and self.refinement.to_record(),
-            error_model=self.error_model and self.error_model.to_record(),
+            refinement=None if self.refinement is None else self.refinement.to_record(),
+            error_model=None if self.error_model is None else self.error_model.to_record(),
         )
 
     @classmethod

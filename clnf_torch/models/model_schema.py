@@ -36,9 +36,10 @@ def check_model(record: Any, where: str, context: Context, families: Families, d
     early = Fields({name: Array("V") for name in EARLY_TERMINATION})
     others = {"triangulations": Several(triangles), "early_termination": Maybe(early)}
     Fields(others).check(record, where, context.inner(V=views))
-    for name, kind in {"refinement": Refinement, "error_model": LandmarkErrorModel}.items():
-        if record.get(name) is not None:
-            kind.check_record(record[name], f"{where}.{name}", context.inner())
+    if record.get("refinement") is not None:
+        Refinement.check_record(record["refinement"], f"{where}.refinement", context.inner())
+    if record.get("error_model") is not None:
+        LandmarkErrorModel.check_record(record["error_model"], f"{where}.error_model", context.inner())
     parts, most = record.get("parts", ()), MOST_PARTS if depth < DEEPEST else 0
     if not isinstance(parts, (list, tuple)) or len(parts) > most:
         raise refuse(f"{where}.parts", f"a list of at most {most} parts", parts)

@@ -66,6 +66,7 @@ def _fitted(detector: LandmarkDetector, faces: FaceCrops, boxes: Tensor) -> tupl
     image_index = torch.arange(len(faces), device=boxes.device)
     found = detector.fit(faces.gray[:, None], boxes, image_index, parts=False, validate=False)
     good, pixels = found.success, found.params.scale[:, None]
+    assert found.landmark_errors is not None
     # The model's errors are its spreads, a little more
     spreads = found.landmark_errors / pixels - LEAST_SPREAD
     errors = torch.linalg.vector_norm(found.landmarks - faces.landmarks.to(found.landmarks), dim=-1) / pixels
