@@ -21,6 +21,8 @@ DEFAULT = ROOT / "weights" / "default.pt"
 SHORT_RANGE = BlazeFaceConfig(network="short_range")
 SAME = 0.5  # overlap from which a face counts as found
 SMALL, ALL_SIZES = (16.0, 80.0), (24.0, 240.0)  # widths of faces, pixels
+# Frames of a video, height and width, with every so manieth face in widths of these bands
+FRAME, FRAME_EVERY, FRAME_WIDTHS = (720, 1280), 6, ((30.0, 45.0), (45.0, 70.0), (70.0, 110.0), (110.0, 170.0))
 TRAINING, HELD_OUT = ("helen_train", "lfpw_train"), "afw"
 
 
@@ -43,18 +45,29 @@ def report(device: str, path: Path = DEFAULT) -> list[Table]:
         "BlazeFace, full range": load_face_detector("blazeface", device),
         "BlazeFace, short range": load_face_detector("blazeface", device, config=SHORT_RANGE),
     }
-    sets = {"as they are": (None, 0), f"{SMALL[0]:.0f} to {SMALL[1]:.0f} px wide": (SMALL, 0)}
-    sets |= {f"turned by {90 * turns} degrees": (None, turns) for turns in (1, 2)}
+    sets: dict[str, tuple[Iterable[FrameBatch], int]] = {
+        "as they are": (scenes(HELD_OUT), 0),
+        _named(SMALL): (scenes(HELD_OUT, SMALL), 0),
+        "turned by 90 degrees": (scenes(HELD_OUT), 1),
+        "upside down": (scenes(HELD_OUT), 2),
+    }
+    for widths in FRAME_WIDTHS:
+        sets[f"{_named(widths)}, 1280 x 720"] = scenes(HELD_OUT, widths, every=FRAME_EVERY, frame=FRAME), 0
     rows = []
-    for faces, (widths, turns) in sets.items():
+    for faces, (batches, turns) in sets.items():
         made: dict[str, list[tuple[Outcome, float]]] = {name: [] for name in detectors}
-        for scene in scenes(HELD_OUT, widths):
+        for scene in batches:
             turned = scene.turned(turns)
             for name, detector in detectors.items():
                 made[name].append(_outcome_and_time(detector, turned))
         rows += [(name, faces, *_summary(outcomes)) for name, outcomes in made.items()]
     columns = ("detector", "faces", "found", "overlap", "centre", "size", "beside", "outside", "CPU ms")
     return [table(f"Face detection, {HELD_OUT}", columns, rows)]
+
+
+def _named(widths: tuple[float, float]) -> str:
+    """Widths of faces."""
+    return f"{widths[0]:.0f} to {widths[1]:.0f} px wide"
 
 
 def calibration(device: str, path: Path = DEFAULT) -> list[Table]:
