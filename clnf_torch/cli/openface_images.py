@@ -9,7 +9,7 @@ import typer
 from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, notice
 from clnf_torch.cli.drawing import FreeNames
 from clnf_torch.cli.input_files import require_some
-from clnf_torch.cli.openface_outputs import write_details
+from clnf_torch.cli.openface_outputs import measured_groups, write_details
 from clnf_torch.cli.options import device_named
 from clnf_torch.cli.output_check import Input, check_outputs
 from clnf_torch.cli.outputs import Targets
@@ -79,7 +79,7 @@ def _write(batch: Batch, targets: Targets, detector: LandmarkDetector, options: 
             rows.append(table.without("image"))
     if targets.draw is not None:
         write_png(targets.draw, draw_faces(job.image, DrawnFaces.of(result)))
-    write_details(job.path, options.camera(*batch.size), targets)
+    write_details(job.path, options.camera(*batch.size), targets, measured_groups(detector.model))
 
 
 def _of(targets: Targets, name: str) -> Targets:

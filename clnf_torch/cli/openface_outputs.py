@@ -1,6 +1,6 @@
 """What OpenFace's flags ask for: groups of columns, names of files, and the description beside them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,9 @@ from clnf_torch.cli.outputs import Targets
 from clnf_torch.export.csv import CSVForm
 from clnf_torch.export.openface_columns import GROUPS
 from clnf_torch.geometry.camera import Intrinsics
+from clnf_torch.measures.gaze import EYE_PARTS
 from clnf_torch.models.files import escaped_name, write_atomically
+from clnf_torch.models.landmark_model import LandmarkModel
 
 OUT_DIR = Path("processed")
 # What the description calls the groups of columns, in its order; action units are not among what is measured
@@ -68,21 +70,28 @@ def output_place(out_dir: Path | None, name: Path | None, inputs: Sequence[Path]
     return (out_dir or OUT_DIR) / name.parent, [name.stem]
 
 
-def write_details(source: Path, camera: Intrinsics, targets: Targets) -> None:
+def measured_groups(model: LandmarkModel) -> frozenset[str]:
+    """The groups of columns that a model measures: no action units, gaze where it has both eyes."""
+    has_eyes = set(EYE_PARTS) <= {part.name for part in model.parts}
+    return frozenset(GROUPS) - {"aus"} - (set() if has_eyes else {"gaze"})
+
+
+def write_details(source: Path, camera: Intrinsics, targets: Targets, measured: Collection[str]) -> None:
     """Writes ``NAME_of_details.txt`` beside the outputs of an input.
 
     Args:
         source: The input.
         camera: What took it.
         targets: Its outputs; at least one.
+        measured: Groups of columns whose numbers are known.
     """
     first = next(iter(targets.given().values()))
     lens = ",".join(f"{value:g}" for value in (*camera.focal.tolist(), *camera.center.tolist()))
     lines = [f"Input:{escaped_name(str(source))}", f"Camera parameters:{lens}"]
     if targets.csv is not None:
-        measured = (targets.form.openface_groups or frozenset()) - {"aus"}
+        groups = (targets.form.openface_groups or frozenset()) & set(measured)
         lines.append(f"Output csv:{escaped_name(targets.csv.name)}")
-        lines += [f"{name}: {int(group in measured)}" for group, name in DESCRIBED.items()]
+        lines += [f"{name}: {int(group in groups)}" for group, name in DESCRIBED.items()]
     if targets.draw is not None:
         kind = "image" if targets.draw.suffix == ".png" else "video"
         lines.append(f"Output {kind}:{escaped_name(targets.draw.name)}")

@@ -26,8 +26,11 @@ from clnf_torch.media.parallel_videos import VideoRun, run_parallel_videos
 from clnf_torch.media.recording import Recording
 from clnf_torch.media.video_capture import Camera, open_source
 from clnf_torch.media.video_frames import FrameSource, video_problem
-from clnf_torch.pipeline import load
+from clnf_torch.pipeline import LandmarkDetector, load
 from clnf_torch.tracking import TrackState, VideoConfig, VideoTracker
+
+Finished = Callable[[FrameSource, Targets, LandmarkDetector], None]
+"""Told a video, its files, and what fitted its faces."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +70,7 @@ def track_videos(
     videos: Sequence[Path],
     outputs: VideoOutputs,
     options: VideoOptions,
-    finished: Callable[[FrameSource, Targets], None] = lambda source, targets: None,
+    finished: Finished = lambda source, targets, detector: None,
 ) -> None:
     """Tracks the faces of videos, with a bar, and writes their files.
 
@@ -75,7 +78,7 @@ def track_videos(
         videos: Files, folders of frames, cameras by number, or "-" for stdin.
         outputs: Their files, in the same order.
         options: How.
-        finished: Told every video whose files are complete, and these.
+        finished: Told every video whose files are complete.
 
     Raises:
         typer.Exit: Something could not be done; what was wrong is on stderr.
@@ -103,7 +106,7 @@ def track_videos(
             )
             with recording(source, detector, known, saved) as record:
                 yield record
-            finished(source, sources[source])
+            finished(source, sources[source], detector)
             summary.add(jobs.finish(source, record))
             if source.problem:
                 complaints(source.problem)

@@ -125,7 +125,7 @@ class Recording:
         table = face_table(rows, self.detector, self.camera, self.likelihoods)
         # The table is on the processor already
         self.rows += int(table.success.sum())
-        self.confidence += float(table.confidence[table.success].sum())
+        self.confidence += float(table.confidence[table.success].double().sum())
         self.files.append(table, rows.faces, frame_heads(table))
 
     def elapsed(self) -> float:

@@ -19,7 +19,7 @@ from pyarrow import parquet
 
 from clnf_torch.cli import video_run as command
 from clnf_torch.cli.manifest import NAME as MANIFEST
-from clnf_torch.cli.video_outputs import STATE
+from clnf_torch.cli.video_outputs import STATE, SUMMARY
 from clnf_torch.cli.video_writer import image_count
 from clnf_torch.media.video import VideoFile
 from clnf_torch.models.files import new_partial_of, partial_of
@@ -102,7 +102,7 @@ def frames_of(path: Path) -> torch.Tensor:
 
 
 def assert_same_results(found: Path, expected: Path) -> None:
-    """All files are equal; of drawn videos their images, of manifests all but times and places.
+    """All files are equal; of drawn videos their images, of manifests and summaries all but times and places.
 
     Nothing else is there, but numbered parts of a video that was begun anew.
     """
@@ -116,6 +116,11 @@ def assert_same_results(found: Path, expected: Path) -> None:
             for entry in (*entries[0], *entries[1]):
                 del entry["seconds"], entry["outputs"], entry["modified"]
             assert sorted(entries[0], key=str) == sorted(entries[1], key=str)
+        elif path.name == "summary.csv":
+            rows = [list(csv.DictReader((folder / path.name).read_text().splitlines())) for folder in (found, expected)]
+            for row in (*rows[0], *rows[1]):
+                del row["frames_per_second"]
+            assert rows[0] == rows[1]
         else:
             assert (found / path.name).read_bytes() == path.read_bytes(), path.name
 
@@ -123,7 +128,7 @@ def assert_same_results(found: Path, expected: Path) -> None:
 def assert_readable(out: Path) -> int:
     """Everything that a killed run left can be read; how many rows are there, the fewest of all kinds of files."""
     rows, named = 0, [out / f"{name}.{suffix}" for name in FRAMES for suffix in READERS]
-    named += [out / MANIFEST, out / STATE]
+    named += [out / MANIFEST, out / STATE, out / SUMMARY]
     known = {path for final in named for path in (final, partial_of(final), new_partial_of(final))}
     assert set(out.iterdir()) <= known
     for name in FRAMES:

@@ -9,7 +9,7 @@ from clnf_torch.cli.commands.openface import Program
 from clnf_torch.cli.console import notice
 from clnf_torch.cli.input_files import image_inputs, video_inputs
 from clnf_torch.cli.openface_images import ImageOptions, fit_photographs
-from clnf_torch.cli.openface_outputs import Requested, output_place, write_details
+from clnf_torch.cli.openface_outputs import Requested, measured_groups, output_place, write_details
 from clnf_torch.cli.options import CameraOptions, PrecisionName
 from clnf_torch.cli.outputs import Targets
 from clnf_torch.cli.video_outputs import VideoOutputs
@@ -19,6 +19,7 @@ from clnf_torch.media.image_faces import FitOptions
 from clnf_torch.media.image_folder import IMAGES
 from clnf_torch.media.video_frames import FrameSource
 from clnf_torch.models.bundle import default_bundle
+from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.tracking import VideoConfig
 
 
@@ -90,8 +91,9 @@ def openface(
             skip_existing=skip_existing,
         )
 
-        def describe(source: FrameSource, written: Targets) -> None:
-            write_details(source.path, lens.behind(source.width, source.height), written)
+        def describe(source: FrameSource, written: Targets, detector: LandmarkDetector) -> None:
+            camera = lens.behind(source.width, source.height)
+            write_details(source.path, camera, written, measured_groups(detector.model))
 
         track_videos(videos, VideoOutputs(targets, videos, names, drawn=".avi"), options, describe)
 
