@@ -145,8 +145,15 @@ class LandmarkFitter:
         """Whether compiled loops can fit the faces: on the CPU, in float32, without gradients."""
         pdm, given = self.model.pdm, state.landmark_weight
         numbers = (*vars(state.params).values(), state.likelihood, *(() if given is None else (given,)))
-        plain = state.likelihood.is_cpu and not images.recorded
+        plain = state.likelihood.is_cpu and not images.recorded and not self._is_learned(state)
         return plain and compiled.usable(*numbers, pdm.mean, pdm.modes, pdm.variances)
+
+    def _is_learned(self, state: FitState) -> bool:
+        """Whether gradients are recorded for what loops take as given: the patch experts, and the regularisation."""
+        if not torch.is_grad_enabled():
+            return False
+        priors = [each for each in (self.config.regularisation, state.regularisation) if isinstance(each, Tensor)]
+        return any(each.requires_grad for each in (*priors, *self.model.experts.parameters()))
 
     def _fit_in_loops(self, images: ImageBatch, state: FitState) -> FitState:
         """As `fit`, with compiled loops around the patch experts."""

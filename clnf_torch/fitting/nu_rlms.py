@@ -29,7 +29,10 @@ def search_responses(
         Scale after the rigid search, shape (B,); the parameters after the non-rigid one; and where landmarks were in
         their maps before its last step, cells, shape (B, N, 2).
     """
-    if compiled.usable(*vars(start).values(), *vars(field).values(), pdm.mean, pdm.modes, pdm.variances):
+    prior = config.regularisation
+    learned = isinstance(prior, Tensor) and prior.requires_grad and torch.is_grad_enabled()
+    numbers = (*vars(start).values(), *vars(field).values(), pdm.mean, pdm.modes, pdm.variances)
+    if not learned and compiled.usable(*numbers):
         return compiled.search_responses(pdm, start, field, config, kernel_step)
     rigid, _ = nu_rlms(pdm, PosedShape.of(start), field, config, rigid=True, kernel_step=kernel_step)
     shape, positions = nu_rlms(pdm, rigid, field, config, rigid=False, kernel_step=kernel_step)

@@ -118,3 +118,18 @@ def test_the_torch_form_runs_where_images_are_recorded():
     start, images = start_at(make_boxes(2).float()), make_images(2).float().requires_grad_()
     fit(start, images=images).likelihood.sum().backward()
     assert images.grad is not None and images.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("learned", ["experts", "regularisation"])
+def test_what_is_learned_is_fitted_in_torch(learned):
+    model, prior = make_model(torch.float32), torch.full((2,), 5.0)
+    wanted = prior.requires_grad_() if learned == "regularisation" else model.experts[0].stacks[0].weights[0]
+    wanted.requires_grad_()
+    state = FitState.at(start_at(make_boxes(2).float()), N, regularisation=prior)
+    images = ImageBatch(make_images(2).float(), torch.arange(2))
+    found = LandmarkFitter(model, CONFIG, EXACT).fit(images, state)
+    (gradient,) = torch.autograd.grad(model.pdm.landmarks(found.params).square().sum(), wanted)
+    assert bool(gradient.isfinite().all()) and bool(gradient.any())
+    with torch.no_grad():
+        without = LandmarkFitter(model, CONFIG, EXACT).fit(images, state)
+    same(without, found)

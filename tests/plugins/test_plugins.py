@@ -53,7 +53,7 @@ def test_the_command_line_uses_it_too(acme, image, bundle, clnf_torch_cli, tmp_p
     refused = clnf_torch_cli(
         "detect", image, "--model", bundle, "--detector", "acme_midle", "--csv", tmp_path / "c.csv"
     )
-    assert refused.exit_code == 1 and "registered face detectors: acme_middle" in refused.stderr
+    assert refused.exit_code == 1 and "face detectors: blazeface, acme_middle" in refused.stderr
 
 
 def test_one_of_each_is_saved_and_loaded_again(acme, image, tmp_path):
