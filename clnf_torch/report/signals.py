@@ -49,7 +49,7 @@ def charts(log: FaceLog, rows: np.ndarray) -> Iterator[Chart]:
         # The distance from the camera would leave no room for what changes
         away = away - torch.from_numpy(away).nanmedian().item()
         yield Chart("Head position", "mm", {"right": across, "down": down, "away, from its median": away})
-    if log.gaze is not None:
+    if log.gaze is not None and np.isfinite(log.gaze[rows]).any():
         right, down = np.rad2deg(log.gaze[rows]).T
         yield Chart("Gaze", "degrees", {"right": right, "down": down})
     measured, unit = measured_face(log, rows)

@@ -50,6 +50,10 @@ def test_what_a_table_lacks_has_no_chart(log):
     assert list(by_title(log)) == ["Confidence", "Head rotation", "Head position"]
 
 
+def test_a_model_without_eyes_has_no_gaze(log):
+    assert "Gaze" not in by_title(dataclasses.replace(log, gaze=np.full_like(log.gaze, np.nan)))
+
+
 def test_numbers_that_are_not_known_leave_breaks(log):
     unknown = {name: np.full_like(getattr(log, name), np.nan) for name in ("pose", "gaze", "points", "confidence")}
     for chart in by_title(dataclasses.replace(log, **unknown)).values():
