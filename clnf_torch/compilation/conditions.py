@@ -35,16 +35,20 @@ def transformed() -> bool:
     return traced or forward_ad._current_level >= 0
 
 
+def recorded(*tensors: Tensor) -> bool:
+    """Whether gradients of any of these tensors are recorded."""
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+
+
 def plain_numbers(*tensors: Tensor) -> bool:
     """Whether tensors are float32 on one kind of device, and nothing records, traces or transforms operations on them.
 
     What does so: gradients, `torch.compile`, `torch.func`.
     """
-    if transformed():
+    if transformed() or recorded(*tensors):
         return False
-    recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     kind = tensors[0].device.type
-    return not recorded and all(tensor.device.type == kind and tensor.dtype == torch.float32 for tensor in tensors)
+    return all(tensor.device.type == kind and tensor.dtype == torch.float32 for tensor in tensors)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from clnf_torch.compilation.conditions import load_kernels, plain_numbers
 from clnf_torch.fitting.config import FitConfig
 from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.patch_experts.base import Experts
-from clnf_torch.models.pdm import PDM, ShapeParams
+from clnf_torch.models.pdm import PDM
 
 if TYPE_CHECKING:
     from clnf_torch.fitting.fitter import FitState
@@ -50,52 +50,6 @@ def kernels(device_type: str) -> Any:
 def usable(*tensors: Tensor) -> bool:
     """Whether searches of these tensors can run as compiled kernels."""
     return plain_numbers(*tensors) and kernels(tensors[0].device.type) is not None
-
-
-def search_responses(
-    pdm: PDM, start: ShapeParams, field: "ResponseField", config: FitConfig, kernel_step: float | None
-) -> tuple[Tensor, ShapeParams, Tensor]:
-    """`search_responses` of `nu_rlms` as compiled kernels."""
-    own = kernels(start.scale.device.type)
-    found: tuple[Tensor, ShapeParams, Tensor] = own.search_responses(pdm, start, field, config, kernel_step)
-    return found
-
-
-def search_landmarks(pdm: PDM, landmarks: Tensor, known: Tensor | None, rotation: Tensor | None) -> ShapeParams:
-    """`params_from_landmarks` as compiled kernels."""
-    params: ShapeParams = kernels(landmarks.device.type).search_landmarks(pdm, landmarks, known, rotation)
-    return params
-
-
-def cut_areas(
-    padded: Tensor, image_index: Tensor, landmarks: Tensor, to_image: Tensor, width: int, on_32nds: bool
-) -> Tensor:
-    """`ImageBatch.cut_areas` as compiled loops, on the CPU."""
-    areas: Tensor = kernels("cpu").cut_areas(padded, image_index, landmarks, to_image, width, on_32nds)
-    return areas
-
-
-def crop(
-    padded: Tensor, image_index: Tensor, landmarks: Tensor, to_image: Tensor, width: int, on_32nds: bool
-) -> tuple[Tensor, Tensor]:
-    """`ImageBatch.crop` of areas that are not smooth, as compiled loops, on the CPU."""
-    found: tuple[Tensor, Tensor] = kernels("cpu").crop(padded, image_index, landmarks, to_image, width, on_32nds)
-    return found
-
-
-def read_warped(
-    padded: Tensor,
-    size: tuple[int, int],
-    image_index: Tensor,
-    landmarks: Tensor,
-    corner: Tensor,
-    table: Sequence[Tensor],
-    on_32nds: bool,
-) -> Tensor:
-    """`ImageBatch.read_warped` as compiled loops, on the CPU."""
-    loops = kernels("cpu")
-    pixels: Tensor = loops.read_warped(padded, size, image_index, landmarks, corner, table, on_32nds)
-    return pixels
 
 
 def fit_scales(

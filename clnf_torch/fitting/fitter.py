@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from clnf_torch.compilation.conditions import recorded
 from clnf_torch.fitting import compiled
 from clnf_torch.fitting.config import FitConfig, value_at
 from clnf_torch.fitting.images import ImageBatch
@@ -150,10 +151,8 @@ class LandmarkFitter:
 
     def _is_learned(self, state: FitState) -> bool:
         """Whether gradients are recorded for what loops take as given: the patch experts, and the regularisation."""
-        if not torch.is_grad_enabled():
-            return False
         priors = [each for each in (self.config.regularisation, state.regularisation) if isinstance(each, Tensor)]
-        return any(each.requires_grad for each in (*priors, *self.model.experts.parameters()))
+        return recorded(*priors, *self.model.experts.parameters())
 
     def _fit_in_loops(self, images: ImageBatch, state: FitState) -> FitState:
         """As `fit`, with compiled loops around the patch experts."""

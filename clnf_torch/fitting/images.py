@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from clnf_torch.compilation.conditions import recorded
 from clnf_torch.fitting import compiled
 from clnf_torch.geometry.pyramid import Pyramid
 from clnf_torch.geometry.sampling import (
@@ -95,7 +96,9 @@ class ImageBatch:
         if not (self._has_loops_for(landmarks, corner) and compiled.usable(alpha, beta, pixels)):
             return None
         index = self._image_index
-        return compiled.read_warped(self._whole, self.size, index, landmarks, corner, table, on_32nds)
+        loops = compiled.kernels("cpu")
+        gray: Tensor = loops.read_warped(self._whole, self.size, index, landmarks, corner, table, on_32nds)
+        return gray
 
     def crop(self, request: CropRequest, numerics: Numerics) -> tuple[Tensor, Tensor]:
         """What experts want to see.
@@ -113,7 +116,9 @@ class ImageBatch:
         centers, to_image = request.centers, request.to_image
         if not request.smooth and self._has_loops_for(centers, to_image):
             index, on_32nds = self._image_index, numerics.sample_on_32nds
-            return compiled.crop(self._padded, index, centers, to_image, request.width, on_32nds)
+            loops = compiled.kernels("cpu")
+            found: tuple[Tensor, Tensor] = loops.crop(self._padded, index, centers, to_image, request.width, on_32nds)
+            return found
         crops = self._crop(request, numerics)
         readable = crops.sum((-3, -2, -1)).isfinite()
         # Rows that cannot be read look beside the image, and send no NaN back
@@ -144,7 +149,9 @@ class ImageBatch:
             OpenFace ``Patch_experts::Response``.
         """
         if self._has_loops_for(landmarks, to_image):
-            return compiled.cut_areas(self._padded, self._image_index, landmarks, to_image, width, on_32nds)
+            loops, index = compiled.kernels("cpu"), self._image_index
+            cut: Tensor = loops.cut_areas(self._padded, index, landmarks, to_image, width, on_32nds)
+            return cut
         matrix = area_to_image(landmarks, to_image, width)
         to_cells = affine_cells_32nds if on_32nds else affine_cells
         numbers = landmarks.shape[1] * width * width
@@ -158,7 +165,7 @@ class ImageBatch:
     @property
     def recorded(self) -> bool:
         """Whether gradients of what is read are recorded."""
-        return torch.is_grad_enabled() and self._whole.requires_grad
+        return recorded(self._whole)
 
     def _has_loops_for(self, landmarks: Tensor, to_image: Tensor) -> bool:
         """Whether compiled loops can cut areas around landmarks."""

@@ -67,7 +67,9 @@ def params_from_landmarks(
         OpenFace ``PDM::CalcParams`` for landmarks.
     """
     if compiled.usable(landmarks, pdm.mean, pdm.modes, pdm.variances, *(() if rotation is None else (rotation,))):
-        return compiled.search_landmarks(pdm, landmarks, known, rotation)
+        own = compiled.kernels(landmarks.device.type)
+        params: ShapeParams = own.search_landmarks(pdm, landmarks, known, rotation)
+        return params
     start, landmarks, weight = upright_start(pdm, landmarks, known, rotation)
     shape = PosedShape.of(start)
     precision = 1 / pdm.variances[None]

@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from clnf_torch.compilation.conditions import recorded
 from clnf_torch.fitting import compiled
 from clnf_torch.fitting.config import FitConfig, value_at
 from clnf_torch.fitting.gauss_newton import gauss_newton_step
@@ -30,10 +31,12 @@ def search_responses(
         their maps before its last step, cells, shape (B, N, 2).
     """
     prior = config.regularisation
-    learned = isinstance(prior, Tensor) and prior.requires_grad and torch.is_grad_enabled()
+    learned = isinstance(prior, Tensor) and recorded(prior)
     numbers = (*vars(start).values(), *vars(field).values(), pdm.mean, pdm.modes, pdm.variances)
     if not learned and compiled.usable(*numbers):
-        return compiled.search_responses(pdm, start, field, config, kernel_step)
+        own = compiled.kernels(start.scale.device.type)
+        found: tuple[Tensor, ShapeParams, Tensor] = own.search_responses(pdm, start, field, config, kernel_step)
+        return found
     rigid, _ = nu_rlms(pdm, PosedShape.of(start), field, config, rigid=True, kernel_step=kernel_step)
     shape, positions = nu_rlms(pdm, rigid, field, config, rigid=False, kernel_step=kernel_step)
     return rigid.scale, shape.params(), positions

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from clnf_torch.compilation.conditions import load_kernels, plain_numbers
+from clnf_torch.compilation.conditions import load_kernels, plain_numbers, recorded
 from clnf_torch.geometry.constants import constant
 from clnf_torch.geometry.gray import image_loops
 from clnf_torch.geometry.sampling import MARGIN, Cells, affine_cells, pad_with_black
@@ -86,8 +86,7 @@ class Pyramid:
     def _loops_for(self, matrix: Tensor) -> Any:
         """The compiled loops that read windows; None where they cannot run."""
         plain = matrix.is_cpu and self.pixels.dtype in (torch.uint8, torch.float32)
-        recorded = torch.is_grad_enabled() and self.pixels.requires_grad
-        if not plain or recorded or not plain_numbers(matrix):
+        if not plain or recorded(self.pixels) or not plain_numbers(matrix):
             return None
         return load_kernels("clnf_torch.geometry.kernels.cpu.pyramids")
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clnf_torch.compilation.conditions import load_kernels, plain_numbers
+from clnf_torch.compilation.conditions import load_kernels, plain_numbers, recorded
 
 
 def kernels() -> Any:
@@ -41,12 +41,10 @@ def usable_on_card(areas: Tensor, weights: Iterable[Tensor]) -> bool:
 
 def _fixed(weights: Iterable[Tensor], device_type: str) -> bool:
     """Whether weights are there, in types that the kernels widen, and nothing records operations on them."""
-    return all(
-        weight.device.type == device_type
-        and weight.dtype in (torch.float32, torch.float16)
-        and not (torch.is_grad_enabled() and weight.requires_grad)
-        for weight in weights
-    )
+    fixed = list(weights)
+    types = (torch.float32, torch.float16)
+    there = all(weight.device.type == device_type and weight.dtype in types for weight in fixed)
+    return there and not recorded(*fixed)
 
 
 def projects(*tensors: Tensor) -> bool:
