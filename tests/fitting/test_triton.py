@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -16,6 +10,7 @@ from clnf_torch.fitting.config import PRESETS
 from clnf_torch.fitting.nu_rlms import search_responses
 from clnf_torch.geometry.records import map_tensors
 from tests.fitting.random_searches import make_pdm, make_search
+from tests.programs import printed_by
 
 pytest.importorskip("triton", reason="Triton is not installed: pip install -e '.[cuda]'")
 
@@ -29,21 +24,11 @@ CASES = [
     "default", "default, stepped", "tracking", "tracking, stepped", "wild", "wild, stepped", "every step", "spoiled",
     "beyond the limit", "other layout", "from landmarks",
 ]  # fmt: skip
-ROOT = Path(__file__).parents[2]
-
-
-def run(module: str) -> dict[str, dict[str, object]]:
-    """What a program of this folder prints, in a process of its own."""
-    environment = {**os.environ, "PYTHONPATH": ":".join([str(ROOT), *sys.path]), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", f"tests.fitting.{module}"]
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
 def interpreted():
-    return run("interpreted")
+    return printed_by("tests.fitting.interpreted")
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -56,7 +41,7 @@ def test_a_face_is_the_same_alone_and_in_a_batch(interpreted):
 
 
 def test_programs_compile_for_cards_without_tensor_cores():
-    for name, program in run("compiled_for_cards").items():
+    for name, program in printed_by("tests.fitting.compiled_for_cards").items():
         assert program["size"] > 0, name
         # TF32 is what tensor cores make of float32
         assert not program["tensor_cores"], name

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +10,7 @@ import torch
 from clnf_torch.models import compiled
 from clnf_torch.models.numerics import OPENFACE
 from tests.factories import N, make_experts, seeded
+from tests.programs import printed_by
 
 pytest.importorskip("triton", reason="Triton is not installed: pip install -e '.[cuda]'")
 
@@ -29,21 +25,11 @@ CASES = [
     "four layers", "four layers, every cell", "four layers, one cell", "four layers, many cells",
     "two and three layers", "two and three layers, every cell", "weights of half precision", "other layout", "spoiled",
 ]  # fmt: skip
-ROOT = Path(__file__).parents[3]
-
-
-def run(module: str) -> dict:
-    """What a program of this folder prints, in a process of its own."""
-    environment = {**os.environ, "PYTHONPATH": ":".join([str(ROOT), *sys.path]), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", f"tests.models.patch_experts.{module}"]
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
 def interpreted():
-    return run("interpreted")
+    return printed_by("tests.models.patch_experts.interpreted")
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -60,7 +46,7 @@ def test_a_face_is_the_same_alone_and_in_a_batch(interpreted):
 
 
 def test_programs_compile_for_cards():
-    for name, program in run("compiled_for_cards").items():
+    for name, program in printed_by("tests.models.patch_experts.compiled_for_cards").items():
         assert program["size"] > 0, name
         assert program["shared"] <= SHARED, name
         assert program["tensor_cores"] == name.startswith(("tf32", "bf16")), name
