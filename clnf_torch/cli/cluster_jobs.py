@@ -29,12 +29,14 @@ class Cluster:
         address: Of the cluster.
         count: Actors; None: as many as there is room for.
         device: "cpu", or "cuda" for a card each.
+        face_detector: Of the caller's machine, which those of the cluster do not know; None: the model's.
     """
 
     targets: Targets
     address: str
     count: int | None
     device: str
+    face_detector: str | None
 
 
 def run_on_cluster(unit: Literal["images", "videos"], inputs: Sequence[Path], cluster: Cluster, **options: Any) -> None:
@@ -50,6 +52,10 @@ def run_on_cluster(unit: Literal["images", "videos"], inputs: Sequence[Path], cl
         typer.BadParameter: Options that do not go with ``--ray``.
         typer.Exit: The job failed, or some inputs could not be used.
     """
+    if cluster.face_detector is not None:
+        raise typer.BadParameter(
+            "--detector is not known to a cluster's machines; leave out --ray, or save both in a bundle"
+        )
     output = _output(cluster.targets)
     with _job(output, unit) as progress:
         from clnf_torch import distributed

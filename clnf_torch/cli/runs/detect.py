@@ -66,15 +66,11 @@ def detect(
     camera = CameraOptions(fx, fy, cx, cy)
     form = CSVForm(openface_precision=openface_precision, header_blanks=header_blanks)
     targets = Targets(csv=csv, parquet=parquet, json=json, draw=draw, form=form)
-    if ray is not None and face_detector is not None:
-        raise typer.BadParameter(
-            "--detector is not known to a cluster's machines; leave out --ray, or save both in a bundle"
-        )
     if ray is not None:
         return run_on_cluster(
             "images",
             images,
-            Cluster(targets, ray, actors, device),
+            Cluster(targets, ray, actors, device, face_detector),
             model=model,
             camera=camera,
             preset=preset,

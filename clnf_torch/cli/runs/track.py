@@ -52,15 +52,11 @@ def track(
     lens, given = CameraOptions(fx, fy, cx, cy), [*(videos or ()), *(Path(str(number)) for number in camera or ())]
     if not given:
         raise typer.BadParameter("give a video, a folder, - for stdin, or --camera 0")
-    if ray is not None and face_detector is not None:
-        raise typer.BadParameter(
-            "--detector is not known to a cluster's machines; leave out --ray, or save both in a bundle"
-        )
     if ray is not None:
         return run_on_cluster(
             "videos",
             given,
-            Cluster(targets, ray, actors, device),
+            Cluster(targets, ray, actors, device, face_detector),
             model=model,
             camera=lens,
             preset=preset,
