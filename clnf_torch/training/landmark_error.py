@@ -5,14 +5,11 @@ from torch import Tensor
 
 from clnf_torch.models.landmark_error import LEAST_SPREAD, LandmarkErrorModel
 from clnf_torch.models.landmark_model import LandmarkModel
-from clnf_torch.pipeline import LandmarkDetector
-from clnf_torch.training.data.boxes import perturb_boxes
 from clnf_torch.training.data.crops import FaceCrops
+from clnf_torch.training.data.trial_fits import fit_unseen
 
 # Millimetres that are added to an error, whose logarithm is taken
 LEAST_ERROR = 0.1
-# Faces that are fitted together
-BATCH = 32
 
 
 def learn_error_model(spreads: Tensor, errors: Tensor) -> LandmarkErrorModel:
@@ -52,22 +49,11 @@ def with_error_model(model: LandmarkModel, unseen: FaceCrops, seed: int) -> Land
         seed: Of where the fits start.
     """
     model.error_model = LandmarkErrorModel.of_spreads(unseen.landmarks.shape[1], model.pdm.mean)
-    detector = LandmarkDetector(model, "exact").eval()
-    boxes = perturb_boxes(unseen.landmarks, torch.Generator().manual_seed(seed))
-    rows = torch.arange(len(unseen), device=boxes.device).split(BATCH)
-    fitted = [_fitted(detector, unseen[some], boxes[some]) for some in rows]
-    spreads, errors = map(torch.cat, zip(*fitted, strict=True))
-    model.error_model = learn_error_model(spreads, errors) if len(spreads) else None
-    return model
-
-
-def _fitted(detector: LandmarkDetector, faces: FaceCrops, boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """Spreads and errors of the landmarks of some faces, millimetres; fits that fail are left out."""
-    image_index = torch.arange(len(faces), device=boxes.device)
-    found = detector.fit(faces.gray[:, None], boxes, image_index, parts=False, validate=False)
-    good, pixels = found.success, found.params.scale[:, None]
+    found, truth = fit_unseen(model, unseen, seed)
+    pixels = found.params.scale[:, None]
     assert found.landmark_errors is not None
     # The model's errors are its spreads, a little more
     spreads = found.landmark_errors / pixels - LEAST_SPREAD
-    errors = torch.linalg.vector_norm(found.landmarks - faces.landmarks.to(found.landmarks), dim=-1) / pixels
-    return spreads[good], errors[good]
+    errors = torch.linalg.vector_norm(found.landmarks - truth, dim=-1) / pixels
+    model.error_model = learn_error_model(spreads, errors) if len(spreads) else None
+    return model

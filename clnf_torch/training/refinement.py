@@ -8,15 +8,12 @@ from torch import Tensor
 from clnf_torch.geometry.similarity import similarity_between
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.refinement import FARTHEST, Refinement
-from clnf_torch.pipeline import LandmarkDetector
-from clnf_torch.training.data.boxes import perturb_boxes
 from clnf_torch.training.data.crops import FaceCrops
+from clnf_torch.training.data.trial_fits import fit_unseen
 from clnf_torch.training.metrics import face_errors
 
 # Shares of the centroids that are tried
 SHARES = tuple(step / 10 for step in range(11))
-# Faces that are fitted together
-BATCH = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,29 +72,9 @@ def with_refinement(model: LandmarkModel, unseen: FaceCrops, mirror: Tensor, see
         seed: Of where the fits start.
     """
     model.refinement = Refinement.of_centroids(len(mirror), model.pdm.mean)
-    detector = LandmarkDetector(model, "exact").eval()
-    boxes = perturb_boxes(unseen.landmarks, torch.Generator().manual_seed(seed))
-    rows = torch.arange(len(unseen), device=boxes.device).split(BATCH)
-    blocks = [_fitted(detector, unseen[some], boxes[some]) for some in rows]
-    if not sum(len(block.shape) for block in blocks):
-        model.refinement = None
-        return model
-    faces = FittedFaces(**{name: torch.cat([vars(block)[name] for block in blocks]) for name in vars(blocks[0])})
-    model.refinement = learn_refinement(faces, mirror.to(boxes.device))
+    found, truth = fit_unseen(model, unseen, seed)
+    shape = model.pdm.landmarks(found.params)
+    to_image = similarity_between(model.pdm.reference_landmarks(found.params.local, 1.0), shape)
+    faces = FittedFaces(shape=shape, centroids=found.landmarks, to_image=to_image, truth=truth)
+    model.refinement = learn_refinement(faces, mirror.to(shape.device)) if len(truth) else None
     return model
-
-
-def _fitted(detector: LandmarkDetector, faces: FaceCrops, boxes: Tensor) -> FittedFaces:
-    """Fits of some faces; those that fail are left out."""
-    image_index = torch.arange(len(faces), device=boxes.device)
-    found = detector.fit(faces.gray[:, None], boxes, image_index, parts=False, validate=False)
-    # No refinement changes an empty map's landmark
-    good = found.success & found.landmarks.isfinite().flatten(1).all(1)
-    pdm, params = detector.model.pdm, found.params[good]
-    shape = pdm.landmarks(params)
-    return FittedFaces(
-        shape=shape,
-        centroids=found.landmarks[good],
-        to_image=similarity_between(pdm.reference_landmarks(params.local, 1.0), shape),
-        truth=faces.landmarks[good].to(shape),
-    )

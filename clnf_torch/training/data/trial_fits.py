@@ -1,4 +1,4 @@
-"""Trial fits for the training of a validator: landmarks that are right, nearly right, and wrong."""
+"""Fits of annotated faces: as they come, to calibrate models by; and right, nearly right and wrong, for a validator."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,11 +11,38 @@ from clnf_torch.geometry.boxes import box_around
 from clnf_torch.geometry.records import Rows, join_rows
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.pdm import PDM, ShapeParams
-from clnf_torch.pipeline import LandmarkDetector
+from clnf_torch.pipeline import FitResult, LandmarkDetector
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.boxes import perturb_boxes
 from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.metrics import FAILED, face_errors
+
+# Faces that are fitted together
+BATCH = 32
+
+
+@torch.no_grad()
+def fit_unseen(model: LandmarkModel, faces: FaceCrops, seed: int) -> tuple[FitResult, Tensor]:
+    """Fits of faces from perturbed boxes, in the exact numerics; those that fail are left out.
+
+    Args:
+        model: The model.
+        faces: Annotated faces that it was not trained on, on its device.
+        seed: Of where the fits start.
+
+    Returns:
+        K fits, and the annotated landmarks of these faces, shape (K, N, 2).
+    """
+    detector = LandmarkDetector(model, "exact").eval()
+    boxes = perturb_boxes(faces.landmarks, torch.Generator().manual_seed(seed))
+    blocks = [
+        detector.fit(some.gray[:, None], own, torch.arange(len(some), device=own.device), parts=False, validate=False)
+        for some, own in ((faces[rows], boxes[rows]) for rows in torch.arange(len(boxes)).split(BATCH))
+    ]
+    found = join_rows(*blocks)
+    good = found.success & found.landmarks.isfinite().flatten(1).all(1)
+    return found[good], faces.landmarks[good].to(found.landmarks)
+
 
 # Probability that a face ends anywhere, at any angle and of any size
 LOST = 0.2
