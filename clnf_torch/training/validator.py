@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from clnf_torch.detection.layers import layer_records
-from clnf_torch.detection.validator import DetectionValidator, ViewValidator
+from clnf_torch.detection.validator import DetectionValidator
+from clnf_torch.detection.view_validator import ViewValidator
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.geometry.landmarks68 import MIRROR
 from clnf_torch.geometry.records import join_rows

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from clnf_torch.detection.validator import ViewValidator, confidence_of, is_face
+from clnf_torch.detection.validator import is_face
+from clnf_torch.detection.view_validator import ViewValidator, confidence_of
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.models.numerics import EXACT
 from clnf_torch.training.data.crops import image_pyramid

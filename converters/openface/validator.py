@@ -22,7 +22,8 @@ from clnf_torch.converters.openface.binary import (
 )
 from clnf_torch.converters.openface.errors import ConversionError, Place
 from clnf_torch.converters.openface.network import VALIDATOR, read_network
-from clnf_torch.detection.validator import DetectionValidator, ViewValidator
+from clnf_torch.detection.validator import DetectionValidator
+from clnf_torch.detection.view_validator import ViewValidator
 
 # How far weights within a triangle may be from what they must be; OpenFace's are exact
 TOLERANCE = 1e-3

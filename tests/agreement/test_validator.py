@@ -11,7 +11,8 @@ import torch
 
 from clnf_torch import EXACT, OPENFACE
 from clnf_torch.converters.openface.validator import convert_validator
-from clnf_torch.detection.validator import DetectionValidator, ViewValidator, face_region, is_face
+from clnf_torch.detection.validator import DetectionValidator, face_region, is_face
+from clnf_torch.detection.view_validator import ViewValidator
 from clnf_torch.fitting.images import ImageBatch
 from tests.agreement.golden import Golden
 from tests.agreement.measure import Agreement

@@ -10,14 +10,8 @@ import torch
 from torch import nn
 
 from clnf_torch.detection.layers import build_network
-from clnf_torch.detection.validator import (
-    FACES,
-    DetectionValidator,
-    ViewValidator,
-    confidence_of,
-    face_region,
-    is_face,
-)
+from clnf_torch.detection.validator import FACES, DetectionValidator, face_region, is_face
+from clnf_torch.detection.view_validator import ViewValidator, confidence_of
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.models.numerics import EXACT, OPENFACE
 from tests.factories import make_images

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from clnf_torch.detection.layers import build_network, layer_records
-from clnf_torch.detection.validator import confidence_of, is_face
+from clnf_torch.detection.validator import is_face
+from clnf_torch.detection.view_validator import confidence_of
 from clnf_torch.training.validator_network import (
     bin_positions,
     corner_weights,
