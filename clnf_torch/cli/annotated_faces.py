@@ -11,8 +11,11 @@ import typer
 from clnf_torch.cli.console import add_note, complain
 from clnf_torch.cli.output_check import Input, Output, check_outputs
 from clnf_torch.cli.outputs import keep_earlier
+from clnf_torch.converters.face_detector import READERS, package_of
+from clnf_torch.detection import load_face_detector
 from clnf_torch.geometry.landmarks68 import MIRROR
 from clnf_torch.media.images import read_image
+from clnf_torch.models.bundle import load_bundle
 from clnf_torch.models.files import PARTIAL, partial_of
 from clnf_torch.models.pdm import PDM
 from clnf_torch.training.checkpoint import CHECKPOINT_NAME
@@ -117,3 +120,12 @@ def annotation_files(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*.*"):
         if path.suffix.lower() == ".pts" or (path.suffix.lower() in IMAGES and path.with_suffix(".pts").exists()):
             yield path
+
+
+def face_detector_record(source: Path) -> dict[str, Any]:
+    """The face detector of a bundle, or of a package; refuses a bundle without one."""
+    if source.suffix != ".pt":
+        return READERS[package_of(source) or "mtcnn"](source)
+    load_face_detector(source)
+    record: dict[str, Any] = load_bundle(source)["face_detector"]
+    return record

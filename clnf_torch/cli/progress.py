@@ -1,4 +1,4 @@
-"""Progress bars on stderr: what is done, how fast, and how long the rest takes; none where stderr is no terminal."""
+"""Progress bars on stderr: what is done, how fast, how long the rest takes; elsewhere at most a line now and then."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -11,10 +11,13 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+from clnf_torch.cli.console import notice
 
 
 class _Speed(ProgressColumn):
@@ -93,3 +96,29 @@ def bytes_bar() -> Iterator[Callable[[int, int], None]]:
             bar.update(task, description="Writing", completed=done, total=total)
 
         yield written
+
+
+@contextlib.contextmanager
+def training_bars(stop_if_asked: Callable[[], None]) -> Iterator[Callable[[str, int, int, float], None]]:
+    """A bar for each part of a training on a terminal; elsewhere a line now and then.
+
+    Args:
+        stop_if_asked: From `finishing_first`.
+
+    Yields:
+        To be told of every step; raises KeyboardInterrupt after Ctrl-C.
+    """
+    screen = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, TextColumn("{task.fields[loss]}"), console=screen, disable=not screen.is_terminal) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def report(what: str, step: int, steps: int, loss: float) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=steps, loss="")
+            bar.update(tasks[what], completed=step, loss=f"{loss:.3f}")
+            if not screen.is_terminal and (step % 500 == 0 or step == steps):
+                notice(f"{what}: step {step} of {steps}, loss {loss:.3f}")
+            stop_if_asked()
+
+        yield report

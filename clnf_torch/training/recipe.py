@@ -67,6 +67,12 @@ class Recipe:
     )  # scales of a fit: coarse twice, as landmarks of turned faces move far
     seed: int = 0
 
+    def with_effort(self, effort: float) -> "Recipe":
+        """This recipe with another number of steps, so many times its own."""
+        together = replace(self.end_to_end, steps=max(1, round(effort * self.end_to_end.steps)))
+        scales = tuple(replace(config, steps=max(1, round(effort * config.steps))) for config in self.scales)
+        return replace(self, scales=scales, end_to_end=together)
+
 
 def train_landmark_model(
     faces: FaceCrops,
@@ -106,7 +112,7 @@ def train_landmark_model(
         Trainer(task).run(name, Checkpoint(folder / f"{name}.pt", f"{config} {recipe.seed} {data}"), report)
         experts.append(heatmap_experts(config, task.experts().cpu(), len(mirror)))
     model = LandmarkModel(pdm.cpu(), [experts[number] for number in recipe.passes])
-    _end_to_end(model, faces, recipe, Checkpoint(folder / "end_to_end.pt", f"{recipe} {data}"), report)
+    train_together(model, faces, recipe, Checkpoint(folder / "end_to_end.pt", f"{recipe} {data}"), report)
     return model
 
 
@@ -130,7 +136,9 @@ def _shape(
     return PDM(state["mean"].float(), state["modes"].float(), state["variances"].float())
 
 
-def _end_to_end(model: LandmarkModel, faces: FaceCrops, recipe: Recipe, checkpoint: Checkpoint, report: Report) -> None:
+def train_together(
+    model: LandmarkModel, faces: FaceCrops, recipe: Recipe, checkpoint: Checkpoint, report: Report
+) -> None:
     """Trains all experts together, end to end; in place."""
     config = replace(recipe.end_to_end, seed=recipe.seed)
     if config.steps:

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from clnf_torch.cli.main import app
 from clnf_torch.models.bundle import load_bundle
 from clnf_torch.pipeline import load
+from clnf_torch.training.retraining import SMALL_WIDTHS
 
 FEW = ("--effort", "0.0002", "--hold-out", "3", "--threads", "1")
 
@@ -42,6 +43,32 @@ def test_checkpoints_of_another_training_are_refused(dotted_faces, tmp_path):
     assert run(dotted_faces, tmp_path / "model.pt").exit_code == 0
     ended = run(dotted_faces, tmp_path / "other.pt", "--seed", "4")
     assert ended.exit_code == 1 and "is a checkpoint of another training" in ended.output
+
+
+def retrain(faces, out, *more: str):
+    command = ("train", "retrain", str(faces), "-o", str(out), "--effort", "0.0002", "--threads", "1", *more)
+    return CliRunner().invoke(app, command)
+
+
+def test_its_networks_are_trained_again(dotted_faces, tmp_path):
+    first = tmp_path / "model.pt"
+    assert run(dotted_faces, first).exit_code == 0
+    for more, channels in (((), (24, 48, 96, 160, 256)), (("--small",), SMALL_WIDTHS)):
+        ended = retrain(dotted_faces, tmp_path / "again.pt", "--model", str(first), *more)
+        assert ended.exit_code == 0, ended.output
+        assert "trained on 12 faces, none held out" in ended.output
+        before, after = load_bundle(first), load_bundle(tmp_path / "again.pt")
+        assert [experts.get("widths", list(channels)) for experts in after["model"]["experts"]] == [list(channels)] * 3
+        assert before["sources"] != after["sources"] and before["licence"] == after["licence"]
+        for kept in ("early_termination", "refinement", "error_model"):
+            assert (after["model"][kept] is None) == (before["model"][kept] is None)
+        assert load(tmp_path / "again.pt").validator is not None
+        (tmp_path / "again.pt").unlink()
+
+
+def test_other_experts_are_not_trained_again(dotted_faces, bundle, tmp_path):
+    ended = retrain(dotted_faces, tmp_path / "again.pt", "--model", str(bundle))
+    assert ended.exit_code == 1 and "this trains heatmap experts" in ended.output
 
 
 @pytest.mark.parametrize(

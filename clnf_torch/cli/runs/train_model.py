@@ -1,31 +1,26 @@
 """``clnf-torch train model``: shape, heatmap experts and all that belongs to them, from annotated faces, in one go."""
 
-import contextlib
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 import clnf_torch
-from clnf_torch.cli.annotated_faces import check_trained, read_crops
-from clnf_torch.cli.console import failures_exit_with, finishing_first, notice, say
+from clnf_torch.cli.annotated_faces import check_trained, face_detector_record, read_crops
+from clnf_torch.cli.console import failures_exit_with, finishing_first, say
 from clnf_torch.cli.options import device_named
-from clnf_torch.converters.face_detector import READERS, package_of
-from clnf_torch.detection import load_face_detector
+from clnf_torch.cli.progress import training_bars
 from clnf_torch.geometry.landmarks68 import MIRROR
-from clnf_torch.models.bundle import default_bundle, load_bundle, save_bundle
+from clnf_torch.models.bundle import default_bundle, save_bundle
 from clnf_torch.training.data.annotations import RESEARCH_USE, Annotations
 from clnf_torch.training.early_termination import with_early_termination
 from clnf_torch.training.landmark_error import with_error_model
 from clnf_torch.training.recipe import Recipe, train_landmark_model
 from clnf_torch.training.refinement import with_refinement
 from clnf_torch.training.shape import read_prior
-from clnf_torch.training.trainer import Report, keep_freed_memory
+from clnf_torch.training.trainer import keep_freed_memory
 from clnf_torch.training.validator import ValidatorConfig, train_validator
 
 # Pixels: twice the extent of a face of 140 mm, at 1.2 pixels per millimetre
@@ -46,19 +41,18 @@ def model(
     device: str,
 ) -> None:
     """Train a landmark model and everything around it. Ctrl-C keeps what is done; the same command goes on."""
-    if not 0 < effort <= 10:
-        raise typer.BadParameter(f"--effort {effort}: give a number above 0, up to 10")
+    require_effort(effort)
     check_trained(data, out, work, prior or default_bundle(), detector or default_bundle())
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         keep_freed_memory()
         where = device_named(device)
         shapes = read_prior(prior or default_bundle())
-        faces_record = _detector_record(detector or default_bundle())
+        faces_record = face_detector_record(detector or default_bundle())
         found, crops = read_crops(data, split, 2 * hold_out, where, CROP)
         back = torch.arange(len(crops)) % hold_out == 0
         kept, unseen = crops[~back], crops[back]
-        recipe = _scaled(Recipe(seed=seed), effort)
-        with _bars(stop_if_asked) as report:
+        recipe = Recipe(seed=seed).with_effort(effort)
+        with training_bars(stop_if_asked) as report:
             trained = train_landmark_model(kept, shapes, torch.tensor(MIRROR), recipe, work, report)
             trained = with_early_termination(trained.to(where).eval(), unseen, seed)
             judge = train_validator(trained, kept, _judging(seed, effort), work, report)
@@ -78,11 +72,10 @@ def model(
         say(f"{out}: {len(kept)} faces, {len(unseen)} held out; clnf-torch evaluate tells how good it is")
 
 
-def _scaled(recipe: Recipe, effort: float) -> Recipe:
-    """The recipe with other numbers of steps."""
-    together = replace(recipe.end_to_end, steps=max(1, round(effort * recipe.end_to_end.steps)))
-    scales = tuple(replace(config, steps=max(1, round(effort * config.steps))) for config in recipe.scales)
-    return replace(recipe, scales=scales, end_to_end=together)
+def require_effort(effort: float) -> None:
+    """Refuses a share of the recipe's steps that is none."""
+    if not 0 < effort <= 10:
+        raise typer.BadParameter(f"--effort {effort}: give a number above 0, up to 10")
 
 
 def _judging(seed: int, effort: float) -> ValidatorConfig:
@@ -91,34 +84,6 @@ def _judging(seed: int, effort: float) -> ValidatorConfig:
     return replace(config, steps=max(1, round(effort * config.steps)))
 
 
-def _detector_record(source: Path) -> dict[str, Any]:
-    """The face detector of a bundle, or of a package; refuses a bundle without one."""
-    if source.suffix != ".pt":
-        return READERS[package_of(source) or "mtcnn"](source)
-    load_face_detector(source)
-    record: dict[str, Any] = load_bundle(source)["face_detector"]
-    return record
-
-
 def _sources(found: Annotations) -> list[dict[str, Any]]:
     """What the model was made from, by the names of the sets."""
     return [{"name": f"{name or 'faces'}: {found.split.count(name)} faces"} for name in dict.fromkeys(found.split)]
-
-
-@contextlib.contextmanager
-def _bars(stop_if_asked: Callable[[], None]) -> Iterator[Report]:
-    """A bar for each part of the training on a terminal; elsewhere a line now and then."""
-    screen = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, TextColumn("{task.fields[loss]}"), console=screen, disable=not screen.is_terminal) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def report(what: str, step: int, steps: int, loss: float) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=steps, loss="")
-            bar.update(tasks[what], completed=step, loss=f"{loss:.3f}")
-            if not screen.is_terminal and (step % 500 == 0 or step == steps):
-                notice(f"{what}: step {step} of {steps}, loss {loss:.3f}")
-            stop_if_asked()
-
-        yield report

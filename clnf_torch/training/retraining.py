@@ -1,0 +1,78 @@
+"""Trains the networks of a model again: further, on more faces, or smaller ones that answer like them."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+from torch import Tensor
+
+from clnf_torch.fitting.initialise import params_from_landmarks
+from clnf_torch.models.landmark_model import LandmarkModel
+from clnf_torch.models.patch_experts.base import Experts
+from clnf_torch.models.patch_experts.heatmap import HeatmapExperts, UNet
+from clnf_torch.training.checkpoint import Checkpoint, fingerprint
+from clnf_torch.training.data.crops import FaceCrops
+from clnf_torch.training.data.heatmap_samples import FaceDataset
+from clnf_torch.training.heatmap import HeatmapConfig, HeatmapTask
+from clnf_torch.training.recipe import Recipe, train_together
+from clnf_torch.training.trainer import Report, Trainer
+
+# Of the steps of a new network; the learning rate falls from a third of the highest once more
+CONTINUED_STEPS, CONTINUED_RATE = 4 / 9, 1 / 3
+# Channels of small networks: a quarter of the operations of those of `HeatmapConfig`
+SMALL_WIDTHS = (16, 24, 48, 80, 128)
+
+
+def retrain_networks(
+    model: LandmarkModel,
+    faces: FaceCrops,
+    mirror: Tensor,
+    recipe: Recipe,
+    folder: Path,
+    report: Report = lambda *_: None,
+    widths: tuple[int, ...] | None = None,
+) -> LandmarkModel:
+    """Trains the networks of a model again, scale by scale, and then all of them end to end; in place.
+
+    All else stays what it is: the shape model, and what was learned on faces that the first networks had not seen.
+
+    Args:
+        model: Of heatmap experts, float32, on the device of the faces.
+        faces: Annotated faces.
+        mirror: Each landmark's partner on the other side of the face, int64, shape (N,).
+        recipe: Settings, as the model was trained with.
+        folder: For checkpoints, from which the same call resumes.
+        report: Told after every step.
+        widths: Channels of new networks, to which the old ones are teachers; None: the old ones are trained further.
+
+    Returns:
+        The model.
+
+    Raises:
+        ValueError: The model has other experts.
+        CheckpointError: The folder holds checkpoints of another training.
+    """
+    if model.family is not HeatmapExperts:
+        raise ValueError(f"the model has {model.family.name} experts; give one with heatmap experts")
+    old = fingerprint(*model.state_dict().values())
+    data = f"{fingerprint(faces.gray, faces.landmarks, mirror)} {old} {widths}"
+    params = params_from_landmarks(model.pdm, faces.landmarks)
+    for number, experts in enumerate(dict.fromkeys(model.experts)):
+        config = _config_of(cast(Experts, experts), recipe, widths)
+        network, seed = cast(UNet, experts.network), recipe.seed + number
+        role = {"start": network} if widths is None else {"teacher": network.float().eval()}
+        dataset = FaceDataset.of(faces, model.pdm, params, config.levels)
+        task, name = HeatmapTask(config, dataset, params.rotation[:, 1], mirror, seed, **role), f"scale_{number}"
+        Trainer(task).run(name, Checkpoint(folder / f"{name}.pt", f"{config} {seed} {data}"), report)
+        experts.network = task.experts().to(faces.landmarks.device)
+    train_together(model, faces, recipe, Checkpoint(folder / "end_to_end.pt", f"{recipe} {data}"), report)
+    return model
+
+
+def _config_of(experts: Experts, recipe: Recipe, widths: tuple[int, ...] | None) -> HeatmapConfig:
+    """The recipe's settings for the scale of some experts: a new network's, or those of one that goes on."""
+    config = min(recipe.scales, key=lambda each: abs(each.scale - experts.scale))
+    if widths is not None:
+        return replace(config, widths=widths)
+    steps, rate = max(1, round(CONTINUED_STEPS * config.steps)), CONTINUED_RATE * config.learning_rate
+    return replace(config, steps=steps, learning_rate=rate)

@@ -1,0 +1,70 @@
+"""Networks trained again: further on more faces, or as small ones; all else of the model stays as it is."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+
+from clnf_torch.models.landmark_model import LandmarkModel
+from clnf_torch.training.checkpoint import CheckpointError
+from clnf_torch.training.end_to_end import EndToEndConfig
+from clnf_torch.training.recipe import Recipe, train_landmark_model
+from clnf_torch.training.retraining import retrain_networks
+from clnf_torch.training.shape import ShapeConfig
+from tests.training.heads import MIRROR, make_crops, make_gaussian, make_heads
+from tests.training.test_recipe import COARSE, FINE
+
+TOGETHER = EndToEndConfig(steps=1, batch=2, held_out=5, judge_every=1)
+RECIPE = Recipe(shape=ShapeConfig(rounds=1), scales=(COARSE, FINE), end_to_end=TOGETHER)
+SMALL = (4, 6, 8)
+
+
+@pytest.fixture(scope="module")
+def heads():
+    pdm = make_gaussian().pdm()
+    return make_crops(pdm.landmarks(make_heads(pdm, 10)))
+
+
+@pytest.fixture(scope="module")
+def trained(heads, tmp_path_factory) -> LandmarkModel:
+    folder = tmp_path_factory.mktemp("work")
+    return train_landmark_model(heads[:8], make_gaussian(), MIRROR, RECIPE, folder).eval()
+
+
+def again(model: LandmarkModel, heads, folder, recipe: Recipe = RECIPE, widths=None, reported: list | None = None):
+    report = (lambda *what: None) if reported is None else (lambda *what: reported.append(what[:3]))
+    return retrain_networks(copy.deepcopy(model), heads, MIRROR, recipe, folder, report, widths)
+
+
+def test_networks_are_trained_further(trained, heads, tmp_path):
+    model = again(trained, heads, tmp_path)
+    assert model.experts_at(0) is model.experts_at(1)
+    for scale in (0, 2):
+        before, after = trained.experts_at(scale).network, model.experts_at(scale).network
+        assert after.widths == before.widths and not torch.equal(after.head.weight, before.head.weight)
+        assert (after.head.weight - before.head.weight).norm() < 0.5 * before.head.weight.norm()
+    for name in ("mean", "modes", "variances"):
+        assert torch.equal(getattr(model.pdm, name), getattr(trained.pdm, name))
+
+
+def test_small_networks_take_their_place(trained, heads, tmp_path):
+    model = again(trained, heads, tmp_path, widths=SMALL)
+    assert [model.experts_at(scale).network.widths for scale in range(3)] == [SMALL] * 3
+    assert trained.experts_at(0).network.widths == COARSE.widths
+
+
+def test_a_second_call_trains_nothing_again(trained, heads, tmp_path):
+    first, second = [], []
+    once, twice = (again(trained, heads, tmp_path, reported=reported) for reported in (first, second))
+    assert ("scale_1", 1, 1) in first and second == []
+    assert all(torch.equal(one, other) for one, other in zip(once.parameters(), twice.parameters(), strict=True))
+
+
+def test_another_retraining_in_the_same_folder_is_refused(trained, heads, tmp_path):
+    again(trained, heads, tmp_path)
+    for changed in ({"recipe": replace(RECIPE, seed=1)}, {"widths": SMALL}):
+        with pytest.raises(CheckpointError, match=r"scale_0\.pt: is a checkpoint of another training"):
+            again(trained, heads, tmp_path, **changed)
