@@ -83,9 +83,11 @@ SHAPES ?= ../shared/shape/ict_68.npz
 MTCNN ?= weights/default.pt
 WORK ?= build/training
 
+# The first model is measured on faces that it was not trained on, and its calibrations learned; the second one knows all faces
 weights: $(READY)
 	$(BIN)/clnf-torch train model $(FACES) --split helen_train --split lfpw_train --prior $(SHAPES) --detector $(MTCNN) \
-		--threads 1 --work $(WORK) -o build/default.pt
+		--threads 1 --work $(WORK)/first -o build/first.pt
+	$(BIN)/clnf-torch train retrain $(FACES) --model build/first.pt --threads 1 --work $(WORK)/all -o build/default.pt
 
 # ---- documentation --------------------------------------------------------------------------------------------------
 

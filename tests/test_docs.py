@@ -117,7 +117,7 @@ COMMANDS = {
     "repair": ("repair",),
     "report": ("report",),
     "evaluate": ("evaluate",),
-    "train": ("train model",),
+    "train": ("train model", "train retrain"),
     "train_cen": ("train cen",),
     "finetune": ("train finetune",),
 }
