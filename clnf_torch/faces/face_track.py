@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.faces.faces import Faces
-from clnf_torch.faces.record import FaceRecord, confidence_range
+from clnf_torch.faces.record import FaceRecord, confidence_range, row_number
 from clnf_torch.faces.sources import ImageSource
 from clnf_torch.media.recording import NO_FACE
 
@@ -48,7 +48,7 @@ class FaceTrack(FaceRecord):
         numbers = self._frames()
         if isinstance(frames, slice):
             return self._taken(torch.isin(self.table.frame, numbers[frames]))
-        number = int(numbers[range(len(numbers))[frames]])
+        number = int(numbers[row_number(frames, len(numbers), "frames")])
         return faces_of_frame(self._taken(self.table.frame == number))
 
     @property

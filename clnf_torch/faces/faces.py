@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, overload
 
 from torch import Tensor
 
-from clnf_torch.faces.record import FaceRecord, confidence_range
+from clnf_torch.faces.record import FaceRecord, confidence_range, row_number
 from clnf_torch.faces.sources import ImageSource
 from clnf_torch.geometry.boxes import box_around
 
@@ -103,13 +103,13 @@ class Faces(_FacesOfImages):
         """The face of a number, or the faces of a slice, of numbers, or where a mask is true."""
         if not hasattr(rows, "__index__") or (hasattr(rows, "ndim") and rows.ndim):
             return self._taken(rows)
-        number = range(len(self))[rows]
+        number = row_number(rows, len(self), "faces")
         one = self._taken(slice(number, number + 1))
         return Face(**vars(one))
 
     def in_image(self, number: int) -> "Faces":
         """The faces of the image of a number."""
-        number = range(len(self.sources))[number]
+        number = row_number(number, len(self.sources), "images")
         return self._taken(self.image_index == number)
 
     def __repr__(self) -> str:

@@ -1,5 +1,6 @@
 """The frames of a video, from whatever holds them, as the tracker reads them."""
 
+import glob
 import os
 from collections.abc import Iterable, Iterator, Sized
 from fractions import Fraction
@@ -9,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clnf_torch.faces.sources import as_image
-from clnf_torch.media.images import ImageError
+from clnf_torch.faces.sources import as_image, matching_files
+from clnf_torch.media.image_folder import IMAGES, image_files, video_files
+from clnf_torch.media.images import ImageError, read_image
 from clnf_torch.media.video import open_video
 from clnf_torch.media.video_capture import open_source
 from clnf_torch.media.video_frames import FOLDER_RATE, Frame, FrameSource
@@ -22,7 +24,8 @@ class FramesInMemory:
     The first one says how large frames are; those of another size, and those that are no images, are damaged frames.
 
     Args:
-        frames: A batch (F, H, W, 3) or (F, 3, H, W), a list, or anything that gives images; see `as_image`.
+        frames: A batch (F, H, W, 3) or (F, 3, H, W), a list, or anything that gives images, see `as_image`, or the
+            paths of image files.
         rate: Frames per second.
 
     Raises:
@@ -36,7 +39,7 @@ class FramesInMemory:
         self._first = next(self._rest, None)
         if self._first is None:
             raise ValueError("expected frames, found none")
-        self.height, self.width = as_image(self._first).shape[1:]
+        self.height, self.width = _pixels(self._first).shape[1:]
 
     problem: str | None
 
@@ -49,7 +52,7 @@ class FramesInMemory:
     def _image(self, image: Any, number: int) -> Tensor | None:
         """A frame's image; None where it is damaged."""
         try:
-            pixels = as_image(image)
+            pixels = _pixels(image)
             if pixels.shape[1:] != (self.height, self.width):
                 found = f"{pixels.shape[2]} x {pixels.shape[1]} pixels, not {self.width} x {self.height}"
                 raise ImageError(f"has {found} as the first")
@@ -63,8 +66,8 @@ def frame_source(source: Any, rate: float | None = None, device: torch.device | 
     """The frames of a source.
 
     Args:
-        source: The path of a video, or of a folder of numbered images; the number of a camera; or frames, see
-            `FramesInMemory`.
+        source: The path of a video, or of a folder of numbered images; a pattern that one video matches, or the images
+            that are its frames; the number of a camera; or frames, see `FramesInMemory`.
         rate: Frames per second of frames in memory; None: those of a folder.
         device: Where a video is to be decoded, see `open_video`; None: on the processor.
 
@@ -73,14 +76,41 @@ def frame_source(source: Any, rate: float | None = None, device: torch.device | 
         VideoError: It cannot be read as a video.
         ValueError: It is none of these.
     """
+    speed = FOLDER_RATE if rate is None else Fraction(rate).limit_denominator(1 << 16)
     if isinstance(source, (str, os.PathLike)):
-        path = Path(source)
-        if not path.exists():
-            raise FileNotFoundError(f"{path}: there is no such video or folder")
-        return open_video(path, device=None if device is None else torch.device(device))
+        found = _found(source)
+        if isinstance(found, list):
+            return FramesInMemory(found, speed)
+        return open_video(found, device=None if device is None else torch.device(device))
     if isinstance(source, int):
         return open_source(Path(str(source)))
     if not isinstance(source, Iterable):
         expected = "the path of a video, a folder of images, the number of a camera, a batch or a list of frames"
         raise ValueError(f"the source is of type {type(source).__name__}; expected {expected}")
-    return FramesInMemory(source, FOLDER_RATE if rate is None else Fraction(rate).limit_denominator(1 << 16))
+    return FramesInMemory(source, speed)
+
+
+def _found(source: str | os.PathLike[str]) -> Path | list[Path]:
+    """The file or folder of a path or of a pattern, or the images that match it."""
+    path = Path(source)
+    if path.exists():
+        return _single([path] if not path.is_dir() or image_files(path) else video_files(path) or [path], path)
+    if not glob.has_magic(os.fspath(source)):
+        raise FileNotFoundError(f"{path}: there is no such video or folder")
+    files = matching_files(os.fspath(source))
+    images = [file for file in files if file.suffix.lower() in IMAGES]
+    return images if len(images) == len(files) else _single(files, path)
+
+
+def _single(videos: list[Path], where: Path) -> Path:
+    """The only one of some videos."""
+    if len(videos) > 1:
+        raise ValueError(f"{where}: expected one video, found {len(videos)}; give each to clnf_torch.track")
+    return videos[0]
+
+
+def _pixels(image: Any) -> Tensor:
+    """A frame as RGB, uint8, shape (3, H, W), read if it is a path."""
+    if isinstance(image, (str, os.PathLike)):
+        return read_image(Path(image))
+    return as_image(image)

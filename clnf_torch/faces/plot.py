@@ -13,6 +13,7 @@ from clnf_torch.drawing import DrawnFaces, confidence_colour, draw_faces
 from clnf_torch.drawing.style import AXES, FAILED, GAZE, Colour
 from clnf_torch.geometry.landmarks68 import CONTOURS, NUM_LANDMARKS
 from clnf_torch.media.images import write_png
+from clnf_torch.models.files import write_atomically
 
 if TYPE_CHECKING:
     from clnf_torch.faces.face_track import FaceTrack
@@ -27,15 +28,24 @@ CONTOUR, ARROW = 1.2, 2.0
 
 
 def save_drawing(record: Any, path: Path) -> None:
-    """Writes the faces of one image, drawn on it as ``clnf-torch detect --draw`` does.
+    """Writes the faces of one image, drawn on it as ``clnf-torch detect --draw`` does; of a video its plot.
 
     Raises:
         ValueError: The faces are not those of one image that is known.
+        RuntimeError: A plot is asked for, and matplotlib is not installed.
     """
-    sources: tuple[Any, ...] = getattr(record, "sources", ())
-    if len(sources) != 1 or sources[0].image is None:
-        found = f"those of {len(sources)} images" if sources else "those of a video"
+    sources: tuple[Any, ...] | None = getattr(record, "sources", None)
+    if sources is None:
+        figure = plot_track(record)[0].figure
+        with write_atomically(path) as file:
+            figure.savefig(file, format="png")
+        _pyplot().close(figure)
+        return
+    if len(sources) != 1:
+        found = f"those of {len(sources)} images"
         raise ValueError(f"{path}: a drawing shows the faces of one image, found {found}; save in_image(number) alone")
+    if sources[0].image is None:
+        raise ValueError(f"{path}: the pixels of {sources[0].name} are not kept; save frames of track(stream=True)")
     write_png(path, draw_faces(sources[0].pixels(), DrawnFaces.of(record.fit)))
 
 

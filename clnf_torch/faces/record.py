@@ -119,7 +119,15 @@ class FaceRecord:
         return self.fit.landmarks.device
 
     def to(self: Own, device: torch.device | str) -> Own:
-        """The same faces on a device."""
+        """The same faces on a device.
+
+        Raises:
+            ValueError: It is no device; number types stay as they are.
+        """
+        try:
+            device = torch.device(device)
+        except (TypeError, RuntimeError) as error:
+            raise ValueError(f'to({device!r}): expected a device such as "cpu" or "cuda:0"') from error
         return self._mapped(lambda values: values.to(device), self.table.to(device))
 
     def cpu(self: Own) -> Own:
@@ -163,7 +171,8 @@ class FaceRecord:
         """Writes the file that the command line writes for these faces.
 
         Args:
-            path: A name that ends with .csv, .parquet (needs pyarrow), .json, or .png (a drawing of one image).
+            path: A name that ends with .csv, .parquet (needs pyarrow), .json, or .png (a drawing of one image; of a
+                video its plot).
             openface_precision: Write as few digits to CSV as OpenFace.
 
         Raises:
@@ -193,6 +202,23 @@ class FaceRecord:
         if not isinstance(rows, slice):
             rows = torch.arange(len(self.table))[torch.as_tensor(rows).cpu()].tolist()
         return self._mapped(lambda values: values[rows], self.table[rows])
+
+
+def row_number(number: Any, count: int, what: str) -> int:
+    """The place of a row from 0, where negative numbers count from the end.
+
+    Args:
+        number: As it was asked for.
+        count: How many there are.
+        what: They are called, in the plural.
+
+    Raises:
+        IndexError: There is no such row.
+    """
+    try:
+        return range(count)[number]
+    except IndexError:
+        raise IndexError(f"there is no number {number} among {count} {what}") from None
 
 
 def confidence_range(record: FaceRecord) -> str:

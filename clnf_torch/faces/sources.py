@@ -103,13 +103,13 @@ def _found(source: Any) -> list[Any]:
             return list(files)
         raise ValueError(f"{path}: expected images, found {description(path)}")
     if not path.exists():
-        return _matched(os.fspath(source))
+        return matching_files(os.fspath(source))
     if path.suffix.lower() in VIDEOS:
         raise ValueError(f"{path}: expected images, found a video; give it to clnf_torch.track")
     return [path]
 
 
-def _matched(pattern: str) -> list[Path]:
+def matching_files(pattern: str) -> list[Path]:
     """The files that match a pattern, in natural order; see `image_sources` for what it raises."""
     if "://" in pattern:
         raise FileNotFoundError(f"{pattern}: is an address, which is not fetched; download the image and give its path")
@@ -129,7 +129,7 @@ def _listed(item: Any) -> list[Any]:
     if path.is_dir():
         return list(image_files(path)) or [path]
     try:
-        return [path] if path.exists() else _matched(os.fspath(item))
+        return [path] if path.exists() else matching_files(os.fspath(item))
     except FileNotFoundError:
         return [path]
 

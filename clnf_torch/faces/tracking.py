@@ -54,8 +54,9 @@ def track(  # type: ignore[misc]
     """Faces in a video; each keeps its number.
 
     Args:
-        source: The path of a video, or of a folder of numbered images; the number of a camera; or frames: an array
-            (F, H, W, 3), a tensor (F, 3, H, W), RGB, a list, or anything that gives one image after the other.
+        source: The path of a video, or of a folder of numbered images; a pattern such as ``"frames/*.png"``; the number
+            of a camera; or frames: an array (F, H, W, 3), a tensor (F, 3, H, W), RGB, a list of images or of their
+            paths, or anything that gives one after the other.
         model: As for `detect`.
         stream: Give the faces of each frame as they are known, instead of all at the end. A face that is new appears
             some frames later, once it is confirmed, from its first frame on.

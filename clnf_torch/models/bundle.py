@@ -118,6 +118,7 @@ def load_bundle(path: str | Path, *, mmap: bool = True, verify: bool | None = No
     path = Path(path)
     try:
         _require_file(path)
+        _refuse_openface_file(path)
         stamp = stamp_of(path)
         known = verify is None and is_known(path, stamp)
         bundle = read_archive(path, mmap=mmap, verify=verify is not False and not known, finite=True)
@@ -156,6 +157,17 @@ def _require_file(path: Path) -> None:
             remedy = f"convert it with: clnf-torch convert {path} -o {path.name or 'openface'}.pt"
             raise ValueError(f"this is an OpenFace model directory, not a bundle; {remedy}") from error
         raise ValueError("is a folder, not a bundle; give the .pt file of one") from error
+
+
+def _refuse_openface_file(path: Path) -> None:
+    """Refuses the text files by which OpenFace's programs name a model, and says how its folder is converted.
+
+    Raises:
+        ValueError: It is one.
+    """
+    if path.suffix == ".txt" and any(path.parent.glob("main_*.txt")):
+        convert = f"clnf-torch convert {path.parent} -o openface.pt"
+        raise ValueError(f"this is a file of an OpenFace model directory, not a bundle; convert that with: {convert}")
 
 
 def _require_bundle(bundle: Any) -> None:

@@ -13,7 +13,7 @@ from clnf_torch.models.pdm import ShapeParams
 EYES = ("left_eye_28", "right_eye_28")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class FitResult(Rows):
     """The fitted faces, one per row. A row that could not be fitted has `success` false and keeps how far it came.
 
@@ -44,6 +44,12 @@ class FitResult(Rows):
     success: Tensor
     parts: dict[str, PartFit]
     landmark_errors: Tensor | None = None
+
+    def __repr__(self) -> str:
+        """The sizes in a line; the fields are tensors of many numbers."""
+        count, points = self.landmarks.shape[:2]
+        parts = f", parts {', '.join(self.parts)}" if self.parts else ""
+        return f"FitResult({count} face{'' if count == 1 else 's'}, {points} landmarks{parts}, {self.landmarks.device})"
 
     @property
     def eye_landmarks(self) -> Tensor | None:

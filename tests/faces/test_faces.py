@@ -25,7 +25,7 @@ def test_length_iteration_and_single_faces(found):
     torch.testing.assert_close(found[-1].landmarks, found.landmarks[2], rtol=0, atol=0)
     torch.testing.assert_close(found[np.int64(1)].pose, found.pose[1], rtol=0, atol=0)
     assert found[0].points_mm.shape == (68, 3) and found[0].confidence.ndim == 0
-    with pytest.raises(IndexError):
+    with pytest.raises(IndexError, match="there is no number 3 among 3 faces"):
         found[3]
 
 
@@ -62,6 +62,8 @@ def test_devices_and_arrays(found, device):
     there = found.to(device)
     assert there.device.type == there.pose.device.type == there.boxes.device.type == device.type
     assert len(there[there.success]) == 3
+    with pytest.raises(ValueError, match=r'to\(torch.float64\): expected a device such as "cpu"'):
+        found.to(torch.float64)
     arrays = there.numpy()
     assert arrays["landmarks"].shape == (3, 68, 2) and "gaze" not in arrays
     assert found[0].numpy()["pose"].shape == (6,)
@@ -87,6 +89,7 @@ def test_key_points_of_supervision(found):
 
 def test_repr_is_one_line(found):
     assert repr(found).startswith("Faces(3 faces in 2 images, confidence 1.00, 68 landmarks, cpu")
+    assert repr(found.fit) == f"FitResult(3 faces, 68 landmarks, {found.device})"
     assert repr(found[0]) == f"Face(confidence 1.00 in {found.images[0]}: 68 landmarks, cpu)"
 
 

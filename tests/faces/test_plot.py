@@ -56,11 +56,14 @@ def test_a_drawing_is_the_one_of_the_command_line(clnf_torch_cli, bundle, image,
         found.save(tmp_path / "two.png")
 
 
-def test_a_track_is_drawn_over_time(bundle, image, box, tmp_path):
+def test_a_track_is_drawn_over_time(bundle, image, box, tmp_path, figures):
     frames = [frame[..., ::-1] for frame in moving(image, 3)]
     found = clnf_torch.track(frames, bundle, box=box)
     upper, lower = found.plot()
     np.testing.assert_allclose(upper.lines[0].get_xdata(), [0, 1 / 30, 2 / 30])
     assert [line.get_label() for line in lower.lines] == ["pitch 0", "yaw 0", "roll 0"]
-    with pytest.raises(ValueError, match="found those of a video"):
-        found.save(tmp_path / "track.png")
+    found.save(tmp_path / "track.png")
+    height, width, _ = figures.imread(tmp_path / "track.png").shape
+    assert width == 2 * height and len(figures.get_fignums()) == 1
+    with pytest.raises(ValueError, match="the pixels of frames, frame 1 are not kept"):
+        found[0].save(tmp_path / "frame.png")

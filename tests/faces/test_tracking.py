@@ -89,6 +89,22 @@ def test_frames_that_cannot_be_used_are_damaged_ones(frames, bundle, box):
     assert found.problem == "frame 2 cannot be used: expected an image, found NoneType"
 
 
+def test_paths_and_patterns_of_frames_are_the_folder(image, bundle, box, tmp_path):
+    folder = write_folder(tmp_path / "folder", moving(image, 3))
+    expected = clnf_torch.track(folder, bundle, box=box)
+    for source in (str(folder / "*"), sorted(folder.iterdir())):
+        torch.testing.assert_close(clnf_torch.track(source, bundle, box=box).landmarks, expected.landmarks)
+
+
+def test_one_of_several_videos_is_to_be_chosen(image, bundle, box, tmp_path):
+    first = write_video(tmp_path / "a.mp4", moving(image, 2))
+    assert len(clnf_torch.track(tmp_path / "*.mp4", bundle, box=box)) == 2
+    (tmp_path / "b.mp4").write_bytes(first.read_bytes())
+    for source in (tmp_path, tmp_path / "*.mp4"):
+        with pytest.raises(ValueError, match="expected one video, found 2; give each"):
+            clnf_torch.track(source, bundle, box=box)
+
+
 def test_a_frame_without_a_face_has_no_faces(frames, options):
     found = clnf_torch.track([np.zeros_like(frames[0])] * 2, **options)
     assert found.face_id.tolist() == [-1, -1] and [len(frame) for frame in found] == [0, 0]

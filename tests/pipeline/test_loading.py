@@ -100,5 +100,8 @@ def test_a_device_that_is_not_there_is_said_in_a_sentence(bundle):
 def test_an_openface_model_directory_is_named_with_the_way_to_convert_it(free_model, tmp_path):
     with pytest.raises(BundleError, match="this is an OpenFace model directory, not a bundle; convert it with: clnf-t"):
         load(free_model)
+    main = next(free_model.glob("main_*.txt"))
+    with pytest.raises(BundleError, match=f"convert that with: clnf-torch convert {free_model} -o openface.pt"):
+        load(main)
     with pytest.raises(BundleError, match=r"is a folder, not a bundle; give the \.pt file"):
         load(tmp_path)
