@@ -6,7 +6,7 @@ from pathlib import Path
 
 from clnf_torch.cli.console import notice
 from clnf_torch.cli.output_check import portable_name
-from clnf_torch.drawing import DrawnFaces, draw_faces
+from clnf_torch.drawing import DrawingStyle, DrawnFaces, draw_faces
 from clnf_torch.media.batches import Batch
 from clnf_torch.media.image_folder import DRAWN
 from clnf_torch.media.images import write_png
@@ -19,11 +19,12 @@ class Drawing:
     Args:
         folder: Made if it does not exist.
         images: All that were given, of which some may not be drawn.
+        quality: In the colours of the landmarks' expected errors.
     """
 
-    def __init__(self, folder: Path, images: Sequence[Path]) -> None:
+    def __init__(self, folder: Path, images: Sequence[Path], quality: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
+        self.folder, self._style = folder, DrawingStyle(quality=quality)
         self._names = defaultdict[Path, list[str]](list)
         for image, name in zip(reversed(images), reversed(drawn_files(images)), strict=True):
             self._names[image].append(name)
@@ -32,7 +33,7 @@ class Drawing:
         """Writes every image of a batch with its faces' landmarks."""
         for job, rows in batch.rows():
             path = self.folder / self._names[job.path].pop()
-            write_png(path, draw_faces(job.image, DrawnFaces.of(result[rows])))
+            write_png(path, draw_faces(job.image, DrawnFaces.of(result[rows]), self._style))
             notice(f"drawn: {path}")
 
 

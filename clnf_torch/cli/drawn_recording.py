@@ -11,7 +11,7 @@ from torch import Tensor
 
 from clnf_torch.cli.outputs import Targets, face_files, keep_earlier, partial_files_named
 from clnf_torch.cli.video_writer import DrawnVideo, Place, video_file
-from clnf_torch.drawing import DrawnFaces, draw_faces, frame_caption
+from clnf_torch.drawing import DrawingStyle, DrawnFaces, draw_faces, frame_caption
 from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.media.confirmation import restored_frame, saved_frame
 from clnf_torch.media.parallel_videos import VideoFrame
@@ -75,8 +75,9 @@ class DrawnRecording(Recording):
             # Faces that are lost come back elsewhere: where they were last says nothing
             found = replace(result.faces, success=result.success)[result.success]
             names = [str(name) for name in result.identity[result.success].tolist()]
+            style = DrawingStyle(quality=self.likelihoods)
             pixels = draw_faces(
-                frame.image, DrawnFaces.of(found, names), caption=frame_caption(frame.number, frame.time)
+                frame.image, DrawnFaces.of(found, names), style, frame_caption(frame.number, frame.time)
             )
             self.drawing.append(pixels, frame.time)
 

@@ -120,7 +120,9 @@ ActorCount = Annotated[
 Likelihoods = Annotated[
     bool,
     typer.Option(
-        "--landmark-quality", "--likelihoods", help="Add each landmark's likelihood and expected error to the tables."
+        "--landmark-quality",
+        "--likelihoods",
+        help="Add each landmark's likelihood and expected error to tables, and their colours to drawings.",
     ),
 ]
 Blanks = Annotated[

@@ -8,7 +8,17 @@ from torch import Tensor
 
 from clnf_torch.drawing.canvas import Canvas, drawable
 from clnf_torch.drawing.faces import DrawnFaces
-from clnf_torch.drawing.style import ALARM, AXES, FAILED, GAZE, IRIS, Colour, DrawingStyle, confidence_colour
+from clnf_torch.drawing.style import (
+    ALARM,
+    AXES,
+    FAILED,
+    GAZE,
+    IRIS,
+    Colour,
+    DrawingStyle,
+    confidence_colour,
+    error_colour,
+)
 from clnf_torch.geometry.landmarks68 import CONTOURS, NUM_LANDMARKS
 
 # Pixels: the lowest capital letters that can be read
@@ -41,6 +51,7 @@ class _Face:
     colour: Colour
     label: str
     found: bool
+    errors: np.ndarray | None  # (N,) shares of the distance of the outer eye corners
 
 
 def draw_faces(
@@ -48,8 +59,9 @@ def draw_faces(
 ) -> np.ndarray:
     """An image with faces drawn on it; the image itself is left as it is.
 
-    The colour of contours and labels is the confidence. Contours on the far side of the head are thin and dashed. A
-    face that was not found is gray and dashed, an image without any face that was found is framed and marked "no face".
+    The colour of contours and labels is the confidence; that of contours may be the expected error instead. Contours on
+    the far side of the head are thin and dashed. A face that was not found is gray and dashed, an image without any
+    face that was found is framed and marked "no face".
 
     Args:
         image: RGB, uint8: a tensor of shape (3, H, W), or an array of shape (H, W, 3).
@@ -106,6 +118,7 @@ def _face(faces: DrawnFaces, number: int) -> _Face | None:
         confidence_colour(confidence) if found else FAILED,
         f"{name}  {confidence:.2f}".strip() if found else f"{name}  no face".strip(),
         found,
+        None if faces.errors is None else faces.errors[number].numpy(),
     )
 
 
@@ -151,6 +164,12 @@ def _draw_contours(canvas: Canvas, face: _Face, style: DrawingStyle, width: floa
         far += [face.landmarks[piece] for piece, seen in pieces if not seen]
     canvas.dashes(far, face.colour, max(THINNEST, 0.6 * width))
     canvas.lines(near, face.colour, max(THINNEST, width), edge)
+    if style.quality and face.errors is not None:
+        for contour in CONTOURS:
+            for start, end in itertools.pairwise(contour):
+                if face.near[start] and face.near[end]:
+                    colour = error_colour(float(face.errors[[start, end]].mean()))
+                    canvas.lines([face.landmarks[[start, end]]], colour, max(THINNEST, width))
 
 
 def split_by_side(contour: np.ndarray, near: np.ndarray) -> list[tuple[np.ndarray, bool]]:

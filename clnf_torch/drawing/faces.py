@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from clnf_torch.geometry.landmarks68 import EYE_CORNERS, NUM_LANDMARKS
+from clnf_torch.geometry.landmarks68 import EYE_CORNERS, NUM_LANDMARKS, OUTER_EYE_CORNERS
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.measures.gaze import EYEBALL_OFFSET, EYEBALL_RADIUS, IRIS
 from clnf_torch.pipeline import FitResult
@@ -41,6 +41,8 @@ class DrawnFaces:
         eyes: Landmarks of both 28-point eyes, shape (B, 56, 2), or None.
         axes: The head's centre and the tips of its axes to the image's right, up and forward, shape (B, 4, 2), or None.
         gaze: Ends of the arrow of each eye, shape (B, 2, 2, 2), or None.
+        errors: How far each landmark is expected to be off, as a share of the distance of the outer eye corners, shape
+            (B, N), or None.
     """
 
     landmarks: Tensor
@@ -51,6 +53,7 @@ class DrawnFaces:
     eyes: Tensor | None = None
     axes: Tensor | None = None
     gaze: Tensor | None = None
+    errors: Tensor | None = None
 
     def __len__(self) -> int:
         """Number of faces B."""
@@ -71,6 +74,7 @@ class DrawnFaces:
             found=faces.success,
             visible=faces.visible,
             eyes=faces.eye_landmarks,
+            errors=faces.landmark_errors,
             names=names,
         )
 
@@ -84,6 +88,7 @@ class DrawnFaces:
         pose: Tensor | None = None,
         visible: Tensor | None = None,
         eyes: Tensor | None = None,
+        errors: Tensor | None = None,
         names: Sequence[str] | None = None,
     ) -> "DrawnFaces":
         """Faces of which these numbers are known, as they stand in tables too.
@@ -96,6 +101,7 @@ class DrawnFaces:
                 pixels, shape (B, 6). Without it there are no axes, no gaze, and no far side.
             visible: Landmarks that have experts in their face's view, bool, shape (B, N).
             eyes: Landmarks of both eyes, the left one's first, pixels, shape (B, 56, 2).
+            errors: Expected errors of the landmarks, pixels, shape (B, N).
             names: What to call each face; by default its number.
 
         Raises:
@@ -103,7 +109,8 @@ class DrawnFaces:
         """
         count = len(landmarks)
         names = [str(face) for face in range(count)] if names is None else names
-        _check(landmarks, {"confidence": confidence, "found": found, "pose": pose, "eyes": eyes}, names)
+        others = {"confidence": confidence, "found": found, "pose": pose, "eyes": eyes, "errors": errors}
+        _check(landmarks, others, names)
         landmarks, pose = landmarks.detach().cpu().double(), None if pose is None else pose.detach().cpu().double()
         eyes = None if eyes is None or eyes.shape[1] != EYE_LANDMARKS else eyes.detach().cpu().double()
         near = torch.ones(landmarks.shape[:2], dtype=torch.bool) if visible is None else visible.cpu()
@@ -117,7 +124,16 @@ class DrawnFaces:
             eyes=eyes,
             axes=None if pose is None else head_axes(pose),
             gaze=gaze_arrows(landmarks, eyes, pose) if pose is not None and eyes is not None and has_scheme else None,
+            errors=relative_errors(landmarks, errors.detach().cpu().double())
+            if errors is not None and has_scheme
+            else None,
         )
+
+
+def relative_errors(landmarks: Tensor, errors: Tensor) -> Tensor:
+    """Errors (B, 68) in pixels as shares of the distance of the outer eye corners of landmarks (B, 68, 2)."""
+    left, right = (landmarks[:, corner] for corner in OUTER_EYE_CORNERS)
+    return errors / torch.linalg.vector_norm(left - right, dim=-1, keepdim=True)
 
 
 def hidden_landmarks(rotation: Tensor) -> Tensor:

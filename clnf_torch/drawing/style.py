@@ -12,6 +12,9 @@ VIRIDIS = (
     (59, 82, 139), (49, 104, 142), (40, 124, 142), (33, 145, 140), (32, 163, 134),
     (53, 183, 121), (94, 201, 98), (157, 217, 59), (253, 231, 37),
 )  # fmt: skip
+# Expected errors, as shares of the distance of the outer eye corners, at the ends of the colours: the corners of the
+# eyes in a good photograph have less than the first, and people call a landmark wrong from about the second on
+GOOD_ERROR, POOR_ERROR = 0.01, 0.1
 # Faces that were not found
 FAILED: Colour = (200, 200, 200)
 # Dark lines under the coloured ones, which so stand out from skin and from hair
@@ -37,6 +40,7 @@ class DrawingStyle:
         boxes: The extent of the landmarks.
         labels: The face's number and confidence.
         marks: The frame's caption, and "no face" where there is none.
+        quality: The colour of contours is each landmark's expected error, where it is known, not the face's confidence.
         line_width: Of contours, as a share of the face's extent.
         text_size: Height of capital letters, as a share of the image's shorter side.
     """
@@ -48,6 +52,7 @@ class DrawingStyle:
     boxes: bool = True
     labels: bool = True
     marks: bool = True
+    quality: bool = False
     line_width: float = 0.006
     text_size: float = 0.016
 
@@ -66,6 +71,18 @@ def confidence_colour(confidence: float) -> Colour:
     place = min(max(confidence, 0.0), 1.0) * (len(VIRIDIS) - 1)
     lower = min(int(place), len(VIRIDIS) - 2)
     return _mixed(VIRIDIS[lower], VIRIDIS[lower + 1], place - lower)
+
+
+def error_colour(error: float) -> Colour:
+    """The colour of an expected error: from bright yellow at `GOOD_ERROR` to dark blue at `POOR_ERROR`.
+
+    Args:
+        error: As a share of the distance of the outer eye corners.
+    """
+    if math.isnan(error):
+        return FAILED
+    within = min(max(error, GOOD_ERROR), POOR_ERROR)
+    return confidence_colour(math.log(POOR_ERROR / within) / math.log(POOR_ERROR / GOOD_ERROR))
 
 
 def text_colour(background: Colour) -> Colour:

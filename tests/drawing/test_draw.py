@@ -6,12 +6,12 @@ import torch
 
 from clnf_torch.drawing import DrawingStyle, DrawnFaces, confidence_colour, draw_faces, frame_caption
 from clnf_torch.drawing.draw import ring, split_by_side
-from clnf_torch.drawing.style import ALARM, FAILED, text_colour
+from clnf_torch.drawing.style import ALARM, FAILED, GOOD_ERROR, POOR_ERROR, error_colour, text_colour
 
 BARE = DrawingStyle(axes=False, boxes=False, labels=False, marks=False)
 
 
-def face(found=True, confidence=0.9, side=200.0, yaw=0.0, eyes=None):
+def face(found=True, confidence=0.9, side=200.0, yaw=0.0, eyes=None, errors=None):
     """A face whose landmarks lie on a circle, in the middle of an image of 300 x 400 pixels."""
     angle = torch.linspace(0, 2 * torch.pi, 69)[:68]
     landmarks = torch.stack([200 + side / 2 * angle.cos(), 150 + side / 2 * angle.sin()], -1)[None]
@@ -21,6 +21,7 @@ def face(found=True, confidence=0.9, side=200.0, yaw=0.0, eyes=None):
         found=torch.tensor([found]),
         pose=torch.tensor([[1.0, 0, yaw, 0, 200, 150]]),
         eyes=eyes,
+        errors=errors,
     )
 
 
@@ -43,6 +44,25 @@ def test_contours_have_the_colour_of_the_confidence():
         assert has(drawn, confidence_colour(confidence))
         # The circle alone, with what the mouth and the eyes cut off
         assert changed(drawn)[150, 295:305].any() and not changed(drawn)[:40].any()
+
+
+def test_contours_may_have_the_colour_of_the_expected_error():
+    # The distance of the points that stand for the outer eye corners
+    distance = (face().landmarks[0, 36] - face().landmarks[0, 45]).norm().float()
+    errors = torch.full((1, 68), POOR_ERROR) * distance
+    errors[:, :17] = GOOD_ERROR * distance
+    given, style = face(errors=errors), DrawingStyle(axes=False, boxes=False, labels=False, marks=False, quality=True)
+    drawn = draw_faces(blank(), given, style)
+    assert has(drawn, confidence_colour(1.0)) and has(drawn, confidence_colour(0.0))
+    assert not has(drawn, confidence_colour(0.9)) and has(draw_faces(blank(), given, BARE), confidence_colour(0.9))
+    # Nothing is known: the confidence
+    assert has(draw_faces(blank(), face(), style), confidence_colour(0.9))
+
+
+def test_colours_of_errors_run_from_good_to_poor():
+    assert error_colour(GOOD_ERROR) == error_colour(0.0) == confidence_colour(1.0)
+    assert error_colour(POOR_ERROR) == error_colour(float("inf")) == confidence_colour(0.0)
+    assert error_colour(float("nan")) == FAILED
 
 
 def test_the_image_is_left_as_it_is():

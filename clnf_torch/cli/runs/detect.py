@@ -94,7 +94,7 @@ def detect(
         jobs = _jobs(images, box, boxes, face_detector or model, where, batch, run.complain)
         detector = load(model, where, numerics=numerics, precision=precision.value)
         bar = counting_bar(len(images), "images", stop_if_asked)
-        with image_outputs(targets, model, images) as outputs, bar as done:
+        with image_outputs(targets, model, images, likelihoods) as outputs, bar as done:
             fit_options = FitOptions(preset.value, multi_view, camera.behind, likelihoods)
             for some in in_batches(jobs, batch):
                 result, table = fit_batch(detector, some, fit_options)
