@@ -44,23 +44,31 @@ class PrecisionName(str, Enum):
     bf16 = "bf16"
 
 
-def _installed_model() -> Path:
-    """The model that is installed with the package."""
-    from clnf_torch.models.bundle import default_bundle
+def model_file(place: Path | None = None) -> Path:
+    """The file of a model: the one given, one that is installed with the package, or the default model's."""
+    from clnf_torch.models.bundle import bundle_file
 
-    return default_bundle()
+    return bundle_file(place)
 
 
 Model = Annotated[
     Path,
     typer.Option(
         metavar="MODEL.pt",
-        default_factory=_installed_model,
-        show_default="the installed one",
-        help="Weights file, from clnf-torch convert or train.",
+        default_factory=model_file,
+        callback=model_file,
+        show_default="the default model",
+        help="Weights file, from clnf-torch convert or train, or the name of an installed model.",
     ),
 ]
-Bundle = Annotated[Path, typer.Argument(metavar="MODEL.pt", help="Weights file, from clnf-torch convert or train.")]
+Bundle = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL.pt",
+        callback=model_file,
+        help="Weights file, from clnf-torch convert or train, or the name of an installed model.",
+    ),
+]
 
 GivenBox = Annotated[
     Box | None,

@@ -10,7 +10,7 @@ from clnf_torch.detection import blazeface, mtcnn
 from clnf_torch.detection.blazeface import BlazeFace, BlazeFaceConfig
 from clnf_torch.detection.face_detector import FaceDetector
 from clnf_torch.detection.mtcnn import MTCNN, MTCNNConfig
-from clnf_torch.models.bundle import BundleError, default_bundle, installed_file, load_bundle
+from clnf_torch.models.bundle import BundleError, bundle_file, installed_file, load_bundle
 from clnf_torch.models.plugins import FACE_DETECTORS, PluginError, registered, registered_names
 from clnf_torch.models.schema import SchemaError
 
@@ -50,7 +50,7 @@ def load_face_detector(
         PluginError: What is registered under the name is no face detector.
         TypeError: The settings are those of another detector.
     """
-    path = default_bundle() if path is None else path
+    path = bundle_file(path)
     if str(path) in INSTALLED and not Path(path).exists():
         path = installed_file(INSTALLED[str(path)])
     if not Path(path).exists() and (maker := registered(FACE_DETECTORS, str(path))) is not None:

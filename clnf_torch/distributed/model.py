@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clnf_torch.distributed.storage import as_url, local_copy
-from clnf_torch.models.bundle import default_bundle
+from clnf_torch.models.bundle import bundle_file
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class ModelFile:
         Raises:
             OSError: It cannot be read.
         """
-        with local_copy(as_url(default_bundle() if place is None else place)) as path:
+        with local_copy(as_url(bundle_file(place))) as path:
             content = path.read_bytes()
         return cls(content, hashlib.sha256(content).hexdigest())
 

@@ -10,7 +10,7 @@ import torch
 
 from clnf_torch.detection import FaceDetector, load_face_detector
 from clnf_torch.detection.loading import face_detector_from
-from clnf_torch.models.bundle import default_bundle
+from clnf_torch.models.bundle import bundle_file, default_bundle
 from clnf_torch.models.numerics import Numerics
 from clnf_torch.pipeline import LandmarkDetector, load
 
@@ -60,7 +60,7 @@ def loaded_models(
             raise ValueError("device, numerics and precision are those of the detector that was given as model")
         landmarks, path = model, default_bundle()
     else:
-        path = default_bundle() if model is None else Path(model)
+        path = bundle_file(model)
         landmarks = _kept_model(os.fspath(path), _stamp(path), str(device or "cpu"), numerics, precision)
     name = "" if isinstance(model, LandmarkDetector) else os.fspath(path)
     if not find:

@@ -1,5 +1,6 @@
 """The bundle: one `.pt` of plain values and tensors, read without a copy in memory and built into a model."""
 
+import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -22,8 +23,10 @@ from clnf_torch.models.schema import Context, SchemaError, found
 from clnf_torch.models.verified import is_known, remember, stamp_of
 
 FORMAT, VERSION = "clnf_torch bundle", 1
-# Where the bundle is that is installed with the package
-WEIGHTS = "clnf_torch.weights", "default.pt"
+# Where the weights are that are installed with the package
+WEIGHTS = "clnf_torch.weights"
+# Models among them, by the names that stand for their files
+INSTALLED_MODELS = {"default": "default.pt"}
 FAMILIES: dict[str, type[Experts]] = {
     family.name: family for family in (CENExperts, CCNFExperts, SVRExperts, HeatmapExperts)
 }
@@ -45,13 +48,26 @@ class _Read(dict[str, Any]):
 
 
 def default_bundle() -> Path:
-    """The file of the bundle that is installed with the package."""
-    return installed_file(WEIGHTS[1])
+    """The file of the default model, which is installed with the package."""
+    return bundle_file(None)
+
+
+def bundle_file(place: str | os.PathLike[str] | None) -> Path:
+    """The file of a model.
+
+    Args:
+        place: A bundle; or, unless there is such a file, the name of a model that is installed with the package. None:
+            the default model.
+    """
+    name = "default" if place is None else os.fspath(place)
+    if name in INSTALLED_MODELS and (place is None or not Path(name).exists()):
+        return installed_file(INSTALLED_MODELS[name])
+    return Path(name)
 
 
 def installed_file(name: str) -> Path:
     """A file of weights that is installed with the package."""
-    return Path(str(resources.files(WEIGHTS[0]).joinpath(name)))
+    return Path(str(resources.files(WEIGHTS).joinpath(name)))
 
 
 def save_bundle(

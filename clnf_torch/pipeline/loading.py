@@ -10,7 +10,7 @@ from torch import Tensor
 from clnf_torch.detection.validator import DetectionValidator
 from clnf_torch.fitting.parts import check_parts
 from clnf_torch.geometry.host import require_device
-from clnf_torch.models.bundle import BundleError, build_model, default_bundle, load_bundle, save_bundle
+from clnf_torch.models.bundle import BundleError, build_model, bundle_file, load_bundle, save_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import EXACT, Numerics
 from clnf_torch.models.plugins import LANDMARK_MODELS, PluginError, registered
@@ -35,8 +35,8 @@ def load(
     """The detector in a bundle. It asks for no gradients until its ``requires_grad_()`` is called.
 
     Args:
-        path: A bundle from ``clnf-torch convert`` or ``train``, or the name of an entry point in the group
-            ``clnf_torch.landmark_models``; None: the bundle that is installed with the package.
+        path: A bundle from ``clnf-torch convert`` or ``train``, the name of a model that is installed with the package,
+            or of an entry point in the group ``clnf_torch.landmark_models``; None: the default model.
         device: Where to put it.
         dtype: Number type of the arithmetic, float32 or float64.
         numerics: "openface" or "exact"; None: what the bundle was made for.
@@ -56,7 +56,7 @@ def load(
             'faster products of the patch experts precision="bf16"'
         )
     device = require_device(device)
-    source = default_bundle() if path is None else path
+    source = bundle_file(path)
     if not Path(source).exists() and (maker := registered(LANDMARK_MODELS, str(source))) is not None:
         source = maker()
     detector = _detector(source, dtype, numerics, mmap=mmap, verify=verify)

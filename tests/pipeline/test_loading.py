@@ -10,7 +10,7 @@ import torch
 import clnf_torch
 from clnf_torch import BundleError, load, load_face_detector, save
 from clnf_torch.media.images import read_image
-from clnf_torch.models.bundle import default_bundle, load_bundle
+from clnf_torch.models.bundle import INSTALLED_MODELS, bundle_file, default_bundle, load_bundle
 
 
 @pytest.fixture
@@ -105,3 +105,13 @@ def test_an_openface_model_directory_is_named_with_the_way_to_convert_it(free_mo
         load(main)
     with pytest.raises(BundleError, match=r"is a folder, not a bundle; give the \.pt file"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("name", INSTALLED_MODELS)
+def test_installed_models_have_names(name, bundle, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load(name).origin["sources"] == load_bundle(bundle_file(name))["sources"]
+    assert load_face_detector(name) is not None
+    # A file of that name is the one that is meant
+    (tmp_path / name).write_bytes(bundle.read_bytes())
+    assert load(name).origin["sources"] == load_bundle(bundle)["sources"]

@@ -18,7 +18,7 @@ from clnf_torch.export.csv import CSVForm
 from clnf_torch.media.image_faces import FitOptions
 from clnf_torch.media.image_folder import IMAGES
 from clnf_torch.media.video_frames import FrameSource
-from clnf_torch.models.bundle import default_bundle
+from clnf_torch.models.bundle import bundle_file
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.tracking import VideoConfig
 
@@ -111,13 +111,13 @@ def _refuse(simalign: bool, hogalign: bool) -> None:
 def _bundle(location: Path | None) -> Path:
     """The weights file of ``-mloc``."""
     if location is None:
-        return default_bundle()
+        return bundle_file(None)
     if location.is_dir() or location.suffix == ".txt":
         convert = f"clnf-torch convert {location} -o openface.pt"
         raise typer.BadParameter(
             f"-mloc {location}: OpenFace's files are converted once: {convert}; then give that file"
         )
-    return location
+    return bundle_file(location)
 
 
 def _inputs(
