@@ -11,6 +11,7 @@ Load a model and fit faces:
     save: Writes a detector as a bundle.
     LandmarkDetector: Fits the landmarks of many faces in many frames at once.
     FitResult: Landmarks, parameters, confidence and success, one row per face.
+    align_faces: Faces in images of one size, upright and equally large.
 
 Detect and track faces:
     load_face_detector: The face detector in a bundle, or the default one.
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
     from clnf_torch.models.numerics import EXACT, OPENFACE, Numerics
     from clnf_torch.models.patch_experts.cen import CENExperts
     from clnf_torch.models.pdm import PDM, ShapeParams
-    from clnf_torch.pipeline import FitResult, LandmarkDetector, load, save
+    from clnf_torch.pipeline import FitResult, LandmarkDetector, align_faces, load, save
     from clnf_torch.quality import (
         LandmarkQuality,
         QualityConfig,
@@ -85,7 +86,7 @@ _HOMES = {
     "clnf_torch.models.numerics": ("EXACT", "Numerics", "OPENFACE"),
     "clnf_torch.models.patch_experts.cen": ("CENExperts",),
     "clnf_torch.models.pdm": ("PDM", "ShapeParams"),
-    "clnf_torch.pipeline": ("FitResult", "LandmarkDetector", "load", "save"),
+    "clnf_torch.pipeline": ("FitResult", "LandmarkDetector", "align_faces", "load", "save"),
     "clnf_torch.quality": (
         "LandmarkQuality",
         "QualityConfig",
@@ -120,6 +121,7 @@ __all__ = [
     "VideoConfig",
     "VideoResult",
     "VideoTracker",
+    "align_faces",
     "build_model",
     "check_landmark_quality",
     "detect",

@@ -1,7 +1,8 @@
 """The landmark detector: hypotheses, fit, parts and validation in one call."""
 
+from clnf_torch.pipeline.alignment import align_faces
 from clnf_torch.pipeline.detector import LandmarkDetector
 from clnf_torch.pipeline.loading import load, save
 from clnf_torch.pipeline.result import FitResult
 
-__all__ = ["FitResult", "LandmarkDetector", "load", "save"]
+__all__ = ["FitResult", "LandmarkDetector", "align_faces", "load", "save"]
