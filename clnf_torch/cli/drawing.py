@@ -9,7 +9,7 @@ from clnf_torch.cli.output_check import portable_name
 from clnf_torch.drawing import DrawingStyle, DrawnFaces, draw_faces
 from clnf_torch.media.batches import Batch
 from clnf_torch.media.image_folder import DRAWN
-from clnf_torch.media.images import write_png
+from clnf_torch.media.images import write_image
 from clnf_torch.pipeline import FitResult
 
 
@@ -33,7 +33,7 @@ class Drawing:
         """Writes every image of a batch with its faces' landmarks."""
         for job, rows in batch.rows():
             path = self.folder / self._names[job.path].pop()
-            write_png(path, draw_faces(job.image, DrawnFaces.of(result[rows]), self._style))
+            write_image(path, draw_faces(job.image, DrawnFaces.of(result[rows]), self._style))
             notice(f"drawn: {path}")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from clnf_torch.cli.aligned_files import AlignedFiles
 from clnf_torch.cli.outputs import Targets, face_files, keep_earlier, partial_files_named
 from clnf_torch.cli.video_writer import DrawnVideo, Place, video_file
 from clnf_torch.drawing import DrawingStyle, DrawnFaces, draw_faces, frame_caption
@@ -32,9 +33,10 @@ class RecordOptions:
 
 @dataclass
 class DrawnRecording(Recording):
-    """Draws the frames of one video too, where there is a file for them."""
+    """Draws the frames of one video too, and aligns its faces, where there are files for them."""
 
     drawing: DrawnVideo | None = None
+    aligned: AlignedFiles | None = None
     drawn: deque[VideoFrame] = field(default_factory=deque)  # that a run taken up draws again
 
     def saved(self) -> dict[str, Any]:
@@ -58,10 +60,14 @@ class DrawnRecording(Recording):
                 self._draw(replace(frame, image=image))
 
     def _held(self, frame: VideoFrame) -> VideoFrame:
-        return frame if self.drawing is not None else super()._held(frame)
+        return super()._held(frame) if self.drawing is None and self.aligned is None else frame
 
     def _take(self, frame: VideoFrame) -> None:
         super()._take(frame)
+        if self.aligned is not None:
+            result = frame.result
+            names = result.identity[result.success].tolist()
+            self.aligned.write_frame(frame.image, frame.number, result.faces.landmarks[result.success], names)
         if self.drawing is not None:
             self._draw(frame)
             self.drawn.append(super()._held(frame))
@@ -107,8 +113,16 @@ def recording(
         stack.enter_context(partial_files_named(options.targets))
         files = stack.enter_context(face_files(options.targets, head, positions=positions))
         drawing = stack.enter_context(video_file(draw, source.rate, kept)) if draw else None
-        record = DrawnRecording(files, detector, options.camera, options.likelihoods, drawing=drawing)
+        aligned = _aligned(options.targets, detector, keep=saved is not None)
+        record = DrawnRecording(files, detector, options.camera, options.likelihoods, drawing=drawing, aligned=aligned)
         if saved is not None:
             record.restore(saved)
         stack.callback(record.end)
         yield record
+
+
+def _aligned(targets: Targets, detector: LandmarkDetector, keep: bool) -> AlignedFiles | None:
+    """The files of aligned faces, if they are wanted."""
+    if targets.aligned is None:
+        return None
+    return AlignedFiles(targets.aligned, detector.model.pdm, targets.alignment, keep=keep)

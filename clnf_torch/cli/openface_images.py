@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from clnf_torch.cli.aligned_files import SUFFIX, AlignedFiles
 from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, notice
 from clnf_torch.cli.drawing import FreeNames
 from clnf_torch.cli.input_files import require_some
@@ -19,7 +20,7 @@ from clnf_torch.drawing import DrawnFaces, draw_faces
 from clnf_torch.export.csv import csv_file
 from clnf_torch.media.batches import Batch, find_faces, in_batches, read_all
 from clnf_torch.media.image_faces import FitOptions, fit_batch
-from clnf_torch.media.images import write_png
+from clnf_torch.media.images import write_image
 from clnf_torch.pipeline import LandmarkDetector, load
 
 
@@ -53,7 +54,7 @@ def fit_photographs(
     check_outputs([*map(Input, images), Input(options.model)], [one for files in outputs for one in files.outputs()])
     require_some(images)
     with failures_exit_with(1), finishing_first() as stop_if_asked:
-        wanted = [number for number, files in enumerate(outputs) if not (options.skip_existing and _is_there(files))]
+        wanted = [number for number, files in enumerate(outputs) if not (options.skip_existing and files.are_there())]
         if skipped := len(images) - len(wanted):
             notice(f"{skipped} images have their outputs; skipped")
         where = device_named(options.device)
@@ -78,16 +79,16 @@ def _write(batch: Batch, targets: Targets, detector: LandmarkDetector, options: 
         with csv_file(targets.csv, image_mode=True, form=targets.form) as rows:
             rows.append(table.without("image"))
     if targets.draw is not None:
-        write_png(targets.draw, draw_faces(job.image, DrawnFaces.of(result)))
+        write_image(targets.draw, draw_faces(job.image, DrawnFaces.of(result)))
+    if targets.aligned is not None:
+        files = AlignedFiles(targets.aligned, detector.model.pdm, targets.alignment)
+        faces = result.success.nonzero().squeeze(1)
+        files.write_photograph(job.image, result.landmarks[faces], faces.tolist())
     write_details(job.path, options.camera(*batch.size), targets, measured_groups(detector.model))
 
 
 def _of(targets: Targets, name: str) -> Targets:
     """The outputs of a photograph."""
     csv, draw = targets.csv, targets.draw
-    return replace(targets, csv=csv and csv / f"{name}.csv", draw=draw and draw / f"{name}.png")
-
-
-def _is_there(targets: Targets) -> bool:
-    """Whether all outputs exist."""
-    return all(path.exists() for path in targets.given().values())
+    aligned = targets.aligned and targets.aligned / f"{name}{SUFFIX}"
+    return replace(targets, csv=csv and csv / f"{name}.csv", draw=draw and draw / f"{name}.png", aligned=aligned)

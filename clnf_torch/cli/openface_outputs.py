@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from clnf_torch.cli.aligned_files import Alignment
 from clnf_torch.cli.outputs import Targets
 from clnf_torch.export.csv import CSVForm
 from clnf_torch.export.openface_columns import GROUPS
@@ -29,25 +30,28 @@ class Requested:
     Attributes:
         groups: Of columns, of `GROUPS`; none: no table.
         tracked: Whether drawings are written.
+        aligned: Whether aligned faces are.
     """
 
     groups: frozenset[str]
     tracked: bool
+    aligned: bool = False
 
     @classmethod
     def by(cls, flags: dict[str, bool]) -> "Requested":
-        """By the flags that were given: all outputs where there are none, as in OpenFace.
+        """By the flags that were given: table and drawings where there are none.
 
         Args:
-            flags: Those of `GROUPS`, and "tracked".
+            flags: Those of `GROUPS`, "tracked" and "aligned".
         """
         if not any(flags.values()):
             return cls(frozenset(GROUPS), tracked=True)
-        return cls(frozenset(group for group in GROUPS if flags[group]), flags["tracked"])
+        return cls(frozenset(group for group in GROUPS if flags[group]), flags["tracked"], flags["aligned"])
 
-    def targets(self, folder: Path, form: CSVForm) -> Targets:
+    def targets(self, folder: Path, form: CSVForm, alignment: Alignment) -> Targets:
         """The outputs in a folder."""
-        return Targets(csv=folder if self.groups else None, draw=folder if self.tracked else None, form=form)
+        csv, draw, aligned = (folder if wanted else None for wanted in (self.groups, self.tracked, self.aligned))
+        return Targets(csv=csv, draw=draw, aligned=aligned, form=form, alignment=alignment)
 
 
 def output_place(out_dir: Path | None, name: Path | None, inputs: Sequence[Path]) -> tuple[Path, list[str] | None]:
@@ -85,7 +89,6 @@ def write_details(source: Path, camera: Intrinsics, targets: Targets, measured: 
         targets: Its outputs; at least one.
         measured: Groups of columns whose numbers are known.
     """
-    first = next(iter(targets.given().values()))
     lens = ",".join(f"{value:g}" for value in (*camera.focal.tolist(), *camera.center.tolist()))
     lines = [f"Input:{escaped_name(str(source))}", f"Camera parameters:{lens}"]
     if targets.csv is not None:
@@ -95,5 +98,9 @@ def write_details(source: Path, camera: Intrinsics, targets: Targets, measured: 
     if targets.draw is not None:
         kind = "image" if targets.draw.suffix == ".png" else "video"
         lines.append(f"Output {kind}:{escaped_name(targets.draw.name)}")
-    with write_atomically(first.with_name(f"{first.stem}_of_details.txt")) as file:
+    if targets.aligned is not None:
+        how = targets.alignment
+        lines.append(f"Output aligned faces:{escaped_name(targets.aligned.name)}")
+        lines.append(f"Aligned size, scale, mask:{how.size},{how.scale:g},{int(how.masked)}")
+    with write_atomically(targets.details()) as file:
         file.write("".join(f"{line}\n" for line in lines).encode("utf-8"))

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import typer
 from torch import Tensor
 
+from clnf_torch.cli.aligned_files import DEFAULT_ALIGNMENT, SUFFIX, Alignment
 from clnf_torch.cli.console import add_note, notice
 from clnf_torch.cli.drawing import Drawing, drawn_files
 from clnf_torch.cli.options import STDOUT
@@ -26,6 +27,8 @@ from clnf_torch.pipeline import FitResult
 
 # What "-" sends to stdout
 STREAMED = ("--csv", "--json")
+# The option of aligned faces, which only ``clnf-torch openface`` has
+ALIGNED = "-simalign"
 
 
 class TableFile(Protocol):
@@ -48,7 +51,9 @@ class Targets:
     parquet: Path | None = None
     json: Path | None = None
     draw: Path | None = None  # a folder for images, a video file for a video
+    aligned: Path | None = None  # a folder
     form: CSVForm = DEFAULT_FORM  # of the CSV file
+    alignment: Alignment = DEFAULT_ALIGNMENT  # of the aligned faces
 
     def __post_init__(self) -> None:
         """Refuses two documents on one stream."""
@@ -58,12 +63,24 @@ class Targets:
     def given(self) -> dict[str, Path]:
         """The paths that were given, by their options."""
         paths = {"--csv": self.csv, "--parquet": self.parquet, "--json": self.json, "--draw": self.draw}
-        return {option: path for option, path in paths.items() if path is not None}
+        return {option: path for option, path in {**paths, ALIGNED: self.aligned}.items() if path is not None}
+
+    def are_there(self) -> bool:
+        """Whether all exist; aligned faces are complete where they are described."""
+        described = [] if self.aligned is None else [self.details()]
+        return all(path.exists() for path in [*self.given().values(), *described])
+
+    def details(self) -> Path:
+        """Where OpenFace's description of the outputs of one input lies: ``NAME_of_details.txt`` beside them."""
+        option, first = next(iter(self.given().items()))
+        name = first.name.removesuffix(SUFFIX) if option == ALIGNED else first.stem
+        return first.with_name(f"{name}_of_details.txt")
 
     def outputs(self) -> list[Output]:
         """The files, without stdout."""
         given = self.given().items()
-        return [Output(option, path) for option, path in given if path != STDOUT or option not in STREAMED]
+        written = [(option, path) for option, path in given if path != STDOUT or option not in STREAMED]
+        return [Output(option, path, folder=option == ALIGNED) for option, path in written]
 
     def image_outputs(self, images: Sequence[Path]) -> list[Output]:
         """The files, the folder of drawings, and the drawings of images in it."""

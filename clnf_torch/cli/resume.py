@@ -9,7 +9,7 @@ import torch
 
 from clnf_torch.cli.console import notice
 from clnf_torch.cli.manifest import Task
-from clnf_torch.cli.outputs import Targets
+from clnf_torch.cli.outputs import ALIGNED, Targets
 from clnf_torch.cli.video_writer import image_count
 from clnf_torch.media.parallel_videos import Snapshot
 from clnf_torch.media.video_frames import FrameSource
@@ -93,6 +93,10 @@ class SavedRun:
 def _missing(targets: Targets, sink: Mapping[str, Any]) -> str | None:
     """Which partial file holds less than was saved, or None."""
     for option, path in targets.given().items():
+        if option == ALIGNED:
+            if not path.is_dir():
+                return f"{path.name} is missing"
+            continue
         partial = partial_of(path)
         if option == "--draw":
             there, expected = image_count(partial), (sink["drawing"] or [0])[0]

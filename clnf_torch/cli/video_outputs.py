@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from clnf_torch.cli.aligned_files import SUFFIX
 from clnf_torch.cli.drawing import FreeNames
 from clnf_torch.cli.manifest import NAME as MANIFEST
 from clnf_torch.cli.options import STDOUT
@@ -74,6 +75,7 @@ class VideoOutputs:
             parquet=asked.parquet and _file(asked.parquet, f"{name}.parquet"),
             json=asked.json and _file(asked.json, f"{name}.json"),
             draw=asked.draw and _file(asked.draw, f"{name}{self._drawn}"),
+            aligned=asked.aligned and asked.aligned / f"{name}{SUFFIX}",
         )
 
     def manifest(self) -> Path | None:

@@ -63,6 +63,7 @@ class VideoOptions:
             **form,
             **asdict(self.camera),
             **({"detector": self.face_detector} if self.face_detector else {}),
+            **({"alignment": asdict(targets.alignment)} if targets.aligned else {}),
         }
 
 
@@ -131,7 +132,7 @@ def _opened(
     """Videos that can be read and are to be tracked, and their files."""
     outputs.make_folders()
     for path, targets in zip(paths, outputs.files, strict=True):
-        if skip and all(file.exists() for file in targets.given().values()):
+        if skip and targets.are_there():
             notice(f"{path}: its outputs exist; skipped")
             continue
         try:

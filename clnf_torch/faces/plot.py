@@ -12,7 +12,7 @@ from torch import Tensor
 from clnf_torch.drawing import DrawnFaces, confidence_colour, draw_faces
 from clnf_torch.drawing.style import AXES, FAILED, GAZE, Colour
 from clnf_torch.geometry.landmarks68 import CONTOURS, NUM_LANDMARKS
-from clnf_torch.media.images import write_png
+from clnf_torch.media.images import write_image
 from clnf_torch.models.files import write_atomically
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def save_drawing(record: Any, path: Path) -> None:
         raise ValueError(f"{path}: a drawing shows the faces of one image, found {found}; save in_image(number) alone")
     if sources[0].image is None:
         raise ValueError(f"{path}: the pixels of {sources[0].name} are not kept; save frames of track(stream=True)")
-    write_png(path, draw_faces(sources[0].pixels(), DrawnFaces.of(record.fit)))
+    write_image(path, draw_faces(sources[0].pixels(), DrawnFaces.of(record.fit)))
 
 
 def plot_faces(record: "_FacesOfImages", axes: Any = None) -> Any:

@@ -151,9 +151,9 @@ def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return pixels[::-1] if orientation in (3, 4, 7, 8) else pixels
 
 
-def write_png(path: Path, pixels: np.ndarray) -> None:
-    """Writes an RGB image (H, W, 3), uint8, as PNG, under its name only when it is complete."""
-    _, content = cv2.imencode(".png", pixels[..., ::-1])
+def write_image(path: Path, pixels: np.ndarray) -> None:
+    """Writes an RGB image (H, W, 3), uint8, in the format of the name's suffix; it has its name once it is complete."""
+    _, content = cv2.imencode(path.suffix, pixels[..., ::-1])
     with write_atomically(path) as file:
         file.write(content.tobytes())
 

@@ -7,8 +7,11 @@ import json
 import shutil
 
 import pytest
+import torch
 
+import clnf_torch
 from clnf_torch.cli import openface_images, video_run
+from clnf_torch.media.images import read_image
 from clnf_torch.media.video import VideoFile
 from tests.media.videos import FixedBox, moving, write_folder, write_video
 
@@ -102,6 +105,50 @@ def test_a_photograph_is_one_without_saying_so(openface, image, tmp_path):
     assert again.exit_code == 0 and "1 images have their outputs; skipped" in again.stderr
 
 
+def test_aligned_faces_of_a_video(openface, clip, bundle, image, tmp_path):
+    done = openface("-f", clip, "-simalign", "-simsize", "64", "-simscale", "0.4", "-nomask", "-2Dfp")
+    assert done.exit_code == 0, done.stderr
+    out = tmp_path / "processed"
+    names = [f"frame_det_00_00000{number}.bmp" for number in (1, 2, 3)]
+    assert sorted(path.name for path in (out / "clip_aligned").iterdir()) == names
+    assert not (out / "clip.avi").exists()
+    found = details(out / "clip_of_details.txt")
+    assert (found["Output aligned faces"], found["Aligned size, scale, mask"]) == ("clip_aligned", "64,0.4,0")
+    header, rows = table(out / "clip.csv")
+    x = header.index("x_0")
+    landmarks = torch.tensor([[float(cell) for cell in row[x : x + 136]] for row in rows]).view(3, 2, 68).mT
+    frames = [frame.image for frame in VideoFile(clip)]
+    expected = clnf_torch.align_faces(frames, landmarks, clnf_torch.load(bundle).model.pdm, size=64, scale=0.4)
+    for name, aligned in zip(names, expected, strict=True):
+        written = read_image(out / "clip_aligned" / name).float()
+        torch.testing.assert_close(written, aligned, rtol=0, atol=1.0)
+
+
+def test_aligned_faces_are_complete_or_made_again(openface, clip, tmp_path):
+    words = "-f", clip, "-simalign", "--skip-existing"
+    assert openface(*words).exit_code == 0
+    folder = tmp_path / "processed" / "clip_aligned"
+    first = folder / "frame_det_00_000001.bmp"
+    assert not read_image(first)[:, -1, [0, -1]].any()  # masked
+    (folder / "frame_det_07_000009.bmp").touch()
+    (folder / "notes.txt").touch()
+    assert "its outputs exist; skipped" in openface(*words).stderr
+    # As a run leaves them that was killed
+    (tmp_path / "processed" / "clip_of_details.txt").unlink()
+    assert openface(*words).exit_code == 0
+    left = {path.name for path in folder.iterdir()}
+    assert left == {"notes.txt", *(f"frame_det_00_00000{number}.bmp" for number in (1, 2, 3))}
+
+
+def test_aligned_faces_of_a_photograph(openface, image, tmp_path):
+    shutil.copy(image, tmp_path / "face.png")
+    assert openface("-f", "face.png", "-simalign", "-q", "-nobadaligned").exit_code == 0
+    out = tmp_path / "processed"
+    assert {path.name for path in out.iterdir()} == {"face_aligned", "face_of_details.txt"}
+    assert [path.name for path in (out / "face_aligned").iterdir()] == ["face_det_000000.bmp"]
+    assert read_image(out / "face_aligned" / "face_det_000000.bmp").shape == (3, 112, 112)
+
+
 def test_the_camera(openface, clip, tmp_path):
     for words in (["-cam", "300", "310", "120", "110"], ["-fx", "300", "-fy", "310", "-cx", "120", "-cy", "110"]):
         assert openface("-f", clip, "-pose", *words).exit_code == 0
@@ -111,7 +158,7 @@ def test_the_camera(openface, clip, tmp_path):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["-f", "a.avi", "-simalign"], "-simalign: aligned faces are not written here"),
+        (["-f", "a.avi", "-simalign", "-simscale", "0"], "-simscale 0.0: give pixels per millimetre, above 0"),
         (["-f", "a.avi", "-hogalign"], "-hogalign: HOG features are not computed here"),
         (["-2Dfp"], "give -f FILE, -fdir DIR or -device N"),
         (["-f", "a.avi", "-fx", "-3"], "give a focal length"),

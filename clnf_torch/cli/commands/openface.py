@@ -54,7 +54,11 @@ def openface(
     gaze: bool = _flag("-gaze", help="Gaze and eye landmarks."),
     aus: bool = _flag("-aus", help="Columns of action units, which hold NaN: they are not computed."),
     tracked: bool = _flag("-tracked", help="A drawn video or image."),
-    simalign: bool = _flag("-simalign", help="Refused: aligned faces are not written."),
+    simalign: bool = _flag("-simalign", help="Aligned faces, NAME_aligned/frame_det_00_000001.bmp and so on."),
+    simsize: Annotated[int, typer.Option("-simsize", metavar="PX", min=1, help="Side of aligned faces.")] = 112,
+    simscale: Annotated[float, typer.Option("-simscale", metavar="S", help="Their pixels per millimetre.")] = 0.7,
+    nomask: bool = _flag("-nomask", help="Keep what is around aligned faces, which is black otherwise."),
+    nobadaligned: bool = _flag("-nobadaligned", help="Taken; faces that were not found are never written."),
     hogalign: bool = _flag("-hogalign", help="Refused: HOG features are not computed."),
     wild: bool = _flag("-wild", help="Search wider and longer."),
     multi_view: Annotated[

@@ -1,10 +1,12 @@
 """``clnf-torch openface``: the programs of OpenFace by their flags, with their names of files and all their columns."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import typer
 
+from clnf_torch.cli.aligned_files import Alignment
 from clnf_torch.cli.commands.openface import Program
 from clnf_torch.cli.console import notice
 from clnf_torch.cli.input_files import image_inputs, video_inputs
@@ -40,6 +42,10 @@ def openface(
     aus: bool,
     tracked: bool,
     simalign: bool,
+    simsize: int,
+    simscale: float,
+    nomask: bool,
+    nobadaligned: bool,
     hogalign: bool,
     wild: bool,
     multi_view: int | None,
@@ -60,17 +66,18 @@ def openface(
     batch: int,
 ) -> None:
     """Run as OpenFace's programs do."""
-    _refuse(simalign, hogalign)
+    _refuse(hogalign, simscale)
     bundle, lens = _bundle(model), CameraOptions(*(camera or (fx, fy, cx, cy)))
     images, videos = _inputs(program, files or [], folders or [], webcam or [], inroot or Path())
     groups = {"2Dfp": points, "3Dfp": points_3d, "pdmparams": params, "pose": pose, "gaze": gaze, "aus": aus}
-    requested = Requested.by({**groups, "tracked": tracked})
+    requested = Requested.by({**groups, "tracked": tracked, "aligned": simalign})
     if "aus" in requested.groups:
         notice("action units are not computed: their columns hold NaN")
     folder, names = output_place(out_dir, name, [*images, *videos])
     folder.mkdir(parents=True, exist_ok=True)
     form = CSVForm(openface_precision=openface_precision, header_blanks=header_blanks, openface_groups=requested.groups)
-    targets, preset, views = requested.targets(folder, form), "wild" if wild else "default", multi_view
+    targets = requested.targets(folder, form, Alignment(size=simsize, scale=simscale, masked=not nomask))
+    preset, views = "wild" if wild else "default", multi_view
     if images:
         fit = FitOptions(preset, None if views is None else bool(views), lens.behind)
         how = ImageOptions(model=bundle, device=device, batch=batch, fit=fit, skip_existing=skip_existing)
@@ -98,12 +105,10 @@ def openface(
         track_videos(videos, VideoOutputs(targets, videos, names, drawn=".avi"), options, describe)
 
 
-def _refuse(simalign: bool, hogalign: bool) -> None:
+def _refuse(hogalign: bool, scale: float) -> None:
     """Refuses what is not made, in a sentence."""
-    if simalign:
-        raise typer.BadParameter(
-            "-simalign: aligned faces are not written here; leave it out, and align by the landmarks"
-        )
+    if not 0 < scale < math.inf:
+        raise typer.BadParameter(f"-simscale {scale}: give pixels per millimetre, above 0")
     if hogalign:
         raise typer.BadParameter("-hogalign: HOG features are not computed here; leave it out")
 
