@@ -87,6 +87,20 @@ def _cells(runs: Sequence[Run], field: str) -> Iterator[str]:
             yield f"{values[1] / values[0]:.2f}" if values[0] else "-"
 
 
+def group_table(runs: Sequence[Run], groups: Mapping[str, Tensor]) -> Table:
+    """Mean and median error (68 points) of each group of faces, by the masks (F,) of `face_groups`."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("68 points", no_wrap=True)
+    table.add_column("faces", justify="right")
+    for run in runs:
+        for what in ("mean", "median"):
+            table.add_column(what if run is runs[0] else f"{run.name} {what}", justify="right")
+    for name, rows in groups.items():
+        scores = [score(run.errors["68"][rows]) for run in runs]
+        table.add_row(name, str(int(rows.sum())), *(f"{n:.4f}" for each in scores for n in (each.mean, each.median)))
+    return table
+
+
 def failures(run: Run, faces: Annotations) -> Iterator[str]:
     """Lines on the faces whose fit failed, the worst first."""
     errors = run.errors["68"]
@@ -100,9 +114,22 @@ def failures(run: Run, faces: Annotations) -> Iterator[str]:
         yield f"  and {len(worst) - WORST} more; --errors FILE.csv lists every face"
 
 
-def write_scores(path: Path, runs: Sequence[Run], head: Mapping[str, Any]) -> None:
-    """Writes all scores as JSON, or prints them if the path is "-"; those that are not finite are null."""
-    numbers = {run.name: {key: _plain(scores) for key, scores in run.scores.items()} for run in runs}
+def write_scores(
+    path: Path, runs: Sequence[Run], head: Mapping[str, Any], groups: Mapping[str, Tensor] | None = None
+) -> None:
+    """Writes all scores as JSON, or prints them if the path is "-"; those that are not finite are null.
+
+    Args:
+        path: Where to.
+        runs: The runs.
+        head: What else to say.
+        groups: Faces (F,) whose scores (68 points) are given apart, by name.
+    """
+    numbers: dict[str, Any] = {run.name: {key: _plain(scores) for key, scores in run.scores.items()} for run in runs}
+    for run in runs if groups else ():
+        numbers[run.name]["groups"] = {
+            name: _plain(score(run.errors["68"][rows])) for name, rows in groups.items()
+        }
     text = json.dumps({**escaped_names(head), "runs": numbers}, indent=1, allow_nan=False)
     if path == STDOUT:
         typer.echo(text)

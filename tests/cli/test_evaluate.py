@@ -73,6 +73,8 @@ def test_numbers_are_those_of_known_offsets(clnf_torch_cli, bundle, faces, found
         assert (scores["faces"], scores["not_found"]) == (2, 0)
         assert scores["mean"] == pytest.approx(2.5 / eyes, rel=1e-4)
         assert scores["auc_008"] == pytest.approx(0.5 + max(0, 1 - 5 / eyes / 0.08) / 2, abs=1e-4)
+    of_size = [some for name, some in runs["unmarked"]["groups"].items() if name.startswith("eye distance")]
+    assert of_size == [runs["unmarked"]["68"]]
 
 
 def test_the_table_and_the_failures_are_printed(clnf_torch_cli, bundle, faces, boxes_file):
@@ -83,6 +85,7 @@ def test_the_table_and_the_failures_are_printed(clnf_torch_cli, bundle, faces, b
     assert lines[0].startswith(f"2 faces of {folder}")
     assert any("68 points" in line and "51 points" in line for line in lines)
     assert any(line.split() == ["failure", "rate", "0.10", "50.0%", "50.0%"] for line in lines)
+    assert any(line.strip().startswith("eye distance") and line.split()[-3] == "2" for line in lines)
     assert "unmarked: 1 of 2 faces failed at 0.10" in done.stdout
     assert lines[-1].endswith(str(folder / "1.png"))
 

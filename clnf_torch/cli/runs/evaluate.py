@@ -19,6 +19,7 @@ from clnf_torch.cli.evaluation_tables import (
     draw_curves,
     error_lines,
     failures,
+    group_table,
     score_table,
     write_scores,
 )
@@ -39,6 +40,7 @@ from clnf_torch.media.images import read_image
 from clnf_torch.pipeline import LandmarkDetector, load
 from clnf_torch.training.data.annotations import Annotations, read_annotations
 from clnf_torch.training.evaluation import FoundFaces, Reader, find_landmarks, with_pen_marks
+from clnf_torch.training.face_groups import face_groups
 
 Done = Callable[[int], None]
 """Called with how many more images are done."""
@@ -101,14 +103,15 @@ def evaluate(
                 run.add(found, table.position if table is not None else 0)
                 done(len(rows) * len(readers))
         runs = [Run.of(name, run.faces(name), faces.landmarks) for name in readers]
+        groups = face_groups(detector.model.pdm, faces.landmarks)
         if curve is not None:
             draw_curves(curve, _curves(runs), f"{len(faces)} faces of {data}")
         if json is not None:
             head = {"data": str(data), "split": split, "model": str(model), "boxes": boxes, "seed": seed}
-            write_scores(json, runs, {**head, "marked": marked, "faces": len(faces)})
+            write_scores(json, runs, {**head, "marked": marked, "faces": len(faces)}, groups)
         run.remove()
         if json != STDOUT:
-            _print(runs, faces, data)
+            _print(runs, groups, faces, data)
 
 
 def _found(
@@ -151,10 +154,11 @@ def _curves(runs: list[Run]) -> dict[str, Tensor]:
     }
 
 
-def _print(runs: list[Run], faces: Annotations, data: Path) -> None:
-    """Prints the table and the failures."""
+def _print(runs: list[Run], groups: dict[str, Tensor], faces: Annotations, data: Path) -> None:
+    """Prints the tables and the failures."""
     say(f"{len(faces)} faces of {data}, NME by the distance of the outer eye corners")
-    Console(highlight=False).print(score_table(runs))
+    for table in (score_table(runs), group_table(runs, groups)):
+        Console(highlight=False).print(table)
     for run in runs:
         for line in failures(run, faces):
             say(line)
