@@ -30,6 +30,7 @@ class Cluster:
         count: Actors; None: as many as there is room for.
         device: "cpu", or "cuda" for a card each.
         face_detector: Of the caller's machine, which those of the cluster do not know; None: the model's.
+        threads: Of each actor, which has as many CPUs; None: one.
     """
 
     targets: Targets
@@ -37,6 +38,7 @@ class Cluster:
     count: int | None
     device: str
     face_detector: str | None
+    threads: int | None = None
 
 
 def run_on_cluster(unit: Literal["images", "videos"], inputs: Sequence[Path], cluster: Cluster, **options: Any) -> None:
@@ -71,7 +73,7 @@ def run_on_cluster(unit: Literal["images", "videos"], inputs: Sequence[Path], cl
             output,
             model=options["model"],
             settings=settings(**_settings(options)),
-            actors=_actors(cluster.count, cluster.device),
+            actors=_actors(cluster),
             address=cluster.address,
             progress=progress,
         )
@@ -101,13 +103,16 @@ def _settings(options: dict[str, Any]) -> dict[str, Any]:
     return plain | asdict(camera)
 
 
-def _actors(count: int | None, device: str) -> "Actors":
+def _actors(cluster: Cluster) -> "Actors":
     """Who computes."""
     from clnf_torch.distributed import Actors
 
-    if device not in {"cpu", "cuda"}:
-        raise typer.BadParameter(f"--device {device}: with --ray give cpu or cuda; the cluster chooses the card")
-    return Actors(concurrency=count, num_gpus=1 if device == "cuda" else 0)
+    if cluster.device not in {"cpu", "cuda"}:
+        raise typer.BadParameter(
+            f"--device {cluster.device}: with --ray give cpu or cuda; the cluster chooses the card"
+        )
+    cards = 1 if cluster.device == "cuda" else 0
+    return Actors(num_cpus=cluster.threads or 1, num_gpus=cards, concurrency=cluster.count)
 
 
 @contextlib.contextmanager

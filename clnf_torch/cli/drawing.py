@@ -18,15 +18,16 @@ class Drawing:
 
     Args:
         folder: Made if it does not exist.
-        images: All that were given, of which some may not be drawn.
+        images: Those that are read, of which some may not be drawn.
+        names: Their drawings' names, from `drawn_files` of all that were given.
         quality: In the colours of the landmarks' expected errors.
     """
 
-    def __init__(self, folder: Path, images: Sequence[Path], quality: bool = False) -> None:
+    def __init__(self, folder: Path, images: Sequence[Path], names: Sequence[str], quality: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self._style = folder, DrawingStyle(quality=quality)
         self._names = defaultdict[Path, list[str]](list)
-        for image, name in zip(reversed(images), reversed(drawn_files(images)), strict=True):
+        for image, name in zip(reversed(images), reversed(names), strict=True):
             self._names[image].append(name)
 
     def draw(self, batch: Batch, result: FitResult) -> None:

@@ -2,17 +2,17 @@
 
 import json
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from clnf_torch.cli.console import Complaints
-from clnf_torch.cli.drawing import drawn_files
+from clnf_torch.cli.image_summary import ImageSummary
 from clnf_torch.cli.manifest import IMAGES, NAME, Manifest, file_hash
 from clnf_torch.cli.options import STDOUT
 from clnf_torch.cli.outputs import Targets
+from clnf_torch.export.face_table import FaceTable
 from clnf_torch.media.batches import Batch
 from clnf_torch.models.files import escaped_name
 
@@ -34,36 +34,56 @@ def manifest_of(targets: Targets, images: Sequence[Path]) -> Path | None:
     return (first if option == "--draw" else first.parent) / NAME
 
 
+def images_left(targets: Targets, images: Sequence[Path], drawings: Sequence[str]) -> list[int]:
+    """The numbers of images some of whose outputs are missing: a table is of all of them, a drawing of one.
+
+    Args:
+        targets: The outputs.
+        images: All that were given.
+        drawings: The names of their drawings.
+    """
+    numbers, draw = list(range(len(images))), targets.draw
+    tables = [path for option, path in targets.given().items() if option != "--draw"]
+    if tables:
+        # They have their names once the last drawing is there
+        done = STDOUT not in tables and all(path.exists() for path in tables) and (draw is None or draw.is_dir())
+        return [] if done else numbers
+    return numbers if draw is None else [number for number in numbers if not (draw / drawings[number]).exists()]
+
+
 @dataclass
 class ImageRun:
     """Counts what is found in images.
 
     Attributes:
-        images: All that were given.
+        images: Those that are read.
+        drawings: The names of their drawings.
         targets: The outputs.
         complaints: Prints what is wrong.
-        problems: The lines about each image, by its number among those given.
-        faces: The faces in those that were read, likewise.
+        problems: The lines about each image, by its number among those that are read.
     """
 
     images: Sequence[Path]
+    drawings: Sequence[str]
     targets: Targets
     complaints: Complaints
     problems: dict[int, list[str]] = field(default_factory=dict)
-    faces: dict[int, int] = field(default_factory=dict)
-    begun: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        """Begins to count."""
+        self.summary = ImageSummary(self.images)
 
     def complain(self, number: int, line: str) -> None:
         """Takes a line about an image."""
         self.complaints(line)
         self.problems.setdefault(number, []).append(line)
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: Batch, table: FaceTable) -> None:
         """Counts the faces of a batch that is written."""
-        self.faces |= {job.number: len(job.boxes) for job in batch.jobs}
+        self.summary.add(batch, table)
 
     def finish(self, model: Path, settings: Mapping[str, Any]) -> None:
-        """Enters the run in the manifest.
+        """Enters the run in the manifest, and prints its numbers where stdout is free for them.
 
         Args:
             model: The weights file.
@@ -72,24 +92,27 @@ class ImageRun:
         manifest = Manifest(manifest_of(self.targets, self.images))
         if manifest.path is None:
             return
+        faces = self.summary.faces
         outputs = {option: path for option, path in self.targets.given().items() if option != "--draw"}
         entry = {
             "model": file_hash(model),
             "settings": json.loads(json.dumps(dict(settings))),
             "outputs": {option: _written(path) for option, path in outputs.items() if path != STDOUT},
-            "frames": len(self.faces),
-            "frames_with_face": sum(count > 0 for count in self.faces.values()),
-            "faces": sum(self.faces.values()),
-            "seconds": round(time.monotonic() - self.begun, 1),
+            "frames": len(faces),
+            "frames_with_face": sum(count > 0 for count in faces.values()),
+            "faces": sum(faces.values()),
+            "seconds": round(self.summary.seconds(), 1),
             "inputs": self._inputs(),
         }
         manifest.enter(IMAGES, entry)
+        if STDOUT not in self.targets.given().values():
+            self.summary.show(list(self.targets.given().values()))
 
     def _inputs(self) -> list[dict[str, Any]]:
         """What became of each image, in the order of the arguments."""
         found, row, draw = [], 0, self.targets.draw
-        for number, (image, drawing) in enumerate(zip(self.images, drawn_files(self.images), strict=True)):
-            count = self.faces.get(number)
+        for number, (image, drawing) in enumerate(zip(self.images, self.drawings, strict=True)):
+            count = self.summary.faces.get(number)
             drawn = draw / drawing if draw is not None and count else None
             found.append(
                 {

@@ -9,6 +9,7 @@ import typer
 from clnf_torch.cli.aligned_files import SUFFIX, AlignedFiles
 from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, notice
 from clnf_torch.cli.drawing import FreeNames
+from clnf_torch.cli.image_summary import ImageSummary
 from clnf_torch.cli.input_files import require_some
 from clnf_torch.cli.openface_outputs import measured_groups, write_details
 from clnf_torch.cli.options import device_named
@@ -18,6 +19,7 @@ from clnf_torch.cli.progress import counting_bar
 from clnf_torch.detection import load_face_detector
 from clnf_torch.drawing import DrawnFaces, draw_faces
 from clnf_torch.export.csv import csv_file
+from clnf_torch.export.face_table import FaceTable
 from clnf_torch.media.batches import Batch, find_faces, in_batches, read_all
 from clnf_torch.media.image_faces import FitOptions, fit_batch
 from clnf_torch.media.images import write_image
@@ -59,20 +61,24 @@ def fit_photographs(
             notice(f"{skipped} images have their outputs; skipped")
         where = device_named(options.device)
         detector, finder = load(options.model, where), load_face_detector(options.model, where)
-        read = read_all([images[number] for number in wanted], lambda _, line: complaints(line), notice)
+        summary = ImageSummary([images[number] for number in wanted])
+        read = read_all(summary.images, lambda _, line: complaints(line), notice)
         with counting_bar(len(wanted), "images", stop_if_asked) as done:
             for job in find_faces(finder, in_batches(read, options.batch)):
                 if job.boxes:
-                    _write(Batch([job]), outputs[wanted[job.number]], detector, options.fit)
+                    batch = Batch([job])
+                    summary.add(batch, _write(batch, outputs[wanted[job.number]], detector, options.fit))
                 else:
+                    summary.add_empty(job.number)
                     notice(f"no face found: {job.path}")
                 done(1)
+        summary.show([next(iter(targets.given().values()))])
     if complaints.any:
         raise typer.Exit(1)
 
 
-def _write(batch: Batch, targets: Targets, detector: LandmarkDetector, options: FitOptions) -> None:
-    """Fits the faces of one photograph, and writes its outputs."""
+def _write(batch: Batch, targets: Targets, detector: LandmarkDetector, options: FitOptions) -> FaceTable:
+    """Fits the faces of one photograph, and writes its outputs; gives what was measured."""
     (job,) = batch.jobs
     result, table = fit_batch(detector, batch, options)
     if targets.csv is not None:
@@ -85,6 +91,7 @@ def _write(batch: Batch, targets: Targets, detector: LandmarkDetector, options: 
         faces = result.success.nonzero().squeeze(1)
         files.write_photograph(job.image, result.landmarks[faces], faces.tolist())
     write_details(job.path, options.camera(*batch.size), targets, measured_groups(detector.model))
+    return table
 
 
 def _of(targets: Targets, name: str) -> Targets:

@@ -96,6 +96,13 @@ Threads = Annotated[
     int | None,
     typer.Option(min=1, help="Threads of the processor.", show_default="as many as PyTorch takes"),
 ]
+ActorThreads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads", min=1, help="Threads of the processor; with --ray those of each actor, and its CPUs.",
+        show_default="as many as PyTorch takes, one of an actor",
+    ),
+]  # fmt: skip
 BatchSize = Annotated[int, typer.Option("--batch", min=1, help="How many are computed together.")]
 
 JSONFile = Annotated[Path | None, typer.Option("--json", metavar="FILE|-", help="Write JSON; - is stdout.")]

@@ -215,19 +215,20 @@ class ImageOutputs:
 
 @contextlib.contextmanager
 def image_outputs(
-    targets: Targets, model: Path, images: Sequence[Path], quality: bool = False
+    targets: Targets, model: Path, images: Sequence[Path], drawings: Sequence[str], quality: bool = False
 ) -> Iterator[ImageOutputs]:
     """Opens what was asked for; prints JSON if nothing was.
 
     Args:
         targets: The files.
         model: The bundle.
-        images: All that were given; drawings are named in their order.
+        images: Those that are read.
+        drawings: The names of their drawings.
         quality: Drawings are in the colours of the landmarks' expected errors.
     """
     if not targets.given():
         targets = replace(targets, json=STDOUT)
-    drawing = Drawing(targets.draw, images, quality) if targets.draw else None
+    drawing = Drawing(targets.draw, images, drawings, quality) if targets.draw else None
     keep_earlier(targets.given().values())
     with (
         partial_files_named(targets),

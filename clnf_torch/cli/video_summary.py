@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from clnf_torch.export.csv import text_cell
@@ -16,6 +17,7 @@ from clnf_torch.models.files import write_atomically
 COLUMNS = (
     "input", "frames", "frames_with_face", "longest_gap", "mean_confidence", "frames_per_second", "problem", "outputs",
 )  # fmt: skip
+HEAD = ("video", "frames", "with a face", "longest gap", "confidence", "frames/s", "outputs")
 # Characters of a line where it goes to no terminal
 FILE_WIDTH = 160
 
@@ -49,22 +51,34 @@ class VideoSummary:
             lines.writerow([text_cell(cell) if isinstance(cell, str) else cell for cell in cells])
         with write_atomically(self.path) as file:
             file.write(text.getvalue().encode("utf-8"))
-        screen = Console(highlight=False)
-        Console(highlight=False, width=None if screen.is_terminal else FILE_WIDTH).print(self._table())
-
-    def _table(self) -> Table:
-        """The rows as they are shown."""
-        table = Table(box=SIMPLE_HEAD, title=str(self.path), title_justify="left")
-        for name in ("video", "frames", "with a face", "longest gap", "confidence", "frames/s", "outputs"):
-            table.add_column(name, justify="left" if name in {"video", "outputs"} else "right", overflow="fold")
-        for row in self._rows:
-            share = row["frames_with_face"] / row["frames"] if row["frames"] else 0.0
-            cells = Path(row["input"]).name, row["frames"], f"{share:.1%}", _text(row["longest_gap"], "{} frames")
-            measured = _text(row["mean_confidence"], "{:.2f}"), _text(row["frames_per_second"], "{:.1f}")
-            table.add_row(*map(str, cells), *measured, ", ".join(row["outputs"]))
-        return table
+        show_table(str(self.path), HEAD, list(map(_cells, self._rows)))
 
 
-def _text(value: float | None, form: str) -> str:
-    """A number, or a dash where there is none."""
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """A row as it is shown."""
+    share = row["frames_with_face"] / row["frames"] if row["frames"] else 0.0
+    cells = Path(row["input"]).name, str(row["frames"]), f"{share:.1%}", formatted(row["longest_gap"], "{} frames")
+    measured = formatted(row["mean_confidence"], "{:.2f}"), formatted(row["frames_per_second"], "{:.1f}")
+    return *cells, *measured, ", ".join(row["outputs"])
+
+
+def show_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints a table.
+
+    Args:
+        title: Above it.
+        head: Names of the columns; the first and the last one hold words, the others numbers.
+        rows: Their cells.
+    """
+    table = Table(box=SIMPLE_HEAD, title=escape(title), title_justify="left")
+    for name in head:
+        table.add_column(name, justify="left" if name in {head[0], head[-1]} else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    screen = Console(highlight=False)
+    Console(highlight=False, width=None if screen.is_terminal else FILE_WIDTH).print(table)
+
+
+def formatted(value: float | None, form: str) -> str:
+    """A number as it is shown; what is not known is a dash."""
     return "-" if value is None else form.format(value)

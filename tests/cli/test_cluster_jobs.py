@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 
 import pytest
+import torch
 
 
 @pytest.mark.parametrize(
@@ -45,3 +46,29 @@ def test_without_ray_one_line_says_what_to_install(clnf_torch_cli, bundle, tmp_p
     assert done.exit_code == 1
     assert done.stderr == "clnf-torch: error: Ray is not installed; install it with: pip install 'clnf-torch[ray]'\n"
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["detect", "track"])
+def test_threads_and_smoothing_reach_the_actors(clnf_torch_cli, bundle, tmp_path, monkeypatch, command):
+    pytest.importorskip("ray", reason="no Ray: pip install 'clnf-torch[ray]'")
+    from clnf_torch import distributed
+    from clnf_torch.distributed.job import JobReport
+
+    given = {}
+
+    def job(inputs, output, **options):
+        given.update(options)
+        return JobReport(inputs=1, skipped=0, rows=1, problems=[])
+
+    for name in ("detect_images", "track_videos"):
+        monkeypatch.setattr(distributed, name, job)
+    words = ["--ray", "local", "--parquet", tmp_path / "out", "--threads", 2, "--actors", 3]
+    words += ["--smooth"] if command == "track" else []
+    before = torch.get_num_threads()
+    try:
+        done = clnf_torch_cli(command, "a.mp4", "--model", bundle, *words)
+    finally:
+        torch.set_num_threads(before)
+    assert done.exit_code == 0, done.stderr
+    assert (given["actors"].num_cpus, given["actors"].threads, given["actors"].concurrency) == (2, 2, 3)
+    assert command == "detect" or given["settings"].smooth

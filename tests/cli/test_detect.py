@@ -88,7 +88,7 @@ def test_tables_hold_every_face_of_every_image(clnf_torch_cli, bundle, image, fo
     words = "--csv", tmp_path / "t.csv", "--parquet", tmp_path / "t.parquet", "--json", tmp_path / "t.json"
     done = clnf_torch_cli("detect", folder / "0.png", image, folder / "3.png", "--model", bundle, *words)
     assert done.exit_code == 0, done.stderr
-    assert done.stdout == ""
+    assert done.stdout.split()[:2] == ["3", "images"] and '"faces"' not in done.stdout
     assert done.stderr.splitlines() == [f"no face found: {folder / '0.png'}"]
     rows = rows_of(tmp_path / "t.csv")
     faces = json.loads((tmp_path / "t.json").read_text())["faces"]
@@ -204,7 +204,7 @@ def test_json_goes_to_a_file_in_one_piece(clnf_torch_cli, bundle, image, box, tm
 def test_drawings_get_names_of_their_own(clnf_torch_cli, bundle, image, box, tmp_path):
     done = clnf_torch_cli("detect", image, image, "--model", bundle, "--box", *box, "--draw", tmp_path / "drawn")
     assert done.exit_code == 0
-    assert done.stdout == ""
+    assert done.stdout.strip().startswith("2 images")  # no JSON
     drawn = sorted((tmp_path / "drawn").glob("*.png"))
     assert [path.name for path in drawn] == ["image-2_landmarks.png", "image_landmarks.png"]
     assert (cv2.imread(str(drawn[0])) != cv2.imread(str(image))).any(axis=-1).sum() > 68
@@ -230,7 +230,11 @@ def test_a_manifest_says_what_became_of_each_of_several_images(clnf_torch_cli, b
     cv2.imwrite(str(paths[2]), np.zeros((300, 300, 3), np.uint8))
     (out := tmp_path / "out").mkdir()
     words = ["detect", *paths, "--model", bundle, "--csv", out / "t.csv", "--draw", tmp_path / "drawn"]
-    assert clnf_torch_cli(*words).exit_code == 1
+    done = clnf_torch_cli(*words)
+    assert done.exit_code == 1
+    # Two of three that were read have a face
+    row = next(line.split() for line in done.stdout.splitlines() if str(tmp_path) in line)
+    assert row[1:6] == ["4", "66.7%", "2", "1.00", "1"] and row[-2:] == ["t.csv,", "drawn"]
     content = json.loads((out / "manifest.json").read_text())
     (entry,) = content["images"]
     assert (content["format"], content.get("videos")) == ("clnf_torch manifest", None)
@@ -244,6 +248,31 @@ def test_a_manifest_says_what_became_of_each_of_several_images(clnf_torch_cli, b
     assert drawings == [True, None, None, True]
     assert ["problem" in one and one["problem"] is not None for one in entry["inputs"]] == [False, True, False, False]
     assert [row["image"] for row in rows_of(out / "t.csv")] == [str(paths[0]), str(paths[3])]
+
+
+def test_outputs_that_are_there_are_skipped(clnf_torch_cli, bundle, image, found, tmp_path):
+    paths = [tmp_path / folder / "x.png" for folder in "ab"]
+    for path in paths:
+        path.parent.mkdir()
+        shutil.copy(image, path)
+    drawn = tmp_path / "drawn"
+    words = ["detect", *paths, "--model", bundle, "--skip-existing", "--draw", drawn]
+    assert clnf_torch_cli(*words).exit_code == 0
+    (drawn / "x-2_landmarks.png").unlink()
+    kept = (drawn / "x_landmarks.png").stat().st_mtime_ns
+    done = clnf_torch_cli(*words)
+    assert done.stderr.splitlines() == [
+        "1 of 2 images have their outputs; skipped",
+        f"drawn: {drawn}/x-2_landmarks.png",
+    ]
+    assert (drawn / "x_landmarks.png").stat().st_mtime_ns == kept
+    assert "2 of 2 images have their outputs; skipped" in clnf_torch_cli(*words).stderr
+    # A table has the rows of all images
+    table = tmp_path / "t.csv"
+    assert "skipped" not in clnf_torch_cli(*words, "--csv", table).stderr
+    assert len(rows_of(table)) == 2
+    assert "2 of 2 images have their outputs; skipped" in clnf_torch_cli(*words, "--csv", table).stderr
+    assert "skipped" not in clnf_torch_cli(*words[:-2], "--csv", "-").stderr
 
 
 def test_entries_of_other_outputs_stay_in_the_manifest(clnf_torch_cli, bundle, image, box, tmp_path):
@@ -262,7 +291,7 @@ def test_rows_wait_no_longer_than_a_few_seconds(tmp_path, monkeypatch):
     pytest.importorskip("pyarrow", reason="Parquet needs pyarrow: pip install --editable '.[tables]'")
     monkeypatch.setattr(outputs, "SAVE_EVERY", 0.0)
     target = tmp_path / "t.parquet"
-    with outputs.image_outputs(outputs.Targets(parquet=target), Path("m.pt"), []) as files:
+    with outputs.image_outputs(outputs.Targets(parquet=target), Path("m.pt"), [], []) as files:
         batch = Batch([Job(Path("a.png"), torch.zeros(3, 6, 6, dtype=torch.uint8), [(1, 1, 2, 2)])])
         files.append(batch, None, make_table(1, image=("a.png",)))
         assert len(list(partial_of(target).glob("*.parquet"))) == 1

@@ -90,7 +90,8 @@ def test_a_folder_is_a_video_or_photographs(openface, image, tmp_path):
     assert openface("-fdir", folder, "-2Dfp").exit_code == 0
     header, rows = table(tmp_path / "processed" / "frames.csv")
     assert (header[:5], len(rows)) == (HEAD, 2)
-    assert openface("FaceLandmarkImg", "-fdir", folder, "-out_dir", "each", "-2Dfp", "-tracked").exit_code == 0
+    done = openface("FaceLandmarkImg", "-fdir", folder, "-out_dir", "each", "-2Dfp", "-tracked")
+    assert done.exit_code == 0 and done.stdout.split()[:2] == ["2", "images"]
     expected = {f"{name}{end}" for name in "01" for end in (".csv", ".png", "_of_details.txt")}
     assert {path.name for path in (tmp_path / "each").iterdir()} == expected
     header, rows = table(tmp_path / "each" / "0.csv")

@@ -171,6 +171,17 @@ def test_videos_have_the_rows_of_one_process_also_where_a_worker_dies(
     assert not any((tmp_path / "out" / "unfinished").rglob("*.*"))
 
 
+def test_smoothed_videos_have_the_rows_of_one_process(cluster, clips, bundle, box, expected_tracks, tmp_path):
+    files, words = sorted(clips.glob("[01].mp4")), ("--box", *box, "--no-multi-view", "--smooth")
+    one_process(tmp_path / "one", "track", *files, "--model", bundle, *words)
+    expected = pa.concat_tables([parquet.read_table(tmp_path / "one" / f"{file.stem}.parquet") for file in files])
+    settings = TrackSettings(box=tuple(box), multi_view=False, smooth=True, batch=2)
+    given = {"settings": settings, "actors": Actors(concurrency=2)}
+    track_videos([str(file) for file in files], tmp_path / "out", model=bundle, **given)
+    assert read(tmp_path / "out").drop_columns("video").equals(expected)
+    assert not expected.equals(expected_tracks.drop_columns("video")[: len(expected)])
+
+
 def test_the_command_says_how_to_go_on_and_does(cluster, clips, bundle, box, expected_tracks, clnf_torch_cli, tmp_path):
     output, files = tmp_path / "out", [*sorted(clips.glob("[0-9].mp4")), clips / "broken.mp4"]
     words = ["track", *files, "--model", bundle, "--box", *box, "--no-multi-view", "--batch", 1]

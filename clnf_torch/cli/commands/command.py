@@ -23,9 +23,13 @@ def run_by(module: str, *examples: str) -> Callable[[Callable[..., None]], Calla
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
         def run(**options: Any) -> None:
-            if (threads := options.pop("threads", None)) is not None:
-                importlib.import_module("torch").set_num_threads(threads)
-            getattr(importlib.import_module(module), command.__name__)(**options)
+            target = getattr(importlib.import_module(module), command.__name__)
+            if options.get("threads") is not None:
+                importlib.import_module("torch").set_num_threads(options["threads"])
+            # Some pass them on to other processes
+            if "threads" not in inspect.signature(target).parameters:
+                options.pop("threads", None)
+            target(**options)
 
         # \b keeps typer from joining the lines that follow
         run.__doc__ = "\n".join([inspect.getdoc(command) or "", "", "\b", "Examples:", *(f"  {e}" for e in examples)])

@@ -10,6 +10,7 @@ from clnf_torch.cli.commands.command import run_by
 from clnf_torch.cli.options import (
     IMAGES_AT_ONCE,
     ActorCount,
+    ActorThreads,
     BatchSize,
     Blanks,
     CenterX,
@@ -33,7 +34,7 @@ from clnf_torch.cli.options import (
     PresetName,
     RayAddress,
     Rounded,
-    Threads,
+    SkipExisting,
 )
 
 
@@ -52,7 +53,7 @@ def detect(
     multi_view: MultiView = None,
     numerics: NumericsChoice = None,
     device: Device = "cpu",
-    threads: Threads = None,
+    threads: ActorThreads = None,
     precision: PrecisionChoice = PrecisionName.float32,
     batch: BatchSize = IMAGES_AT_ONCE,
     json: JSONFile = None,
@@ -61,6 +62,7 @@ def detect(
     likelihoods: Likelihoods = False,
     openface_precision: Rounded = False,
     header_blanks: Blanks = False,
+    skip_existing: SkipExisting = False,
     ray: RayAddress = None,
     actors: ActorCount = None,
     draw: Annotated[Path | None, typer.Option(metavar="DIR", help="Draw into DIR/NAME_landmarks.png.")] = None,

@@ -8,6 +8,7 @@ import typer
 from clnf_torch.cli.commands.command import run_by
 from clnf_torch.cli.options import (
     ActorCount,
+    ActorThreads,
     AllViews,
     BatchSize,
     Blanks,
@@ -31,7 +32,6 @@ from clnf_torch.cli.options import (
     Resume,
     Rounded,
     SkipExisting,
-    Threads,
 )
 from clnf_torch.media.boxes import Box
 
@@ -64,7 +64,7 @@ def track(
     multi_view: AllViews = True,
     numerics: NumericsChoice = None,
     device: Device = "cpu",
-    threads: Threads = None,
+    threads: ActorThreads = None,
     precision: PrecisionChoice = PrecisionName.float32,
     batch: BatchSize = 4,
     json: JSONFile = None,

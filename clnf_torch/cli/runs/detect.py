@@ -10,7 +10,8 @@ import typer
 
 from clnf_torch.cli.cluster_jobs import Cluster, run_on_cluster
 from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, notice
-from clnf_torch.cli.image_run import ImageRun, manifest_of
+from clnf_torch.cli.drawing import drawn_files
+from clnf_torch.cli.image_run import ImageRun, images_left, manifest_of
 from clnf_torch.cli.input_files import image_inputs, require_some
 from clnf_torch.cli.manifest import file_hash, require_manifest
 from clnf_torch.cli.options import (
@@ -44,6 +45,7 @@ def detect(
     multi_view: bool | None,
     numerics: NumericsName | None,
     device: str,
+    threads: int | None,
     precision: PrecisionName,
     batch: int,
     json: Path | None,
@@ -52,6 +54,7 @@ def detect(
     likelihoods: bool,
     openface_precision: bool,
     header_blanks: bool,
+    skip_existing: bool,
     ray: str | None,
     actors: int | None,
     draw: Path | None,
@@ -70,7 +73,7 @@ def detect(
         return run_on_cluster(
             "images",
             images,
-            Cluster(targets, ray, actors, device, face_detector),
+            Cluster(targets, ray, actors, device, face_detector, threads),
             model=model,
             camera=camera,
             preset=preset,
@@ -88,18 +91,26 @@ def detect(
     check_outputs(list(map(Input, inputs)), [*targets.image_outputs(images), *beside])
     require_manifest(manifest)
     require_some(images)
-    run = ImageRun(images, targets, Complaints())
+    drawings = drawn_files(images)
+    if skip_existing:
+        left = images_left(targets, images, drawings)
+        if skipped := len(images) - len(left):
+            notice(f"{skipped} of {len(images)} images have their outputs; skipped")
+        if not left:
+            return
+        images, drawings = [images[number] for number in left], [drawings[number] for number in left]
+    run = ImageRun(images, drawings, targets, Complaints())
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         where = device_named(device)
         jobs = _jobs(images, box, boxes, face_detector or model, where, batch, run.complain)
         detector = load(model, where, numerics=numerics, precision=precision.value)
         bar = counting_bar(len(images), "images", stop_if_asked)
-        with image_outputs(targets, model, images, likelihoods) as outputs, bar as done:
+        with image_outputs(targets, model, images, drawings, likelihoods) as outputs, bar as done:
             fit_options = FitOptions(preset.value, multi_view, camera.behind, likelihoods)
             for some in in_batches(jobs, batch):
                 result, table = fit_batch(detector, some, fit_options)
                 outputs.append(some, result, table)
-                run.add(some)
+                run.add(some, table)
                 done(len(some.jobs))
         settings: dict[str, Any] = {"preset": preset.value, "multi_view": multi_view, "device": where.type}
         settings |= {"box": box, "boxes": boxes and file_hash(boxes), "likelihoods": likelihoods}

@@ -28,6 +28,7 @@ def track(
     multi_view: bool,
     numerics: NumericsName | None,
     device: str,
+    threads: int | None,
     precision: PrecisionName,
     batch: int,
     json: Path | None,
@@ -56,7 +57,7 @@ def track(
         return run_on_cluster(
             "videos",
             given,
-            Cluster(targets, ray, actors, device, face_detector),
+            Cluster(targets, ray, actors, device, face_detector, threads),
             model=model,
             camera=lens,
             preset=preset,
