@@ -21,6 +21,7 @@ from clnf_torch.cli.commands.track import track
 from clnf_torch.cli.commands.train_cen import cen
 from clnf_torch.cli.commands.train_finetune import finetune
 from clnf_torch.cli.commands.train_model import model
+from clnf_torch.cli.commands.train_render import render
 from clnf_torch.cli.commands.train_retrain import retrain
 from clnf_torch.cli.console import STOPS, say
 
@@ -29,7 +30,7 @@ command: Callable[..., None]
 train = typer.Typer(
     help="Train models on annotated faces.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
 )
-for command in (model, retrain, cen, finetune):
+for command in (model, retrain, cen, finetune, render):
     train.command()(command)
 
 

@@ -16,12 +16,12 @@ class Sampler:
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
         """Uniform numbers of a range, float32."""
-        drawn = torch.rand(*shape, generator=self.generator, device=self.generator.device)
+        drawn = torch.rand(shape, generator=self.generator, device=self.generator.device)
         return drawn.to(self.device) * (high - low) + low
 
     def normal(self, deviation: float, *shape: int) -> Tensor:
         """Gaussian numbers around 0, float32."""
-        drawn = torch.randn(*shape, generator=self.generator, device=self.generator.device)
+        drawn = torch.randn(shape, generator=self.generator, device=self.generator.device)
         return drawn.to(self.device) * deviation
 
     def log_uniform(self, low: float, high: float, *shape: int) -> Tensor:

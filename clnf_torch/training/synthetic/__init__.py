@@ -1,0 +1,1 @@
+"""Rendered faces whose landmarks, gaze and pose are known exactly, from free material alone."""
