@@ -1,5 +1,6 @@
 """Detection validation: how certain it is that landmarks lie on a face, from what is seen between them."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
@@ -114,6 +115,8 @@ class DetectionValidator(nn.Module):
                 confidence = torch.where(nearest == number, seen, confidence)
             return confidence
         for view, rows in self._rows_by_view(nearest):
+            if len(rows) == len(landmarks):
+                return view.confidence(images, landmarks, corner, numerics)
             seen = view.confidence(images.rows(rows), landmarks[rows], corner[rows], numerics)
             confidence = confidence.index_copy(0, rows, seen)
         return confidence
@@ -125,12 +128,12 @@ class DetectionValidator(nn.Module):
 
     def _rows_by_view(self, nearest: Tensor) -> Iterator[tuple[ViewValidator, Tensor]]:
         """The rows of each view, int64, at most `FACES` at a time; not those whose number (B,) no view has."""
-        numbers = torch.arange(len(self.views), device=nearest.device)
-        counts = (nearest[:, None] == numbers).sum(0).tolist()
-        groups = nearest.argsort(stable=True)[: sum(counts)].split(counts)
-        for view, group in zip(self.views, groups, strict=True):
-            for rows in group.split(FACES) if len(group) else ():
-                yield cast(ViewValidator, view), rows
+        rows_of = defaultdict[int, list[int]](list)
+        for row, number in enumerate(nearest.tolist()):
+            rows_of[number].append(row)
+        for number in sorted(rows_of.keys() - {len(self.views)}):
+            for rows in torch.tensor(rows_of[number], device=nearest.device).split(FACES):
+                yield cast(ViewValidator, self.views[number]), rows
 
 
 def face_region(landmarks: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:

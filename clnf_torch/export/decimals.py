@@ -33,7 +33,7 @@ def shortest_texts(values: Tensor) -> list[list[str]]:
     if array.dtype != np.float32:
         return [list(map(str, row)) for row in (array if array.dtype.kind == "f" else array.tolist())]
     found, exact = _shortest(array)
-    texts = list(map(repr, found.ravel().tolist()))
+    texts = _texts(found.ravel())
     flat = array.ravel()
     for place in np.flatnonzero(~exact):
         texts[place] = str(flat[place])
@@ -92,6 +92,18 @@ def _shortest(array: Any) -> tuple[Any, Any]:
         # On the edge: the text could lie on either side
         exact &= (fewer != low) & (fewer != high)
     return found, exact
+
+
+def _texts(numbers: Any) -> list[str]:
+    """`repr` of float64 numbers (P,) of at most nine digits, not too large or small, which printing nine gives sooner.
+
+    They are from `LEAST` on and smaller than `BEYOND`, or any numbers of which nobody wants the text.
+    """
+    texts = (f"%.{ENOUGH}g\n" * len(numbers) % tuple(numbers.tolist())).split("\n")[:-1]
+    # They have a point
+    for place in np.flatnonzero(numbers == np.rint(numbers)):
+        texts[place] = repr(float(numbers[place]))
+    return texts
 
 
 def _prepared(array: Any) -> tuple[Any, Any, Any]:

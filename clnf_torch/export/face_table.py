@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -243,9 +244,15 @@ def _extras(table: FaceTable) -> Iterator[Block]:
 def _points(prefix: str, axes: str, points: Tensor | None) -> Iterator[Block]:
     """First x of all points (R, K, 2 or 3), then y of all, then z."""
     if points is not None:
-        names = tuple(name for axis in axes for name in _numbered(f"{prefix}{axis}_", points.shape[1]))
-        yield Block(names, points.mT.flatten(1), decimals=1)
+        yield Block(_point_names(prefix, axes, points.shape[1]), points.mT.flatten(1), decimals=1)
 
 
+# Far more than a program has kinds of tables
+@lru_cache(256)
+def _point_names(prefix: str, axes: str, count: int) -> tuple[str, ...]:
+    return tuple(name for axis in axes for name in _numbered(f"{prefix}{axis}_", count))
+
+
+@lru_cache(256)
 def _numbered(prefix: str, count: int) -> tuple[str, ...]:
     return tuple(f"{prefix}{number}" for number in range(count))

@@ -151,6 +151,8 @@ class LandmarkFitter:
 
     def _is_learned(self, state: FitState) -> bool:
         """Whether gradients are recorded for what loops take as given: the patch experts, and the regularisation."""
+        if not torch.is_grad_enabled():
+            return False
         priors = [each for each in (self.config.regularisation, state.regularisation) if isinstance(each, Tensor)]
         return recorded(*priors, *self.model.experts.parameters())
 

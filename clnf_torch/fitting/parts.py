@@ -9,6 +9,7 @@ from clnf_torch.fitting.config import part_preset
 from clnf_torch.fitting.fitter import FitState, LandmarkFitter
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_landmarks
+from clnf_torch.geometry.host import is_readable
 from clnf_torch.geometry.records import Rows
 from clnf_torch.models.landmark_model import LandmarkModel, Part
 from clnf_torch.models.numerics import EXACT, Numerics
@@ -93,7 +94,8 @@ def _fit_part(part: Part, numerics: Numerics, images: ImageBatch, landmarks: Ten
     start = params_from_landmarks(pdm, given, known)
     fitter = LandmarkFitter(part.model, part_preset(part.name), numerics)
     none = FitState.at(start, pdm.num_landmarks)
-    state = fitter.fit(images, none)
+    nobody = is_readable(refine) and not bool(refine.any())
+    state = none if nobody else fitter.fit(images, none)
     params = state.params.where(refine, start)
     return PartFit(
         landmarks=pdm.landmarks(params),

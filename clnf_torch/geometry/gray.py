@@ -51,7 +51,11 @@ def to_gray(frames: Tensor) -> Tensor:
     gray = torch.empty_like(frames[:, 0], memory_format=torch.contiguous_format)
     loops = image_loops(frames)
     if loops is not None:
-        loops.to_gray(frames.numpy(), (RED, GREEN, BLUE), gray.numpy())
+        weights, pixels = (RED, GREEN, BLUE), frames.movedim(1, -1)
+        if pixels.is_contiguous():
+            loops.interleaved_to_gray(pixels.numpy().reshape(-1), weights, gray.numpy().reshape(-1))
+        else:
+            loops.to_gray(frames.numpy(), weights, gray.numpy())
         return gray
     some = max(1, CPU_PIXELS // max(1, gray[:1].numel())) if frames.device.type == "cpu" else max(1, len(frames))
     for colour, block in zip(frames.split(some), gray.split(some), strict=True):

@@ -1,7 +1,7 @@
 """Rows of records: dataclasses and dictionaries of tensors, each tensor with one row per face."""
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
@@ -21,7 +21,7 @@ class Rows:
 
     def __len__(self) -> int:
         """Number of rows."""
-        return len(getattr(self, fields(_any(self))[0].name))
+        return len(getattr(self, _names(type(self))[0]))
 
     def __getitem__(self: Own, rows: Tensor | slice | list[int]) -> Own:
         """The rows of these numbers, or those where a mask is true, or a slice of them."""
@@ -42,10 +42,15 @@ def map_tensors(function: Callable[..., Tensor], record: Record, *others: Record
     elif isinstance(record, dict):
         mapped = {key: map_tensors(function, value, *(o[key] for o in _any(others))) for key, value in record.items()}
     else:
-        names = [field.name for field in fields(_any(record))]
-        values = {name: [getattr(each, name) for each in (record, *others)] for name in names}
-        mapped = replace(_any(record), **{name: map_tensors(function, *value) for name, value in values.items()})
+        records = record, *others
+        values = {name: [getattr(each, name) for each in records] for name in _names(type(record))}
+        mapped = type(record)(**{name: map_tensors(function, *value) for name, value in values.items()})
     return mapped
+
+
+def _names(kind: Any) -> tuple[str, ...]:
+    """The fields of a kind of records, which have no others; `dataclasses.fields` takes as long as an operation."""
+    return tuple(kind.__dataclass_fields__)
 
 
 def take_rows(record: Record, rows: Tensor | slice | list[int]) -> Record:
@@ -67,6 +72,9 @@ def put_rows(record: Record, rows: Tensor, update: Record) -> Record:
 
 def where_rows(keep: Tensor, record: Record, other: Record) -> Record:
     """The record in the rows where `keep` is true, and another one in the rest."""
+    # Most often every row is kept, and to see that takes less than to copy them
+    if not torch.is_grad_enabled() and is_readable(keep) and bool(keep.all()):
+        return record
     return map_tensors(lambda a, b: torch.where(keep.view(-1, *[1] * (a.ndim - 1)), a, b.to(a)), record, other)
 
 
@@ -83,7 +91,7 @@ def to_plain(record: object) -> Any:
         return record.detach().cpu().contiguous()
     if isinstance(record, dict):
         return {key: to_plain(value) for key, value in record.items()}
-    return {field.name: to_plain(getattr(record, field.name)) for field in fields(_any(record))}
+    return {name: to_plain(getattr(record, name)) for name in _names(type(record))}
 
 
 def from_plain(like: Record, plain: Any) -> Record:
@@ -105,7 +113,7 @@ def from_plain(like: Record, plain: Any) -> Record:
         found = None
     else:
         mapping = isinstance(like, dict)
-        names = list(_any(like)) if mapping else [field.name for field in fields(_any(like))]
+        names = list(_any(like)) if mapping else list(_names(type(like)))
         if not isinstance(plain, dict) or list(plain) != names:
             raise ValueError(f"expected {', '.join(map(str, names))}, found something else")
         values = {name: from_plain(_any(like)[name] if mapping else getattr(like, name), plain[name]) for name in names}

@@ -47,6 +47,11 @@ def test_put():
 def test_chosen():
     keep = torch.tensor([True, False, True])
     assert_same(where_rows(keep, record(1, 2, 3), record(7, 8, 9)), record(1, 8, 3))
+    every = torch.ones(3, dtype=torch.bool)
+    for graph in (torch.enable_grad, torch.inference_mode):
+        with graph():
+            assert_same(where_rows(every, record(1, 2, 3), record(7, 8, 9)), record(1, 2, 3))
+            assert_same(where_rows(~every, record(1, 2, 3), record(7, 8, 9)), record(7, 8, 9))
 
 
 def test_joined():
