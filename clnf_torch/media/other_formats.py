@@ -12,6 +12,8 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from clnf_torch.media.mp4_boxes import require_possible_counts
+
 # FFmpeg's decoders, by the formats of `read_header`
 CODECS = {
     "EXR": "exr",
@@ -98,7 +100,10 @@ def _frames(content: bytes, codec: str, options: dict[str, str]) -> Generator[Vi
 
 def _frames_of_avif(content: bytes, options: dict[str, str]) -> Generator[VideoFrame, None, None]:
     """The images of an AVIF file, which is a container."""
-    with av.open(io.BytesIO(content), "r", format="mov") as container:
+    file = io.BytesIO(content)
+    require_possible_counts(file, len(content))
+    file.seek(0)
+    with av.open(file, "r", format="mov") as container:
         stream = container.streams.best("video")
         if not isinstance(stream, VideoStream):
             return

@@ -17,6 +17,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from clnf_torch.media.images import MAX_PIXELS_NAME, ImageError, max_pixels
+from clnf_torch.media.mp4_boxes import require_possible_counts
 from clnf_torch.media.video_frames import VideoError
 from clnf_torch.media.video_geometry import keep_exif
 from clnf_torch.media.video_times import (
@@ -105,12 +106,15 @@ def opened(path: Path, device: torch.device | None = None) -> Iterator[tuple[Inp
 def _container(path: Path, limit: int, device: torch.device | None) -> InputContainer:
     """A file that FFmpeg can open."""
     try:
-        require_regular_file(path)
+        size = require_regular_file(path)
         # Says better than FFmpeg why a file cannot be opened
         with path.open("rb") as file:
             beginning = file.read(PROBED)
+            require_possible_counts(file, size)
     except OSError as error:
         raise VideoError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise VideoError(f"{path}: expected a video, found a damaged one: {error}; copy it anew") from error
     if beginning and not any(beginning):
         raise VideoError(f"{path}: expected a video, found zeros")
     if beginning.startswith(PLAYLIST):
