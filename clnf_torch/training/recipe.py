@@ -18,6 +18,7 @@ from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.data.heatmap_samples import FaceDataset, PoseJitter
 from clnf_torch.training.end_to_end import EndToEndConfig, learnable_experts, train_end_to_end
 from clnf_torch.training.heatmap import HeatmapConfig, HeatmapTask
+from clnf_torch.training.refinement import with_refinement
 from clnf_torch.training.shape import ShapeConfig, train_shape
 from clnf_torch.training.shape_gaussian import ShapeGaussian
 from clnf_torch.training.trainer import Report, Trainer
@@ -81,6 +82,7 @@ def train_landmark_model(
     recipe: Recipe,
     folder: Path,
     report: Report = lambda *_: None,
+    unseen: FaceCrops | None = None,
 ) -> LandmarkModel:
     """A landmark model of heatmap experts.
 
@@ -91,6 +93,8 @@ def train_landmark_model(
         recipe: Settings.
         folder: For checkpoints, from which the same call resumes.
         report: Told after every step.
+        unseen: Other annotated faces. A refinement is learned on them before the end-to-end steps, which so train what
+            the fits of the finished model will give.
 
     Returns:
         The model, float32, on the CPU.
@@ -112,6 +116,9 @@ def train_landmark_model(
         Trainer(task).run(name, Checkpoint(folder / f"{name}.pt", f"{config} {recipe.seed} {data}"), report)
         experts.append(heatmap_experts(config, task.experts().cpu(), len(mirror)))
     model = LandmarkModel(pdm.cpu(), [experts[number] for number in recipe.passes])
+    if unseen is not None:
+        model = with_refinement(model.to(faces.landmarks.device).eval(), unseen, mirror, recipe.seed)
+        data = f"{data} {fingerprint(unseen.gray, unseen.landmarks)}"
     train_together(model, faces, recipe, Checkpoint(folder / "end_to_end.pt", f"{recipe} {data}"), report)
     return model
 

@@ -53,7 +53,7 @@ def model(
         kept, unseen = crops[~back], crops[back]
         recipe = Recipe(seed=seed).with_effort(effort)
         with training_bars(stop_if_asked) as report:
-            trained = train_landmark_model(kept, shapes, torch.tensor(MIRROR), recipe, work, report)
+            trained = train_landmark_model(kept, shapes, torch.tensor(MIRROR), recipe, work, report, unseen)
             trained = with_early_termination(trained.to(where).eval(), unseen, seed)
             judge = train_validator(trained, kept, _judging(seed, effort), work, report)
             # The validator looks at the shape's landmarks
