@@ -21,13 +21,15 @@ SHEET_FACES, SHEET_COLUMNS = 24, 6
 SEEN, HIDDEN, CONTOUR, IRIS = (60, 255, 60), (255, 60, 60), (255, 230, 60), (60, 230, 255)
 
 
-def render(*, output: Path, faces: int, seed: int, side: int, part: str, sheet: Path | None) -> None:
+def render(
+    *, output: Path, faces: int, seed: int, side: int, assets: Path | None, part: str, sheet: Path | None
+) -> None:
     """Render faces whose landmarks, gaze and pose are known exactly. The same command goes on where it was stopped."""
-    settings = {"faces": faces, "seed": seed, "side": side}
+    settings = {"faces": faces, "seed": seed, "side": side, "assets": int(assets is not None)}
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         left = part_of(missing_shards(output, faces, settings), part)
         if left or sheet:
-            generator = FaceGenerator(side)
+            generator = FaceGenerator(side, assets)
             with counting_bar(sum(map(len, left)), "faces", stop_if_asked) as done:
                 for numbers in left:
                     _make_shard(generator, seed, numbers, shard_path(output, numbers), done)
@@ -72,7 +74,7 @@ def contact_sheet(faces: list[RenderedFace]) -> np.ndarray:
                 (labels.landmarks[labels.visible], SEEN), (labels.landmarks[~labels.visible], HIDDEN),
                 (labels.contour[JAW], CONTOUR), (labels.eyes[labels.eyes_visible], IRIS),
             ):  # fmt: skip
-                canvas.dots(points.numpy(), colour, side / 300)
+                canvas.dots(points.numpy(), colour, side / 420)
             image = canvas.pixels
         sheet[row * side : (row + 1) * side, column * side : (column + 1) * side] = image
     return sheet

@@ -95,7 +95,7 @@ def _fibres(turn: Tensor, share: Tensor, sampler: Sampler) -> Tensor:
 
 def _white(angle: Tensor, sampler: Sampler) -> Tensor:
     """The white of an eye (TEXTURE, TEXTURE, 3), redder away from the iris, with noise for veins."""
-    shade = torch.tensor([0.86, 0.83, 0.80]) * sampler.uniform(0.82, 1.02) + sampler.normal(0.012, 3)
+    shade = torch.tensor([0.80, 0.77, 0.74]) * sampler.uniform(0.82, 1.02) + sampler.normal(0.012, 3)
     noise = interpolate(sampler.uniform(0, 1, 1, 1, 40, 40), size=angle.shape, mode="bilinear")[0, 0]
     red = float(sampler.uniform(0.05, 0.3)) * (angle / EDGE) * (0.5 + noise)
     return shade - red[..., None] * torch.tensor([0.2, 0.9, 0.9])

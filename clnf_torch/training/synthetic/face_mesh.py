@@ -30,8 +30,12 @@ OTHER_LID = (6, 5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7)
 # Two neighbours on the edge of a lid, and on the lips' line of contact: closed loops of edges go on from them
 LID_EDGE, LIP_EDGE = (6785, 6784), (474, 7229)
 # The texture is wound around an upright axis: its depth, the angle of its edges, the heights of first and last row
-AXIS_Z, WIDEST, TOP, BOTTOM = -60.0, 2.4, -860.0, -560.0
-SKIN, MOUTH, SOCKETS = 0, 1, 2
+AXIS_Z, WIDEST, TOP, BOTTOM = -60.0, 2.4, -860.0, -515.0
+SKIN, MOUTH, SOCKETS, CLOTHES = 0, 1, 2, 3
+# Below this height, mm, more at the sides, are clothes
+COLLAR = -535.0
+# Directions from which it is asked how much of the surroundings a place sees; cells of 2.5 mm; what shades it, mm
+SKY, CELLS, CELL, SHADE = 96, 160, 2.5, 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +43,8 @@ class FaceMesh:
     """What stays the same whoever the face belongs to."""
 
     model: HeadModel
-    triangles: tuple[Tensor, Tensor, Tensor]  # of the surface, int64 (T, 3): skin, inside of the mouth, sockets
+    triangles: tuple[Tensor, ...]  # of the surface, int64 (T, 3): skin, inside of the mouth, sockets, clothes
+    openness: Tensor  # (S,) share of the surroundings that each vertex sees
     places: Tensor  # (S, 2) of the surface's vertices in the texture, 0 to 1 from its upper left corner
     landmarks: SurfacePoints  # the 68 landmarks
     lids: Tensor  # (2, 12) int64: surface vertices of both eyes' lids in the order of OpenFace's landmarks 8 to 19
@@ -54,11 +59,8 @@ def load_face_mesh() -> FaceMesh:
     lids = torch.tensor(LID_VERTICES)
     return FaceMesh(
         model=model,
-        triangles=(
-            _triangles(model, region, SKIN),
-            _triangles(model, region, MOUTH),
-            _triangles(model, region, SOCKETS),
-        ),
+        triangles=tuple(_triangles(model, region, wanted) for wanted in (SKIN, MOUTH, SOCKETS, CLOTHES)),
+        openness=smoothed(openness(surface, vertex_normals(surface, model.quads)), model.quads),
         places=places_of(surface),
         landmarks=landmark_points(model.base),
         lids=torch.stack((mirrored(lids[list(OTHER_LID)], model.base), lids)),
@@ -90,7 +92,7 @@ def mirrored(vertices: Tensor, base: Tensor) -> Tensor:
 
 
 def regions(quads: Tensor, base: Tensor) -> Tensor:
-    """Which part each quad (Q, 4) of a mesh (V, 3) belongs to, (Q,): SKIN, MOUTH or SOCKETS.
+    """Which part each quad (Q, 4) of a mesh (V, 3) belongs to, (Q,): SKIN, MOUTH, SOCKETS or CLOTHES.
 
     The lids' edges and the lips' line of contact part the mesh.
     """
@@ -102,6 +104,8 @@ def regions(quads: Tensor, base: Tensor) -> Tensor:
         parts[((quads[..., None] == fence).any(-1).sum(1) == 2) & (parts != skin)].mode().values for fence in fences
     ]
     region = torch.full((len(quads),), SKIN)
+    middle = base[quads].mean(1)
+    region[middle[:, 1] > COLLAR - 0.003 * middle[:, 0].square()] = CLOTHES
     region[parts == inside[2]] = MOUTH
     region[(parts == inside[0]) | (parts == inside[1])] = SOCKETS
     return region
@@ -159,3 +163,34 @@ def vertex_normals(surface: Tensor, quads: Tensor) -> Tensor:
     )
     summed = torch.zeros_like(surface).index_add_(0, quads.flatten(), crossing.repeat_interleave(4, 0))
     return torch.nn.functional.normalize(summed, dim=1, eps=math.ulp(1.0))
+
+
+def openness(surface: Tensor, normals: Tensor) -> Tensor:
+    """Share of the surroundings (S,) that points (S, 3) with normals (S, 3) of a closely meshed surface see."""
+    number = torch.arange(SKY) + 0.5
+    height, turn = 1 - 2 * number / SKY, number * math.pi * (1 + math.sqrt(5))
+    flat = (1 - height.square()).sqrt()
+    seen = torch.zeros(len(surface))
+    total = torch.zeros(len(surface))
+    for direction in torch.stack((flat * turn.cos(), height, flat * turn.sin()), 1):
+        helper = torch.eye(3)[int(direction.abs().argmin())]
+        right = torch.nn.functional.normalize(torch.linalg.cross(helper, direction), dim=0)
+        up = torch.linalg.cross(direction, right)
+        place = (
+            ((surface - surface.mean(0)) @ torch.stack((right, up), 1) / CELL + CELLS / 2).long().clamp(0, CELLS - 1)
+        )
+        cell, height_of = place[:, 0] * CELLS + place[:, 1], surface @ direction
+        nearest = torch.full((CELLS * CELLS,), -torch.inf).scatter_reduce_(0, cell, height_of, "amax")
+        cosine = (normals @ direction).clamp_min(0)
+        seen += cosine * (height_of > nearest[cell] - SHADE)
+        total += cosine
+    return seen / total.clamp_min(1e-3)
+
+
+def smoothed(values: Tensor, quads: Tensor, times: int = 6) -> Tensor:
+    """Values (S,) of vertices, averaged over the quads (Q, 4) around them so many times."""
+    count = quads.flatten().bincount(minlength=len(values)).clamp_min(1)
+    for _ in range(times):
+        means = values[quads].mean(1).repeat_interleave(4)
+        values = torch.zeros_like(values).index_add_(0, quads.flatten(), means) / count
+    return values

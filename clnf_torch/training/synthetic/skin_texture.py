@@ -42,11 +42,11 @@ class Looks:
 
 def random_looks(sampler: Sampler, age: float) -> Looks:
     """A tone of skin and a colour of hair that go together; old people's hair is mostly grey."""
-    tone = float(sampler.uniform(0, 1))
+    tone = float(sampler.uniform(0, 1) ** 1.5)
     place = tone * (len(TONES) - 1)
     below = min(int(place), len(TONES) - 2)
     table = torch.tensor(TONES)
-    skin = torch.lerp(table[below], table[below + 1], place - below) * (1 + sampler.normal(0.04, 3))
+    skin = torch.lerp(table[below], table[below + 1], place - below) * (1 + sampler.normal(0.02, 3))
     gray = float(sampler.uniform(0.3, 1)) < (age - 0.5) * 1.8
     kind = 5 + int(sampler.integers(2)) if gray else int(sampler.integers(5 if tone < 0.35 else 2))
     hair = torch.tensor(HAIR[kind]) * sampler.uniform(0.7, 1.3, 1) * (1 + sampler.normal(0.06, 3))
