@@ -6,13 +6,45 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clnf_torch.compilation.conditions import load_kernels
+from clnf_torch.models import compiled
 from clnf_torch.models.batch_invariant import Conv2d, Linear, in_fast_order
 
 Layer = Mapping[str, Any]
 """A layer of a bundle: its `kind`, a key of `BUILDERS`, and what that kind needs."""
 
 
-def build_network(layers: Sequence[Layer], dtype: torch.dtype = torch.float32) -> nn.Sequential:
+class LayerNetwork(nn.Sequential):
+    """A network of a bundle's layers; on the CPU, where there is a compiler, they are compiled loops."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps (B, C', H', W') or vectors (B, C') of images (B, C, H, W)."""
+        return self.respond([images])[0] if self.has_loops_for(images) else super().forward(images)
+
+    def respond(self, batches: Sequence[Tensor]) -> list[Tensor]:
+        """As `forward`, of batches of images that are shared among threads, by the loops."""
+        found: list[Tensor] = _loops().respond(self, batches)
+        return found
+
+    def has_loops_for(self, images: Tensor) -> bool:
+        """Whether the responses to images can be loops'."""
+        plain = len(images) > 0 and compiled.usable(images, self.parameters()) and _loops() is not None
+        return plain and bool(_loops().has_layers(self))
+
+
+def respond_to_all(network: nn.Module, batches: Sequence[Tensor]) -> list[Tensor]:
+    """What a network makes of batches of images of one number type, device and number of channels."""
+    if batches and isinstance(network, LayerNetwork) and network.has_loops_for(batches[0]):
+        return network.respond(batches)
+    return [network(images) for images in batches]
+
+
+def _loops() -> Any:
+    """The compiled loops of layers; None where there are none."""
+    return load_kernels("clnf_torch.models.kernels.cpu.layers")
+
+
+def build_network(layers: Sequence[Layer], dtype: torch.dtype = torch.float32) -> LayerNetwork:
     """A network of layers.
 
     Args:
@@ -29,7 +61,7 @@ def build_network(layers: Sequence[Layer], dtype: torch.dtype = torch.float32) -
     unknown = sorted({str(layer["kind"]) for layer in layers} - set(BUILDERS))
     if unknown:
         raise ValueError(f"layers {unknown} are not known; the known ones are {sorted(BUILDERS)}")
-    return nn.Sequential(*(BUILDERS[layer["kind"]](layer, dtype) for layer in layers))
+    return LayerNetwork(*(BUILDERS[layer["kind"]](layer, dtype) for layer in layers))
 
 
 def layer_records(network: nn.Module) -> list[Layer]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from clnf_torch.detection.face_detector import FaceBoxes
-from clnf_torch.detection.layers import Layer, build_network, layer_records
+from clnf_torch.detection.layers import Layer, build_network, layer_records, respond_to_all
 from clnf_torch.detection.proposals import Proposals, face_probability, propose
 from clnf_torch.detection.pyramid import SUPPORT, PaddedFrames, overlap_of_levels, pyramid_scales
 from clnf_torch.detection.tables import Capacity, FixedTables, Tables
@@ -231,7 +231,7 @@ def _classify(
     for k in range(0, len(patches), cut):
         rows = slice(k, k + cut)
         crops = images.patches(found.image_index[rows], patches[rows], (side, side), found.boxes.dtype)
-        answers += [network(some)[:, :6] for some in crops.split(at_once)]
+        answers += [answer[:, :6] for answer in respond_to_all(network, crops.split(at_once))]
     answer = torch.cat(answers)
     found = replace(found, score=face_probability(answer), regression=answer[:, 2:])
     return found.compacted(found.score >= threshold, "faces", tables)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from clnf_torch.detection.layers import respond_to_all
 from clnf_torch.detection.pyramid import STRIDE, SUPPORT, PaddedFrames, cells_of, pyramid_of, pyramid_scales
 from clnf_torch.detection.tables import NO_GROUP, Tables
 from clnf_torch.geometry.boxes import box_iou, ranked, whole_boxes
@@ -119,7 +120,7 @@ def propose(
     tables, device = tables or Tables(), images.padded.device
     pyramid = pyramid_of(images.height, images.width, tuple(scales), device, dtype)
     # OpenFace: column by column
-    answers = [_in_bands(network, level).mT for level in pyramid.levels(images, dtype)]
+    answers = [maps.mT for maps in _in_bands(network, list(pyramid.levels(images, dtype)))]
     cells = cells_of(tuple((maps.shape[3], maps.shape[2]) for maps in answers), tuple(scales), device)
     maps = torch.cat([maps.flatten(2) for maps in answers], 2).mT
     score = face_probability(maps)
@@ -144,19 +145,30 @@ def face_probability(answers: Tensor) -> Tensor:
     return 1 / (1 + (answers[..., 0] - answers[..., 1]).exp())
 
 
-def _in_bands(network: nn.Module, level: Tensor) -> Tensor:
-    """What a network makes of images (F, 3, h, w), on the CPU of so many pixels at a time as its cache holds."""
+def _in_bands(network: nn.Module, levels: list[Tensor]) -> list[Tensor]:
+    """What a network makes of levels (F, 3, h, w), on the CPU of so many pixels at a time as its cache holds."""
+    bands = [_bands(level) for level in levels]
+    answers = iter(respond_to_all(network, [frames for level in bands for band in level for frames in band]))
+    return [_joined([_joined([next(answers) for _ in band], 0) for band in level], 2) for level in bands]
+
+
+def _bands(level: Tensor) -> list[Sequence[Tensor]]:
+    """The bands of a level's images (F, 3, h, w), from top to bottom, each in batches of frames."""
     frames, _, height, width = level.shape
     if level.device.type != "cpu" or frames * height * width <= CPU_PIXELS:
-        return network(level)
+        return [[level]]
     if height * width <= CPU_PIXELS:
-        return torch.cat([network(some) for some in level.split(CPU_PIXELS // (height * width))])
+        return [level.split(CPU_PIXELS // (height * width))]
     # A band's last rows are the next one's first: what a cell looks at, but for a step
     shared = SUPPORT - STRIDE
     rows = max(1, (CPU_PIXELS // width - shared) // STRIDE)
     starts = range(0, height - shared + height % STRIDE, STRIDE * rows)
-    bands = [level[:, :, start : start + STRIDE * rows + shared] for start in starts]
-    return torch.cat([torch.cat([network(frame) for frame in band.split(1)]) for band in bands], 2)
+    return [level[:, :, start : start + STRIDE * rows + shared].split(1) for start in starts]
+
+
+def _joined(maps: list[Tensor], axis: int) -> Tensor:
+    """Maps side by side, without a copy where there is one alone."""
+    return maps[0] if len(maps) == 1 else torch.cat(maps, axis)
 
 
 def _rivals(found: Proposals, boxes: Tensor, index: Tensor, around: tuple[Tensor, Tensor], total: int) -> Tensor:

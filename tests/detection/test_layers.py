@@ -7,7 +7,9 @@ import math
 import pytest
 import torch
 
-from clnf_torch.detection.layers import build_network
+from clnf_torch.compilation.conditions import loops_in
+from clnf_torch.detection import layers
+from clnf_torch.detection.layers import build_network, respond_to_all
 from tests.factories import seeded
 
 
@@ -88,3 +90,94 @@ def test_gradients_reach_the_image():
 def test_an_unknown_layer_is_named():
     with pytest.raises(ValueError, match=r"\['dropout'\] are not known.*max_pool"):
         build_network([{"kind": "relu"}, {"kind": "dropout"}])
+
+
+def convolution(outputs: int, inputs: int, *sides: int) -> dict[str, object]:
+    weight = randn(outputs, inputs, *sides) / math.sqrt(inputs * math.prod(sides))
+    return {"kind": "conv", "weight": weight, "bias": randn(outputs)}
+
+
+def linear(outputs: int, inputs: int) -> dict[str, object]:
+    return {"kind": "linear", "weight": randn(outputs, inputs) / math.sqrt(inputs), "bias": randn(outputs)}
+
+
+def pooling(side: int, stride: int) -> dict[str, object]:
+    return {"kind": "max_pool", "kernel": [side, side], "stride": [stride, stride]}
+
+
+def prelu(channels: int) -> dict[str, object]:
+    return {"kind": "prelu", "slope": randn(channels)}
+
+
+# Fewer channels than a vector has numbers and more, with and without what may follow a layer
+NETWORKS = {
+    "proposals": (
+        3,
+        [convolution(10, 3, 3, 3), prelu(10), pooling(2, 2), convolution(16, 10, 3, 3), convolution(6, 16, 1, 1)],
+    ),
+    "overlapping": (
+        1,
+        [convolution(28, 1, 5, 4), {"kind": "relu"}, pooling(3, 2), convolution(50, 28, 2, 2), prelu(50)],
+    ),
+    "close": (2, [convolution(3, 2, 4, 4), pooling(3, 1)]),
+    "vectors": (3, [convolution(20, 3, 3, 3), pooling(2, 2), linear(50, 20 * 9 * 14), {"kind": "relu"}, linear(7, 50)]),
+}
+
+
+@pytest.fixture(params=list(NETWORKS))
+def network(request):
+    pytest.importorskip("numba", reason="the compiled loops need numba")
+    channels, records = NETWORKS[request.param]
+    return build_network(records).requires_grad_(False), randn(5, channels, 20, 30)
+
+
+def test_loops_agree_with_torch(network, monkeypatch):
+    built, images = network
+    assert built.has_loops_for(images) and not built.double().has_loops_for(images.double())
+    found = built.float()(images)
+    monkeypatch.setattr(layers, "load_kernels", lambda module: None)
+    torch.testing.assert_close(found, built(images), atol=2e-5, rtol=1e-5)
+
+
+def test_loops_give_an_image_the_same_alone_in_a_batch_and_in_threads(network):
+    built, images = network
+    together = built(images)
+    with loops_in(2):
+        shared = respond_to_all(built, images.split(2))
+    assert torch.equal(torch.cat(shared), together)
+    assert all(torch.equal(built(images[i : i + 1])[0], together[i]) for i in range(5))
+
+
+def test_a_number_that_is_none_reaches_the_end_of_the_loops(network):
+    built, images = network
+    images[2, :, 4, 6] = math.nan
+    assert built(images).isnan().flatten(1).any(1).tolist() == [False, False, True, False, False]
+
+
+def test_loops_know_when_weights_change(network):
+    built, images = network
+    before = built(images)
+    next(built.parameters()).mul_(2)
+    assert not torch.equal(built(images), before)
+
+
+def test_loops_refuse_images_of_another_size(network):
+    built, images = network
+    assert not built.has_loops_for(images[:0])
+    with pytest.raises((ValueError, RuntimeError)):
+        built(images[:, :, :2, :3])
+
+
+def test_no_loops_for_layers_in_another_order():
+    built = build_network([convolution(4, 1, 3, 3), {"kind": "sigmoid"}])
+    images = randn(2, 1, 6, 6)
+    assert not built.has_loops_for(images)
+    assert built(images).shape == (2, 4, 4, 4)
+
+
+def test_gradients_go_through_torch():
+    pytest.importorskip("numba", reason="the compiled loops need numba")
+    built, images = build_network(NETWORKS["close"][1]), randn(1, 2, 9, 9).requires_grad_()
+    assert not built.has_loops_for(images)
+    built(images).sum().backward()
+    assert images.grad is not None and images.grad.abs().sum() > 0
