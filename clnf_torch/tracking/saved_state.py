@@ -8,7 +8,7 @@ from torch import Tensor
 
 from clnf_torch.tracking.appearance import PIXELS
 
-FORMAT, VERSION = "clnf_torch track state", 4
+FORMAT, VERSION = "clnf_torch track state", 5
 # OpenFace ``failures_in_a_row``: begins here, so that the first failure makes it 0
 NONE_MISSED = -1
 # What a saved state holds: the kind of numbers, and the sizes for V videos, R tracks, N landmarks, M modes, S smoothed
@@ -31,6 +31,7 @@ SAVED: dict[str, tuple[str, str]] = {
     "params_local": ("float", "R M"),
     "smoothed_values": ("float", "R S"),
     "smoothed_speed": ("float", "R S"),
+    "smoothed_trend": ("float", "R S"),
     "smoothed_known": ("bool", "R"),
     "template_pixels": ("uint8", "R h w"),
     "template_size": ("int64", "R 2"),
@@ -104,6 +105,6 @@ def _impossible(saved: Mapping[str, Any], sizes: Mapping[str, int]) -> str | Non
     for name in ("params_global", "params_local", "landmarks", "appearance"):
         if not saved[name][success].isfinite().all():
             return f"expected finite {name} of faces that were found, found others"
-    if not (saved["smoothed_values"].isfinite().all() and saved["smoothed_speed"].isfinite().all()):
+    if not all(saved[f"smoothed_{name}"].isfinite().all() for name in ("values", "speed", "trend")):
         return "expected finite smoothed numbers, found others"
     return None

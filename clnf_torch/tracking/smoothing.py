@@ -1,4 +1,4 @@
-"""Smoothing of tracked faces over time by the one-euro filter: what rests is held still, what moves is followed."""
+"""Smoothing of tracked faces over time by a one-euro filter with a trend: what rests is held, what moves followed."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -16,9 +16,12 @@ from clnf_torch.pipeline.result import FitResult
 
 # Cut-off frequencies, cycles per frame: of what rests, and how much is added for each millimetre per frame. They halve
 # the jitter of a calm face, and keep the lag of real movements below a frame: docs/guide/track.md has the table.
-MIN_CUTOFF, CUTOFF_PER_SPEED = 0.04, 0.05
+MIN_CUTOFF, CUTOFF_PER_SPEED = 0.03, 0.036
 # Of the speed that this is judged by
 SPEED_CUTOFF = 0.1
+# How much of what was not expected changes what is expected of the next frame. Even movements are met without lag; the
+# double pole of a tracking filter, (1 - sqrt(1 - weight))^2, for what rests: more would shoot beyond where a jerk ends.
+TREND_WEIGHT = 0.007
 # Scale, three angles, two of the translation
 GLOBALS = 6
 
@@ -33,18 +36,20 @@ class SmoothedFaces(Rows):
     Attributes:
         values: Smoothed numbers of the last frame (see `_values`), shape (R, S).
         speed: Their smoothed change per frame, shape (R, S).
+        trend: The change that is expected of the next frame, shape (R, S).
         known: Faces that were found in the last frame, bool, shape (R,); the others begin anew.
     """
 
     values: Tensor
     speed: Tensor
+    trend: Tensor
     known: Tensor
 
     @classmethod
     def none(cls, rows: int, size: int, like: Tensor) -> "SmoothedFaces":
         """So many faces of which nothing is known yet."""
         zeros = like.new_zeros(rows, size)
-        return cls(zeros, zeros, torch.zeros(rows, dtype=torch.bool, device=like.device))
+        return cls(zeros, zeros, zeros, torch.zeros(rows, dtype=torch.bool, device=like.device))
 
 
 def smoothed_size(model: LandmarkModel) -> int:
@@ -58,6 +63,7 @@ def smooth_faces(before: SmoothedFaces, faces: FitResult, found: Tensor) -> tupl
 
     Each number is filtered on its own, its cut-off frequency rising with its own speed. Speeds are millimetres of the
     face per frame, whatever its size in the image; those of angles, scale and modes are what points are moved by.
+    Other than the filter of the source, which lags behind even movements too, this one expects that movements go on.
 
     Args:
         before: From the frame before, with rows of `SmoothedFaces.none` for new faces.
@@ -82,8 +88,10 @@ def smooth_faces(before: SmoothedFaces, faces: FitResult, found: Tensor) -> tupl
     cutoff = MIN_CUTOFF + CUTOFF_PER_SPEED * speed.abs() / millimetre
     weight = cutoff / (cutoff + 1 / math.tau)
     continued = (known & valid)[:, None]
-    smooth = torch.where(continued, values - (1 - weight) * step, values)
-    kept = torch.where(valid[:, None], smooth, 0), torch.where(continued, speed, 0)
+    unexpected = step - before.trend
+    smooth = torch.where(continued, values - (1 - weight) * unexpected, values)
+    changes = speed, before.trend + TREND_WEIGHT * unexpected
+    kept = torch.where(valid[:, None], smooth, 0), *(torch.where(continued, change, 0) for change in changes)
     face, *parts = (_with_values(one, own) for one, own in _split(records, smooth))
     return SmoothedFaces(*kept, valid), replace(face, parts=dict(zip(faces.parts, parts, strict=True)))
 

@@ -189,6 +189,7 @@ class TrackState:
             "params_local": params.local,
             "smoothed_values": self.smoothed.values,
             "smoothed_speed": self.smoothed.speed,
+            "smoothed_trend": self.smoothed.trend,
             "smoothed_known": self.smoothed.known,
             "template_pixels": self.templates.pixels,
             "template_size": self.templates.size,
@@ -212,7 +213,7 @@ class TrackState:
             preferred=saved["preferred"],
             tracks=Tracks(params=params, **{name: saved[name] for name in names}),
             templates=Templates(saved["template_pixels"], saved["template_size"]),
-            smoothed=SmoothedFaces(*(saved[f"smoothed_{name}"] for name in ("values", "speed", "known"))),
+            smoothed=SmoothedFaces(*(saved[f"smoothed_{name}"] for name in ("values", "speed", "trend", "known"))),
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from clnf_torch import FitResult, ShapeParams
 from clnf_torch.fitting.parts import PartFit
 from clnf_torch.tracking import TrackState, VideoTracker
-from clnf_torch.tracking.smoothing import MIN_CUTOFF, SmoothedFaces, smooth_faces, smoothed_size
+from clnf_torch.tracking.smoothing import SmoothedFaces, smooth_faces, smoothed_size
 from tests.factories import make_model, seeded
 from tests.tracking.world import MANY, SINGLE, Fitter, Rectangles, frame
 
@@ -64,17 +64,18 @@ def test_the_jitter_of_a_face_at_rest_is_less_than_half():
     torch.testing.assert_close(path(STILL + noise).mean(0), STILL[0], atol=0.05, rtol=0)
 
 
-@pytest.mark.parametrize(("speed", "frames"), [(0.0, 1 / (2 * torch.pi * MIN_CUTOFF)), (1.0, 2.0), (4.0, 1.0)])
-def test_a_ramp_is_followed_the_closer_the_faster_it_is(speed, frames):
-    places = STILL + speed * torch.arange(60.0, dtype=torch.float64)[:, None]
-    assert ((places - path(places))[-1] <= frames * speed + 1e-9).all()
+@pytest.mark.parametrize(("speed", "first"), [(0.25, 2.5), (1.0, 1.5), (4.0, 0.75)])
+def test_an_even_movement_is_met_without_lag_and_its_beginning_the_sooner_the_faster_it_is(speed, first):
+    places = STILL + speed * torch.arange(300.0, dtype=torch.float64)[:, None]
+    lag = (places - path(places)) / speed
+    assert lag[1:13].mean() <= first and lag[-1].abs().max() <= 0.1
 
 
-def test_a_step_is_followed_within_a_few_frames():
-    places = STILL.repeat(30, 1)
+def test_a_step_is_followed_within_a_few_frames_and_hardly_beyond():
+    places = STILL.repeat(60, 1)
     places[10:] += 30
     found = path(places)
-    assert (places[13] - found[13]).abs().max() < 3 and (found <= places.amax(0) + 1e-9).all()
+    assert (places[13] - found[13]).abs().max() < 3 and (found - places.amax(0)).max() < 0.05 * 30
 
 
 def test_sizes_of_faces_do_not_matter():
