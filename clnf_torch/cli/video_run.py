@@ -28,6 +28,7 @@ from clnf_torch.media.video_capture import Camera, open_source
 from clnf_torch.media.video_frames import FrameSource, video_problem
 from clnf_torch.pipeline import LandmarkDetector, load
 from clnf_torch.tracking import TrackState, VideoConfig, VideoTracker
+from clnf_torch.tracking.smoothing import FILTER
 
 Finished = Callable[[FrameSource, Targets, LandmarkDetector], None]
 """Told a video, its files, and what fitted its faces."""
@@ -63,6 +64,7 @@ class VideoOptions:
             **form,
             **asdict(self.camera),
             **({"detector": self.face_detector} if self.face_detector else {}),
+            **({"smoothing": FILTER} if self.config.smooth else {}),
             **({"alignment": asdict(targets.alignment)} if targets.aligned else {}),
         }
 

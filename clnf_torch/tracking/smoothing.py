@@ -16,12 +16,20 @@ from clnf_torch.pipeline.result import FitResult
 
 # Cut-off frequencies, cycles per frame: of what rests, and how much is added for each millimetre per frame. They halve
 # the jitter of a calm face, and keep the lag of real movements below a frame: docs/guide/track.md has the table.
-MIN_CUTOFF, CUTOFF_PER_SPEED = 0.03, 0.036
+MIN_CUTOFF, CUTOFF_PER_SPEED = 0.06, 0.025
 # Of the speed that this is judged by
 SPEED_CUTOFF = 0.1
-# How much of what was not expected changes what is expected of the next frame. Even movements are met without lag; the
-# double pole of a tracking filter, (1 - sqrt(1 - weight))^2, for what rests: more would shoot beyond where a jerk ends.
+# How much of what was not expected changes what is expected of the next frame. Even movements are met without lag then;
+# more of it would go far beyond where a jerk ends: now by 3 % of the jerk.
 TREND_WEIGHT = 0.007
+# For the records of what made a table
+FILTER = {
+    "filter": "one-euro with a trend",
+    "min_cutoff": MIN_CUTOFF,
+    "cutoff_per_speed": CUTOFF_PER_SPEED,
+    "speed_cutoff": SPEED_CUTOFF,
+    "trend_weight": TREND_WEIGHT,
+}
 # Scale, three angles, two of the translation
 GLOBALS = 6
 

@@ -98,6 +98,7 @@ def test_smoothed_faces_and_what_the_manifest_says(clnf_torch_cli, bundle, image
         assert clnf_torch_cli("track", *words, "--csv", tmp_path / name / "t.csv", *more).exit_code == 0
         (entry,) = json.loads((tmp_path / name / "manifest.json").read_text())["videos"]
         assert entry["settings"]["smooth"] is bool(more)
+        assert ("one-euro" in entry["settings"].get("smoothing", {}).get("filter", "")) is bool(more)
     plain, smooth = (rows_of(tmp_path / name / "t.csv") for name in ("plain", "smooth"))
     assert plain[0] == smooth[0]
     assert all(plain[n][column] != smooth[n][column] for n in (1, 2) for column in ("x_8", "X_8", "p_0", "pose_Tx"))
