@@ -56,5 +56,7 @@ def retrain(
         recipe, widths = Recipe(seed=seed).with_effort(effort), SMALL_WIDTHS if small else None
         with checkpoint_folder(out, work) as folder, training_bars(stop_if_asked) as report:
             trained = retrain_networks(trained, crops, mirror_of(crops), recipe, folder, report, widths)
-        save_archive(tuned_bundle(content, trained.cpu(), source_of(faces, data)["name"]), out)
+        bundle = tuned_bundle(content, trained.cpu(), source_of(faces, data)["name"])
+        bundle["model"]["error_model"] = trained.to_record()["error_model"]
+        save_archive(bundle, out)
         say(f"{out}: trained on {len(faces)} faces, none held out; evaluate it on others")
