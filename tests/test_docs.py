@@ -37,6 +37,10 @@ PACKAGES = (
 )  # fmt: skip
 
 
+# Characters of a page of the site: more is slow to open and to search
+LARGEST_PAGE = 200_000
+
+
 def guide(name: str) -> str:
     """A page of the guide."""
     return (DOCS / "guide" / f"{name}.md").read_text(encoding="utf-8")
@@ -170,6 +174,20 @@ def defined_in(node: ast.AST, name: str) -> Iterator[str]:
                 yield from defined_in(child, f"{name}.{child.name}")
 
 
+def test_every_module_has_a_page_of_the_reference():
+    """The hook that makes them, without the generator of the site."""
+    spec = importlib.util.spec_from_file_location("reference", DOCS / "tools" / "reference.py")
+    hook = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hook)
+    pages = [page.read_text(encoding="utf-8") for page in (DOCS / "reference").glob("*.md")]
+    packages = {package for page in pages for package in hook.PACKAGE.findall(page)}
+    assert packages == {*PACKAGES, "converters"}
+    modules = {name: text for package in packages for name, text in hook.modules_of(package).items()}
+    named = {name.removeprefix("clnf_torch.").rpartition(".")[0] for name in public_names()}
+    in_files = {name for name in named if not name.rpartition(".")[2][:1].isupper() and "kernels" not in name}
+    assert in_files <= modules.keys() and all(modules.values())
+
+
 @pytest.mark.slow
 def test_the_site_builds_without_a_warning_and_holds_every_name(tmp_path):
     if not all(map(importlib.util.find_spec, ("mkdocs", "material", "mkdocstrings"))):
@@ -182,6 +200,7 @@ def test_the_site_builds_without_a_warning_and_holds_every_name(tmp_path):
     described = {entry.split()[0] for entry in entries}
     assert set(public_names()) - described == set()
     pages = {file.stem: file.read_text(encoding="utf-8") for file in tmp_path.rglob("*.html")}
+    assert {name for name, text in pages.items() if len(text) > LARGEST_PAGE} == set()
     # Included: tests/agreement/README.md, and the script
     assert "tests/golden" in pages["accuracy"]
     assert "read_frames" in pages["repair"]
