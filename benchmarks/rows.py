@@ -11,7 +11,7 @@ from rich.table import Table
 from benchmarks.tables import table
 from clnf_torch.export.csv import CSVForm, CSVRows
 from clnf_torch.export.face_table import FaceTable
-from clnf_torch.export.json import JSONDocument, face_records
+from clnf_torch.export.json import JSONDocument, face_lines
 from clnf_torch.models.pdm import ShapeParams
 from clnf_torch.pipeline.result import FitResult
 
@@ -75,7 +75,7 @@ def _json(faces: FaceTable, fits: FitResult) -> bytes:
     """The rows as JSON."""
     file = io.BytesIO()
     heads = [{"frame": frame} for frame in faces.frame.tolist()]
-    JSONDocument(file, {}).append(face_records(heads, fits, faces))
+    JSONDocument(file, {}).append(face_lines(heads, fits, faces))
     return file.getvalue()
 
 

@@ -18,7 +18,7 @@ from clnf_torch.cli.options import STDOUT
 from clnf_torch.cli.output_check import Output
 from clnf_torch.export.csv import DEFAULT_FORM, CSVForm, csv_file, csv_stream
 from clnf_torch.export.face_table import FaceTable
-from clnf_torch.export.json import JSONRows, face_records, image_heads, json_document, json_file
+from clnf_torch.export.json import JSONRows, face_lines, image_heads, json_document, json_file
 from clnf_torch.geometry.records import map_tensors
 from clnf_torch.media.batches import Batch
 from clnf_torch.models.files import escaped_names, partial_of
@@ -113,7 +113,7 @@ class FaceFiles:
         for file in self._tables.values():
             file.append(table)
         if self._json is not None:
-            self._json.append(face_records(heads, map_tensors(Tensor.cpu, faces), table))
+            self._json.append(face_lines(heads, map_tensors(Tensor.cpu, faces), table))
 
     def positions(self) -> dict[str, int]:
         """Where the files have come to, by their options, with all rows so far written."""

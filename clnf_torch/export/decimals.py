@@ -1,10 +1,11 @@
 """Numbers as decimal digits, of whole tables at once: as many as tell any two float32 apart."""
 
 from collections.abc import Sequence
+from itertools import chain
+from math import isfinite
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 # Digits that any float32 keeps, and digits after which it is known
@@ -37,44 +38,45 @@ def shortest_texts(values: Tensor) -> list[list[str]]:
     flat = array.ravel()
     for place in np.flatnonzero(~exact):
         texts[place] = str(flat[place])
-    columns = array.shape[1]
-    return [texts[row * columns : (row + 1) * columns] for row in range(len(array))]
+    return _in_rows(texts, array.shape)
 
 
-def nine_digits(tables: Sequence[Tensor]) -> list[list[Any]]:
-    """Numbers rounded to nine digits, None where a number is not finite.
+def nine_digit_texts(tables: Sequence[Tensor]) -> list[list[str]]:
+    """Numbers as JSON has them: rounded to nine digits, and ``null`` where a number is not finite.
 
     Args:
-        tables: Floating point, shapes (R, ...); those of one type are rounded together.
+        tables: Floating point, shapes (R, ...); those of one type are converted together.
 
     Returns:
-        Each as `Tensor.tolist` gives it.
+        R lists of the texts of all numbers, table after table.
     """
     if not len(tables[0]):
-        return [[] for _ in tables]
-    found: list[list[Any]] = [[] for _ in tables]
-    for dtype in {values.dtype for values in tables}:
-        alike = [k for k, values in enumerate(tables) if values.dtype == dtype]
-        sizes = [tables[k][:1].numel() for k in alike]
-        rows = _nine_digits(
-            torch.cat([tables[k].detach().cpu().reshape(-1, s) for k, s in zip(alike, sizes, strict=True)], 1).numpy()
-        )
-        for k, part in zip(alike, np.split(rows, np.cumsum(sizes)[:-1], axis=1), strict=True):
-            found[k] = part.reshape(tables[k].shape).tolist()
-    return found
+        return []
+    arrays = [values.detach().cpu().reshape(len(values), -1).numpy() for values in tables]
+    found: list[list[list[str]]] = [[] for _ in tables]
+    for dtype in {array.dtype for array in arrays}:
+        alike = [k for k, array in enumerate(arrays) if array.dtype == dtype]
+        rows = _nine_digit_texts(np.concatenate([arrays[k] for k in alike], axis=1))
+        if len(alike) == len(tables):
+            return rows
+        ends = np.cumsum([0, *(arrays[k].shape[1] for k in alike)])
+        for k, first, last in zip(alike, ends, ends[1:], strict=False):
+            found[k] = [row[first:last] for row in rows]
+    return [list(chain.from_iterable(parts)) for parts in zip(*found, strict=True)]
 
 
-def _nine_digits(array: Any) -> Any:
-    """Numbers rounded to nine digits: an array of float64, or of objects where some number is not finite."""
+def _nine_digit_texts(array: Any) -> list[list[str]]:
+    """R lists of the texts of numbers (R, C) of one type."""
     numbers, exact, places = _prepared(array)
-    found = _rounded(numbers, places, ENOUGH) if array.dtype == np.float32 else array.astype(np.float64)
-    finite = np.isfinite(array)
+    found = _rounded(numbers, places, ENOUGH) if array.dtype == np.float32 else numbers
     # Zeros are themselves
-    others = finite & ~exact & (array != 0)
-    found = np.where(exact | others, found, array)
-    if others.any():
-        found[others] = [float(f"{number:.{ENOUGH}g}") for number in array[others].tolist()]
-    return found if finite.all() else np.where(finite, found.astype(object), None)
+    zero = array == 0
+    found[zero] = array[zero]
+    texts, flat = _texts(found.ravel()), array.ravel()
+    for place in np.flatnonzero(~(exact | zero)):
+        number = float(flat[place])
+        texts[place] = repr(float(f"{number:.{ENOUGH}g}")) if isfinite(number) else "null"
+    return _in_rows(texts, array.shape)
 
 
 def _shortest(array: Any) -> tuple[Any, Any]:
@@ -104,6 +106,12 @@ def _texts(numbers: Any) -> list[str]:
     for place in np.flatnonzero(numbers == np.rint(numbers)):
         texts[place] = repr(float(numbers[place]))
     return texts
+
+
+def _in_rows(texts: list[str], shape: tuple[int, ...]) -> list[list[str]]:
+    """Texts as R lists of C."""
+    rows, columns = shape
+    return [texts[row * columns : (row + 1) * columns] for row in range(rows)]
 
 
 def _prepared(array: Any) -> tuple[Any, Any, Any]:

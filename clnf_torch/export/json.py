@@ -4,10 +4,11 @@ import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from clnf_torch.export.decimals import nine_digits
+from clnf_torch.export.decimals import nine_digit_texts
 from clnf_torch.export.face_table import FaceTable
 from clnf_torch.models.files import escaped_name, new_partial_of, write_atomically
 from clnf_torch.models.growing_files import GrowingFile, growing_file
@@ -29,8 +30,8 @@ ORDER = (
 )  # fmt: skip
 
 
-def face_records(heads: Sequence[Mapping[str, Any]], result: FitResult, table: FaceTable) -> Iterator[dict[str, Any]]:
-    """Fitted and measured faces as plain values; numbers that are not finite become None.
+def face_lines(heads: Sequence[Mapping[str, Any]], result: FitResult, table: FaceTable) -> Iterator[bytes]:
+    """Fitted and measured faces as JSON; numbers that are not finite become null.
 
     Args:
         heads: What each of R records begins with.
@@ -38,7 +39,7 @@ def face_records(heads: Sequence[Mapping[str, Any]], result: FitResult, table: F
         table: What was measured of them, R rows.
 
     Yields:
-        One record per row.
+        One record per row, on one line.
     """
     measured = {name: getattr(table, field) for name, field in MEASURED.items()}
     errors = {"landmark_errors": result.landmark_errors}
@@ -51,11 +52,28 @@ def face_records(heads: Sequence[Mapping[str, Any]], result: FitResult, table: F
         "landmark_likelihoods": result.landmark_likelihoods,
         **{name: values for name, values in (measured | errors).items() if values is not None},
     }
-    known = dict(zip(numbers, nine_digits(list(numbers.values())), strict=True))
-    whole = {"success": table.success.tolist(), "view": result.view.tolist()}
-    columns = {name: whole[name] if name in whole else known[name] for name in ORDER if name in whole or name in known}
-    for head, values in zip(heads, zip(*columns.values(), strict=True), strict=True):
-        yield {**head, **dict(zip(columns, values, strict=True))}
+    order = [name for name in ORDER if name in numbers]
+    form = _form(tuple((name, tuple(numbers[name].shape[1:])) for name in order))
+    texts = nine_digit_texts([numbers[name] for name in order])
+    whole = zip(table.success.tolist(), result.view.tolist(), strict=True)
+    for head, (success, view), own in zip(heads, whole, texts, strict=True):
+        start = f"{_line(head)[:-1].decode()}, " if head else "{"
+        # See `ORDER`: a confidence and a likelihood stand before the view
+        values = "true" if success else "false", *own[:2], view, *own[2:]
+        yield f"{start}{form % values}}}".encode("ascii")
+
+
+# Far more than a program has kinds of faces
+@lru_cache(256)
+def _form(shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> str:
+    """A record without its braces, with a ``%s`` in the place of each number, of numbers in these shapes by name."""
+    forms = {"success": "%s", "view": "%s", **{name: _nested(shape) for name, shape in shapes}}
+    return ", ".join(f'"{name}": {forms[name]}' for name in ORDER if name in forms)
+
+
+def _nested(shape: tuple[int, ...]) -> str:
+    """Places of numbers in lists of lists of a shape."""
+    return f"[{', '.join([_nested(shape[1:])] * shape[0])}]" if shape else "%s"
 
 
 def image_heads(names: Iterable[str], boxes: Iterable[Sequence[float]]) -> list[dict[str, Any]]:
@@ -72,8 +90,8 @@ def frame_heads(table: FaceTable) -> list[dict[str, Any]]:
 class JSONRows(Protocol):
     """Anything that takes faces."""
 
-    def append(self, faces: Iterable[Mapping[str, Any]]) -> None:
-        """Takes faces."""
+    def append(self, faces: Iterable[bytes]) -> None:
+        """Takes faces, each of them JSON on one line."""
         ...
 
     def position(self) -> int:
@@ -93,14 +111,10 @@ class JSONDocument:
         self._file, self._first, self._written = file, True, 0
         self._write(_line(head)[:-1] + b', "faces": [')
 
-    def append(self, faces: Iterable[Mapping[str, Any]]) -> None:
-        """Writes faces."""
-        self.append_lines(map(_line, faces))
-
-    def append_lines(self, lines: Iterable[bytes]) -> None:
-        """Writes faces that are JSON already."""
-        for line in lines:
-            self._write((b"\n" if self._first else b",\n") + line)
+    def append(self, faces: Iterable[bytes]) -> None:
+        """Writes faces, each of them JSON on one line."""
+        for face in faces:
+            self._write((b"\n" if self._first else b",\n") + face)
             self._first = False
 
     def position(self) -> int:
@@ -145,9 +159,9 @@ class JSONLines:
         if not file.position:
             file.write(_line(head) + b"\n")
 
-    def append(self, faces: Iterable[Mapping[str, Any]]) -> None:
-        """Writes faces; whole lines only."""
-        self._file.write(b"".join(_line(face) + b"\n" for face in faces))
+    def append(self, faces: Iterable[bytes]) -> None:
+        """Writes faces, each of them JSON on one line; whole lines only."""
+        self._file.write(b"".join(face + b"\n" for face in faces))
 
     def position(self) -> int:
         """Bytes that are written, for `json_file` to go on behind."""
@@ -179,7 +193,7 @@ def _publish(partial: Path, path: Path) -> None:
     """Makes the document of JSON Lines."""
     with open(partial, "rb") as lines, write_atomically(path, new_partial_of(path)) as file:
         with json_document(file, json.loads(next(lines))) as document:
-            document.append_lines(line[:-1] for line in lines)
+            document.append(line[:-1] for line in lines)
     partial.unlink()
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clnf_torch.export.csv import CSVForm, csv_file
-from clnf_torch.export.json import face_records, frame_heads, image_heads, json_file
+from clnf_torch.export.json import face_lines, frame_heads, image_heads, json_file
 from clnf_torch.geometry.records import map_tensors
 from clnf_torch.models.files import escaped_names
 
@@ -54,4 +54,4 @@ def _save_json(record: "FaceRecord", path: Path) -> None:
     else:
         heads = frame_heads(table)
     with json_file(path, escaped_names(record.head)) as rows:
-        rows.append(face_records(heads, fit, table))
+        rows.append(face_lines(heads, fit, table))

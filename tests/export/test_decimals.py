@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 import torch
 
-from clnf_torch.export.decimals import nine_digits, shortest_texts
+from clnf_torch.export.decimals import nine_digit_texts, shortest_texts
 from tests.factories import seeded
 
 EDGES = [
@@ -49,14 +50,11 @@ def test_other_numbers(dtype):
 @pytest.mark.parametrize("kind", KINDS)
 def test_nine_digits_are_those_that_are_printed(kind, dtype):
     values = numbers(kind).to(dtype)
-    found, single, nested = nine_digits([values, values[:, 0], values[:, :2, None].float()])
-    expected = [[float(f"{v:.9g}") if math.isfinite(v) else None for v in row] for row in values.tolist()]
-    # As text: 0 has two signs
-    assert repr(found) == repr(expected)
-    assert repr(single) == repr([row[0] for row in expected])
-    assert repr(nested) == repr([[[v] for v in row[:2]] for row in expected])
+    found = nine_digit_texts([values, values[:, 0], values[:, :2, None].float()])
+    expected = [[json.dumps(float(f"{v:.9g}")) if math.isfinite(v) else "null" for v in row] for row in values.tolist()]
+    assert found == [[*row, row[0], *row[:2]] for row in expected]
 
 
 def test_no_rows():
     assert shortest_texts(torch.zeros(0, 3)) == []
-    assert nine_digits([torch.zeros(0), torch.zeros(0, 2)]) == [[], []]
+    assert nine_digit_texts([torch.zeros(0), torch.zeros(0, 2)]) == []

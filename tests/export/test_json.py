@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import math
+from dataclasses import replace
 
 import pytest
 import torch
 
-from clnf_torch.export.json import face_records, json_document, json_file
+from clnf_torch.export.json import face_lines, json_document, json_file
 from clnf_torch.models.files import partial_of
 from clnf_torch.models.pdm import ShapeParams
 from clnf_torch.pipeline import FitResult
@@ -30,6 +32,16 @@ def make_result(rows: int) -> FitResult:
         success=yes,
         parts={},
     )
+
+
+def line(face: int) -> bytes:
+    """A record of a face."""
+    return b'{"face": %d}' % face
+
+
+def face_records(*of: object) -> list[dict]:
+    """What the lines of faces say."""
+    return [strict(face) for face in face_lines(*of)]
 
 
 def strict(text: str | bytes) -> dict:
@@ -63,7 +75,7 @@ def test_a_document_has_one_face_on_each_line(count):
     file = io.BytesIO()
     with json_document(file, {"model": "é.pt"}) as rows:
         for number in range(count):
-            rows.append([{"face": number}])
+            rows.append([line(number)])
     document = strict(file.getvalue())
     assert document == {"model": "é.pt", "faces": [{"face": number} for number in range(count)]}
     assert file.getvalue().count(b"\n") == count + 1
@@ -73,7 +85,7 @@ def test_lines_are_whole_whatever_ends_them(tmp_path):
     path = tmp_path / "faces.json"
     path.write_text("older")
     with pytest.raises(KeyboardInterrupt), json_file(path, {"model": "m.pt"}) as rows:
-        rows.append([{"face": 0}])
+        rows.append([line(0)])
         raise KeyboardInterrupt
     assert [strict(line) for line in partial_of(path).read_bytes().splitlines()] == [{"model": "m.pt"}, {"face": 0}]
     assert path.read_text() == "older"
@@ -81,14 +93,29 @@ def test_lines_are_whole_whatever_ends_them(tmp_path):
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_gone_on_with_it_is_the_same_document(count, tmp_path):
-    path, head, faces = tmp_path / "faces.json", {"model": "é.pt"}, [{"face": number} for number in range(count)]
+    path, head, faces = tmp_path / "faces.json", {"model": "é.pt"}, list(map(line, range(count)))
     with json_document(expected := io.BytesIO(), head) as document:
         document.append(faces)
     with pytest.raises(KeyboardInterrupt), json_file(path, head) as rows:
         rows.append(faces[:1])
         position = rows.position()
-        rows.append([{"face": 9}])
+        rows.append([line(9)])
         raise KeyboardInterrupt
     with json_file(path, head, position=position) as rows:
         rows.append(faces[1:])
     assert path.read_bytes() == expected.getvalue() and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_line_is_what_the_standard_library_writes():
+    """To the last byte, of whole numbers and those that have an exponent too."""
+    values = torch.tensor([[0.0, -0.0], [3.0, 1e-7], [1.5e20, -2.25], [1e6, 123456.789], [torch.inf, 1e-3]])
+    fits = replace(make_result(1), landmarks=values[None], landmark_likelihoods=values[None, :, 0].double())
+    expected = [[float(f"{v:.9g}") if math.isfinite(v) else None for v in row] for row in values.tolist()]
+    for head in ({"image": 'a "b" é.png', "box": [1.0, 2.5, 3, 4]}, {}):
+        (found,) = face_lines([head], fits, make_table(1))
+        record = json.loads(found)
+        assert json.dumps(record).encode() == found and repr(record["landmarks"]) == repr(expected)
+        assert (
+            record["landmark_likelihoods"] == [row[0] for row in expected[:4]] + [None]
+            and head.items() <= record.items()
+        )
