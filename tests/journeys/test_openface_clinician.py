@@ -89,9 +89,14 @@ def test_photographs_and_what_is_not_done(clnf_torch_cli, clips, tmp_path):
     assert float(found[" confidence"]) > 0.8 and float(found[" pose_Tz"]) > 0
     assert math.isnan(float(found[" gaze_0_x"]))
 
+    # Aligned faces, for a program that reads expressions from them
+    assert clnf_torch_cli("openface", "-f", "anna.jpg", "-simalign", "-simsize", "96").exit_code == 0
+    aligned = read_image(tmp_path / "processed" / "anna_aligned" / "face_det_000000.bmp")
+    assert aligned.shape == (3, 96, 96) and aligned[:, 40:60, 40:60].float().mean() > 60
+
     # Habits that cannot be met are told in a sentence, before anything is computed
-    refused = clnf_torch_cli("openface", "-f", "anna.jpg", "-simalign")
+    refused = clnf_torch_cli("openface", "-f", "anna.jpg", "-hogalign")
     assert refused.exit_code == 2
-    assert "-simalign: aligned faces are not written here" in " ".join(refused.stderr.split())
+    assert "-hogalign: HOG features are not computed here" in " ".join(refused.stderr.split())
     missing = clnf_torch_cli("openface", "-fdir", "clps")
     assert missing.exit_code == 1 and "clps" in missing.stderr
