@@ -160,8 +160,10 @@ def _at_scale(config: FitConfig, index: int, patch_scales: tuple[float, ...]) ->
 
 
 @cache
-def part_preset(name: str) -> FitConfig:
-    """OpenFace's settings of a part; of one that it does not know, those of CE-CLM, which are its starting point."""
+def part_preset(name: str, family: type[Experts] | None = None) -> FitConfig:
+    """A family's own settings of a part, else OpenFace's; of a part it does not know, those of CE-CLM."""
+    if family is not None and name in family.part_presets:
+        return FitConfig(**family.part_presets[name])
     other = replace(FitConfig(adapt=False), sigma=2.25, regularisation=22.5)
     return PART_PRESETS.get(name, other)
 

@@ -78,7 +78,7 @@ def check_parts(model: LandmarkModel) -> None:
     """
     for part in model.parts:
         try:
-            LandmarkFitter(part.model, part_preset(part.name), EXACT)
+            LandmarkFitter(part.model, part_preset(part.name, part.model.family), EXACT)
         except ValueError as error:
             raise ValueError(f"the part {part.name!r} cannot be fitted: {error}") from error
 
@@ -92,7 +92,7 @@ def _fit_part(part: Part, numerics: Numerics, images: ImageBatch, landmarks: Ten
     known = known.index_copy(1, part.in_part, shared[..., 0] != 0)
     given = landmarks.new_zeros(len(landmarks), pdm.num_landmarks, 2).index_copy(1, part.in_part, shared)
     start = params_from_landmarks(pdm, given, known)
-    fitter = LandmarkFitter(part.model, part_preset(part.name), numerics)
+    fitter = LandmarkFitter(part.model, part_preset(part.name, part.model.family), numerics)
     none = FitState.at(start, pdm.num_landmarks)
     nobody = is_readable(refine) and not bool(refine.any())
     state = none if nobody else fitter.fit(images, none)

@@ -60,6 +60,8 @@ class Experts(nn.Module, ABC):
     regularisation_factor: ClassVar[float] = 1.0
     # Fields of `FitConfig` by the name of the preset, in the place of OpenFace's presets
     fit_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    # Fields of `FitConfig` by the name of the part, in the place of OpenFace's settings of parts
+    part_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     # Mean `expert_agreement` below which landmarks are poor
     min_expert_agreement: ClassVar[float] = 0.40
     # What its records must be; a family adds its own fields

@@ -158,6 +158,14 @@ _PRESET: dict[str, Any] = {
     "adapt": False,
     "any_size": True,
 }
+# Eyes: the pupil may lie anywhere in the eye, of which the face knows the lids alone
+_EYE: dict[str, Any] = {
+    "window_sizes": (21,),
+    "sigma": 2.0,
+    "regularisation": 0.05,
+    "adapt": False,
+    "any_size": True,
+}
 
 
 class HeatmapExperts(Experts):
@@ -183,6 +191,7 @@ class HeatmapExperts(Experts):
         "tracking": {**_PRESET, "window_sizes": (0, 21, 11)},
         "wild": {**_PRESET, "iterations": 10, "multi_view": True},
     }
+    part_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"left_eye_28": _EYE, "right_eye_28": _EYE}
     min_expert_agreement = 0.55
 
     def __init__(

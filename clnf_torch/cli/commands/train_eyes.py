@@ -1,0 +1,27 @@
+"""``clnf-torch train eyes``: eyes for a model, from rendered faces."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clnf_torch.cli.commands.command import run_by
+from clnf_torch.cli.options import Device, Model, Out, Seed, Threads, Work
+
+
+@run_by(
+    "clnf_torch.cli.runs.train_eyes",
+    "clnf-torch train eyes rendered_faces -o with_eyes.pt",
+    "clnf-torch train eyes rendered_faces --model mine.pt -o with_eyes.pt --steps 20000 --device cuda",
+)
+def eyes(
+    faces: Annotated[Path, typer.Argument(metavar="FACES", help="Folder of clnf-torch train render.")],
+    out: Out,
+    model: Model,
+    work: Work = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of 32 eyes each.")] = 6000,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    threads: Threads = None,
+) -> None:
+    """Train eyes of 28 landmarks on rendered faces, and give them to a model, which then measures gaze."""

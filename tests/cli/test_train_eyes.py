@@ -1,0 +1,31 @@
+"""``train eyes``: a model gets eyes from rendered faces, and finds their landmarks."""
+
+from __future__ import annotations
+
+import torch
+
+import clnf_torch
+from clnf_torch.media.images import read_image
+from clnf_torch.models.bundle import load_bundle
+from clnf_torch.training.eyes import EYES
+from clnf_torch.training.synthetic.face_shards import shard_path, write_shard
+from tests.training.rendered_eyes import rendered_eyes
+
+
+def test_a_model_gets_eyes_and_finds_them(clnf_torch_cli, bundle, image, box, tmp_path):
+    (tmp_path / "faces").mkdir()
+    write_shard(shard_path(tmp_path / "faces", range(6)), rendered_eyes(6))
+    out = tmp_path / "with_eyes.pt"
+    done = clnf_torch_cli("train", "eyes", tmp_path / "faces", "-o", out, "--model", bundle, "--steps", 2)
+    assert done.exit_code == 0, done.stderr
+    assert "trained on 12" in done.stdout
+    content = load_bundle(out)
+    assert [part["name"] for part in content["model"]["parts"]] == list(EYES)
+    assert content["sources"][-1] == {"name": "12 rendered eyes of faces"}
+    found = clnf_torch.load(out).fit(read_image(image)[None], torch.tensor([box]))
+    assert found.eye_landmarks is not None and found.eye_landmarks.shape == (1, 56, 2)
+
+
+def test_a_folder_without_faces_is_named(clnf_torch_cli, bundle, tmp_path):
+    done = clnf_torch_cli("train", "eyes", tmp_path, "-o", tmp_path / "out.pt", "--model", bundle)
+    assert done.exit_code == 1 and "holds no rendered faces" in done.stderr
