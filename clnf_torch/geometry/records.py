@@ -58,6 +58,20 @@ def take_rows(record: Record, rows: Tensor | slice | list[int]) -> Record:
     return map_tensors(lambda values: values[rows], record)
 
 
+def take_in_order(record: Record, rows: Tensor) -> Record:
+    """As `take_rows`, of rows (K,) that are most often all of them in their order: then the record itself."""
+    if is_readable(rows) and torch.equal(rows, torch.arange(_count(record))):
+        return record
+    return take_rows(record, rows)
+
+
+def _count(record: object) -> int:
+    """Number of rows of a record."""
+    while not isinstance(record, Tensor):
+        record = getattr(record, _names(type(record))[0])
+    return record.shape[0]
+
+
 def rows_where(mask: Tensor, count: int) -> Tensor:
     """The numbers of the rows where a mask (B,) is true, of which the host knows how many there are; int64."""
     if is_readable(mask):

@@ -10,7 +10,7 @@ from clnf_torch.detection.face_detector import FaceBoxes, FaceDetector
 from clnf_torch.geometry.boxes import box_around
 from clnf_torch.geometry.constants import constant
 from clnf_torch.geometry.gray import to_gray
-from clnf_torch.geometry.records import put_rows, rows_where, take_rows, where_rows
+from clnf_torch.geometry.records import put_rows, rows_where, take_in_order, take_rows, where_rows
 from clnf_torch.models.pdm import ShapeParams
 from clnf_torch.pipeline.detector import LandmarkDetector
 from clnf_torch.pipeline.result import FitResult
@@ -78,7 +78,8 @@ class FrameFitter:
             if not count:
                 continue
             rows = rows_where(chosen, count)
-            fit = self.detector.fit_from_params(batch.shown, take_rows(start, rows), image_index[rows], preset=preset)
+            begin, place = take_in_order(start, rows), take_in_order(image_index, rows)
+            fit = self.detector.fit_from_params(batch.shown, begin, place, preset=preset)
             readable = fit.params.finite()
             fit = replace(
                 fit,

@@ -9,7 +9,7 @@ from torch import Tensor
 from clnf_torch.detection.face_detector import FaceBoxes
 from clnf_torch.geometry.boxes import box_around
 from clnf_torch.geometry.host import is_readable
-from clnf_torch.geometry.records import join_rows, rows_where, take_rows, where_rows
+from clnf_torch.geometry.records import join_rows, rows_where, take_in_order, take_rows, where_rows
 from clnf_torch.models.pdm import PDM
 from clnf_torch.pipeline.result import FitResult
 from clnf_torch.tracking.appearance import is_known, moving_average, normalised_cross_correlation
@@ -220,15 +220,16 @@ def _finish(
     smoothed, fits = fitter.smooth(smoothed, current.fits, tracks.success)
     current = replace(current, fits=fits)
     shown = order[rows_where(_shown(current)[order], counts.shown)]
+    # A copy, which callers may change
     result = take_rows(_result(state, current, confirmed), shown)
     kept = order[rows_where(_kept(config, current)[order], counts.kept)]
     tracks = _age(config, current)
     state = replace(
         state,
         frame=state.frame + 1,
-        tracks=take_rows(tracks, kept),
-        templates=take_rows(templates, kept),
-        smoothed=take_rows(smoothed, kept),
+        tracks=take_in_order(tracks, kept),
+        templates=take_in_order(templates, kept),
+        smoothed=take_in_order(smoothed, kept),
     )
     return state.with_fits_due(counts.found, counts.lost), result
 

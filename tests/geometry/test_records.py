@@ -8,7 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from clnf_torch.geometry.records import Rows, from_plain, join_rows, put_rows, take_rows, to_plain, where_rows
+from clnf_torch.geometry.records import (
+    Rows,
+    from_plain,
+    join_rows,
+    put_rows,
+    take_in_order,
+    take_rows,
+    to_plain,
+    where_rows,
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,14 @@ def assert_same(found: Record, expected: Record):
 def test_taken():
     assert_same(take_rows(record(1, 2, 3), torch.tensor([2, 0])), record(3, 1))
     assert_same(take_rows(record(1, 2, 3), torch.tensor([False, True, True])), record(2, 3))
+
+
+def test_taken_in_order():
+    whole = record(4, 5, 6)
+    assert take_in_order(whole, torch.arange(3)) is whole
+    for rows in ([0, 2], [0, 2, 1], [0, 0, 0], [0, 1, 2, 2], []):
+        index = torch.tensor(rows, dtype=torch.int64)
+        assert_same(take_in_order(whole, index), take_rows(whole, index))
 
 
 def test_put():
