@@ -1,23 +1,30 @@
-"""What a row of each kind of file costs the processor: text of CSV and JSON, without measuring or fitting a face."""
+"""What a face costs the processor beside its fit: a row of each kind of file, a step of the tracker, its detection."""
 
 import io
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from rich.table import Table
+from torch.nn.functional import interpolate
 
+import clnf_torch
+from benchmarks.material import BOX, photograph
 from benchmarks.tables import table
 from clnf_torch.export.csv import CSVForm, CSVRows
 from clnf_torch.export.face_table import FaceTable
 from clnf_torch.export.json import JSONDocument, face_lines
+from clnf_torch.models.bundle import default_bundle
 from clnf_torch.models.pdm import ShapeParams
 from clnf_torch.pipeline.result import FitResult
 
 # Faces that are written together: a single one, and the frames of a second
 ROWS = (1, 30)
 LANDMARKS, MODES, EYES = 68, 34, 56
+# Height and width of a frame
+HD = (720, 1280)
 
 
 class Memory(io.BytesIO):
@@ -27,11 +34,50 @@ class Memory(io.BytesIO):
 
 
 def report(repeats: int) -> list[Table]:
-    """The table of milliseconds per row."""
+    """The tables of milliseconds of the processor."""
     rows = [
         (name, *(f"{_milliseconds(write, count, repeats):.2f}" for count in ROWS)) for name, write in WRITERS.items()
     ]
-    return [table("Text of files, ms per row", ("file", *(f"{count} together" for count in ROWS)), rows)]
+    texts = table("Text of files, ms per row", ("file", *(f"{count} together" for count in ROWS)), rows)
+    with torch.inference_mode():
+        frame = interpolate(photograph().float(), HD, mode="bilinear").to(torch.uint8)
+        face_detector = clnf_torch.load_face_detector(default_bundle())
+        found = _least(lambda: face_detector.detect(frame), repeats)
+        others = [("a step of the tracker, one face, without its fit", f"{_tracker_step(repeats):.2f}")]
+    others.append(("MTCNN of the default model, 1280 x 720", f"{found:.0f}"))
+    return [texts, table("Around a fit, ms", ("what", "ms"), others)]
+
+
+def _tracker_step(repeats: int) -> float:
+    """Milliseconds of steps with one face, less those of its fits."""
+    detector, spent = clnf_torch.load(default_bundle()), [0.0]
+    fit = detector.fit_from_params
+
+    def timed(*args: Any, **kwargs: Any) -> FitResult:
+        start = time.process_time()
+        result = fit(*args, **kwargs)
+        spent[0] += time.process_time() - start
+        return result
+
+    detector.fit_from_params = timed  # type: ignore[method-assign]
+    tracker, frame = clnf_torch.VideoTracker(detector), photograph()
+    state = tracker.place(tracker.begin(), torch.tensor([BOX]))
+    times = []
+    for _ in range(repeats + 2):
+        spent[0], start = 0.0, time.process_time()
+        state, _ = tracker.step(state, frame)
+        times.append(time.process_time() - start - spent[0])
+    return 1e3 * min(times[2:])
+
+
+def _least(run: Callable[[], object], repeats: int) -> float:
+    """The least of several runs, milliseconds of the processor."""
+    times = []
+    for _ in range(repeats + 1):
+        start = time.process_time()
+        run()
+        times.append(time.process_time() - start)
+    return 1e3 * min(times)
 
 
 def made_up(count: int) -> tuple[FaceTable, FitResult]:
@@ -87,9 +133,4 @@ def _milliseconds(write: Writer, count: int, repeats: int) -> float:
     """The least of several runs, of the processor's time for a row."""
     faces, fits = made_up(count)
     write(replace(faces), fits)
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        write(faces, fits)
-        times.append(time.process_time() - start)
-    return 1e3 * min(times) / count
+    return _least(lambda: write(faces, fits), repeats) / count
