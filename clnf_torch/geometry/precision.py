@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -11,6 +12,8 @@ from torch import Tensor
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
+# What the switches of this module are set to where one of its contexts is around
+_SET: ContextVar[str | None] = ContextVar("set", default=None)
 # Pixels in the hundreds and angles in thousandths do not fit into their 8 to 11 bits
 TOO_SHORT = (torch.float16, torch.bfloat16)
 # That PyTorch's autocast may have been switched on for
@@ -77,7 +80,8 @@ def products_in(precision: str, device: torch.device) -> Iterator[None]:
 @contextmanager
 def _float32_products(kind: str) -> Iterator[None]:
     """Products of float32 as they are ("ieee"), or rounded to TF32 on CUDA ("tf32")."""
-    if torch.compiler.is_compiling():
+    # To ask the switches takes as long as several operations
+    if torch.compiler.is_compiling() or _SET.get() == kind:
         yield
     elif not hasattr(torch.backends.cudnn, "conv"):
         with _set_before_2_9(kind):
@@ -88,11 +92,13 @@ def _float32_products(kind: str) -> Iterator[None]:
         wanted = ((cuda.matmul, kind), (cudnn.conv, kind), (onednn.matmul, "ieee"), (onednn.conv, "ieee"))
         before = [(switch, switch.fp32_precision, own) for switch, own in wanted]
         changed = [(switch, found, own) for switch, found, own in before if not _is(found, own)]
+        token = _SET.set(kind)
         try:
             for switch, _, own in changed:
                 switch.fp32_precision = own
             yield
         finally:
+            _SET.reset(token)
             for switch, found, _ in changed:
                 _restore(switch, found)
 
