@@ -1,4 +1,4 @@
-"""Savitzky-Golay smoothing of tables: each face's points over the frames in which it was found without a gap."""
+"""Smoothing of tables: each face's points over the frames in which it was found without a gap."""
 
 from collections.abc import Iterator
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.cli.measure_tables import PointTable
+from clnf_torch.tracking.smoothing import smooth_series
 
 # Of the polynomial that is fitted around each frame: the least that keeps the height of a smile's peak
 ORDER = 2
@@ -38,6 +39,14 @@ def savitzky_golay(table: PointTable, window: int) -> Tensor:
         if len(rows) >= window:
             smooth = savgol_filter(points[rows].numpy(), window, ORDER, axis=0)
             points[rows] = torch.from_numpy(smooth)
+    return points
+
+
+def one_euro(table: PointTable) -> Tensor:
+    """Smoother points, each from the frames before it, by the filter of ``track --smooth``; see `savitzky_golay`."""
+    points = table.points.clone()
+    for rows in _runs(table):
+        points[rows] = smooth_series(points[rows])
     return points
 
 

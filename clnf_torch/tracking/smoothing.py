@@ -91,17 +91,42 @@ def smooth_faces(before: SmoothedFaces, faces: FitResult, found: Tensor) -> tupl
     known = found & before.known
     valid = found & values.isfinite().all(-1)
     step = torch.cat([_wrapped(one, step) for one, step in _split(records, values - before.values)], dim=-1)
-    speed = before.speed + _weight(SPEED_CUTOFF) * (step - before.speed)
     millimetre = torch.cat([_millimetre(one) for one in records], dim=-1)
-    cutoff = MIN_CUTOFF + CUTOFF_PER_SPEED * speed.abs() / millimetre
-    weight = cutoff / (cutoff + 1 / math.tau)
+    behind, *changes = _filtered(step, before.speed, before.trend, millimetre)
     continued = (known & valid)[:, None]
-    unexpected = step - before.trend
-    smooth = torch.where(continued, values - (1 - weight) * unexpected, values)
-    changes = speed, before.trend + TREND_WEIGHT * unexpected
+    smooth = torch.where(continued, values - behind, values)
     kept = torch.where(valid[:, None], smooth, 0), *(torch.where(continued, change, 0) for change in changes)
     face, *parts = (_with_values(one, own) for one, own in _split(records, smooth))
     return SmoothedFaces(*kept, valid), replace(face, parts=dict(zip(faces.parts, parts, strict=True)))
+
+
+def smooth_series(values: Tensor) -> Tensor:
+    """Numbers in millimetres, filtered from the first frame to the last as `smooth_faces` does.
+
+    Args:
+        values: Without gaps, shape (T, ...).
+    """
+    speed = trend = torch.zeros_like(values[:1].sum(0))
+    found = [*values[:1]]
+    for value in values[1:]:
+        behind, speed, trend = _filtered(value - found[-1], speed, trend, 1.0)
+        found.append(value - behind)
+    return torch.stack(found) if found else values
+
+
+def _filtered(step: Tensor, speed: Tensor, trend: Tensor, millimetre: Tensor | float) -> tuple[Tensor, Tensor, Tensor]:
+    """How far behind the values of a frame the filter stays, and speed and trend of the next one.
+
+    Args:
+        step: From the smoothed values of the frame before to those of this one.
+        speed: See `SmoothedFaces`.
+        trend: Likewise.
+        millimetre: How much each value changes when points move by a millimetre.
+    """
+    speed = speed + _weight(SPEED_CUTOFF) * (step - speed)
+    cutoff = MIN_CUTOFF + CUTOFF_PER_SPEED * speed.abs() / millimetre
+    unexpected = step - trend
+    return (1 - cutoff / (cutoff + 1 / math.tau)) * unexpected, speed, trend + TREND_WEIGHT * unexpected
 
 
 def _weight(cutoff: float) -> float:

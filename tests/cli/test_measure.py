@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.cli.measure_tables import POINTS, POSE, measure_table, read_points
-from clnf_torch.cli.table_smoothing import savitzky_golay
+from clnf_torch.cli.table_smoothing import one_euro, savitzky_golay
 from clnf_torch.cli.table_text import TableError
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.measures.face import face_measures
@@ -174,6 +174,22 @@ def test_parabolas_stay_and_gaps_are_not_bridged(tmp_path):
     # The first face ends before the gap; in between nothing was averaged, and short runs are as they were
     table = replace(table, points=table.points + torch.where(table.frame > 20, 5.0, 0.0)[:, None, None])
     torch.testing.assert_close(savitzky_golay(table, 7), table.points)
+
+
+def test_one_euro_sees_earlier_frames_alone_and_begins_anew_behind_gaps(clnf_torch_cli, tmp_path):
+    path = noisy(tmp_path, [*range(1, 41), *range(61, 101)], [0] * 80)
+    table = read_points(path)
+    smooth = one_euro(table)
+    assert smooth[:40].diff(n=2, dim=0).abs().median() < 0.5 * table.points[:40].diff(n=2, dim=0).abs().median()
+    for begin, end in ((0, 25), (40, 80)):
+        alone = replace(table, **{name: getattr(table, name)[begin:end] for name in ("points", "frame", "identity")})
+        torch.testing.assert_close(smooth[begin:end], one_euro(alone))
+    widths = []
+    for words in ((), ("--smooth", "one-euro")):
+        done = clnf_torch_cli("measure", path, "--out", "-", *words)
+        assert done.exit_code == 0, done.output
+        widths.append(torch.tensor([float(row["mouth_width_mm"]) for row in read(done.stdout)]).std())
+    assert widths[1] < 0.8 * widths[0]
 
 
 def test_an_even_window_is_refused(clnf_torch_cli, table):

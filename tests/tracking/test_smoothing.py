@@ -11,7 +11,7 @@ from torch import Tensor
 from clnf_torch import FitResult, ShapeParams
 from clnf_torch.fitting.parts import PartFit
 from clnf_torch.tracking import TrackState, VideoTracker
-from clnf_torch.tracking.smoothing import SmoothedFaces, smooth_faces, smoothed_size
+from clnf_torch.tracking.smoothing import SmoothedFaces, smooth_faces, smooth_series, smoothed_size
 from tests.factories import make_model, seeded
 from tests.tracking.world import MANY, SINGLE, Fitter, Rectangles, frame
 
@@ -76,6 +76,12 @@ def test_a_step_is_followed_within_a_few_frames_and_hardly_beyond():
     places[10:] += 30
     found = path(places)
     assert (places[13] - found[13]).abs().max() < 3 and (found - places.amax(0)).max() < 0.05 * 30
+
+
+def test_a_series_is_filtered_as_faces_are():
+    noise = torch.randn(30, 2, generator=seeded(6), dtype=torch.float64)
+    torch.testing.assert_close(smooth_series(STILL + noise), path(STILL + noise))
+    assert smooth_series(noise[:1]).equal(noise[:1]) and len(smooth_series(noise[:0])) == 0
 
 
 def test_sizes_of_faces_do_not_matter():

@@ -9,8 +9,8 @@ import typer
 from clnf_torch.cli.commands.command import run_by
 
 OUT_HELP = "Write the measures; a folder for several tables; - is stdout."
-SMOOTH_HELP = "Smooth the points over time by Savitzky-Golay; needs SciPy."
-WINDOW_HELP = "With --smooth: frames that a parabola is fitted to, an odd number."
+SMOOTH_HELP = "Smooth the points over time: Savitzky-Golay, which needs SciPy, or one-euro, from earlier frames alone."
+WINDOW_HELP = "With --smooth savgol: frames that a parabola is fitted to, an odd number."
 # 0.2 to 0.5 seconds: shorter than a smile, not much longer than a blink
 WINDOW = 7
 REST_HELP = "Frames in which the faces are at rest: excursions from there are measured too."
@@ -20,6 +20,7 @@ class Smoother(str, Enum):
     """How a table is smoothed."""
 
     savgol = "savgol"
+    one_euro = "one-euro"
 
 
 @run_by(

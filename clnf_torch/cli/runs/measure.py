@@ -1,18 +1,19 @@
 """``clnf-torch measure``: distances and angles of the faces in tables."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import typer
+from torch import Tensor
 
 from clnf_torch.cli.commands.measure import Smoother
 from clnf_torch.cli.console import Complaints, failures_exit_with, notice
-from clnf_torch.cli.measure_tables import MeasureTable, measure_table
+from clnf_torch.cli.measure_tables import MeasureTable, PointTable, measure_table
 from clnf_torch.cli.options import STDOUT
 from clnf_torch.cli.output_check import Input, Output, check_outputs
-from clnf_torch.cli.table_smoothing import savitzky_golay
+from clnf_torch.cli.table_smoothing import one_euro, savitzky_golay
 from clnf_torch.cli.table_text import TableError
 from clnf_torch.cli.video_outputs import SUMMARY
 from clnf_torch.models.files import write_atomically
@@ -40,7 +41,11 @@ def measure(
     frames = frames_named(rest)
     if window % 2 == 0:
         raise typer.BadParameter(f"--window {window}: give an odd number of frames")
-    smoother = None if smooth is None else partial(savitzky_golay, window=window)
+    smoothers: dict[Smoother, Callable[[PointTable], Tensor]] = {
+        Smoother.savgol: partial(savitzky_golay, window=window),
+        Smoother.one_euro: one_euro,
+    }
+    smoother = None if smooth is None else smoothers[smooth]
     tables = list(_tables(tables))
     places = list(_places(tables, out))
     folders = [Output("--out", out, folder=True)] if out not in places else []
