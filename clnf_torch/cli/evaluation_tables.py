@@ -126,8 +126,9 @@ def write_scores(
         groups: Faces (F,) whose scores (68 points) are given apart, by name.
     """
     numbers: dict[str, Any] = {run.name: {key: _plain(scores) for key, scores in run.scores.items()} for run in runs}
-    for run in runs if groups else ():
-        numbers[run.name]["groups"] = {name: _plain(score(run.errors["68"][rows])) for name, rows in groups.items()}
+    if groups:
+        for run in runs:
+            numbers[run.name]["groups"] = {name: _plain(score(run.errors["68"][rows])) for name, rows in groups.items()}
     text = json.dumps({**escaped_names(head), "runs": numbers}, indent=1, allow_nan=False)
     if path == STDOUT:
         typer.echo(text)

@@ -92,12 +92,13 @@ def smooth_faces(before: SmoothedFaces, faces: FitResult, found: Tensor) -> tupl
     valid = found & values.isfinite().all(-1)
     step = torch.cat([_wrapped(one, step) for one, step in _split(records, values - before.values)], dim=-1)
     millimetre = torch.cat([_millimetre(one) for one in records], dim=-1)
-    behind, *changes = _filtered(step, before.speed, before.trend, millimetre)
+    behind, speed, trend = _filtered(step, before.speed, before.trend, millimetre)
     continued = (known & valid)[:, None]
     smooth = torch.where(continued, values - behind, values)
-    kept = torch.where(valid[:, None], smooth, 0), *(torch.where(continued, change, 0) for change in changes)
+    speed, trend = (torch.where(continued, change, 0) for change in (speed, trend))
+    state = SmoothedFaces(torch.where(valid[:, None], smooth, 0), speed, trend, valid)
     face, *parts = (_with_values(one, own) for one, own in _split(records, smooth))
-    return SmoothedFaces(*kept, valid), replace(face, parts=dict(zip(faces.parts, parts, strict=True)))
+    return state, replace(face, parts=dict(zip(faces.parts, parts, strict=True)))
 
 
 def smooth_series(values: Tensor) -> Tensor:
