@@ -64,7 +64,7 @@ def test_a_face_alone_and_among_others():
 
 @pytest.fixture(scope="module")
 def afw(shared):
-    """Every fourth face of AFW, and the boxes that its card's numbers start from."""
+    """Every fourth face of AFW, and the boxes that its card's numbers start from. The model has learned these faces."""
     if not (shared / "faces" / "afw").is_dir():
         pytest.skip("no ../shared/faces: annotated faces are needed to say how good a model is")
     faces = read_annotations(shared / "faces").of_split("afw")
@@ -75,23 +75,23 @@ def afw(shared):
     return faces[rows], boxes[rows]
 
 
-def test_it_is_as_good_as_its_card_says(afw):
-    """The card says so of all 337 faces; this fourth of them is a little harder: 0.0414 and 0.0368."""
+def test_it_fits_faces_that_it_has_learned(afw):
+    """Measured: 0.0329 and 0.0296; 0.0414 and 0.0368 before they were trained on."""
     from clnf_torch.media.images import read_image
 
     faces, boxes = afw
     found = find_landmarks(clnf_torch.load(), lambda row: read_image(faces.images[row]), boxes)
     errors = face_errors(found.landmarks, faces.landmarks)
-    assert errors.mean() < 0.0425 and errors.median() < 0.0385
+    assert errors.mean() < 0.0338 and errors.median() < 0.0305
     assert found.success[errors < 0.06].float().mean() > 0.9
 
 
 def test_pen_markings_hardly_move_it(afw):
-    """Our own; the card has those of another program too."""
+    """Our own; the card has those of another program too. Measured: 0.0374."""
     from clnf_torch.media.images import read_image
 
     faces, boxes = afw
     read = with_pen_marks(lambda row: read_image(faces.images[row]), faces.landmarks, seed=0)
     found = find_landmarks(clnf_torch.load(), read, boxes)
     errors = face_errors(found.landmarks, faces.landmarks)
-    assert errors.mean() < 0.0470 and errors.amax() < 0.20
+    assert errors.mean() < 0.0385 and errors.amax() < 0.12
