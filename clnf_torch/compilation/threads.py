@@ -45,5 +45,11 @@ def together(jobs: list[Callable[[], None]]) -> None:
 def arrays(*tensors: Tensor) -> Arrays:
     """The tensors as contiguous arrays, without a copy where they are contiguous."""
     # Most are contiguous and need no gradient, and every operation that does nothing takes its microsecond
-    plain = (tensor.detach() if tensor.requires_grad else tensor for tensor in tensors)
-    return tuple((tensor if tensor.is_contiguous() else tensor.contiguous()).numpy() for tensor in plain)
+    return tuple(
+        [
+            tensor.numpy()
+            if tensor.is_contiguous() and not tensor.requires_grad
+            else tensor.detach().contiguous().numpy()
+            for tensor in tensors
+        ]
+    )

@@ -6,9 +6,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from clnf_torch.compilation.conditions import transformed
+from clnf_torch.compilation.kept import Kept
 from clnf_torch.fitting.fitter import FitState, LandmarkFitter
 from clnf_torch.fitting.images import ImageBatch
-from clnf_torch.fitting.initialise import params_from_box
+from clnf_torch.fitting.initialise import params_in_boxes, turned_extent
 from clnf_torch.geometry.constants import constant
 from clnf_torch.geometry.host import is_readable
 from clnf_torch.geometry.records import join_rows
@@ -32,6 +34,8 @@ MULTI_VIEW: Rotations = (
     (0.0, -1.22, 0.698),
     (0.0, 1.22, -0.698),
 )
+# Of the mean shape, by rotations; see `_mean_extent`
+_kept_extents: Kept[dict[Rotations, tuple[Tensor, Tensor]]] = Kept(lambda pdm: {}, lambda pdm: (pdm.mean,))
 # Hypotheses that go on to the other scales when none was good enough after the first
 FINALISTS = 3
 
@@ -89,9 +93,21 @@ def start_in_boxes(
 ) -> FitState:
     """Where fits of candidates begin: each in the box (C, 4) of its face, rotated as its hypothesis (C,) says."""
     angles = constant(rotations, boxes)
-    params = params_from_box(pdm, boxes, angles[hypothesis])
+    local = boxes.new_zeros(len(boxes), pdm.num_modes)
+    corners = (corner[hypothesis] for corner in _mean_extent(pdm, rotations, angles))
+    params = params_in_boxes(boxes, angles[hypothesis], local, *corners)
     known = FitState.at(params, pdm.num_landmarks) if known is None else known
     return replace(known, params=params, active=params.finite(), hypothesis=hypothesis)
+
+
+def _mean_extent(pdm: PDM, rotations: Rotations, angles: Tensor) -> tuple[Tensor, Tensor]:
+    """Corners (K, 2) of the mean shape in each rotation (K, 3), mm; kept for later calls where nothing is recorded."""
+    if torch.is_grad_enabled() or transformed() or not is_readable(angles) or angles.dtype != pdm.mean.dtype:
+        return turned_extent(pdm, angles, angles.new_zeros(len(angles), pdm.num_modes))
+    kept = _kept_extents(pdm)
+    if rotations not in kept:
+        kept[rotations] = turned_extent(pdm, angles, angles.new_zeros(len(angles), pdm.num_modes))
+    return kept[rotations]
 
 
 def _fit_first_scale(

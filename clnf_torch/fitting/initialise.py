@@ -35,12 +35,21 @@ def params_from_box(pdm: PDM, boxes: Tensor, rotation: Tensor, local: Tensor | N
     Source:
         OpenFace ``PDM::CalcParams`` for a bounding box.
     """
+    local = boxes.new_zeros(boxes.shape[0], pdm.num_modes) if local is None else local
+    return params_in_boxes(boxes, rotation, local, *turned_extent(pdm, rotation, local))
+
+
+def turned_extent(pdm: PDM, rotation: Tensor, local: Tensor) -> tuple[Tensor, Tensor]:
+    """Lowest and highest corner (B, 2) of shapes with coefficients (B, M), turned by Euler angles (B, 3), mm."""
+    turned = pdm.points(local) @ euler_to_matrix(rotation)[:, :2].mT  # (B, N, 2)
+    return turned.amin(-2), turned.amax(-2)
+
+
+def params_in_boxes(boxes: Tensor, rotation: Tensor, local: Tensor, lowest: Tensor, highest: Tensor) -> ShapeParams:
+    """`params_from_box` of turned shapes with these corners (B, 2), mm."""
     usable = boxes.isfinite().all(-1)
     # Unusable rows must not send NaN back to what the rows share
     boxes = torch.where(usable[:, None], boxes, 0)
-    local = boxes.new_zeros(boxes.shape[0], pdm.num_modes) if local is None else local
-    turned = pdm.points(local) @ euler_to_matrix(rotation)[:, :2].mT  # (B, N, 2)
-    lowest, highest = turned.amin(-2), turned.amax(-2)
     extent = highest - lowest
     scale = (boxes[:, 2:] / extent).mean(-1)
     centre = boxes[:, :2] + boxes[:, 2:] / 2 - scale[:, None] * (lowest + highest) / 2

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from clnf_torch.fitting.fitter import FitState, LandmarkFitter
-from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, cross, most_likely, search_hypotheses
+from clnf_torch.fitting.hypotheses import FRONTAL, MULTI_VIEW, cross, most_likely, search_hypotheses, start_in_boxes
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_box
 from clnf_torch.models.landmark_model import LandmarkModel
@@ -203,3 +203,15 @@ def test_the_most_likely_is_chosen_and_the_first_of_equals():
 
 def test_candidates_without_a_likelihood_lose():
     assert chosen([[math.nan, -9.0], [-math.inf, -9.0], [math.nan, -math.inf], [-math.inf, math.nan]]) == [1, 1, 0, 0]
+
+
+@pytest.mark.parametrize("graph", [torch.enable_grad, torch.inference_mode])
+def test_starts_are_those_of_the_boxes_also_when_the_shape_model_changes(graph):
+    pdm, boxes, hypothesis = make_model().pdm, make_boxes(3).float(), torch.tensor([2, 0, 4])
+    pdm, boxes = pdm.float(), torch.cat((boxes[:2], boxes[2:] * torch.nan))
+    for _ in range(2):
+        with graph():
+            found = start_in_boxes(pdm, boxes, ROTATIONS, hypothesis)
+            same(found.params[:2], params_from_box(pdm, boxes, torch.tensor(ROTATIONS)[hypothesis])[:2])
+        assert found.active.tolist() == [True, True, False]
+        pdm.mean.mul_(2)

@@ -230,9 +230,10 @@ class PatchExperts(Experts):
         if not is_readable(view):
             tiles = ViewTiles.of(view, self.num_views)
             return tiles.take(self.respond_in_tiles(tiles.lay(areas), tiles.view, numerics))
-        present = sorted(Counter(view.tolist()).items())
-        if len(present) == 1:
-            return self.respond(areas, present[0][0], numerics)
+        views = view.tolist()
+        if len(set(views)) == 1:
+            return self.respond(areas, views[0], numerics)
+        present = sorted(Counter(views).items())
         order = view.argsort(stable=True)
         groups = areas[order].split([count for _, count in present])
         responses = [self.respond(group, v, numerics) for group, (v, _) in zip(groups, present, strict=True)]

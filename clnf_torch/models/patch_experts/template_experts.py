@@ -87,7 +87,7 @@ class TemplateExperts(PatchExperts):
     def respond(self, areas: Tensor, view: int, numerics: Numerics) -> Tensor:
         """Responses (B, N, R, R) of one view's experts to areas (B, N, A, A); the same under any numerics."""
         window = areas.shape[-1] - self.support + 1
-        landmarks = self.get_buffer(f"_landmarks_{view}")
+        landmarks: Tensor = getattr(self, f"_landmarks_{view}")
         # `parameters` looks for modules within too, which takes as long as several operations
         if compiled.usable(areas, (values for values in self._parameters.values() if values is not None)):
             found = areas.new_zeros(*areas.shape[:2], window, window)
