@@ -1,4 +1,4 @@
-"""What people wear: hair and lashes of MakeHuman, teeth of its base mesh, clothes, glasses and masks."""
+"""What lies on faces: hair and lashes of MakeHuman, teeth of its base mesh, clothes, glasses, masks and fingers."""
 
 import math
 from collections.abc import Iterator
@@ -11,14 +11,16 @@ from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
 from clnf_torch.training.augmentation.random import Sampler
-from clnf_torch.training.synthetic.face_mesh import FaceMesh, vertex_normals
+from clnf_torch.training.synthetic.face_mesh import FaceMesh, smoothed, vertex_normals
 from clnf_torch.training.synthetic.makehuman_files import FittedObject, read_fitted
 from clnf_torch.training.synthetic.renderer import Material, Surface
 
 # Textures of hair are read at this side
 HAIR_SIDE = 512
 # Sides of a tube of glasses' frames, and points around a lens
-TUBE, RIM = 6, 40
+TUBE, RIM = 10, 40
+# Radius of a finger, mm, and landmarks that hands touch: chin, cheeks, mouth, nose, brows
+FINGER, TOUCHED = 8.5, (8, 4, 12, 2, 14, 48, 54, 66, 33, 19, 24)
 MISSING_PILLOW = 'textures of hair need the package pillow: pip install "clnf-torch[synthetic]"'
 
 
@@ -119,24 +121,26 @@ def teeth(quads: Tensor, base: Tensor, sampler: Sampler) -> Surface:
 
 
 def mask(mesh: FaceMesh, surface: Tensor, sampler: Sampler) -> Surface:
-    """A cloth over mouth, nose and chin: the skin there, some millimetres further out."""
-    places, marks = mesh.places, mesh.landmarks.on(mesh.places)
-    top = float(marks[29, 1]) + float(sampler.uniform(-0.01, 0.03))
-    wide = 0.5 + torch.tensor([-1, 1]) * float(sampler.uniform(0.26, 0.31))
+    """A cloth over mouth, nose and chin: the skin there, smoothed, some millimetres further out."""
+    marks = mesh.landmarks.on(mesh.places)
+    line = (torch.arange(HAIR_SIDE) + 0.5) / HAIR_SIDE
+    aside = (line - 0.5).abs()
     # Its upper edge sinks from the nose to the ears
-    edge = top + 0.25 * (places[:, 0] - 0.5).abs() + 0.02
-    covered = (places[:, 1] > edge) & (places[:, 1] < float(marks[8, 1]) + 0.02)
-    covered &= (places[:, 0] > wide[0]) & (places[:, 0] < wide[1]) & (surface[:, 2] < surface[:, 2].median() + 60)
+    top = float(marks[28 + int(sampler.integers(2)), 1]) + float(sampler.uniform(0.3, 0.8)) * aside.square() * 3
+    covered = (line[:, None] > top) & (line[:, None] < float(marks[8, 1]) + 0.01)
+    covered &= aside < float(sampler.uniform(0.26, 0.31))
+    cloth = cloth_texture(sampler).repeat(HAIR_SIDE // 64, HAIR_SIDE // 64, 1)
+    cloth[..., 3] = covered * 255
     normals = vertex_normals(surface, mesh.model.quads)
-    skin = mesh.triangles[0]
-    lifted = surface + normals * float(sampler.uniform(6, 8))
+    lifted = surface + normals * float(sampler.uniform(8, 10))
+    smooth = torch.stack([smoothed(axis, mesh.model.quads, 8) for axis in lifted.unbind(1)], 1)
     return Surface(
-        vertices=lifted,
-        normals=normals,
-        places=surface[:, :2] / 60,
-        triangles=skin[covered[skin].all(1)].int(),
-        texture=cloth_texture(sampler),
-        material=Material(roughness=0.9, gloss=0.01, translucency=0.3),
+        vertices=smooth,
+        normals=vertex_normals(smooth, mesh.model.quads),
+        places=mesh.places,
+        triangles=mesh.triangles[0].int(),
+        texture=cloth,
+        material=Material(roughness=0.9, gloss=0.01, translucency=0.3, cutout=True),
     )
 
 
@@ -171,8 +175,25 @@ def glasses(landmarks: Tensor, sampler: Sampler) -> list[Surface]:
     return frame + [_lens(rim, shade) for rim in rims]
 
 
-def tube(path: Tensor, radius: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Vertices (V, 3), normals (V, 3) and quads (Q, 4) of a tube around a path (K, 3)."""
+def fingers(landmarks: Tensor, skin: Tensor, sampler: Sampler) -> list[Surface]:
+    """Four fingers of a hand on the face of landmarks (68, 3) in the head's axes, in the colour of its skin (3,)."""
+    tip = landmarks[TOUCHED[int(sampler.integers(len(TOUCHED)))]] + torch.tensor([0.0, 0, -12])
+    angle = float(sampler.uniform(-1.1, 1.1))
+    ahead = torch.tensor([math.sin(angle), math.cos(angle), 0.1])
+    aside = torch.tensor([math.cos(angle), -math.sin(angle), 0.0])
+    along = torch.tensor([0.0, 0.02, 0.06, 0.15, 0.35, 0.6, 0.8, 1.0])[:, None]
+    bent = torch.tensor([0.0, 0, 25]) * along.square() * float(sampler.uniform(-0.5, 1))
+    material = Material(roughness=0.5, gloss=0.03, translucency=0.7)
+    parts = []
+    for number in range(4):
+        start = tip + aside * (number - 1.5) * 17.5 + ahead * float(sampler.uniform(0, 14))
+        shape = tube(start + ahead * 130 * along + bent, FINGER * (1 - (1 - along / 0.15).clamp_min(0).square()).sqrt())
+        parts.append(_solid(*shape, plain(skin), material))
+    return parts
+
+
+def tube(path: Tensor, radius: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Vertices (V, 3), normals (V, 3) and quads (Q, 4) of a tube of one radius, or (K, 1), around a path (K, 3)."""
     ahead = normalize(torch.cat((path[1:] - path[:-1], path[-1:] - path[-2:-1])), dim=1)
     helper = torch.tensor([0.3, 0.2, -0.93]).expand_as(ahead)
     aside = normalize(torch.linalg.cross(ahead, helper), dim=1)
@@ -181,7 +202,8 @@ def tube(path: Tensor, radius: float) -> tuple[Tensor, Tensor, Tensor]:
     normals = aside[:, None] * turn.cos()[:, None] + up[:, None] * turn.sin()[:, None]
     corner = torch.arange(len(path) * TUBE).view(-1, TUBE)
     quads = torch.stack((corner[:-1], corner[1:], corner[1:].roll(-1, 1), corner[:-1].roll(-1, 1)), -1)
-    return (path[:, None] + radius * normals).view(-1, 3), normals.view(-1, 3), quads.view(-1, 4)
+    thick = torch.as_tensor(radius).reshape(-1, 1, 1)
+    return (path[:, None] + thick * normals).view(-1, 3), normals.view(-1, 3), quads.view(-1, 4)
 
 
 def _lens(rim: Tensor, texture: Tensor) -> Surface:

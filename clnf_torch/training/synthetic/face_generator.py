@@ -10,6 +10,7 @@ from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.synthetic.accessories import (
     Wardrobe,
     cloth_texture,
+    fingers,
     glasses,
     mask,
     plain,
@@ -31,8 +32,8 @@ from clnf_torch.training.synthetic.texture_marks import draw_marks
 SEED_STEP = 1_000_003
 # sRGB of the inside of the mouth and of the corners of the eyes
 CAVITY, SOCKET = torch.tensor([0.27, 0.09, 0.09]), torch.tensor([0.77, 0.46, 0.44])
-# Shares of faces with glasses, masks, and pen marks
-GLASSES, MASKS, MARKED = 0.15, 0.03, 0.2
+# Shares of faces with glasses, masks, hands, and pen marks
+GLASSES, MASKS, HANDS, MARKED = 0.15, 0.03, 0.06, 0.2
 
 
 class FaceGenerator:
@@ -69,7 +70,8 @@ class FaceGenerator:
         base = model.vertices(person.identity + person.expression) - middle
         surface, iris = model.surface(base), random_iris(sampler)
         parts = self._head(surface, person, sampler) + self._worn(base, surface, sampler, person)
-        balls = [_eye(eye, look, iris_texture(iris, sampler)) for eye, look in zip(eyes, person.gaze, strict=True)]
+        painted = iris_texture(iris, sampler)
+        balls = [_eye(eye, look, painted) for eye, look in zip(eyes, person.gaze, strict=True)]
         picture = self._picture(balls + parts, view, sampler)
         image = photographed(picture.colour + (1 - picture.coverage) * random_background(sampler, self.side), sampler)
         paths = self._paths.on(surface).view(17, -1, 3)
@@ -111,19 +113,21 @@ class FaceGenerator:
         ]
 
     def _worn(self, base: Tensor, surface: Tensor, sampler: Sampler, person: Person) -> list[Surface]:
-        """Teeth, hair, lashes, and sometimes glasses or a mask."""
+        """Teeth, hair, lashes, and sometimes glasses, a mask or a hand."""
         parts = [teeth(self.mesh.model.teeth, base, sampler)]
         rough = Material(roughness=0.45, gloss=0.04, cutout=True)
         if self.wardrobe.hair and not bool(sampler.bernoulli(0.15)):
             hair = self.wardrobe.hair[int(sampler.integers(len(self.wardrobe.hair)))]
             parts.append(hair.surface(base, person.looks.hair, rough))
-        if self.wardrobe.lashes:
+        if self.wardrobe.lashes and bool(sampler.bernoulli(0.3 if person.male > 0.5 else 0.75)):
             lashes = self.wardrobe.lashes[int(sampler.integers(len(self.wardrobe.lashes)))]
             parts.append(lashes.surface(base, None, Material(roughness=0.9, gloss=0.0, cutout=True)))
         if bool(sampler.bernoulli(GLASSES)):
             parts += glasses(self.mesh.landmarks.on(surface), sampler)
         if bool(sampler.bernoulli(MASKS)):
             parts.append(mask(self.mesh, surface, sampler))
+        if bool(sampler.bernoulli(HANDS)):
+            parts += fingers(self.mesh.landmarks.on(surface), person.looks.skin, sampler)
         return parts
 
 

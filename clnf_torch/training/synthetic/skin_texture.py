@@ -137,7 +137,7 @@ def _spots(colour: Tensor, sampler: Sampler, looks: Looks) -> Tensor:
     if not count:
         return colour
     at = torch.stack((sampler.normal(0.13, count) + 0.5, sampler.normal(0.12, count) + 0.5), 1) * SIDE
-    radius = sampler.log_uniform(0.4, 1.6 if count < 20 else 0.9, count) * MM
+    radius = sampler.log_uniform(0.4, 1.2 if count < 20 else 0.9, count) * MM
     mask = strokes(at, at, radius, sampler.uniform(0.2, 0.8, count))[..., None]
     return torch.lerp(colour, looks.skin * torch.tensor([0.6, 0.45, 0.4]), mask)
 

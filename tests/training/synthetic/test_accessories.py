@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from clnf_torch.training.augmentation.random import Sampler
-from clnf_torch.training.synthetic.accessories import cloth_texture, glasses, read_wardrobe, tinted, tube
+from clnf_torch.training.synthetic.accessories import cloth_texture, fingers, glasses, read_wardrobe, tinted, tube
 
 
 def sampler(seed: int = 0) -> Sampler:
@@ -16,10 +16,10 @@ def sampler(seed: int = 0) -> Sampler:
 def test_a_tube_lies_around_its_path():
     path = torch.tensor([[0.0, 0, 0], [10, 0, 0], [20, 0, 0]])
     vertices, normals, quads = tube(path, 2.0)
-    torch.testing.assert_close(vertices[:, 1:].norm(dim=1), torch.full((18,), 2.0))
-    torch.testing.assert_close(vertices[:6, 0], torch.zeros(6))
-    assert quads.shape == (12, 4) and quads.max() == 17
-    torch.testing.assert_close(normals.norm(dim=1), torch.ones(18))
+    torch.testing.assert_close(vertices[:, 1:].norm(dim=1), torch.full((30,), 2.0))
+    torch.testing.assert_close(vertices[:10, 0], torch.zeros(10))
+    assert quads.shape == (20, 4) and quads.max() == 29
+    torch.testing.assert_close(normals.norm(dim=1), torch.ones(30))
 
 
 def test_a_tint_keeps_coverage_and_the_order_of_brightness():
@@ -45,6 +45,15 @@ def test_glasses_lie_before_the_eyes():
     assert all(surface.vertices[:, 2].amin() < -8 for surface in lenses)
     # The temples reach back to the ears
     assert max(float(surface.vertices[:, 2].amax()) for surface in surfaces) > 70
+
+
+def test_fingers_lie_before_what_they_touch_and_have_round_tips():
+    parts = fingers(torch.zeros(68, 3), torch.tensor([0.7, 0.5, 0.4]), sampler())
+    assert len(parts) == 4
+    for part in parts:
+        tip, middle = part.vertices[:10], part.vertices[30:40]
+        assert tip.std(0).norm() < 0.1 < 7 < middle.std(0).norm() < 10
+        assert part.vertices[30:40, 2].amin() < -15
 
 
 def test_a_folder_without_assets_is_named(tmp_path):
