@@ -124,5 +124,6 @@ def remote_frames(video: InputFile, num_cpus: float) -> FrameStream:
     import ray
 
     options = {"num_returns": "streaming", "_generator_backpressure_num_objects": BLOCKS_AHEAD, "num_cpus": num_cpus}
-    references = ray.remote(decode_frames).options(**options).remote(video)
+    # Ray's types do not know that a stream is iterated over
+    references: Any = ray.remote(decode_frames).options(**options).remote(video)
     return FrameStream(video.name, (ray.get(reference) for reference in references))
