@@ -11,8 +11,9 @@ from clnf_torch.cli.progress import counting_bar
 from clnf_torch.drawing.canvas import Canvas
 from clnf_torch.geometry.landmarks68 import JAW
 from clnf_torch.media.images import jpeg
+from clnf_torch.models.files import write_atomically
 from clnf_torch.training.synthetic.face_generator import FaceGenerator
-from clnf_torch.training.synthetic.face_shards import missing_shards, shard_path, stack_faces, write_shard
+from clnf_torch.training.synthetic.face_shards import SHARD_FACES, missing_shards, shard_path, stack_faces, write_shard
 from clnf_torch.training.synthetic.labels import RenderedFace
 
 # Faces of a contact sheet, and of each of its rows
@@ -35,7 +36,8 @@ def render(
                     _make_shard(generator, seed, numbers, shard_path(output, numbers), done)
             if sheet:
                 shown = [generator.face(seed, number) for number in range(min(faces, SHEET_FACES))]
-                sheet.write_bytes(jpeg(contact_sheet(shown)))
+                with write_atomically(sheet) as file:
+                    file.write(jpeg(contact_sheet(shown)))
         unmade = sum(map(len, missing_shards(output, faces, settings)))
         say(f"{output}: {faces - unmade} of {faces} faces")
 
@@ -49,7 +51,7 @@ def part_of(shards: list[range], part: str) -> list[range]:
     found = re.fullmatch(r"(\d+)/(\d+)", part)
     if not found or not 1 <= int(found[1]) <= int(found[2]):
         raise ValueError(f"--part {part}: expected I/N with I from 1 to N, such as 2/4")
-    return [numbers for numbers in shards if (numbers.start // len(shards[0])) % int(found[2]) == int(found[1]) - 1]
+    return [numbers for numbers in shards if (numbers.start // SHARD_FACES) % int(found[2]) == int(found[1]) - 1]
 
 
 def _make_shard(generator: FaceGenerator, seed: int, numbers: range, path: Path, done: Callable[[int], None]) -> None:

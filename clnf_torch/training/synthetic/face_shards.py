@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.geometry.records import Rows
+from clnf_torch.models.files import write_atomically
 from clnf_torch.training.synthetic.labels import FaceLabels, RenderedFace
 
 # Faces of one file: some 60 MB
@@ -64,7 +65,9 @@ def missing_shards(folder: Path, faces: int, settings: dict[str, int]) -> list[r
             raise ValueError(
                 f"{note} was made with {found}, not with {wanted}; choose another folder or the same settings"
             )
-    note.write_text(json.dumps(wanted), encoding="utf-8")
+    else:
+        with write_atomically(note) as file:
+            file.write(json.dumps(wanted).encode())
     shards = [range(first, min(first + SHARD_FACES, faces)) for first in range(0, faces, SHARD_FACES)]
     return [numbers for numbers in shards if not shard_path(folder, numbers).exists()]
 
@@ -76,9 +79,8 @@ def shard_path(folder: Path, numbers: range) -> Path:
 
 def write_shard(path: Path, faces: RenderedFaces) -> None:
     """Writes a file of faces, whole or not at all."""
-    unfinished = path.with_suffix(".part")
-    torch.save({field.name: getattr(faces, field.name) for field in fields(faces)}, unfinished)
-    unfinished.replace(path)
+    with write_atomically(path) as file:
+        torch.save({field.name: getattr(faces, field.name) for field in fields(faces)}, file)
 
 
 def read_shards(folder: Path, done: Callable[[Path], None] | None = None) -> Iterator[RenderedFaces]:
