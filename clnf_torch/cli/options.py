@@ -163,6 +163,7 @@ Photometric = Annotated[
     bool, typer.Option("--photometric/--no-photometric", help="Augment with light, blur, noise and occlusion.")
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed; the same one gives the same model on the same machine.")]
+Effort = Annotated[float, typer.Option(help="Share of the recipe's steps; small ones try things out.")]
 
 
 @dataclass(frozen=True)

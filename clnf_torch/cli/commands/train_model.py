@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from clnf_torch.cli.commands.command import run_by
-from clnf_torch.cli.options import Data, Device, Out, Seed, Split, Threads
+from clnf_torch.cli.options import Data, Device, Effort, Out, Seed, Split, Threads
 
 HOLD_OUT_HELP = "Keep every K-th face back: to tune by, and to tell how good the model is."
 
@@ -30,7 +30,7 @@ def model(
         typer.Option(metavar="FILE", help="Face detector: a bundle with one, or the wheel of mtcnn or mediapipe."),
     ] = None,
     seed: Seed = 0,
-    effort: Annotated[float, typer.Option(help="Share of the recipe's steps; small ones try things out.")] = 1.0,
+    effort: Effort = 1.0,
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:

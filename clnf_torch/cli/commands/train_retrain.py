@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from clnf_torch.cli.commands.command import run_by
-from clnf_torch.cli.options import Data, Device, Model, Out, Seed, Split, Threads, Work
+from clnf_torch.cli.options import Data, Device, Effort, Model, Out, Seed, Split, Threads, Work
 
 SMALL_HELP = "Train small networks that answer like those of the model (distillation)."
 
@@ -28,7 +28,7 @@ def retrain(
         typer.Option(metavar="FILE", help="Another face detector: a bundle with one, or the wheel of its package."),
     ] = None,
     seed: Seed = 0,
-    effort: Annotated[float, typer.Option(help="Share of the recipe's steps; small ones try things out.")] = 1.0,
+    effort: Effort = 1.0,
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
