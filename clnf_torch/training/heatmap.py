@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import kl_div
 
-from clnf_torch.models.patch_experts.heatmap import ZOOM, UNet
+from clnf_torch.models.patch_experts.heatmap import ZOOM
+from clnf_torch.models.patch_experts.unet import UNet
 from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.augmentation.pose_warp import PoseWarp
 from clnf_torch.training.augmentation.random import Sampler

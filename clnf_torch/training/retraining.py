@@ -9,7 +9,8 @@ from torch import Tensor
 
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.models.landmark_model import LandmarkModel
-from clnf_torch.models.patch_experts.heatmap import HeatmapExperts, UNet
+from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
+from clnf_torch.models.patch_experts.unet import UNet
 from clnf_torch.training.checkpoint import Checkpoint, fingerprint
 from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.data.heatmap_samples import FaceDataset

@@ -14,7 +14,8 @@ from clnf_torch.cli.runs import train_finetune as command
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.models.bundle import build_model, default_bundle, load_bundle, save_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
-from clnf_torch.models.patch_experts.heatmap import HeatmapExperts, UNet
+from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
+from clnf_torch.models.patch_experts.unet import UNet
 from tests.factories import make_pdm
 from tests.training.untrained import untrained_model
 

@@ -15,7 +15,7 @@ from clnf_torch.models.archive import save_archive
 from clnf_torch.models.array_schema import bounds
 from clnf_torch.models.bundle import FORMAT, VERSION, BundleError, build_model, load_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
-from clnf_torch.models.patch_experts.heatmap import UNet
+from clnf_torch.models.patch_experts.unet import UNet
 from tests.factories import make_boxes, make_images, make_model, make_pdm, make_rules
 from tests.models.patch_experts.template_factories import WINDOW, make_ccnf, make_svr
 from tests.models.test_families import unet_model

@@ -14,7 +14,8 @@ from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import EXACT
 from clnf_torch.models.patch_experts.base import PatchExperts, common_fields
 from clnf_torch.models.patch_experts.cen import CENExperts
-from clnf_torch.models.patch_experts.heatmap import HeatmapExperts, UNet
+from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
+from clnf_torch.models.patch_experts.unet import UNet
 from clnf_torch.quality.config import QualityConfig
 from tests.factories import N, make_boxes, make_images, make_model, make_pdm
 from tests.models.patch_experts.template_factories import make_ccnf, make_svr

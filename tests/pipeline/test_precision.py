@@ -13,7 +13,8 @@ from clnf_torch.fitting import compiled
 from clnf_torch.geometry.precision import PRECISIONS, _set_before_2_9, products_in
 from clnf_torch.models.numerics import EXACT
 from clnf_torch.models.patch_experts.cen import CENExperts
-from clnf_torch.models.patch_experts.heatmap import HeatmapExperts, UNet
+from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
+from clnf_torch.models.patch_experts.unet import UNet
 from clnf_torch.models.pdm import PDM
 from clnf_torch.pipeline import LandmarkDetector
 from tests.factories import CONFIG, N, make_boxes, make_experts, make_images, make_model, seeded

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from clnf_torch.models.patch_experts.heatmap import UNet
+from clnf_torch.models.patch_experts.unet import UNet
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.heatmap_samples import FaceDataset, PoseJitter
 from clnf_torch.training.heatmap import HeatmapConfig, HeatmapTask, heatmap_loss

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from clnf_torch.models.landmark_model import LandmarkModel
-from clnf_torch.models.patch_experts.heatmap import HeatmapExperts, UNet
+from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
+from clnf_torch.models.patch_experts.unet import UNet
 from clnf_torch.models.pdm import PDM
 from tests.training.heads import make_gaussian
 

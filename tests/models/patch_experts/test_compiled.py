@@ -8,7 +8,8 @@ import torch
 from clnf_torch.models import compiled
 from clnf_torch.models.numerics import EXACT, OPENFACE
 from clnf_torch.models.patch_experts.cen import CENExperts
-from clnf_torch.models.patch_experts.heatmap import HeatmapExperts, UNet, cut_windows
+from clnf_torch.models.patch_experts.heatmap import HeatmapExperts, cut_windows
+from clnf_torch.models.patch_experts.unet import UNet
 from tests.factories import N, make_experts, make_stack, seeded
 from tests.models.patch_experts.template_factories import make_ccnf, make_svr
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from clnf_torch.models.patch_experts.heatmap import UNet
+from clnf_torch.models.patch_experts.unet import UNet
 from tests.factories import make_images, seeded
 
 

@@ -1,0 +1,136 @@
+"""The U-Net of heatmap experts: one network for all landmarks, and the same one folded for use."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from clnf_torch.models import compiled
+from clnf_torch.models.batch_invariant import Conv2d, in_fast_order
+
+# Side of the first filters
+STEM = 5
+# Gray levels; an image flatter than this is not made more contrasty
+LEAST_DEVIATION = 1.0
+
+
+class UNet(nn.Module):
+    """A U-Net: maps of scores at half the resolution of the image.
+
+    The image is halved again and again, so that the deepest layers see the whole face, and brought back with what
+    each size knew before.
+
+    Args:
+        landmarks: Number N of maps.
+        widths: Channels at 1/2, 1/4, 1/8, ... of the image's side; the image's side must be divisible by
+            2 to the power of their number.
+        normalised: With batch normalisation, as it is trained; otherwise with biases, see `fuse_batchnorm`.
+    """
+
+    def __init__(self, landmarks: int, widths: Sequence[int], normalised: bool = True) -> None:
+        super().__init__()
+        self.landmarks, self.widths, self.normalised = landmarks, tuple(widths), normalised
+        self.stem = _convolution(1, widths[0], STEM, normalised, stride=2)
+        self.down = nn.ModuleList(
+            nn.Sequential(_convolution(wide, wider, 3, normalised, stride=2), _Residual(wider, normalised))
+            for wide, wider in pairwise(widths)
+        )
+        self.deepest = _Residual(widths[-1], normalised)
+        upwards = list(pairwise(reversed(self.widths)))
+        self.narrow = nn.ModuleList(Conv2d(wider, wide, 1) for wider, wide in upwards)
+        self.up = nn.ModuleList(_convolution(wide, wide, 3, normalised) for _, wide in upwards)
+        self.head = Conv2d(widths[0], landmarks, 1)
+
+    def forward(self, gray: Tensor) -> Tensor:
+        """Scores (B, N, A/2, A/2) of gray images (B, A, A); each image's own brightness and contrast are lost."""
+        deviation, mean = torch.std_mean(gray, (-2, -1), keepdim=True)
+        maps = self.stem(((gray - mean) / deviation.clamp(min=LEAST_DEVIATION))[:, None])
+        levels = [maps]
+        for down in self.down:
+            maps = down(maps)
+            levels.append(maps)
+        maps = self.deepest(levels.pop())
+        for narrow, up in zip(self.narrow, self.up, strict=True):
+            maps = up(levels.pop() + interpolate(narrow(maps), scale_factor=2, mode="nearest"))
+        return self.head(maps)
+
+    @cached_property
+    def _places(self) -> list[tuple[dict[str, Any], str]]:
+        """Where the layers keep their parameters."""
+        return [(layer._parameters, name) for layer in self.modules() for name in layer._parameters]
+
+    def numbers(self) -> list[Tensor]:
+        """The parameters as they are now, found without looking for them in every layer, as `parameters` does."""
+        return [values for parameters, name in self._places if (values := parameters.get(name)) is not None]
+
+    def has_loops_for(self, gray: Tensor) -> bool:
+        """Whether maps of images (B, A, A) can be compiled loops'."""
+        plain = not self.normalised and compiled.usable(gray, self.numbers())
+        return plain and compiled.kernels().fills_vectors((*self.widths, self.landmarks))
+
+    def in_fast_order(self) -> "UNet":
+        """This network, its filters in the order of numbers in which they are fastest on the CPU, in no training."""
+        for parameter in self.parameters():
+            if parameter.ndim == 4:
+                parameter.data = in_fast_order(parameter.data)
+        return self
+
+    def channels_last(self) -> "UNet":
+        """This network, its filters in the order of numbers in which convolutions are fastest."""
+        for parameter in self.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        return self
+
+    def fuse_batchnorm(self) -> "UNet":
+        """The same network for inference, its batch normalisations fused into the convolutions before them."""
+        plain = UNet(self.landmarks, self.widths, normalised=False)
+        named = dict(self.named_modules())
+        with torch.no_grad():
+            for name, convolution in plain.named_modules():
+                if isinstance(convolution, nn.Conv2d):
+                    followed = named.get(_next_name(name))
+                    _fold(convolution, named[name], followed if isinstance(followed, nn.BatchNorm2d) else None)
+        return plain.eval()
+
+
+class _Residual(nn.Module):
+    """Two convolutions whose result is added to what they were given."""
+
+    def __init__(self, width: int, normalised: bool) -> None:
+        super().__init__()
+        self.first = _convolution(width, width, 3, normalised)
+        self.second = _convolution(width, width, 3, normalised)[:-1]
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps (B, C, H, H) of the same shape."""
+        return self.second(self.first(maps)).add_(maps).relu_()
+
+
+def _convolution(inputs: int, outputs: int, side: int, normalised: bool, stride: int = 1) -> nn.Sequential:
+    """Convolution, batch normalisation where there is one, and ReLU."""
+    convolution = Conv2d(inputs, outputs, side, stride=stride, padding=side // 2, bias=not normalised)
+    return nn.Sequential(convolution, *([nn.BatchNorm2d(outputs)] if normalised else []), nn.ReLU(inplace=True))
+
+
+def _next_name(name: str) -> str:
+    """The name of the module after one in a sequence: "up.0.0" -> "up.0.1"."""
+    parent, _, place = name.rpartition(".")
+    return f"{parent}.{int(place) + 1}" if place.isdigit() else ""
+
+
+def _fold(into: nn.Conv2d, convolution: nn.Module, norm: nn.BatchNorm2d | None) -> None:
+    """Writes a convolution, and the normalisation after it, into another convolution."""
+    assert isinstance(convolution, nn.Conv2d) and into.bias is not None
+    weight = convolution.weight
+    bias = weight.new_zeros(len(weight)) if convolution.bias is None else convolution.bias
+    if norm is not None:
+        assert norm.running_var is not None and norm.running_mean is not None
+        gain = norm.weight / (norm.running_var + norm.eps).sqrt()
+        weight, bias = weight * gain[:, None, None, None], (bias - norm.running_mean) * gain + norm.bias
+    into.weight.copy_(weight)
+    into.bias.copy_(bias)
