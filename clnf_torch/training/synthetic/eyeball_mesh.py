@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from clnf_torch.training.augmentation.random import Sampler
-from clnf_torch.training.synthetic.head_model import Eyeball
+from clnf_torch.training.synthetic.eyelids import Eyeball
 
 # The sphere is drawn to this angle from its axis; its texture holds all of it
 EDGE = 1.9
@@ -35,8 +35,8 @@ class Iris:
 
 
 def random_iris(sampler: Sampler) -> Iris:
-    """An iris of 10 to 12 mm across an eye of 26 mm, and a pupil of a fourth to a half of it."""
-    edge = math.asin(float(sampler.uniform(0.36, 0.43)))
+    """An iris as wide as 0.37 to 0.42 of the lids, and a pupil of a fourth to a half of it."""
+    edge = math.asin(float(sampler.uniform(0.41, 0.48)))
     return Iris(edge=edge, pupil=edge * float(sampler.uniform(0.25, 0.55)))
 
 

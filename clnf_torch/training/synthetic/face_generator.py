@@ -19,8 +19,8 @@ from clnf_torch.training.synthetic.accessories import (
 )
 from clnf_torch.training.synthetic.camera_effects import photographed
 from clnf_torch.training.synthetic.eyeball_mesh import ball_vertices, iris_texture, random_iris
+from clnf_torch.training.synthetic.eyelids import Eyeball, blink_strokes, place_eyeballs, with_lids_closed
 from clnf_torch.training.synthetic.face_mesh import CLOTHES, MOUTH, SKIN, SOCKETS, load_face_mesh, vertex_normals
-from clnf_torch.training.synthetic.head_model import Eyeball, eyeballs
 from clnf_torch.training.synthetic.labels import RenderedFace, eye_landmarks, jaw_paths, label_face
 from clnf_torch.training.synthetic.person import Person, gaze_rotation, random_person
 from clnf_torch.training.synthetic.renderer import Material, Picture, Renderer, Surface
@@ -55,6 +55,7 @@ class FaceGenerator:
         self.mesh, self.renderer, self.side = load_face_mesh(), Renderer(side), side
         neutral = self.mesh.model.surface(self.mesh.model.base)
         self._paths = jaw_paths(self.mesh, neutral)
+        self._strokes = blink_strokes(self.mesh)
         self._landmark_places = self.mesh.landmarks.on(self.mesh.places)
 
     def face(self, seed: int, number: int) -> RenderedFace:
@@ -63,11 +64,12 @@ class FaceGenerator:
         sampler = Sampler(generator, torch.device("cpu"))
         mesh, model = self.mesh, self.mesh.model
         person, view = random_person(model, sampler), random_view(sampler, self.side)
-        eyes = eyeballs(model, model.vertices(person.identity))
+        eyes = place_eyeballs(mesh, person.identity, sampler)
         # The head's axes begin between the eyes
         middle = (eyes[0].center + eyes[1].center) / 2
         eyes = (replace(eyes[0], center=eyes[0].center - middle), replace(eyes[1], center=eyes[1].center - middle))
-        base = model.vertices(person.identity + person.expression) - middle
+        expression = with_lids_closed(mesh, person, self._strokes)
+        base = model.vertices(person.identity + expression) - middle
         surface, iris = model.surface(base), random_iris(sampler)
         parts = self._head(surface, person, sampler) + self._worn(base, surface, sampler, person)
         painted = iris_texture(iris, sampler)

@@ -109,25 +109,14 @@ def _stem(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(".target")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Eyeball:
-    """Where an eyeball sits: it depends on who somebody is, not on the expression."""
-
-    center: Tensor  # (3,) mm
-    radius: float  # mm
-
-
-def eyeballs(model: HeadModel, vertices: Tensor) -> tuple[Eyeball, Eyeball]:
-    """Both eyeballs of base vertices (V, 3) without an expression, the one further left in images first."""
-    found = []
+def eye_fronts(model: HeadModel, vertices: Tensor) -> tuple[float, float]:
+    """Depths, mm, at which both eyeballs of base vertices (V, 3) end towards the viewer, without the cornea."""
+    fronts = []
     for eye in model.eyes:
         low, high = vertices[eye].amin(0), vertices[eye].amax(0)
-        center = (low + high) / 2
-        radius = float((high - low)[:2].mean()) / 2
-        # The cornea stands out of the ball towards the viewer
-        center[2] = high[2] - radius
-        found.append(Eyeball(center=center, radius=radius))
-    return found[0], found[1]
+        # The cornea stands out of the ball
+        fronts.append(float(high[2] - (high - low)[:2].mean()))
+    return fronts[0], fronts[1]
 
 
 def pairs_of_targets(names: tuple[str, ...]) -> list[tuple[str, str | None]]:

@@ -9,8 +9,8 @@ from torch.nn.functional import max_pool2d
 
 from clnf_torch.geometry.landmarks68 import JAW
 from clnf_torch.training.synthetic.eyeball_mesh import IRIS_ANGLES, PUPIL_ANGLES, Iris, ring_points
+from clnf_torch.training.synthetic.eyelids import Eyeball
 from clnf_torch.training.synthetic.face_mesh import BOTTOM, TOP, FaceMesh
-from clnf_torch.training.synthetic.head_model import Eyeball
 from clnf_torch.training.synthetic.person import gaze_rotation, gaze_vector
 from clnf_torch.training.synthetic.renderer import SUPERSAMPLING
 from clnf_torch.training.synthetic.scene import View

@@ -53,7 +53,7 @@ def random_person(model: HeadModel, sampler: Sampler) -> Person:
         age=age,
         male=male,
         identity=model.weights(_identity(model, sampler, age, male)),
-        expression=model.weights(_expression(model, sampler) | _eye_units(gaze, closed)),
+        expression=model.weights(_expression(model, sampler)) + model.weights(_gaze_units(gaze)),
         gaze=gaze,
         closed=closed,
         looks=random_looks(sampler, age),
@@ -116,13 +116,13 @@ def _gaze(sampler: Sampler) -> Tensor:
 
 
 def _lids(sampler: Sampler) -> Tensor:
-    """How far both eyes are closed (2,): mostly open, one face in eight blinks, few wink."""
+    """How far both eyes are closed (2,): mostly open, one face in ten blinks, few wink."""
     kind = float(sampler.uniform(0, 1))
     both = (
-        sampler.uniform(0, 0.25)
-        if kind < 0.7
-        else sampler.uniform(0.2, 0.8)
-        if kind < 0.87
+        sampler.uniform(0, 0.1)
+        if kind < 0.75
+        else sampler.uniform(0.1, 0.85)
+        if kind < 0.9
         else sampler.uniform(0.85, 1)
     )
     closed = both.expand(2).clone()
@@ -131,16 +131,18 @@ def _lids(sampler: Sampler) -> Tensor:
     return closed
 
 
-def _eye_units(gaze: Tensor, closed: Tensor) -> dict[str, float]:
-    """Lids that follow the eyes: the person's right eye is the image's left one."""
+def _gaze_units(gaze: Tensor) -> dict[str, float]:
+    """Lids that follow open eyes: the person's right eye is the image's left one."""
     units = {}
-    for side, (aside, down), shut in zip(("Right", "Left"), gaze.tolist(), closed.tolist(), strict=True):
+    for side, (aside, down) in zip(("Right", "Left"), gaze.tolist(), strict=True):
         inwards = aside if side == "Right" else -aside
-        units[f"expression/eyeBlink{side}"] = shut
-        units[f"expression/eyeLookDown{side}"] = max(0.0, down) / 0.5 * (1 - shut)
-        units[f"expression/eyeLookUp{side}"] = max(0.0, -down) / 0.5 * (1 - shut)
-        units[f"expression/eyeLookIn{side}"] = max(0.0, inwards) / 0.7 * (1 - shut)
-        units[f"expression/eyeLookOut{side}"] = max(0.0, -inwards) / 0.7 * (1 - shut)
+        up = max(0.0, -down) / 0.5
+        units[f"expression/eyeLookDown{side}"] = max(0.0, down) / 0.5
+        units[f"expression/eyeLookUp{side}"] = up
+        # MakeHuman's lids do not open wider where an eye looks up
+        units[f"expression/eyeWide{side}"] = 0.6 * up
+        units[f"expression/eyeLookIn{side}"] = max(0.0, inwards) / 0.7
+        units[f"expression/eyeLookOut{side}"] = max(0.0, -inwards) / 0.7
     return units
 
 

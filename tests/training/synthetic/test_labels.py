@@ -7,7 +7,8 @@ import math
 import torch
 
 from clnf_torch.training.synthetic.eyeball_mesh import IRIS_ANGLES, PUPIL_ANGLES, ring_points
-from clnf_torch.training.synthetic.head_model import Eyeball, rotation_about
+from clnf_torch.training.synthetic.eyelids import Eyeball
+from clnf_torch.training.synthetic.head_model import rotation_about
 from clnf_torch.training.synthetic.labels import seen_points, visible_contour
 from clnf_torch.training.synthetic.person import gaze_rotation, gaze_vector
 from clnf_torch.training.synthetic.scene import View
