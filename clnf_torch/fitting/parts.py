@@ -15,9 +15,6 @@ from clnf_torch.models.landmark_model import LandmarkModel, Part
 from clnf_torch.models.numerics import EXACT, Numerics
 from clnf_torch.models.pdm import ShapeParams
 
-# OpenFace: parts are refined on faces larger than this times the scale of their first patch experts
-REFINE_ABOVE = 0.9
-
 
 @dataclass(frozen=True, kw_only=True)
 class PartFit(Rows):
@@ -41,7 +38,7 @@ class PartFit(Rows):
 def fit_parts(
     model: LandmarkModel, numerics: Numerics, images: ImageBatch, params: ShapeParams, active: Tensor
 ) -> tuple[ShapeParams, dict[str, PartFit]]:
-    """Fit the parts of faces and fold them back.
+    """Fit the parts of faces, and fold back those that are meant to.
 
     Args:
         model: The model of the whole face.
@@ -61,11 +58,13 @@ def fit_parts(
         part.name: _fit_part(part, numerics, images, landmarks, active & (params.scale > _least_scale(part)))
         for part in model.parts
     }
-    folded = landmarks
+    folding, folded = [part for part in model.parts if part.folds_back], landmarks
+    if not folding:
+        return params, parts
     # In the file's order: later parts overwrite earlier ones
-    for part in model.parts:
+    for part in folding:
         folded = folded.index_copy(1, part.in_parent, parts[part.name].landmarks[:, part.in_part])
-    again = torch.stack([fit.refined for fit in parts.values()]).any(0)
+    again = torch.stack([parts[part.name].refined for part in folding]).any(0)
     # OpenFace: the face's own fit is discarded, the new one is not clamped, and landmarks at x = 0 are left out.
     return params_from_landmarks(model.pdm, folded, folded[..., 0] != 0).where(again, params), parts
 
@@ -108,4 +107,4 @@ def _fit_part(part: Part, numerics: Numerics, images: ImageBatch, landmarks: Ten
 
 def _least_scale(part: Part) -> float:
     """Pixels per millimetre of the whole face above which the part is refined."""
-    return REFINE_ABOVE * part.model.patch_scales[0]
+    return part.model.family.refine_above * part.model.patch_scales[0]

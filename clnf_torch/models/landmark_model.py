@@ -165,6 +165,7 @@ class Part(nn.Module):
         model: Shape and patch experts of the region.
         in_parent: Landmarks of the face that it shares, int64, shape (K,).
         in_part: Which of its own landmarks they are, int64, shape (K,).
+        folds_back: Whether the face takes the part's landmarks over, as OpenFace's faces do; otherwise it only looks.
 
     Raises:
         ValueError: A shared landmark does not exist in the part, or the lists differ in length.
@@ -173,33 +174,37 @@ class Part(nn.Module):
         OpenFace ``CLNF::hierarchical_models`` and ``hierarchical_mapping``.
     """
 
-    def __init__(self, name: str, model: LandmarkModel, in_parent: Tensor, in_part: Tensor) -> None:
+    def __init__(
+        self, name: str, model: LandmarkModel, in_parent: Tensor, in_part: Tensor, folds_back: bool = True
+    ) -> None:
         super().__init__()
         if in_parent.shape != in_part.shape or not in_part.numel() or int(in_part.max()) >= model.pdm.num_landmarks:
             raise ValueError(
                 f"part {name!r} of {model.pdm.num_landmarks} landmarks shares {in_part.tolist()} with "
                 f"{in_parent.tolist()} of the face; give pairs of landmarks that exist"
             )
-        self.name, self.model = name, model
+        self.name, self.model, self.folds_back = name, model, folds_back
         self.in_parent: Tensor
         self.in_part: Tensor
         self.register_buffer("in_parent", in_parent)
         self.register_buffer("in_part", in_part)
 
     @staticmethod
-    def record(name: str, in_parent: Tensor, in_part: Tensor, model: Mapping[str, Any]) -> dict[str, Any]:
+    def record(
+        name: str, in_parent: Tensor, in_part: Tensor, model: Mapping[str, Any], folds_back: bool = True
+    ) -> dict[str, Any]:
         """The fields of a part in a bundle; `model` is the record of one."""
-        return {"name": name, "in_parent": in_parent, "in_part": in_part, "model": model}
+        return {"name": name, "in_parent": in_parent, "in_part": in_part, "folds_back": folds_back, "model": model}
 
     def to_record(self) -> dict[str, Any]:
         """The part as a bundle holds it."""
-        return self.record(self.name, self.in_parent, self.in_part, self.model.to_record())
+        return self.record(self.name, self.in_parent, self.in_part, self.model.to_record(), self.folds_back)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], dtype: torch.dtype, families: Families) -> "Part":
         """The part in a record of `to_record`; arguments as in `LandmarkModel.from_record`."""
         model = LandmarkModel.from_record(record["model"], dtype, families)
-        return cls(record["name"], model, record["in_parent"], record["in_part"])
+        return cls(record["name"], model, record["in_parent"], record["in_part"], record.get("folds_back", True))
 
 
 def early_termination_record(early_termination: Tensor) -> dict[str, Tensor]:

@@ -8,7 +8,19 @@ from clnf_torch.models.landmark_error import LandmarkErrorModel
 from clnf_torch.models.landmark_model import EARLY_TERMINATION, REPEAT, Families, family_of
 from clnf_torch.models.pdm import PDM
 from clnf_torch.models.refinement import Refinement
-from clnf_torch.models.schema import Context, Fields, Maybe, Number, SchemaError, Several, Text, field, found, refuse
+from clnf_torch.models.schema import (
+    Context,
+    Fields,
+    Maybe,
+    Number,
+    OneOf,
+    SchemaError,
+    Several,
+    Text,
+    field,
+    found,
+    refuse,
+)
 
 # Scales and parts of a model, and how deep parts have parts, beyond those of any model
 MOST_SCALES, MOST_PARTS, DEEPEST = 16, 16, 2
@@ -51,7 +63,9 @@ def _check_part(record: Any, where: str, context: Context, families: Families, d
     """Refuses what is no record of ``Part.to_record``."""
     own, model = replace(context, sizes={}), replace(context, sizes={})
     in_parent = Array("K", dtypes=WHOLE, low=0, high=context.sizes["N"] - 1)
-    Fields({"name": Text(100), "in_parent": in_parent}).check(record, where, own)
+    # Bundles of older versions do not say whether a part folds back
+    optional = {"folds_back": OneOf((True, False))}
+    Fields({"name": Text(100), "in_parent": in_parent}, optional).check(record, where, own)
     check_model(field(record, "model", where), f"{where}.model", model, families, depth)
     in_part = Array("K", dtypes=WHOLE, low=0, high=model.sizes["N"] - 1)
     Fields({"in_part": in_part}).check(record, where, own)

@@ -74,6 +74,26 @@ def test_later_parts_overwrite_earlier_ones():
     )
 
 
+def test_a_part_that_only_looks_leaves_the_face_alone():
+    looks = make_part("left_eye_28", IN_PARENT, IN_PART)
+    looks.folds_back = False
+    other = make_part("brow", [0, 4], [2, 3], seed=50)
+    params = make_params(3)
+    found, parts = run(make_face(looks), params)
+    assert found is params and parts["left_eye_28"].refined.any()
+    beside, _ = run(make_face(looks, other), params)
+    alone, _ = run(make_face(other), params)
+    torch.testing.assert_close(beside.globals, alone.globals, atol=0, rtol=0)
+
+
+def test_whether_a_part_folds_back_is_kept():
+    part = make_part("left_eye_28", IN_PARENT, IN_PART)
+    record = {**part.to_record(), "folds_back": False}
+    assert not Part.from_record(record, torch.float32, {part.model.family.name: part.model.family}).folds_back
+    del record["folds_back"]
+    assert Part.from_record(record, torch.float32, {part.model.family.name: part.model.family}).folds_back
+
+
 def test_small_and_failed_faces_keep_their_parameters():
     part = make_part("left_eye_28", IN_PARENT, IN_PART)
     params = make_params(5)

@@ -62,6 +62,8 @@ class Experts(nn.Module, ABC):
     fit_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     # Fields of `FitConfig` by the name of the part, in the place of OpenFace's settings of parts
     part_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    # A part is refined on faces larger than this times the scale of its first patch experts; OpenFace's number
+    refine_above: ClassVar[float] = 0.9
     # Mean `expert_agreement` below which landmarks are poor
     min_expert_agreement: ClassVar[float] = 0.40
     # What its records must be; a family adds its own fields

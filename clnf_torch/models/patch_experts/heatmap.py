@@ -66,6 +66,8 @@ class HeatmapExperts(Experts):
         "wild": {**_PRESET, "iterations": 10, "multi_view": True},
     }
     part_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"left_eye_28": _EYE, "right_eye_28": _EYE}
+    # Trained on images of a quarter of the resolution of their maps, and below
+    refine_above = 0.3
     min_expert_agreement = 0.55
 
     def __init__(
