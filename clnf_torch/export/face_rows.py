@@ -64,10 +64,10 @@ def face_table(rows: FaceRows, detector: LandmarkDetector, camera: Intrinsics, l
 def _measured(faces: FitResult, detector: LandmarkDetector, camera: Intrinsics) -> Measures:
     """3D landmarks, pose and gaze of fitted faces."""
     model = detector.model
-    parts = {part.name: (part.model.pdm, faces.parts[part.name]) for part in model.parts if part.name in faces.parts}
+    parts = [(part, faces.parts[part.name]) for part in model.parts if part.name in faces.parts]
     return measure(
         FittedShape(model.pdm, faces.params, faces.landmarks),
-        {name: FittedShape(pdm, fit.params, fit.landmarks) for name, (pdm, fit) in parts.items()},
+        {part.name: FittedShape(part.model.pdm, fit.params, fit.landmarks, part.eyeball) for part, fit in parts},
         camera,
         detector.numerics,
     )

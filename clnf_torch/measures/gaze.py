@@ -13,6 +13,8 @@ from clnf_torch.models.numerics import Numerics, numerics_named
 EYE_PARTS = ("left_eye_28", "right_eye_28")
 # The first landmarks of an eye: a ring around the iris
 IRIS = 8
+# Its corners, the outer one of the eye further left first
+CORNERS = (8, 14)
 # From the middle of the corners to the eyeball's centre in the head's axes, mm
 EYEBALL_OFFSET = (0.0, -3.5, 7.0)
 # Millimetres
@@ -21,7 +23,11 @@ EYEBALL_RADIUS = 12.0
 
 @without_autocast
 def gaze_directions(
-    points: Tensor, eye_points: Tensor, head_rotation: Tensor, numerics: str | Numerics = "openface"
+    points: Tensor,
+    eye_points: Tensor,
+    head_rotation: Tensor,
+    numerics: str | Numerics = "openface",
+    eyeballs: Tensor | None = None,
 ) -> Tensor:
     """Directions in which the eyes look.
 
@@ -34,6 +40,9 @@ def gaze_directions(
         eye_points: Those of the parts in `EYE_PARTS`, shape (B, 2, 28, 3). Only their directions matter.
         head_rotation: Euler angles of `head_pose`, radians, shape (B, 3).
         numerics: "openface" or "exact", which differ where the ray misses.
+        eyeballs: Where the centres lie, from the middle of the corners of the eye's own landmarks, in the head's axes,
+            and their distance to the iris; millimetres of the face, shape (2, 4). None: OpenFace's numbers, from the
+            face's own corners.
 
     Returns:
         Unit vectors from eyeball to pupil in camera space, left eye of the image first, shape (B, 2, 3). An eye that
@@ -50,10 +59,15 @@ def gaze_directions(
             f"points have shape {tuple(points.shape)} and eye_points {tuple(eye_points.shape)}; "
             "expected (B, 68, 3) and (B, 2, 28, 3): gaze needs a face of 68 landmarks and both 28-point eyes"
         )
-    center = eyeball_centers(points.double(), head_rotation.double())
-    pupil = eye_points[:, :, :IRIS].double().mean(-2)
+    eye_points, rotation = eye_points.double(), head_rotation.double()
+    if eyeballs is None:
+        center, radius = eyeball_centers(points.double(), rotation), constant((EYEBALL_RADIUS,), rotation)
+    else:
+        offset, radius = eyeballs.to(rotation).split((3, 1), dim=-1)
+        center = corner_middles(points.double(), eye_points) + offset @ euler_to_matrix(rotation).mT
+    pupil = eye_points[:, :, :IRIS].mean(-2)
     ray = pupil / torch.linalg.vector_norm(pupil, dim=-1, keepdim=True)
-    direction = _intersection(ray, center, numerics_named(numerics).quirks) - center
+    direction = _intersection(ray, center, radius, numerics_named(numerics).quirks) - center
     return (direction / torch.linalg.vector_norm(direction, dim=-1, keepdim=True)).to(points.dtype)
 
 
@@ -68,8 +82,22 @@ def eyeball_centers(points: Tensor, head_rotation: Tensor) -> Tensor:
     Returns:
         Points, millimetres, shape (B, 2, 3).
     """
-    middle = torch.stack([(points[:, a] + points[:, b]) / 2 for a, b in EYE_CORNERS], dim=1)
-    return middle + (euler_to_matrix(head_rotation) @ constant(EYEBALL_OFFSET, points))[:, None]
+    return _middles(points) + (euler_to_matrix(head_rotation) @ constant(EYEBALL_OFFSET, points))[:, None]
+
+
+@without_autocast
+def corner_middles(points: Tensor, eye_points: Tensor) -> Tensor:
+    """The middles of the corners of the eyes' own landmarks, as deep as those of the face.
+
+    Args:
+        points: Landmarks of the faces in camera space, millimetres, shape (B, 68, 3).
+        eye_points: Of both eyes, shape (B, 2, 28, 3); only their directions matter.
+
+    Returns:
+        Points, millimetres, shape (B, 2, 3).
+    """
+    middle = eye_points[:, :, CORNERS].mean(-2)
+    return middle * (_middles(points)[..., 2:] / middle[..., 2:])
 
 
 @without_autocast
@@ -90,14 +118,19 @@ def gaze_angles(directions: Tensor) -> Tensor:
     return angle_of(mean[:, :2], (-mean[:, 2:]).expand(-1, 2))
 
 
-def _intersection(ray: Tensor, center: Tensor, quirks: bool) -> Tensor:
-    """The nearer points where unit rays (B, 2, 3) from the origin meet the eyeballs, shape (B, 2, 3).
+def _middles(points: Tensor) -> Tensor:
+    """The middles (B, 2, 3) of the eyes' corners of faces (B, 68, 3)."""
+    return points[:, EYE_CORNERS].mean(2)
+
+
+def _intersection(ray: Tensor, center: Tensor, radius: Tensor, quirks: bool) -> Tensor:
+    """The nearer points where unit rays (B, 2, 3) from the origin meet eyeballs of radii (2, 1), shape (B, 2, 3).
 
     OpenFace: it multiplies by the squared length of the ray where it should divide; that length is 1 but for rounding.
     """
     along = (ray * center).sum(-1, keepdim=True)
     # A quarter of the discriminant
-    room = along.square() - center.square().sum(-1, keepdim=True) + EYEBALL_RADIUS**2
+    room = along.square() - center.square().sum(-1, keepdim=True) + radius.square()
     # Not a number is no miss: it stays what it is
     hit = ~(room < 0)
     met = ray * (along - torch.where(room > 0, room, 1).sqrt() * (room > 0))

@@ -1,6 +1,6 @@
 """3D landmarks in camera space: the model says how deep each lies, the image in which direction."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ class FittedShape:
     pdm: PDM
     params: ShapeParams  # B rows
     landmarks: Tensor  # (B, N, 2) pixels
+    eyeball: Tensor | None = None  # of an eye's model that tells where its eyeball lies; see `Part`
 
     def valid(self) -> Tensor:
         """Rows that have a scale and nothing but finite numbers, shape (B,) bool."""
@@ -28,7 +29,7 @@ class FittedShape:
         valid, idle = self.valid(), self.params.filled(0)
         idle = ShapeParams(idle.scale + 1, idle.rotation, idle.translation, idle.local)
         landmarks = torch.where(valid[:, None, None], self.landmarks, self.pdm.mean[:, :2])
-        return FittedShape(self.pdm, self.params.where(valid, idle), landmarks)
+        return replace(self, params=self.params.where(valid, idle), landmarks=landmarks)
 
 
 @without_autocast

@@ -69,6 +69,8 @@ def measure(
         return Measures(points, pose, None)
     eyes = [parts[name] for name in EYE_PARTS]
     eye_points = torch.stack([landmarks_3d(eye, camera) for eye in eyes], dim=1)
-    gaze = gaze_directions(points, eye_points, pose.rotation, numerics)
+    balls = [eye.eyeball for eye in eyes if eye.eyeball is not None]
+    eyeballs = torch.stack(balls) if len(balls) == len(eyes) else None
+    gaze = gaze_directions(points, eye_points, pose.rotation, numerics, eyeballs)
     landmarks = torch.stack([eye.landmarks for eye in eyes], dim=1)
     return Measures(points, pose, Eyes(landmarks, eye_points, gaze, gaze_angles(gaze)))

@@ -166,6 +166,8 @@ class Part(nn.Module):
         in_parent: Landmarks of the face that it shares, int64, shape (K,).
         in_part: Which of its own landmarks they are, int64, shape (K,).
         folds_back: Whether the face takes the part's landmarks over, as OpenFace's faces do; otherwise it only looks.
+        eyeball: Of an eye: where its centre lies from the middle of the eye's corners, in the head's axes, and its
+            distance to the iris, millimetres of the face, shape (4,). None: gaze uses OpenFace's numbers.
 
     Raises:
         ValueError: A shared landmark does not exist in the part, or the lists differ in length.
@@ -175,7 +177,13 @@ class Part(nn.Module):
     """
 
     def __init__(
-        self, name: str, model: LandmarkModel, in_parent: Tensor, in_part: Tensor, folds_back: bool = True
+        self,
+        name: str,
+        model: LandmarkModel,
+        in_parent: Tensor,
+        in_part: Tensor,
+        folds_back: bool = True,
+        eyeball: Tensor | None = None,
     ) -> None:
         super().__init__()
         if in_parent.shape != in_part.shape or not in_part.numel() or int(in_part.max()) >= model.pdm.num_landmarks:
@@ -188,23 +196,32 @@ class Part(nn.Module):
         self.in_part: Tensor
         self.register_buffer("in_parent", in_parent)
         self.register_buffer("in_part", in_part)
+        self.eyeball: Tensor | None
+        self.register_buffer("eyeball", eyeball)
 
     @staticmethod
-    def record(
-        name: str, in_parent: Tensor, in_part: Tensor, model: Mapping[str, Any], folds_back: bool = True
-    ) -> dict[str, Any]:
-        """The fields of a part in a bundle; `model` is the record of one."""
-        return {"name": name, "in_parent": in_parent, "in_part": in_part, "folds_back": folds_back, "model": model}
+    def record(name: str, in_parent: Tensor, in_part: Tensor, model: Mapping[str, Any], **own: Any) -> dict[str, Any]:
+        """The fields of a part in a bundle; `model` is the record of one, `own` what OpenFace's parts do not have."""
+        return {"name": name, "in_parent": in_parent, "in_part": in_part, "model": model, **own}
 
     def to_record(self) -> dict[str, Any]:
         """The part as a bundle holds it."""
-        return self.record(self.name, self.in_parent, self.in_part, self.model.to_record(), self.folds_back)
+        eyeball = None if self.eyeball is None else self.eyeball.double()
+        own = {"folds_back": self.folds_back, "eyeball": eyeball}
+        return self.record(self.name, self.in_parent, self.in_part, self.model.to_record(), **own)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], dtype: torch.dtype, families: Families) -> "Part":
         """The part in a record of `to_record`; arguments as in `LandmarkModel.from_record`."""
-        model = LandmarkModel.from_record(record["model"], dtype, families)
-        return cls(record["name"], model, record["in_parent"], record["in_part"], record.get("folds_back", True))
+        model, eyeball = LandmarkModel.from_record(record["model"], dtype, families), record.get("eyeball")
+        return cls(
+            name=record["name"],
+            model=model,
+            in_parent=record["in_parent"],
+            in_part=record["in_part"],
+            folds_back=record.get("folds_back", True),
+            eyeball=None if eyeball is None else eyeball.to(dtype),
+        )
 
 
 def early_termination_record(early_termination: Tensor) -> dict[str, Tensor]:

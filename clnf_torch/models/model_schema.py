@@ -24,6 +24,8 @@ from clnf_torch.models.schema import (
 
 # Scales and parts of a model, and how deep parts have parts, beyond those of any model
 MOST_SCALES, MOST_PARTS, DEEPEST = 16, 16, 2
+# Millimetres, beyond those of any eye
+FARTHEST_EYEBALL = 50.0
 
 
 def check_model(record: Any, where: str, context: Context, families: Families, depth: int = 0) -> None:
@@ -63,8 +65,11 @@ def _check_part(record: Any, where: str, context: Context, families: Families, d
     """Refuses what is no record of ``Part.to_record``."""
     own, model = replace(context, sizes={}), replace(context, sizes={})
     in_parent = Array("K", dtypes=WHOLE, low=0, high=context.sizes["N"] - 1)
-    # Bundles of older versions do not say whether a part folds back
-    optional = {"folds_back": OneOf((True, False))}
+    # Bundles of older versions do not have them
+    optional = {
+        "folds_back": OneOf((True, False)),
+        "eyeball": Maybe(Array(4, low=-FARTHEST_EYEBALL, high=FARTHEST_EYEBALL)),
+    }
     Fields({"name": Text(100), "in_parent": in_parent}, optional).check(record, where, own)
     check_model(field(record, "model", where), f"{where}.model", model, families, depth)
     in_part = Array("K", dtypes=WHOLE, low=0, high=model.sizes["N"] - 1)

@@ -45,7 +45,7 @@ class EyeRecipe:
             scale=1.0,
             width=96,
             widths=(16, 32, 48, 64),
-            jitter=PoseJitter(rotation=0.1, scale=0.1, translation=1.5),
+            jitter=PoseJitter(rotation=0.15, scale=0.12, translation=2.0),
             warp=PoseWarp(probability=0.0),
             levels=3,
             steps=6000,
