@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from clnf_torch.cli.console import Complaints, add_note, failures_exit_with, notice
+from clnf_torch.cli.console import Complaints, add_note, failures_exit_with, mention_terms, notice
 from clnf_torch.cli.options import CameraOptions
 from clnf_torch.cli.outputs import Targets
 from clnf_torch.cli.progress import share_bar
 from clnf_torch.export.csv import DEFAULT_FORM, CSVForm
+from clnf_torch.models.bundle import load_bundle
 
 if TYPE_CHECKING:
     from clnf_torch.distributed import Actors
@@ -68,6 +69,7 @@ def run_on_cluster(unit: Literal["images", "videos"], inputs: Sequence[Path], cl
             "videos": (distributed.track_videos, distributed.TrackSettings),
         }
         work, settings = jobs[unit]
+        mention_terms(options["model"], load_bundle(options["model"]).get("licence", ""))
         report = work(
             [as_url(path) for path in inputs],
             output,

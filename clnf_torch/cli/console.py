@@ -1,10 +1,12 @@
 """The console: results on stdout, all else on stderr, every error as one line; and how Ctrl-C ends a command."""
 
 import contextlib
+import re
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 
 import typer
@@ -26,6 +28,12 @@ def notice(text: object) -> None:
     """Prints one line on stderr."""
     # What stderr is now: above a progress bar, not in it
     typer.echo(printable(str(text)), file=sys.stderr)
+
+
+def mention_terms(model: Path, licence: str) -> None:
+    """Prints one line on stderr where the terms of a model allow research alone."""
+    if re.search(r"\bresearch\b", licence, re.IGNORECASE):
+        notice(f"note: {model.name} is for research use only; clnf-torch info shows its terms")
 
 
 def complain(text: object) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from clnf_torch.cli.aligned_files import SUFFIX, AlignedFiles
-from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, notice
+from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, mention_terms, notice
 from clnf_torch.cli.drawing import FreeNames
 from clnf_torch.cli.image_summary import ImageSummary
 from clnf_torch.cli.input_files import require_some
@@ -61,6 +61,7 @@ def fit_photographs(
             notice(f"{skipped} images have their outputs; skipped")
         where = device_named(options.device)
         detector, finder = load(options.model, where), load_face_detector(options.model, where)
+        mention_terms(options.model, detector.origin.get("licence", ""))
         summary = ImageSummary([images[number] for number in wanted])
         read = read_all(summary.images, lambda _, line: complaints(line), notice)
         with counting_bar(len(wanted), "images", stop_if_asked) as done:

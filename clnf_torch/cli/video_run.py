@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import typer
 
-from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, notice
+from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, mention_terms, notice
 from clnf_torch.cli.drawn_recording import RecordOptions, recording
 from clnf_torch.cli.jobs import VideoJobs
 from clnf_torch.cli.manifest import require_manifest
@@ -95,6 +95,7 @@ def track_videos(
         if not sources:
             raise typer.Exit(int(complaints.any))
         detector = load(options.model, where, numerics=options.numerics, precision=options.precision.value)
+        mention_terms(options.model, detector.origin.get("licence", ""))
         finder = None if options.box else load_face_detector(options.face_detector or options.model, where)
         tracker = VideoTracker(detector, finder, options.config)
         jobs = VideoJobs.of(sources, options.model, options.settings(where, outputs.targets), outputs)

@@ -19,6 +19,7 @@ import torch
 import clnf_torch
 from clnf_torch.cli import outputs
 from clnf_torch.cli.runs import detect as command
+from clnf_torch.converters import convert
 from clnf_torch.media.batches import Batch, Job
 from clnf_torch.media.images import read_image
 from clnf_torch.models.files import partial_of
@@ -154,6 +155,13 @@ def test_ctrl_c_keeps_what_was_done(clnf_torch_cli, bundle, image, found, tmp_pa
     ]
     assert again.stderr.splitlines() == kept and not left[0].exists()
     assert len(rows_of(tmp_path / "t.csv.partial.1")) == 1 == len(rows_of(tmp_path / "t.csv"))
+
+
+def test_a_line_says_where_terms_allow_research_alone(clnf_torch_cli, free_model, tmp_path, image, box):
+    convert(free_model, tmp_path / "mine.pt")
+    done = clnf_torch_cli("detect", image, "--model", tmp_path / "mine.pt", "--box", *box, "--json", "-")
+    assert done.stderr == "note: mine.pt is for research use only; clnf-torch info shows its terms\n"
+    assert len(parsed(done)["faces"]) == 1
 
 
 def test_json_holds_what_the_api_returns(clnf_torch_cli, bundle, image, box):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from clnf_torch.geometry.rotation import euler_to_matrix
-from clnf_torch.measures.gaze import EYEBALL_RADIUS, eyeball_centers, gaze_angles, gaze_directions
+from clnf_torch.measures.gaze import EYEBALL_RADIUS, corner_middles, eyeball_centers, gaze_angles, gaze_directions
 
 ROTATION = torch.tensor([[0.1, -0.2, 0.05]], dtype=torch.float64)
 
@@ -51,6 +51,21 @@ def test_eyes_look_where_their_pupils_are(rng, numerics, depth):
     pupils = eyeball_centers(points, ROTATION) + EYEBALL_RADIUS * looks
     found = gaze_directions(points, eyes_at(depth * pupils, rng), ROTATION, numerics)
     torch.testing.assert_close(found, looks)
+
+
+@pytest.mark.parametrize("depth", [0.5, 1.0])
+def test_eyes_of_a_model_that_knows_its_eyeballs(rng, depth):
+    points = face_points(rng)
+    eyeballs = torch.tensor([[1.0, -2.0, 9.0, 10.0], [-1.0, -2.0, 9.0, 10.0]], dtype=torch.float64)
+    # The corners that the eyes' own landmarks find lie beside the face's, as deep
+    middle = points[:, [[36, 39], [42, 45]]].mean(2) + torch.tensor((2.0, 1.0, 0.0))
+    looks = directions((0.3, -0.2, -1.0), (-0.1, 0.4, -1.0))
+    pupils = middle + eyeballs[:, :3] @ euler_to_matrix(ROTATION).mT + eyeballs[:, 3:] * looks
+    eyes = eyes_at(pupils, rng)
+    eyes[:, :, 8] = middle + torch.tensor((-14.0, 0.0, 0.0))
+    eyes[:, :, 14] = middle - torch.tensor((-14.0, 0.0, 0.0))
+    torch.testing.assert_close(corner_middles(points, depth * eyes), middle)
+    torch.testing.assert_close(gaze_directions(points, depth * eyes, ROTATION, "exact", eyeballs), looks)
 
 
 def test_a_ray_that_misses(rng):

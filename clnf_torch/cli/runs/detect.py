@@ -9,7 +9,7 @@ import torch
 import typer
 
 from clnf_torch.cli.cluster_jobs import Cluster, run_on_cluster
-from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, notice
+from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, mention_terms, notice
 from clnf_torch.cli.drawing import drawn_files
 from clnf_torch.cli.image_run import ImageRun, images_left, manifest_of
 from clnf_torch.cli.input_files import image_inputs, require_some
@@ -104,6 +104,7 @@ def detect(
         where = device_named(device)
         jobs = _jobs(images, box, boxes, face_detector or model, where, batch, run.complain)
         detector = load(model, where, numerics=numerics, precision=precision.value)
+        mention_terms(model, detector.origin.get("licence", ""))
         bar = counting_bar(len(images), "images", stop_if_asked)
         with image_outputs(targets, model, images, drawings, likelihoods) as outputs, bar as done:
             fit_options = FitOptions(preset.value, multi_view, camera.behind, likelihoods)
