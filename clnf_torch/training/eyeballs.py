@@ -20,12 +20,14 @@ from clnf_torch.training.synthetic.face_shards import RenderedFaces
 BATCH = 32
 # An eye counts where so much of its iris can be seen
 LEAST_IRIS = 0.6
+# Fewer eyes do not tell four numbers
+LEAST_EYES = 50
 # Rounds of reweighting; the scale of the Cauchy weights, millimetres, which is what good fits are off by
 ROUNDS, ROBUST = 10, 1.0
 
 
 @torch.no_grad()
-def calibrate_eyeballs(model: LandmarkModel, shards: Iterable[RenderedFaces], seed: int) -> Tensor:
+def calibrate_eyeballs(model: LandmarkModel, shards: Iterable[RenderedFaces], seed: int) -> Tensor | None:
     """The eyeballs with which a model finds the gaze of rendered faces; see `Part` for the numbers.
 
     What a model does to poses and sizes of faces enters: other models need other eyeballs.
@@ -36,20 +38,17 @@ def calibrate_eyeballs(model: LandmarkModel, shards: Iterable[RenderedFaces], se
         seed: Of where the fits start.
 
     Returns:
-        Of both eyes, which mirror each other, shape (2, 4).
-
-    Raises:
-        ValueError: No face was found.
+        Of both eyes, which mirror each other, shape (2, 4); None where the fits show fewer than `LEAST_EYES` irises.
     """
     detector, rows = LandmarkDetector(model, "exact").eval(), []
     generator = torch.Generator().manual_seed(seed)
     for faces in shards:
         for some in torch.arange(len(faces)).split(BATCH):
             rows.append(_equations(detector, faces[some], generator))
-    left, right = torch.cat([row[0] for row in rows]), torch.cat([row[1] for row in rows])
-    if not len(left):
-        raise ValueError("no fit of a rendered face shows an iris; render more faces")
-    offset = _robust_solution(left, right)
+    factors, sides = (torch.cat(columns) for columns in zip(*rows, strict=True))
+    if len(factors) < LEAST_EYES:
+        return None
+    offset = _robust_solution(factors, sides)
     return torch.stack((offset, offset * offset.new_tensor([-1, 1, 1, 1])))
 
 
