@@ -119,6 +119,7 @@ def eye_fronts(model: HeadModel, vertices: Tensor) -> tuple[float, float]:
     return fronts[0], fronts[1]
 
 
+@lru_cache(maxsize=4)
 def pairs_of_targets(names: tuple[str, ...]) -> list[tuple[str, str | None]]:
     """Identity targets as pairs that undo each other; the second is None where there is no opposite."""
     left, pairs = [name for name in names if name.startswith("identity/")], []

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad
 
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.augmentation.rasterize import LineSegments, rasterize
@@ -97,8 +97,19 @@ def polygon_mask(corners: Tensor, softness: float) -> Tensor:
     crossed = ((y1 > y) != (y2 > y)) & (x < (x2 - x1) * (y - y1) / (y2 - y1 + 1e-9) + x1)
     inside = (crossed.sum(-1) % 2).float()[None, None]
     kernel = max(1, round(softness * MAP / SIDE)) * 2 + 1
-    soft = torch.nn.functional.avg_pool2d(inside, kernel, 1, kernel // 2, count_include_pad=False)
-    return interpolate(soft, size=(SIDE, SIDE), mode="bilinear")[0, 0]
+    soft = blurred(inside[0, 0], kernel)
+    return interpolate(soft[None, None], size=(SIDE, SIDE), mode="bilinear")[0, 0]
+
+
+def blurred(mask: Tensor, kernel: int) -> Tensor:
+    """Means of a mask (H, W) over squares of an odd side, as far as they lie within it."""
+    for side in mask.shape:
+        place = torch.arange(side)
+        first, last = (place - kernel // 2).clamp_min(0), (place + kernel // 2 + 1).clamp_max(side)
+        summed = pad(mask.cumsum(0), (0, 0, 1, 0))
+        # The second round brings rows and columns back to where they were
+        mask = ((summed[last] - summed[first]) / (last - first)[:, None]).T
+    return mask
 
 
 def blob_mask(centers: Tensor, radii: Tensor) -> Tensor:
@@ -169,7 +180,7 @@ def _wrinkles(points: Tensor, age: float, sampler: Sampler) -> Tensor:
     fade = (share[:-1] * 3.14).sin().repeat(len(path))
     strength = sampler.uniform(0.2, 1, len(path)).repeat_interleave(24)
     sharp = strokes(start, end, torch.full((len(start),), 0.7 * MM), (fade * strength * depth).clamp(0, 1))
-    return torch.nn.functional.avg_pool2d(sharp[None, None], 5, 1, 2)[0, 0]
+    return blurred(sharp, 5)
 
 
 def _lips(colour: Tensor, points: Tensor, looks: Looks, male: float, sampler: Sampler) -> Tensor:
@@ -230,7 +241,7 @@ def _brows(colour: Tensor, points: Tensor, looks: Looks, sampler: Sampler) -> Te
             torch.full((16,), thick),
             torch.full((16,), 0.5),
         )
-        soft = torch.nn.functional.avg_pool2d(shadow[None, None], 15, 1, 7)[0, 0]
+        soft = blurred(shadow, 15)
         colour = torch.lerp(colour, colour * (0.4 + 0.6 * hair), (soft * dark * 0.8)[..., None])
     return torch.lerp(colour, hair, (covered * dark)[..., None])
 

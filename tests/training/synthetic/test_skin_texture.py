@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.training.augmentation.random import Sampler
-from clnf_torch.training.synthetic.skin_texture import MM, SIDE, along, paint_skin, polygon_mask, random_looks
+from clnf_torch.training.synthetic.skin_texture import MM, SIDE, along, blurred, paint_skin, polygon_mask, random_looks
 from clnf_torch.training.synthetic.texture_marks import draw_marks
 
 
@@ -59,3 +59,9 @@ def test_a_polygon_is_filled_inside_alone():
 def test_shares_along_a_polyline():
     line = torch.tensor([[0.0, 0], [2, 0], [2, 4]])
     assert along(line, torch.tensor([0.0, 0.25, 0.75, 2.0])).tolist() == [[0, 0], [1, 0], [2, 2], [2, 4]]
+
+
+def test_a_blurred_mask_holds_means_of_squares(rng):
+    mask = torch.rand(9, 14, generator=rng)
+    expected = torch.nn.functional.avg_pool2d(mask[None], 5, 1, 2, count_include_pad=False)[0]
+    torch.testing.assert_close(blurred(mask, 5), expected)
