@@ -7,7 +7,19 @@ import torch
 import typer
 from rich.console import Console
 
-from benchmarks import blazeface, conversion, detection, face_detection, machine, memory, repair, rows, shared, speed
+from benchmarks import (
+    blazeface,
+    conversion,
+    detection,
+    eyes,
+    face_detection,
+    machine,
+    memory,
+    repair,
+    rows,
+    shared,
+    speed,
+)
 
 DEFAULT = ("speed", "detection", "memory", "conversion")  # what they need is made on first use
 
@@ -17,13 +29,14 @@ def main(
         list[str] | None,
         typer.Argument(
             help="speed, detection, memory, conversion (the default), shared, faces, calibration, blazeface, repair, "
-            "rows"
+            "rows, eyes"
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="Where to measure the speed")] = "cpu",
     threads: Annotated[int, typer.Option(help="Threads; 0 for torch's default")] = 0,
     repeats: Annotated[int, typer.Option(help="Runs, of which the median counts")] = 7,
-    model: Annotated[Path | None, typer.Option(help="Bundle to repair with; without it our own")] = None,
+    model: Annotated[Path | None, typer.Option(help="Bundle for repair and eyes; without it our own")] = None,
+    rendered: Annotated[Path | None, typer.Option(help="Folder of rendered faces for eyes and gaze")] = None,
     every: Annotated[int, typer.Option(help="Repair every so manieth face alone")] = 1,
 ) -> None:
     """Measure on this machine; needs the stand-in models of the shared folder beside the project.
@@ -41,6 +54,7 @@ def main(
         "rows": lambda: rows.report(repeats),
         "faces": lambda: face_detection.report(device),
         "repair": lambda: repair.report(device, model, every),
+        "eyes": lambda: eyes.report(device, model, rendered),
         "calibration": lambda: face_detection.calibration(device),
         "blazeface": lambda: blazeface.calibration(device),
     }

@@ -52,7 +52,7 @@ def face_table(rows: FaceRows, detector: LandmarkDetector, camera: Intrinsics, l
         success=rows.success,
         landmarks=faces.landmarks,
         params=faces.params,
-        measures=_measured(faces, detector, camera),
+        measures=measure_faces(faces, detector, camera),
         likelihoods=faces.landmark_likelihoods if likelihoods else None,
         errors=faces.landmark_errors if likelihoods else None,
     )
@@ -61,7 +61,7 @@ def face_table(rows: FaceRows, detector: LandmarkDetector, camera: Intrinsics, l
     return _zero_unseen(table, seen)
 
 
-def _measured(faces: FitResult, detector: LandmarkDetector, camera: Intrinsics) -> Measures:
+def measure_faces(faces: FitResult, detector: LandmarkDetector, camera: Intrinsics) -> Measures:
     """3D landmarks, pose and gaze of fitted faces."""
     model = detector.model
     parts = [(part, faces.parts[part.name]) for part in model.parts if part.name in faces.parts]
