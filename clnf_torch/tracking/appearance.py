@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from clnf_torch.compilation.conditions import load_kernels, plain_numbers
 from clnf_torch.geometry.sampling import cells_at, pad_with_black, read_bilinear
 from clnf_torch.geometry.similarity import similarity_between
 
@@ -15,6 +16,8 @@ EXTENT = 0.84
 WINDOW = 9
 # Gray levels; contrast below is not amplified
 NOISE = 4.0
+# Length of a contrast below which nothing can be seen
+LEAST_LENGTH = 1e-3
 # Weight of the newest descriptor in the exponential moving average
 EMA_WEIGHT = 0.05
 
@@ -33,6 +36,17 @@ def appearance_descriptor(gray: Tensor, image_index: Tensor, landmarks: Tensor, 
     Returns:
         Descriptors of length 1, shape (B, 256); 0 where nothing can be seen.
     """
+    if len(landmarks) and gray.is_cpu and gray.dtype == torch.uint8 and plain_numbers(landmarks, mean):
+        loops = load_kernels("clnf_torch.tracking.kernels.cpu.appearance")
+        if loops is not None:
+            form = EXTENT, WINDOW, NOISE, LEAST_LENGTH
+            found: Tensor = loops.describe(gray, image_index, landmarks, mean, SIDE, form)
+            return found
+    return _torch_descriptor(gray, image_index, landmarks, mean)
+
+
+def _torch_descriptor(gray: Tensor, image_index: Tensor, landmarks: Tensor, mean: Tensor) -> Tensor:
+    """`appearance_descriptor` in torch's operations, which define it."""
     points = mean[:, :2]
     lowest, highest = points.amin(0), points.amax(0)
     steps = (torch.arange(2 * SIDE, dtype=mean.dtype, device=mean.device) + 0.5) / (2 * SIDE) - 0.5
@@ -66,7 +80,7 @@ def _normalise_contrast(levels: Tensor) -> Tensor:
     descriptors = normalised.flatten(1) - normalised.mean((1, 2, 3))[:, None]
     length = descriptors.norm(dim=1, keepdim=True)
     # Also where it is not a number
-    return torch.where(length > 1e-3, descriptors / length, 0)
+    return torch.where(length > LEAST_LENGTH, descriptors / length, 0)
 
 
 def _local_mean(levels: Tensor) -> Tensor:

@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from clnf_torch.detection.face_detector import FaceBoxes, FaceDetector
+from clnf_torch.fitting.config import FitConfig
 from clnf_torch.geometry.boxes import box_around
 from clnf_torch.geometry.constants import constant
 from clnf_torch.geometry.gray import to_gray
-from clnf_torch.geometry.records import put_rows, rows_where, take_in_order, take_rows, where_rows
+from clnf_torch.geometry.records import put_rows, rows_where, take_rows, where_rows
 from clnf_torch.models.pdm import ShapeParams
 from clnf_torch.pipeline.detector import LandmarkDetector
 from clnf_torch.pipeline.result import FitResult
@@ -63,6 +65,10 @@ class FrameFitter:
     def __init__(self, detector: LandmarkDetector, face_detector: FaceDetector | None, config: VideoConfig) -> None:
         self.detector, self.face_detector, self.config = detector, face_detector, config
         self._detected_fit, self._tracked_fit = config.fit_configs(detector.model.family)
+        # As `Tracks.fits_due` orders them
+        self._presets = self._tracked_fit, self._detected_fit
+        # Numbers of a face that are smoothed
+        self.smoothed_size = smoothed_size(detector.model) if config.smooth else 0
 
     def fit_tracks(self, state: TrackState, batch: FrameBatch) -> FitResult:
         """Fit initialised tracks from where they were; the others get an empty result. One row per track.
@@ -73,21 +79,14 @@ class FrameFitter:
         tracks, result = state.tracks, None
         start = self._template_matched(state, batch) if self.config.template else tracks.params
         image_index = torch.where(batch.damaged[tracks.video], -1, tracks.video)
-        presets = self._tracked_fit, self._detected_fit
-        for preset, chosen, count in zip(presets, tracks.fits_due(), state.fits_due, strict=True):
+        for number, (preset, count) in enumerate(zip(self._presets, state.fits_due, strict=True)):
             if not count:
                 continue
-            rows = rows_where(chosen, count)
-            begin, place = take_in_order(start, rows), take_in_order(image_index, rows)
-            fit = self.detector.fit_from_params(batch.shown, begin, place, preset=preset)
-            readable = fit.params.finite()
-            fit = replace(
-                fit,
-                params=where_rows(readable, fit.params, take_rows(tracks.params, rows)),
-                landmarks=where_rows(readable, fit.landmarks, tracks.landmarks[rows]),
-            )
             if count == len(tracks):
-                return fit
+                return self._fit_from(tracks, batch, start, image_index, preset)
+            rows = rows_where(tracks.fits_due()[number], count)
+            begin, place, before = take_rows(start, rows), image_index[rows], take_rows(tracks, rows)
+            fit = self._fit_from(before, batch, begin, place, preset)
             result = put_rows(empty_result(self.detector.model, tracks) if result is None else result, rows, fit)
         return empty_result(self.detector.model, tracks) if result is None else result
 
@@ -130,8 +129,7 @@ class FrameFitter:
 
     def nothing_smoothed(self, rows: int) -> SmoothedFaces:
         """What the smoothing of results knows of new tracks, so many."""
-        model = self.detector.model
-        return SmoothedFaces.none(rows, smoothed_size(model) if self.config.smooth else 0, model.pdm.mean)
+        return SmoothedFaces.none(rows, self.smoothed_size, self.detector.model.pdm.mean)
 
     def smooth(self, before: SmoothedFaces, faces: FitResult, found: Tensor) -> tuple[SmoothedFaces, FitResult]:
         """The faces (R,), smoothed where they were found (R,) if that is asked for, and what the next frame needs."""
@@ -140,6 +138,16 @@ class FrameFitter:
     def appearance(self, batch: FrameBatch, landmarks: Tensor, video: Tensor) -> Tensor:
         """Appearance descriptors of faces with these landmarks (K, N, 2), shape (K, 256)."""
         return appearance_descriptor(batch.gray, video, landmarks, self.detector.model.pdm.mean)
+
+    def _fit_from(
+        self, tracks: Tracks, batch: FrameBatch, start: ShapeParams, image_index: Tensor, preset: FitConfig
+    ) -> FitResult:
+        """The fits of tracks from these parameters; one whose frame is not readable stays where it was."""
+        fit = self.detector.fit_from_params(batch.shown, start, image_index, preset=preset)
+        readable = fit.params.finite()
+        before = {"params": tracks.params, "landmarks": tracks.landmarks}
+        kept: dict[str, Any] = where_rows(readable, {"params": fit.params, "landmarks": fit.landmarks}, before)
+        return replace(fit, **kept)
 
     def _template_matched(self, state: TrackState, batch: FrameBatch) -> ShapeParams:
         """Parameters of all tracks, moved to where template matching finds the faces' images of the frame before."""

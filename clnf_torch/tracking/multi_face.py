@@ -1,7 +1,7 @@
 """Multi-face tracking: association by IoU, re-identification by place and appearance, suppression of duplicates."""
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from torch import Tensor
 from clnf_torch.detection.face_detector import FaceBoxes
 from clnf_torch.geometry.boxes import box_around
 from clnf_torch.geometry.host import is_readable
-from clnf_torch.geometry.records import join_rows, rows_where, take_in_order, take_rows, where_rows
+from clnf_torch.geometry.records import copy_in_order, join_rows, rows_where, take_in_order, take_rows, where_rows
 from clnf_torch.models.pdm import PDM
 from clnf_torch.pipeline.result import FitResult
 from clnf_torch.tracking.appearance import is_known, moving_average, normalised_cross_correlation
@@ -64,6 +64,17 @@ class Counts(NamedTuple):
     lost: int  # and as lost ones
 
 
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What becomes of the R tracks, if these are what is left at the end of the frame."""
+
+    confirmed: Tensor  # (R,) bool
+    fitted: Tensor  # (R,) bool: in the next frame
+    shown: Tensor  # (R,) bool: rows of the result
+    kept: Tensor  # (R,) bool: rows of the next state
+    counts: Counts
+
+
 def step_multi_face(fitter: FrameFitter, state: TrackState, batch: FrameBatch) -> tuple[TrackState, VideoResult]:
     """One frame of every video.
 
@@ -84,9 +95,9 @@ def step_multi_face(fitter: FrameFitter, state: TrackState, batch: FrameBatch) -
     config, identities = fitter.config, state.next_identity
     current = _fit_tracks(fitter, state, batch)
     searched = detection_due(config, state, current.tracks) & ~batch.damaged
-    counts = _read_counts(config, searched, current)
-    if fitter.face_detector is not None and counts.searched:
-        boxes = _unmatched(config, current.tracks, fitter.detect(batch, searched, counts.searched))
+    outcome = _outcome(config, searched, current)
+    if fitter.face_detector is not None and outcome.counts.searched:
+        boxes = _unmatched(config, current.tracks, fitter.detect(batch, searched, outcome.counts.searched))
         if len(boxes.image_index):
             detections = _fit_detections(fitter, batch, current.tracks, boxes)
             match = _reidentify(config, current.tracks, detections)
@@ -94,8 +105,8 @@ def step_multi_face(fitter: FrameFitter, state: TrackState, batch: FrameBatch) -
             new = _valid_rows(replace(detections, valid=detections.valid & (match < 0)))
             current = join_rows(current, _new_tracks(fitter.detector.model.pdm, new, identities))
             identities = identities.index_add(0, new.video, new.valid.long())
-            counts = _read_counts(config, searched, current)
-    return _finish(fitter, replace(state, next_identity=identities), batch, current, counts)
+            outcome = _outcome(config, searched, current)
+    return _finish(fitter, replace(state, next_identity=identities), batch, current, outcome)
 
 
 def detection_due(config: VideoConfig, state: TrackState, tracks: Tracks) -> Tensor:
@@ -106,31 +117,37 @@ def detection_due(config: VideoConfig, state: TrackState, tracks: Tracks) -> Ten
 
 
 def _fit_tracks(fitter: FrameFitter, state: TrackState, batch: FrameBatch) -> CurrentTracks:
-    """All tracks after their fits in this frame; a lost one is resumed only where the face looks as it did.
-
-    Of duplicates, one that was found in every frame is kept, and among those the oldest.
-    """
+    """All tracks after their fits in this frame; a lost one is resumed only where the face looks as it did."""
     before, fits = state.tracks, fitter.fit_tracks(state, batch)
     appearance = fitter.appearance(batch, fits.landmarks, before.video)
-    similarity = normalised_cross_correlation(before.appearance, appearance).diagonal()
-    same = before.success | (similarity >= fitter.config.resume_similarity) | ~is_known(before.appearance)
-    found = fits.success & same
-    rank = before.identity + torch.where(before.success, 0, LAST)
-    # Failed fits suppress nobody
-    alone = -1 - torch.arange(len(before), device=rank.device)
-    group = torch.where(found, before.video, alone)
-    kept = suppress_duplicates(box_around(fits.landmarks), rank, group, fitter.config.duplicate_iou)
-    tracks = _update(before, fits, found & kept)
+    found = fits.success
+    if state.fits_due[0] < len(before):
+        similarity = normalised_cross_correlation(before.appearance, appearance).diagonal()
+        same = before.success | (similarity >= fitter.config.resume_similarity) | ~is_known(before.appearance)
+        found = found & same
+    if len(before) > 1:
+        found = found & _best_of_duplicates(fitter.config, before, fits, found)
+    tracks = _update(before, fits, found)
     detected, exists = torch.zeros_like(tracks.success), torch.ones_like(tracks.success)
     return CurrentTracks(tracks=tracks, fits=fits, appearance=appearance, detected=detected, exists=exists)
 
 
+def _best_of_duplicates(config: VideoConfig, before: Tracks, fits: FitResult, found: Tensor) -> Tensor:
+    """Tracks (R,) but duplicates: one that was found in every frame is kept, and among those the oldest."""
+    rank = before.identity + torch.where(before.success, 0, LAST)
+    # Failed fits suppress nobody
+    alone = -1 - torch.arange(len(before), device=rank.device)
+    group = torch.where(found, before.video, alone)
+    return suppress_duplicates(box_around(fits.landmarks), rank, group, config.duplicate_iou)
+
+
 def _update(before: Tracks, fits: FitResult, found: Tensor) -> Tracks:
     """Tracks after fits of which some (R,) found the face."""
+    new, old = ({"params": each.params, "landmarks": each.landmarks} for each in (fits, before))
+    kept: dict[str, Any] = where_rows(found, new, old)
     return replace(
         before,
-        params=where_rows(found, fits.params, before.params),
-        landmarks=where_rows(found, fits.landmarks, before.landmarks),
+        **kept,
         confidence=fits.confidence,
         initialised=before.initialised | found,
         hits=before.hits + found,
@@ -206,50 +223,46 @@ def _from_detections(tracks: Tracks, detections: Detections) -> CurrentTracks:
 
 
 def _finish(
-    fitter: FrameFitter, state: TrackState, batch: FrameBatch, current: CurrentTracks, counts: Counts
+    fitter: FrameFitter, state: TrackState, batch: FrameBatch, current: CurrentTracks, outcome: Outcome
 ) -> tuple[TrackState, VideoResult]:
     """The next state and the result, both by video and identity."""
-    tracks, config = current.tracks, fitter.config
-    confirmed = tracks.hits >= config.confirm_after
+    tracks, templates, smoothed, counts = current.tracks, state.templates, state.smoothed, outcome.counts
+    if new := len(tracks) - len(state.tracks):
+        templates = templates.join(Templates.none(new, tracks.video.device))
+        smoothed = join_rows(smoothed, fitter.nothing_smoothed(new))
+    templates = fitter.update_templates(templates, batch, tracks, tracks.success)
+    smoothed, fits = fitter.smooth(smoothed, current.fits, tracks.success)
     order = tracks.identity.sort(stable=True).indices
     order = order[tracks.video[order].sort(stable=True).indices]
-    new = len(tracks) - len(state.tracks)
-    templates = state.templates.join(Templates.none(new, tracks.video.device))
-    templates = fitter.update_templates(templates, batch, tracks, tracks.success)
-    smoothed = join_rows(state.smoothed, fitter.nothing_smoothed(new))
-    smoothed, fits = fitter.smooth(smoothed, current.fits, tracks.success)
-    current = replace(current, fits=fits)
-    shown = order[rows_where(_shown(current)[order], counts.shown)]
     # A copy, which callers may change
-    result = take_rows(_result(state, current, confirmed), shown)
-    kept = order[rows_where(_kept(config, current)[order], counts.kept)]
-    tracks = _age(config, current)
-    state = replace(
-        state,
-        frame=state.frame + 1,
-        tracks=take_in_order(tracks, kept),
-        templates=take_in_order(templates, kept),
-        smoothed=take_in_order(smoothed, kept),
-    )
+    shown = _chosen(order, outcome.shown, counts.shown)
+    result = copy_in_order(_result(state, replace(current, fits=fits), outcome.confirmed), shown)
+    aged = {"tracks": _age(current, outcome), "templates": templates, "smoothed": smoothed}
+    following: dict[str, Any] = take_in_order(aged, _chosen(order, outcome.kept, counts.kept))
+    state = replace(state, frame=state.frame + 1, **following)
     return state.with_fits_due(counts.found, counts.lost), result
 
 
-def _shown(current: CurrentTracks) -> Tensor:
-    """Rows (R,) of the result."""
-    return current.tracks.initialised & current.exists
+def _chosen(order: Tensor, mask: Tensor, count: int) -> Tensor:
+    """The rows in an order (R,) where a mask (R,) is true, of which the host knows how many there are."""
+    return order if count == len(order) else order[rows_where(mask[order], count)]
 
 
-def _kept(config: VideoConfig, current: CurrentTracks) -> Tensor:
-    """Rows (R,) of the next state."""
-    return current.exists & (current.tracks.missed_frames - NONE_MISSED < config.delete_after)
+def _outcome(config: VideoConfig, searched: Tensor, current: CurrentTracks) -> Outcome:
+    """What becomes of the tracks, and in how many videos (V,) faces are detected.
 
-
-def _read_counts(config: VideoConfig, searched: Tensor, current: CurrentTracks) -> Counts:
-    """What the host has to know, if these tracks are what is left at the end of the frame."""
-    tracks, kept = current.tracks, _kept(config, current)
-    fitted = kept & _still_fitted(config, tracks)
-    masks = searched, _shown(current), kept, fitted & tracks.success, fitted & ~tracks.success
-    return Counts(*torch.stack([mask.sum() for mask in masks]).tolist())
+    A track that missed too many frames is no longer initialised: it has no row in results and is not fitted, but stays
+    in the state, to be re-identified, until it is deleted. A tentative one gets there after a few missed frames.
+    """
+    tracks, exists = current.tracks, current.exists
+    missed, confirmed = tracks.missed_frames - NONE_MISSED, tracks.hits >= config.confirm_after
+    max_missed = torch.where(confirmed, config.max_missed_frames, TENTATIVE_MISSES)
+    fitted = tracks.initialised & (missed < max_missed)
+    shown, kept = tracks.initialised & exists, exists & (missed < config.delete_after)
+    due = kept & fitted
+    masks = searched, shown, kept, due & tracks.success, due & ~tracks.success
+    counts = Counts(*torch.stack([mask.sum() for mask in masks]).tolist())
+    return Outcome(confirmed=confirmed, fitted=fitted, shown=shown, kept=kept, counts=counts)
 
 
 def _result(state: TrackState, current: CurrentTracks, confirmed: Tensor) -> VideoResult:
@@ -267,24 +280,13 @@ def _result(state: TrackState, current: CurrentTracks, confirmed: Tensor) -> Vid
     )
 
 
-def _age(config: VideoConfig, current: CurrentTracks) -> Tracks:
-    """The tracks before the next frame.
-
-    A track that missed too many frames is no longer initialised: it has no row in results and is not fitted, but stays
-    in the state, to be re-identified, until it is deleted. A tentative one gets there after a few missed frames.
-    """
+def _age(current: CurrentTracks, outcome: Outcome) -> Tracks:
+    """The tracks before the next frame."""
     tracks = current.tracks
     average = moving_average(tracks.appearance, current.appearance)
     return replace(
         tracks,
         age=tracks.age + 1,
         appearance=torch.where(tracks.success[:, None], average, tracks.appearance),
-        initialised=_still_fitted(config, tracks),
+        initialised=outcome.fitted,
     )
-
-
-def _still_fitted(config: VideoConfig, tracks: Tracks) -> Tensor:
-    """Tracks (R,) that are fitted in the next frame."""
-    confirmed = tracks.hits >= config.confirm_after
-    max_missed = torch.where(confirmed, config.max_missed_frames, TENTATIVE_MISSES)
-    return tracks.initialised & (tracks.missed_frames - NONE_MISSED < max_missed)

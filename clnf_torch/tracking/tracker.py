@@ -169,7 +169,7 @@ class VideoTracker:
                 f"the state is of faces with {found[0]} landmarks and {found[1]} modes, the model has {expected[0]} "
                 f"and {expected[1]}; begin anew, or load the model that made the state"
             )
-        size = self._fitter.nothing_smoothed(0).values.shape[1]
+        size = self._fitter.smoothed_size
         if state.smoothed.values.shape[1] != size:
             raise ValueError(
                 f"the state has {state.smoothed.values.shape[1]} smoothed numbers of each face, these settings have "

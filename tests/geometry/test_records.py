@@ -10,6 +10,7 @@ from torch import Tensor
 
 from clnf_torch.geometry.records import (
     Rows,
+    copy_in_order,
     from_plain,
     join_rows,
     put_rows,
@@ -53,6 +54,15 @@ def test_taken_in_order():
     for rows in ([0, 2], [0, 2, 1], [0, 0, 0], [0, 1, 2, 2], []):
         index = torch.tensor(rows, dtype=torch.int64)
         assert_same(take_in_order(whole, index), take_rows(whole, index))
+        assert_same(copy_in_order(whole, index), take_rows(whole, index))
+
+
+def test_copied_in_order():
+    whole = record(4, 5, 6)
+    found = copy_in_order(whole, torch.arange(3))
+    assert_same(found, whole)
+    found.numbers.zero_()
+    assert_same(whole, record(4, 5, 6))
 
 
 def test_put():

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
+from clnf_torch.tracking import appearance
 from clnf_torch.tracking.appearance import (
     PIXELS,
     appearance_descriptor,
@@ -86,6 +87,22 @@ def test_nothing_is_known_of_invisible_faces(landmarks):
 
 def test_no_faces():
     assert descriptors(world(6), torch.zeros(0, 5, 2, dtype=torch.float64)).shape == (0, PIXELS)
+
+
+def test_loops_agree_with_torch(monkeypatch, rng):
+    """Faces inside, across the border, outside and unknown, in both images, one and several to a thread."""
+    pytest.importorskip("numba", reason="the compiled loops need numba")
+    images = torch.stack((world(9), world(10))).to(torch.uint8)
+    turns = 6.3 * torch.rand(12, generator=rng, dtype=torch.float64)
+    places, scales = 220 * torch.rand(12, 2, generator=rng), 0.5 + torch.rand(12, generator=rng)
+    faces = [face_at(*place, scale, turn) for place, scale, turn in zip(places, scales.tolist(), turns, strict=True)]
+    landmarks = torch.cat((*faces, face_at(-500, 90), 0 * faces[0], torch.nan * faces[0])).float()
+    image_index = torch.arange(len(landmarks)) % 2
+    found = appearance_descriptor(images, image_index, landmarks, MEAN.float())
+    monkeypatch.setattr(appearance, "load_kernels", lambda module: None)
+    expected = appearance_descriptor(images, image_index, landmarks, MEAN.float())
+    assert expected.any(1).tolist() == [True] * 12 + [False] * 3
+    torch.testing.assert_close(found, expected, atol=2e-5, rtol=0)
 
 
 def test_exponential_moving_average():

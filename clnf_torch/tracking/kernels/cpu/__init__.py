@@ -1,0 +1,1 @@
+"""What trackers see in frames as compiled loops (numba), for the processor."""
