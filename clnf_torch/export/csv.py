@@ -74,7 +74,7 @@ class CSVRows:
 
     def __init__(self, file: ByteFile, *, image_mode: bool = False, form: CSVForm = DEFAULT_FORM) -> None:
         self._file, self._image_mode, self._form = file, image_mode, form
-        self._names: list[str] = []
+        self._names: tuple[str, ...] = ()
         self._headed = file.position > 0
 
     def append(self, table: FaceTable) -> None:
@@ -84,14 +84,11 @@ class CSVRows:
             ValueError: It has other columns than the first one.
         """
         blocks = self._form.columns(table, self._image_mode)
-        names = [name for block in blocks for name in block.names]
+        names = tuple(itertools.chain.from_iterable([block.names for block in blocks]))
         if self._names and names != self._names:
             raise ValueError(f"these rows have {len(names)} columns that are not the {len(self._names)} of the first")
-        text = io.StringIO()
-        if not self._headed:
-            text.write(f"{self._form.comma.join(names)}\n")
-        text.writelines(_lines(blocks, self._form))
-        self._file.write(text.getvalue().encode("utf-8"))
+        head = () if self._headed else (f"{self._form.comma.join(names)}\n",)
+        self._file.write("".join((*head, *_lines(blocks, self._form))).encode("utf-8"))
         self._names, self._headed = names, True
 
     def position(self) -> int:
@@ -178,7 +175,7 @@ def _fixed(block: Block, comma: str) -> list[list[str]]:
 
 def _shortest(blocks: Sequence[Block]) -> list[list[list[str]]]:
     """The cells of R rows of each block, numbers in the shortest text; those of one type are converted together."""
-    numbers = [block.values.detach() for block in blocks if isinstance(block.values, Tensor)]
+    numbers = [block.values for block in blocks if isinstance(block.values, Tensor)]
     cells: dict[torch.dtype, Iterator[list[list[str]]]] = {}
     for dtype in {values.dtype for values in numbers}:
         alike = [values for values in numbers if values.dtype == dtype]

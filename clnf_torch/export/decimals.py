@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from clnf_torch.compilation.conditions import load_kernels
+
 # Digits that any float32 keeps, and digits after which it is known
 KEPT, ENOUGH = 6, 9
 # Sizes within which products of a float32 with a power of ten are exact in float64, and its text has no exponent
@@ -101,6 +103,10 @@ def _texts(numbers: Any) -> list[str]:
 
     They are from `LEAST` on and smaller than `BEYOND`, or any numbers of which nobody wants the text.
     """
+    loops = load_kernels("clnf_torch.export.kernels.cpu.decimals")
+    if loops is not None:
+        found: list[str] = loops.texts_of(numbers, ENOUGH, STARTS, FIRST_PLACE)
+        return found
     texts = (f"%.{ENOUGH}g\n" * len(numbers) % tuple(numbers.tolist())).split("\n")[:-1]
     # They have a point
     for place in np.flatnonzero(numbers == np.rint(numbers)):

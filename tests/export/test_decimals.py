@@ -8,6 +8,7 @@ import math
 import pytest
 import torch
 
+from clnf_torch.export import decimals
 from clnf_torch.export.decimals import nine_digit_texts, shortest_texts
 from tests.factories import seeded
 
@@ -29,6 +30,15 @@ def numbers(kind: str) -> torch.Tensor:
     if kind == "few digits":
         return (torch.randn(2000, 4, generator=rng) * 1000).round(decimals=1)
     return torch.randn(2000, 4, generator=rng) * 10 ** torch.empty(2000, 4).uniform_(-5, 8, generator=rng)
+
+
+@pytest.fixture(params=["loops", "numpy"], autouse=True)
+def form(request, monkeypatch):
+    """Text by compiled loops, and by what defines them."""
+    if request.param == "loops":
+        pytest.importorskip("numba", reason="the compiled loops need numba")
+    else:
+        monkeypatch.setattr(decimals, "load_kernels", lambda module: None)
 
 
 KINDS = ("edges", "any bits", "powers of two", "few digits", "all sizes")

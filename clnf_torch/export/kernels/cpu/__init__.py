@@ -1,0 +1,1 @@
+"""Text of tables as compiled loops (numba), for the processor."""
