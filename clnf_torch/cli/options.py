@@ -69,6 +69,16 @@ Bundle = Annotated[
         help="Weights file, from clnf-torch convert or train, or the name of an installed model.",
     ),
 ]
+BundleOrDefault = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL.pt",
+        default_factory=model_file,
+        callback=model_file,
+        show_default="the default model",
+        help="Weights file, from clnf-torch convert or train, or the name of an installed model.",
+    ),
+]
 
 GivenBox = Annotated[
     Box | None,

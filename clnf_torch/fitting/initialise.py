@@ -98,6 +98,32 @@ def params_from_landmarks(
     return shape.params()
 
 
+def params_under_noise(
+    pdm: PDM,
+    landmarks: Tensor,
+    noise: float,
+    known: Tensor | None = None,
+    rotation: Tensor | None = None,
+) -> ShapeParams:
+    """`params_from_landmarks` where the shape prior counts the same whatever the size of the face in the image.
+
+    The prior of `params_from_landmarks` counts pixels, so the faces are brought to a size where a pixel is the noise.
+
+    Args:
+        pdm: The shape model.
+        landmarks: Where the landmarks are, pixels, shape (B, N, 2).
+        noise: Standard deviation of a coordinate from the shape model, millimetres.
+        known: Landmarks that count, bool, shape (B, N); default all.
+        rotation: Euler angles to start from, radians, shape (B, 3); default none.
+    """
+    counts = torch.ones_like(landmarks[..., :1], dtype=torch.bool) if known is None else known[..., None]
+    low, high = _extent(landmarks, counts)
+    model_low, model_high = _extent(pdm.mean[None, :, :2].expand_as(landmarks), counts)
+    zoom = (model_high - model_low).mean(-1) / ((high - low).mean(-1) * noise)
+    found = params_from_landmarks(pdm, landmarks * zoom[:, None, None], known, rotation)
+    return ShapeParams(found.scale / zoom, found.rotation, found.translation / zoom[:, None], found.local)
+
+
 def upright_start(
     pdm: PDM, landmarks: Tensor, known: Tensor | None, rotation: Tensor | None
 ) -> tuple[ShapeParams, Tensor, Tensor]:

@@ -9,7 +9,7 @@ from clnf_torch.geometry.camera import Intrinsics, weak_perspective_origin
 from clnf_torch.geometry.precision import without_autocast
 from clnf_torch.geometry.rotation import euler_to_matrix, matrix_to_euler, rodrigues_to_matrix
 from clnf_torch.measures.landmarks_3d import FittedShape
-from clnf_torch.measures.pnp import Correspondences, RigidMotion, solve_pnp
+from clnf_torch.measures.pnp import STEP_TOLERANCE, Correspondences, RigidMotion, solve_pnp
 from clnf_torch.models.numerics import Numerics, numerics_named
 
 
@@ -32,7 +32,13 @@ class HeadPose:
 
 
 @without_autocast
-def head_pose(shape: FittedShape, camera: Intrinsics, numerics: str | Numerics = "openface") -> HeadPose:
+def head_pose(
+    shape: FittedShape,
+    camera: Intrinsics,
+    numerics: str | Numerics = "openface",
+    anchors: Tensor | None = None,
+    tolerance: float = STEP_TOLERANCE,
+) -> HeadPose:
     """Pose under true perspective, turned with respect to the camera's axes.
 
     It is the pose in which the 3D shape of the fit, seen by the camera, comes closest to all the landmarks, hidden ones
@@ -43,6 +49,8 @@ def head_pose(shape: FittedShape, camera: Intrinsics, numerics: str | Numerics =
         camera: The camera, or one per face.
         numerics: "openface" begins the search where OpenFace does, "exact" at the fit's rotation; the minimum is the
             same wherever both lead to it.
+        anchors: Landmarks that count, int64, shape (K,); default all.
+        tolerance: See `solve_pnp`.
 
     Returns:
         Pose, computed in float64. OpenFace: all 0 in rows without a scale. NaN where numbers are not finite.
@@ -53,11 +61,14 @@ def head_pose(shape: FittedShape, camera: Intrinsics, numerics: str | Numerics =
     valid = shape.with_valid_rows()
     params, landmarks = valid.params, valid.landmarks.double()
     camera = camera.to(landmarks)
-    correspondences = Correspondences(valid.pdm.points(params.local).double(), landmarks, camera)
+    points = valid.pdm.points(params.local).double()
+    if anchors is not None:
+        points, landmarks = points[:, anchors], landmarks[:, anchors]
+    correspondences = Correspondences(points, landmarks, camera)
     with torch.no_grad():
         origin = weak_perspective_origin(params.scale.double(), params.translation.double(), camera)
         start = _start_rotation(params.rotation.double(), numerics_named(numerics))
-    motion = solve_pnp(correspondences, RigidMotion(start, origin))
+    motion = solve_pnp(correspondences, RigidMotion(start, origin), tolerance)
     pose = torch.cat((motion.translation, matrix_to_euler(motion.rotation)), dim=-1).to(shape.landmarks.dtype)
     blank = torch.where(shape.params.scale == 0, 0.0, torch.nan).to(pose.dtype)[:, None]
     pose = torch.where(shape.valid()[:, None], pose, blank)

@@ -8,6 +8,7 @@ from torch import Tensor
 from clnf_torch.geometry.camera import Intrinsics, back_project, weak_perspective_origin
 from clnf_torch.geometry.precision import without_autocast
 from clnf_torch.geometry.rotation import euler_to_matrix
+from clnf_torch.models.depth_shape import DepthShape
 from clnf_torch.models.pdm import PDM, ShapeParams
 
 
@@ -19,6 +20,7 @@ class FittedShape:
     params: ShapeParams  # B rows
     landmarks: Tensor  # (B, N, 2) pixels
     eyeball: Tensor | None = None  # of an eye's model that tells where its eyeball lies; see `Part`
+    depth: DepthShape | None = None  # of a face whose model measures depths by another shape than its own
 
     def valid(self) -> Tensor:
         """Rows that have a scale and nothing but finite numbers, shape (B,) bool."""

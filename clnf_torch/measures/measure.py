@@ -9,7 +9,8 @@ from torch import Tensor
 from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.geometry.precision import without_autocast
 from clnf_torch.measures.gaze import EYE_PARTS, gaze_angles, gaze_directions
-from clnf_torch.measures.head_pose import HeadPose, head_pose
+from clnf_torch.measures.head_in_space import measure_head
+from clnf_torch.measures.head_pose import HeadPose
 from clnf_torch.measures.landmarks_3d import FittedShape, landmarks_3d
 from clnf_torch.models.numerics import Numerics
 
@@ -64,7 +65,7 @@ def measure(
     Returns:
         One row per face; NaN where a row has no scale or numbers that are not finite (pose: 0 without a scale).
     """
-    points, pose = landmarks_3d(face, camera), head_pose(face, camera, numerics)
+    points, pose = measure_head(face, camera, numerics)
     if any(name not in parts for name in EYE_PARTS):
         return Measures(points, pose, None)
     eyes = [parts[name] for name in EYE_PARTS]

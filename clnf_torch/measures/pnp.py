@@ -15,6 +15,8 @@ from clnf_torch.geometry.rotation import turn
 MAX_ITERATIONS = 20
 # Radians, and share of the distance: the search ends at smaller steps
 STEP_TOLERANCE = 1e-9
+# The same where a pose need not be reproduced to the last bits: a thousandth of a degree
+LOOSE_TOLERANCE = 2e-5
 # To begin with: ten times less after a step that helps, ten times more after one that does not
 INITIAL_DAMPING = 1e-3
 
@@ -66,12 +68,13 @@ class Correspondences:
 
 
 @without_autocast
-def solve_pnp(correspondences: Correspondences, start: RigidMotion) -> RigidMotion:
+def solve_pnp(correspondences: Correspondences, start: RigidMotion, tolerance: float = STEP_TOLERANCE) -> RigidMotion:
     """The rigid motions of least squared residuals, nearby given ones.
 
     Args:
         correspondences: Points and pixels, in the precision to compute in (float64).
         start: Where to begin.
+        tolerance: The search of a row ends at smaller steps, radians and share of the distance.
 
     Returns:
         One motion per row. Derivatives are those of the minimum (implicit function theorem), however it was reached.
@@ -80,13 +83,13 @@ def solve_pnp(correspondences: Correspondences, start: RigidMotion) -> RigidMoti
         ``cv::solvePnP`` with ``SOLVEPNP_ITERATIVE`` and a starting guess: the same minimum.
     """
     with torch.no_grad():
-        minimum = _levenberg_marquardt(correspondences.detached(), start)
+        minimum = _levenberg_marquardt(correspondences.detached(), start, tolerance)
     camera = correspondences.camera
     inputs = (correspondences.points, correspondences.pixels, camera.focal, camera.center)
     return _newton_step(correspondences, minimum) if any(value.requires_grad for value in inputs) else minimum
 
 
-def _levenberg_marquardt(correspondences: Correspondences, motion: RigidMotion) -> RigidMotion:
+def _levenberg_marquardt(correspondences: Correspondences, motion: RigidMotion, tolerance: float) -> RigidMotion:
     """Levenberg-Marquardt: each row keeps the steps that help it, until they are too small to matter."""
     hessian, descent, cost = correspondences.equations(motion)
     damping = torch.full_like(cost, INITIAL_DAMPING)
@@ -101,18 +104,18 @@ def _levenberg_marquardt(correspondences: Correspondences, motion: RigidMotion) 
         hessian = torch.where(better[:, None, None], new_hessian, hessian)
         descent = torch.where(better[:, None], new_descent, descent)
         damping = torch.where(better, damping / 10, damping * 10)
-        searching = searching & _is_significant(delta, motion)
+        searching = searching & _is_significant(delta, motion, tolerance)
         # The one look at the host of an iteration, which it costs less than the next one
         if not searching.any():
             break
     return motion
 
 
-def _is_significant(delta: Tensor, motion: RigidMotion) -> Tensor:
-    """Rows whose step turns or moves them by more than `STEP_TOLERANCE`, shape (B,) bool."""
+def _is_significant(delta: Tensor, motion: RigidMotion, tolerance: float) -> Tensor:
+    """Rows whose step turns or moves them by more than the tolerance, shape (B,) bool."""
     distance = torch.linalg.vector_norm(motion.translation, dim=-1)
     turned, moved = torch.linalg.vector_norm(delta.unflatten(-1, (2, 3)), dim=-1).unbind(-1)
-    return torch.maximum(turned, moved / distance) > STEP_TOLERANCE
+    return torch.maximum(turned, moved / distance) > tolerance
 
 
 def _newton_step(correspondences: Correspondences, minimum: RigidMotion) -> RigidMotion:

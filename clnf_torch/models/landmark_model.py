@@ -6,6 +6,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from clnf_torch.models.depth_shape import DepthShape
 from clnf_torch.models.landmark_error import LandmarkErrorModel
 from clnf_torch.models.patch_experts.base import Experts
 from clnf_torch.models.pdm import PDM
@@ -34,6 +35,7 @@ class LandmarkModel(nn.Module):
         parts: Finer models of regions of the face, in the order in which they are folded back.
         refinement: The last step of its fits; None: landmarks are those of the fitted shape.
         error_model: Tells how far landmarks are expected to be off; None: nothing does.
+        depth_shape: The shape by which fits are measured in space; None: the PDM, as OpenFace has it.
 
     Raises:
         ValueError: There are no experts, or they are for another number of landmarks.
@@ -51,6 +53,7 @@ class LandmarkModel(nn.Module):
         parts: Sequence["Part"] = (),
         refinement: Refinement | None = None,
         error_model: LandmarkErrorModel | None = None,
+        depth_shape: DepthShape | None = None,
     ) -> None:
         super().__init__()
         counts = [scale.visible.shape[1] for scale in experts]
@@ -58,11 +61,14 @@ class LandmarkModel(nn.Module):
             raise ValueError(
                 f"the PDM has {pdm.num_landmarks} landmarks, the patch experts of the scales are for {counts}"
             )
+        if depth_shape is not None and depth_shape.pdm.num_landmarks != pdm.num_landmarks:
+            other = depth_shape.pdm.num_landmarks
+            raise ValueError(f"the depth shape has {other} landmarks, the PDM has {pdm.num_landmarks}")
         self.pdm = pdm
         self.experts = nn.ModuleList(experts)
         self.triangulations = tuple(triangulations)
         self._parts = nn.ModuleList(parts)
-        self.refinement, self.error_model = refinement, error_model
+        self.refinement, self.error_model, self.depth_shape = refinement, error_model, depth_shape
         self.early_termination: Tensor | None
         self.register_buffer("early_termination", early_termination)
 
@@ -76,6 +82,7 @@ class LandmarkModel(nn.Module):
         parts: Sequence[Mapping[str, Any]] = (),
         refinement: Mapping[str, Any] | None = None,
         error_model: Mapping[str, Any] | None = None,
+        depth_shape: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """The fields of a model in a bundle, from the records of what it consists of."""
         return {
@@ -86,6 +93,7 @@ class LandmarkModel(nn.Module):
             "parts": list(parts),
             "refinement": refinement,
             "error_model": error_model,
+            "depth_shape": depth_shape,
         }
 
     def to_record(self) -> dict[str, Any]:
@@ -103,6 +111,7 @@ class LandmarkModel(nn.Module):
             parts=[part.to_record() for part in self.parts],
             refinement=None if self.refinement is None else self.refinement.to_record(),
             error_model=None if self.error_model is None else self.error_model.to_record(),
+            depth_shape=None if self.depth_shape is None else self.depth_shape.to_record(),
         )
 
     @classmethod
@@ -121,7 +130,8 @@ class LandmarkModel(nn.Module):
         for scale in record["experts"]:
             again = scale["family"] == REPEAT
             experts.append(experts[scale["of"]] if again else family_of(scale, families).from_record(scale, dtype))
-        early, refinement, errors = (record.get(name) for name in ("early_termination", "refinement", "error_model"))
+        early, refinement = record.get("early_termination"), record.get("refinement")
+        errors, depth = record.get("error_model"), record.get("depth_shape")
         return cls(
             PDM.from_record(record["pdm"], dtype),
             experts,
@@ -130,6 +140,7 @@ class LandmarkModel(nn.Module):
             [Part.from_record(part, dtype, families) for part in record.get("parts", ())],
             Refinement.from_record(refinement, dtype) if refinement else None,
             LandmarkErrorModel.from_record(errors, dtype) if errors else None,
+            DepthShape.from_record(depth, dtype) if depth else None,
         )
 
     @property

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from clnf_torch.models.array_schema import WHOLE, Array
+from clnf_torch.models.depth_shape import DepthShape
 from clnf_torch.models.landmark_error import LandmarkErrorModel
 from clnf_torch.models.landmark_model import EARLY_TERMINATION, REPEAT, Families, family_of
 from clnf_torch.models.pdm import PDM
@@ -54,6 +55,8 @@ def check_model(record: Any, where: str, context: Context, families: Families, d
         Refinement.check_record(record["refinement"], f"{where}.refinement", context.inner())
     if record.get("error_model") is not None:
         LandmarkErrorModel.check_record(record["error_model"], f"{where}.error_model", context.inner())
+    if record.get("depth_shape") is not None:
+        DepthShape.check_record(record["depth_shape"], f"{where}.depth_shape", context.inner())
     parts, most = record.get("parts", ()), MOST_PARTS if depth < DEEPEST else 0
     if not isinstance(parts, (list, tuple)) or len(parts) > most:
         raise refuse(f"{where}.parts", f"a list of at most {most} parts", parts)

@@ -9,7 +9,7 @@ from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.geometry.gray import to_gray
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.measures.gaze import EYE_PARTS, IRIS, corner_middles
-from clnf_torch.measures.head_pose import head_pose
+from clnf_torch.measures.head_in_space import measure_head
 from clnf_torch.measures.landmarks_3d import FittedShape, landmarks_3d
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.pipeline import LandmarkDetector
@@ -61,13 +61,14 @@ def _equations(detector: LandmarkDetector, faces: RenderedFaces, generator: torc
     gray = to_gray(faces.images)
     found = detector.fit(gray[:, None], perturb_boxes(faces.contour, generator), torch.arange(len(gray)))
     camera = Intrinsics(faces.camera[:, :1].expand(-1, 2), faces.camera[:, 1:])
-    face = FittedShape(detector.model.pdm, found.params, found.landmarks)
+    face = FittedShape(detector.model.pdm, found.params, found.landmarks, depth=detector.model.depth_shape)
     parts = {part.name: part.model.pdm for part in detector.model.parts}
     fits = [found.parts[name] for name in EYE_PARTS]
     eyes = [FittedShape(parts[n], fit.params, fit.landmarks) for n, fit in zip(EYE_PARTS, fits, strict=True)]
-    points, eye_points = landmarks_3d(face, camera), torch.stack([landmarks_3d(eye, camera) for eye in eyes], 1)
+    points, pose = measure_head(face, camera, "exact")
+    eye_points = torch.stack([landmarks_3d(eye, camera) for eye in eyes], 1)
     middle = corner_middles(points.double(), eye_points.double())
-    turned = euler_to_matrix(head_pose(face, camera, "exact").rotation.double())[:, None].expand(-1, 2, -1, -1)
+    turned = euler_to_matrix(pose.rotation.double())[:, None].expand(-1, 2, -1, -1)
     # Both eyes by one offset: mirrored in the head
     turned = turned * torch.tensor([[[1.0, 1, 1]], [[-1, 1, 1]]]).double()
     columns = torch.cat((turned, faces.gaze.double()[..., None]), -1)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clnf_torch.fitting.initialise import params_from_landmarks
+from clnf_torch.fitting.initialise import params_under_noise
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.models.bundle import build_model, load_bundle
 from clnf_torch.models.files import InputError, one_line, require_regular_file
@@ -122,21 +122,8 @@ def train_shape(
 
 
 def estimate_pose(shapes: ShapeGaussian, landmarks: Tensor, noise: float) -> ShapeParams:
-    """Pose and modes of annotated faces (F, N, 2) under a Gaussian; `noise` in millimetres.
-
-    The prior of `params_from_landmarks` counts pixels, so the faces are brought to a size where a pixel is the noise.
-    """
-    pdm = shapes.pdm(POSED)
-    size = (landmarks.amax(1) - landmarks.amin(1)).mean(-1)
-    model_size = (shapes.mean[:, :2].amax(0) - shapes.mean[:, :2].amin(0)).mean()
-    zoom = model_size / (size * noise)
-    found = params_from_landmarks(pdm, landmarks * zoom[:, None, None])
-    return ShapeParams(
-        found.scale / zoom,
-        found.rotation,
-        found.translation / zoom[:, None],
-        found.local,
-    )
+    """Pose and modes of annotated faces (F, N, 2) under a Gaussian; `noise` in millimetres."""
+    return params_under_noise(shapes.pdm(POSED), landmarks, noise)
 
 
 def _posterior_moments(

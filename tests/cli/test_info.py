@@ -36,6 +36,13 @@ def test_the_default_model():
     assert said["experts at 0.15"] == "HEATMAP, 64 x 64 px, 1 view at yaw 0"
     assert said["experts again"] == "those at 0.15 once more"
     assert said["validation"] == "CNN, 1 view at yaw 0"
+    assert said["depth shape"] == "33 modes, placed by 43 landmarks: depths and head poses are its"
+
+
+def test_info_without_a_bundle_tells_of_the_default_model(clnf_torch_cli):
+    done = clnf_torch_cli("info")
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.splitlines()[0].startswith(f"{default_bundle()}: ")
 
 
 def test_info_says_what_is_inside(clnf_torch_cli, bundle):

@@ -44,6 +44,9 @@ def describe(bundle: Mapping[str, Any], path: Path) -> Iterator[str]:
         yield from _describe_part(part)
     if model.get("refinement"):
         yield "  refinement         landmarks between the fitted shape and the centroids of the responses"
+    if model.get("depth_shape"):
+        modes, anchors = len(model["depth_shape"]["pdm"]["modes"]), len(model["depth_shape"]["anchors"])
+        yield f"  depth shape        {modes} modes, placed by {anchors} landmarks: depths and head poses are its"
     yield f"  validation         {_describe_validator(bundle.get('validator'))}"
     face_detector = bundle.get("face_detector")
     yield f"  face detector      {face_detector['kind'].upper() if face_detector else 'none: give boxes'}"

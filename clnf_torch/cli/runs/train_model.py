@@ -14,7 +14,10 @@ from clnf_torch.cli.options import device_named
 from clnf_torch.cli.progress import training_bars
 from clnf_torch.geometry.landmarks68 import MIRROR
 from clnf_torch.models.bundle import default_bundle, save_bundle
+from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.training.data.annotations import RESEARCH_USE, Annotations
+from clnf_torch.training.data.crops import FaceCrops
+from clnf_torch.training.depth_shape import HEADS, with_depth_shape
 from clnf_torch.training.early_termination import with_early_termination
 from clnf_torch.training.landmark_error import with_error_model
 from clnf_torch.training.recipe import Recipe, train_landmark_model
@@ -59,17 +62,27 @@ def model(
             # The validator looks at the shape's landmarks
             trained = with_refinement(trained, unseen, torch.tensor(MIRROR), seed)
             trained = with_error_model(trained, unseen, seed)
+        trained = _with_depth_shape(trained, crops, seed)
         save_bundle(
             out,
             trained.cpu(),
             writer=f"clnf_torch {clnf_torch.__version__}",
             licence=RESEARCH_USE,
             numerics="exact",
-            sources=_sources(found),
+            sources=_sources(found) + ([{"name": HEADS}] if trained.depth_shape else []),
             validator=judge,
             face_detector=faces_record,
         )
         say(f"{out}: {len(kept)} faces, {len(unseen)} held out; clnf-torch evaluate tells how good it is")
+
+
+def _with_depth_shape(trained: LandmarkModel, faces: FaceCrops, seed: int) -> LandmarkModel:
+    """The model with a depth shape, or without one and a line that says why."""
+    try:
+        return with_depth_shape(trained, faces, torch.tensor(MIRROR), seed)
+    except ModuleNotFoundError as error:
+        say(f"depths stay those of the shape model: {error}")
+        return trained
 
 
 def require_effort(effort: float) -> None:
