@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from clnf_torch.geometry.resizing import positions, resize_patches
+from clnf_torch.geometry.resizing import Grids, positions, read_grids, resize_patches, resizing_loops
 from clnf_torch.geometry.sampling import MARGIN, pad_with_black
 
 # Pixels that the first network looks at, and those between two looks
@@ -81,6 +81,7 @@ class Pyramid:
         right: Way from there to the next pixel, shape (P,).
         down: Likewise, shape (P,).
         row_pixels: Pixels of a padded image's row.
+        grids: The same places by columns and rows, for each level.
     """
 
     sizes: tuple[tuple[int, int], ...]
@@ -88,9 +89,17 @@ class Pyramid:
     right: Tensor
     down: Tensor
     row_pixels: int
+    grids: tuple[Grids, ...]
 
     def levels(self, images: PaddedFrames, dtype: torch.dtype) -> Iterator[Tensor]:
         """All frames (F, 3, h, w) at each level, as the networks are shown them."""
+        loops = resizing_loops(images.padded, dtype)
+        if loops is not None:
+            frames = torch.arange(len(images.padded))
+            for grids in self.grids:
+                column, row, right, down = (part.expand(len(frames), -1) for part in grids)
+                yield shown(read_grids(loops, images.padded, frames, (column, row, right, down)))
+            return
         pixels, row = images.padded.flatten(2), self.row_pixels
         corner = self.corner.expand(*pixels.shape[:2], -1)
         lines = []
@@ -109,15 +118,17 @@ def pyramid_of(height: int, width: int, scales: tuple[float, ...], device: torch
     sizes = tuple((math.ceil(height * scale), math.ceil(width * scale)) for scale in scales)
     row_pixels = width + 2 * MARGIN
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    grids: list[Grids] = []
     for rows, columns in sizes:
         row, down = positions(torch.zeros(1, dtype=torch.int64), torch.tensor([height]), rows)
         column, right = positions(torch.zeros(1, dtype=torch.int64), torch.tensor([width]), columns)
+        grids.append((column, row, right.to(dtype), down.to(dtype)))
         corner = (row[0] + MARGIN)[:, None] * row_pixels + column[0] + MARGIN
         parts.append(
             (corner.flatten(), right.expand(rows, -1).flatten(), down[0, :, None].expand(-1, columns).flatten())
         )
     corner, right, down = (torch.cat(part).to(device) for part in zip(*parts, strict=True))
-    return Pyramid(sizes, corner, right.to(dtype), down.to(dtype), row_pixels)
+    return Pyramid(sizes, corner, right.to(dtype), down.to(dtype), row_pixels, tuple(grids))
 
 
 @dataclass(frozen=True)

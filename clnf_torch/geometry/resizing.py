@@ -4,10 +4,17 @@ The two forms round differently, as OpenCV does: of float32 images it places the
 sizes; of uint8 images it places them in float64 by the given factor, and rounds the levels to whole ones.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from clnf_torch.compilation.conditions import load_kernels
+from clnf_torch.geometry.gray import image_loops
 from clnf_torch.geometry.sampling import MARGIN
+
+Grids = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Pixels left of columns (K, w) and above rows (K, h), int64, and the ways from there to the next ones."""
 
 
 def resize_patches(
@@ -37,6 +44,10 @@ def resize_patches(
         row, down = positions(patches[:, 1], patches[:, 3], size[0])
     # Black lies all around
     column, row = column.clamp(-MARGIN, columns - 2 * MARGIN), row.clamp(-MARGIN, rows - 2 * MARGIN)
+    right, down = right.to(dtype), down.to(dtype)
+    loops = resizing_loops(padded, dtype)
+    if loops is not None:
+        return read_grids(loops, padded, image_index, (column, row, right, down))
     image = image_index[:, None] * channels + torch.arange(channels, device=image_index.device)
     origin = image * (rows * columns) + MARGIN * (columns + 1)
     corner = origin[:, :, None, None] + torch.add(column[:, None, :], row[:, :, None], alpha=columns)[:, None]
@@ -44,9 +55,31 @@ def resize_patches(
     ends = (
         pixels[shift:].index_select(0, place).to(dtype).view(corner.shape) for shift in (0, 1, columns, columns + 1)
     )
-    right, down = right.to(dtype)[:, None, None, :], down.to(dtype)[:, None, :, None]
+    right, down = right[:, None, None, :], down[:, None, :, None]
     top, bottom = next(ends).lerp_(next(ends), right), next(ends).lerp_(next(ends), right)
     return top.lerp_(bottom, down)
+
+
+def resizing_loops(padded: Tensor, dtype: torch.dtype) -> Any:
+    """The compiled loops that read float32 levels between the pixels of images; None where they cannot run."""
+    known = image_loops(padded) is not None and dtype == torch.float32
+    return load_kernels("clnf_torch.geometry.kernels.cpu.resizing") if known else None
+
+
+def read_grids(loops: Any, padded: Tensor, image_index: Tensor, grids: Grids) -> Tensor:
+    """What images from `pad_with_black` show on grids, read by `resizing_loops`: (K, C, h, w), channels side by side.
+
+    Args:
+        loops: From `resizing_loops`.
+        padded: Shape (F, C, H + 4, W + 4).
+        image_index: Image of each grid, int64, shape (K,).
+        grids: Their columns and rows.
+    """
+    column, row, _, _ = grids
+    levels = torch.empty(len(row), row.shape[1], column.shape[1], padded.shape[1])
+    numbers = (values.contiguous().numpy() for values in (image_index, *grids))
+    loops.read_grids(padded.numpy(), *numbers, MARGIN, levels.numpy())
+    return levels.permute(0, 3, 1, 2)
 
 
 def positions(first: Tensor, length: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from clnf_torch.geometry import resizing
 from clnf_torch.geometry.resizing import resize_by_factors, resize_patches
 from clnf_torch.geometry.sampling import pad_with_black
 from tests.factories import seeded
@@ -52,6 +53,20 @@ def test_pixel_by_pixel(size, dtype):
     for k, patch in enumerate(PATCHES):
         expected = torch.stack([resized_slowly(channel, patch, size) for channel in frames[image_index[k]]])
         torch.testing.assert_close(found[k].double(), expected, rtol=0, atol=1e-3)  # positions are float32
+
+
+@pytest.mark.parametrize("size", [(12, 12), (9, 31)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_loops_agree_with_torch(monkeypatch, size, channels):
+    """Of images whose channels are planes, and of those whose channels are side by side."""
+    pytest.importorskip("numba", reason="the compiled loops need numba")
+    frames, image_index, patches = make_frames(2, channels), torch.tensor([0, 1, 0, 1, 1, 0]), torch.tensor(PATCHES)
+    ways = frames, frames.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    found = [resize_patches(pad_with_black(way), image_index, patches, size, torch.float32) for way in ways]
+    monkeypatch.setattr(resizing, "load_kernels", lambda module: None)
+    expected = resize_patches(pad_with_black(frames), image_index, patches, size, torch.float32)
+    assert torch.equal(*found)
+    torch.testing.assert_close(found[0], expected, rtol=0, atol=5e-5)
 
 
 @pytest.mark.parametrize("size", [(12, 12), (9, 31), (40, 6)])
