@@ -9,6 +9,7 @@ from rich.console import Console
 
 from benchmarks import (
     blazeface,
+    cache,
     conversion,
     detection,
     eyes,
@@ -29,7 +30,7 @@ def main(
         list[str] | None,
         typer.Argument(
             help="speed, detection, memory, conversion (the default), shared, faces, calibration, blazeface, repair, "
-            "rows, eyes"
+            "rows, eyes, cache"
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="Where to measure the speed")] = "cpu",
@@ -52,6 +53,7 @@ def main(
         "conversion": conversion.report,
         "shared": lambda: shared.report(repeats),
         "rows": lambda: rows.report(repeats),
+        "cache": cache.report,
         "faces": lambda: face_detection.report(device),
         "repair": lambda: repair.report(device, model, every),
         "eyes": lambda: eyes.report(device, model, rendered),

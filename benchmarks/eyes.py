@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 from rich.table import Table
-from scipy.stats import spearmanr
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -140,6 +139,9 @@ def _lid_errors(eyes: Tensor, truth: Tensor) -> Tensor:
 
 def _opening(eyes: Tensor, truth: Tensor) -> str:
     """How well the order of eyes by how far they are open is the annotation's."""
+    # Wanted by this table alone
+    from scipy.stats import spearmanr
+
     ratios = [
         (lids[:, :, UPPER] - lids[:, :, LOWER]).norm(dim=-1).mean(-1) / _widths(lids)
         for lids in (eyes[:, :, list(IN_EYE)], truth)
