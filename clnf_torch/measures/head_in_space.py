@@ -76,6 +76,11 @@ def _on_lines_of_sight(placed: FittedShape, pose: HeadPose, camera: Intrinsics) 
     # Both in the head's axes, from the camera: where the shape's points are, and the lines of sight at depth 1
     shape = placed.pdm.points(placed.params.local) + (origin[:, None] @ rotation)
     sight = back_project(placed.landmarks, torch.ones_like(shape[..., 0]), camera) @ rotation
-    weighted = sight * sight.new_tensor([1.0, 1.0, STIFFNESS**2])
-    depth = (weighted * shape).sum(-1) / (weighted * sight).sum(-1)
+    depth = _product(sight, shape) / _product(sight, sight)
     return torch.where(valid[..., None], back_project(placed.landmarks, depth, camera), torch.nan)
+
+
+def _product(first: Tensor, second: Tensor) -> Tensor:
+    """The inner product (...) of vectors (..., 3) in which depth counts `STIFFNESS` times."""
+    across, down, into = (first * second).unbind(-1)
+    return across + down + STIFFNESS**2 * into

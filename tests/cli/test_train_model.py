@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from clnf_torch.cli.main import app
 from clnf_torch.models.bundle import load_bundle
 from clnf_torch.pipeline import load
+from clnf_torch.training.depth_shape import HEADS
 from clnf_torch.training.retraining import SMALL_WIDTHS
+from tests.factories import seeded
+from tests.measures.heads import FACE
 
 FEW = ("--effort", "0.0002", "--hold-out", "3", "--threads", "1")
+
+
+@pytest.fixture(autouse=True)
+def heads(monkeypatch):
+    """Heads that need no package."""
+
+    def made_up(count: int, seed: int) -> torch.Tensor:
+        return FACE.mean.float() + torch.randn(40, 68, 3, generator=seeded(seed))
+
+    monkeypatch.setattr("clnf_torch.training.depth_shape.random_shapes", made_up)
 
 
 def run(faces, out, *more: str):
@@ -25,13 +39,27 @@ def test_a_bundle_is_made_and_made_again(dotted_faces, tmp_path):
     assert "8 faces, 4 held out" in ended.output
     bundle = load_bundle(tmp_path / "model.pt")
     assert bundle["face_detector"]["kind"] == "mtcnn" and bundle["validator"]["kind"] == "cnn"
-    assert "research use only" in bundle["licence"] and bundle["sources"] == [{"name": "faces: 12 faces"}]
+    assert "research use only" in bundle["licence"] and bundle["sources"] == [
+        {"name": "faces: 12 faces"},
+        {"name": HEADS},
+    ]
     assert load(tmp_path / "model.pt").validator is not None
     first = (tmp_path / "model.pt").read_bytes()
     assert run(dotted_faces, tmp_path / "model.pt").exit_code == 0
     assert (tmp_path / "model.pt").read_bytes() == first
     described = CliRunner().invoke(app, ("info", str(tmp_path / "model.pt"))).output
     assert "HEATMAP" in described and "experts again" in described and "trained on" in described
+
+
+def test_without_the_package_of_heads_there_is_no_depth_shape(dotted_faces, tmp_path, monkeypatch):
+    def missing(count: int, seed: int) -> torch.Tensor:
+        raise ModuleNotFoundError("anny is missing")
+
+    monkeypatch.setattr("clnf_torch.training.depth_shape.random_shapes", missing)
+    ended = run(dotted_faces, tmp_path / "model.pt")
+    assert ended.exit_code == 0 and "depths stay those of the shape model: anny is missing" in ended.output
+    bundle = load_bundle(tmp_path / "model.pt")
+    assert bundle["model"]["depth_shape"] is None and bundle["sources"] == [{"name": "faces: 12 faces"}]
 
 
 def test_a_bundle_without_a_face_detector_is_refused_at_once(dotted_faces, bundle, tmp_path):
@@ -60,7 +88,7 @@ def test_its_networks_are_trained_again(dotted_faces, tmp_path):
         before, after = load_bundle(first), load_bundle(tmp_path / "again.pt")
         assert [experts.get("widths", list(channels)) for experts in after["model"]["experts"]] == [list(channels)] * 3
         assert before["sources"] != after["sources"] and before["licence"] == after["licence"]
-        for kept in ("early_termination", "refinement", "error_model"):
+        for kept in ("early_termination", "refinement", "error_model", "depth_shape"):
             assert (after["model"][kept] is None) == (before["model"][kept] is None)
         assert load(tmp_path / "again.pt").validator is not None
         (tmp_path / "again.pt").unlink()
