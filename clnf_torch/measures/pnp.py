@@ -15,8 +15,8 @@ from clnf_torch.geometry.rotation import turn
 MAX_ITERATIONS = 20
 # Radians, and share of the distance: the search ends at smaller steps
 STEP_TOLERANCE = 1e-9
-# The same where a pose need not be reproduced to the last bits: a thousandth of a degree
-LOOSE_TOLERANCE = 2e-5
+# The same where a pose need not be reproduced to the last bits: the minimum is then a thousandth of a degree away
+LOOSE_TOLERANCE = 1e-4
 # To begin with: ten times less after a step that helps, ten times more after one that does not
 INITIAL_DAMPING = 1e-3
 
