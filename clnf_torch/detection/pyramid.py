@@ -97,8 +97,8 @@ class Pyramid:
         if loops is not None:
             frames = torch.arange(len(images.padded))
             for grids in self.grids:
-                column, row, right, down = (part.expand(len(frames), -1) for part in grids)
-                yield shown(read_grids(loops, images.padded, frames, (column, row, right, down)))
+                left, above, right, down = (part.expand(len(frames), -1) for part in grids)
+                yield shown(read_grids(loops, images.padded, frames, (left, above, right, down)))
             return
         pixels, row = images.padded.flatten(2), self.row_pixels
         corner = self.corner.expand(*pixels.shape[:2], -1)
