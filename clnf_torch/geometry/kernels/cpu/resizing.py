@@ -1,7 +1,9 @@
 """Parts of images between their pixels as loops: what lies on grids of rows and columns."""
 
+from typing import Any
+
 from clnf_torch.compilation.compiler import Array, compiled_exactly, f32
-from clnf_torch.geometry.kernels.cpu.sampling import lerp
+from clnf_torch.geometry.kernels.cpu.warps import fused
 
 
 @compiled_exactly
@@ -27,6 +29,12 @@ def read_grids(
                 upper, lower = images[index[k], c, line], images[index[k], c, line + 1]
                 for x in range(len(own)):
                     left = column[k, x] + margin
-                    top = lerp(f32(upper[left]), f32(upper[left + 1]), right[k, x])
-                    bottom = lerp(f32(lower[left]), f32(lower[left + 1]), right[k, x])
-                    own[x, c] = lerp(top, bottom, down[k, y])
+                    top = lerp_fused(f32(upper[left]), f32(upper[left + 1]), right[k, x])
+                    bottom = lerp_fused(f32(lower[left]), f32(lower[left + 1]), right[k, x])
+                    own[x, c] = lerp_fused(top, bottom, down[k, y])
+
+
+@compiled_exactly
+def lerp_fused(start: float, end: float, share: float) -> Any:
+    """``torch.lerp``, whose product and sum are rounded once where the processor fuses them."""
+    return fused(share, end - start, start) if share < f32(0.5) else fused(share - f32(1), end - start, end)
