@@ -135,8 +135,8 @@ class Renderer:
         numbers, order = context.buffer(_bytes(table)), context.buffer(_bytes(surface.triangles.int()))
         height, width = surface.texture.shape[:2]
         texture = context.texture((width, height), 4, surface.texture.contiguous().numpy().tobytes())
+        # Without anisotropy, whose loop in Mesa's software renderer does not end for some triangles seen edge-on
         texture.build_mipmaps()
-        texture.anisotropy = 4.0
         layout = (numbers, "3f 3f 2f 1f", "position", "direction", "place", "open")
         depth_layout = (numbers, "3f 12x 2f 4x", "position", "place")
         return (
