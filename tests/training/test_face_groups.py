@@ -26,6 +26,18 @@ def test_heads_are_grouped_by_yaw_and_size():
         assert torch.tensor([rows for name, rows in groups.items() if name.startswith(what)]).sum(0).eq(1).all()
 
 
+def test_faces_are_grouped_by_how_light_their_skin_looks():
+    landmarks = torch.zeros(4, 68, 2, dtype=torch.float64) + torch.arange(68)[:, None]
+    skin = torch.tensor([-30.0, 20.0, 60.0, torch.nan])
+    groups = face_groups(make_gaussian().pdm(), landmarks, skin)
+    found = {name: rows.tolist() for name, rows in groups.items() if name.startswith("skin")}
+    assert found == {
+        "skin's typology angle below 10 degrees": [True, False, False, False],
+        "skin's typology angle 10 to 41 degrees": [False, True, False, False],
+        "skin's typology angle from 41 degrees": [False, False, True, False],
+    }
+
+
 def test_groups_without_faces_are_left_out():
     pdm = make_gaussian().pdm()
     none = torch.zeros(1, 3, dtype=torch.float64)

@@ -41,6 +41,7 @@ from clnf_torch.pipeline import LandmarkDetector, load
 from clnf_torch.training.data.annotations import Annotations, read_annotations
 from clnf_torch.training.evaluation import FoundFaces, Reader, find_landmarks, with_pen_marks
 from clnf_torch.training.face_groups import face_groups
+from clnf_torch.training.skin_tone import skin_angles
 
 Done = Callable[[int], None]
 """Called with how many more images are done."""
@@ -103,7 +104,8 @@ def evaluate(
                 run.add(found, table.position if table is not None else 0)
                 done(len(rows) * len(readers))
         runs = [Run.of(name, run.faces(name), faces.landmarks) for name in readers]
-        groups = face_groups(detector.model.pdm, faces.landmarks)
+        skin = skin_angles(readers["unmarked"], faces.landmarks)
+        groups = face_groups(detector.model.pdm, faces.landmarks, skin)
         if curve is not None:
             draw_curves(curve, _curves(runs), f"{len(faces)} faces of {data}")
         if json is not None:
