@@ -35,7 +35,7 @@ def face_groups(pdm: PDM, landmarks: Tensor, skin: Tensor | None = None) -> dict
     size = torch.linalg.vector_norm(left - right, dim=-1)
     groups = {**_ranges("yaw", yaw, YAWS, "degrees"), **_ranges("eye distance", size, SIZES, "px")}
     if skin is not None:
-        groups |= _ranges("skin's typology angle", skin, SKINS, "degrees")
+        groups |= _ranges("skin angle", skin, SKINS, "degrees")
     return {name: rows.cpu() for name, rows in groups.items() if bool(rows.any())}
 
 

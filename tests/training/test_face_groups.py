@@ -32,9 +32,9 @@ def test_faces_are_grouped_by_how_light_their_skin_looks():
     groups = face_groups(make_gaussian().pdm(), landmarks, skin)
     found = {name: rows.tolist() for name, rows in groups.items() if name.startswith("skin")}
     assert found == {
-        "skin's typology angle below 10 degrees": [True, False, False, False],
-        "skin's typology angle 10 to 41 degrees": [False, True, False, False],
-        "skin's typology angle from 41 degrees": [False, False, True, False],
+        "skin angle below 10 degrees": [True, False, False, False],
+        "skin angle 10 to 41 degrees": [False, True, False, False],
+        "skin angle from 41 degrees": [False, False, True, False],
     }
 
 
