@@ -8,7 +8,7 @@ from torch import Tensor
 
 from clnf_torch.geometry.landmarks68 import EYE_CORNERS, NUM_LANDMARKS, OUTER_EYE_CORNERS
 from clnf_torch.geometry.rotation import euler_to_matrix
-from clnf_torch.measures.gaze import EYEBALL_OFFSET, EYEBALL_RADIUS, IRIS
+from clnf_torch.measures.gaze import CORNERS, EYE_PARTS, EYEBALL_OFFSET, EYEBALL_RADIUS, IRIS
 from clnf_torch.pipeline import FitResult
 
 # Landmarks of both eyes, the left one's first
@@ -74,6 +74,7 @@ class DrawnFaces:
             found=faces.success,
             visible=faces.visible,
             eyes=faces.eye_landmarks,
+            eyeballs=_eyeballs(faces),
             errors=faces.landmark_errors,
             names=names,
         )
@@ -88,6 +89,8 @@ class DrawnFaces:
         pose: Tensor | None = None,
         visible: Tensor | None = None,
         eyes: Tensor | None = None,
+        eyeballs: Tensor | None = None,
+        gaze: Tensor | None = None,
         errors: Tensor | None = None,
         names: Sequence[str] | None = None,
     ) -> "DrawnFaces":
@@ -101,6 +104,8 @@ class DrawnFaces:
                 pixels, shape (B, 6). Without it there are no axes, no gaze, and no far side.
             visible: Landmarks that have experts in their face's view, bool, shape (B, N).
             eyes: Landmarks of both eyes, the left one's first, pixels, shape (B, 56, 2).
+            eyeballs: Where the model says that they lie; see `gaze_directions`, shape (B, 2, 4).
+            gaze: Directions of both eyes that were measured, shape (B, 2, 3); None: those of `weak_gaze`.
             errors: Expected errors of the landmarks, pixels, shape (B, N).
             names: What to call each face; by default its number.
 
@@ -115,6 +120,10 @@ class DrawnFaces:
         eyes = None if eyes is None or eyes.shape[1] != EYE_LANDMARKS else eyes.detach().cpu().double()
         near = torch.ones(landmarks.shape[:2], dtype=torch.bool) if visible is None else visible.cpu()
         has_scheme = landmarks.shape[1] == NUM_LANDMARKS
+        arrows = None
+        if pose is not None and eyes is not None and has_scheme:
+            looks = weak_gaze(landmarks, eyes, pose, eyeballs) if gaze is None else gaze[..., :2]
+            arrows = gaze_arrows(eyes, looks.detach().cpu().double(), pose)
         return cls(
             landmarks=landmarks,
             near=near & ~hidden_landmarks(pose[:, 1:4]) if pose is not None and has_scheme else near,
@@ -123,7 +132,7 @@ class DrawnFaces:
             names=tuple(names),
             eyes=eyes,
             axes=None if pose is None else head_axes(pose),
-            gaze=gaze_arrows(landmarks, eyes, pose) if pose is not None and eyes is not None and has_scheme else None,
+            gaze=arrows,
             errors=relative_errors(landmarks, errors.detach().cpu().double())
             if errors is not None and has_scheme
             else None,
@@ -159,8 +168,8 @@ def head_axes(pose: Tensor) -> Tensor:
     return torch.cat([center, center + scale * tips], dim=1)
 
 
-def gaze_arrows(landmarks: Tensor, eyes: Tensor, pose: Tensor) -> Tensor:
-    """Arrows along the gaze, from the middle of the iris away from the eyeball's centre.
+def weak_gaze(landmarks: Tensor, eyes: Tensor, pose: Tensor, eyeballs: Tensor | None = None) -> Tensor:
+    """Directions of the gaze in the image.
 
     It is `measures.gaze.gaze_directions` in weak perspective, which needs neither a camera nor the eyes' depths.
 
@@ -168,18 +177,44 @@ def gaze_arrows(landmarks: Tensor, eyes: Tensor, pose: Tensor) -> Tensor:
         landmarks: Of the face, pixels, shape (B, 68, 2).
         eyes: Pixels, shape (B, 56, 2).
         pose: Weak perspective, shape (B, 6).
+        eyeballs: As for `gaze_directions`, shape (B, 2, 4).
+
+    Returns:
+        The first two numbers of unit vectors, shape (B, 2, 2).
+    """
+    each, scale = eyes.unflatten(1, (2, -1)), pose[:, :1, None]
+    if eyeballs is None:
+        corners, offset = landmarks[:, EYE_CORNERS].mean(2), torch.tensor(EYEBALL_OFFSET, dtype=pose.dtype)
+        radius = torch.full_like(scale, EYEBALL_RADIUS)
+    else:
+        corners = each[:, :, CORNERS].mean(2)
+        offset, radius = eyeballs.detach().cpu().to(pose.dtype).split((3, 1), dim=-1)
+    center = corners + scale * (offset @ euler_to_matrix(pose[:, 1:4])[:, :2].mT).view(len(pose), -1, 2)
+    turned = (each[:, :, :IRIS].mean(-2) - center) / (scale * radius)
+    # A pupil lies on the eyeball
+    return turned / torch.linalg.vector_norm(turned, dim=-1, keepdim=True).clamp(min=1)
+
+
+def gaze_arrows(eyes: Tensor, looks: Tensor, pose: Tensor) -> Tensor:
+    """Arrows along the gaze from the middle of the iris.
+
+    Args:
+        eyes: Pixels, shape (B, 56, 2).
+        looks: The first two numbers of unit vectors, shape (B, 2, 2).
+        pose: Weak perspective, shape (B, 6).
 
     Returns:
         Both ends in pixels, left eye first, shape (B, 2, 2, 2).
     """
     iris = eyes.unflatten(1, (2, -1))[:, :, :IRIS].mean(-2)
-    corners = torch.stack([(landmarks[:, a] + landmarks[:, b]) / 2 for a, b in EYE_CORNERS], dim=1)
-    offset = torch.tensor(EYEBALL_OFFSET, dtype=pose.dtype) @ euler_to_matrix(pose[:, 1:4])[:, :2].mT
-    turned = iris - (corners + (pose[:, :1] * offset)[:, None])
-    # A pupil lies on the eyeball
-    longest = (EYEBALL_RADIUS * pose[:, 0])[:, None, None]
-    turned = turned * (longest / torch.linalg.vector_norm(turned, dim=-1, keepdim=True)).clamp(max=1)
-    return torch.stack([iris, iris + GAZE_LENGTH * turned], dim=2)
+    return torch.stack([iris, iris + GAZE_LENGTH * EYEBALL_RADIUS * pose[:, :1, None] * looks], dim=2)
+
+
+def _eyeballs(faces: FitResult) -> Tensor | None:
+    """Where both eyeballs lie by the models of the eyes (B, 2, 4), if these say so."""
+    known = [faces.parts[name].eyeball for name in EYE_PARTS if name in faces.parts]
+    balls = [ball for ball in known if ball is not None]
+    return torch.stack(balls, dim=-2) if len(balls) == len(EYE_PARTS) else None
 
 
 def _check(landmarks: Tensor, others: dict[str, Tensor | None], names: Sequence[str]) -> None:

@@ -41,7 +41,7 @@ def gaze_directions(
         head_rotation: Euler angles of `head_pose`, radians, shape (B, 3).
         numerics: "openface" or "exact", which differ where the ray misses.
         eyeballs: Where the centres lie, from the middle of the corners of the eye's own landmarks, in the head's axes,
-            and their distance to the iris; millimetres of the face, shape (2, 4). None: OpenFace's numbers, from the
+            and their distance to the iris; millimetres of the face, shape (B, 2, 4). None: OpenFace's numbers, from the
             face's own corners.
 
     Returns:
@@ -124,7 +124,7 @@ def _middles(points: Tensor) -> Tensor:
 
 
 def _intersection(ray: Tensor, center: Tensor, radius: Tensor, quirks: bool) -> Tensor:
-    """The nearer points where unit rays (B, 2, 3) from the origin meet eyeballs of radii (2, 1), shape (B, 2, 3).
+    """The nearer points where unit rays (B, 2, 3) from the origin meet eyeballs of radii (B, 2, 1), shape (B, 2, 3).
 
     OpenFace: it multiplies by the squared length of the ray where it should divide; that length is 1 but for rounding.
     """

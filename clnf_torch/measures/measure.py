@@ -71,7 +71,7 @@ def measure(
     eyes = [parts[name] for name in EYE_PARTS]
     eye_points = torch.stack([landmarks_3d(eye, camera) for eye in eyes], dim=1)
     balls = [eye.eyeball for eye in eyes if eye.eyeball is not None]
-    eyeballs = torch.stack(balls) if len(balls) == len(eyes) else None
+    eyeballs = torch.stack(balls, dim=-2) if len(balls) == len(eyes) else None
     gaze = gaze_directions(points, eye_points, pose.rotation, numerics, eyeballs)
     landmarks = torch.stack([eye.landmarks for eye in eyes], dim=1)
     return Measures(points, pose, Eyes(landmarks, eye_points, gaze, gaze_angles(gaze)))

@@ -143,9 +143,17 @@ def drawn_frame(image: Tensor, log: FaceLog, number: int, *, drawn: bool = False
         found=torch.ones(len(rows), dtype=torch.bool),
         pose=None if log.params is None else _scaled_pose(log.params[rows], share),
         eyes=None if log.eyes is None else _scaled(log.eyes[rows], share),
+        gaze=None if log.gaze is None else _directions(log.gaze[rows]),
         names=[str(face) for face in log.face[rows]],
     )
     return draw_faces(small, faces, DrawingStyle(text_size=0.03))
+
+
+def _directions(angles: np.ndarray) -> Tensor:
+    """Unit vectors of both eyes (R, 2, 3) along angles (R, 2) to the right and down."""
+    ahead = np.concatenate([np.tan(angles), -np.ones((len(angles), 1))], axis=1)
+    looks = torch.from_numpy(ahead / np.linalg.norm(ahead, axis=1, keepdims=True))
+    return looks[:, None].expand(-1, 2, -1)
 
 
 def _scaled(points: np.ndarray, share: float) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from clnf_torch.fitting.mean_shift import UNSEEN
 from clnf_torch.fitting.parts import PartFit
-from clnf_torch.models.landmark_model import LandmarkModel
+from clnf_torch.models.landmark_model import LandmarkModel, Part
 from clnf_torch.pipeline.result import FitResult
 from clnf_torch.tracking.state import Tracks
 
@@ -77,18 +77,20 @@ def empty_result(model: LandmarkModel, tracks: Tracks) -> FitResult:
         hypothesis=zeros,
         confidence=tracks.confidence,
         success=never,
-        parts={part.name: _empty_part(part.model, rows) for part in model.parts},
+        parts={part.name: _empty_part(part, rows) for part in model.parts},
     )
 
 
-def _empty_part(model: LandmarkModel, rows: int) -> PartFit:
+def _empty_part(part: Part, rows: int) -> PartFit:
     """A part that was not fitted."""
-    zeros = torch.zeros(rows, dtype=torch.int64, device=model.pdm.mean.device)
-    uninitialised = Tracks.uninitialised(model.pdm, zeros, zeros)
+    pdm = part.model.pdm
+    zeros = torch.zeros(rows, dtype=torch.int64, device=pdm.mean.device)
+    uninitialised = Tracks.uninitialised(pdm, zeros, zeros)
     return PartFit(
         landmarks=uninitialised.landmarks,
         params=uninitialised.params,
         landmark_likelihoods=uninitialised.landmarks.new_full(uninitialised.landmarks.shape[:2], UNSEEN),
         likelihood=uninitialised.confidence.new_full((rows,), -torch.inf),
         refined=uninitialised.success,
+        eyeball=None if part.eyeball is None else part.eyeball.expand(rows, -1),
     )

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from clnf_torch.drawing import DrawnFaces
-from clnf_torch.drawing.faces import GAZE_LENGTH, OUTWARD, gaze_arrows, head_axes, hidden_landmarks
+from clnf_torch.drawing.faces import GAZE_LENGTH, OUTWARD, gaze_arrows, head_axes, hidden_landmarks, weak_gaze
 from clnf_torch.geometry.landmarks68 import EYE_CORNERS, MIRROR
 from clnf_torch.measures.gaze import EYEBALL_RADIUS, gaze_directions
 from tests.factories import seeded
@@ -58,10 +58,23 @@ def test_gaze_is_that_of_the_measures_far_from_the_camera():
     away = torch.tensor([0, 0, distance])
     expected = gaze_directions(points + away, eyes + away, rotation, "exact")[..., :2]
     pose = torch.cat([torch.full((3, 1), scale), rotation, torch.zeros(3, 2)], 1)
-    arrows = gaze_arrows(scale * points[..., :2], scale * eyes[..., :2].flatten(1, 2), pose)
+    flat = scale * eyes[..., :2].flatten(1, 2)
+    arrows = gaze_arrows(flat, weak_gaze(scale * points[..., :2], flat, pose), pose)
     torch.testing.assert_close(arrows[:, :, 0], scale * eyes[:, :, :8, :2].mean(2))
     found = (arrows[:, :, 1] - arrows[:, :, 0]) / (GAZE_LENGTH * EYEBALL_RADIUS * scale)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    eyeballs = torch.tensor([[1.0, -2.0, 9.0, 10.0], [-1.0, -2.0, 9.0, 10.0]], dtype=torch.float64).expand(3, 2, 4)
+    own = weak_gaze(scale * points[..., :2], flat, pose, eyeballs)
+    expected = gaze_directions(points + away, eyes + away, rotation, "exact", eyeballs)[..., :2]
+    torch.testing.assert_close(own, expected, atol=1e-4, rtol=0)
+
+
+def test_a_gaze_that_was_measured_is_drawn():
+    eyes, gaze = torch.rand(2, 56, 2), torch.tensor([[[0.6, 0.0, -0.8], [0.0, 0.6, -0.8]]] * 2)
+    arrows = DrawnFaces.of_numbers(**numbers(eyes=eyes, gaze=gaze)).gaze
+    assert arrows is not None
+    along = torch.nn.functional.normalize(arrows[:, :, 1] - arrows[:, :, 0], dim=-1)
+    torch.testing.assert_close(along, torch.tensor([[[1.0, 0.0], [0.0, 1.0]]] * 2, dtype=torch.float64))
 
 
 def test_parts_that_are_not_known_are_left_out():
