@@ -90,11 +90,12 @@ def _cells(runs: Sequence[Run], field: str) -> Iterator[str]:
 def group_table(runs: Sequence[Run], groups: Mapping[str, Tensor]) -> Table:
     """Mean and median error (68 points) of each group of faces, by the masks (F,) of `face_groups`."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("68 points", no_wrap=True)
-    table.add_column("faces", justify="right")
+    # Where a terminal is narrow, names take two lines, and numbers stay whole
+    table.add_column("68 points")
+    table.add_column("faces", justify="right", no_wrap=True, min_width=5)
     for run in runs:
         for what in ("mean", "median"):
-            table.add_column(what if run is runs[0] else f"{run.name} {what}", justify="right")
+            table.add_column(what if run is runs[0] else f"{run.name} {what}", justify="right", min_width=6)
     for name, rows in groups.items():
         scores = [score(run.errors["68"][rows]) for run in runs]
         table.add_row(name, str(int(rows.sum())), *(f"{n:.4f}" for each in scores for n in (each.mean, each.median)))
