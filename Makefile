@@ -19,7 +19,7 @@ help:
 	@echo "make kills   kill every command at random moments, with three signals (KILLS=30 each; an hour)"
 	@echo "make lint    ruff (rules and format) and mypy"
 	@echo "make bench   time the fit and print a table"
-	@echo "make weights train the default model again (hours; FACES=folder, SHAPES=ict_68.npz, MTCNN=wheel)"
+	@echo "make weights train the default model again (hours; FACES=, ASSETS=folders, SHAPES=ict_68.npz, MTCNN=wheel)"
 	@echo "make docs    build the documentation into build/site"
 
 $(READY): pyproject.toml
@@ -80,6 +80,7 @@ bench: $(READY)
 
 FACES ?= ../shared/faces
 SHAPES ?= ../shared/shape/ict_68.npz
+ASSETS ?= ../shared/free/makehuman
 MTCNN ?= weights/default.pt
 WORK ?= build/training
 
@@ -87,7 +88,9 @@ WORK ?= build/training
 weights: $(READY)
 	$(BIN)/clnf-torch train model $(FACES) --split helen_train --split lfpw_train --prior $(SHAPES) --detector $(MTCNN) \
 		--threads 1 --work $(WORK)/first -o build/first.pt
-	$(BIN)/clnf-torch train retrain $(FACES) --model build/first.pt --threads 1 --work $(WORK)/all -o build/default.pt
+	$(BIN)/clnf-torch train retrain $(FACES) --model build/first.pt --threads 1 --work $(WORK)/all -o build/blind.pt
+	$(BIN)/clnf-torch train render $(WORK)/rendered --faces 1536 --seed 2 --assets $(ASSETS) --threads 1
+	$(BIN)/clnf-torch train eyes $(WORK)/rendered --model build/blind.pt --work $(WORK)/eyes -o build/default.pt
 
 # ---- documentation --------------------------------------------------------------------------------------------------
 
