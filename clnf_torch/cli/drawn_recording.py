@@ -13,6 +13,7 @@ from clnf_torch.cli.aligned_files import AlignedFiles
 from clnf_torch.cli.outputs import Targets, face_files, keep_earlier, partial_files_named
 from clnf_torch.cli.video_writer import DrawnVideo, Place, video_file
 from clnf_torch.drawing import DrawingStyle, DrawnFaces, draw_faces, frame_caption
+from clnf_torch.export.face_rows import measure_faces
 from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.media.confirmation import restored_frame, saved_frame
 from clnf_torch.media.parallel_videos import VideoFrame
@@ -82,9 +83,9 @@ class DrawnRecording(Recording):
             found = replace(result.faces, success=result.success)[result.success]
             names = [str(name) for name in result.identity[result.success].tolist()]
             style = DrawingStyle(quality=self.likelihoods)
-            pixels = draw_faces(
-                frame.image, DrawnFaces.of(found, names), style, frame_caption(frame.number, frame.time)
-            )
+            eyes = measure_faces(found, self.detector, self.camera).eyes if found.parts else None
+            drawn = DrawnFaces.of(found, names, None if eyes is None else eyes.gaze)
+            pixels = draw_faces(frame.image, drawn, style, frame_caption(frame.number, frame.time))
             self.drawing.append(pixels, frame.time)
 
 

@@ -60,12 +60,13 @@ class DrawnFaces:
         return len(self.landmarks)
 
     @classmethod
-    def of(cls, faces: FitResult, names: Sequence[str] | None = None) -> "DrawnFaces":
+    def of(cls, faces: FitResult, names: Sequence[str] | None = None, gaze: Tensor | None = None) -> "DrawnFaces":
         """Fitted faces.
 
         Args:
             faces: B of them.
             names: What to call each; by default its number in `faces`.
+            gaze: Directions that were measured, shape (B, 2, 3); None: those of `weak_gaze`, which knows no camera.
         """
         return cls.of_numbers(
             landmarks=faces.landmarks,
@@ -75,6 +76,7 @@ class DrawnFaces:
             visible=faces.visible,
             eyes=faces.eye_landmarks,
             eyeballs=_eyeballs(faces),
+            gaze=gaze,
             errors=faces.landmark_errors,
             names=names,
         )
