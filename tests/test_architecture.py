@@ -35,9 +35,17 @@ def wing_of(module: str) -> str:
     return word if word in {"converters", "weights"}.union(*FLOORS) else "door"
 
 
+def parsed(source: str) -> ast.Module:
+    """The tree of a source; Python 3.11 counts the depth of all threads together, and fails where another parses."""
+    try:
+        return ast.parse(source)
+    except SystemError:
+        return ast.parse(source)
+
+
 def imports(file: Path) -> Iterator[str]:
     """Dotted names that a file imports, wherever the statement stands; ``from a import b`` is ``a.b``."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

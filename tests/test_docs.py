@@ -27,6 +27,7 @@ from clnf_torch.models.bundle import load_bundle
 from tests.export.tables import make_table, names_of
 from tests.media.videos import moving, write_video
 from tests.mtcnns import make_mtcnn_record
+from tests.test_architecture import parsed
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -162,7 +163,7 @@ def public_names() -> Iterator[str]:
         for file in folder.rglob("*.py"):
             if not file.name.startswith("_") and "kernels" not in file.parts:
                 module = ".".join([package, *file.relative_to(folder).with_suffix("").parts])
-                yield from defined_in(ast.parse(file.read_text(encoding="utf-8")), module)
+                yield from defined_in(parsed(file.read_text(encoding="utf-8")), module)
 
 
 def defined_in(node: ast.AST, name: str) -> Iterator[str]:

@@ -12,7 +12,7 @@ VERIFY_HELP = "Compare all of the file with its checksums, a large one that has 
 
 @run_by(
     "clnf_torch.cli.runs.info",
-    "clnf-torch info",
+    "clnf-torch info default",
     "clnf-torch info openface.pt --verify",
 )
 def info(
