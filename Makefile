@@ -90,7 +90,7 @@ weights: $(READY)
 		--threads 1 --work $(WORK)/first -o build/first.pt
 	$(BIN)/clnf-torch train retrain $(FACES) --model build/first.pt --threads 1 --work $(WORK)/all -o build/blind.pt
 	$(BIN)/clnf-torch train render $(WORK)/rendered --faces 1536 --seed 2 --assets $(ASSETS) --threads 1
-	$(BIN)/clnf-torch train eyes $(WORK)/rendered --model build/blind.pt --work $(WORK)/eyes -o build/default.pt
+	$(BIN)/clnf-torch train eyes $(WORK)/rendered --model build/blind.pt --steps 5000 --work $(WORK)/eyes -o build/default.pt
 
 # ---- documentation --------------------------------------------------------------------------------------------------
 

@@ -51,6 +51,7 @@ def model_file(place: Path | None = None) -> Path:
     return bundle_file(place)
 
 
+_MODEL_HELP = "Weights file, from clnf-torch convert or train, or the name of an installed model."
 Model = Annotated[
     Path,
     typer.Option(
@@ -58,7 +59,7 @@ Model = Annotated[
         default_factory=model_file,
         callback=model_file,
         show_default="the default model",
-        help="Weights file, from clnf-torch convert or train, or the name of an installed model.",
+        help=_MODEL_HELP,
     ),
 ]
 Bundle = Annotated[
@@ -66,7 +67,7 @@ Bundle = Annotated[
     typer.Argument(
         metavar="MODEL.pt",
         callback=model_file,
-        help="Weights file, from clnf-torch convert or train, or the name of an installed model.",
+        help=_MODEL_HELP,
     ),
 ]
 BundleOrDefault = Annotated[
@@ -76,7 +77,7 @@ BundleOrDefault = Annotated[
         default_factory=model_file,
         callback=model_file,
         show_default="the default model",
-        help="Weights file, from clnf-torch convert or train, or the name of an installed model.",
+        help=_MODEL_HELP,
     ),
 ]
 
