@@ -18,11 +18,13 @@ PARTS = ("compilation", "geometry", "models", "fitting", "tracking/kernels", "ex
 Array: TypeAlias = Any
 Arrays: TypeAlias = Any
 f32 = np.float32
-OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+# As written, wherever a function is called from: what is not said here, numba takes from the loop in whose compilation
+# it meets the function first, and keeps on disk for all others
+EXACT: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False, "forceinline": False}
 # Sums may be taken in any order and products fused; infinities and NaNs stay what they are. The order is the compiler's
 # choice, made anew for each copy of a function: with a single copy, inside the loop that calls it, the process that
 # compiles a loop rounds as those that find it on disk.
-REORDERED: dict[str, Any] = {**OPTIONS, "fastmath": {"contract", "reassoc", "nsz"}, "forceinline": True}
+REORDERED: dict[str, Any] = {**EXACT, "fastmath": {"contract", "reassoc", "nsz"}, "forceinline": True}
 
 
 @cache
@@ -57,7 +59,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def compiled_exactly(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function as a compiled loop that rounds as it is written."""
-    return _compiled(function, OPTIONS)
+    return _compiled(function, EXACT)
 
 
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
