@@ -4,11 +4,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import Tensor
-
 from clnf_torch.cli.console import notice
 from clnf_torch.cli.output_check import portable_name
 from clnf_torch.drawing import DrawingStyle, DrawnFaces, draw_faces
+from clnf_torch.export.face_table import FaceTable
 from clnf_torch.media.batches import Batch
 from clnf_torch.media.image_folder import DRAWN
 from clnf_torch.media.images import write_image
@@ -32,16 +31,12 @@ class Drawing:
         for image, name in zip(reversed(images), reversed(names), strict=True):
             self._names[image].append(name)
 
-    def draw(self, batch: Batch, result: FitResult, gaze: Tensor | None) -> None:
-        """Writes every image of a batch with its faces' landmarks, and the gaze that was measured of them."""
+    def draw(self, batch: Batch, result: FitResult, table: FaceTable) -> None:
+        """Writes every image of a batch with its faces, and what was measured of them."""
         for job, rows in batch.rows():
             path = self.folder / self._names[job.path].pop()
-            write_image(
-                path,
-                draw_faces(
-                    job.image, DrawnFaces.of(result[rows], gaze=None if gaze is None else gaze[rows]), self._style
-                ),
-            )
+            faces = DrawnFaces.of(result[rows], table=table[rows])
+            write_image(path, draw_faces(job.image, faces, self._style))
             notice(f"drawn: {path}")
 
 

@@ -7,19 +7,23 @@ from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from clnf_torch.cli.aligned_files import AlignedFiles
 from clnf_torch.cli.outputs import Targets, face_files, keep_earlier, partial_files_named
 from clnf_torch.cli.video_writer import DrawnVideo, Place, video_file
 from clnf_torch.drawing import DrawingStyle, DrawnFaces, draw_faces, frame_caption
-from clnf_torch.export.face_rows import measure_faces
+from clnf_torch.export.face_table import FaceTable
 from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.media.confirmation import restored_frame, saved_frame
 from clnf_torch.media.parallel_videos import VideoFrame
 from clnf_torch.media.recording import Recording
 from clnf_torch.media.video_frames import FrameSource
 from clnf_torch.pipeline import LandmarkDetector
+
+# Frames whose faces are measured together where they are drawn too: each holds its image until then
+DRAWN_TOGETHER = 8
 
 
 @dataclass(frozen=True)
@@ -53,38 +57,43 @@ class DrawnRecording(Recording):
         super().restore(saved)
         self.drawn = deque(restored_frame(frame, self.detector.model) for frame in saved["drawn"])
 
+    @torch.inference_mode()
     def skipped(self, number: int, image: Tensor) -> None:
         """Takes the image of a frame, from 1, that it took before it was saved."""
         self.buffer.with_image(number, image)
         for frame in self.drawn:
             if frame.number == number:
-                self._draw(replace(frame, image=image))
+                self._draw(replace(frame, image=image), self._table(self._rows(frame)))
 
     def _held(self, frame: VideoFrame) -> VideoFrame:
         return super()._held(frame) if self.drawing is None and self.aligned is None else frame
 
     def _take(self, frame: VideoFrame) -> None:
-        super()._take(frame)
         if self.aligned is not None:
             result = frame.result
             names = result.identity[result.success].tolist()
             self.aligned.write_frame(frame.image, frame.number, result.faces.landmarks[result.success], names)
+        super()._take(frame if self.drawing is not None else super()._held(frame))
+
+    def _enough(self) -> bool:
+        return super()._enough() or (self.drawing is not None and len(self.waiting) >= DRAWN_TOGETHER)
+
+    def _measured(self, frame: VideoFrame, table: FaceTable) -> None:
         if self.drawing is not None:
-            self._draw(frame)
+            self._draw(frame, table)
             self.drawn.append(super()._held(frame))
             while self.drawn[0].number <= self.drawing.kept.images:
                 self.drawn.popleft()
 
-    def _draw(self, frame: VideoFrame) -> None:
-        """Draws a frame with confirmed faces alone."""
+    def _draw(self, frame: VideoFrame, table: FaceTable) -> None:
+        """Draws a frame with confirmed faces alone, and what its rows say of them."""
         if self.drawing is not None:
             result = frame.result
             # Faces that are lost come back elsewhere: where they were last says nothing
+            rows = result.success.nonzero().squeeze(1).tolist()
             found = replace(result.faces, success=result.success)[result.success]
             names = [str(name) for name in result.identity[result.success].tolist()]
-            style = DrawingStyle(quality=self.likelihoods)
-            eyes = measure_faces(found, self.detector, self.camera).eyes if found.parts else None
-            drawn = DrawnFaces.of(found, names, None if eyes is None else eyes.gaze)
+            drawn, style = DrawnFaces.of(found, names, table[rows]), DrawingStyle(quality=self.likelihoods)
             pixels = draw_faces(frame.image, drawn, style, frame_caption(frame.number, frame.time))
             self.drawing.append(pixels, frame.time)
 

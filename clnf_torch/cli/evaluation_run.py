@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from clnf_torch.cli.console import add_note, notice
 from clnf_torch.cli.manifest import Task, file_hash
@@ -23,7 +24,7 @@ from clnf_torch.training.checkpoint import fingerprint
 from clnf_torch.training.data.annotations import Annotations
 from clnf_torch.training.evaluation import FoundFaces
 
-FORMAT, VERSION = "clnf_torch evaluation", 1
+FORMAT, VERSION = "clnf_torch evaluation", 2
 
 
 def state_of(outputs: Sequence[Path | None]) -> Path | None:
@@ -60,6 +61,8 @@ def evaluation_task(
 class EvaluationRun:
     """The landmarks that were found so far, in each of some passes over the same faces, and their saved state.
 
+    It also holds how light the skin of these faces looks, parts of (F,) degrees: see `skin_angles`.
+
     Args:
         state: The file of the state; None: nothing can be saved.
         task: All that decides what is found.
@@ -70,14 +73,15 @@ class EvaluationRun:
         self._state, self._task, self._saved_at = state, task, time.monotonic()
         none = FoundFaces(landmarks=torch.zeros(0, NUM_LANDMARKS, 2), success=torch.zeros(0, dtype=torch.bool))
         self.found: dict[str, list[FoundFaces]] = {name: [none] for name in passes}
-        self.done = 0
+        self.skin, self.done = [torch.zeros(0)], 0
         # Bytes of the table of errors that belong to these faces; None: it begins anew
         self.position: int | None = None
 
-    def add(self, found: Mapping[str, FoundFaces], position: int) -> None:
-        """Takes the next faces, in every pass, and how long the table is with them; saves them now and then."""
+    def add(self, found: Mapping[str, FoundFaces], skin: Tensor, position: int) -> None:
+        """Takes the next faces, in every pass, their skin, and how long the table is with them; saves now and then."""
         for name, some in found.items():
             self.found[name].append(some)
+        self.skin.append(skin)
         self.done, self.position = sum(len(some.success) for some in self.found[name]), position
         if time.monotonic() - self._saved_at >= SAVE_EVERY:
             self.save()
@@ -93,6 +97,7 @@ class EvaluationRun:
             return
         found = {name: vars(self.faces(name)) for name in self.found}
         content = {"task": asdict(self._task), "done": self.done, "position": self.position, "found": found}
+        content["skin"] = torch.cat(self.skin)
         with write_atomically(self._state) as file:
             torch.save({"format": FORMAT, "version": VERSION, **content}, file)
 
@@ -110,7 +115,8 @@ class EvaluationRun:
             reason = self._task.difference(content["task"]) if known else "its state is of another version"
             partial, position, done = errors and partial_of(errors), content["position"], content["done"]
             found = {name: [FoundFaces(**content["found"][name])] for name in self.found}
-            if not reason and any(len(some[0].success) != done for some in found.values()):
+            skin = [content["skin"]]
+            if not reason and any(len(some) != done for some in (*skin, *(one[0].success for one in found.values()))):
                 reason = "its state is damaged"
             if not reason and partial and (not partial.is_file() or partial.stat().st_size < position):
                 reason = f"{partial.name} is missing, or shorter than it was"
@@ -120,7 +126,7 @@ class EvaluationRun:
             notice(f"{self._state}: the evaluation begins anew: {reason}")
             return
         notice(f"{self._state}: the evaluation goes on behind {done} faces")
-        self.found, self.done, self.position = found, done, position
+        self.found, self.skin, self.done, self.position = found, skin, done, position
 
     @contextlib.contextmanager
     def kept(self, errors: Path | None) -> Iterator[GrowingFile | None]:

@@ -86,7 +86,7 @@ def _write(batch: Batch, targets: Targets, detector: LandmarkDetector, options: 
         with csv_file(targets.csv, image_mode=True, form=targets.form) as rows:
             rows.append(table.without("image"))
     if targets.draw is not None:
-        write_image(targets.draw, draw_faces(job.image, DrawnFaces.of(result, gaze=table.gaze)))
+        write_image(targets.draw, draw_faces(job.image, DrawnFaces.of(result, table=table)))
     if targets.aligned is not None:
         files = AlignedFiles(targets.aligned, detector.model.pdm, targets.alignment)
         faces = result.success.nonzero().squeeze(1)

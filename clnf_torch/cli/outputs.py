@@ -210,7 +210,7 @@ class ImageOutputs:
             self._files.positions()
             self._written_at = time.monotonic()
         if self._drawing:
-            self._drawing.draw(batch, result, table.gaze)
+            self._drawing.draw(batch, result, table)
 
 
 @contextlib.contextmanager

@@ -46,7 +46,7 @@ def save_drawing(record: Any, path: Path) -> None:
         raise ValueError(f"{path}: a drawing shows the faces of one image, found {found}; save in_image(number) alone")
     if sources[0].image is None:
         raise ValueError(f"{path}: the pixels of {sources[0].name} are not kept; save frames of track(stream=True)")
-    write_image(path, draw_faces(sources[0].pixels(), DrawnFaces.of(record.fit, gaze=record.table.gaze)))
+    write_image(path, draw_faces(sources[0].pixels(), DrawnFaces.of(record.fit, table=record.table)))
 
 
 def plot_faces(record: "_FacesOfImages", axes: Any = None) -> Any:
@@ -102,8 +102,7 @@ def _pyplot() -> Any:
 def _plot_image(axes: Any, record: "_FacesOfImages", number: int) -> None:
     """Draws an image of a number with its faces."""
     rows = (record.image_index == number).nonzero().squeeze(1)
-    gaze = record.table.gaze
-    faces = DrawnFaces.of(record.fit[rows], gaze=None if gaze is None else gaze[rows.cpu()])
+    faces = DrawnFaces.of(record.fit[rows], table=record.table[rows.tolist()])
     source = record.sources[number]
     if source.image is not None:
         axes.imshow(source.pixels().permute(1, 2, 0).cpu().numpy())

@@ -57,7 +57,7 @@ class Recording:
     seconds: float = 0.0  # that earlier runs took
     faces: set[int] = field(default_factory=set)  # identities that were found
     buffer: ConfirmationBuffer = field(default_factory=ConfirmationBuffer)
-    waiting: list[FaceRows] = field(default_factory=list)
+    waiting: list[VideoFrame] = field(default_factory=list)  # whose faces are not measured yet
     begun: float = field(default_factory=time.monotonic)
 
     def __call__(self, frame: VideoFrame) -> None:
@@ -112,21 +112,38 @@ class Recording:
         self.gap = 0 if names else self.gap + 1
         self.longest_gap = max(self.longest_gap, self.gap)
         self.faces.update(names)
-        self.waiting.append(self._rows(frame))
-        if sum(map(len, self.waiting)) >= BATCH:
+        self.waiting.append(frame)
+        if self._enough():
             self.flush()
+
+    def _enough(self) -> bool:
+        """Whether what waits fills a batch."""
+        return sum(max(len(frame.result.identity), 1) for frame in self.waiting) >= BATCH
 
     @torch.inference_mode()
     def flush(self) -> None:
-        """Measures and writes the rows that wait."""
+        """Measures the faces of the frames that wait, and writes their rows."""
         if not self.waiting:
             return
-        rows, self.waiting = join_rows(*self.waiting), []
-        table = face_table(rows, self.detector, self.camera, self.likelihoods)
+        frames, self.waiting = self.waiting, []
+        rows = [self._rows(frame) for frame in frames]
+        faces = join_rows(*rows)
+        table = self._table(faces)
         # The table is on the processor already
         self.rows += int(table.success.sum())
         self.confidence += float(table.confidence[table.success].double().sum())
-        self.files.append(table, rows.faces, frame_heads(table))
+        self.files.append(table, faces.faces, frame_heads(table))
+        first = 0
+        for frame, some in zip(frames, rows, strict=True):
+            self._measured(frame, table[first : first + len(some)])
+            first += len(some)
+
+    def _table(self, rows: FaceRows) -> FaceTable:
+        """What is measured of faces."""
+        return face_table(rows, self.detector, self.camera, self.likelihoods)
+
+    def _measured(self, frame: VideoFrame, table: FaceTable) -> None:
+        """Takes a frame whose rows are written, and what they say."""
 
     def elapsed(self) -> float:
         """Seconds that the video took so far."""

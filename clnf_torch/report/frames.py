@@ -142,6 +142,7 @@ def drawn_frame(image: Tensor, log: FaceLog, number: int, *, drawn: bool = False
         confidence=torch.from_numpy(log.confidence[rows]),
         found=torch.ones(len(rows), dtype=torch.bool),
         pose=None if log.params is None else _scaled_pose(log.params[rows], share),
+        head=None if log.pose is None else torch.from_numpy(log.pose[rows]),
         eyes=None if log.eyes is None else _scaled(log.eyes[rows], share),
         gaze=None if log.gaze is None else _directions(log.gaze[rows]),
         names=[str(face) for face in log.face[rows]],

@@ -1,10 +1,11 @@
 """How light the skin of annotated faces looks in their pictures: the individual typology angle (ITA) of the cheeks."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
 from clnf_torch.geometry.landmarks68 import OUTER_EYE_CORNERS
-from clnf_torch.training.evaluation import Reader
 
 # A cheek lies between these landmarks of the jaw and the nose, as high as the middle of the nose's ridge
 CHEEKS = ((2, 31), (14, 35))
@@ -17,11 +18,11 @@ LEAST_COLOUR = 1.0
 TO_YZ = ((0.2126, 0.7152, 0.0722), (0.0193 / 1.0888, 0.1192 / 1.0888, 0.9503 / 1.0888))
 
 
-def skin_angles(read: Reader, landmarks: Tensor) -> Tensor:
+def skin_angles(images: Iterable[Tensor], landmarks: Tensor) -> Tensor:
     """The individual typology angle of faces: the larger, the lighter. Light and camera enter it as skin does.
 
     Args:
-        read: Gives the images.
+        images: F of them, RGB, 0 to 255, each of shape (3, H, W).
         landmarks: Annotated, pixels, shape (F, 68, 2).
 
     Returns:
@@ -30,7 +31,8 @@ def skin_angles(read: Reader, landmarks: Tensor) -> Tensor:
     Source:
         Chardon, Cretois and Hourseau, "Skin colour typology and suntanning pathways", 1991.
     """
-    return torch.stack([typology_angle(cheek_colour(read(row), face)) for row, face in enumerate(landmarks)])
+    angles = [typology_angle(cheek_colour(image, face)) for image, face in zip(images, landmarks, strict=True)]
+    return torch.stack(angles) if angles else torch.zeros(0)
 
 
 def cheek_colour(image: Tensor, face: Tensor) -> Tensor:

@@ -183,6 +183,17 @@ def test_marked_faces_are_compared_with_unmarked_ones(clnf_torch_cli, bundle, fa
     )
 
 
+@pytest.mark.parametrize("boxes", ["detected", "given"])
+def test_every_image_is_read_once(clnf_torch_cli, bundle, faces, box, monkeypatch, boxes):
+    read = []
+    monkeypatch.setattr(command, "read_image", lambda path: read.append(path.name) or read_image(path))
+    monkeypatch.setattr(command, "load_face_detector", lambda *_: FixedBox(box))
+    folder = faces((0.0, 0.0), (1.0, 0.0), (2.0, 0.0))
+    words = ("evaluate", "--data", folder, "--model", bundle, "--boxes", boxes, "--batch", 2, "--marked", 3)
+    assert clnf_torch_cli(*words, "--json", "-").exit_code == 0
+    assert sorted(read) == ["0.png", "1.png", "2.png"]
+
+
 def test_the_ratio_is_that_of_marked_to_unmarked(clnf_torch_cli, bundle, faces, boxes_file):
     folder = faces((1.0, 1.0), (2.0, 0.0))
     done = clnf_torch_cli("evaluate", "--data", folder, "--model", bundle, "--boxes", boxes_file, "--marked", 3)

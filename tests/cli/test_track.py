@@ -14,7 +14,11 @@ from itertools import islice
 import pytest
 
 from clnf_torch.cli import video_run as command
+from clnf_torch.cli.drawn_recording import DRAWN_TOGETHER
 from clnf_torch.converters import convert
+from clnf_torch.drawing import DrawnFaces
+from clnf_torch.export import face_rows
+from clnf_torch.measures.measure import measure
 from clnf_torch.media.video import VideoFile
 from tests.media.videos import FixedBox, damage_frame, moving, shades, write_folder, write_key_frames, write_video
 
@@ -44,6 +48,25 @@ def test_every_frame_has_a_row(clnf_torch_cli, bundle, image, found, tmp_path):
     assert (text["video"], text["frames_per_second"]) == (str(video), 25)
     assert [float(row["y_30"]) for row in rows] == pytest.approx([face["landmarks"][30][1] for face in text["faces"]])
     assert len(list(VideoFile(tmp_path / "drawn.mp4"))) == 5
+
+
+def test_faces_are_measured_once_and_drawn_as_their_rows_say(
+    clnf_torch_cli, bundle, image, found, tmp_path, monkeypatch
+):
+    measured, drawn = [], []
+    monkeypatch.setattr(
+        face_rows, "measure", lambda face, *rest: measured.append(len(face.landmarks)) or measure(face, *rest)
+    )
+    draw = DrawnFaces.of
+    monkeypatch.setattr(DrawnFaces, "of", lambda fit, names, table: drawn.append(table) or draw(fit, names, table))
+    count = DRAWN_TOGETHER + 2
+    video = write_video(tmp_path / "video.mp4", moving(image, count))
+    words = "--csv", tmp_path / "t.csv", "--draw", tmp_path / "drawn.mp4", "--no-multi-view"
+    done = clnf_torch_cli("track", video, "--model", bundle, *words)
+    assert done.exit_code == 0, done.stderr
+    assert measured == [DRAWN_TOGETHER, 2] and [len(table) for table in drawn] == [1] * count
+    pitch = [float(row["pose_Rx"]) for row in rows_of(tmp_path / "t.csv")]
+    assert [float(table.pose[0, 3]) for table in drawn] == pytest.approx(pitch, abs=1e-3)
 
 
 @pytest.mark.parametrize("words", [[], ["--single-face"]], ids=["many", "single"])

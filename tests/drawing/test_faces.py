@@ -1,4 +1,4 @@
-"""Faces as they are drawn: far sides, head axes and gaze."""
+"""Faces as they are drawn: what is known of them, and their gaze."""
 
 import math
 
@@ -6,15 +6,11 @@ import pytest
 import torch
 
 from clnf_torch.drawing import DrawnFaces
-from clnf_torch.drawing.faces import GAZE_LENGTH, OUTWARD, gaze_arrows, head_axes, hidden_landmarks, weak_gaze
-from clnf_torch.geometry.landmarks68 import EYE_CORNERS, MIRROR
+from clnf_torch.drawing.faces import GAZE_LENGTH, gaze_arrows, weak_gaze
+from clnf_torch.drawing.heads import SeenHeads
+from clnf_torch.geometry.landmarks68 import EYE_CORNERS
 from clnf_torch.measures.gaze import EYEBALL_RADIUS, gaze_directions
 from tests.factories import seeded
-
-
-def turned(*degrees):
-    """Rotations about y, (B, 3)."""
-    return torch.tensor([[0.0, math.radians(yaw), 0.0] for yaw in degrees], dtype=torch.float64)
 
 
 def numbers(faces=2, **changes):
@@ -23,30 +19,6 @@ def numbers(faces=2, **changes):
     pose = torch.cat([torch.full((faces, 1), 2.0), torch.zeros(faces, 3), torch.full((faces, 2), 100.0)], 1)
     known = {"landmarks": landmarks, "pose": pose, "confidence": torch.ones(faces), "found": torch.ones(faces).bool()}
     return {**known, **changes}
-
-
-def test_outward_angles_are_mirrored():
-    assert all(abs(OUTWARD[point] + OUTWARD[partner]) <= 1 for point, partner in enumerate(MIRROR))
-
-
-def test_all_is_seen_from_the_front_and_the_side_that_turns_away_is_not():
-    front, some, more, other = hidden_landmarks(turned(0, 25, 75, -75))
-    assert not front.any()
-    assert 0 < some.sum() < more.sum() < 34
-    assert torch.equal(more[list(MIRROR)], other)
-    # The far ear lies farther from the camera, whose axis is z
-    ear, far = torch.tensor([71.0, -40.0, 62.0]), bool(more[16])
-    depth = -math.sin(math.radians(75)) * ear[0]
-    assert far == bool(depth > 0) and more[0] != far
-
-
-def test_axes_point_right_up_and_forward():
-    pose = torch.tensor([[2.0, 0, 0, 0, 10, 20], [2.0, 0, math.pi / 2, 0, 10, 20]], dtype=torch.float64)
-    front, side = head_axes(pose)
-    torch.testing.assert_close(front, torch.tensor([[10.0, 20], [100, 20], [10, -70], [10, 20]], dtype=torch.float64))
-    # Forward is across the image, right along the camera's axis
-    torch.testing.assert_close(side[[1, 2]], torch.tensor([[10.0, 20], [10, -70]], dtype=torch.float64))
-    assert abs(side[3, 0] - 10) == pytest.approx(140)
 
 
 def test_gaze_is_that_of_the_measures_far_from_the_camera():
@@ -58,13 +30,13 @@ def test_gaze_is_that_of_the_measures_far_from_the_camera():
     away = torch.tensor([0, 0, distance])
     expected = gaze_directions(points + away, eyes + away, rotation, "exact")[..., :2]
     pose = torch.cat([torch.full((3, 1), scale), rotation, torch.zeros(3, 2)], 1)
-    flat = scale * eyes[..., :2].flatten(1, 2)
-    arrows = gaze_arrows(flat, weak_gaze(scale * points[..., :2], flat, pose), pose)
+    heads, flat = SeenHeads.of(pose), scale * eyes[..., :2].flatten(1, 2)
+    arrows = gaze_arrows(flat, weak_gaze(scale * points[..., :2], flat, heads), heads.scale)
     torch.testing.assert_close(arrows[:, :, 0], scale * eyes[:, :, :8, :2].mean(2))
     found = (arrows[:, :, 1] - arrows[:, :, 0]) / (GAZE_LENGTH * EYEBALL_RADIUS * scale)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
     eyeballs = torch.tensor([[1.0, -2.0, 9.0, 10.0], [-1.0, -2.0, 9.0, 10.0]], dtype=torch.float64).expand(3, 2, 4)
-    own = weak_gaze(scale * points[..., :2], flat, pose, eyeballs)
+    own = weak_gaze(scale * points[..., :2], flat, heads, eyeballs)
     expected = gaze_directions(points + away, eyes + away, rotation, "exact", eyeballs)[..., :2]
     torch.testing.assert_close(own, expected, atol=1e-4, rtol=0)
 
@@ -75,6 +47,25 @@ def test_a_gaze_that_was_measured_is_drawn():
     assert arrows is not None
     along = torch.nn.functional.normalize(arrows[:, :, 1] - arrows[:, :, 0], dim=-1)
     torch.testing.assert_close(along, torch.tensor([[[1.0, 0.0], [0.0, 1.0]]] * 2, dtype=torch.float64))
+
+
+def test_the_pose_that_was_measured_is_drawn_instead_of_the_fits():
+    head = torch.tensor([[0.0, 0.0, 500.0, 0.5, -0.6, 0.1], [math.nan] * 6], dtype=torch.float64)
+    drawn, weak = DrawnFaces.of_numbers(**numbers(head=head)), DrawnFaces.of_numbers(**numbers())
+    turned = numbers()["pose"].clone()
+    turned[:, 1:4] = head[:, 3:]
+    expected = DrawnFaces.of_numbers(**numbers(pose=turned))
+    torch.testing.assert_close(drawn.axes[0], expected.axes[0])
+    assert torch.equal(drawn.near[0], expected.near[0]) and not drawn.near[0].all()
+    # A row that could not be measured
+    assert torch.equal(drawn.axes[1], weak.axes[1]) and torch.equal(drawn.near[1], weak.near[1])
+
+
+def test_a_gaze_into_the_camera_is_a_point_wherever_the_face_is():
+    head = torch.tensor([[200.0, -100.0, 500.0, 0, 0, 0]] * 2, dtype=torch.float64)
+    gaze = -torch.nn.functional.normalize(head[:, None, :3], dim=-1).expand(2, 2, 3)
+    arrows = DrawnFaces.of_numbers(**numbers(eyes=torch.rand(2, 56, 2), head=head, gaze=gaze)).gaze
+    torch.testing.assert_close(arrows[:, :, 1], arrows[:, :, 0])
 
 
 def test_parts_that_are_not_known_are_left_out():

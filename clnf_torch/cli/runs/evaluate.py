@@ -1,7 +1,7 @@
 """``clnf-torch evaluate``: errors of a model's landmarks on annotated faces."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
@@ -83,7 +83,7 @@ def evaluate(
         _check_landmarks(detector, model)
         evaluation_boxes = _evaluation_boxes(boxes, faces, data, seed, model, where)
         fit = partial(find_landmarks, detector, batch=batch, preset=preset.value, multi_view=multi_view)
-        readers = _readers(faces, marked)
+        readers = _readers(faces, marked, batch)
         settings = {"boxes": boxes, "seed": seed, "marked": marked, "preset": preset.value, "multi_view": multi_view}
         file = Path(boxes)
         settings |= {"boxes_file": file_hash(file) if file.is_file() else None}
@@ -98,14 +98,14 @@ def evaluate(
             done(run.done * (steps // max(len(faces), 1)))
             while len(rows := range(run.done, min(run.done + batch, len(faces)))):
                 found = {name: _found(fit, evaluation_boxes, read, rows, done) for name, read in readers.items()}
+                truth = faces.landmarks[rows.start : rows.stop]
                 if table is not None:
-                    truth = faces.landmarks[rows.start : rows.stop]
                     table.write(error_lines([Run.of(*one, truth) for one in found.items()], faces, rows))
-                run.add(found, table.position if table is not None else 0)
+                skin = skin_angles(map(readers["unmarked"], rows), truth)
+                run.add(found, skin, table.position if table is not None else 0)
                 done(len(rows) * len(readers))
         runs = [Run.of(name, run.faces(name), faces.landmarks) for name in readers]
-        skin = skin_angles(readers["unmarked"], faces.landmarks)
-        groups = face_groups(detector.model.pdm, faces.landmarks, skin)
+        groups = face_groups(detector.model.pdm, faces.landmarks, torch.cat(run.skin))
         if curve is not None:
             draw_curves(curve, _curves(runs), f"{len(faces)} faces of {data}")
         if json is not None:
@@ -138,11 +138,12 @@ def _evaluation_boxes(boxes: str, faces: Annotations, data: Path, seed: int, mod
     return lambda _read, rows, _done: known[rows.start : rows.stop]
 
 
-def _readers(faces: Annotations, marked: int | None) -> dict[str, Reader]:
-    """What gives the images of each run, by the run's name."""
+def _readers(faces: Annotations, marked: int | None, batch: int) -> dict[str, Reader]:
+    """What gives the images of each run, by the run's name; those of a batch are read once, by whoever asks first."""
+    read_once = lru_cache(batch)(read_image)
 
     def read(row: int) -> Tensor:
-        return read_image(faces.images[row])
+        return read_once(faces.images[row])
 
     plain: dict[str, Reader] = {"unmarked": read}
     return plain if marked is None else {**plain, "marked": with_pen_marks(read, faces.landmarks, marked)}
