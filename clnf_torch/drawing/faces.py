@@ -113,8 +113,9 @@ class DrawnFaces:
         names = [str(face) for face in range(count)] if names is None else names
         others = {"confidence": confidence, "found": found, "pose": pose, "head": head, "eyes": eyes, "errors": errors}
         _check(landmarks, others, names)
-        landmarks, pose, head, eyes, gaze = (
-            None if value is None else value.detach().cpu().double() for value in (landmarks, pose, head, eyes, gaze)
+        landmarks = landmarks.detach().cpu().double()
+        pose, head, eyes, gaze = (
+            None if value is None else value.detach().cpu().double() for value in (pose, head, eyes, gaze)
         )
         eyes = None if eyes is None or eyes.shape[1] != EYE_LANDMARKS else eyes
         near = torch.ones(landmarks.shape[:2], dtype=torch.bool) if visible is None else visible.cpu()

@@ -52,7 +52,8 @@ def main() -> None:
     box = faces.detect(image[None]).boxes[:1]
     with torch.inference_mode():
         fit = detector.fit(image[None], box)
-    _write("astronaut_landmarks.jpg", draw_faces(image, DrawnFaces.of(fit)))
+    found = clnf_torch.detect(IMAGES / "astronaut.jpg")
+    _write("astronaut_landmarks.jpg", draw_faces(image, DrawnFaces.of(found.fit, table=found.table)))
     _write("aligned.jpg", _aligned(image, fit, detector))
     _write("plot.jpg", _plot())
     turned = [_turned(image, fit, detector, WIDEST_TURN * math.sin(2 * math.pi * n / FRAMES)) for n in range(FRAMES)]
