@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
 import clnf_torch
+from clnf_torch.export.face_rows import measure_faces
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.geometry.camera import Intrinsics, project
+from clnf_torch.geometry.host import unread
 from clnf_torch.geometry.landmarks68 import MIRROR
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.measures.face import face_measures, points_in_head
 from clnf_torch.measures.head_in_space import measure_head
 from clnf_torch.measures.head_pose import HeadPose
 from clnf_torch.measures.landmarks_3d import FittedShape
+from clnf_torch.media.images import read_image
 from tests.factories import seeded
 
 CAMERA = Intrinsics.of(500.0, 500.0, 320.0, 240.0).to(torch.zeros(()))
@@ -71,3 +75,16 @@ def test_the_shape_of_the_fit_alone_does_not_measure_it(model):
         for one in (face, FittedShape(face.pdm, face.params, seen, depth=model.depth_shape))
     ]
     assert float(asymmetry[0]) > 3 * float(asymmetry[1])
+
+
+def test_a_captured_fit_is_measured_like_a_plain_one():
+    detector, image = clnf_torch.load(), read_image(Path(__file__).parents[1] / "docs" / "images" / "astronaut.jpg")
+    boxes = torch.tensor([[168.0, 62.0, 111.0, 112.0], [160.0, 60.0, 120.0, 120.0]])
+    index = torch.zeros(2, dtype=torch.int64)
+    with torch.inference_mode():
+        plain = measure_faces(detector.fit(image[None], boxes, index), detector, CAMERA)
+        found = detector.captured(2, (image.shape[1], image.shape[2])).fit(image[None], boxes, index)
+        with unread():
+            captured = measure_faces(found, detector, CAMERA)
+    torch.testing.assert_close(captured.pose.values, plain.pose.values, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(captured.eyes.gaze, plain.eyes.gaze, rtol=0, atol=1e-3)

@@ -7,11 +7,12 @@ from torch import Tensor
 
 from clnf_torch.fitting.gauss_newton import normal_equations, solve
 from clnf_torch.geometry.camera import Intrinsics, project, projection_jacobian
+from clnf_torch.geometry.host import is_readable
 from clnf_torch.geometry.precision import without_autocast
 from clnf_torch.geometry.records import Rows
 from clnf_torch.geometry.rotation import turn
 
-# At most, as cv::solvePnP; faces need six to twelve
+# At most, as cv::solvePnP; most faces need six to twelve
 MAX_ITERATIONS = 20
 # Radians, and share of the distance: the search ends at smaller steps
 STEP_TOLERANCE = 1e-9
@@ -94,6 +95,7 @@ def _levenberg_marquardt(correspondences: Correspondences, motion: RigidMotion, 
     hessian, descent, cost = correspondences.equations(motion)
     damping = torch.full_like(cost, INITIAL_DAMPING)
     searching = torch.ones_like(cost, dtype=torch.bool)
+    seen = is_readable(searching)
     for _ in range(MAX_ITERATIONS):
         damping_matrix = torch.diag_embed(damping[:, None] * hessian.diagonal(dim1=-2, dim2=-1))
         delta = solve(hessian + damping_matrix, descent)
@@ -105,8 +107,8 @@ def _levenberg_marquardt(correspondences: Correspondences, motion: RigidMotion, 
         descent = torch.where(better[:, None], new_descent, descent)
         damping = torch.where(better, damping / 10, damping * 10)
         searching = searching & _is_significant(delta, motion, tolerance)
-        # The one look at the host of an iteration, which it costs less than the next one
-        if not searching.any():
+        # Elsewhere all iterations are done under masks: of many faces, some need them anyway
+        if seen and not searching.any():
             break
     return motion
 
