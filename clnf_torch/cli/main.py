@@ -1,5 +1,6 @@
 """``clnf-torch``: the program and its commands."""
 
+import gc
 import signal
 import sys
 from collections.abc import Callable
@@ -70,4 +71,10 @@ def main() -> None:
     for number in STOPS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, lambda asked, _: sys.exit(128 + asked))
-    app()
+    # Python would look for cycles among a million objects of PyTorch's modules, which stay, again and again while it
+    # loads them, and once more at the end: a sixth of the start. `run_by` switches it on when they are loaded
+    gc.disable()
+    try:
+        app()
+    finally:
+        gc.freeze()

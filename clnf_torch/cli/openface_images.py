@@ -16,14 +16,13 @@ from clnf_torch.cli.options import device_named
 from clnf_torch.cli.output_check import Input, check_outputs
 from clnf_torch.cli.outputs import Targets
 from clnf_torch.cli.progress import counting_bar
-from clnf_torch.detection import load_face_detector
 from clnf_torch.drawing import DrawnFaces, draw_faces
 from clnf_torch.export.csv import csv_file
 from clnf_torch.export.face_table import FaceTable
 from clnf_torch.media.batches import Batch, find_faces, in_batches, read_all
 from clnf_torch.media.image_faces import FitOptions, fit_batch
 from clnf_torch.media.images import write_image
-from clnf_torch.pipeline import LandmarkDetector, load
+from clnf_torch.pipeline import LandmarkDetector, load, load_face_detector_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +59,8 @@ def fit_photographs(
         if skipped := len(images) - len(wanted):
             notice(f"{skipped} images have their outputs; skipped")
         where = device_named(options.device)
-        detector, finder = load(options.model, where), load_face_detector(options.model, where)
+        detector = load(options.model, where)
+        finder = load_face_detector_for(detector, options.model)
         mention_terms(options.model, detector.origin.get("licence", ""))
         summary = ImageSummary([images[number] for number in wanted])
         read = read_all(summary.images, lambda _, line: complaints(line), notice)

@@ -20,13 +20,12 @@ from clnf_torch.cli.outputs import Targets
 from clnf_torch.cli.progress import counting_bar
 from clnf_torch.cli.video_outputs import VideoOutputs
 from clnf_torch.cli.video_summary import VideoSummary
-from clnf_torch.detection import load_face_detector
 from clnf_torch.media.boxes import Box
 from clnf_torch.media.parallel_videos import VideoRun, run_parallel_videos
 from clnf_torch.media.recording import Recording
 from clnf_torch.media.video_capture import Camera, open_source
 from clnf_torch.media.video_frames import FrameSource, video_problem
-from clnf_torch.pipeline import LandmarkDetector, load
+from clnf_torch.pipeline import LandmarkDetector, load, load_face_detector_for
 from clnf_torch.tracking import TrackState, VideoConfig, VideoTracker
 from clnf_torch.tracking.smoothing import FILTER
 
@@ -96,7 +95,7 @@ def track_videos(
             raise typer.Exit(int(complaints.any))
         detector = load(options.model, where, numerics=options.numerics, precision=options.precision.value)
         mention_terms(options.model, detector.origin.get("licence", ""))
-        finder = None if options.box else load_face_detector(options.face_detector or options.model, where)
+        finder = None if options.box else load_face_detector_for(detector, options.model, options.face_detector)
         tracker = VideoTracker(detector, finder, options.config)
         jobs = VideoJobs.of(sources, options.model, options.settings(where, outputs.targets), outputs)
         summary = VideoSummary(outputs.summary(), [task.input for task in jobs.tasks.values()])

@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 
 import torch
 
-from clnf_torch.detection import FaceDetector, load_face_detector
+from clnf_torch.detection import FaceDetector
 from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.media.boxes import Box
-from clnf_torch.pipeline import LandmarkDetector, load
+from clnf_torch.pipeline import LandmarkDetector, load, load_face_detector_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,4 +67,4 @@ class JobSettings:
         if threads is not None:
             torch.set_num_threads(threads)
         detector = load(model, device, numerics=self.numerics, precision=self.precision)
-        return detector, load_face_detector(model, device) if self.needs_boxes() else None
+        return detector, load_face_detector_for(detector, model) if self.needs_boxes() else None

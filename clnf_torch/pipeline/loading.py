@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clnf_torch.detection.face_detector import FaceDetector
+from clnf_torch.detection.loading import face_detector_from, load_face_detector
 from clnf_torch.detection.validator import DetectionValidator
 from clnf_torch.fitting.parts import check_parts
 from clnf_torch.geometry.host import require_device
@@ -67,6 +69,27 @@ def load(
     if precision is not None:
         detector.precision = precision
     return detector.to(device).eval().requires_grad_(False)
+
+
+def load_face_detector_for(
+    detector: LandmarkDetector, path: str | Path | None, name: str | Path | None = None
+) -> FaceDetector:
+    """The face detector that finds faces for a landmark detector, on its device: its own bundle is not read again.
+
+    Args:
+        detector: From `load`.
+        path: What was given there.
+        name: Another face detector, as `load_face_detector` takes it; None: that of the landmark detector's bundle.
+
+    Raises:
+        BundleError: There is none.
+    """
+    record, device = detector.origin.get("face_detector"), detector.model.pdm.mean.device
+    if name is None and record is not None:
+        own: FaceDetector = face_detector_from(record, device)
+        return own
+    found: FaceDetector = load_face_detector(path if name is None else name, device)
+    return found
 
 
 def save(

@@ -49,6 +49,20 @@ def test_examples_are_command_lines_that_can_be_parsed(command):
         parser.make_context(command.__name__, words)
 
 
+def test_cycles_are_looked_for_among_new_objects_alone():
+    """Not among those of PyTorch's modules: neither while they are loaded, nor later."""
+    code = """
+import gc, sys
+from clnf_torch.cli import main
+from clnf_torch.cli.runs import info
+info.info = lambda **options: print(gc.isenabled(), gc.get_freeze_count() > 100_000)
+sys.argv = ["clnf-torch", "info"]
+main.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True True\n"
+
+
 def test_shells_complete_commands():
     asked = {"COMP_WORDS": "clnf-torch tr", "COMP_CWORD": "1", "_CLNF_TORCH_COMPLETE": "complete_bash"}
     done = subprocess.run(

@@ -45,7 +45,7 @@ def rows_of(path) -> list[dict[str, str]]:
 @pytest.fixture
 def found(monkeypatch, box):
     """Makes the program find the free model's face wherever an image is not dark."""
-    monkeypatch.setattr(command, "load_face_detector", lambda *_: FixedBox(box))
+    monkeypatch.setattr(command, "load_face_detector_for", lambda *_: FixedBox(box))
 
 
 def test_found_faces_are_fitted_and_measured(clnf_torch_cli, bundle, image, box, found):

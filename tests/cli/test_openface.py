@@ -23,7 +23,7 @@ def here(tmp_path, monkeypatch, box):
     """A folder to work in, as OpenFace's default output is below it; and faces that are found."""
     monkeypatch.chdir(tmp_path)
     for module in (video_run, openface_images):
-        monkeypatch.setattr(module, "load_face_detector", lambda *_: FixedBox(box))
+        monkeypatch.setattr(module, "load_face_detector_for", lambda *_: FixedBox(box))
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def rows_of(path) -> list[dict[str, str]]:
 @pytest.fixture
 def found(monkeypatch, box):
     """Makes the program find the free model's face wherever a frame is not dark."""
-    monkeypatch.setattr(command, "load_face_detector", lambda *_: FixedBox(box))
+    monkeypatch.setattr(command, "load_face_detector_for", lambda *_: FixedBox(box))
 
 
 def test_every_frame_has_a_row(clnf_torch_cli, bundle, image, found, tmp_path):

@@ -25,7 +25,7 @@ def options(bundle, box):
 
 @pytest.mark.parametrize("name", ["video.mp4", "folder"])
 def test_files_are_those_of_the_command_line(name, clnf_torch_cli, bundle, image, box, options, monkeypatch, tmp_path):
-    monkeypatch.setattr(video_run, "load_face_detector", lambda *_: FixedBox(box))
+    monkeypatch.setattr(video_run, "load_face_detector_for", lambda *_: FixedBox(box))
     write = write_video if name.endswith("mp4") else write_folder
     video = write(tmp_path / name, [frame * (number != 1) for number, frame in enumerate(moving(image, 4))])
     words = "--csv", tmp_path / "cli.csv", "--json", tmp_path / "cli.json", "--no-multi-view"

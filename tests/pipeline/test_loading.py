@@ -9,8 +9,10 @@ import torch
 
 import clnf_torch
 from clnf_torch import BundleError, load, load_face_detector, save
+from clnf_torch.detection import BlazeFace
 from clnf_torch.media.images import read_image
 from clnf_torch.models.bundle import INSTALLED_MODELS, bundle_file, default_bundle, load_bundle
+from clnf_torch.pipeline import load_face_detector_for
 
 
 @pytest.fixture
@@ -42,6 +44,22 @@ def test_the_face_detector_of_a_bundle_stays_with_it(tmp_path):
     before, after = load_face_detector(), load_face_detector(tmp_path / "again.pt")
     assert all(map(torch.equal, before.state_dict().values(), after.state_dict().values()))
     assert (after.config, after.to_landmarks) == (before.config, before.to_landmarks)
+
+
+def test_the_face_detector_of_a_bundle_is_made_without_reading_it_again(tmp_path):
+    path = tmp_path / "again.pt"
+    save(load(), path)
+    expected, detector = load_face_detector(path), load(path)
+    path.unlink()
+    own = load_face_detector_for(detector, path)
+    assert all(map(torch.equal, expected.state_dict().values(), own.state_dict().values()))
+    assert own.config == expected.config
+    assert isinstance(load_face_detector_for(detector, path, "blazeface"), BlazeFace)
+
+
+def test_a_bundle_without_a_face_detector_says_so(bundle):
+    with pytest.raises(BundleError, match="holds no face detector"):
+        load_face_detector_for(load(bundle), bundle)
 
 
 def test_another_face_detector_is_saved(bundle, tmp_path):

@@ -1,6 +1,7 @@
 """A command apart from what it runs: options are read, and help is printed, before anything large is loaded."""
 
 import functools
+import gc
 import importlib
 import inspect
 from collections.abc import Callable
@@ -24,6 +25,9 @@ def run_by(module: str, *examples: str) -> Callable[[Callable[..., None]], Calla
         @functools.wraps(command)
         def run(**options: Any) -> None:
             target = getattr(importlib.import_module(module), command.__name__)
+            if not gc.isenabled():
+                gc.freeze()
+                gc.enable()
             if options.get("threads") is not None:
                 importlib.import_module("torch").set_num_threads(options["threads"])
             # Some pass them on to other processes

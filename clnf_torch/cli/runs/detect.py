@@ -5,7 +5,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 import typer
 
 from clnf_torch.cli.cluster_jobs import Cluster, run_on_cluster
@@ -26,12 +25,12 @@ from clnf_torch.cli.options import (
 from clnf_torch.cli.output_check import Input, Output, check_outputs
 from clnf_torch.cli.outputs import Targets, image_outputs
 from clnf_torch.cli.progress import counting_bar
-from clnf_torch.detection import FaceDetector, load_face_detector
+from clnf_torch.detection import FaceDetector
 from clnf_torch.export.csv import CSVForm
 from clnf_torch.media.batches import Complain, Job, find_faces, in_batches, read_all, read_jobs
 from clnf_torch.media.boxes import Box
 from clnf_torch.media.image_faces import FitOptions, fit_batch
-from clnf_torch.pipeline import load
+from clnf_torch.pipeline import load, load_face_detector_for
 
 
 def detect(
@@ -102,8 +101,12 @@ def detect(
     run = ImageRun(images, drawings, targets, Complaints())
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         where = device_named(device)
-        jobs = _jobs(images, box, boxes, face_detector or model, where, batch, run.complain)
         detector = load(model, where, numerics=numerics, precision=precision.value)
+        if box is not None or boxes is not None:
+            jobs = read_jobs(images, boxes_from(box, boxes), run.complain, notice)
+        else:
+            finder = load_face_detector_for(detector, model, face_detector)
+            jobs = _found(finder, images, batch, run.complain)
         mention_terms(model, detector.origin.get("licence", ""))
         bar = counting_bar(len(images), "images", stop_if_asked)
         with image_outputs(targets, model, images, drawings, likelihoods) as outputs, bar as done:
@@ -121,21 +124,6 @@ def detect(
         run.finish(model, {**settings, **asdict(camera)})
     if run.complaints.any:
         raise typer.Exit(1)
-
-
-def _jobs(
-    images: list[Path],
-    box: Box | None,
-    boxes: Path | None,
-    finder: str | Path,
-    device: torch.device,
-    batch: int,
-    complain: Complain,
-) -> Iterator[Job]:
-    """Images with the faces to fit: in given boxes, or where the face detector finds them."""
-    if box is not None or boxes is not None:
-        return read_jobs(images, boxes_from(box, boxes), complain, notice)
-    return _found(load_face_detector(finder, device), images, batch, complain)
 
 
 def _found(finder: FaceDetector, images: list[Path], batch: int, complain: Complain) -> Iterator[Job]:

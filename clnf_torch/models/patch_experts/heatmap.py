@@ -1,6 +1,7 @@
 """Heatmap experts: the experts of all landmarks as one U-Net that sees the whole face at once."""
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import torch
@@ -91,8 +92,7 @@ class HeatmapExperts(Experts):
         widths, side, landmarks = record["widths"], record["width"], context.sizes["N"]
         if side % 2 ** len(widths) or (side // ZOOM) ** 2 * max(widths[0], landmarks) > MOST_NUMBERS:
             raise SchemaError(f"{where}.width: expected a side that {len(widths)} halvings divide, found {side}")
-        with torch.device("meta"):
-            shapes = {name: tuple(value.shape) for name, value in UNet(landmarks, widths, False).state_dict().items()}
+        shapes = _weight_shapes(landmarks, tuple(widths))
         weights = Fields({name: Array(*shape) for name, shape in shapes.items()}, closed=True)
         Fields({"network": weights}).check(record, where, context)
 
@@ -152,6 +152,14 @@ class HeatmapExperts(Experts):
             blocks = [network(block) for block in areas.split(some)]
         scores = (torch.cat(blocks) if len(blocks) > 1 else blocks[0]).to(areas.dtype)
         return scores.flatten(2).softmax(-1).view(scores.shape)
+
+
+@lru_cache
+def _weight_shapes(landmarks: int, widths: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """Shapes of a network's weights by their names; a bundle's experts are checked twice, and most are alike."""
+    with torch.device("meta"):
+        network = UNet(landmarks, widths, normalised=False)
+    return {name: tuple(value.shape) for name, value in network.state_dict().items()}
 
 
 def cut_windows(maps: Tensor, middle: Tensor, window: int) -> Tensor:
