@@ -1,4 +1,4 @@
-"""Tiles of matrix products in LLVM's own words: a few rows and columns whose sums stay in vector registers."""
+"""What stays in vector registers, in LLVM's own words: sums of tiles of matrix products, and filters of channels."""
 
 from typing import Any, NamedTuple
 
@@ -140,6 +140,47 @@ def _accumulate(builder: Any, parts: _Tile, wide: int) -> None:
             # A NaN stays one
             value = builder.select(builder.fcmp_ordered("<", value, least), least, value)
             builder.store(value, _vector(builder, row, n), align=4)
+
+
+def _filter_cells(typing: Any, size: Any, source: Any, filters: Any, found: Any) -> Any:
+    """3 x 3 filters of a vector of channels at cells beside each other: one chain of fused multiply-adds for each.
+
+    Args:
+        typing: numba's.
+        size: Cells, how far apart they are in the source, and channels of each.
+        source: Numbers, and where the three rows that the first filters see begin among them.
+        filters: Offsets and nine filters, each of all channels, and the first channel.
+        found: Numbers to write to, and the first of them.
+    """
+    arguments = (size, source, filters, found)
+    return types.void(*arguments), _generate_filters
+
+
+filter_cells: Any = intrinsic(_filter_cells)
+
+
+def _generate_filters(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """A loop over cells, whose filters are read before it."""
+    size, source, filters, found = (
+        cgutils.unpack_tuple(builder, argument, len(kind))
+        for argument, kind in zip(arguments, signature.args, strict=True)
+    )
+
+    def at(k: int, array: Any, index: Any) -> Any:
+        return builder.gep(context.make_array(signature.args[k][0])(context, builder, array).data, [index])
+
+    count, apart, channels = size
+    start = at(2, filters[0], filters[1])
+    own = [_load(builder, builder.gep(start, [builder.mul(channels, _INT(k))]), 0) for k in range(10)]
+    rows, results = [at(1, source[0], row) for row in source[1:]], at(3, *found)
+    with cgutils.for_range(builder, count) as cell:
+        place, total = builder.mul(cell.index, apart), own[0]
+        for k in range(9):
+            seen = builder.gep(rows[k // 3], [builder.add(place, builder.mul(channels, _INT(k % 3)))])
+            total = _fuse(builder, own[k + 1], _load(builder, seen, 0), total)
+        result = builder.gep(results, [builder.mul(cell.index, channels)])
+        builder.store(total, _vector(builder, result, 0), align=4)
+    return context.get_dummy_value()
 
 
 def _vector(builder: Any, pointer: Any, n: int) -> Any:

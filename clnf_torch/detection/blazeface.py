@@ -171,7 +171,8 @@ class BlazeFace(nn.Module):
             none = self.anchors.new_zeros(0)
             return Keypoints(none.view(0, POINTS, 2), none, none.long())
         box = Letterbox.of(frames.shape[2], frames.shape[3], self.network.side)
-        logits, regressions = self.answers(letterboxed(frames, box, self.network.side, self.anchors.dtype))
+        images = letterboxed(frames, box, self.network.side, self.anchors.dtype)
+        logits, regressions = self.answers(images, finite=not frames.is_floating_point())
         while True:
             found, kept, needed = self.candidates(logits, regressions)
             # All that the host waits for; where there was too little room, the candidates are compared again
@@ -182,11 +183,18 @@ class BlazeFace(nn.Module):
             self._candidates = max(self._candidates, 2 * most)
             self._passes *= 2 if unsettled else 1
 
-    def answers(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (F, A) and regressions (F, A, 16) of frames from `letterboxed`; of those not finite, of no face."""
+    def answers(self, images: Tensor, finite: bool = False) -> tuple[Tensor, Tensor]:
+        """Logits (F, A) and regressions (F, A, 16) of frames from `letterboxed`; of those not finite, of no face.
+
+        Args:
+            images: The frames.
+            finite: Whether it is known that all are finite.
+        """
         at_once = CPU_FRAMES if images.device.type == "cpu" else CUDA_FRAMES
         answers = [self.network(some) for some in images.split(at_once)]
         logits, regressions = (torch.cat(parts) for parts in zip(*answers, strict=True))
+        if finite:
+            return logits, regressions
         valid = images.isfinite().flatten(1).all(1)
         return torch.where(valid[:, None], logits, -torch.inf), torch.where(valid[:, None, None], regressions, 0.0)
 

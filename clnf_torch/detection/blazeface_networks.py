@@ -6,11 +6,14 @@ and height, and six keypoints. `NETWORKS` names them.
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, max_pool2d, pad, pixel_shuffle
+
+from clnf_torch.compilation.conditions import load_kernels
+from clnf_torch.models import compiled
 
 # Numbers of an anchor: a box and six keypoints
 NUMBERS = 16
@@ -109,7 +112,7 @@ class Head(nn.Module):
         return pixel_shuffle(self.filters(self.mix(maps)).unflatten(1, (4, -1)).transpose(1, 2).flatten(1, 2), 2)
 
 
-class FullRange(nn.Module):
+class FullRange(compiled.KnownNumbers):
     """For faces up to five metres from a phone: 192 pixels, 2,304 anchors on maps of 48 pixels."""
 
     side: ClassVar[int] = 192
@@ -136,6 +139,9 @@ class FullRange(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (F, A) and regressions (F, A, 16) of images (F, 3, 192, 192), from -1 to 1."""
+        if compiled.usable(images, self.numbers()) and (loops := _loops()) is not None:
+            found: tuple[Tensor, Tensor] = loops.respond(self, images)
+            return found
         maps, levels = self.down[0](self.stem(images).relu_()), []
         for down, across in zip(self.down[1:], self.across, strict=True):
             maps = down(maps)
@@ -150,6 +156,11 @@ class FullRange(nn.Module):
 
 NETWORKS: dict[str, type[ShortRange] | type[FullRange]] = {"short_range": ShortRange, "full_range": FullRange}
 """The networks by name."""
+
+
+def _loops() -> Any:
+    """The compiled loops of the full range; None where there are none."""
+    return load_kernels("clnf_torch.models.kernels.cpu.full_range")
 
 
 def by_anchor(maps: Tensor, numbers: int) -> Tensor:

@@ -1,13 +1,26 @@
 """Whether patch experts respond as compiled kernels; the torch forms, where this is asked, define how."""
 
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from clnf_torch.compilation.conditions import load_kernels, plain_numbers, recorded
+
+
+class KnownNumbers(nn.Module):
+    """A network that finds its parameters as fast as compiled loops need them."""
+
+    @cached_property
+    def _places(self) -> list[tuple[dict[str, Any], str]]:
+        """Where the layers keep their parameters."""
+        return [(layer._parameters, name) for layer in self.modules() for name in layer._parameters]
+
+    def numbers(self) -> list[Tensor]:
+        """The parameters as they are now, found without looking for them in every layer, as `parameters` does."""
+        return [values for parameters, name in self._places if (values := parameters.get(name)) is not None]
 
 
 def kernels() -> Any:

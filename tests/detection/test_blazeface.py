@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from clnf_torch.detection import BlazeFace, BlazeFaceConfig, MTCNNConfig, load_face_detector
+from clnf_torch.compilation.conditions import loops_in
+from clnf_torch.detection import BlazeFace, BlazeFaceConfig, MTCNNConfig, blazeface_networks, load_face_detector
 from clnf_torch.detection.blazeface import keypoint_features, landmark_corners, merged
 from clnf_torch.detection.blazeface_networks import NETWORKS, anchor_centres
 from clnf_torch.geometry.boxes import box_iou
 from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import FORMAT, VERSION, BundleError, installed_file, load_bundle
+from tests.factories import seeded
 from tests.transfers import count_transfers
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -43,6 +45,44 @@ def test_answers_are_those_of_tensorflow_lite(detector):
     with np.load(ROOT / "tests" / "golden" / "blazeface.npz") as golden:
         assert np.abs(logits[0, ::8].numpy() - golden[f"{name}_logits"]).max() < TOLERANCE
         assert np.abs(regressions[0, ::8].numpy() - golden[f"{name}_regressions"]).max() < TOLERANCE
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    pytest.importorskip("numba", reason="the compiled loops need numba")
+    return 2 * torch.rand(6, 3, 192, 192, generator=seeded(5)) - 1
+
+
+@torch.no_grad()
+def test_loops_agree_with_torch(images, monkeypatch):
+    network = load_face_detector("blazeface").network
+    found = network(images)
+    monkeypatch.setattr(blazeface_networks, "_loops", lambda: None)
+    for own, expected in zip(found, network(images), strict=True):
+        # Sums are taken in another order
+        assert not torch.equal(own, expected)
+        torch.testing.assert_close(own, expected, atol=TOLERANCE, rtol=0)
+
+
+@torch.no_grad()
+def test_loops_give_an_image_the_same_alone_in_a_batch_and_in_threads(images):
+    network = load_face_detector("blazeface").network
+    found = network(images)
+    with loops_in(1):
+        alone = [network(image[None]) for image in images]
+    with loops_in(2):
+        shared = network(torch.cat((images, images)))
+    for own, single, both in zip(found, zip(*alone, strict=True), shared, strict=True):
+        assert torch.equal(torch.cat(single), own) and torch.equal(both, torch.cat((own, own)))
+
+
+@torch.no_grad()
+def test_loops_see_other_weights(images):
+    network = load_face_detector("blazeface").network
+    before, _ = network(images[:1])
+    network.stem.weight.mul_(0.5)
+    after, _ = network(images[:1])
+    assert not torch.equal(before, after)
 
 
 def test_anchors_lie_row_by_row_in_the_cells_middles():
@@ -102,7 +142,9 @@ def test_nothing_and_damaged_frames_have_no_faces(detector, photograph):
     assert len(detector.detect(torch.zeros(1, 1, 1, 1)).boxes) == 0
 
 
-def test_one_number_is_read_and_nothing_is_sent(detector, photograph):
+def test_one_number_is_read_and_nothing_is_sent(detector, photograph, monkeypatch):
+    # The loops read what they work on
+    monkeypatch.setattr(blazeface_networks, "_loops", lambda: None)
     detector.detect(photograph)
     counted = count_transfers(lambda: detector.detect(photograph))
     assert counted.to_host == {"tolist": 1} and counted.to_device.total() == 0

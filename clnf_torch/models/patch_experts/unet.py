@@ -1,9 +1,7 @@
 """The U-Net of heatmap experts: one network for all landmarks, and the same one folded for use."""
 
 from collections.abc import Sequence
-from functools import cached_property
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +16,7 @@ STEM = 5
 LEAST_DEVIATION = 1.0
 
 
-class UNet(nn.Module):
+class UNet(compiled.KnownNumbers):
     """A U-Net: maps of scores at half the resolution of the image.
 
     The image is halved again and again, so that the deepest layers see the whole face, and brought back with what
@@ -57,15 +55,6 @@ class UNet(nn.Module):
         for narrow, up in zip(self.narrow, self.up, strict=True):
             maps = up(levels.pop() + interpolate(narrow(maps), scale_factor=2, mode="nearest"))
         return self.head(maps)
-
-    @cached_property
-    def _places(self) -> list[tuple[dict[str, Any], str]]:
-        """Where the layers keep their parameters."""
-        return [(layer._parameters, name) for layer in self.modules() for name in layer._parameters]
-
-    def numbers(self) -> list[Tensor]:
-        """The parameters as they are now, found without looking for them in every layer, as `parameters` does."""
-        return [values for parameters, name in self._places if (values := parameters.get(name)) is not None]
 
     def has_loops_for(self, gray: Tensor) -> bool:
         """Whether maps of images (B, A, A) can be compiled loops'."""
