@@ -77,6 +77,15 @@ def test_loops_give_an_image_the_same_alone_in_a_batch_and_in_threads(images):
 
 
 @torch.no_grad()
+def test_loops_are_for_images_of_the_networks_size(images, monkeypatch):
+    network = load_face_detector("blazeface").network
+    found = network(images[:, :, :96, :128])
+    monkeypatch.setattr(blazeface_networks, "_loops", lambda: None)
+    for own, expected in zip(found, network(images[:, :, :96, :128]), strict=True):
+        assert torch.equal(own, expected)
+
+
+@torch.no_grad()
 def test_loops_see_other_weights(images):
     network = load_face_detector("blazeface").network
     before, _ = network(images[:1])
