@@ -114,7 +114,7 @@ class Renderer:
             frame.use()
             frame.clear(depth=1.0)
             self._depth["view"].write(_bytes(view.T))
-            for surface, (shape, _, texture) in zip(surfaces, loaded, strict=True):
+            for surface, (shape, _, texture, *_) in zip(surfaces, loaded, strict=True):
                 texture.use(0)
                 self._depth["cutout"].value = surface.material.cutout
                 shape.render()
@@ -123,12 +123,12 @@ class Renderer:
         self._set_scene(lighting, views, _projection(focal, center, self.side))
         self._draw(surfaces, loaded)
         picture = self._read()
-        for _, _, texture in loaded:
-            texture.release()
+        for resource in (resource for resources in loaded for resource in resources):
+            resource.release()
         return picture
 
-    def _load(self, surface: Surface) -> tuple[Any, Any, Any]:
-        """Vertex arrays for the two programs, and the texture, in OpenGL."""
+    def _load(self, surface: Surface) -> tuple[Any, ...]:
+        """Vertex arrays for the two programs, the texture and the buffers, in OpenGL, which frees them when told to."""
         context = self._context
         openness = torch.ones(len(surface.vertices)) if surface.openness is None else surface.openness
         table = torch.cat((surface.vertices, surface.normals, surface.places, openness[:, None]), 1)
@@ -143,6 +143,8 @@ class Renderer:
             context.vertex_array(self._depth, [depth_layout], index_buffer=order),
             context.vertex_array(self._surface, [layout], index_buffer=order),
             texture,
+            numbers,
+            order,
         )
 
     def _set_scene(self, lighting: Lighting, views: list[Tensor], projection: Tensor) -> None:
@@ -156,7 +158,7 @@ class Renderer:
         program["lamp_colours"].write(_bytes(lighting.colours))
         program["harmonics"].write(_bytes(lighting.harmonics))
 
-    def _draw(self, surfaces: list[Surface], loaded: list[tuple[Any, Any, Any]]) -> None:
+    def _draw(self, surfaces: list[Surface], loaded: list[tuple[Any, ...]]) -> None:
         """Solid parts first, then what covers its pixels in part, which leaves the depths alone."""
         context, gl = self._context, self._gl
         for thin in (False, True):
@@ -164,7 +166,7 @@ class Renderer:
                 context.enable(gl.BLEND)
                 context.blend_func = (gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA, gl.ONE, gl.ONE_MINUS_SRC_ALPHA)
                 self._frame.depth_mask = False
-            for surface, (_, shape, texture) in zip(surfaces, loaded, strict=True):
+            for surface, (_, shape, texture, *_) in zip(surfaces, loaded, strict=True):
                 material = surface.material
                 if thin and not material.cutout:
                     continue

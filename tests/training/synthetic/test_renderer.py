@@ -70,3 +70,12 @@ def test_light_from_around_reaches_every_side(renderer):
         [square(100, 1000)], lit((0, 0, 1), around=0.5), 100.0, CENTER, torch.tensor([0.0, 0, 1000])
     )
     assert picture.colour[:, 32, 32].min() > 0.3
+
+
+def test_what_is_loaded_is_freed(renderer, monkeypatch):
+    """OpenGL frees nothing by itself: a set of thousands of faces would fill the memory with vertices."""
+    loaded, load = [], Renderer._load
+    monkeypatch.setattr(Renderer, "_load", lambda *given: loaded.append(load(*given)) or loaded[-1])
+    renderer.render([square(100, 1000)], lit((0, 0, -1)), 100.0, CENTER, torch.tensor([0.0, 0, 1000]))
+    assert len(loaded) == 1 and len(loaded[0]) == 5
+    assert {type(resource.mglo).__name__ for resource in loaded[0]} == {"InvalidObject"}
