@@ -40,7 +40,7 @@ STEPS = "CLNF_STEPS"  # the file in which a program notes when it had computed h
 
 def prepare() -> None:
     """Lets the program find the free model's face, and note its steps."""
-    command.load_face_detector = lambda *_: FixedBox(FACE)
+    command.load_face_detector_for = lambda *_: FixedBox(FACE)
     step, log = VideoTracker.step, os.open(os.environ[STEPS], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def noted(self, state, frames, damaged=None):
