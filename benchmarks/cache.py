@@ -24,8 +24,11 @@ from clnf_torch.pipeline.result import FitResult
 # Of faces that are fitted together: a single one, and as many as two threads share
 FACES = (1, 9)
 # What a process is called, the cache that it uses, and whether it takes things in the opposite order
-PROCESSES = (("that compiles", "cache", False), ("that finds all on disk", "cache", False))
-PROCESSES += (("that compiles in the opposite order", "other", True),)
+PROCESSES = (
+    ("that compiles", "cache", False),
+    ("that finds all on disk", "cache", False),
+    ("that compiles in the opposite order", "other", True),
+)
 
 
 def report() -> list[Table]:

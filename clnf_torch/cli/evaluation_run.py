@@ -111,22 +111,29 @@ class EvaluationRun:
             return
         try:
             content = read_archive(self._state, mmap=False)
-            known = (content["format"], content["version"]) == (FORMAT, VERSION)
-            reason = self._task.difference(content["task"]) if known else "its state is of another version"
-            partial, position, done = errors and partial_of(errors), content["position"], content["done"]
-            found = {name: [FoundFaces(**content["found"][name])] for name in self.found}
-            skin = [content["skin"]]
-            if not reason and any(len(some) != done for some in (*skin, *(one[0].success for one in found.values()))):
-                reason = "its state is damaged"
-            if not reason and partial and (not partial.is_file() or partial.stat().st_size < position):
-                reason = f"{partial.name} is missing, or shorter than it was"
+            reason = self._take(content, errors)
         except (ArchiveError, KeyError, TypeError, AttributeError) as error:
             reason = f"its state cannot be read: {one_line(str(error))[:100]}"
         if reason:
             notice(f"{self._state}: the evaluation begins anew: {reason}")
             return
-        notice(f"{self._state}: the evaluation goes on behind {done} faces")
+        notice(f"{self._state}: the evaluation goes on behind {self.done} faces")
+
+    def _take(self, content: Mapping[str, Any], errors: Path | None) -> str | None:
+        """Goes back to what was saved; or says why not, and leaves all as it is."""
+        if (content["format"], content["version"]) != (FORMAT, VERSION):
+            return "its state is of another version"
+        if reason := self._task.difference(content["task"]):
+            return reason
+        partial, position, done = errors and partial_of(errors), content["position"], content["done"]
+        found = {name: [FoundFaces(**content["found"][name])] for name in self.found}
+        skin = [content["skin"]]
+        if any(len(some) != done for some in (*skin, *(one[0].success for one in found.values()))):
+            return "its state is damaged"
+        if partial and (not partial.is_file() or partial.stat().st_size < position):
+            return f"{partial.name} is missing, or shorter than it was"
         self.found, self.skin, self.done, self.position = found, skin, done, position
+        return None
 
     @contextlib.contextmanager
     def kept(self, errors: Path | None) -> Iterator[GrowingFile | None]:

@@ -154,6 +154,9 @@ def test_an_evaluation_of_other_faces_or_settings_begins_anew(
         monkeypatch.setattr(command, "find_landmarks", find_landmarks)
         again = clnf_torch_cli(*words, *(more if "--batch" in more else ("--batch", 1, *more)), "--resume")
         assert again.exit_code == 0 and f"begins anew: {reason}" in again.stderr
+    torch.save({"format": "clnf_torch evaluation", "version": 1}, tmp_path / "s.json.state")
+    again = clnf_torch_cli(*words, "--resume")
+    assert again.exit_code == 0 and "begins anew: its state is of another version" in again.stderr
     (tmp_path / "s.json.state").write_bytes(b"no state")
     again = clnf_torch_cli(*words, "--resume")
     assert again.exit_code == 0 and "begins anew: its state cannot be read" in again.stderr
@@ -187,7 +190,7 @@ def test_marked_faces_are_compared_with_unmarked_ones(clnf_torch_cli, bundle, fa
 def test_every_image_is_read_once(clnf_torch_cli, bundle, faces, box, monkeypatch, boxes):
     read = []
     monkeypatch.setattr(command, "read_image", lambda path: read.append(path.name) or read_image(path))
-    monkeypatch.setattr(command, "load_face_detector", lambda *_: FixedBox(box))
+    monkeypatch.setattr(command, "load_face_detector_for", lambda *_: FixedBox(box))
     folder = faces((0.0, 0.0), (1.0, 0.0), (2.0, 0.0))
     words = ("evaluate", "--data", folder, "--model", bundle, "--boxes", boxes, "--batch", 2, "--marked", 3)
     assert clnf_torch_cli(*words, "--json", "-").exit_code == 0
@@ -221,7 +224,7 @@ def test_given_boxes_are_the_boxes_around_the_landmarks(clnf_torch_cli, bundle, 
 
 
 def test_detected_faces_that_are_missed_count_as_failures(clnf_torch_cli, bundle, faces, box, monkeypatch, tmp_path):
-    monkeypatch.setattr(command, "load_face_detector", lambda *_: FixedBox(box))
+    monkeypatch.setattr(command, "load_face_detector_for", lambda *_: FixedBox(box))
     folder = faces((0.0, 0.0), (2000.0, 0.0))
     words = ("evaluate", "--data", folder, "--model", bundle, "--boxes", "detected")
     runs = numbers(clnf_torch_cli(*words, "--json", "-", "--errors", tmp_path / "e.csv"))

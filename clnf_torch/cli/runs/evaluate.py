@@ -34,10 +34,9 @@ from clnf_torch.cli.options import (
 from clnf_torch.cli.output_check import Input, Output, check_outputs
 from clnf_torch.cli.outputs import keep_earlier
 from clnf_torch.cli.progress import counting_bar
-from clnf_torch.detection import load_face_detector
 from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
 from clnf_torch.media.images import read_image
-from clnf_torch.pipeline import LandmarkDetector, load
+from clnf_torch.pipeline import LandmarkDetector, load, load_face_detector_for
 from clnf_torch.training.data.annotations import Annotations, read_annotations
 from clnf_torch.training.evaluation import FoundFaces, Reader, find_landmarks, with_pen_marks
 from clnf_torch.training.face_groups import face_groups
@@ -81,7 +80,7 @@ def evaluate(
         faces = faces.of_split(*split) if split else faces
         detector = load(model, where, numerics=numerics, precision=precision.value)
         _check_landmarks(detector, model)
-        evaluation_boxes = _evaluation_boxes(boxes, faces, data, seed, model, where)
+        evaluation_boxes = _evaluation_boxes(boxes, faces, data, seed, detector, model)
         fit = partial(find_landmarks, detector, batch=batch, preset=preset.value, multi_view=multi_view)
         readers = _readers(faces, marked, batch)
         settings = {"boxes": boxes, "seed": seed, "marked": marked, "preset": preset.value, "multi_view": multi_view}
@@ -130,10 +129,12 @@ def _check_landmarks(detector: LandmarkDetector, model: Path) -> None:
         raise typer.Exit(1)
 
 
-def _evaluation_boxes(boxes: str, faces: Annotations, data: Path, seed: int, model: Path, where: torch.device) -> Boxes:
+def _evaluation_boxes(
+    boxes: str, faces: Annotations, data: Path, seed: int, detector: LandmarkDetector, model: Path
+) -> Boxes:
     """Gives the boxes (len(rows), 4) of some faces in their images."""
     if boxes == DETECTED:
-        return partial(detected_boxes, load_face_detector(model, where), faces)
+        return partial(detected_boxes, load_face_detector_for(detector, model), faces)
     known = known_boxes(boxes, faces, data, seed)
     return lambda _read, rows, _done: known[rows.start : rows.stop]
 

@@ -1,7 +1,7 @@
 """Renderer of small scenes through OpenGL, which Mesa runs on the processor where there is no card."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -65,6 +65,16 @@ class Picture:
     depth: Tensor  # (2 S, 2 S) mm along the camera's axis; infinite where nothing is
 
 
+class _Loaded(NamedTuple):
+    """A surface in OpenGL, which frees none of these by itself."""
+
+    depth: Any  # vertex arrays of both programs
+    surface: Any
+    texture: Any
+    numbers: Any  # buffers: of the vertices, and the triangles' corners
+    order: Any
+
+
 class Renderer:
     """Draws scenes of one size."""
 
@@ -114,10 +124,10 @@ class Renderer:
             frame.use()
             frame.clear(depth=1.0)
             self._depth["view"].write(_bytes(view.T))
-            for surface, (shape, _, texture, *_) in zip(surfaces, loaded, strict=True):
-                texture.use(0)
+            for surface, own in zip(surfaces, loaded, strict=True):
+                own.texture.use(0)
                 self._depth["cutout"].value = surface.material.cutout
-                shape.render()
+                own.depth.render()
         self._frame.use()
         self._frame.clear(0.0, 0.0, 0.0, 0.0, depth=1.0)
         self._set_scene(lighting, views, _projection(focal, center, self.side))
@@ -127,8 +137,8 @@ class Renderer:
             resource.release()
         return picture
 
-    def _load(self, surface: Surface) -> tuple[Any, ...]:
-        """Vertex arrays for the two programs, the texture and the buffers, in OpenGL, which frees them when told to."""
+    def _load(self, surface: Surface) -> _Loaded:
+        """A surface in OpenGL."""
         context = self._context
         openness = torch.ones(len(surface.vertices)) if surface.openness is None else surface.openness
         table = torch.cat((surface.vertices, surface.normals, surface.places, openness[:, None]), 1)
@@ -139,7 +149,7 @@ class Renderer:
         texture.build_mipmaps()
         layout = (numbers, "3f 3f 2f 1f", "position", "direction", "place", "open")
         depth_layout = (numbers, "3f 12x 2f 4x", "position", "place")
-        return (
+        return _Loaded(
             context.vertex_array(self._depth, [depth_layout], index_buffer=order),
             context.vertex_array(self._surface, [layout], index_buffer=order),
             texture,
@@ -158,7 +168,7 @@ class Renderer:
         program["lamp_colours"].write(_bytes(lighting.colours))
         program["harmonics"].write(_bytes(lighting.harmonics))
 
-    def _draw(self, surfaces: list[Surface], loaded: list[tuple[Any, ...]]) -> None:
+    def _draw(self, surfaces: list[Surface], loaded: list[_Loaded]) -> None:
         """Solid parts first, then what covers its pixels in part, which leaves the depths alone."""
         context, gl = self._context, self._gl
         for thin in (False, True):
@@ -166,15 +176,15 @@ class Renderer:
                 context.enable(gl.BLEND)
                 context.blend_func = (gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA, gl.ONE, gl.ONE_MINUS_SRC_ALPHA)
                 self._frame.depth_mask = False
-            for surface, (_, shape, texture, *_) in zip(surfaces, loaded, strict=True):
+            for surface, own in zip(surfaces, loaded, strict=True):
                 material = surface.material
                 if thin and not material.cutout:
                     continue
-                texture.use(0)
+                own.texture.use(0)
                 for name in ("roughness", "gloss", "translucency", "bump"):
                     self._surface[name].value = getattr(material, name)
                 self._surface["alpha"].value = int(material.cutout) + int(thin)
-                shape.render()
+                own.surface.render()
         context.disable(gl.BLEND)
         self._frame.depth_mask = True
 
