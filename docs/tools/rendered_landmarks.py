@@ -15,6 +15,7 @@ from clnf_torch.training.synthetic.accessories import plain
 from clnf_torch.training.synthetic.face_mesh import FaceMesh, load_face_mesh, vertex_normals
 from clnf_torch.training.synthetic.head_model import rotation_about
 from clnf_torch.training.synthetic.labels import jaw_paths, visible_contour
+from clnf_torch.training.synthetic.proportions import mean_identity
 from clnf_torch.training.synthetic.renderer import Lighting, Material, Renderer, Surface
 from clnf_torch.training.synthetic.scene import View
 
@@ -40,7 +41,8 @@ def picture(mesh: FaceMesh, renderer: Renderer, expression: dict[str, float], ya
     """A clay head with the 68 landmarks in green, those of the lids in blue, the visible contour in yellow."""
     model = mesh.model
     neutral = model.surface(model.base)
-    surface = model.surface(model.vertices(model.weights(expression))) - MIDDLE
+    chosen = {**mean_identity(model.names), **expression}
+    surface = model.surface(model.vertices(model.weights(chosen))) - MIDDLE
     view = View(
         rotation=rotation_about(1, yaw),
         translation=torch.tensor([0.0, 0, DISTANCE]),

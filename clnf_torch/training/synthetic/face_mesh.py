@@ -13,11 +13,12 @@ from clnf_torch.training.synthetic.subdivision import SurfacePoints
 
 # Vertices of the base mesh for each landmark in the middle or on the image's right; several are averaged. Picked on the
 # lids' front edges, the border of the lips, the lips' line of contact, the ridge of the nose and the jaw's edge, and
-# looked at from the front, half turned and from the side.
+# looked at from the front, half turned and from the side. Those of the brows are nearest to the mean brow of the London
+# Set's hand-set points: its upper edge. MakeHuman's own brows lie a finger higher.
 LANDMARK_VERTICES = {
     8: (732,), 9: (11898,), 10: (7624,), 11: (10364,), 12: (7459, 7460), 13: (7614,), 14: (11713,), 15: (12010, 12360),
     16: (12001, 12161),
-    22: (11924, 11873, 7009, 7008), 23: (10415, 11923), 24: (7437, 10414), 25: (7438, 11808), 26: (7439, 11811, 11803),
+    22: (7008, 7006), 23: (11923, 7003, 7598), 24: (10413, 7438, 7002), 25: (7439, 11869), 26: (10410,),
     27: (132,), 28: (131,), 29: (201,), 30: (297,), 33: (343,), 34: (7077,), 35: (7121, 7119),
     42: (6850,), 43: (6838,), 44: (6784,), 45: (6805,), 46: (6825,), 47: (6831,),
     51: (466,), 52: (7216,), 53: (7207,), 54: (7182,), 55: (7166,), 56: (7241, 7235), 57: (492,),

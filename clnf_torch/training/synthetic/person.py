@@ -8,6 +8,7 @@ from torch import Tensor
 
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.synthetic.head_model import HeadModel, macro_weights, pairs_of_targets, rotation_about
+from clnf_torch.training.synthetic.proportions import mean_weight
 from clnf_torch.training.synthetic.skin_texture import Looks, random_looks
 
 # Deviations of the identity's targets, whose useful range is -1 to 1, and of the asymmetric and unpaired ones
@@ -80,7 +81,7 @@ def _identity(model: HeadModel, sampler: Sampler, age: float, male: float) -> di
     strength = float(sampler.uniform(0.2, 0.8))
     for first, second in pairs_of_targets(model.names):
         both = first.replace("identity/l-", "").replace("identity/r-", "")
-        usual = strength * float(sampler.normal(PAIRED if second else SINGLE))
+        usual = mean_weight(first, second) + strength * float(sampler.normal(PAIRED if second else SINGLE))
         value = max(-1.0, min(1.0, shared.setdefault(both, usual) + float(sampler.normal(0.05))))
         if value >= 0:
             chosen[first] = value

@@ -218,10 +218,13 @@ def _brows(colour: Tensor, points: Tensor, looks: Looks, sampler: Sampler) -> Te
     length, dark = float(sampler.uniform(4, 8)) * MM, float(sampler.uniform(0.35, 0.95))
     hair = torch.lerp(looks.hair, torch.tensor([0.1, 0.07, 0.06]), float(sampler.uniform(0, 0.5)))
     covered = torch.zeros(SIDE, SIDE)
+    # Landmarks lie on the upper edge
+    below = torch.stack((torch.zeros(()), sampler.uniform(0.2, 0.8) * thick))
     for brow, side in zip(BROWS, (1.0, -1.0), strict=True):
+        line = points[list(brow)] + below
         share = sampler.uniform(0, 1, count // 2)
         taper = (0.3 + 1.5 * share).clamp_max(1)
-        root = along(points[list(brow)], share) + torch.stack(
+        root = along(line, share) + torch.stack(
             (torch.zeros(count // 2), sampler.normal(0.5, count // 2) * thick * taper), 1
         )
         # Hairs of the inner part stand up, those of the outer part lie along the brow
@@ -237,7 +240,7 @@ def _brows(colour: Tensor, points: Tensor, looks: Looks, sampler: Sampler) -> Te
             ),
         )
         shadow = strokes(
-            *_pieces(along(points[list(brow)], torch.linspace(0, 1, 17))),
+            *_pieces(along(line, torch.linspace(0, 1, 17))),
             torch.full((16,), thick),
             torch.full((16,), 0.5),
         )
