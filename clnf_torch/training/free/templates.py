@@ -1,0 +1,89 @@
+"""Templates of the Face Research Lab London Set as 68 landmarks: 189 points of a face, set by hand on photographs."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
+from clnf_torch.training.data.annotations import AnnotationError, Annotations, read_arrays
+
+FILE, NUM_POINTS = "templates.npz", 189
+# Landmarks at the mean of points of the template: corners of the eyes, mouth, nose, ends of the brows, chin
+AT_POINTS = {
+    8: (129,),
+    17: (71,), 18: (72,), 21: (75,), 22: (78,), 25: (81,), 26: (82,),
+    27: (50, 51, 56, 57), 30: (54, 60), 31: (64,), 32: (170,), 33: (55,), 34: (172,), 35: (69,),
+    36: (18,), 39: (22,), 42: (23,), 45: (27,),
+    48: (87,), 49: (88,), 50: (89,), 51: (90,), 52: (91,), 53: (92,), 54: (93,),
+    55: (108,), 56: (107,), 57: (106,), 58: (105,), 59: (104,),
+    60: (87, 87, 94, 99), 61: (95,), 62: (96,), 63: (97,), 64: (93, 93, 98, 103), 65: (102,), 66: (101,), 67: (100,),
+}  # fmt: skip
+# Landmarks at equal distances along lines through points, without the ends: jaw, brows, upper and lower lids
+ALONG_LINES = (
+    ((0, 1, 2, 3, 4, 5, 6, 7), (109, 110, 111, 125, 126, 127, 128, 129)),
+    ((16, 15, 14, 13, 12, 11, 10, 9), (112, 113, 114, 133, 132, 131, 130, 129)),
+    ((19, 20), (72, 73, 74, 75)), ((23, 24), (78, 79, 80, 81)),
+    ((37, 38), (18, 19, 20, 21, 22)), ((41, 40), (18, 28, 29, 30, 22)),
+    ((43, 44), (23, 24, 25, 26, 27)), ((47, 46), (23, 31, 32, 33, 27)),
+)  # fmt: skip
+# The jaw begins at a point, at the ear; brows and lids between two
+BEGIN_AT_POINT = 8
+# Landmarks on the ridge of the nose between its first and its tip
+RIDGE = ((28, 1 / 3), (29, 2 / 3))
+
+
+def read_templates(folder: Path) -> Annotations:
+    """The photographs of a folder that have templates, with 68 landmarks each.
+
+    Args:
+        folder: It holds ``templates.npz`` with ``names`` (F,) of photographs NAME.jpg beside it, and ``points``
+            (F, 189, 2) in pixels from 0.
+
+    Raises:
+        AnnotationError: There are no templates, or bad ones; says which and where.
+        OSError: A file cannot be read.
+    """
+    path = folder / FILE
+    arrays = read_arrays(path)
+    names, points = (arrays.get(key) for key in ("names", "points"))
+    if names is None or names.dtype.kind != "U" or names.ndim != 1:
+        raise AnnotationError(f"{path}: names: expected a list of texts, found {_found(names)}")
+    if points is None or points.dtype.kind != "f" or points.shape != (len(names), NUM_POINTS, 2):
+        raise AnnotationError(
+            f"{path}: points: expected floating point numbers ({len(names)}, {NUM_POINTS}, 2), found {_found(points)}"
+        )
+    images = tuple(folder / f"{name}.jpg" for name in names.tolist())
+    landmarks = landmarks_of_templates(torch.from_numpy(points).float())
+    return Annotations(images=images, landmarks=landmarks, split=("",) * len(names))
+
+
+def _found(array: object) -> str:
+    return "nothing" if array is None else f"{array.dtype} of shape {array.shape}"  # type: ignore[attr-defined]
+
+
+def landmarks_of_templates(points: Tensor) -> Tensor:
+    """The 68 landmarks (F, 68, 2) of templates (F, 189, 2), where annotators of the 68 would set them."""
+    landmarks = points.new_full((len(points), NUM_LANDMARKS, 2), torch.nan)
+    for landmark, chosen in AT_POINTS.items():
+        landmarks[:, landmark] = points[:, list(chosen)].mean(1)
+    for wanted, line in ALONG_LINES:
+        from_point = len(wanted) == BEGIN_AT_POINT
+        count = len(wanted) + (1 if from_point else 2)
+        found = along(points[:, list(line)], torch.linspace(0, 1, count).to(points))
+        landmarks[:, list(wanted)] = found[:, :-1] if from_point else found[:, 1:-1]
+    for landmark, share in RIDGE:
+        landmarks[:, landmark] = torch.lerp(landmarks[:, 27], landmarks[:, 30], share)
+    return landmarks
+
+
+def along(line: Tensor, share: Tensor) -> Tensor:
+    """Points (F, K, 2) at shares (K,) of the length of polylines (F, P, 2)."""
+    steps = line.diff(dim=1).norm(dim=-1)
+    length = torch.cat((steps.new_zeros(len(line), 1), steps.cumsum(1)), 1)
+    place = share * length[:, -1:]
+    after = torch.searchsorted(length.contiguous(), place.contiguous(), right=True).clamp(1, line.shape[1] - 1)
+    before = after - 1
+    part = (place - length.gather(1, before)) / steps.gather(1, before).clamp_min(1e-9)
+    first, second = (line.gather(1, at[..., None].expand(-1, -1, 2)) for at in (before, after))
+    return torch.lerp(first, second, part[..., None].clamp(0, 1))
