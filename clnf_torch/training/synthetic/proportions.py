@@ -1,9 +1,8 @@
 """The proportions around which random faces vary: MakeHuman's targets that bring its mean head to the mean of people.
 
 MakeHuman's own head has higher brows, a longer nose and smaller eyes than people have. The weights were found by least
-squares over the 68 landmarks of 400 random grown-ups' mean, with the pose and size left free, against the mean of
-ICT-FaceKit's scans (MIT licence): 16 pixels of 1,000 off before, about 2 after, brows and jaw aside, whose vertices are
-a matter of choice.
+squares over the 68 landmarks of the mean of 400 random grown-ups, pose and size left free, against the mean of
+ICT-FaceKit's scans (MIT licence). Brows and forehead go half as far forward as that asks, as more makes a ridge.
 """
 
 from collections.abc import Iterable

@@ -1,0 +1,73 @@
+"""The whole training of a small free model: each kind of face counts, and a second call trains nothing again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from clnf_torch.geometry.boxes import box_around
+from clnf_torch.training.end_to_end import EndToEndConfig
+from clnf_torch.training.free import recipe as free
+from clnf_torch.training.free.self_training import Agreement, Portraits
+from clnf_torch.training.recipe import Recipe
+from clnf_torch.training.shape import ShapeConfig
+from tests.training.heads import MIRROR, make_crops, make_gaussian, make_heads
+from tests.training.test_recipe import COARSE, FINE
+
+STEPS = Recipe(shape=ShapeConfig(rounds=1), scales=(COARSE, FINE), end_to_end=EndToEndConfig(steps=0))
+RECIPE = free.FreeRecipe(first=STEPS, again=1.0, templates=3, portraits=2, agreement=Agreement(looks=1))
+
+
+def faces() -> free.FreeFaces:
+    pdm = make_gaussian().pdm()
+    crops = make_crops(pdm.landmarks(make_heads(pdm, 12)))
+    return free.FreeFaces(
+        rendered=crops[:5],
+        templates=crops[5:7],
+        held_out=crops[7:9],
+        portraits=Portraits(gray=crops.gray[9:], boxes=box_around(crops.landmarks[9:])),
+    )
+
+
+def test_every_kind_of_face_is_trained_on(tmp_path, monkeypatch):
+    material, seen = faces(), []
+    believed = material.held_out[:1]
+
+    def noting(train, place):
+        """The same training, of which the faces are kept."""
+
+        def noted(*given):
+            seen.append(given[place])
+            return train(*given)
+
+        return noted
+
+    monkeypatch.setattr(free, "train_landmark_model", noting(free.train_landmark_model, 0))
+    monkeypatch.setattr(free, "retrain_networks", noting(free.retrain_networks, 1))
+    monkeypatch.setattr(free, "annotate", lambda model, portraits, *_: believed)
+    free.train_free_model(material, make_gaussian(), MIRROR, RECIPE, tmp_path)
+    first, second = seen
+    assert torch.equal(first.gray[:5], material.rendered.gray)
+    assert all(torch.equal(part, material.templates.gray) for part in first.gray[5:].split(2)) and len(first) == 11
+    assert torch.equal(second.gray[:11], first.gray)
+    assert torch.equal(second.landmarks[11:], believed.landmarks.repeat(2, 1, 1))
+
+
+def test_a_second_call_trains_nothing_again(tmp_path):
+    reported: list[str] = []
+    models = [
+        free.train_free_model(
+            faces(), make_gaussian(), MIRROR, RECIPE, tmp_path, lambda name, *_: reported.append(name)
+        )
+        for _ in range(2)
+    ]
+    assert reported.count("scale_1") == COARSE.steps + max(1, round(4 / 9 * COARSE.steps))
+    for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_effort_is_a_share_of_the_steps():
+    recipe = free.FreeRecipe().with_effort(0.01, seed=4)
+    assert [scale.steps for scale in recipe.first.scales] == [30, 40] and recipe.first.seed == 4
+    assert replace(recipe.first, seed=0).shape == free.FreeRecipe().first.shape
