@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
-from clnf_torch.training.data.annotations import AnnotationError, Annotations, read_arrays
+from clnf_torch.training.data.annotations import MOST_PIXELS, AnnotationError, Annotations, read_arrays
 
 FILE, NUM_POINTS = "templates.npz", 189
 # Landmarks at the mean of points of the template: corners of the eyes, mouth, nose, ends of the brows, chin
@@ -40,6 +41,9 @@ def read_templates(folder: Path) -> Annotations:
         folder: It holds ``templates.npz`` with ``names`` (F,) of photographs NAME.jpg beside it, and ``points``
             (F, 189, 2) in pixels from 0.
 
+    Returns:
+        The F faces, as the file lists them, of no split.
+
     Raises:
         AnnotationError: There are no templates, or bad ones; says which and where.
         OSError: A file cannot be read.
@@ -53,17 +57,27 @@ def read_templates(folder: Path) -> Annotations:
         raise AnnotationError(
             f"{path}: points: expected floating point numbers ({len(names)}, {NUM_POINTS}, 2), found {_found(points)}"
         )
+    if not (finite := (np.abs(points) < MOST_PIXELS).all((1, 2))).all():
+        raise AnnotationError(f"{path}: points of {str(names[int(finite.argmin())])!r} are not all finite")
     images = tuple(folder / f"{name}.jpg" for name in names.tolist())
     landmarks = landmarks_of_templates(torch.from_numpy(points).float())
     return Annotations(images=images, landmarks=landmarks, split=("",) * len(names))
 
 
-def _found(array: object) -> str:
-    return "nothing" if array is None else f"{array.dtype} of shape {array.shape}"  # type: ignore[attr-defined]
+def _found(array: np.ndarray | None) -> str:
+    """What an array of a file is."""
+    return "nothing" if array is None else f"{array.dtype} of shape {array.shape}"
 
 
 def landmarks_of_templates(points: Tensor) -> Tensor:
-    """The 68 landmarks (F, 68, 2) of templates (F, 189, 2), where annotators of the 68 would set them."""
+    """The landmarks of templates, where annotators of the 68 would set them.
+
+    Args:
+        points: (x, y) of the templates, pixels, shape (F, 189, 2).
+
+    Returns:
+        The landmarks, pixels, shape (F, 68, 2).
+    """
     landmarks = points.new_full((len(points), NUM_LANDMARKS, 2), torch.nan)
     for landmark, chosen in AT_POINTS.items():
         landmarks[:, landmark] = points[:, list(chosen)].mean(1)
