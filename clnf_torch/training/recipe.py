@@ -70,7 +70,8 @@ class Recipe:
 
     def with_effort(self, effort: float) -> "Recipe":
         """This recipe with another number of steps, so many times its own."""
-        together = replace(self.end_to_end, steps=max(1, round(effort * self.end_to_end.steps)))
+        steps = self.end_to_end.steps and max(1, round(effort * self.end_to_end.steps))
+        together = replace(self.end_to_end, steps=steps)
         scales = tuple(replace(config, steps=max(1, round(effort * config.steps))) for config in self.scales)
         return replace(self, scales=scales, end_to_end=together)
 

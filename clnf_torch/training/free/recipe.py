@@ -7,6 +7,7 @@ from torch import Tensor
 
 from clnf_torch.geometry.records import join_rows
 from clnf_torch.models.landmark_model import LandmarkModel
+from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.end_to_end import EndToEndConfig
 from clnf_torch.training.free.self_training import Agreement, Portraits, annotate
@@ -20,6 +21,9 @@ from clnf_torch.training.trainer import Report
 # Scans know depths better than flat landmarks do
 SHAPE = ShapeConfig(prior_faces=300.0)
 SCALES = (replace(COARSE, widths=SMALL_WIDTHS, steps=3000), replace(FINE, widths=SMALL_WIDTHS, steps=4000))
+TOGETHER = EndToEndConfig(
+    steps=400, batch=8, learning_rate=3e-5, judge_every=100, augmentation=ImageAugmentation(pen_marks=0.4)
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +34,15 @@ class FreeRecipe:
         default_factory=lambda: Recipe(shape=SHAPE, scales=SCALES, end_to_end=EndToEndConfig(steps=0))
     )
     again: float = 2.25  # effort of the second training: as many steps as the first, see `CONTINUED_STEPS`
+    end_to_end: EndToEndConfig = TOGETHER  # at its end
     templates: int = 8  # times that each is among the faces
     portraits: int = 2  # times that each one with believed landmarks is among the faces of the second training
     agreement: Agreement = field(default_factory=Agreement)
 
     def with_effort(self, effort: float, seed: int) -> "FreeRecipe":
         """This recipe with another number of steps, so many times its own, and another seed."""
-        return replace(self, first=replace(self.first.with_effort(effort), seed=seed))
+        first = replace(self.first.with_effort(effort), seed=seed)
+        return replace(self, first=first, end_to_end=replace(self.end_to_end, steps=round(effort * TOGETHER.steps)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,5 +84,6 @@ def train_free_model(
     placed = model.to(known.gray.device).eval()
     believed = annotate(placed, faces.portraits, mirror, recipe.first.seed, recipe.agreement)
     more = join_rows(known, *[believed] * recipe.portraits)
-    model = retrain_networks(placed, more, mirror, recipe.first.with_effort(recipe.again), folder / "second", report)
+    second = replace(recipe.first.with_effort(recipe.again), end_to_end=recipe.end_to_end)
+    model = retrain_networks(placed, more, mirror, second, folder / "second", report)
     return with_refinement(model.eval(), faces.held_out, mirror, recipe.first.seed).cpu()

@@ -16,7 +16,9 @@ from tests.training.heads import MIRROR, make_crops, make_gaussian, make_heads
 from tests.training.test_recipe import COARSE, FINE
 
 STEPS = Recipe(shape=ShapeConfig(rounds=1), scales=(COARSE, FINE), end_to_end=EndToEndConfig(steps=0))
-RECIPE = free.FreeRecipe(first=STEPS, again=1.0, templates=3, portraits=2, agreement=Agreement(looks=1))
+RECIPE = free.FreeRecipe(
+    first=STEPS, again=1.0, end_to_end=EndToEndConfig(steps=0), templates=3, portraits=2, agreement=Agreement(looks=1)
+)
 
 
 def faces() -> free.FreeFaces:
@@ -70,4 +72,5 @@ def test_a_second_call_trains_nothing_again(tmp_path):
 def test_effort_is_a_share_of_the_steps():
     recipe = free.FreeRecipe().with_effort(0.01, seed=4)
     assert [scale.steps for scale in recipe.first.scales] == [30, 40] and recipe.first.seed == 4
+    assert recipe.end_to_end.steps == 4 and recipe.first.end_to_end.steps == 0
     assert replace(recipe.first, seed=0).shape == free.FreeRecipe().first.shape
