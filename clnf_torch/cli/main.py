@@ -22,6 +22,7 @@ from clnf_torch.cli.commands.track import track
 from clnf_torch.cli.commands.train_cen import cen
 from clnf_torch.cli.commands.train_eyes import eyes
 from clnf_torch.cli.commands.train_finetune import finetune
+from clnf_torch.cli.commands.train_free import free
 from clnf_torch.cli.commands.train_model import model
 from clnf_torch.cli.commands.train_render import render
 from clnf_torch.cli.commands.train_retrain import retrain
@@ -32,7 +33,7 @@ command: Callable[..., None]
 train = typer.Typer(
     help="Train models on annotated faces.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
 )
-for command in (model, retrain, cen, finetune, render, eyes):
+for command in (model, retrain, free, cen, finetune, render, eyes):
     train.command()(command)
 
 

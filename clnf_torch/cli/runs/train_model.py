@@ -58,11 +58,11 @@ def model(
         with training_bars(stop_if_asked) as report:
             trained = train_landmark_model(kept, shapes, torch.tensor(MIRROR), recipe, work, report, unseen)
             trained = with_early_termination(trained.to(where).eval(), unseen, seed)
-            judge = train_validator(trained, kept, _judging(seed, effort), work, report)
+            judge = train_validator(trained, kept, judging(seed, effort), work, report)
             # The validator looks at the shape's landmarks
             trained = with_refinement(trained, unseen, torch.tensor(MIRROR), seed)
             trained = with_error_model(trained, unseen, seed)
-        trained = _with_depth_shape(trained, crops, seed)
+        trained = with_depths(trained, crops, seed)
         save_bundle(
             out,
             trained.cpu(),
@@ -76,7 +76,7 @@ def model(
         say(f"{out}: {len(kept)} faces, {len(unseen)} held out; clnf-torch evaluate tells how good it is")
 
 
-def _with_depth_shape(trained: LandmarkModel, faces: FaceCrops, seed: int) -> LandmarkModel:
+def with_depths(trained: LandmarkModel, faces: FaceCrops, seed: int) -> LandmarkModel:
     """The model with a depth shape, or without one and a line that says why."""
     try:
         return with_depth_shape(trained, faces, torch.tensor(MIRROR), seed)
@@ -91,7 +91,7 @@ def require_effort(effort: float) -> None:
         raise typer.BadParameter(f"--effort {effort}: give a number above 0, up to 10")
 
 
-def _judging(seed: int, effort: float) -> ValidatorConfig:
+def judging(seed: int, effort: float) -> ValidatorConfig:
     """The settings of the validator's training with another number of steps."""
     config = ValidatorConfig(seed=seed)
     return replace(config, steps=max(1, round(effort * config.steps)))
