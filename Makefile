@@ -9,7 +9,7 @@ PYTEST_ARGS ?= -n 2
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test fuzz kills lint types bench weights docs clean
+.PHONY: help demo test fuzz kills lint types bench weights free docs clean
 
 help:
 	@echo "make demo    find the face in a photograph and its landmarks (IMAGE=file: in yours)"
@@ -20,6 +20,7 @@ help:
 	@echo "make lint    ruff (rules and format) and mypy"
 	@echo "make bench   time the fit and print a table"
 	@echo "make weights train the default model again (hours; FACES=, ASSETS=folders, SHAPES=ict_68.npz, MTCNN=wheel)"
+	@echo "make free    train the free model again (hours; FREE=folder of free photographs, ASSETS=, SHAPES=)"
 	@echo "make docs    build the documentation into build/site"
 
 $(READY): pyproject.toml
@@ -91,6 +92,17 @@ weights: $(READY)
 	$(BIN)/clnf-torch train retrain $(FACES) --model build/first.pt --threads 1 --work $(WORK)/all -o build/blind.pt
 	$(BIN)/clnf-torch train render $(WORK)/rendered --faces 1536 --seed 2 --assets $(ASSETS) --threads 1
 	$(BIN)/clnf-torch train eyes $(WORK)/rendered --model build/blind.pt --steps 5000 --work $(WORK)/eyes -o build/default.pt
+
+# ---- the free model -------------------------------------------------------------------------------------------------
+
+FREE ?= ../shared/free
+
+free: $(READY)
+	$(BIN)/clnf-torch train render $(WORK)/free_faces --faces 3584 --seed 7 --assets $(ASSETS) --threads 1
+	$(BIN)/clnf-torch train free $(WORK)/free_faces --templates $(FREE)/london --portraits $(FREE)/london \
+		--portraits $(FREE)/congress --prior $(SHAPES) --threads 1 --work $(WORK)/free -o build/blind_free.pt
+	$(BIN)/clnf-torch train eyes $(WORK)/free_faces --model build/blind_free.pt --steps 5000 --work $(WORK)/free_eyes \
+		-o build/free.pt
 
 # ---- documentation --------------------------------------------------------------------------------------------------
 
