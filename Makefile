@@ -96,11 +96,13 @@ weights: $(READY)
 # ---- the free model -------------------------------------------------------------------------------------------------
 
 FREE ?= ../shared/free
+FREE_TERMS := MIT License. Terms and notices of what it was made of, which allow any use: weights/LICENSES.md
 
 free: $(READY)
 	$(BIN)/clnf-torch train render $(WORK)/free_faces --faces 3584 --seed 7 --assets $(ASSETS) --threads 1
 	$(BIN)/clnf-torch train free $(WORK)/free_faces --templates $(FREE)/london --portraits $(FREE)/london \
-		--portraits $(FREE)/congress --prior $(SHAPES) --threads 1 --work $(WORK)/free -o build/blind_free.pt
+		--portraits $(FREE)/congress --prior $(SHAPES) --licence "$(FREE_TERMS)" --threads 1 --work $(WORK)/free \
+		-o build/blind_free.pt
 	$(BIN)/clnf-torch train eyes $(WORK)/free_faces --model build/blind_free.pt --steps 5000 --work $(WORK)/free_eyes \
 		-o build/free.pt
 

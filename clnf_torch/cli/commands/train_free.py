@@ -8,6 +8,9 @@ import typer
 from clnf_torch.cli.commands.command import run_by
 from clnf_torch.cli.options import Device, Effort, Out, Seed, Threads
 
+# Nobody knows what folders hold but who gives them
+TERMS = "Any use that the templates, the portraits and the shapes allow which the model was trained on."
+
 
 @run_by(
     "clnf_torch.cli.runs.train_free",
@@ -26,6 +29,7 @@ def free(
     prior: Annotated[Path, typer.Option(metavar="FILE", help="Shapes to begin with: ICT-FaceKit's .npz.")],
     out: Out,
     work: Annotated[Path, typer.Option(metavar="DIR", help="Checkpoints: the same command goes on from them.")],
+    licence: Annotated[str, typer.Option(metavar="TEXT", help="Terms of use, kept in the bundle.")] = TERMS,
     seed: Seed = 0,
     effort: Effort = 1.0,
     device: Device = "cpu",

