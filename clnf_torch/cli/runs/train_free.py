@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import clnf_torch
-from clnf_torch.cli.annotated_faces import check_trained
+from clnf_torch.cli.annotated_faces import check_trained, face_detector_record
 from clnf_torch.cli.console import failures_exit_with, finishing_first, say
 from clnf_torch.cli.options import device_named
 from clnf_torch.cli.progress import training_bars
@@ -19,7 +19,7 @@ from clnf_torch.geometry.landmarks68 import MIRROR
 from clnf_torch.geometry.records import join_rows, map_tensors
 from clnf_torch.media.image_folder import image_files
 from clnf_torch.media.images import read_image
-from clnf_torch.models.bundle import save_bundle
+from clnf_torch.models.bundle import installed_file, save_bundle
 from clnf_torch.training.data.annotations import Annotations
 from clnf_torch.training.data.crops import cut_crops
 from clnf_torch.training.depth_shape import HEADS
@@ -66,6 +66,7 @@ def free(
         where, shapes, annotated, mirror = device_named(device), read_prior(prior), read_templates(templates), MIRROR
         held = torch.arange(len(annotated)) % TEMPLATES_HELD == 1
         shown = annotated[~held]
+        own_licence = face_detector_record(installed_file("blazeface.pt"))["licence"]
         detector = calibrated(load_face_detector("blazeface"), _scenes(read_shards(faces), shown))
         rendered = rendered_crops(read_shards(faces), CROP)
         back = torch.arange(len(rendered)) % RENDERED_HELD == 0
@@ -101,7 +102,7 @@ def free(
                 *([{"name": HEADS}] if trained.depth_shape else []),
             ],
             validator=judge,
-            face_detector=detector.to_record(),
+            face_detector={**detector.to_record(), "licence": own_licence},
         )
         say(f"{out}: {len(rendered)} rendered faces, {len(shown)} templates; clnf-torch evaluate tells how good it is")
 
