@@ -164,6 +164,14 @@ def test_a_line_says_where_terms_allow_research_alone(clnf_torch_cli, free_model
     assert len(parsed(done)["faces"]) == 1
 
 
+def test_no_line_is_printed_where_terms_allow_any_use(clnf_torch_cli, bundle, tmp_path, image, box):
+    terms = "MIT License. Terms and notices of what it was made of, which allow any use"
+    clnf_torch.save(clnf_torch.load(bundle), tmp_path / "free.pt", licence=terms)
+    done = clnf_torch_cli("detect", image, "--model", tmp_path / "free.pt", "--box", *box, "--json", "-")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert f"licence            {terms}" in clnf_torch_cli("info", tmp_path / "free.pt").stdout
+
+
 def test_json_holds_what_the_api_returns(clnf_torch_cli, bundle, image, box):
     done = clnf_torch_cli("detect", image, "--model", bundle, "--box", *box, "--json", "-")
     result = clnf_torch.load(bundle).fit(read_image(image)[None], torch.tensor([box]))

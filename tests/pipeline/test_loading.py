@@ -70,6 +70,20 @@ def test_another_face_detector_is_saved(bundle, tmp_path):
     assert load(tmp_path / "again.pt").origin["licence"] == "for tests"
 
 
+def test_a_bundle_finds_faces_with_its_own_blazeface(bundle, tmp_path):
+    own, path = load_face_detector("blazeface"), tmp_path / "again.pt"
+    installed = own.to_landmarks.clone()
+    own.to_landmarks += 0.1
+    save(load(bundle), path, face_detector=own)
+    for found in (load_face_detector(path), load_face_detector_for(load(path), path)):
+        assert isinstance(found, BlazeFace) and found.config == own.config
+        assert torch.equal(found.to_landmarks, own.to_landmarks)
+    # The name means the installed one, whatever the bundle holds
+    assert torch.equal(load_face_detector_for(load(path), path, "blazeface").to_landmarks, installed)
+    # Other networks' maps were learned on other faces
+    assert list(load_bundle(path)["face_detector"]["networks"]) == [own.config.network]
+
+
 def test_another_shape_model_is_used_and_saved(bundle, fitted, tmp_path):
     one, other = load(bundle), load(bundle)
     wider = copy.deepcopy(other.model.pdm)
