@@ -122,7 +122,7 @@ COMMANDS = {
     "repair": ("repair",),
     "report": ("report",),
     "evaluate": ("evaluate",),
-    "train": ("train model", "train retrain"),
+    "train": ("train model", "train retrain", "train free"),
     "train_cen": ("train cen",),
     "finetune": ("train finetune",),
 }
