@@ -96,7 +96,8 @@ weights: $(READY)
 # ---- the free model -------------------------------------------------------------------------------------------------
 
 FREE ?= ../shared/free
-FREE_TERMS := MIT License. Terms and notices of what it was made of, which allow any use: weights/LICENSES.md
+FREE_TERMS := MIT License. Made of MakeHuman's heads (CC0), the London Set of DeBruine and Jones, doi \
+	10.6084/m9.figshare.5047666 (CC BY 4.0), portraits of the US Congress (public domain), ICT-FaceKit (MIT), BlazeFace (Apache 2.0)
 
 free: $(READY)
 	$(BIN)/clnf-torch train render $(WORK)/free_faces --faces 3584 --seed 7 --assets $(ASSETS) --threads 1

@@ -47,11 +47,12 @@ def test_landmarks_lie_on_what_was_drawn(faces):
     shares = []
     for face in faces:
         place = ((face.labels.landmarks[17:] + 0.5) / 2).long().clamp(0, 63)
-        drawn = face.depth.float()[place[:, 1], place[:, 0]]
-        near = (drawn - face.labels.points[17:, 2]).abs() < 8
+        around = face.depth.float()[None, None].nan_to_num(posinf=1e6)
+        # Of the pixels beside, too: where the surface is steep, they show another depth
+        beside = torch.nn.functional.unfold(around, 3, padding=1).view(9, 64, 64)[:, place[:, 1], place[:, 0]]
+        near = (beside - face.labels.points[17:, 2]).abs().amin(0) < 8
         shares.append(near[face.labels.visible[17:]].float().mean())
-    # Where the surface is steep, the pixel beside shows another depth
-    assert min(shares) > 0.5 and sorted(shares)[1] > 0.8  # 0.58 and 0.88
+    assert min(shares) > 0.9
 
 
 def test_lids_and_corners_of_both_schemes_agree(faces):
