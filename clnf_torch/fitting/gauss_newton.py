@@ -2,6 +2,11 @@
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
+
+# Parameters of a system on the CPU, a multiple of it: four numbers of float32 fill a register. MKL rounds a matrix
+# otherwise that begins within one, as each second one of a batch of odd size does
+ALIGNED = 4
 
 
 def gauss_newton_step(
@@ -61,11 +66,16 @@ def solve(hessian: Tensor, right: Tensor) -> Tensor:
     Source:
         OpenFace ``CLNF::NU_RLMS``, where ``cv::solve`` leaves a zero step behind.
     """
+    count = right.shape[1]
+    lacking = -count % ALIGNED
+    if lacking and right.is_cpu:
+        hessian, right = pad(hessian, (0, lacking, 0, lacking)), pad(right, (0, lacking))
+        hessian.diagonal(dim1=-2, dim2=-1)[:, count:].fill_(1)
     factor, failed = torch.linalg.cholesky_ex(hessian)
     singular = (failed != 0)[:, None]
     # A failed row must not send NaN back to what the rows share
     if hessian.requires_grad or right.requires_grad:
         identity = torch.eye(hessian.shape[-1], dtype=hessian.dtype, device=hessian.device)
         factor, _ = torch.linalg.cholesky_ex(torch.where(singular[..., None], identity, hessian))
-    steps = torch.cholesky_solve(right[..., None], factor).squeeze(-1)
+    steps = torch.cholesky_solve(right[..., None], factor).squeeze(-1)[:, :count]
     return steps.masked_fill(singular | ~steps.sum(-1, keepdim=True).isfinite(), 0)

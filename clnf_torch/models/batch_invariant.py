@@ -17,8 +17,9 @@ MANY = 1 << 17
 # Rows of a matrix product; fewer or more are rounded otherwise
 LEAST_ROWS, MOST_ROWS = 4, 128
 # Columns of a matrix product. Several threads would share a single product and add up their parts of each sum; where
-# there are two or more, each product is one thread's
-LEAST_COLUMNS, MOST_COLUMNS, PRODUCTS = 16, 128, 2
+# there are two or more, each product is one thread's. Intel's and AMD's processors round a last column that is not one
+# of sixteen in ways of their own, by the number of rows
+COLUMNS, MOST_COLUMNS, PRODUCTS = 16, 128, 2
 ONEDNN = torch.backends.mkldnn.is_available()
 
 
@@ -88,21 +89,13 @@ def row_product(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     if count < LEAST_ROWS:
         return row_product(pad(rows, (0, 0, 0, LEAST_ROWS - count)), weight, bias)[:count]
     channels = bias.shape[0]
-    if channels < LEAST_COLUMNS:
-        lacking = (0, LEAST_COLUMNS - channels)
-        return row_product(rows, pad(weight, lacking), pad(bias, lacking))[:, :channels]
-    if torch.get_num_threads() == 1:
-        return torch.addmm(bias, rows, weight)
-    return _threads_product(rows, weight, bias)
-
-
-def _threads_product(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """`row_product` for several threads, as `PRODUCTS` or more products with equal parts of the columns."""
-    channels = bias.shape[0]
-    products = max(PRODUCTS, -(-channels // MOST_COLUMNS))
-    lacking = (0, -channels % products)
+    products = 1 if torch.get_num_threads() == 1 else max(PRODUCTS, -(-channels // MOST_COLUMNS))
+    lacking = (0, -channels % (COLUMNS * products))
     if any(lacking):
         weight, bias = pad(weight, lacking), pad(bias, lacking)
+    if products == 1:
+        return torch.addmm(bias, rows, weight)[:, :channels]
+    # Equal parts of the columns
     parts = weight.unflatten(1, (products, -1)).transpose(0, 1)
     answers = torch.baddbmm(bias.view(products, 1, -1), rows.expand(products, -1, -1), parts)
     return answers.transpose(0, 1).flatten(1)[:, :channels]

@@ -117,3 +117,12 @@ def test_gradients(rng):
     weight = torch.rand(2, 3, generator=rng, dtype=torch.float64, requires_grad=True)
     shift = torch.randn(2, 3, 2, generator=rng, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(normal_equations, (jacobian, weight, shift))
+
+
+@pytest.mark.parametrize("size", [6, 33, 40, 61, 62])
+def test_a_row_is_solved_alone_as_among_others(rng, size):
+    hessian, right = (values.float() for values in systems(rng, 8, size))
+    together = solve(hessian, right)
+    for row in range(8):
+        assert torch.equal(solve(hessian[row : row + 1], right[row : row + 1]), together[row : row + 1])
+    torch.testing.assert_close(together, torch.linalg.solve(hessian, right), atol=1e-4, rtol=1e-4)

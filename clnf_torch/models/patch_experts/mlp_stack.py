@@ -120,14 +120,15 @@ def _multiply(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """The products of rows (G, rows, in) with weights (G, in, out), plus biases (G, 1, out).
 
     Matrix routines round products of few columns differently with the number of rows. One column is therefore a product
-    and a sum, and a few are filled up to `FEW`, so that a face's numbers do not depend on the faces beside it.
+    and a sum, and a few are filled up to `FEW` or twice as many, so that a face's numbers do not depend on the faces
+    beside it.
     """
     outputs = weight.shape[-1]
     if outputs == 1:
         return (hidden * weight.mT).sum(-1, keepdim=True) + bias
-    if outputs >= FEW:
+    if outputs >= 2 * FEW:
         return torch.baddbmm(bias, hidden, weight)
-    lacking = (0, FEW - outputs)
+    lacking = (0, -outputs % FEW)
     return torch.baddbmm(pad(bias, lacking), hidden, pad(weight, lacking))[..., :outputs]
 
 

@@ -59,6 +59,15 @@ def test_batch_shape_device_and_dtype(rng, rows, device, dtype):
         torch.testing.assert_close(stack(inputs[:, i : i + 1], 0)[:, 0], together[:, i])
 
 
+@pytest.mark.parametrize("hidden", [3, 8, 9, 11, 13, 20])
+def test_rows_do_not_depend_on_how_many_there_are(rng, hidden):
+    stack = make_stack(2, (121, hidden, 1), ["linear", "linear"], 0, torch.float32)
+    inputs = torch.randn(2, 80, 121, generator=rng)
+    together = stack(inputs, 0)
+    for rows in (4, 7, 25, 49, 64):
+        assert torch.equal(stack(inputs[:, :rows].contiguous(), 0), together[:, :rows])
+
+
 def test_half_weights_are_widened(rng):
     stack = make_stack(2, (9, 6, 1), ["relu", "sigmoid"], 0, torch.float16)
     inputs = torch.randn(2, 4, 9, generator=rng)
