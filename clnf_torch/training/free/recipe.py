@@ -3,11 +3,15 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from clnf_torch.geometry.records import join_rows
 from clnf_torch.models.landmark_model import LandmarkModel
+from clnf_torch.training.augmentation.open_mouth import open_mouths
 from clnf_torch.training.augmentation.photometric import ImageAugmentation
+from clnf_torch.training.augmentation.pose_warp import PoseWarp
+from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.end_to_end import EndToEndConfig
 from clnf_torch.training.free.self_training import Agreement, Portraits, annotate
@@ -20,7 +24,21 @@ from clnf_torch.training.trainer import Report
 
 # Scans know depths better than flat landmarks do
 SHAPE = ShapeConfig(prior_faces=300.0)
-SCALES = (replace(COARSE, widths=SMALL_WIDTHS, steps=3000), replace(FINE, widths=SMALL_WIDTHS, steps=4000))
+# Photographs of the free sets look into the camera, and do not talk: their heads are turned far, and their features varied
+SCALES = (
+    replace(
+        COARSE,
+        widths=SMALL_WIDTHS,
+        steps=3000,
+        warp=PoseWarp(pitch=0.25, yaw=0.4, shape=0.6, probability=0.8),
+    ),
+    replace(
+        FINE,
+        widths=SMALL_WIDTHS,
+        steps=4000,
+        warp=PoseWarp(pitch=0.2, yaw=0.35, shape=0.6, probability=0.8),
+    ),
+)
 TOGETHER = EndToEndConfig(
     steps=400, batch=8, learning_rate=3e-5, judge_every=100, augmentation=ImageAugmentation(pen_marks=0.4)
 )
@@ -33,10 +51,12 @@ class FreeRecipe:
     first: Recipe = field(
         default_factory=lambda: Recipe(shape=SHAPE, scales=SCALES, end_to_end=EndToEndConfig(steps=0))
     )
-    again: float = 2.25  # effort of the second training: as many steps as the first, see `CONTINUED_STEPS`
-    end_to_end: EndToEndConfig = TOGETHER  # at its end
+    rounds: int = 3  # of self-training
+    again: float = 2.25  # effort of each of them: as many steps as the first training, see `CONTINUED_STEPS`
+    end_to_end: EndToEndConfig = TOGETHER  # after the last
     templates: int = 8  # times that each is among the faces
-    portraits: int = 2  # times that each one with believed landmarks is among the faces of the second training
+    opened: int = 12  # times that each is among them with an open mouth, each time another one
+    portraits: int = 4  # times that each one with believed landmarks is among the faces of a round
     agreement: Agreement = field(default_factory=Agreement)
 
     def with_effort(self, effort: float, seed: int) -> "FreeRecipe":
@@ -65,6 +85,8 @@ def train_free_model(
 ) -> LandmarkModel:
     """A landmark model of rendered faces and templates, which then learns from the portraits that it understands.
 
+    In each round of self-training it finds the portraits' landmarks anew, and goes on with them.
+
     Args:
         faces: On the device to train on.
         prior: Shapes to begin with; see `train_shape`.
@@ -79,11 +101,21 @@ def train_free_model(
     Raises:
         CheckpointError: The folder holds checkpoints of another training.
     """
-    known = join_rows(faces.rendered, *[faces.templates] * recipe.templates)
+    sampler = Sampler(torch.Generator().manual_seed(recipe.first.seed), faces.templates.gray.device)
+    opened = open_mouths(_times(faces.templates, recipe.opened), sampler)
+    known = join_rows(faces.rendered, _times(faces.templates, recipe.templates), opened)
     model = train_landmark_model(known, prior, mirror, recipe.first, folder / "first", report)
     placed = model.to(known.gray.device).eval()
-    believed = annotate(placed, faces.portraits, mirror, recipe.first.seed, recipe.agreement)
-    more = join_rows(known, *[believed] * recipe.portraits)
-    second = replace(recipe.first.with_effort(recipe.again), end_to_end=recipe.end_to_end)
-    model = retrain_networks(placed, more, mirror, second, folder / "second", report)
-    return with_refinement(model.eval(), faces.held_out, mirror, recipe.first.seed).cpu()
+    going_on = recipe.first.with_effort(recipe.again)
+    for number in range(recipe.rounds):
+        believed = annotate(placed, faces.portraits, mirror, recipe.first.seed + number, recipe.agreement)
+        more = join_rows(known, _times(believed, recipe.portraits))
+        if number == recipe.rounds - 1:
+            going_on = replace(going_on, end_to_end=recipe.end_to_end)
+        placed = retrain_networks(placed, more, mirror, going_on, folder / f"round_{number}", report).eval()
+    return with_refinement(placed, faces.held_out, mirror, recipe.first.seed).cpu()
+
+
+def _times(faces: FaceCrops, count: int) -> FaceCrops:
+    """All faces so many times."""
+    return faces[torch.arange(len(faces), device=faces.gray.device).repeat(count)]

@@ -17,7 +17,14 @@ from tests.training.test_recipe import COARSE, FINE
 
 STEPS = Recipe(shape=ShapeConfig(rounds=1), scales=(COARSE, FINE), end_to_end=EndToEndConfig(steps=0))
 RECIPE = free.FreeRecipe(
-    first=STEPS, again=1.0, end_to_end=EndToEndConfig(steps=0), templates=3, portraits=2, agreement=Agreement(looks=1)
+    first=STEPS,
+    rounds=2,
+    again=1.0,
+    end_to_end=EndToEndConfig(steps=0),
+    templates=3,
+    opened=2,
+    portraits=2,
+    agreement=Agreement(looks=1),
 )
 
 
@@ -49,11 +56,15 @@ def test_every_kind_of_face_is_trained_on(tmp_path, monkeypatch):
     monkeypatch.setattr(free, "retrain_networks", noting(free.retrain_networks, 1))
     monkeypatch.setattr(free, "annotate", lambda model, portraits, *_: believed)
     free.train_free_model(material, make_gaussian(), MIRROR, RECIPE, tmp_path)
-    first, second = seen
+    first, *rounds = seen
     assert torch.equal(first.gray[:5], material.rendered.gray)
-    assert all(torch.equal(part, material.templates.gray) for part in first.gray[5:].split(2)) and len(first) == 11
-    assert torch.equal(second.gray[:11], first.gray)
-    assert torch.equal(second.landmarks[11:], believed.landmarks.repeat(2, 1, 1))
+    assert all(torch.equal(part, material.templates.gray) for part in first.gray[5:11].split(2))
+    opened = first.landmarks[11:]
+    assert len(opened) == 4 and (opened[:2, 66, 1] - opened[:2, 62, 1] != opened[2:, 66, 1] - opened[2:, 62, 1]).all()
+    for more in rounds:
+        assert torch.equal(more.gray[:15], first.gray)
+        assert torch.equal(more.landmarks[15:], believed.landmarks.repeat(2, 1, 1))
+    assert len(rounds) == 2
 
 
 def test_a_second_call_trains_nothing_again(tmp_path):
@@ -64,7 +75,7 @@ def test_a_second_call_trains_nothing_again(tmp_path):
         )
         for _ in range(2)
     ]
-    assert reported.count("scale_1") == COARSE.steps + max(1, round(4 / 9 * COARSE.steps))
+    assert reported.count("scale_1") == COARSE.steps + 2 * max(1, round(4 / 9 * COARSE.steps))
     for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
         assert torch.equal(one, other)
 
