@@ -24,7 +24,7 @@ from clnf_torch.training.trainer import Report
 
 # Scans know depths better than flat landmarks do
 SHAPE = ShapeConfig(prior_faces=300.0)
-# Photographs of the free sets look into the camera, and do not talk: their heads are turned far, and their features varied
+# Photographs of the free sets look into the camera, and do not talk: heads are turned far, and features varied
 SCALES = (
     replace(
         COARSE,
