@@ -26,7 +26,7 @@ FORMAT, VERSION = "clnf_torch bundle", 1
 # Where the weights are that are installed with the package
 WEIGHTS = "clnf_torch.weights"
 # Models among them, by the names that stand for their files
-INSTALLED_MODELS = {"default": "default.pt"}
+INSTALLED_MODELS = {"default": "default.pt", "free": "free.pt"}
 FAMILIES: dict[str, type[Experts]] = {
     family.name: family for family in (CENExperts, CCNFExperts, SVRExperts, HeatmapExperts)
 }
