@@ -14,7 +14,8 @@ from clnf_torch.training.synthetic.subdivision import SurfacePoints
 # Vertices of the base mesh for each landmark in the middle or on the image's right; several are averaged. Picked on the
 # lids' front edges, the border of the lips, the lips' line of contact, the ridge of the nose and the jaw's edge, and
 # looked at from the front, half turned and from the side. Those of the brows are nearest to the mean brow of the London
-# Set's hand-set points: its upper edge. MakeHuman's own brows lie a finger higher.
+# Set's hand-set points: its upper edge. MakeHuman's own brows lie a finger higher. The inner lips' are spaced as there:
+# a third of half the mouth's width from its middle.
 LANDMARK_VERTICES = {
     8: (732,), 9: (11898,), 10: (7624,), 11: (10364,), 12: (7459, 7460), 13: (7614,), 14: (11713,), 15: (12010, 12360),
     16: (12001, 12161),
@@ -22,7 +23,7 @@ LANDMARK_VERTICES = {
     27: (132,), 28: (131,), 29: (201,), 30: (297,), 33: (343,), 34: (7077,), 35: (7121, 7119),
     42: (6850,), 43: (6838,), 44: (6784,), 45: (6805,), 46: (6825,), 47: (6831,),
     51: (466,), 52: (7216,), 53: (7207,), 54: (7182,), 55: (7166,), 56: (7241, 7235), 57: (492,),
-    62: (474,), 63: (7226,), 64: (7192,), 65: (7236,), 66: (493,),
+    62: (474,), 63: (7227,), 64: (7192,), 65: (7242, 7236), 66: (493,),
 }  # fmt: skip
 # Of the eye further right in images: inner corner, upper lid, outer corner, lower lid
 LID_VERTICES = (6850, 6844, 6838, 6785, 6784, 6790, 6805, 6820, 6825, 6828, 6831, 11695)
