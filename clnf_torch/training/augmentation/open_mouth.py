@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from clnf_torch.geometry.landmarks68 import OUTER_EYE_CORNERS
+from clnf_torch.geometry.landmarks68 import INNER_LIPS, MOUTH_CORNERS, OUTER_EYE_CORNERS
 from clnf_torch.geometry.sampling import cells_at, pad_with_black, read_bilinear
 from clnf_torch.geometry.thin_plate import ThinPlate
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.crops import FaceCrops
 
-CORNERS = (48, 54)
-UPPER_LIP = (49, 50, 51, 52, 53, 60, 61, 62, 63, 64)
-LOWER_LIP = (55, 56, 57, 58, 59, 65, 66, 67)
+# Outer edge, then inner edge
+UPPER = (49, 50, 51, 52, 53, 60, 61, 62, 63, 64)
+LOWER = (55, 56, 57, 58, 59, 65, 66, 67)
 # Edges of the opening, corner to corner
 UPPER_EDGE, LOWER_EDGE = (60, 61, 62, 63, 64), (60, 67, 66, 65, 64)
 # How far landmarks of the jaw go with the lower lip
@@ -53,7 +53,7 @@ class _Frame:
     @classmethod
     def of(cls, landmarks: Tensor) -> "_Frame":
         """That of landmarks (B, 68, 2)."""
-        first, last = (landmarks[:, corner] for corner in CORNERS)
+        first, last = (landmarks[:, corner] for corner in MOUTH_CORNERS)
         length = (last - first).norm(dim=-1, keepdim=True)
         along = (last - first) / length
         left, right = (landmarks[:, corner] for corner in OUTER_EYE_CORNERS)
@@ -83,9 +83,8 @@ def open_mouths(faces: FaceCrops, sampler: Sampler, config: OpenMouth | None = N
         As many faces or fewer.
     """
     config = config or OpenMouth()
-    frame = _Frame.of(faces.landmarks)
-    gap = (frame.place(faces.landmarks)[:, 66] - frame.place(faces.landmarks)[:, 62])[:, 1]
-    faces = faces[gap <= config.shut]
+    upper, lower = _Frame.of(faces.landmarks).place(faces.landmarks[:, INNER_LIPS])[..., 1].unbind(1)
+    faces = faces[lower - upper <= config.shut]
     gray, landmarks = [faces.gray[:0]], [faces.landmarks[:0]]
     for rows in torch.arange(len(faces), device=faces.gray.device).split(BATCH):
         moved, smile = _moved(faces.landmarks[rows], sampler, config)
@@ -109,7 +108,7 @@ def _moved(landmarks: Tensor, sampler: Sampler, config: OpenMouth) -> tuple[Tens
     along = points[..., 0] / frame.reach
     bow = (1 - along.square()).clamp(min=0).sqrt()
     lips = torch.zeros_like(along)
-    lips[:, UPPER_LIP], lips[:, LOWER_LIP] = -upper[:, None], lower[:, None]
+    lips[:, UPPER], lips[:, LOWER] = -upper[:, None], lower[:, None]
     shift = torch.zeros_like(points)
     shift[..., 1] = lips * bow
     mouth = slice(48, 68)
@@ -119,7 +118,7 @@ def _moved(landmarks: Tensor, sampler: Sampler, config: OpenMouth) -> tuple[Tens
     # Stretched lips are thinner
     thinner = 1 - torch.where(smile, sampler.uniform(0.0, 0.35, count), 0)[:, None]
     moved = points + shift
-    for outer, inner in ((UPPER_LIP[:5], (60, 61, 62, 63, 64)), (LOWER_LIP[:5], (64, 65, 66, 67, 60))):
+    for outer, inner in ((UPPER[:5], (60, 61, 62, 63, 64)), (LOWER[:5], (64, 65, 66, 67, 60))):
         moved[:, outer, 1] = moved[:, inner, 1] + (moved[:, outer, 1] - moved[:, inner, 1]) * thinner
     return frame.pixels(moved), smile
 
@@ -132,8 +131,7 @@ def _warped(gray: Tensor, landmarks: Tensor, moved: Tensor) -> Tensor:
     border = border[((border == 0) | (border == side - 1)).any(-1)].expand(count, -1, -1)
     shifts = pad(landmarks - moved, (0, 0, 0, border.shape[1]))
     plate = ThinPlate.through(torch.cat((moved, border), 1), shifts)
-    axis = torch.arange(side, dtype=moved.dtype, device=gray.device)
-    grid = torch.cartesian_prod(axis, axis).flip(-1).expand(count, -1, -1)
+    grid = _pixels(moved, side)
     positions = (grid + plate.at(grid)).clamp(0, side - 1).view(count, side, side, 2)
     index = torch.arange(count, device=gray.device)
     return read_bilinear(pad_with_black(gray), index, cells_at(positions), torch.float32)
@@ -142,9 +140,7 @@ def _warped(gray: Tensor, landmarks: Tensor, moved: Tensor) -> Tensor:
 def _drawn(gray: Tensor, landmarks: Tensor, smile: Tensor, sampler: Sampler) -> Tensor:
     """Crops (B, S, S), uint8, with what is seen between the lips of landmarks (B, 68, 2)."""
     count, side, frame = len(gray), gray.shape[-1], _Frame.of(landmarks)
-    axis = torch.arange(side, dtype=landmarks.dtype, device=gray.device)
-    pixels = frame.place(torch.cartesian_prod(axis, axis).flip(-1).expand(count, -1, -1))  # (B, S S, 2)
-    along, across = pixels.unbind(-1)
+    along, across = frame.place(_pixels(landmarks, side)).unbind(-1)  # (B, S S)
     points = frame.place(landmarks)
     top, bottom = (_line(points[:, edge], along) for edge in (UPPER_EDGE, LOWER_EDGE))
     soft = 0.5 / frame.unit[:, 0]  # half a pixel
@@ -155,8 +151,7 @@ def _drawn(gray: Tensor, landmarks: Tensor, smile: Tensor, sampler: Sampler) -> 
     def each(low: float, high: float) -> Tensor:
         return sampler.uniform(low, high, count)[:, None]
 
-    seen = skin * each(0.05, 0.45)
-    seen = seen.expand(-1, side * side)
+    seen = (skin * each(0.05, 0.45)).expand_as(along)
     # The tongue lies on the lower lip
     tongue = sampler.bernoulli(0.4, count)[:, None] * ((across - bottom + each(0.03, 0.12)) / 0.01).sigmoid()
     seen = torch.lerp(seen, skin * each(0.4, 0.9), tongue)
@@ -171,6 +166,12 @@ def _drawn(gray: Tensor, landmarks: Tensor, smile: Tensor, sampler: Sampler) -> 
     seen = torch.lerp(seen, enamel, torch.maximum(upper, lower))
     drawn = torch.lerp(gray.flatten(1), seen, inside)
     return drawn.view_as(gray).round().clamp(0, 255).to(torch.uint8)
+
+
+def _pixels(landmarks: Tensor, side: int) -> Tensor:
+    """The pixels (B, S S, 2) of B crops of S pixels, row by row, in the number type of their landmarks."""
+    axis = torch.arange(side, dtype=landmarks.dtype, device=landmarks.device)
+    return torch.cartesian_prod(axis, axis).flip(-1).expand(len(landmarks), -1, -1)
 
 
 def _line(points: Tensor, along: Tensor) -> Tensor:

@@ -112,7 +112,8 @@ def train_free_model(
         more = join_rows(known, _times(believed, recipe.portraits))
         if number == recipe.rounds - 1:
             going_on = replace(going_on, end_to_end=recipe.end_to_end)
-        placed = retrain_networks(placed, more, mirror, going_on, folder / f"round_{number}", report).eval()
+        model = retrain_networks(placed, more, mirror, going_on, folder / f"round_{number}", report)
+        placed = model.to(known.gray.device).eval()
     return with_refinement(placed, faces.held_out, mirror, recipe.first.seed).cpu()
 
 
