@@ -9,7 +9,7 @@ PYTEST_ARGS ?= -n 2
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test fuzz kills lint types bench weights free docs clean
+.PHONY: help demo test fuzz kills lint types bench weights eyes free docs clean
 
 help:
 	@echo "make demo    find the face in a photograph and its landmarks (IMAGE=file: in yours)"
@@ -81,7 +81,8 @@ bench: $(READY)
 
 FACES ?= ../shared/faces
 SHAPES ?= ../shared/shape/ict_68.npz
-ASSETS ?= ../shared/free/makehuman
+FREE ?= ../shared/free
+ASSETS ?= $(FREE)/makehuman
 MTCNN ?= weights/default.pt
 WORK ?= build/training
 
@@ -90,12 +91,16 @@ weights: $(READY)
 	$(BIN)/clnf-torch train model $(FACES) --split helen_train --split lfpw_train --prior $(SHAPES) --detector $(MTCNN) \
 		--threads 1 --work $(WORK)/first -o build/first.pt
 	$(BIN)/clnf-torch train retrain $(FACES) --model build/first.pt --threads 1 --work $(WORK)/all -o build/blind.pt
-	$(BIN)/clnf-torch train render $(WORK)/rendered --faces 1536 --seed 2 --assets $(ASSETS) --threads 1
-	$(BIN)/clnf-torch train eyes $(WORK)/rendered --model build/blind.pt --steps 5000 --work $(WORK)/eyes -o build/default.pt
+	$(MAKE) eyes BLIND=build/blind.pt OUT=build/default.pt
+
+# Both models get them, each by its own fits of the portraits
+eyes: $(READY)
+	$(BIN)/clnf-torch train render $(WORK)/rendered --faces 9472 --seed 2 --assets $(ASSETS) --threads 1
+	$(BIN)/clnf-torch train eyes $(WORK)/rendered --model $(BLIND) --portraits $(FREE)/london --portraits $(FREE)/congress \
+		--steps 8000 --work $(BLIND).eyes -o $(OUT)
 
 # ---- the free model -------------------------------------------------------------------------------------------------
 
-FREE ?= ../shared/free
 FREE_TERMS := MIT License. Made of MakeHuman's heads (CC0), the London Set of DeBruine and Jones, doi \
 	10.6084/m9.figshare.5047666 (CC BY 4.0), portraits of the US Congress (public domain), ICT-FaceKit (MIT), BlazeFace (Apache 2.0)
 
@@ -104,8 +109,7 @@ free: $(READY)
 	$(BIN)/clnf-torch train free $(WORK)/free_faces --templates $(FREE)/london --portraits $(FREE)/london \
 		--portraits $(FREE)/congress --prior $(SHAPES) --licence "$(FREE_TERMS)" --threads 1 --work $(WORK)/free \
 		-o build/blind_free.pt
-	$(BIN)/clnf-torch train eyes $(WORK)/free_faces --model build/blind_free.pt --steps 5000 --work $(WORK)/free_eyes \
-		-o build/free.pt
+	$(MAKE) eyes BLIND=build/blind_free.pt OUT=build/free.pt
 
 # ---- documentation --------------------------------------------------------------------------------------------------
 

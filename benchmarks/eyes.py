@@ -16,13 +16,14 @@ from clnf_torch.export.face_rows import measure_faces
 from clnf_torch.geometry.boxes import box_around
 from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.geometry.gray import to_gray
-from clnf_torch.measures.gaze import EYE_PARTS, IRIS
+from clnf_torch.geometry.landmarks28 import IRIS, LIDS
+from clnf_torch.measures.gaze import EYE_PARTS
 from clnf_torch.media.images import read_image
 from clnf_torch.pipeline import FitResult, LandmarkDetector
 from clnf_torch.training.data.annotations import read_annotations
 from clnf_torch.training.data.boxes import perturb_boxes
 from clnf_torch.training.evaluation import stack_padded
-from clnf_torch.training.eyes import EYES, IN_EYE, LIDS
+from clnf_torch.training.eyes import EYES, IN_EYE
 from clnf_torch.training.synthetic.face_shards import RenderedFaces, read_shards
 
 # Pixels between the middles of both eyes

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from clnf_torch.detection.face_detector import FaceBoxes
-from clnf_torch.detection.layers import Layer, build_network, layer_records, respond_to_all
 from clnf_torch.detection.proposals import Proposals, face_probability, propose
 from clnf_torch.detection.pyramid import SUPPORT, PaddedFrames, overlap_of_levels, pyramid_scales
 from clnf_torch.detection.tables import Capacity, FixedTables, Tables
@@ -17,6 +16,7 @@ from clnf_torch.geometry.frames import Frames, as_frames, warn_of_unit_range
 from clnf_torch.geometry.precision import refuse_short_numbers, without_autocast
 from clnf_torch.geometry.records import join_rows
 from clnf_torch.geometry.settings import check_settings
+from clnf_torch.models.layers import Layer, build_network, layer_records, respond_to_all
 
 # In bundles: the kind of detector, and its proposer, refiner and output
 KIND, NETWORKS = "mtcnn", ("pnet", "rnet", "onet")

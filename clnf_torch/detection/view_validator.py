@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clnf_torch.detection.layers import Layer, build_network, layer_records
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.geometry.sampling import cells_at, cells_at_32nds
 from clnf_torch.geometry.warp import triangle_maps, warp_positions
+from clnf_torch.models.layers import Layer, build_network, layer_records
 from clnf_torch.models.numerics import Numerics
 
 

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from clnf_torch.drawing.heads import SeenHeads
 from clnf_torch.export.face_table import FaceTable
+from clnf_torch.geometry.landmarks28 import IRIS
 from clnf_torch.geometry.landmarks68 import EYE_CORNERS, NUM_LANDMARKS, OUTER_EYE_CORNERS
-from clnf_torch.measures.gaze import CORNERS, EYE_PARTS, EYEBALL_OFFSET, EYEBALL_RADIUS, IRIS
+from clnf_torch.measures.gaze import EYEBALL_OFFSET, EYEBALL_RADIUS
 from clnf_torch.pipeline import FitResult
 
 # Landmarks of both eyes, the left one's first
@@ -66,9 +67,9 @@ class DrawnFaces:
             found=faces.success,
             visible=faces.visible,
             eyes=faces.eye_landmarks,
-            eyeballs=_eyeballs(faces),
             head=None if table is None else table.pose,
             gaze=None if table is None else table.gaze,
+            seen_gaze=faces.gaze,
             errors=faces.landmark_errors,
             names=names,
         )
@@ -84,8 +85,8 @@ class DrawnFaces:
         head: Tensor | None = None,
         visible: Tensor | None = None,
         eyes: Tensor | None = None,
-        eyeballs: Tensor | None = None,
         gaze: Tensor | None = None,
+        seen_gaze: Tensor | None = None,
         errors: Tensor | None = None,
         names: Sequence[str] | None = None,
     ) -> "DrawnFaces":
@@ -101,8 +102,8 @@ class DrawnFaces:
                 shape (B, 6). None, and rows that hold none: the weak perspective's angles, seen straight ahead.
             visible: Landmarks that have experts in their face's view, bool, shape (B, N).
             eyes: Landmarks of both eyes, the left one's first, pixels, shape (B, 56, 2).
-            eyeballs: Where the model says that they lie; see `gaze_directions`, shape (B, 2, 4).
-            gaze: Directions of both eyes that were measured, shape (B, 2, 3); None: those of `weak_gaze`.
+            gaze: Directions of both eyes that were measured, shape (B, 2, 3).
+            seen_gaze: `FitResult.gaze`, which is drawn where `gaze` is None; without both it is that of `weak_gaze`.
             errors: Expected errors of the landmarks, pixels, shape (B, N).
             names: What to call each face; by default its number.
 
@@ -114,8 +115,8 @@ class DrawnFaces:
         others = {"confidence": confidence, "found": found, "pose": pose, "head": head, "eyes": eyes, "errors": errors}
         _check(landmarks, others, names)
         landmarks = landmarks.detach().cpu().double()
-        pose, head, eyes, gaze = (
-            None if value is None else value.detach().cpu().double() for value in (pose, head, eyes, gaze)
+        pose, head, eyes, gaze, seen_gaze = (
+            None if value is None else value.detach().cpu().double() for value in (pose, head, eyes, gaze, seen_gaze)
         )
         eyes = None if eyes is None or eyes.shape[1] != EYE_LANDMARKS else eyes
         near = torch.ones(landmarks.shape[:2], dtype=torch.bool) if visible is None else visible.cpu()
@@ -124,7 +125,10 @@ class DrawnFaces:
         if seen is not None and has_scheme:
             near = near & ~seen.hidden_landmarks()
             if eyes is not None:
-                looks = weak_gaze(landmarks, eyes, seen, eyeballs) if gaze is None else seen.flat(gaze)
+                if gaze is not None:
+                    looks = seen.flat(gaze)
+                else:
+                    looks = weak_gaze(landmarks, eyes, seen) if seen_gaze is None else seen_gaze[..., :2]
                 arrows = gaze_arrows(eyes, looks, seen.scale)
         return cls(
             landmarks=landmarks,
@@ -147,7 +151,7 @@ def relative_errors(landmarks: Tensor, errors: Tensor) -> Tensor:
     return errors / torch.linalg.vector_norm(left - right, dim=-1, keepdim=True)
 
 
-def weak_gaze(landmarks: Tensor, eyes: Tensor, heads: SeenHeads, eyeballs: Tensor | None = None) -> Tensor:
+def weak_gaze(landmarks: Tensor, eyes: Tensor, heads: SeenHeads) -> Tensor:
     """Directions of the gaze in the image.
 
     It is `measures.gaze.gaze_directions` without a camera and without the eyes' depths.
@@ -156,20 +160,14 @@ def weak_gaze(landmarks: Tensor, eyes: Tensor, heads: SeenHeads, eyeballs: Tenso
         landmarks: Of the face, pixels, shape (B, 68, 2).
         eyes: Pixels, shape (B, 56, 2).
         heads: B heads.
-        eyeballs: As for `gaze_directions`, shape (B, 2, 4).
 
     Returns:
         The first two numbers of unit vectors, shape (B, 2, 2).
     """
     each, scale = eyes.unflatten(1, (2, -1)), heads.scale[:, None, None]
-    if eyeballs is None:
-        corners, offset = landmarks[:, EYE_CORNERS].mean(2), scale.new_tensor(EYEBALL_OFFSET)
-        radius = torch.full_like(scale, EYEBALL_RADIUS)
-    else:
-        corners = each[:, :, CORNERS].mean(2)
-        offset, radius = eyeballs.detach().cpu().to(scale).split((3, 1), dim=-1)
-    center = corners + scale * heads.flat((offset @ heads.rotation.mT).view(len(scale), -1, 3))
-    turned = (each[:, :, :IRIS].mean(-2) - center) / (scale * radius)
+    offset = heads.flat((heads.rotation @ scale.new_tensor(EYEBALL_OFFSET))[:, None])
+    center = landmarks[:, EYE_CORNERS].mean(2) + scale * offset
+    turned = (each[:, :, :IRIS].mean(-2) - center) / (scale * EYEBALL_RADIUS)
     # A pupil lies on the eyeball
     return turned / torch.linalg.vector_norm(turned, dim=-1, keepdim=True).clamp(min=1)
 
@@ -187,13 +185,6 @@ def gaze_arrows(eyes: Tensor, looks: Tensor, scale: Tensor) -> Tensor:
     """
     iris = eyes.unflatten(1, (2, -1))[:, :, :IRIS].mean(-2)
     return torch.stack([iris, iris + GAZE_LENGTH * EYEBALL_RADIUS * scale[:, None, None] * looks], dim=2)
-
-
-def _eyeballs(faces: FitResult) -> Tensor | None:
-    """Where both eyeballs lie by the models of the eyes (B, 2, 4), if these say so."""
-    known = [faces.parts[name].eyeball for name in EYE_PARTS if name in faces.parts]
-    balls = [ball for ball in known if ball is not None]
-    return torch.stack(balls, dim=-2) if len(balls) == len(EYE_PARTS) else None
 
 
 def _check(landmarks: Tensor, others: dict[str, Tensor | None], names: Sequence[str]) -> None:

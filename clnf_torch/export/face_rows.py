@@ -67,9 +67,10 @@ def measure_faces(faces: FitResult, detector: LandmarkDetector, camera: Intrinsi
     parts = [(part, faces.parts[part.name]) for part in model.parts if part.name in faces.parts]
     return measure(
         FittedShape(model.pdm, faces.params, faces.landmarks, depth=model.depth_shape),
-        {part.name: FittedShape(part.model.pdm, fit.params, fit.landmarks, fit.eyeball) for part, fit in parts},
+        {part.name: FittedShape(part.model.pdm, fit.params, fit.landmarks) for part, fit in parts},
         camera,
         detector.numerics,
+        faces.gaze,
     )
 
 

@@ -26,7 +26,6 @@ class PartFit(Rows):
         landmark_likelihoods: Shape (B, K), -1e8 where the part was not refined.
         likelihood: Shape (B,), minus infinity where the part was not refined.
         refined: Fitted to the image; otherwise read off the whole face, bool, shape (B,).
-        eyeball: Of an eye whose model tells where its eyeball lies, shape (B, 4); see `Part`. None: it does not.
     """
 
     landmarks: Tensor
@@ -34,7 +33,6 @@ class PartFit(Rows):
     landmark_likelihoods: Tensor
     likelihood: Tensor
     refined: Tensor
-    eyeball: Tensor | None = None
 
 
 def fit_parts(
@@ -104,7 +102,6 @@ def _fit_part(part: Part, numerics: Numerics, images: ImageBatch, landmarks: Ten
         landmark_likelihoods=torch.where(refine[:, None], state.landmark_likelihoods, none.landmark_likelihoods),
         likelihood=torch.where(refine, state.likelihood, none.likelihood),
         refined=refine,
-        eyeball=None if part.eyeball is None else part.eyeball.expand(len(refine), -1),
     )
 
 

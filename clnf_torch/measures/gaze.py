@@ -1,9 +1,13 @@
-"""Gaze: from the centre of each eyeball, which the face gives, to the pupil, which the eye's landmarks give."""
+"""Gaze: from the centre of each eyeball, which the face gives, to the pupil, which the eye's landmarks give.
+
+Models with a `GazeNetwork` see it instead, relative to the line of sight.
+"""
 
 import torch
 from torch import Tensor
 
 from clnf_torch.geometry.constants import constant
+from clnf_torch.geometry.landmarks28 import IRIS
 from clnf_torch.geometry.landmarks68 import EYE_CORNERS, NUM_LANDMARKS
 from clnf_torch.geometry.precision import without_autocast
 from clnf_torch.geometry.rotation import angle_of, euler_to_matrix
@@ -11,10 +15,6 @@ from clnf_torch.models.numerics import Numerics, numerics_named
 
 # The eye further left in the image comes first
 EYE_PARTS = ("left_eye_28", "right_eye_28")
-# The first landmarks of an eye: a ring around the iris
-IRIS = 8
-# Its corners, the outer one of the eye further left first
-CORNERS = (8, 14)
 # From the middle of the corners to the eyeball's centre in the head's axes, mm
 EYEBALL_OFFSET = (0.0, -3.5, 7.0)
 # Millimetres
@@ -27,7 +27,6 @@ def gaze_directions(
     eye_points: Tensor,
     head_rotation: Tensor,
     numerics: str | Numerics = "openface",
-    eyeballs: Tensor | None = None,
 ) -> Tensor:
     """Directions in which the eyes look.
 
@@ -40,9 +39,6 @@ def gaze_directions(
         eye_points: Those of the parts in `EYE_PARTS`, shape (B, 2, 28, 3). Only their directions matter.
         head_rotation: Euler angles of `head_pose`, radians, shape (B, 3).
         numerics: "openface" or "exact", which differ where the ray misses.
-        eyeballs: Where the centres lie, from the middle of the corners of the eye's own landmarks, in the head's axes,
-            and their distance to the iris; millimetres of the face, shape (B, 2, 4). None: OpenFace's numbers, from the
-            face's own corners.
 
     Returns:
         Unit vectors from eyeball to pupil in camera space, left eye of the image first, shape (B, 2, 3). An eye that
@@ -60,14 +56,10 @@ def gaze_directions(
             "expected (B, 68, 3) and (B, 2, 28, 3): gaze needs a face of 68 landmarks and both 28-point eyes"
         )
     eye_points, rotation = eye_points.double(), head_rotation.double()
-    if eyeballs is None:
-        center, radius = eyeball_centers(points.double(), rotation), constant((EYEBALL_RADIUS,), rotation)
-    else:
-        offset, radius = eyeballs.to(rotation).split((3, 1), dim=-1)
-        center = corner_middles(points.double(), eye_points) + offset @ euler_to_matrix(rotation).mT
+    center = eyeball_centers(points.double(), rotation)
     pupil = eye_points[:, :, :IRIS].mean(-2)
     ray = pupil / torch.linalg.vector_norm(pupil, dim=-1, keepdim=True)
-    direction = _intersection(ray, center, radius, numerics_named(numerics).quirks) - center
+    direction = _intersection(ray, center, numerics_named(numerics).quirks) - center
     return (direction / torch.linalg.vector_norm(direction, dim=-1, keepdim=True)).to(points.dtype)
 
 
@@ -82,22 +74,36 @@ def eyeball_centers(points: Tensor, head_rotation: Tensor) -> Tensor:
     Returns:
         Points, millimetres, shape (B, 2, 3).
     """
-    return _middles(points) + (euler_to_matrix(head_rotation) @ constant(EYEBALL_OFFSET, points))[:, None]
+    return eye_middles(points) + (euler_to_matrix(head_rotation) @ constant(EYEBALL_OFFSET, points))[:, None]
 
 
 @without_autocast
-def corner_middles(points: Tensor, eye_points: Tensor) -> Tensor:
-    """The middles of the corners of the eyes' own landmarks, as deep as those of the face.
+def along_sight(directions: Tensor, points: Tensor) -> Tensor:
+    """Directions as if they began in the middle of the image: turned as the line of sight is onto the camera's axis.
 
     Args:
-        points: Landmarks of the faces in camera space, millimetres, shape (B, 68, 3).
-        eye_points: Of both eyes, shape (B, 2, 28, 3); only their directions matter.
+        directions: In camera space, shape (..., 3).
+        points: Where they begin, of any length, shape (..., 3).
 
     Returns:
-        Points, millimetres, shape (B, 2, 3).
+        Shape (..., 3): (0, 0, -1) looks into the camera.
     """
-    middle = eye_points[:, :, CORNERS].mean(-2)
-    return middle * (_middles(points)[..., 2:] / middle[..., 2:])
+    return (sight_rotation(points).mT @ directions[..., None])[..., 0]
+
+
+@without_autocast
+def in_camera_space(directions: Tensor, points: Tensor) -> Tensor:
+    """What `along_sight` was made of: directions (..., 3) in camera space, which begin at points (..., 3)."""
+    return (sight_rotation(points) @ directions[..., None])[..., 0]
+
+
+def sight_rotation(points: Tensor) -> Tensor:
+    """The shortest rotations (..., 3, 3) that take the camera's axis (0, 0, 1) to where points (..., 3) are seen."""
+    x, y, z = (points / torch.linalg.vector_norm(points, dim=-1, keepdim=True)).unbind(-1)
+    share = 1 / (1 + z)
+    across = -share * x * y
+    rows = (1 - share * x * x, across, x, across, 1 - share * y * y, y, -x, -y, z)
+    return torch.stack(rows, -1).unflatten(-1, (3, 3))
 
 
 @without_autocast
@@ -118,19 +124,19 @@ def gaze_angles(directions: Tensor) -> Tensor:
     return angle_of(mean[:, :2], (-mean[:, 2:]).expand(-1, 2))
 
 
-def _middles(points: Tensor) -> Tensor:
-    """The middles (B, 2, 3) of the eyes' corners of faces (B, 68, 3)."""
+def eye_middles(points: Tensor) -> Tensor:
+    """The middles (B, 2, D) of the eyes' corners of faces (B, 68, D)."""
     return points[:, EYE_CORNERS].mean(2)
 
 
-def _intersection(ray: Tensor, center: Tensor, radius: Tensor, quirks: bool) -> Tensor:
-    """The nearer points where unit rays (B, 2, 3) from the origin meet eyeballs of radii (B, 2, 1), shape (B, 2, 3).
+def _intersection(ray: Tensor, center: Tensor, quirks: bool) -> Tensor:
+    """The nearer points where unit rays (B, 2, 3) from the origin meet the eyeballs, shape (B, 2, 3).
 
     OpenFace: it multiplies by the squared length of the ray where it should divide; that length is 1 but for rounding.
     """
     along = (ray * center).sum(-1, keepdim=True)
     # A quarter of the discriminant
-    room = along.square() - center.square().sum(-1, keepdim=True) + radius.square()
+    room = along.square() - center.square().sum(-1, keepdim=True) + EYEBALL_RADIUS**2
     # Not a number is no miss: it stays what it is
     hit = ~(room < 0)
     met = ray * (along - torch.where(room > 0, room, 1).sqrt() * (room > 0))

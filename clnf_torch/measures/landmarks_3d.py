@@ -19,7 +19,6 @@ class FittedShape:
     pdm: PDM
     params: ShapeParams  # B rows
     landmarks: Tensor  # (B, N, 2) pixels
-    eyeball: Tensor | None = None  # (B, 4) of an eye whose model tells where its eyeball lies; see `Part`
     depth: DepthShape | None = None  # of a face whose model measures depths by another shape than its own
 
     def valid(self) -> Tensor:

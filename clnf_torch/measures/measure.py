@@ -8,7 +8,7 @@ from torch import Tensor
 
 from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.geometry.precision import without_autocast
-from clnf_torch.measures.gaze import EYE_PARTS, gaze_angles, gaze_directions
+from clnf_torch.measures.gaze import EYE_PARTS, eye_middles, gaze_angles, gaze_directions, in_camera_space
 from clnf_torch.measures.head_in_space import measure_head
 from clnf_torch.measures.head_pose import HeadPose
 from clnf_torch.measures.landmarks_3d import FittedShape, landmarks_3d
@@ -53,6 +53,7 @@ def measure(
     parts: Mapping[str, FittedShape],
     camera: Intrinsics,
     numerics: str | Numerics = "openface",
+    gaze: Tensor | None = None,
 ) -> Measures:
     """3D landmarks, head pose and gaze.
 
@@ -61,6 +62,7 @@ def measure(
         parts: Their parts by name, of which both eyes are measured.
         camera: The camera, or one per face.
         numerics: "openface" or "exact"; see `head_pose` and `gaze_directions`.
+        gaze: Directions of both eyes as `FitResult.gaze` tells them, shape (B, 2, 3); None: from their landmarks.
 
     Returns:
         One row per face; NaN where a row has no scale or numbers that are not finite (pose: 0 without a scale).
@@ -70,8 +72,9 @@ def measure(
         return Measures(points, pose, None)
     eyes = [parts[name] for name in EYE_PARTS]
     eye_points = torch.stack([landmarks_3d(eye, camera) for eye in eyes], dim=1)
-    balls = [eye.eyeball for eye in eyes if eye.eyeball is not None]
-    eyeballs = torch.stack(balls, dim=-2) if len(balls) == len(eyes) else None
-    gaze = gaze_directions(points, eye_points, pose.rotation, numerics, eyeballs)
+    if gaze is None:
+        looks = gaze_directions(points, eye_points, pose.rotation, numerics)
+    else:
+        looks = in_camera_space(gaze, eye_middles(points))
     landmarks = torch.stack([eye.landmarks for eye in eyes], dim=1)
-    return Measures(points, pose, Eyes(landmarks, eye_points, gaze, gaze_angles(gaze)))
+    return Measures(points, pose, Eyes(landmarks, eye_points, looks, gaze_angles(looks)))

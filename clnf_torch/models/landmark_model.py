@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from clnf_torch.models.depth_shape import DepthShape
+from clnf_torch.models.gaze_network import GazeNetwork
 from clnf_torch.models.landmark_error import LandmarkErrorModel
 from clnf_torch.models.patch_experts.base import Experts
 from clnf_torch.models.pdm import PDM
@@ -36,6 +37,7 @@ class LandmarkModel(nn.Module):
         refinement: The last step of its fits; None: landmarks are those of the fitted shape.
         error_model: Tells how far landmarks are expected to be off; None: nothing does.
         depth_shape: The shape by which fits are measured in space; None: the PDM, as OpenFace has it.
+        gaze_network: Tells where eyes look; None: their landmarks do, as OpenFace has it.
 
     Raises:
         ValueError: There are no experts, or they are for another number of landmarks.
@@ -54,6 +56,7 @@ class LandmarkModel(nn.Module):
         refinement: Refinement | None = None,
         error_model: LandmarkErrorModel | None = None,
         depth_shape: DepthShape | None = None,
+        gaze_network: GazeNetwork | None = None,
     ) -> None:
         super().__init__()
         counts = [scale.visible.shape[1] for scale in experts]
@@ -69,6 +72,7 @@ class LandmarkModel(nn.Module):
         self.triangulations = tuple(triangulations)
         self._parts = nn.ModuleList(parts)
         self.refinement, self.error_model, self.depth_shape = refinement, error_model, depth_shape
+        self.gaze_network = gaze_network
         self.early_termination: Tensor | None
         self.register_buffer("early_termination", early_termination)
 
@@ -83,6 +87,7 @@ class LandmarkModel(nn.Module):
         refinement: Mapping[str, Any] | None = None,
         error_model: Mapping[str, Any] | None = None,
         depth_shape: Mapping[str, Any] | None = None,
+        gaze_network: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """The fields of a model in a bundle, from the records of what it consists of."""
         return {
@@ -94,6 +99,7 @@ class LandmarkModel(nn.Module):
             "refinement": refinement,
             "error_model": error_model,
             "depth_shape": depth_shape,
+            "gaze_network": gaze_network,
         }
 
     def to_record(self) -> dict[str, Any]:
@@ -112,6 +118,7 @@ class LandmarkModel(nn.Module):
             refinement=None if self.refinement is None else self.refinement.to_record(),
             error_model=None if self.error_model is None else self.error_model.to_record(),
             depth_shape=None if self.depth_shape is None else self.depth_shape.to_record(),
+            gaze_network=None if self.gaze_network is None else self.gaze_network.to_record(),
         )
 
     @classmethod
@@ -131,7 +138,7 @@ class LandmarkModel(nn.Module):
             again = scale["family"] == REPEAT
             experts.append(experts[scale["of"]] if again else family_of(scale, families).from_record(scale, dtype))
         early, refinement = record.get("early_termination"), record.get("refinement")
-        errors, depth = record.get("error_model"), record.get("depth_shape")
+        errors, depth, gaze = (record.get(name) for name in ("error_model", "depth_shape", "gaze_network"))
         return cls(
             PDM.from_record(record["pdm"], dtype),
             experts,
@@ -141,6 +148,7 @@ class LandmarkModel(nn.Module):
             Refinement.from_record(refinement, dtype) if refinement else None,
             LandmarkErrorModel.from_record(errors, dtype) if errors else None,
             DepthShape.from_record(depth, dtype) if depth else None,
+            GazeNetwork.from_record(gaze, dtype) if gaze else None,
         )
 
     @property
@@ -177,8 +185,6 @@ class Part(nn.Module):
         in_parent: Landmarks of the face that it shares, int64, shape (K,).
         in_part: Which of its own landmarks they are, int64, shape (K,).
         folds_back: Whether the face takes the part's landmarks over, as OpenFace's faces do; otherwise it only looks.
-        eyeball: Of an eye: where its centre lies from the middle of the eye's corners, in the head's axes, and its
-            distance to the iris, millimetres of the face, shape (4,). None: gaze uses OpenFace's numbers.
 
     Raises:
         ValueError: A shared landmark does not exist in the part, or the lists differ in length.
@@ -194,7 +200,6 @@ class Part(nn.Module):
         in_parent: Tensor,
         in_part: Tensor,
         folds_back: bool = True,
-        eyeball: Tensor | None = None,
     ) -> None:
         super().__init__()
         if in_parent.shape != in_part.shape or not in_part.numel() or int(in_part.max()) >= model.pdm.num_landmarks:
@@ -207,8 +212,6 @@ class Part(nn.Module):
         self.in_part: Tensor
         self.register_buffer("in_parent", in_parent)
         self.register_buffer("in_part", in_part)
-        self.eyeball: Tensor | None
-        self.register_buffer("eyeball", eyeball)
 
     @staticmethod
     def record(name: str, in_parent: Tensor, in_part: Tensor, model: Mapping[str, Any], **own: Any) -> dict[str, Any]:
@@ -217,21 +220,18 @@ class Part(nn.Module):
 
     def to_record(self) -> dict[str, Any]:
         """The part as a bundle holds it."""
-        eyeball = None if self.eyeball is None else self.eyeball.double()
-        own = {"folds_back": self.folds_back, "eyeball": eyeball}
-        return self.record(self.name, self.in_parent, self.in_part, self.model.to_record(), **own)
+        model = self.model.to_record()
+        return self.record(self.name, self.in_parent, self.in_part, model, folds_back=self.folds_back)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], dtype: torch.dtype, families: Families) -> "Part":
         """The part in a record of `to_record`; arguments as in `LandmarkModel.from_record`."""
-        model, eyeball = LandmarkModel.from_record(record["model"], dtype, families), record.get("eyeball")
         return cls(
             name=record["name"],
-            model=model,
+            model=LandmarkModel.from_record(record["model"], dtype, families),
             in_parent=record["in_parent"],
             in_part=record["in_part"],
             folds_back=record.get("folds_back", True),
-            eyeball=None if eyeball is None else eyeball.to(dtype),
         )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from clnf_torch.models.array_schema import WHOLE, Array
 from clnf_torch.models.depth_shape import DepthShape
+from clnf_torch.models.gaze_network import GazeNetwork
 from clnf_torch.models.landmark_error import LandmarkErrorModel
 from clnf_torch.models.landmark_model import EARLY_TERMINATION, REPEAT, Families, family_of
 from clnf_torch.models.pdm import PDM
@@ -25,8 +26,6 @@ from clnf_torch.models.schema import (
 
 # Scales and parts of a model, and how deep parts have parts, beyond those of any model
 MOST_SCALES, MOST_PARTS, DEEPEST = 16, 16, 2
-# Millimetres, beyond those of any eye
-FARTHEST_EYEBALL = 50.0
 
 
 def check_model(record: Any, where: str, context: Context, families: Families, depth: int = 0) -> None:
@@ -57,6 +56,8 @@ def check_model(record: Any, where: str, context: Context, families: Families, d
         LandmarkErrorModel.check_record(record["error_model"], f"{where}.error_model", context.inner())
     if record.get("depth_shape") is not None:
         DepthShape.check_record(record["depth_shape"], f"{where}.depth_shape", context.inner())
+    if record.get("gaze_network") is not None:
+        GazeNetwork.check_record(record["gaze_network"], f"{where}.gaze_network", context.inner())
     parts, most = record.get("parts", ()), MOST_PARTS if depth < DEEPEST else 0
     if not isinstance(parts, (list, tuple)) or len(parts) > most:
         raise refuse(f"{where}.parts", f"a list of at most {most} parts", parts)
@@ -69,10 +70,7 @@ def _check_part(record: Any, where: str, context: Context, families: Families, d
     own, model = replace(context, sizes={}), replace(context, sizes={})
     in_parent = Array("K", dtypes=WHOLE, low=0, high=context.sizes["N"] - 1)
     # Bundles of older versions do not have them
-    optional = {
-        "folds_back": OneOf((True, False)),
-        "eyeball": Maybe(Array(4, low=-FARTHEST_EYEBALL, high=FARTHEST_EYEBALL)),
-    }
+    optional = {"folds_back": OneOf((True, False))}
     Fields({"name": Text(100), "in_parent": in_parent}, optional).check(record, where, own)
     check_model(field(record, "model", where), f"{where}.model", model, families, depth)
     in_part = Array("K", dtypes=WHOLE, low=0, high=model.sizes["N"] - 1)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.geometry.frames import Frames, as_frames
-from clnf_torch.geometry.landmarks68 import BROWS, EYE_CORNERS, NOSE, NUM_LANDMARKS
+from clnf_torch.geometry.landmarks68 import BROWS, NUM_LANDMARKS, STEADY
 from clnf_torch.geometry.sampling import affine_cells, pad_with_black, read_bilinear
 from clnf_torch.geometry.similarity import invert_similarity, similarity_between
 from clnf_torch.models.pdm import PDM
@@ -15,8 +15,6 @@ from clnf_torch.pipeline.inputs import check_points, image_index_of_each
 
 # OpenFace's defaults, as its wiki gives them: side in pixels, and pixels per millimetre of the mean shape
 SIZE, SCALE = 112, 0.7
-# What expressions move least: an open mouth does not make the face smaller
-STEADY = (*range(NUM_LANDMARKS)[NOSE], *(corner for eye in EYE_CORNERS for corner in eye))
 # Millimetres above the brows that a mask leaves: most of a forehead, without the hair
 FOREHEAD = 20.0
 # In which a convex hull is bounded: its outline is 0.1 pixel too wide at most

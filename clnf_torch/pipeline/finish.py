@@ -1,5 +1,6 @@
 """What comes after the searches of a fit: its parts, whether it succeeded, and the record of its results."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,9 @@ from clnf_torch.fitting.fitter import FitState
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.parts import PartFit, fit_parts
 from clnf_torch.geometry.host import is_readable
+from clnf_torch.geometry.landmarks28 import CORNERS
 from clnf_torch.geometry.similarity import similarity_between
+from clnf_torch.measures.gaze import EYE_PARTS
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.pdm import ShapeParams
 from clnf_torch.pipeline.result import FitResult
@@ -35,8 +38,9 @@ def finish(detector: "LandmarkDetector", images: ImageBatch, state: FitState, pa
         seen = detector.validator(images, params.rotation, shape, detector.numerics)
         confidence, success = torch.where(success, seen, 0), success & is_face(seen)
     landmarks = _refined(detector.model, params, shape, state.centroids)
+    landmarks = torch.where(valid[:, None, None], landmarks, torch.nan)
     return FitResult(
-        landmarks=torch.where(valid[:, None, None], landmarks, torch.nan),
+        landmarks=landmarks,
         params=params.where(valid, state.params),
         likelihood=state.likelihood,
         landmark_likelihoods=state.landmark_likelihoods,
@@ -47,7 +51,22 @@ def finish(detector: "LandmarkDetector", images: ImageBatch, state: FitState, pa
         confidence=confidence,
         success=success,
         parts=fits,
+        gaze=_gaze(detector, images, landmarks, fits),
     )
+
+
+def _gaze(
+    detector: "LandmarkDetector", images: ImageBatch, landmarks: Tensor, parts: Mapping[str, PartFit]
+) -> Tensor | None:
+    """Where the eyes (B, 2) of faces with landmarks (B, 68, 2) look, if the model tells: see `FitResult`."""
+    network = detector.model.gaze_network
+    if network is None or not all(name in parts for name in EYE_PARTS):
+        return None
+    middles = torch.stack([parts[name].landmarks[:, CORNERS].mean(1) for name in EYE_PARTS], 1)
+    requests = network.crop_requests(landmarks, middles)
+    eyes, face = (images.crop(request, detector.numerics)[0] for request in requests)
+    found: Tensor = network(eyes, face, landmarks)
+    return found
 
 
 def _refined(model: LandmarkModel, params: ShapeParams, shape: Tensor, centroids: Tensor | None) -> Tensor:

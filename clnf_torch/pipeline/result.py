@@ -31,6 +31,9 @@ class FitResult(Rows):
         confidence: Of the validation, from 0 to 1, shape (B,); without one 1 where the fit succeeded.
         success: The fit did not fail, and the validator takes it for a face, bool, shape (B,).
         parts: The fits of the model's parts by name; empty where it has none or they were not asked for.
+        gaze: Where both eyes look, the one further left first: unit vectors as if each eye were in the middle of the
+            image, so that (0, 0, -1) looks into the camera, shape (B, 2, 3). None: the model has no `GazeNetwork`, or
+            parts were not asked for.
     """
 
     landmarks: Tensor
@@ -44,6 +47,7 @@ class FitResult(Rows):
     success: Tensor
     parts: dict[str, PartFit]
     landmark_errors: Tensor | None = None
+    gaze: Tensor | None = None
 
     def __repr__(self) -> str:
         """The sizes in a line; the fields are tensors of many numbers."""

@@ -78,6 +78,7 @@ def empty_result(model: LandmarkModel, tracks: Tracks) -> FitResult:
         confidence=tracks.confidence,
         success=never,
         parts={part.name: _empty_part(part, rows) for part in model.parts},
+        gaze=None if model.gaze_network is None else tracks.landmarks.new_full((rows, 2, 3), torch.nan),
     )
 
 
@@ -92,5 +93,4 @@ def _empty_part(part: Part, rows: int) -> PartFit:
         landmark_likelihoods=uninitialised.landmarks.new_full(uninitialised.landmarks.shape[:2], UNSEEN),
         likelihood=uninitialised.confidence.new_full((rows,), -torch.inf),
         refined=uninitialised.success,
-        eyeball=None if part.eyeball is None else part.eyeball.expand(rows, -1),
     )

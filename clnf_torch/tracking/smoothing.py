@@ -10,6 +10,7 @@ from torch import Tensor
 
 from clnf_torch.fitting.parts import PartFit
 from clnf_torch.geometry.records import Rows, map_tensors
+from clnf_torch.measures.gaze import EYEBALL_RADIUS
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.pdm import ShapeParams
 from clnf_torch.pipeline.result import FitResult
@@ -30,8 +31,8 @@ FILTER = {
     "speed_cutoff": SPEED_CUTOFF,
     "trend_weight": TREND_WEIGHT,
 }
-# Scale, three angles, two of the translation
-GLOBALS = 6
+# Scale, three angles, two of the translation; and the directions of both eyes
+GLOBALS, GAZE = 6, 6
 
 
 Fit = FitResult | PartFit
@@ -61,9 +62,10 @@ class SmoothedFaces(Rows):
 
 
 def smoothed_size(model: LandmarkModel) -> int:
-    """How many numbers S of a face are smoothed: landmarks, pose and shape, of its parts too."""
+    """How many numbers S of a face are smoothed: landmarks, pose and shape, of its parts too, and its gaze."""
     pdms = [model.pdm, *(part.model.pdm for part in model.parts)]
-    return sum(2 * pdm.num_landmarks + GLOBALS + pdm.num_modes for pdm in pdms)
+    gaze = 0 if model.gaze_network is None else GAZE
+    return sum(2 * pdm.num_landmarks + GLOBALS + pdm.num_modes for pdm in pdms) + gaze
 
 
 def smooth_faces(before: SmoothedFaces, faces: FitResult, found: Tensor) -> tuple[SmoothedFaces, FitResult]:
@@ -136,15 +138,28 @@ def _weight(cutoff: float) -> float:
 
 
 def _values(fit: Fit) -> Tensor:
-    """Landmarks, pose and shape as one row of numbers for each face, shape (R, 2 N + 6 + M)."""
-    return torch.cat((fit.landmarks.flatten(1), fit.params.globals, fit.params.local), dim=-1)
+    """Landmarks, pose, shape, and gaze if there is one, as one row of numbers for each face, shape (R, 2 N + 6 + M)."""
+    values = (fit.landmarks.flatten(1), fit.params.globals, fit.params.local)
+    gaze = _gaze_of(fit)
+    return torch.cat(values if gaze is None else (*values, gaze.flatten(1)), dim=-1)
+
+
+def _gaze_of(fit: Fit) -> Tensor | None:
+    """Directions (R, 2, 3) of the eyes of whole faces, if these have some."""
+    return fit.gaze if isinstance(fit, FitResult) else None
 
 
 def _with_values(fit: Fit, values: Tensor) -> Any:
-    """The same fits with other landmarks, pose and shape."""
-    landmarks, pose, local = values.split(_sizes(fit), dim=-1)
-    params = ShapeParams.from_globals(pose, local)
-    return replace(fit, landmarks=landmarks.reshape(fit.landmarks.shape), params=map_tensors(Tensor.contiguous, params))
+    """The same fits with other landmarks, pose, shape and gaze."""
+    landmarks, pose, local, gaze = values.split(_sizes(fit), dim=-1)
+    params = map_tensors(Tensor.contiguous, ShapeParams.from_globals(pose, local))
+    smooth = replace(fit, landmarks=landmarks.reshape(fit.landmarks.shape), params=params)
+    if not isinstance(smooth, FitResult) or smooth.gaze is None:
+        return smooth
+    looks = gaze.unflatten(-1, (2, 3))
+    unit = looks / torch.linalg.vector_norm(looks, dim=-1, keepdim=True)
+    # To the last bit what it was where nothing is smoothed
+    return replace(smooth, gaze=torch.where((looks == smooth.gaze).all(-1, keepdim=True), looks, unit))
 
 
 def _split(fits: Sequence[Fit], values: Tensor) -> Iterator[tuple[Fit, Tensor]]:
@@ -152,25 +167,30 @@ def _split(fits: Sequence[Fit], values: Tensor) -> Iterator[tuple[Fit, Tensor]]:
     return zip(fits, values.split([sum(_sizes(fit)) for fit in fits], dim=-1), strict=True)
 
 
-def _sizes(fit: Fit) -> tuple[int, int, int]:
-    """How many numbers are landmarks, pose and shape."""
-    return 2 * fit.landmarks.shape[1], GLOBALS, fit.params.local.shape[1]
+def _sizes(fit: Fit) -> tuple[int, int, int, int]:
+    """How many numbers are landmarks, pose, shape and gaze."""
+    gaze = 0 if _gaze_of(fit) is None else GAZE
+    return 2 * fit.landmarks.shape[1], GLOBALS, fit.params.local.shape[1], gaze
 
 
 def _wrapped(fit: Fit, step: Tensor) -> Tensor:
     """Changes whose angles go the shorter way round."""
-    landmarks, pose, local = step.split(_sizes(fit), dim=-1)
+    landmarks, pose, local, gaze = step.split(_sizes(fit), dim=-1)
     scale, angles, translation = pose.split((1, 3, 2), dim=-1)
     angles = (angles + math.pi).remainder(math.tau) - math.pi
-    return torch.cat((landmarks, scale, angles, translation, local), dim=-1)
+    return torch.cat((landmarks, scale, angles, translation, local, gaze), dim=-1)
 
 
 def _millimetre(fit: Fit) -> Tensor:
     """How much each number changes when points move by a millimetre, in the mean over the points; as `_values`."""
-    landmarks, scale = _sizes(fit)[0], fit.params.scale[:, None]
+    landmarks, _, _, gaze = _sizes(fit)
+    scale = fit.params.scale[:, None]
     spread = torch.linalg.vector_norm(fit.landmarks - fit.landmarks.mean(1, keepdim=True), dim=-1)
     # Per millimetre of distance from the middle
     turn = scale / spread.mean(1, keepdim=True)
     # Modes have unit length over all points
     mode = torch.full_like(fit.params.local, fit.landmarks.shape[1] ** 0.5)
-    return torch.cat((scale.expand(-1, landmarks), scale * turn, turn.expand(-1, 3), scale.expand(-1, 2), mode), dim=-1)
+    # What moves is the iris, an eyeball's radius away
+    look = torch.full_like(scale, 1 / EYEBALL_RADIUS).expand(-1, gaze)
+    moved = (scale.expand(-1, landmarks), scale * turn, turn.expand(-1, 3), scale.expand(-1, 2), mode, look)
+    return torch.cat(moved, dim=-1)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.geometry.gray import to_gray
+from clnf_torch.geometry.landmarks28 import EYE_MIRROR, LIDS
 from clnf_torch.models.landmark_model import LandmarkModel, Part
 from clnf_torch.training.augmentation.pose_warp import PoseWarp
 from clnf_torch.training.checkpoint import Checkpoint, fingerprint
@@ -20,11 +21,6 @@ from clnf_torch.training.shape_gaussian import ShapeGaussian
 from clnf_torch.training.synthetic.face_shards import RenderedFaces
 from clnf_torch.training.trainer import Report, Trainer
 
-# The landmark of the other eye at the same place of an eye's 28: rings and lids turn around
-EYE_MIRROR = (
-    4, 3, 2, 1, 0, 7, 6, 5, 14, 13, 12, 11, 10, 9, 8, 19, 18, 17, 16, 15, 22, 21, 20, 27, 26, 25, 24, 23,
-)  # fmt: skip
-LIDS = slice(8, 20)
 # OpenFace's names of the eyes, and the face's six landmarks of each with their numbers in the eye
 EYES = {"left_eye_28": (36, 37, 38, 39, 40, 41), "right_eye_28": (42, 43, 44, 45, 46, 47)}
 IN_EYE = (8, 10, 12, 14, 16, 18)

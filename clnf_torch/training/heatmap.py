@@ -14,7 +14,7 @@ from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.augmentation.pose_warp import PoseWarp
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.heatmap_samples import FaceDataset, PoseJitter, Samples, draw_samples
-from clnf_torch.training.trainer import MovingAverage, Schedule, Task
+from clnf_torch.training.trainer import MovingAverage, Schedule, Task, mixed_precision
 
 
 def heatmap_loss(scores: Tensor, positions: Tensor, width: float, weight: Tensor | None = None) -> Tensor:
@@ -121,7 +121,7 @@ class HeatmapTask(Task):
         samples = self._samples(sampler)
         with torch.no_grad():
             gray = ImageAugmentation(pen_marks=self.config.pen_marks)(samples.gray, samples.landmarks, sampler)
-        with _autocast(self.device):
+        with mixed_precision(self.device):
             scores = self.module(gray)
         loss = heatmap_loss(scores.float(), samples.landmarks / ZOOM, self.config.target_sigma)
         yield loss if self.teacher is None else loss + _distillation(self.teacher, scores.float(), samples.gray)
@@ -139,19 +139,10 @@ class HeatmapTask(Task):
 
 def _distillation(teacher: UNet, scores: Tensor, gray: Tensor) -> Tensor:
     """Mean Kullback-Leibler divergence of maps (B, N, H, H) from the teacher's, who sees the faces plain, nats."""
-    with torch.no_grad(), _autocast(gray.device):
+    with torch.no_grad(), mixed_precision(gray.device):
         taught = teacher(gray).float().flatten(2).log_softmax(-1)
     apart = kl_div(scores.flatten(2).log_softmax(-1), taught, log_target=True, reduction="none")
     return apart.sum(-1).mean()
-
-
-def _autocast(device: torch.device) -> torch.autocast:
-    """Mixed precision where it is faster: on a GPU, and on a processor with matrix units (AMX).
-
-    On one without, a step in bfloat16 takes a third longer than in float32.
-    """
-    fast = device.type != "cpu" or torch.cpu.get_capabilities().get("amx_bf16", False)
-    return torch.autocast(device.type, torch.bfloat16, enabled=fast)
 
 
 def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

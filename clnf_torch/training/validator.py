@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from clnf_torch.detection.layers import layer_records
 from clnf_torch.detection.validator import DetectionValidator
 from clnf_torch.detection.view_validator import ViewValidator
 from clnf_torch.fitting.initialise import params_from_landmarks
@@ -18,6 +17,7 @@ from clnf_torch.geometry.landmarks68 import MIRROR
 from clnf_torch.geometry.records import join_rows
 from clnf_torch.models.array_schema import WHOLE, Array, any_numbers
 from clnf_torch.models.landmark_model import LandmarkModel
+from clnf_torch.models.layers import layer_records
 from clnf_torch.models.pdm import PDM
 from clnf_torch.models.schema import Fields
 from clnf_torch.training.augmentation.photometric import ImageAugmentation

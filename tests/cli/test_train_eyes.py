@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import torch
 
 import clnf_torch
@@ -9,21 +11,28 @@ from clnf_torch.media.images import read_image
 from clnf_torch.models.bundle import load_bundle
 from clnf_torch.training.eyes import EYES
 from clnf_torch.training.synthetic.face_shards import shard_path, write_shard
-from tests.training.rendered_eyes import rendered_eyes
+from tests.training.rendered_eyes import looking
 
 
 def test_a_model_gets_eyes_and_finds_them(clnf_torch_cli, bundle, image, box, tmp_path):
     (tmp_path / "faces").mkdir()
-    write_shard(shard_path(tmp_path / "faces", range(6)), rendered_eyes(6))
+    write_shard(shard_path(tmp_path / "faces", range(6)), looking(6))
     out = tmp_path / "with_eyes.pt"
-    done = clnf_torch_cli("train", "eyes", tmp_path / "faces", "-o", out, "--model", bundle, "--steps", 2)
+    (tmp_path / "portraits").mkdir()
+    shutil.copy(image, tmp_path / "portraits")
+    steps = "--steps", 2, "--gaze-steps", 2, "--portraits", tmp_path / "portraits"
+    done = clnf_torch_cli("train", "eyes", tmp_path / "faces", "-o", out, "--model", bundle, *steps)
     assert done.exit_code == 0, done.stderr
     assert "trained on 12" in done.stdout
+    # Nothing is left of the checkpoints
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["faces", "portraits", "with_eyes.pt"]
     content = load_bundle(out)
     assert [part["name"] for part in content["model"]["parts"]] == list(EYES)
-    assert content["sources"][-1] == {"name": "12 rendered eyes of faces"}
+    assert content["sources"][-2] == {"name": "12 rendered eyes of faces, gaze by 12 of them"}
+    assert content["sources"][-1]["name"].endswith("portraits of people who look into the camera")
     found = clnf_torch.load(out).fit(read_image(image)[None], torch.tensor([box]))
     assert found.eye_landmarks is not None and found.eye_landmarks.shape == (1, 56, 2)
+    assert found.gaze is not None and found.gaze.shape == (1, 2, 3)
 
 
 def test_a_folder_without_faces_is_named(clnf_torch_cli, bundle, tmp_path):

@@ -12,7 +12,7 @@ import torch
 from clnf_torch.converters import ConversionError
 from clnf_torch.converters.openface.binary import BinaryReader
 from clnf_torch.converters.openface.network import MTCNN, VALIDATOR, Layer, LayerCodes, Shape, read_network
-from clnf_torch.detection.layers import build_network
+from clnf_torch.models.layers import build_network
 from tests.converters.mtcnn_files import network_pieces
 from tests.converters.openface_files import matrix, offset_of
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from clnf_torch.detection.layers import build_network
 from clnf_torch.detection.validator import FACES, DetectionValidator, face_region, is_face
 from clnf_torch.detection.view_validator import ViewValidator, confidence_of
 from clnf_torch.fitting.images import ImageBatch
+from clnf_torch.models.layers import build_network
 from clnf_torch.models.numerics import EXACT, OPENFACE
 from tests.factories import make_images
 from tests.validators import BINS, HEIGHT, WIDTH, make_validator_record, make_warp_frame

@@ -35,10 +35,6 @@ def test_gaze_is_that_of_the_measures_far_from_the_camera():
     torch.testing.assert_close(arrows[:, :, 0], scale * eyes[:, :, :8, :2].mean(2))
     found = (arrows[:, :, 1] - arrows[:, :, 0]) / (GAZE_LENGTH * EYEBALL_RADIUS * scale)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
-    eyeballs = torch.tensor([[1.0, -2.0, 9.0, 10.0], [-1.0, -2.0, 9.0, 10.0]], dtype=torch.float64).expand(3, 2, 4)
-    own = weak_gaze(scale * points[..., :2], flat, heads, eyeballs)
-    expected = gaze_directions(points + away, eyes + away, rotation, "exact", eyeballs)[..., :2]
-    torch.testing.assert_close(own, expected, atol=1e-4, rtol=0)
 
 
 def test_a_gaze_that_was_measured_is_drawn():

@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from clnf_torch.geometry.rotation import euler_to_matrix
-from clnf_torch.measures.gaze import EYEBALL_RADIUS, corner_middles, eyeball_centers, gaze_angles, gaze_directions
+from clnf_torch.measures.gaze import (
+    EYEBALL_RADIUS,
+    along_sight,
+    eyeball_centers,
+    gaze_angles,
+    gaze_directions,
+    in_camera_space,
+)
 
 ROTATION = torch.tensor([[0.1, -0.2, 0.05]], dtype=torch.float64)
 
@@ -53,19 +60,23 @@ def test_eyes_look_where_their_pupils_are(rng, numerics, depth):
     torch.testing.assert_close(found, looks)
 
 
-@pytest.mark.parametrize("depth", [0.5, 1.0])
-def test_eyes_of_a_model_that_knows_its_eyeballs(rng, depth):
-    points = face_points(rng)
-    eyeballs = torch.tensor([[1.0, -2.0, 9.0, 10.0], [-1.0, -2.0, 9.0, 10.0]], dtype=torch.float64)
-    # The corners that the eyes' own landmarks find lie beside the face's, as deep
-    middle = points[:, [[36, 39], [42, 45]]].mean(2) + torch.tensor((2.0, 1.0, 0.0))
-    looks = directions((0.3, -0.2, -1.0), (-0.1, 0.4, -1.0))
-    pupils = middle + eyeballs[:, :3] @ euler_to_matrix(ROTATION).mT + eyeballs[:, 3:] * looks
-    eyes = eyes_at(pupils, rng)
-    eyes[:, :, 8] = middle + torch.tensor((-14.0, 0.0, 0.0))
-    eyes[:, :, 14] = middle - torch.tensor((-14.0, 0.0, 0.0))
-    torch.testing.assert_close(corner_middles(points, depth * eyes), middle)
-    torch.testing.assert_close(gaze_directions(points, depth * eyes, ROTATION, "exact", eyeballs), looks)
+def test_a_gaze_along_the_sight_is_found_again_in_camera_space(rng):
+    points = 50 * torch.randn(4, 2, 3, generator=rng, dtype=torch.float64)
+    points[..., 2] += 400
+    looks = torch.nn.functional.normalize(torch.randn(4, 2, 3, generator=rng, dtype=torch.float64), dim=-1)
+    torch.testing.assert_close(in_camera_space(along_sight(looks, points), points), looks)
+    # What looks into the camera looks so wherever it is
+    at_camera = -torch.nn.functional.normalize(points, dim=-1)
+    ahead = torch.tensor((0.0, 0.0, -1.0), dtype=torch.float64)
+    torch.testing.assert_close(along_sight(at_camera, points), ahead.expand(4, 2, 3))
+
+
+def test_the_sight_is_turned_the_shortest_way(rng):
+    """A direction that is at right angles to the camera's axis and to the line of sight stays what it is."""
+    points = torch.tensor([[[300.0, 0.0, 400.0], [0.0, -300.0, 400.0]]], dtype=torch.float64)
+    across = directions((0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
+    torch.testing.assert_close(along_sight(across, points), across)
+    torch.testing.assert_close(along_sight(directions((0.0, 0.0, -1.0), (0.0, 0.0, -1.0)), points)[0, 0, 0].item(), 0.6)
 
 
 def test_a_ray_that_misses(rng):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from clnf_torch.geometry.landmarks68 import EYE_CORNERS
 from clnf_torch.training.synthetic.eyeball_mesh import IRIS_ANGLES, PUPIL_ANGLES
 from clnf_torch.training.synthetic.face_shards import RenderedFaces
+from tests.factories import seeded
 
 FOCAL = 2.0  # pixels per millimetre where the eyes are
 
@@ -42,3 +45,20 @@ def rendered_eyes(count: int = 6) -> RenderedFaces:
         gaze=torch.zeros(count, 2, 3), rotation=torch.eye(3).expand(count, 3, 3),
         translation=torch.tensor([0.0, 0, 1000]).expand(count, 3), camera=torch.zeros(count, 3),
     )  # fmt: skip
+
+
+def looking(count: int = 8) -> RenderedFaces:
+    """Rendered eyes in faces that have landmarks, and look where their irises are."""
+    faces = rendered_eyes(count)
+    landmarks = 40 * torch.randn(68, 2, generator=seeded(4))
+    corners = [corner for eye in EYE_CORNERS for corner in eye]
+    landmarks[corners] = torch.tensor([[-47.0, 0.0], [-17.0, 0.0], [17.0, 0.0], [47.0, 0.0]])
+    aside = (faces.eye_points[:, :, :8, 0].mean(2) - faces.eye_points[:, :, 8:20, 0].mean(2)) / 12
+    gaze = torch.stack((aside, torch.zeros_like(aside), -(1 - aside.square()).sqrt()), -1)
+    points = torch.cat((landmarks, torch.zeros(68, 1)), 1).expand(count, 68, 3)
+    return replace(
+        faces,
+        contour=(landmarks * FOCAL + 127.5).expand(count, 68, 2),
+        points=points + faces.translation[:, None],
+        gaze=gaze,
+    )

@@ -8,12 +8,11 @@ import pytest
 import torch
 
 from clnf_torch.fitting.config import part_preset
+from clnf_torch.geometry.landmarks28 import EYE_MIRROR, LIDS
 from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
 from clnf_torch.training.eyes import (
-    EYE_MIRROR,
     EYES,
     IN_EYE,
-    LIDS,
     SIDE,
     EyeRecipe,
     EyeRegions,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from clnf_torch.detection.layers import build_network, layer_records
 from clnf_torch.detection.validator import is_face
 from clnf_torch.detection.view_validator import confidence_of
+from clnf_torch.models.layers import build_network, layer_records
 from clnf_torch.training.validator_network import (
     bin_positions,
     corner_weights,

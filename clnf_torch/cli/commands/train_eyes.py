@@ -11,17 +11,22 @@ from clnf_torch.cli.options import Device, Model, Out, Seed, Threads, Work
 
 @run_by(
     "clnf_torch.cli.runs.train_eyes",
-    "clnf-torch train eyes rendered_faces -o with_eyes.pt",
+    "clnf-torch train eyes rendered_faces --portraits london --portraits congress -o with_eyes.pt",
     "clnf-torch train eyes rendered_faces --model mine.pt -o with_eyes.pt --steps 20000 --device cuda",
 )
 def eyes(
     faces: Annotated[Path, typer.Argument(metavar="FACES", help="Folder of clnf-torch train render.")],
     out: Out,
     model: Model,
+    portraits: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Photographs of people who look into the camera; may be repeated."),
+    ] = None,
     work: Work = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of 32 eyes each.")] = 6000,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of 32 eyes each, for their landmarks.")] = 6000,
+    gaze_steps: Annotated[int, typer.Option(min=1, help="Steps of 64 faces each, for their gaze.")] = 12000,
     seed: Seed = 0,
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
-    """Train eyes of 28 landmarks on rendered faces, and give them to a model, which then measures gaze."""
+    """Train eyes of 28 landmarks on rendered faces, and the network by which a model then sees the gaze."""

@@ -42,6 +42,8 @@ def describe(bundle: Mapping[str, Any], path: Path) -> Iterator[str]:
         yield from _describe_experts(record, model["experts"])
     for part in model.get("parts", ()):
         yield from _describe_part(part)
+    if model.get("gaze_network"):
+        yield "  gaze               by a network that sees both eyes and the face around them"
     if model.get("refinement"):
         yield "  refinement         landmarks between the fitted shape and the centroids of the responses"
     if model.get("depth_shape"):

@@ -14,14 +14,15 @@ from clnf_torch.training.augmentation.random import Sampler
 BLOCK = 8
 
 
-def augment(gray: Tensor, sampler: Sampler) -> Tensor:
+def augment(gray: Tensor, sampler: Sampler, erasing: float = 0.35) -> Tensor:
     """Photometric augmentation: occlusion, light, blur, JPEG compression and noise, random for each image.
 
     Args:
         gray: Images in 0 to 255, floating point, shape (B, A, A), A divisible by 8.
         sampler: Gives the random numbers.
+        erasing: Probability of an occlusion.
     """
-    gray = random_erasing(gray, sampler, probability=0.35)
+    gray = random_erasing(gray, sampler, probability=erasing)
     gray = photometric_jitter(gray, sampler)
     gray = blur(gray, sampler, probability=0.3)
     gray = jpeg_compression(gray, sampler, probability=0.25)

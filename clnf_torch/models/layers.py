@@ -27,8 +27,10 @@ class LayerNetwork(nn.Sequential):
         return found
 
     def has_loops_for(self, images: Tensor) -> bool:
-        """Whether the responses to images can be loops'."""
-        plain = len(images) > 0 and compiled.usable(images, self.parameters()) and _loops() is not None
+        """Whether the responses to images can be loops'; those to rows of numbers are products."""
+        plain = (
+            images.ndim == 4 and len(images) > 0 and compiled.usable(images, self.parameters()) and _loops() is not None
+        )
         return plain and bool(_loops().has_layers(self))
 
 

@@ -1,4 +1,4 @@
-"""`clnf_torch.detection.layers`: every kind of layer by hand."""
+"""`clnf_torch.models.layers`: every kind of layer by hand."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from clnf_torch.compilation.conditions import loops_in
-from clnf_torch.detection import layers
-from clnf_torch.detection.layers import build_network, respond_to_all
+from clnf_torch.models import layers
+from clnf_torch.models.layers import build_network, respond_to_all
 from tests.factories import seeded
 
 
