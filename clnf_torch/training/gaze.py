@@ -1,6 +1,6 @@
-"""Trains the gaze network on rendered faces, whose gaze is known exactly."""
+"""Trains the gaze network: on rendered faces, whose gaze is known exactly, and portraits, who look into the camera."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,22 +13,17 @@ from torch.nn.utils import fuse_conv_bn_eval
 
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.geometry.constants import constant
-from clnf_torch.geometry.gray import to_gray
-from clnf_torch.geometry.landmarks28 import CORNERS, EYE_MIRROR, IRIS, LIDS, NUM_EYE_LANDMARKS
+from clnf_torch.geometry.landmarks28 import CORNERS, EYE_MIRROR, NUM_EYE_LANDMARKS
 from clnf_torch.geometry.landmarks68 import STEADY
-from clnf_torch.geometry.records import Rows, join_rows, map_tensors
+from clnf_torch.geometry.records import map_tensors
 from clnf_torch.geometry.similarity import invert_similarity
-from clnf_torch.measures.gaze import EYE_PARTS, along_sight
 from clnf_torch.models.gaze_network import EYE_ROWS, EYE_SIDE, FACE_SIDE, GazeNetwork
-from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import EXACT
 from clnf_torch.models.patch_experts.base import CropRequest
-from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.augmentation.photometric import augment
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.checkpoint import Checkpoint, fingerprint
-from clnf_torch.training.free.self_training import Portraits
-from clnf_torch.training.synthetic.face_shards import RenderedFaces
+from clnf_torch.training.looking_faces import LookingFaces
 from clnf_torch.training.trainer import MovingAverage, Report, Schedule, Task, Trainer, mixed_precision
 
 # Channels of the convolutions over an eye and over the face; those before a pooling, which halves their maps
@@ -36,14 +31,8 @@ EYE_WIDTHS, EYE_POOLED = (16, 24, 40, 48, 64), (24, 48)
 FACE_WIDTHS, FACE_POOLED = (16, 32, 48, 64), (16, 32, 48)
 # Numbers that are told of an eye and of the face, and of the layer between them and the gaze
 EYE_NUMBERS, FACE_NUMBERS, HIDDEN = 128, 96, 128
-# An eye is learned from where so much of its lids, and of its iris, can be seen
-LEAST_LIDS, LEAST_IRIS = 0.5, 0.25
 # What a mirrored rotation matrix is multiplied by, of the eye further left and of the other one
 MIRRORED_AXES = (((1.0, 1.0, 1.0),) * 3, ((1.0, -1.0, -1.0), (-1.0, 1.0, 1.0), (-1.0, 1.0, 1.0)))
-# Chord of the directions of portraits that counts as none: five degrees
-TOLERANCE = 0.087
-# Portraits that are fitted together
-BATCH = 32
 # Of the exponential moving average (EMA) of the weights, and of the linear warm-up of the learning rate
 EMA_DECAY, WARM_UP = 0.999, 200
 
@@ -60,91 +49,11 @@ class GazeConfig:
     landmark_noise: float = 0.07  # standard deviation, over the mean distance of the steady landmarks from their middle
     shift: float = 0.08  # standard deviation of the crops' middles, likewise
     rotation: float = 0.06  # standard deviation of the crops', radians
-    scale: float = 0.06  # of the logarithm of its scale
+    scale: float = 0.06  # of the logarithm of their scale
     least_size: float = 0.35  # images are made smaller, down to so much of their side
     landmark_weight: float = 0.5  # of the loss of the eyes' landmarks
     rotation_weight: float = 0.3  # of that of the head's rotation
     seed: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class LookingFaces(Rows):
-    """Faces whose gaze is known; one per row."""
-
-    gray: Tensor  # (B, S, S) uint8
-    landmarks: Tensor  # (B, 68, 2) px
-    eyes: Tensor  # (B, 2, 28, 2) px
-    gaze: Tensor  # (B, 2, 3) as `GazeNetwork` tells it
-    tolerance: Tensor  # (B,) length of the chord by which directions may be off
-    rotation: Tensor  # (B, 3, 3) of the head; NaN of photographs
-    seen: Tensor  # (B, 2) bool: eyes that are learned from
-    upright: Tensor  # (B, 68, 2) mm, without the head's pose; NaN of photographs
-
-
-def looking_faces(shards: Iterable[RenderedFaces]) -> LookingFaces:
-    """Rendered faces of which an eye can be seen.
-
-    Args:
-        shards: From `read_shards`.
-
-    Raises:
-        ValueError: No eye can be seen.
-    """
-    found = [_looking(faces) for faces in shards]
-    if not any(len(faces) for faces in found):
-        raise ValueError("the rendered faces show no eye whose lids and iris are visible; render more faces")
-    return join_rows(*found)
-
-
-def _looking(faces: RenderedFaces) -> LookingFaces:
-    """Those of a shard."""
-    visible = faces.eyes_visible.float()
-    seen = (visible[:, :, LIDS].mean(-1) >= LEAST_LIDS) & (visible[:, :, :IRIS].mean(-1) >= LEAST_IRIS)
-    placed = (faces.points - faces.translation[:, None]) @ faces.rotation
-    looking = LookingFaces(
-        gray=to_gray(faces.images),
-        landmarks=faces.contour,
-        eyes=faces.eyes,
-        gaze=along_sight(faces.gaze, faces.eye_points[:, :, LIDS].mean(2)),
-        tolerance=torch.zeros(len(faces)),
-        rotation=faces.rotation,
-        seen=seen,
-        upright=placed[..., :2],
-    )
-    return looking[seen.any(1)]
-
-
-@torch.no_grad()
-def looking_portraits(model: LandmarkModel, portraits: Portraits) -> LookingFaces:
-    """Photographs of people who look into the camera, or nearly so, with the landmarks that a model finds.
-
-    Lids of rendered faces tell more of the gaze than those of people do, some of whom open their eyes further than
-    others. That these look into the camera only counts where a network thinks otherwise by `TOLERANCE`: one that knew
-    photographs from rendered faces could do without the eyes.
-
-    Args:
-        model: With both eyes among its parts.
-        portraits: From `cut_portraits`, on the model's device.
-    """
-    detector = LandmarkDetector(model, "exact").eval()
-    fits = [
-        detector.fit(some.gray, some.boxes, torch.arange(len(some.gray), device=some.gray.device))
-        for some in (portraits[rows] for rows in torch.arange(len(portraits)).split(BATCH))
-    ]
-    found = join_rows(*fits)
-    eyes = torch.stack([found.parts[name].landmarks for name in EYE_PARTS], 1)
-    count, unknown = len(eyes), found.landmarks.new_tensor(torch.nan)
-    looking = LookingFaces(
-        gray=portraits.gray,
-        landmarks=found.landmarks.float(),
-        eyes=eyes.float(),
-        gaze=unknown.new_tensor((0.0, 0.0, -1.0)).expand(count, 2, 3),
-        tolerance=unknown.new_full((count,), TOLERANCE),
-        rotation=unknown.expand(count, 3, 3),
-        seen=torch.ones(count, 2, dtype=torch.bool, device=unknown.device),
-        upright=unknown.expand(count, *found.landmarks.shape[1:]),
-    )
-    return looking[found.success]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +88,7 @@ class GazeTask(Task):
 
     Args:
         config: Settings.
-        faces: Rendered faces.
+        faces: Rendered faces, and portraits.
     """
 
     module: GazeTraining
@@ -341,7 +250,7 @@ def train_gaze_network(
     """A gaze network, on the CPU.
 
     Args:
-        faces: From `looking_faces`.
+        faces: From `looking_faces` and `looking_portraits`.
         config: Settings.
         folder: For the checkpoint, from which the same call goes on.
         report: Told after every step.

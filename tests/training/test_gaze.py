@@ -20,12 +20,10 @@ from clnf_torch.training.free.self_training import cut_portraits
 from clnf_torch.training.gaze import (
     GazeConfig,
     GazeTask,
-    LookingFaces,
     folded_layers,
-    looking_faces,
-    looking_portraits,
     train_gaze_network,
 )
+from clnf_torch.training.looking_faces import LookingFaces, looking_faces, looking_portraits
 from tests.factories import seeded
 from tests.training.rendered_eyes import looking
 

@@ -22,7 +22,8 @@ from clnf_torch.models.bundle import build_model, load_bundle
 from clnf_torch.models.landmark_model import Part
 from clnf_torch.training.eyes import EYES, EyeRecipe, eye_regions, train_eyes
 from clnf_torch.training.free.self_training import cut_portraits
-from clnf_torch.training.gaze import GazeConfig, looking_faces, looking_portraits, train_gaze_network
+from clnf_torch.training.gaze import GazeConfig, train_gaze_network
+from clnf_torch.training.looking_faces import looking_faces, looking_portraits
 from clnf_torch.training.synthetic.face_shards import read_shards
 from clnf_torch.training.trainer import keep_freed_memory
 
