@@ -160,7 +160,7 @@ def poisoned(device: torch.device, subject: Subject) -> dict[str, Any]:
 
 
 def gradients(places: Places, subject: Subject) -> dict[str, Any]:
-    """From the landmarks back to the images, the shape model and the experts; float64, fixed iterations."""
+    """From landmarks and gaze back to the images, the shape model and the experts; float64, fixed iterations."""
     detector = subject.make(torch.float64, "exact")
     one = _rows(subject, torch.arange(1))
 
@@ -171,7 +171,7 @@ def gradients(places: Places, subject: Subject) -> dict[str, Any]:
 
 
 def gradients_of(detector: LandmarkDetector, subject: Subject) -> dict[str, Tensor | None]:
-    """Gradients of a sum of the fitted landmarks, by the name of what they belong to."""
+    """Gradients of a sum of the fitted landmarks, those of eyes too, and of the gaze, by what they belong to."""
     where = detector.model.pdm.mean.device
     images = subject.images.to(where, torch.float64).requires_grad_()
     learning = {name: p.requires_grad_() for name, p in detector.model.named_parameters() if p.is_floating_point()}
@@ -179,8 +179,10 @@ def gradients_of(detector: LandmarkDetector, subject: Subject) -> dict[str, Tens
     preset = preset_named(subject.preset, detector.model.family) if named else subject.preset
     preset = replace(preset, tolerance=0.0, iterations=2)
     found = detector.fit(images, subject.boxes, subject.image_index, preset=preset, multi_view=False, validate=False)
-    weight = torch.linspace(-1, 1, found.landmarks[0].numel(), dtype=torch.float64, device=where)
-    (found.landmarks.flatten(1) * weight).sum().backward()
+    told = [found.landmarks, found.eye_landmarks, found.gaze]
+    numbers = torch.cat([each.flatten(1) for each in told if each is not None], 1)
+    weight = torch.linspace(-1, 1, numbers.shape[1], dtype=torch.float64, device=where)
+    (numbers * weight).sum().backward()
     return {"images": images.grad, **{name: parameter.grad for name, parameter in learning.items()}}
 
 
