@@ -18,7 +18,7 @@ MIRROR = (
 EYE_CORNERS: Pairs = ((36, 39), (42, 45))
 OUTER_EYE_CORNERS, INNER_EYE_CORNERS = (36, 45), (39, 42)
 # What expressions move least: nose and corners of the eyes. An open mouth does not make the face smaller
-STEADY = (*range(27, 36), *(corner for eye in EYE_CORNERS for corner in eye))
+STEADY = (*range(NUM_LANDMARKS)[NOSE], *(corner for eye in EYE_CORNERS for corner in eye))
 # Upper, lower
 EYELIDS: Pairs = ((37, 41), (38, 40), (43, 47), (44, 46))
 LIPS: Pairs = (

@@ -93,18 +93,19 @@ class GazeNetwork(nn.Module):
             middles: Of the corners of both eyes, by the eyes' own landmarks, shape (B, 2, 2). Those of the face lie
                 where its annotators put them, those of rendered faces, which the network was trained on, elsewhere.
         """
-        to_image = invert_similarity(self._to_upright(landmarks))
-        steady = landmarks[:, STEADY].mean(1, keepdim=True)
+        steady = landmarks[:, STEADY]
+        to_image = invert_similarity(similarity_between(steady, self.places.expand_as(steady)))
         eyes = CropRequest(centers=middles, to_image=to_image / EYE_SCALE, width=EYE_SIDE, smooth=True)
-        return eyes, CropRequest(centers=steady, to_image=to_image / FACE_SCALE, width=FACE_SIDE, smooth=True)
+        middle = steady.mean(1, keepdim=True)
+        return eyes, CropRequest(centers=middle, to_image=to_image / FACE_SCALE, width=FACE_SIDE, smooth=True)
 
-    def forward(self, eyes: Tensor, face: Tensor, landmarks: Tensor) -> Tensor:
+    def forward(self, eyes: Tensor, face: Tensor, to_image: Tensor) -> Tensor:
         """Directions of both eyes.
 
         Args:
             eyes: What the first of `crop_requests` shows, gray levels, shape (B, 2, EYE_SIDE, EYE_SIDE).
             face: What the second shows, shape (B, 1, FACE_SIDE, FACE_SIDE).
-            landmarks: Of which these were made, pixels, shape (B, 68, 2).
+            to_image: Of either request, shape (B, 2, 2).
 
         Returns:
             Unit vectors in the image's axes, as if each eye were in the middle of the image: (0, 0, -1) looks along the
@@ -114,7 +115,7 @@ class GazeNetwork(nn.Module):
         some = CPU_FACES if eyes.device.type == "cpu" else CUDA_FACES
         blocks = zip(eyes.split(some), face.split(some), strict=True)
         directions = torch.cat([self.directions(*self.describe(*block)) for block in blocks])
-        upright = self.upright(landmarks)
+        upright = upright_of(to_image)
         found = torch.cat((directions[..., :2] @ upright, directions[..., 2:]), -1)
         return torch.where(upright.isfinite().all(-1, keepdim=True), found, torch.nan)
 
@@ -134,15 +135,10 @@ class GazeNetwork(nn.Module):
         vectors = vectors * constant(((1.0, 1.0, 1.0), (-1.0, 1.0, 1.0)), vectors)
         return vectors / torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
 
-    def upright(self, landmarks: Tensor) -> Tensor:
-        """The rotations (B, 2, 2) from the image's axes to those of the crops, for landmarks (B, 68, 2)."""
-        matrix = self._to_upright(landmarks)
-        return matrix / torch.linalg.vector_norm(matrix[:, :1], dim=-1, keepdim=True)
 
-    def _to_upright(self, landmarks: Tensor) -> Tensor:
-        """The scaled rotations (B, 2, 2) from pixels to millimetres of the upright face."""
-        steady = landmarks[:, STEADY]
-        return similarity_between(steady, self.places.expand_as(steady))
+def upright_of(to_image: Tensor) -> Tensor:
+    """The rotations (B, 2, 2) from the image's axes to those of crops, from the scaled ones (B, 2, 2) back."""
+    return to_image.mT / torch.linalg.vector_norm(to_image[:, :1], dim=-1, keepdim=True)
 
 
 def _described(network: nn.Module, left: Tensor, right: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ def _gaze(
     middles = torch.stack([parts[name].landmarks[:, CORNERS].mean(1) for name in EYE_PARTS], 1)
     requests = network.crop_requests(landmarks, middles)
     eyes, face = (images.crop(request, detector.numerics)[0] for request in requests)
-    found: Tensor = network(eyes, face, landmarks)
+    found: Tensor = network(eyes, face, requests[0].to_image)
     return found
 
 

@@ -7,10 +7,8 @@ from torch import Tensor
 
 from clnf_torch.fitting.parts import PartFit
 from clnf_torch.geometry.records import Rows
+from clnf_torch.measures.gaze import EYE_PARTS
 from clnf_torch.models.pdm import ShapeParams
-
-# By their place in the image: "left" are landmarks 36 to 41
-EYES = ("left_eye_28", "right_eye_28")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -58,9 +56,9 @@ class FitResult(Rows):
     @property
     def eye_landmarks(self) -> Tensor | None:
         """Both eyes' landmarks, left then right, pixels, shape (B, 56, 2); None without eye parts."""
-        if not all(name in self.parts for name in EYES):
+        if not all(name in self.parts for name in EYE_PARTS):
             return None
-        return torch.cat([self.parts[name].landmarks for name in EYES], dim=1)
+        return torch.cat([self.parts[name].landmarks for name in EYE_PARTS], dim=1)
 
 
 # So that the programs which `torch.export` makes of fits can give results back

@@ -17,7 +17,7 @@ from clnf_torch.geometry.landmarks28 import CORNERS, EYE_MIRROR, NUM_EYE_LANDMAR
 from clnf_torch.geometry.landmarks68 import STEADY
 from clnf_torch.geometry.records import map_tensors
 from clnf_torch.geometry.similarity import invert_similarity
-from clnf_torch.models.gaze_network import EYE_ROWS, EYE_SIDE, FACE_SIDE, GazeNetwork
+from clnf_torch.models.gaze_network import EYE_ROWS, EYE_SIDE, FACE_SIDE, GazeNetwork, upright_of
 from clnf_torch.models.numerics import EXACT
 from clnf_torch.models.patch_experts.base import CropRequest
 from clnf_torch.training.augmentation.photometric import augment
@@ -164,7 +164,7 @@ class GazeTask(Task):
             )
             for request in network.crop_requests(landmarks, middles)
         ]
-        upright = turn.mT @ network.upright(landmarks)
+        upright = upright_of(requests[0].to_image)
         images = ImageBatch(gray, torch.arange(count, device=self.device))
         crops = [images.crop(request, EXACT)[0] for request in requests]
         shown = [augment(crop.flatten(0, 1), sampler, erasing=0).view_as(crop) for crop in crops]
@@ -260,6 +260,6 @@ def train_gaze_network(
         CheckpointError: The folder holds the checkpoint of another training.
     """
     task = GazeTask(config, map_tensors(lambda values: values.to(device), faces))
-    settings = f"{config} {fingerprint(faces.gray, faces.landmarks, faces.gaze)}"
+    settings = f"{config} {fingerprint(faces.gray, faces.landmarks, faces.gaze, faces.tolerance)}"
     Trainer(task).run("gaze", Checkpoint.within(folder, "gaze", settings), report)
     return task.network()

@@ -81,7 +81,12 @@ def looking_portraits(model: LandmarkModel, portraits: Portraits) -> LookingFace
     Args:
         model: With both eyes among its parts.
         portraits: From `cut_portraits`, on the model's device.
+
+    Raises:
+        ValueError: There are none.
     """
+    if not len(portraits):
+        raise ValueError("the portraits show no face; give photographs of people who look into the camera")
     detector = LandmarkDetector(model, "exact").eval()
     fits = [
         detector.fit(some.gray, some.boxes, torch.arange(len(some.gray), device=some.gray.device))

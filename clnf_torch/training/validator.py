@@ -26,7 +26,7 @@ from clnf_torch.training.checkpoint import Checkpoint, fingerprint
 from clnf_torch.training.data.crops import FaceCrops, to_pyramid_level
 from clnf_torch.training.data.trial_fits import STARTS, TrialFits, perturb_shapes, run_trial_fits, with_half_faces
 from clnf_torch.training.metrics import FAILED
-from clnf_torch.training.trainer import Report, Schedule, Task, Trainer
+from clnf_torch.training.trainer import Report, Schedule, Task, Trainer, mixed_precision
 from clnf_torch.training.validator_network import (
     bin_positions,
     frame_landmarks,
@@ -119,7 +119,7 @@ class ValidatorTask(Task):
         config = self.config
         trials, pixels = self._samples()
         wanted = soft_targets(trials.error, config.bins, config.failure_limit, config.target_sigma)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with mixed_precision(self.device):
             scores = self._view(pixels)
         yield cross_entropy(scores.float(), wanted)
 

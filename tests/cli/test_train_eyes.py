@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import torch
 
@@ -13,13 +14,16 @@ from clnf_torch.training.eyes import EYES
 from clnf_torch.training.synthetic.face_shards import shard_path, write_shard
 from tests.training.rendered_eyes import looking
 
+# In which the default face detector finds the face
+ASTRONAUT = Path(__file__).parents[2] / "docs" / "images" / "astronaut.jpg"
+
 
 def test_a_model_gets_eyes_and_finds_them(clnf_torch_cli, bundle, image, box, tmp_path):
     (tmp_path / "faces").mkdir()
     write_shard(shard_path(tmp_path / "faces", range(6)), looking(6))
     out = tmp_path / "with_eyes.pt"
     (tmp_path / "portraits").mkdir()
-    shutil.copy(image, tmp_path / "portraits")
+    shutil.copy(ASTRONAUT, tmp_path / "portraits")
     steps = "--steps", 2, "--gaze-steps", 2, "--portraits", tmp_path / "portraits"
     done = clnf_torch_cli("train", "eyes", tmp_path / "faces", "-o", out, "--model", bundle, *steps)
     assert done.exit_code == 0, done.stderr

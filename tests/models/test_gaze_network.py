@@ -60,7 +60,7 @@ def look(network: GazeNetwork, gray: Tensor, landmarks: Tensor) -> Tensor:
     images = ImageBatch(gray, torch.zeros(len(landmarks), dtype=torch.int64))
     requests = network.crop_requests(landmarks, eye_middles(landmarks))
     eyes, face = (images.crop(request, EXACT)[0] for request in requests)
-    return network(eyes, face, landmarks)
+    return network(eyes, face, requests[0].to_image)
 
 
 def test_it_looks_at_both_eyes_and_the_face(network, faces, gray):

@@ -85,7 +85,7 @@ def test_it_learns_where_eyes_look(faces):
         requests = net.crop_requests(faces.landmarks, eye_middles(faces.landmarks))
         eyes, face = (images.crop(request, EXACT)[0] for request in requests)
         with torch.no_grad():
-            found: Tensor = net(eyes, face, faces.landmarks)
+            found: Tensor = net(eyes, face, requests[0].to_image)
         return float((found - faces.gaze).norm(dim=-1).mean())
 
     before = GazeTask(replace(CONFIG, steps=1), faces).network()
@@ -132,6 +132,12 @@ def test_portraits_look_into_the_camera(people, faces):
     (loss,) = task.losses()
     loss.backward()
     assert all(value.grad is None or value.grad.isfinite().all() for value in task.module.parameters())
+
+
+def test_portraits_without_a_face_are_refused():
+    none = cut_portraits([torch.zeros(3, 64, 64, dtype=torch.uint8)], clnf_torch.load_face_detector(), 256)
+    with pytest.raises(ValueError, match="show no face"):
+        looking_portraits(clnf_torch.load("free").model, none)
 
 
 def test_directions_of_portraits_count_where_they_are_far_off(people):
