@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, max_pool2d, pad, pixel_shuffle
+from torch.nn.functional import interpolate, pad, pixel_shuffle
 
 from clnf_torch.compilation.conditions import load_kernels
 from clnf_torch.models import compiled
+from clnf_torch.models.blaze_block import BlazeBlock, Depthwise
 
 # Numbers of an anchor: a box and six keypoints
 NUMBERS = 16
@@ -22,35 +23,6 @@ SHORT_STAGES = ((24, 24, 28), (32, 36, 42), (48, 56, 64, 72, 80, 88), (96, 96, 9
 # Wide channels, narrow channels and number of residual blocks of the full range's stages, downwards and upwards again
 FULL_DOWN = ((32, 8, 2), (64, 16, 2), (128, 32, 2), (192, 48, 2), (384, 96, 3))
 FULL_UP = ((96, 48, 2), (64, 32, 2), (48, 24, 1))
-
-
-class Depthwise(nn.Conv2d):
-    """A 3 x 3 filter for each channel; halving maps, it begins at their first pixel or (centred) one before it."""
-
-    def __init__(self, channels: int, stride: int = 1, centred: bool = True) -> None:
-        super().__init__(channels, channels, 3, stride, int(centred or stride == 1), groups=channels)
-        # As TensorFlow pads: the odd row and column come last
-        self._late = not centred and stride == 2
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """Maps (F, C, H, W) of this size, or of half of it."""
-        return super().forward(pad(maps, (0, 1, 0, 1)) if self._late else maps)
-
-
-class BlazeBlock(nn.Module):
-    """A filter for each channel and a product, added to the maps, or to their maxima."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.depthwise, self.pointwise = Depthwise(inputs, stride, centred=False), nn.Conv2d(inputs, outputs, 1)
-        self._stride = stride
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """Maps (F, C', H', W') of maps (F, C, H, W)."""
-        residual = self.pointwise(self.depthwise(maps))
-        # New channels have nothing to be added to
-        residual[:, : maps.shape[1]] += max_pool2d(maps, 2) if self._stride == 2 else maps
-        return residual.relu_()
 
 
 class ShortRange(nn.Module):
@@ -65,7 +37,9 @@ class ShortRange(nn.Module):
         self.stem = nn.Conv2d(3, 24, 5, 2)
         wide = [channels for stage in SHORT_STAGES for channels in stage]
         first = {sum(map(len, SHORT_STAGES[:k])) for k in range(1, len(SHORT_STAGES))}
-        blocks = [BlazeBlock(wide[k - 1], wide[k], 2 if k in first else 1) for k in range(1, len(wide))]
+        blocks = [
+            BlazeBlock(wide[k - 1], wide[k], 2 if k in first else 1, nn.ReLU(inplace=True)) for k in range(1, len(wide))
+        ]
         last = sum(map(len, SHORT_STAGES[:-1])) - 1
         self.fine, self.coarse = nn.Sequential(*blocks[:last]), nn.Sequential(*blocks[last:])
         channels = 88, 96

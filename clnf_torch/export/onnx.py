@@ -29,7 +29,7 @@ class _Maps(nn.Module):
         self.network = experts.network
 
     def forward(self, areas: Tensor) -> Tensor:
-        """Maps (B, N, A / 2, A / 2) of gray areas (B, A, A)."""
+        """Maps (B, N, A / Z, A / Z) of gray areas (B, A, A)."""
         scores: Tensor = self.network(areas)
         return scores.flatten(2).softmax(-1).view(scores.shape)
 
@@ -59,9 +59,10 @@ def onnx_files(model: LandmarkModel, path: Path) -> dict[Path, HeatmapExperts]:
 def export_onnx(model: LandmarkModel, path: str | Path) -> list[Path]:
     """Writes the networks of heatmap experts as ONNX, one file for each scale that has its own.
 
-    A graph's input ``areas`` is gray, float32, 0 to 255, shape (B, A, A): a face upright in the reference frame, at
-    twice the scale of its maps. Its output ``maps`` has the probability of each landmark in every cell, shape
-    (B, N, A / 2, A / 2); column u lies at pixel 2 u. The file's metadata name scale, width and landmarks.
+    A graph's input ``areas`` is gray, float32, 0 to 255, shape (B, A, A): a face upright in the reference frame, at Z
+    times the scale of its maps, Z being 2, or 4 for mesh experts. Its output ``maps`` has the probability of each
+    landmark in every cell, shape (B, N, A / Z, A / Z); column u lies at pixel Z u. The file's metadata name scale,
+    width, zoom (Z) and landmarks.
 
     Args:
         model: The model, on the CPU, in float32.
@@ -99,7 +100,12 @@ def _graph(experts: HeatmapExperts) -> Any:
     except ImportError as error:
         raise RuntimeError("ONNX files need onnx and onnxscript; pip install 'clnf-torch[onnx]'") from error
     assert program is not None
-    facts = {"scale": experts.scale, "width": experts.width, "landmarks": experts.visible.shape[1]}
+    facts = {
+        "scale": experts.scale,
+        "width": experts.width,
+        "zoom": experts.zoom,
+        "landmarks": experts.visible.shape[1],
+    }
     program.model.metadata_props.update({f"clnf_torch.{name}": str(value) for name, value in facts.items()})
     return program.model_proto
 

@@ -72,6 +72,14 @@ def in_fast_order(weight: Tensor) -> Tensor:
     return weight.contiguous(memory_format=torch.channels_last)
 
 
+def order_filters(network: nn.Module) -> nn.Module:
+    """A network, its filters in the order of memory in which layers are fastest on the CPU, for use in no training."""
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = in_fast_order(parameter.data)
+    return network
+
+
 def row_product(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Products of rows with a matrix, plus a bias; a row's are the same to the last bit whatever the other rows.
 
@@ -102,9 +110,13 @@ def row_product(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def _pixel_products(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A convolution with filters of one pixel: a product for each image."""
-    maps = torch.baddbmm(bias[:, None], weight.flatten(1).expand(len(images), -1, -1), images.flatten(2))
-    return maps.view(*maps.shape[:2], *images.shape[2:])
+    """A convolution with filters of one pixel: a product for each image, of columns that come by sixteen."""
+    pixels = images.flatten(2)
+    columns = pixels.shape[2]
+    if lacking := -columns % COLUMNS:
+        pixels = pad(pixels, (0, lacking))
+    maps = torch.baddbmm(bias[:, None], weight.flatten(1).expand(len(images), -1, -1), pixels)
+    return maps[..., :columns].unflatten(2, images.shape[2:])
 
 
 def _patch_product(

@@ -18,6 +18,7 @@ from clnf_torch.models.patch_experts.base import Experts
 from clnf_torch.models.patch_experts.ccnf import CCNFExperts
 from clnf_torch.models.patch_experts.cen import CENExperts
 from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
+from clnf_torch.models.patch_experts.mesh import MeshExperts
 from clnf_torch.models.patch_experts.svr import SVRExperts
 from clnf_torch.models.schema import Context, SchemaError, found
 from clnf_torch.models.verified import is_known, remember, stamp_of
@@ -26,9 +27,9 @@ FORMAT, VERSION = "clnf_torch bundle", 1
 # Where the weights are that are installed with the package
 WEIGHTS = "clnf_torch.weights"
 # Models among them, by the names that stand for their files
-INSTALLED_MODELS = {"default": "default.pt", "free": "free.pt"}
+INSTALLED_MODELS = {"default": "default.pt", "free": "free.pt", "small": "small.pt"}
 FAMILIES: dict[str, type[Experts]] = {
-    family.name: family for family in (CENExperts, CCNFExperts, SVRExperts, HeatmapExperts)
+    family.name: family for family in (CENExperts, CCNFExperts, SVRExperts, HeatmapExperts, MeshExperts)
 }
 """The patch experts that bundles may hold, by name; other packages register theirs, see `models.plugins`."""
 

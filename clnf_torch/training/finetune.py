@@ -14,7 +14,8 @@ from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import EXACT
 from clnf_torch.models.patch_experts.base import Experts
 from clnf_torch.models.patch_experts.cen import CENExperts
-from clnf_torch.models.patch_experts.heatmap import ZOOM, HeatmapExperts
+from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
+from clnf_torch.models.patch_experts.mesh import MeshExperts
 from clnf_torch.models.pdm import PDM, ShapeParams
 from clnf_torch.training.augmentation.photometric import NO_AUGMENTATION, ImageAugmentation
 from clnf_torch.training.augmentation.pose_warp import PoseWarp
@@ -26,7 +27,7 @@ from clnf_torch.training.data.crops import FaceCrops, held_out_faces, split_held
 from clnf_torch.training.data.heatmap_samples import FaceDataset, draw_samples
 from clnf_torch.training.end_to_end import learnable_experts
 from clnf_torch.training.heatmap import heatmap_loss
-from clnf_torch.training.recipe import FINE, nearest_config
+from clnf_torch.training.recipe import FINE, config_of
 from clnf_torch.training.trainer import EarlyStopping, Report, Schedule, Task, Trainer
 
 # Random samples of every held-out face, the same ones in each epoch
@@ -155,7 +156,7 @@ def heatmap_losses(
     Faces are warped, jittered and augmented to be trained on, jittered alone to be judged by. The arguments are those
     of `cen_losses`, for heatmap experts.
     """
-    config = nearest_config(experts.scale)
+    config = config_of(cast(HeatmapExperts, experts))
     dataset = FaceDataset.of(faces, pdm, params, config.levels)
     loss = partial(_heatmap_loss, cast(HeatmapExperts, experts), dataset, mirror)
     return Losses(
@@ -174,10 +175,10 @@ def _heatmap_loss(
     augmentation: ImageAugmentation,
 ) -> Tensor:
     """The mean over all landmarks of some faces that lie inside their maps."""
-    config, zoom = nearest_config(experts.scale), ZOOM * experts.scale
+    config, zoom = config_of(experts), experts.zoom * experts.scale
     shown = draw_samples(dataset, rows, config.jitter, warp, zoom, experts.width, mirror, sampler)
     gray = augmentation(shown.gray, shown.landmarks, sampler)
-    return heatmap_loss(experts.network(gray), shown.landmarks / ZOOM, config.target_sigma)
+    return heatmap_loss(experts.network(gray), shown.landmarks / experts.zoom, config.target_sigma)
 
 
 @dataclass(frozen=True)
@@ -202,6 +203,7 @@ MARKED = FineTuneConfig(batch=8, augmentation=ImageAugmentation(pen_marks=FINE.p
 TUNABLE: dict[type[Experts], Tunable] = {
     CENExperts: Tunable(FineTuneConfig(), cen_losses),
     HeatmapExperts: Tunable(MARKED, heatmap_losses),
+    MeshExperts: Tunable(MARKED, heatmap_losses),
 }
 """The families that can be fine-tuned by their response maps; `train_end_to_end` tunes any."""
 

@@ -1,14 +1,14 @@
-"""Trains heatmap experts: the U-Net of one scale, on faces with random pose jitter, warps and augmentation."""
+"""Trains heatmap experts: the network of one scale, on faces with random pose jitter, warps and augmentation."""
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import kl_div
 
-from clnf_torch.models.patch_experts.heatmap import ZOOM
+from clnf_torch.models.patch_experts.mesh_network import MeshNetwork
 from clnf_torch.models.patch_experts.unet import UNet
 from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.augmentation.pose_warp import PoseWarp
@@ -76,11 +76,10 @@ class HeatmapTask(Task):
         yaw: How far each is turned, radians, shape (F,).
         mirror: Each landmark's partner on the other side of the face, int64, shape (N,).
         seed: Of all randomness.
-        start: A trained network, of the widths of `config`, to go on from; None: a new one.
-        teacher: A trained network of the same scale and area, which this one learns to answer like (distillation).
+        start: A network to go on from; None: a new U-Net of the widths of `config`.
     """
 
-    module: UNet
+    module: UNet | MeshNetwork
     average: MovingAverage
 
     def __init__(
@@ -90,10 +89,9 @@ class HeatmapTask(Task):
         yaw: Tensor,
         mirror: Tensor,
         seed: int = 0,
-        start: UNet | None = None,
-        teacher: UNet | None = None,
+        start: UNet | MeshNetwork | None = None,
     ) -> None:
-        self.config, self.dataset, self.mirror, self.teacher = config, dataset, mirror, teacher
+        self.config, self.dataset, self.mirror = config, dataset, mirror
         self.schedule = Schedule(
             rounds=config.steps, learning_rate=config.learning_rate, warm_up=WARM_UP, lowest=MIN_LEARNING_RATE
         )
@@ -102,18 +100,16 @@ class HeatmapTask(Task):
         self._weights = (1 + config.yaw_weight * yaw.abs()).cpu()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = UNet(len(mirror), config.widths, normalised=start is None)
-        if start is not None:
-            network.load_state_dict(start.state_dict())
-        self.module = network.to(self.device).channels_last().train()
+            network = UNet(len(mirror), config.widths) if start is None else deepcopy(start).requires_grad_()
+        self.module = _channels_last(network.to(self.device)).train()
         self.average = MovingAverage(self.module, EMA_DECAY)
         self.optimiser = torch.optim.AdamW(_groups(self.module, config.weight_decay), lr=config.learning_rate)
 
-    def experts(self) -> UNet:
-        """The U-Net so far, with averaged weights (EMA), folded for use."""
-        network = UNet(len(self.mirror), self.config.widths, self.module.normalised)
+    def experts(self) -> UNet | MeshNetwork:
+        """The network so far, with averaged weights (EMA), folded for use."""
+        network = deepcopy(self.module)
         network.load_state_dict(self.average.values)
-        return network.fuse_batchnorm() if network.normalised else network.eval()
+        return network.fuse_batchnorm() if isinstance(network, UNet) and network.normalised else network.eval()
 
     def losses(self) -> Iterator[Tensor]:
         """The loss of one batch."""
@@ -123,8 +119,7 @@ class HeatmapTask(Task):
             gray = ImageAugmentation(pen_marks=self.config.pen_marks)(samples.gray, samples.landmarks, sampler)
         with mixed_precision(self.device):
             scores = self.module(gray)
-        loss = heatmap_loss(scores.float(), samples.landmarks / ZOOM, self.config.target_sigma)
-        yield loss if self.teacher is None else loss + _distillation(self.teacher, scores.float(), samples.gray)
+        yield heatmap_loss(scores.float(), samples.landmarks / self.module.stride, self.config.target_sigma)
 
     @torch.no_grad()
     def _samples(self, sampler: Sampler) -> Samples:
@@ -133,16 +128,16 @@ class HeatmapTask(Task):
         rows = torch.multinomial(
             self._weights, config.batch, replacement=config.batch > len(self._weights), generator=sampler.generator
         ).to(self.device)
-        zoom = ZOOM * config.scale
+        zoom = self.module.stride * config.scale
         return draw_samples(self.dataset, rows, config.jitter, config.warp, zoom, config.width, self.mirror, sampler)
 
 
-def _distillation(teacher: UNet, scores: Tensor, gray: Tensor) -> Tensor:
-    """Mean Kullback-Leibler divergence of maps (B, N, H, H) from the teacher's, who sees the faces plain, nats."""
-    with torch.no_grad(), mixed_precision(gray.device):
-        taught = teacher(gray).float().flatten(2).log_softmax(-1)
-    apart = kl_div(scores.flatten(2).log_softmax(-1), taught, log_target=True, reduction="none")
-    return apart.sum(-1).mean()
+def _channels_last(network: UNet | MeshNetwork) -> UNet | MeshNetwork:
+    """A network, its filters in the order of numbers in which convolutions are fastest."""
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return network
 
 
 def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

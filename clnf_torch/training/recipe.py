@@ -9,6 +9,9 @@ from torch import Tensor
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
+from clnf_torch.models.patch_experts.mesh import PASSES, MeshExperts
+from clnf_torch.models.patch_experts.mesh_network import MeshNetwork
+from clnf_torch.models.patch_experts.unet import UNet
 from clnf_torch.models.pdm import PDM
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.augmentation.photometric import ImageAugmentation
@@ -43,11 +46,24 @@ FINE = HeatmapConfig(
     steps=9000,
     batch=32,
 )
+# One network for a whole fit, from boxes and from where that leads; it begins as MediaPipe's face mesh
+MESH = HeatmapConfig(
+    scale=0.225,
+    width=192,
+    jitter=PoseJitter(rotation=0.2, scale=0.1, translation=5.0, from_box=0.4),
+    warp=PoseWarp(pitch=0.15, yaw=0.25, shape=0.3),
+    levels=2,
+    steps=6000,
+    batch=32,
+    learning_rate=2e-3,
+)
 
 
-def nearest_config(scale: float) -> HeatmapConfig:
-    """The settings of the experts whose scale, pixels per millimetre, is nearest."""
-    return min((COARSE, FINE), key=lambda config: abs(config.scale - scale))
+def config_of(experts: HeatmapExperts) -> HeatmapConfig:
+    """The settings of the experts that these are most like."""
+    if isinstance(experts, MeshExperts):
+        return MESH
+    return min((COARSE, FINE), key=lambda config: abs(config.scale - experts.scale))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +72,7 @@ class Recipe:
 
     shape: ShapeConfig = field(default_factory=ShapeConfig)
     scales: tuple[HeatmapConfig, ...] = (COARSE, FINE)
+    mesh: HeatmapConfig = MESH  # in the place of the scales, where there is a network to begin with
     end_to_end: EndToEndConfig = field(
         default_factory=lambda: EndToEndConfig(
             steps=600, batch=8, learning_rate=3e-5, judge_every=100, augmentation=ImageAugmentation(pen_marks=0.4)
@@ -72,8 +89,10 @@ class Recipe:
         """This recipe with another number of steps, so many times its own."""
         steps = self.end_to_end.steps and max(1, round(effort * self.end_to_end.steps))
         together = replace(self.end_to_end, steps=steps)
-        scales = tuple(replace(config, steps=max(1, round(effort * config.steps))) for config in self.scales)
-        return replace(self, scales=scales, end_to_end=together)
+        mesh, *scales = (
+            replace(config, steps=max(1, round(effort * config.steps))) for config in (self.mesh, *self.scales)
+        )
+        return replace(self, scales=tuple(scales), mesh=mesh, end_to_end=together)
 
 
 def train_landmark_model(
@@ -84,8 +103,9 @@ def train_landmark_model(
     folder: Path,
     report: Report = lambda *_: None,
     unseen: FaceCrops | None = None,
+    network: MeshNetwork | None = None,
 ) -> LandmarkModel:
-    """A landmark model of heatmap experts.
+    """A landmark model of heatmap experts, or of mesh experts.
 
     Args:
         faces: Annotated faces, on the device to train on.
@@ -96,6 +116,7 @@ def train_landmark_model(
         report: Told after every step.
         unseen: Other annotated faces. A refinement is learned on them before the end-to-end steps, which so train what
             the fits of the finished model will give.
+        network: With the trunk of MediaPipe's face mesh, for a small model: all of it is trained, and no other network.
 
     Returns:
         The model, float32, on the CPU.
@@ -108,15 +129,14 @@ def train_landmark_model(
     placed = pdm.to(faces.landmarks.device)
     params = params_from_landmarks(placed, faces.landmarks)
     experts = []
-    for number, config in enumerate(recipe.scales):
-        dataset = FaceDataset.of(faces, placed, params, config.levels)
-        task, name = (
-            HeatmapTask(config, dataset, params.rotation[:, 1], mirror, recipe.seed + number),
-            f"scale_{number}",
-        )
-        Trainer(task).run(name, Checkpoint(folder / f"{name}.pt", f"{config} {recipe.seed} {data}"), report)
+    for number, config in enumerate(recipe.scales if network is None else (recipe.mesh,)):
+        dataset, seed = FaceDataset.of(faces, placed, params, config.levels), recipe.seed + number
+        task, name = HeatmapTask(config, dataset, params.rotation[:, 1], mirror, seed, network), f"scale_{number}"
+        begun = "" if network is None else f" {fingerprint(*network.state_dict().values())}"
+        Trainer(task).run(name, Checkpoint(folder / f"{name}.pt", f"{config} {recipe.seed} {data}{begun}"), report)
         experts.append(heatmap_experts(config, task.experts().cpu(), len(mirror)))
-    model = LandmarkModel(pdm.cpu(), [experts[number] for number in recipe.passes])
+    passes = recipe.passes if network is None else (0,) * PASSES
+    model = LandmarkModel(pdm.cpu(), [experts[number] for number in passes])
     if unseen is not None:
         model = with_refinement(model.to(faces.landmarks.device).eval(), unseen, mirror, recipe.seed)
         data = f"{data} {fingerprint(unseen.gray, unseen.landmarks)}"
@@ -124,10 +144,11 @@ def train_landmark_model(
     return model
 
 
-def heatmap_experts(config: HeatmapConfig, network: torch.nn.Module, landmarks: int) -> HeatmapExperts:
+def heatmap_experts(config: HeatmapConfig, network: UNet | MeshNetwork, landmarks: int) -> HeatmapExperts:
     """The experts of a trained network, with one view in which all landmarks are visible and equally trusted."""
+    family = MeshExperts if isinstance(network, MeshNetwork) else HeatmapExperts
     visible = torch.ones(1, landmarks, dtype=torch.bool)
-    return HeatmapExperts(config.scale, torch.zeros(1, 3), visible, torch.ones(1, landmarks), config.width, network)
+    return family(config.scale, torch.zeros(1, 3), visible, torch.ones(1, landmarks), config.width, network)
 
 
 def _shape(

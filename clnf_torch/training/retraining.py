@@ -1,4 +1,4 @@
-"""Trains the networks of a model again: further, on more faces, or smaller ones that answer like them."""
+"""Trains the networks of a model further, on more faces."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +10,8 @@ from torch import Tensor
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
+from clnf_torch.models.patch_experts.mesh import MeshExperts
+from clnf_torch.models.patch_experts.mesh_network import MeshNetwork
 from clnf_torch.models.patch_experts.unet import UNet
 from clnf_torch.training.checkpoint import Checkpoint, fingerprint
 from clnf_torch.training.data.crops import FaceCrops
@@ -23,8 +25,6 @@ from clnf_torch.training.trainer import Report, Trainer
 CONTINUED_STEPS, CONTINUED_RATE = 4 / 9, 1 / 3
 # Faces by whose fits expected errors are carried over
 COMPARED = 512
-# Channels of small networks: a quarter of the operations of those of `HeatmapConfig`
-SMALL_WIDTHS = (16, 24, 48, 80, 128)
 
 
 def retrain_networks(
@@ -34,9 +34,8 @@ def retrain_networks(
     recipe: Recipe,
     folder: Path,
     report: Report = lambda *_: None,
-    widths: tuple[int, ...] | None = None,
 ) -> LandmarkModel:
-    """Trains the networks of a model again, scale by scale, and then all of them end to end; in place.
+    """Trains the networks of a model further, scale by scale, and then all of them end to end; in place.
 
     All else stays what it is: the shape model, and what was learned on faces that the first networks had not seen. New
     networks are surer or less sure of the same faces, so the expected errors are multiplied by what keeps their mean.
@@ -48,7 +47,6 @@ def retrain_networks(
         recipe: Settings, as the model was trained with.
         folder: For checkpoints, from which the same call resumes.
         report: Told after every step.
-        widths: Channels of new networks, to which the old ones are teachers; None: the old ones are trained further.
 
     Returns:
         The model.
@@ -57,19 +55,18 @@ def retrain_networks(
         ValueError: The model has other experts.
         CheckpointError: The folder holds checkpoints of another training.
     """
-    if model.family is not HeatmapExperts:
+    if not issubclass(model.family, HeatmapExperts):
         raise ValueError(f"the model has {model.family.name} experts; give one with heatmap experts")
     old = fingerprint(*model.state_dict().values())
-    data = f"{fingerprint(faces.gray, faces.landmarks, mirror)} {old} {widths}"
+    data = f"{fingerprint(faces.gray, faces.landmarks, mirror)} {old}"
     params = params_from_landmarks(model.pdm, faces.landmarks)
     errors = model.error_model
     expected = None if errors is None else _expected_errors(model, faces, recipe.seed)
     for number, experts in enumerate(dict.fromkeys(model.experts)):
-        config = _config_of(cast(HeatmapExperts, experts), recipe, widths)
-        network, seed = cast(UNet, experts.network), recipe.seed + number
-        role = {"start": network} if widths is None else {"teacher": network.float().eval()}
+        config, seed = _config_of(cast(HeatmapExperts, experts), recipe), recipe.seed + number
+        network = cast(UNet | MeshNetwork, experts.network)
         dataset = FaceDataset.of(faces, model.pdm, params, config.levels)
-        task, name = HeatmapTask(config, dataset, params.rotation[:, 1], mirror, seed, **role), f"scale_{number}"
+        task, name = HeatmapTask(config, dataset, params.rotation[:, 1], mirror, seed, network), f"scale_{number}"
         Trainer(task).run(name, Checkpoint(folder / f"{name}.pt", f"{config} {seed} {data}"), report)
         experts.network = task.experts().to(faces.landmarks.device)
     train_together(model, faces, recipe, Checkpoint(folder / "end_to_end.pt", f"{recipe} {data}"), report)
@@ -87,12 +84,12 @@ def _expected_errors(model: LandmarkModel, faces: FaceCrops, seed: int) -> Tenso
     return (found.landmark_errors / found.params.scale[:, None]).log().nanmean(0)
 
 
-def _config_of(experts: HeatmapExperts, recipe: Recipe, widths: tuple[int, ...] | None) -> HeatmapConfig:
-    """The recipe's settings for the scale of some experts: a new network's, or those of one that goes on."""
-    config = min(recipe.scales, key=lambda each: abs(each.scale - experts.scale))
-    config = replace(config, scale=experts.scale, width=experts.width)
-    if widths is not None:
-        return replace(config, widths=widths)
-    config = replace(config, widths=cast(UNet, experts.network).widths)
+def _config_of(experts: HeatmapExperts, recipe: Recipe) -> HeatmapConfig:
+    """The recipe's settings for the scale of some experts, for a network that goes on."""
+    if isinstance(experts, MeshExperts):
+        config = recipe.mesh
+    else:
+        config = min(recipe.scales, key=lambda each: abs(each.scale - experts.scale))
+        config = replace(config, widths=cast(UNet, experts.network).widths)
     steps, rate = max(1, round(CONTINUED_STEPS * config.steps)), CONTINUED_RATE * config.learning_rate
-    return replace(config, steps=steps, learning_rate=rate)
+    return replace(config, scale=experts.scale, width=experts.width, steps=steps, learning_rate=rate)

@@ -8,9 +8,9 @@ from typer.testing import CliRunner
 
 from clnf_torch.cli.main import app
 from clnf_torch.models.bundle import load_bundle
+from clnf_torch.models.patch_experts.mesh import MeshExperts
 from clnf_torch.pipeline import load
 from clnf_torch.training.depth_shape import HEADS
-from clnf_torch.training.retraining import SMALL_WIDTHS
 from tests.factories import seeded
 from tests.measures.heads import FACE
 
@@ -81,17 +81,39 @@ def retrain(faces, out, *more: str):
 def test_its_networks_are_trained_again(dotted_faces, tmp_path):
     first = tmp_path / "model.pt"
     assert run(dotted_faces, first).exit_code == 0
-    for more, channels in (((), (24, 48, 96, 160, 256)), (("--small",), SMALL_WIDTHS)):
-        ended = retrain(dotted_faces, tmp_path / "again.pt", "--model", str(first), *more)
-        assert ended.exit_code == 0, ended.output
-        assert "trained on 12 faces, none held out" in ended.output
-        before, after = load_bundle(first), load_bundle(tmp_path / "again.pt")
-        assert [experts.get("widths", list(channels)) for experts in after["model"]["experts"]] == [list(channels)] * 3
-        assert before["sources"] != after["sources"] and before["licence"] == after["licence"]
-        for kept in ("early_termination", "refinement", "error_model", "depth_shape"):
-            assert (after["model"][kept] is None) == (before["model"][kept] is None)
-        assert load(tmp_path / "again.pt").validator is not None
-        (tmp_path / "again.pt").unlink()
+    ended = retrain(dotted_faces, tmp_path / "again.pt", "--model", str(first))
+    assert ended.exit_code == 0, ended.output
+    assert "trained on 12 faces, none held out" in ended.output
+    before, after = load_bundle(first), load_bundle(tmp_path / "again.pt")
+    assert before["sources"] != after["sources"] and before["licence"] == after["licence"]
+    for kept in ("early_termination", "refinement", "error_model", "depth_shape"):
+        assert (after["model"][kept] is None) == (before["model"][kept] is None)
+    assert load(tmp_path / "again.pt").validator is not None
+
+
+def test_a_small_model_begins_as_another_network(dotted_faces, tmp_path):
+    pytest.importorskip("tflite", reason="the extra mediapipe is not installed")
+    from tests.converters.mesh_package import random_network, write_wheel
+
+    first, wheel = tmp_path / "model.pt", write_wheel(tmp_path / "mediapipe-0.10.14.whl", random_network())
+    ended = run(dotted_faces, first, "--mesh", str(wheel))
+    assert ended.exit_code == 0, ended.output
+    made, content = load(first).model, load_bundle(first)
+    assert made.family is MeshExperts and made.experts_at(0) is made.experts_at(1) and made.num_scales == 2
+    assert made.refinement is not None and made.error_model is not None
+    assert "research" in content["licence"] and "Apache License" in content["licence"]
+    assert any("face mesh" in source["name"] for source in content["sources"])
+    ended = retrain(dotted_faces, tmp_path / "again.pt", "--model", str(first))
+    assert ended.exit_code == 0, ended.output
+    after = load(tmp_path / "again.pt").model
+    before, now = (model.experts_at(0).network.head.weight for model in (made, after))
+    assert after.family is MeshExperts and not torch.equal(before, now)
+
+
+def test_what_is_no_package_is_refused(dotted_faces, tmp_path):
+    pytest.importorskip("tflite", reason="the extra mediapipe is not installed")
+    ended = run(dotted_faces, tmp_path / "small.pt", "--mesh", str(tmp_path / "none.whl"))
+    assert ended.exit_code == 1 and "none.whl" in ended.output and not (tmp_path / "small.pt").exists()
 
 
 def test_other_experts_are_not_trained_again(dotted_faces, bundle, tmp_path):

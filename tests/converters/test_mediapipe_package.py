@@ -14,11 +14,11 @@ pytest.importorskip("tflite", reason="the extra mediapipe is not installed")
 from clnf_torch.converters import ConversionError, convert_face_detector
 from clnf_torch.converters.face_detector import package_of
 from clnf_torch.converters.mediapipe_package import LICENCE, blazeface_record
-from clnf_torch.converters.mediapipe_package.convolutions import dense, read_convolutions
+from clnf_torch.converters.mediapipe_package.layers import dense, read_layers
 from clnf_torch.converters.mediapipe_package.record import FILES
 from clnf_torch.detection.blazeface_networks import NETWORKS
 from clnf_torch.models.bundle import installed_file, load_bundle
-from tests.converters.tflite_files import Convolution, write_tflite
+from tests.converters.tflite_files import Layer, write_tflite
 
 WHEEL = "mediapipe-0.10.14.whl"
 
@@ -27,7 +27,7 @@ def installed() -> dict:
     return load_bundle(installed_file("blazeface.pt"))["face_detector"]
 
 
-def convolutions_of(name: str) -> list[Convolution]:
+def convolutions_of(name: str) -> list[Layer]:
     """The installed weights in TensorFlow's order of axes, in the order of a forward pass."""
     weights, order = installed()["networks"][name]["weights"], []
     with torch.device("meta"):
@@ -83,7 +83,7 @@ def test_an_installed_package_is_read_too(tmp_path, files):
 def test_sparse_rows_become_dense():
     weight = np.array([[[[0, 2, 0, 1]]], [[[0, 0, 0, 0]]], [[[3, 0, 0, 4]]]], np.float16)
     file = write_tflite([("conv", weight, np.arange(3, dtype=np.float16))], sparse=True)
-    ((kind, found, bias),) = read_convolutions(file)
+    ((kind, (found, bias)),) = read_layers(file)
     assert kind == "conv" and np.array_equal(found, weight) and found.dtype == np.float16
     assert bias.tolist() == [0, 1, 2]
 
@@ -110,10 +110,10 @@ def test_damaged_files_are_refused_or_read(files):
         place = int(rng.integers(len(content) - 20_000, len(content)))
         changed[place] ^= int(rng.integers(1, 256))
         try:
-            read = read_convolutions(bytes(changed))
+            read = read_layers(bytes(changed))
         except ValueError:
             continue
-        assert all(isinstance(weight, np.ndarray) for _, weight, _ in read)
+        assert all(isinstance(weight, np.ndarray) for _, arrays in read for weight in arrays)
 
 
 def test_other_networks_and_packages_are_refused(tmp_path, files):
@@ -121,7 +121,7 @@ def test_other_networks_and_packages_are_refused(tmp_path, files):
     with zipfile.ZipFile(path, "w") as archive:
         for file in FILES.values():
             archive.writestr(f"mediapipe/modules/face_detection/{file}", files[FILES["full_range"]])
-    with pytest.raises(ConversionError, match="91 convolutions, expected 37"):
+    with pytest.raises(ConversionError, match="91 layers with weights, expected 37"):
         blazeface_record(path)
     with pytest.raises(ConversionError, match="its file modules/face_detection"):
         blazeface_record(tmp_path / "none.whl")

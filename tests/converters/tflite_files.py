@@ -1,4 +1,4 @@
-"""TensorFlow Lite files with convolutions alone, as MediaPipe's hold them: float16, some of their weights sparse."""
+"""TensorFlow Lite files of convolutions and rectifiers, as MediaPipe's hold them: float16, some weights sparse."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ import flatbuffers
 import numpy as np
 import tflite
 
-# A convolution's kind, weights in TensorFlow's order of axes, and biases
-Convolution = tuple[str, np.ndarray, np.ndarray]
+# A layer's kind; weights in TensorFlow's order of axes and biases, or slopes and None
+Layer = tuple[str, np.ndarray, np.ndarray | None]
 
 
-def write_tflite(convolutions: Sequence[Convolution], sparse: bool) -> bytes:
-    """A file whose operators widen weights and biases, and compute the convolutions one after the other."""
+def write_tflite(layers: Sequence[Layer], sparse: bool) -> bytes:
+    """A file whose operators widen weights and biases, and compute the layers one after the other."""
     builder = flatbuffers.Builder(1 << 20)
-    codes = [tflite.BuiltinOperator.CONV_2D, tflite.BuiltinOperator.DEPTHWISE_CONV_2D]
-    codes += [tflite.BuiltinOperator.DEQUANTIZE, tflite.BuiltinOperator.DENSIFY]
+    kinds = {
+        "conv": tflite.BuiltinOperator.CONV_2D,
+        "depthwise": tflite.BuiltinOperator.DEPTHWISE_CONV_2D,
+        "prelu": tflite.BuiltinOperator.PRELU,
+    }
+    codes = [*kinds.values(), tflite.BuiltinOperator.DEQUANTIZE, tflite.BuiltinOperator.DENSIFY]
     buffers, tensors, operators = [_buffer(builder, b"")], [], []
 
     def tensor(shape: Sequence[int], kind: int, values: np.ndarray | None = None, axis: int | None = None) -> int:
@@ -47,10 +51,10 @@ def write_tflite(convolutions: Sequence[Convolution], sparse: bool) -> bytes:
         return operator(tflite.BuiltinOperator.DEQUANTIZE, [stored], tensor(values.shape, 0))
 
     maps = tensor([1, 8, 8, 3], tflite.TensorType.FLOAT32)
-    for kind, weight, bias in convolutions:
-        code = codes[0] if kind == "conv" else codes[1]
-        inputs = [maps, widened(weight, sparse and kind == "conv"), widened(bias, False)]
-        maps = operator(code, inputs, tensor([1, 8, 8, len(bias)], 0))
+    for kind, weight, bias in layers:
+        inputs = [maps, widened(weight, sparse and kind == "conv")]
+        inputs += [] if bias is None else [widened(bias, False)]
+        maps = operator(kinds[kind], inputs, tensor([1, 8, 8, 1], 0))
     return _model(builder, codes, buffers, tensors, operators)
 
 

@@ -15,6 +15,8 @@ from clnf_torch.models.numerics import EXACT
 from clnf_torch.models.patch_experts.base import PatchExperts, common_fields
 from clnf_torch.models.patch_experts.cen import CENExperts
 from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
+from clnf_torch.models.patch_experts.mesh import MeshExperts
+from clnf_torch.models.patch_experts.mesh_network import MeshNetwork
 from clnf_torch.models.patch_experts.unet import UNet
 from clnf_torch.quality.config import QualityConfig
 from tests.factories import N, make_boxes, make_images, make_model, make_pdm
@@ -65,6 +67,13 @@ def unet_model() -> LandmarkModel:
     return LandmarkModel(make_pdm(torch.float32), [coarse, coarse, fine])
 
 
+def mesh_model() -> LandmarkModel:
+    """A small network that has learned nothing, asked twice."""
+    seen, places = torch.ones(1, N, dtype=torch.bool), (torch.zeros(1, 3), torch.ones(1, N))
+    experts = MeshExperts(0.25, places[0], seen, places[1], 64, MeshNetwork(N).half().float())
+    return LandmarkModel(make_pdm(torch.float32), [experts, experts])
+
+
 def test_a_family_of_ones_own_is_saved_loaded_and_fitted(tmp_path, monkeypatch):
     monkeypatch.setitem(FAMILIES, DarkExperts.name, DarkExperts)
     model, path = dark_model(), tmp_path / "dark.pt"
@@ -100,8 +109,9 @@ def test_an_unregistered_family_is_refused(tmp_path):
         lambda: LandmarkModel(make_pdm(torch.float32), [make_ccnf(dtype=torch.float32)] * 2),
         lambda: LandmarkModel(make_pdm(torch.float32), [make_svr(dtype=torch.float32)]),
         unet_model,
+        mesh_model,
     ],
-    ids=["cen", "ccnf", "svr", "heatmap"],
+    ids=["cen", "ccnf", "svr", "heatmap", "mesh"],
 )
 def test_records_are_read_as_they_were_written(make, tmp_path):
     model = make()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 
 from clnf_torch.models.patch_experts.unet import UNet
-from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.heatmap_samples import FaceDataset, PoseJitter
 from clnf_torch.training.heatmap import HeatmapConfig, HeatmapTask, heatmap_loss
 from clnf_torch.training.trainer import Trainer
@@ -78,26 +77,6 @@ def test_training_goes_on_from_a_network():
         torch.testing.assert_close(second.experts()(gray), start(gray))
     Trainer(second).run(until=2)
     assert not torch.equal(second.experts()(gray), start(gray))
-
-
-def test_a_student_learns_its_teachers_answers():
-    teacher = make_task(seed=5).experts().requires_grad_(False)
-    with torch.no_grad():
-        teacher.head.weight.mul_(20)
-    task = make_task(teacher=teacher)
-    alone = make_task()
-    plain = next(make_task().losses())
-    assert next(task.losses()) > plain
-    gray = task._samples(Sampler(torch.Generator().manual_seed(3), torch.device("cpu"))).gray
-
-    def apart(student: HeatmapTask) -> float:
-        with torch.no_grad():
-            found, taught = (network(gray).flatten(2).softmax(-1) for network in (student.experts(), teacher))
-        return float((found - taught).abs().sum(-1).mean())
-
-    for each in (task, alone):
-        Trainer(each).run()
-    assert apart(task) < 0.9 * apart(alone)
 
 
 def wanted(x: float, y: float, width: float, side: int = 9) -> torch.Tensor:

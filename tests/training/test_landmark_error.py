@@ -56,3 +56,11 @@ def test_a_model_that_fits_nothing_stays_without():
     # Fits of faces that small fail
     nowhere = FaceCrops(gray=black, landmarks=20 + 3 * torch.rand(2, 68, 2))
     assert with_error_model(model, nowhere, 0).error_model is None
+
+
+def test_spreads_that_hardly_differ_tell_nothing():
+    spreads = 3 + 1e-6 * torch.randn(500, 3, generator=seeded(4))
+    errors = 2 * torch.rand(500, 3, generator=seeded(5))
+    found = learn_error_model(spreads, errors)
+    assert found.slope.abs() < 0.1
+    torch.testing.assert_close(found(spreads).mean(0), errors.mean(0), rtol=1e-3, atol=0)

@@ -1,4 +1,4 @@
-"""Networks trained again: further on more faces, or as small ones; all else of the model stays as it is."""
+"""Networks trained further on more faces; all else of the model stays as it is."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from tests.training.test_recipe import COARSE, FINE
 
 TOGETHER = EndToEndConfig(steps=1, batch=2, held_out=5, judge_every=1)
 RECIPE = Recipe(shape=ShapeConfig(rounds=1), scales=(COARSE, FINE), end_to_end=TOGETHER)
-SMALL = (4, 6, 8)
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +40,9 @@ def trained(heads, tmp_path_factory) -> LandmarkModel:
     return train_landmark_model(heads[:8], make_gaussian(), MIRROR, RECIPE, folder).eval()
 
 
-def again(model: LandmarkModel, heads, folder, recipe: Recipe = RECIPE, widths=None, reported: list | None = None):
+def again(model: LandmarkModel, heads, folder, recipe: Recipe = RECIPE, reported: list | None = None):
     report = (lambda *what: None) if reported is None else (lambda *what: reported.append(what[:3]))
-    return retrain_networks(copy.deepcopy(model), heads, MIRROR, recipe, folder, report, widths)
+    return retrain_networks(copy.deepcopy(model), heads, MIRROR, recipe, folder, report)
 
 
 def test_networks_are_trained_further(trained, heads, tmp_path):
@@ -73,12 +72,6 @@ def test_expected_errors_keep_their_mean(tmp_path):
     torch.testing.assert_close(*means, rtol=0, atol=1e-4)
 
 
-def test_small_networks_take_their_place(trained, heads, tmp_path):
-    model = again(trained, heads, tmp_path, widths=SMALL)
-    assert [model.experts_at(scale).network.widths for scale in range(3)] == [SMALL] * 3
-    assert trained.experts_at(0).network.widths == COARSE.widths
-
-
 def test_a_second_call_trains_nothing_again(trained, heads, tmp_path):
     first, second = [], []
     once, twice = (again(trained, heads, tmp_path, reported=reported) for reported in (first, second))
@@ -88,6 +81,5 @@ def test_a_second_call_trains_nothing_again(trained, heads, tmp_path):
 
 def test_another_retraining_in_the_same_folder_is_refused(trained, heads, tmp_path):
     again(trained, heads, tmp_path)
-    for changed in ({"recipe": replace(RECIPE, seed=1)}, {"widths": SMALL}):
-        with pytest.raises(CheckpointError, match=r"scale_0\.pt: is a checkpoint of another training"):
-            again(trained, heads, tmp_path, **changed)
+    with pytest.raises(CheckpointError, match=r"scale_0\.pt: is a checkpoint of another training"):
+        again(trained, heads, tmp_path, replace(RECIPE, seed=1))

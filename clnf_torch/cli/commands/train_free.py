@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from clnf_torch.cli.commands.command import run_by
+from clnf_torch.cli.commands.train_model import MESH_HELP
 from clnf_torch.cli.options import Device, Effort, Out, Seed, Threads
 
 # Nobody knows what folders hold but who gives them
@@ -30,6 +31,7 @@ def free(
     out: Out,
     work: Annotated[Path, typer.Option(metavar="DIR", help="Checkpoints: the same command goes on from them.")],
     licence: Annotated[str, typer.Option(metavar="TEXT", help="Terms of use, kept in the bundle.")] = TERMS,
+    mesh: Annotated[Path | None, typer.Option(metavar="FILE", help=MESH_HELP)] = None,
     seed: Seed = 0,
     effort: Effort = 1.0,
     device: Device = "cpu",

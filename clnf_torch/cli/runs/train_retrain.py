@@ -1,4 +1,4 @@
-"""``clnf-torch train retrain``: trains the networks of a bundle again, further or as small ones."""
+"""``clnf-torch train retrain``: trains the networks of a bundle further."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from clnf_torch.models.bundle import build_model, load_bundle
 from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
 from clnf_torch.training.finetune import tuned_bundle
 from clnf_torch.training.recipe import Recipe
-from clnf_torch.training.retraining import SMALL_WIDTHS, retrain_networks
+from clnf_torch.training.retraining import retrain_networks
 from clnf_torch.training.trainer import keep_freed_memory
 
 LEAST_FACES = 2
@@ -34,28 +34,27 @@ def retrain(
     model: Path,
     work: Path | None,
     split: list[str] | None,
-    small: bool,
     detector: Path | None,
     seed: int,
     effort: float,
     device: str,
 ) -> None:
-    """Train the networks of a model of heatmap experts on all faces, further or anew; all else stays as it is."""
+    """Train the networks of a model of heatmap experts further, on all faces; all else stays as it is."""
     require_effort(effort)
     check_trained(data, out, work, model, *([detector] if detector else []))
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         keep_freed_memory()
         where, content = device_named(device), load_bundle(model)
         trained = build_model(content).to(where)
-        if trained.family is not HeatmapExperts:
+        if not issubclass(trained.family, HeatmapExperts):
             complain(f"{model}: holds {trained.family.name} experts; this trains heatmap experts")
             raise typer.Exit(1)
         if detector:
             content = {**content, "face_detector": face_detector_record(detector)}
         faces, crops = read_crops(data, split, LEAST_FACES, where, CROP)
-        recipe, widths = Recipe(seed=seed).with_effort(effort), SMALL_WIDTHS if small else None
+        recipe = Recipe(seed=seed).with_effort(effort)
         with checkpoint_folder(out, work) as folder, training_bars(stop_if_asked) as report:
-            trained = retrain_networks(trained, crops, mirror_of(crops), recipe, folder, report, widths)
+            trained = retrain_networks(trained, crops, mirror_of(crops), recipe, folder, report)
         bundle = tuned_bundle(content, trained.cpu(), source_of(faces, data)["name"])
         bundle["model"]["error_model"] = trained.to_record()["error_model"]
         save_archive(bundle, out)

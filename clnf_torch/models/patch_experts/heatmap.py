@@ -12,13 +12,13 @@ from clnf_torch.geometry.precision import products_in
 from clnf_torch.geometry.similarity import invert_similarity
 from clnf_torch.models import compiled
 from clnf_torch.models.array_schema import Array
+from clnf_torch.models.batch_invariant import order_filters
 from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.patch_experts.base import CropRequest, Experts, common_fields, type_name
-from clnf_torch.models.patch_experts.unet import LEAST_DEVIATION, UNet
+from clnf_torch.models.patch_experts.mesh_network import MeshNetwork
+from clnf_torch.models.patch_experts.unet import UNet
 from clnf_torch.models.schema import Context, Fields, Number, SchemaError, Several
 
-# The network looks at the face in this times the resolution of its maps
-ZOOM = 2
 # Shown to the network at once
 CPU_FACES, CUDA_FACES = 16, 1024
 # Sizes and channels of a network, the side of its image, and numbers in its largest maps, beyond those of any model
@@ -56,11 +56,13 @@ class HeatmapExperts(Experts):
         view_centers: Euler angles in radians, shape (V, 3).
         visible: bool, shape (V, N).
         confidence: Shape (V, N).
-        width: Side A of the area that the network looks at, in pixels of half a reference pixel.
-        network: Scores (B, N, A / 2, A / 2) for gray areas (B, A, A); column u of its maps lies at pixel 2 u.
+        width: Side A of the area that the network looks at, pixels, of which Z are one of the reference frame.
+        network: Scores (B, N, A / Z, A / Z) for gray areas (B, A, A); column u of its maps lies at pixel Z u.
     """
 
     name = "heatmap"
+    # Z: the network looks at the face in this times the resolution of its maps
+    zoom: ClassVar[int] = 2
     fit_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "default": _PRESET,
         "tracking": {**_PRESET, "window_sizes": (0, 21, 11)},
@@ -78,48 +80,68 @@ class HeatmapExperts(Experts):
         self.width, self.network = width, network
 
     def to_record(self) -> dict[str, Any]:
-        """The experts as a bundle holds them, the weights of their `UNet` in float16."""
-        assert isinstance(self.network, UNet)
+        """The experts as a bundle holds them, the weights of their network in float16."""
         weights = {name: value.detach().half() for name, value in self.network.state_dict().items()}
-        return {**super().to_record(), "width": self.width, "widths": list(self.network.widths), "network": weights}
+        return {**super().to_record(), "width": self.width, **self.sizes(), "network": weights}
+
+    def sizes(self) -> dict[str, Any]:
+        """The fields of a record by which `untrained` makes the network."""
+        assert isinstance(self.network, UNet)
+        return {"widths": list(self.network.widths)}
 
     @classmethod
     def check_record(cls, record: Mapping[str, Any], where: str, context: Context) -> None:
         """See `Experts.check_record`."""
         super().check_record(record, where, context)
-        sizes = {"widths": Several(Number(1, MOST_CHANNELS, whole=True), 1, MOST_SIZES)}
-        Fields({**sizes, "width": Number(ZOOM, LARGEST_SIDE, whole=True)}).check(record, where, context)
-        widths, side, landmarks = record["widths"], record["width"], context.sizes["N"]
-        if side % 2 ** len(widths) or (side // ZOOM) ** 2 * max(widths[0], landmarks) > MOST_NUMBERS:
-            raise SchemaError(f"{where}.width: expected a side that {len(widths)} halvings divide, found {side}")
-        shapes = _weight_shapes(landmarks, tuple(widths))
+        Fields({"width": Number(cls.zoom, LARGEST_SIDE, whole=True)}).check(record, where, context)
+        cls.check_sizes(record, where, context)
+        shapes = _weight_shapes(cls, context.sizes["N"], tuple(record.get("widths", ())))
         weights = Fields({name: Array(*shape) for name, shape in shapes.items()}, closed=True)
         Fields({"network": weights}).check(record, where, context)
+
+    @classmethod
+    def check_sizes(cls, record: Mapping[str, Any], where: str, context: Context) -> None:
+        """Refuses a record, `width` of which is a whole number, whose network could not be made or would be too large.
+
+        Raises:
+            SchemaError: It is one.
+        """
+        sizes = {"widths": Several(Number(1, MOST_CHANNELS, whole=True), 1, MOST_SIZES)}
+        Fields(sizes).check(record, where, context)
+        widths, side = record["widths"], record["width"]
+        most = max(widths[0], context.sizes["N"])
+        if side % 2 ** len(widths) or (side // cls.zoom) ** 2 * most > MOST_NUMBERS:
+            raise SchemaError(f"{where}.width: expected a side that {len(widths)} halvings divide, found {side}")
+
+    @classmethod
+    def untrained(cls, landmarks: int, widths: tuple[int, ...]) -> nn.Module:
+        """The network that a record's weights belong to, on the current default device."""
+        return UNet(landmarks, widths, normalised=False)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], dtype: torch.dtype) -> "HeatmapExperts":
         """The experts in a record."""
         fields = common_fields(record, dtype)
         with torch.device("meta"):
-            network = UNet(fields["visible"].shape[1], record["widths"], normalised=False)
+            network = cls.untrained(fields["visible"].shape[1], tuple(record.get("widths", ())))
         weights = {name: tensor.to(dtype) for name, tensor in record["network"].items()}
         network.load_state_dict(weights, assign=True)
         network.requires_grad_(False)
-        return cls(**fields, width=int(record["width"]), network=network.to(dtype).in_fast_order())
+        return cls(**fields, width=int(record["width"]), network=order_filters(network.to(dtype)))
 
     @classmethod
     def describe(cls, record: Mapping[str, Any]) -> Iterator[str]:
         """Lines that say what a record holds."""
         yield f"{record['width']} x {record['width']} px"
         numbers = sum(weights.numel() for weights in record["network"].values())
-        channels = "-".join(map(str, record["widths"]))
         kind = type_name(next(iter(record["network"].values())))
-        yield f"one network for {len(record['visible'][0])} landmarks, {channels} channels, {numbers:,} weights, {kind}"
+        channels = f"{'-'.join(map(str, record['widths']))} channels, " if "widths" in record else ""
+        yield f"one network for {len(record['visible'][0])} landmarks, {channels}{numbers:,} weights, {kind}"
 
     def crop_request(self, landmarks: Tensor, to_image: Tensor, window: int) -> CropRequest:
         """The whole face, whatever the window."""
         center = landmarks.mean(1, keepdim=True)
-        return CropRequest(centers=center, to_image=to_image, width=self.width, zoom=ZOOM, smooth=True)
+        return CropRequest(centers=center, to_image=to_image, width=self.width, zoom=self.zoom, smooth=True)
 
     def respond_around(
         self, landmarks: Tensor, request: CropRequest, crops: Tensor, view: Tensor, window: int, numerics: Numerics
@@ -128,24 +150,24 @@ class HeatmapExperts(Experts):
         middle, to_image = request.centers, request.to_image
         maps = self.maps(crops[:, 0], numerics.precision)
         # The cell, not a whole one, at the middle of the crop
-        origin = (self.width - 1) / (2 * ZOOM)
+        origin = (self.width - 1) / (2 * self.zoom)
         from_middle = torch.bmm(landmarks - middle, invert_similarity(to_image).mT)
         nearest = (from_middle.detach() + origin).round().nan_to_num(0.0).clamp(0, maps.shape[-1] - 1)
         responses = cut_windows(maps, nearest.long(), window) * self.visible[view, :, None, None]
         return responses, middle + (nearest - origin) @ to_image.mT
 
     def maps(self, areas: Tensor, precision: str = "float32") -> Tensor:
-        """Probability of each landmark in every cell, shape (B, N, A / 2, A / 2), of areas (B, A, A).
+        """Probability of each landmark in every cell, shape (B, N, A / Z, A / Z), of areas (B, A, A).
 
         The network's products are taken in that precision; see `products_in`.
         """
         if not len(areas):
-            return areas.new_zeros(0, self.visible.shape[1], self.width // ZOOM, self.width // ZOOM)
+            return areas.new_zeros(0, self.visible.shape[1], self.width // self.zoom, self.width // self.zoom)
         network = self.network
         # The loops do not round to bfloat16
-        if precision != "bf16" and isinstance(network, UNet) and network.has_loops_for(areas):
-            found = areas.new_empty(len(areas), network.landmarks, self.width // ZOOM, self.width // ZOOM)
-            compiled.kernels().heatmaps(network, len(network.widths), LEAST_DEVIATION, areas, found)
+        if precision != "bf16" and isinstance(network, UNet | MeshNetwork) and network.has_loops_for(areas):
+            found = areas.new_empty(len(areas), network.landmarks, self.width // self.zoom, self.width // self.zoom)
+            network.fill_heatmaps(areas, found)
             return found
         some = CPU_FACES if areas.device.type == "cpu" else CUDA_FACES
         with products_in(precision, areas.device):
@@ -155,10 +177,10 @@ class HeatmapExperts(Experts):
 
 
 @lru_cache
-def _weight_shapes(landmarks: int, widths: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+def _weight_shapes(family: type[HeatmapExperts], landmarks: int, widths: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
     """Shapes of a network's weights by their names; a bundle's experts are checked twice, and most are alike."""
     with torch.device("meta"):
-        network = UNet(landmarks, widths, normalised=False)
+        network = family.untrained(landmarks, widths)
     return {name: tuple(value.shape) for name, value in network.state_dict().items()}
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from clnf_torch.models import compiled
-from clnf_torch.models.batch_invariant import Conv2d, in_fast_order
+from clnf_torch.models.batch_invariant import Conv2d
 
 # Side of the first filters
 STEM = 5
@@ -28,6 +28,9 @@ class UNet(compiled.KnownNumbers):
             2 to the power of their number.
         normalised: With batch normalisation, as it is trained; otherwise with biases, see `fuse_batchnorm`.
     """
+
+    # Pixels of the image along a cell of the maps
+    stride = 2
 
     def __init__(self, landmarks: int, widths: Sequence[int], normalised: bool = True) -> None:
         super().__init__()
@@ -61,19 +64,9 @@ class UNet(compiled.KnownNumbers):
         plain = not self.normalised and compiled.usable(gray, self.numbers())
         return plain and compiled.kernels().fills_vectors((*self.widths, self.landmarks))
 
-    def in_fast_order(self) -> "UNet":
-        """This network, its filters in the order of numbers in which they are fastest on the CPU, in no training."""
-        for parameter in self.parameters():
-            if parameter.ndim == 4:
-                parameter.data = in_fast_order(parameter.data)
-        return self
-
-    def channels_last(self) -> "UNet":
-        """This network, its filters in the order of numbers in which convolutions are fastest."""
-        for parameter in self.parameters():
-            if parameter.ndim == 4:
-                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-        return self
+    def fill_heatmaps(self, gray: Tensor, found: Tensor) -> None:
+        """Fills in the softmax of the scores, (B, N, A/2, A/2), by the loops."""
+        compiled.kernels().heatmaps(self, len(self.widths), LEAST_DEVIATION, gray, found)
 
     def fuse_batchnorm(self) -> "UNet":
         """The same network for inference, its batch normalisations fused into the convolutions before them."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from clnf_torch.geometry.records import join_rows
 from clnf_torch.models.landmark_model import LandmarkModel
+from clnf_torch.models.patch_experts.mesh_network import MeshNetwork
 from clnf_torch.training.augmentation.open_mouth import open_mouths
 from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.augmentation.pose_warp import PoseWarp
@@ -15,13 +16,15 @@ from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.end_to_end import EndToEndConfig
 from clnf_torch.training.free.self_training import Agreement, Portraits, annotate
-from clnf_torch.training.recipe import COARSE, FINE, Recipe, train_landmark_model
+from clnf_torch.training.recipe import COARSE, FINE, MESH, Recipe, train_landmark_model
 from clnf_torch.training.refinement import with_refinement
-from clnf_torch.training.retraining import SMALL_WIDTHS, retrain_networks
+from clnf_torch.training.retraining import retrain_networks
 from clnf_torch.training.shape import ShapeConfig
 from clnf_torch.training.shape_gaussian import ShapeGaussian
 from clnf_torch.training.trainer import Report
 
+# Channels of its networks, which so have a quarter of the operations of the default model's
+SMALL_WIDTHS = (16, 24, 48, 80, 128)
 # Scans know depths better than flat landmarks do
 SHAPE = ShapeConfig(prior_faces=300.0)
 # Photographs of the free sets look into the camera, and do not talk: heads are turned far, and features varied
@@ -39,6 +42,7 @@ SCALES = (
         warp=PoseWarp(pitch=0.2, yaw=0.35, shape=0.6, probability=0.8),
     ),
 )
+MESHED = replace(MESH, steps=3500, warp=PoseWarp(pitch=0.25, yaw=0.4, shape=0.6, probability=0.8))
 TOGETHER = EndToEndConfig(
     steps=400, batch=8, learning_rate=3e-5, judge_every=100, augmentation=ImageAugmentation(pen_marks=0.4)
 )
@@ -49,7 +53,7 @@ class FreeRecipe:
     """How the free model is trained, and how much each kind of face counts."""
 
     first: Recipe = field(
-        default_factory=lambda: Recipe(shape=SHAPE, scales=SCALES, end_to_end=EndToEndConfig(steps=0))
+        default_factory=lambda: Recipe(shape=SHAPE, scales=SCALES, mesh=MESHED, end_to_end=EndToEndConfig(steps=0))
     )
     rounds: int = 3  # of self-training
     again: float = 2.25  # effort of each of them: as many steps as the first training, see `CONTINUED_STEPS`
@@ -82,6 +86,7 @@ def train_free_model(
     recipe: FreeRecipe,
     folder: Path,
     report: Report = lambda *_: None,
+    network: MeshNetwork | None = None,
 ) -> LandmarkModel:
     """A landmark model of rendered faces and templates, which then learns from the portraits that it understands.
 
@@ -94,6 +99,7 @@ def train_free_model(
         recipe: Settings.
         folder: For checkpoints, from which the same call resumes.
         report: Told after every step.
+        network: With the trunk of MediaPipe's face mesh; see `train_landmark_model`.
 
     Returns:
         The model with its refinement, float32, on the CPU.
@@ -104,7 +110,7 @@ def train_free_model(
     sampler = Sampler(torch.Generator().manual_seed(recipe.first.seed), faces.templates.gray.device)
     opened = open_mouths(_times(faces.templates, recipe.opened), sampler)
     known = join_rows(faces.rendered, _times(faces.templates, recipe.templates), opened)
-    model = train_landmark_model(known, prior, mirror, recipe.first, folder / "first", report)
+    model = train_landmark_model(known, prior, mirror, recipe.first, folder / "first", report, network=network)
     placed = model.to(known.gray.device).eval()
     going_on = recipe.first.with_effort(recipe.again)
     for number in range(recipe.rounds):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from clnf_torch.compilation import tiles
 from clnf_torch.compilation.compiler import Array, Arrays, f32
 from clnf_torch.compilation.threads import arrays, in_threads
-from clnf_torch.models.kernels.cpu import mlps, shapes, templates, unet, windows
+from clnf_torch.models.kernels.cpu import mesh, mlps, shapes, templates, unet, windows
 
 ACTIVATIONS = {"relu": mlps.RELU, "sigmoid": mlps.SIGMOID}
 
@@ -108,6 +108,16 @@ def heatmaps(network: nn.Module, levels: int, least_deviation: float, gray: Tens
 
     def some(rows: Arrays) -> None:
         unet.heatmaps(layers, levels, least_deviation, *rows)
+
+    in_threads(some, (arrays(gray, maps),), len(gray))
+
+
+def mesh_heatmaps(network: nn.Module, least_deviation: float, gray: Tensor, maps: Tensor) -> None:
+    """Fills in the heatmaps (B, N, A / 4, A / 4) of a `MeshNetwork` for images (B, A, A)."""
+    layers = mesh.layers_of(network)
+
+    def some(rows: Arrays) -> None:
+        layers(least_deviation, *rows)
 
     in_threads(some, (arrays(gray, maps),), len(gray))
 

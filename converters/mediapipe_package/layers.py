@@ -1,4 +1,4 @@
-"""The convolutions of a TensorFlow Lite file, in the order in which they are computed, their weights dense."""
+"""The layers of a TensorFlow Lite file that have weights, in the order of computation, the weights dense."""
 
 import struct
 from typing import Any
@@ -14,15 +14,15 @@ SPARSE_AXIS = 1
 MOST_AXES = 4
 
 
-def read_convolutions(content: bytes) -> list[tuple[str, NDArray[Any], NDArray[Any]]]:
-    """The convolutions of a network.
+def read_layers(content: bytes) -> list[tuple[str, list[NDArray[Any]]]]:
+    """The layers of a network.
 
     Args:
         content: A ``.tflite`` file.
 
     Returns:
-        Of each ``"conv"`` or ``"depthwise"``; the weights, float16 or float32, shape (out, height, width, in) or
-        (1, height, width, channels); and the biases.
+        Of each ``"conv"``, ``"depthwise"`` or ``"prelu"``, and its arrays, float16 or float32: weights of shape
+        (out, height, width, in) or (1, height, width, channels) and biases, or slopes of shape (1, 1, channels).
 
     Raises:
         ValueError: It is no such file, or its weights are stored in another way.
@@ -35,13 +35,16 @@ def read_convolutions(content: bytes) -> list[tuple[str, NDArray[Any], NDArray[A
     try:
         model = tflite.Model.GetRootAs(content, 0)
         graph = _Graph(model, model.Subgraphs(0))
-        kinds = {tflite.BuiltinOperator.CONV_2D: "conv", tflite.BuiltinOperator.DEPTHWISE_CONV_2D: "depthwise"}
-        found = []
-        for kind, operator in graph.operators:
-            if kind in kinds:
-                _, weight, bias = operator.InputsAsNumpy().tolist()[:3]
-                found.append((kinds[kind], graph.constant(weight), graph.constant(bias)))
-        return found
+        kinds = {
+            tflite.BuiltinOperator.CONV_2D: "conv",
+            tflite.BuiltinOperator.DEPTHWISE_CONV_2D: "depthwise",
+            tflite.BuiltinOperator.PRELU: "prelu",
+        }
+        return [
+            (kinds[kind], [graph.constant(index) for index in operator.InputsAsNumpy().tolist()[1:3]])
+            for kind, operator in graph.operators
+            if kind in kinds
+        ]
     # Whatever a file leads the reader to whose offsets point elsewhere
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error) as error:
         raise ValueError(f"its tables cannot be read: {error}") from error

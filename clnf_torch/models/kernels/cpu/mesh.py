@@ -1,0 +1,136 @@
+"""The network of mesh experts on arrays: its layers as compiled loops, its weights packed once."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from clnf_torch.compilation.compiler import Array, compiled_exactly, f32
+from clnf_torch.compilation.kept import Kept
+from clnf_torch.compilation.products import LOWEST, NOTHING
+from clnf_torch.models.kernels.cpu.convolutions import (
+    BORDER,
+    add_upsampled,
+    clear_border,
+    convolve,
+    softmax,
+    standardise,
+)
+from clnf_torch.models.kernels.cpu.full_range import Separable
+from clnf_torch.models.kernels.cpu.unet import Layer
+
+
+class Block(NamedTuple):
+    """A filter for each channel and a product, added to the maps, or to their maxima; then a rectifier."""
+
+    product: Separable
+    slopes: Array
+
+    @classmethod
+    def of(cls, block: Any) -> "Block":
+        """The layers of a block of the network."""
+        pointwise = block.pointwise
+        product = Separable.of(block.depthwise, pointwise.weight.flatten(1).mT, pointwise.bias, LOWEST)
+        return cls(product, block.activation.weight.detach().numpy().copy())
+
+    def __call__(self, maps: Array) -> Array:
+        """Maps of maps, both with borders."""
+        kept = maps
+        if self.product.stride == 2:
+            kept = maxima(maps, len(self.slopes))
+            maps = moved(maps)
+        found = self.product(maps, kept.reshape(-1))
+        rectify(found.reshape(-1), self.slopes)
+        return found
+
+
+class Mesh(NamedTuple):
+    """The layers of the network."""
+
+    stem: Layer
+    slopes: Array
+    down: list[list[Block]]
+    across: list[Layer]
+    narrow: list[Layer]
+    up: list[Block]
+    head: Layer
+    levels: tuple[float, float]
+
+    def __call__(self, least_deviation: float, gray: Array, found: Array) -> None:
+        """Fills in the softmax of the scores for images (B, A, A), shape (B, N, A / 4, A / 4)."""
+        # Maps of a single face stay in the cache
+        for row in range(len(gray)):
+            softmax(self._scores(standardise(gray[row : row + 1], BORDER, f32(least_deviation))), found[row : row + 1])
+
+    def _scores(self, maps: Array) -> Array:
+        """Scores (B, A / 4, A / 4, N); see `MeshNetwork.forward`."""
+        mean, deviation = self.levels
+        maps *= f32(deviation)
+        maps += f32(mean)
+        clear_border(maps, BORDER)
+        maps = self.stem(moved(maps), LOWEST)
+        rectify(maps.reshape(-1), self.slopes)
+        levels = []
+        for blocks in self.down:
+            for block in blocks:
+                maps = block(maps)
+            levels.append(maps)
+        maps = levels.pop()
+        for across, narrow, up in zip(self.across, self.narrow, self.up, strict=True):
+            larger = across(levels.pop(), LOWEST)
+            add_upsampled(larger, narrow(maps, LOWEST))
+            maps = up(larger)
+        weight, bias, side, stride = self.head
+        return convolve(maps, BORDER, weight, bias, side, stride, LOWEST, NOTHING, 0)
+
+
+@compiled_exactly
+def rectify(values: Array, slopes: Array) -> None:
+    """Multiplies negative numbers of flat maps by their channel's slope."""
+    channels = len(slopes)
+    for first in range(0, len(values), channels):
+        own = values[first : first + channels]
+        for c in range(channels):
+            own[c] = max(own[c], f32(0)) + slopes[c] * min(own[c], f32(0))
+
+
+@compiled_exactly
+def maxima(maps: Array, channels: int) -> Array:
+    """Maxima of two by two pixels of maps (B, H + 2, W + 2, C); channels beyond theirs are 0."""
+    count, rows, columns, own = maps.shape
+    found = np.zeros((count, rows // 2 + BORDER, columns // 2 + BORDER, channels), np.float32)
+    for b in range(count):
+        for y in range(rows // 2 - BORDER):
+            for x in range(columns // 2 - BORDER):
+                above, below = maps[b, 2 * y + BORDER], maps[b, 2 * y + 1 + BORDER]
+                left, right = 2 * x + BORDER, 2 * x + 1 + BORDER
+                cell = found[b, y + BORDER, x + BORDER]
+                for c in range(own):
+                    upper = above[right, c] if above[right, c] > above[left, c] else above[left, c]
+                    lower = below[right, c] if below[right, c] > below[left, c] else below[left, c]
+                    cell[c] = lower if lower > upper else upper
+    return found
+
+
+def moved(maps: Array) -> Array:
+    """Maps with borders, a pixel further up and left: filters that halve them then begin at their first pixel."""
+    found = np.zeros_like(maps)
+    found[:, :-1, :-1] = maps[:, 1:, 1:]
+    return found
+
+
+def _packed(network: Any) -> Mesh:
+    """The layers of a network."""
+    return Mesh(
+        Layer.of(network.stem),
+        network.rectify.weight.detach().numpy().copy(),
+        [[Block.of(block) for block in blocks] for blocks in network.down],
+        [Layer.of(layer) for layer in network.across],
+        [Layer.of(layer) for layer in network.narrow],
+        [Block.of(block) for block in network.up],
+        Layer.of(network.head),
+        network.levels,
+    )
+
+
+# Packed anew where its numbers have changed
+layers_of: Any = Kept(_packed, lambda network: network.numbers())

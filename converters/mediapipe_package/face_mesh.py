@@ -1,0 +1,39 @@
+"""From the package's face mesh to a `MeshNetwork` that is to be trained: one that knows faces, but no landmarks yet."""
+
+from pathlib import Path
+
+import torch
+
+from clnf_torch.converters.mediapipe_package.networks import NOTICE, layers_in_order, read_weights
+from clnf_torch.models.patch_experts.mesh_network import MeshNetwork
+
+FILE = "modules/face_landmark/face_landmark.tflite"
+SOURCE = "the trunk of MediaPipe's face mesh, of the PyPI package mediapipe 0.10.14"
+LICENCE = f"Its network began as {SOURCE}; its numbers were changed by training.\n\n{NOTICE}"
+# Of the image that the layers are looked up with
+SIDE = 192
+# The layers that are MediaPipe's; the others are new
+TRUNK = ("stem", "rectify", "down")
+
+
+def untrained_network(source: str | Path, landmarks: int, seed: int = 0) -> MeshNetwork:
+    """A network whose trunk is MediaPipe's, float32; nothing of the package is run or imported.
+
+    Args:
+        source: The wheel (``mediapipe-0.10.14-....whl``) or an installed package's folder ``mediapipe``.
+        landmarks: Number N of its maps.
+        seed: Of the weights of the layers that are new.
+
+    Raises:
+        ConversionError: The file is missing, damaged, or not the network that it should be; or the extra ``mediapipe``
+            of this package is not installed.
+    """
+    with torch.device("meta"):
+        layers = layers_in_order(MeshNetwork(landmarks), torch.zeros(1, SIDE, SIDE))
+    trunk = [(name, layer) for name, layer in layers if name.partition(".")[0] in TRUNK]
+    weights = read_weights(Path(source), FILE, "face mesh", trunk, first_alone=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = MeshNetwork(landmarks)
+    network.load_state_dict({name: value.float() for name, value in weights.items()}, strict=False)
+    return network

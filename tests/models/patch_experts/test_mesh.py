@@ -1,0 +1,118 @@
+"""Mesh experts: their maps, their loops, and records that cannot be theirs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from clnf_torch.models import compiled
+from clnf_torch.models.patch_experts.mesh import MeshExperts
+from clnf_torch.models.patch_experts.mesh_network import MeshNetwork
+from clnf_torch.models.schema import Context, SchemaError
+from tests.factories import seeded
+
+N, SIDE = 20, 64
+
+
+def make_network(seed: int = 3) -> MeshNetwork:
+    """A network with random weights and slopes."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = MeshNetwork(N).requires_grad_(False)
+        for name, value in network.named_parameters():
+            if name.endswith(("rectify.weight", "activation.weight")):
+                value.uniform_(-0.3, 0.5)
+    return network
+
+
+def make_mesh(network: MeshNetwork | None = None) -> MeshExperts:
+    seen = torch.ones(1, N, dtype=torch.bool)
+    return MeshExperts(0.225, torch.zeros(1, 3), seen, torch.ones(1, N), SIDE, network or make_network())
+
+
+def make_areas(faces: int) -> torch.Tensor:
+    return 255 * torch.rand(faces, SIDE, SIDE, generator=seeded(4))
+
+
+def in_torch(monkeypatch: pytest.MonkeyPatch, experts: MeshExperts, areas: torch.Tensor) -> torch.Tensor:
+    with monkeypatch.context() as patch:
+        patch.setattr(MeshNetwork, "has_loops_for", lambda *_: False)
+        return experts.maps(areas)
+
+
+@pytest.mark.parametrize("faces", [1, 5])
+def test_loops_give_the_maps_of_the_torch_form(monkeypatch, faces):
+    if compiled.kernels() is None:
+        pytest.skip("no compiler")
+    experts, areas = make_mesh(), make_areas(faces)
+    areas[-1] = 100.3
+    assert experts.network.has_loops_for(areas)
+    found, expected = experts.maps(areas), in_torch(monkeypatch, experts, areas)
+    assert found.shape == (faces, N, SIDE // 4, SIDE // 4)
+    # Sums in another order; a heatmap is 1 in all
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-3)
+    torch.testing.assert_close(found.sum((-2, -1)), torch.ones(faces, N))
+
+
+def test_changed_weights_are_packed_anew(monkeypatch):
+    experts, areas = make_mesh(), make_areas(1)
+    before = experts.maps(areas)
+    experts.network.rectify.weight.mul_(2)
+    found = experts.maps(areas)
+    torch.testing.assert_close(found, in_torch(monkeypatch, experts, areas), atol=1e-5, rtol=1e-3)
+    assert not torch.equal(found, before)
+
+
+@pytest.mark.parametrize("loops", [True, False])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_images_that_cannot_be_seen_spare_the_others(monkeypatch, loops, value):
+    if not loops:
+        monkeypatch.setattr(MeshNetwork, "has_loops_for", lambda *_: False)
+    experts, areas = make_mesh(), make_areas(4)
+    expected = experts.maps(areas)
+    areas[1] = value
+    found = experts.maps(areas)
+    assert found[1].isnan().all() and torch.equal(found[[0, 2, 3]], expected[[0, 2, 3]])
+
+
+@pytest.mark.parametrize("loops", [True, False])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_face_is_the_same_alone_and_among_others(monkeypatch, loops, threads):
+    if not loops:
+        monkeypatch.setattr(MeshNetwork, "has_loops_for", lambda *_: False)
+    experts, areas, before = make_mesh(), make_areas(40), torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        together = experts.maps(areas)
+        for row in (0, 17, 39):
+            assert torch.equal(experts.maps(areas[row : row + 1])[0], together[row])
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_brightness_and_contrast_are_lost():
+    experts, areas = make_mesh(), make_areas(2)
+    torch.testing.assert_close(experts.maps(areas), experts.maps(0.5 * areas + 40), atol=1e-5, rtol=1e-3)
+
+
+def test_gradients_reach_image_and_weights():
+    experts = make_mesh(make_network().requires_grad_())
+    areas = make_areas(2).requires_grad_()
+    experts.maps(areas).square().sum().backward()
+    assert areas.grad.abs().sum() > 0
+    assert all(value.grad is not None for value in experts.network.parameters())
+
+
+@pytest.mark.parametrize("width", [0, 100, 1 << 13, "wide"])
+def test_areas_that_the_network_cannot_halve_are_refused(width):
+    record, context = make_mesh().to_record(), Context({"N": N})
+    MeshExperts.check_record(record, "experts", context)
+    with pytest.raises(SchemaError, match=r"experts\.width"):
+        MeshExperts.check_record({**record, "width": width}, "experts", context)
+
+
+def test_other_weights_are_refused():
+    record, context = make_mesh().to_record(), Context({"N": N})
+    weights = {**record["network"], "head.weight": torch.zeros(N + 1, 40, 1, 1)}
+    with pytest.raises(SchemaError, match=r"head\.weight"):
+        MeshExperts.check_record({**record, "network": weights}, "experts", context)
