@@ -113,7 +113,7 @@ class TestSmallModel:
         assert "research" in licence and "MediaPipe" in licence
 
     def test_faces_of_every_day_and_pen_markings(self, afw):
-        """Measured: PLAIN, and MARKED behind markings; the model has never seen these faces."""
+        """Measured: 0.0420, and 0.0456 behind markings; the model has never seen these faces."""
         from clnf_torch.media.images import read_image
 
         faces, boxes = afw
@@ -121,7 +121,7 @@ class TestSmallModel:
         read = with_pen_marks(lambda row: read_image(faces.images[row]), faces.landmarks, seed=0)
         marked = find_landmarks(clnf_torch.load("small"), read, boxes)
         errors, with_marks = (face_errors(found.landmarks, faces.landmarks) for found in (plain, marked))
-        assert errors.mean() < 0.045 and with_marks.mean() < 0.05
+        assert errors.mean() < 0.0428 and with_marks.mean() < 0.0466
         assert plain.success[errors < 0.08].float().mean() > 0.9
 
 
