@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clnf_torch.models.patch_experts.mesh_network import MeshNetwork
+from clnf_torch.models.patch_experts.heatmap_network import HeatmapNetwork
 from clnf_torch.models.patch_experts.unet import UNet
 from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.augmentation.pose_warp import PoseWarp
@@ -79,7 +79,7 @@ class HeatmapTask(Task):
         start: A network to go on from; None: a new U-Net of the widths of `config`.
     """
 
-    module: UNet | MeshNetwork
+    module: HeatmapNetwork
     average: MovingAverage
 
     def __init__(
@@ -89,7 +89,7 @@ class HeatmapTask(Task):
         yaw: Tensor,
         mirror: Tensor,
         seed: int = 0,
-        start: UNet | MeshNetwork | None = None,
+        start: HeatmapNetwork | None = None,
     ) -> None:
         self.config, self.dataset, self.mirror = config, dataset, mirror
         self.schedule = Schedule(
@@ -105,7 +105,7 @@ class HeatmapTask(Task):
         self.average = MovingAverage(self.module, EMA_DECAY)
         self.optimiser = torch.optim.AdamW(_groups(self.module, config.weight_decay), lr=config.learning_rate)
 
-    def experts(self) -> UNet | MeshNetwork:
+    def experts(self) -> HeatmapNetwork:
         """The network so far, with averaged weights (EMA), folded for use."""
         network = deepcopy(self.module)
         network.load_state_dict(self.average.values)
@@ -132,7 +132,7 @@ class HeatmapTask(Task):
         return draw_samples(self.dataset, rows, config.jitter, config.warp, zoom, config.width, self.mirror, sampler)
 
 
-def _channels_last(network: UNet | MeshNetwork) -> UNet | MeshNetwork:
+def _channels_last(network: HeatmapNetwork) -> HeatmapNetwork:
     """A network, its filters in the order of numbers in which convolutions are fastest."""
     for parameter in network.parameters():
         if parameter.ndim == 4:

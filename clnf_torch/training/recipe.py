@@ -9,9 +9,9 @@ from torch import Tensor
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
+from clnf_torch.models.patch_experts.heatmap_network import HeatmapNetwork
 from clnf_torch.models.patch_experts.mesh import PASSES, MeshExperts
 from clnf_torch.models.patch_experts.mesh_network import MeshNetwork
-from clnf_torch.models.patch_experts.unet import UNet
 from clnf_torch.models.pdm import PDM
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.augmentation.photometric import ImageAugmentation
@@ -144,7 +144,7 @@ def train_landmark_model(
     return model
 
 
-def heatmap_experts(config: HeatmapConfig, network: UNet | MeshNetwork, landmarks: int) -> HeatmapExperts:
+def heatmap_experts(config: HeatmapConfig, network: HeatmapNetwork, landmarks: int) -> HeatmapExperts:
     """The experts of a trained network, with one view in which all landmarks are visible and equally trusted."""
     family = MeshExperts if isinstance(network, MeshNetwork) else HeatmapExperts
     visible = torch.ones(1, landmarks, dtype=torch.bool)

@@ -10,8 +10,8 @@ from torch import Tensor
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
+from clnf_torch.models.patch_experts.heatmap_network import HeatmapNetwork
 from clnf_torch.models.patch_experts.mesh import MeshExperts
-from clnf_torch.models.patch_experts.mesh_network import MeshNetwork
 from clnf_torch.models.patch_experts.unet import UNet
 from clnf_torch.training.checkpoint import Checkpoint, fingerprint
 from clnf_torch.training.data.crops import FaceCrops
@@ -64,7 +64,7 @@ def retrain_networks(
     expected = None if errors is None else _expected_errors(model, faces, recipe.seed)
     for number, experts in enumerate(dict.fromkeys(model.experts)):
         config, seed = _config_of(cast(HeatmapExperts, experts), recipe), recipe.seed + number
-        network = cast(UNet | MeshNetwork, experts.network)
+        network = cast(HeatmapNetwork, experts.network)
         dataset = FaceDataset.of(faces, model.pdm, params, config.levels)
         task, name = HeatmapTask(config, dataset, params.rotation[:, 1], mirror, seed, network), f"scale_{number}"
         Trainer(task).run(name, Checkpoint(folder / f"{name}.pt", f"{config} {seed} {data}"), report)

@@ -15,7 +15,7 @@ from clnf_torch.models.array_schema import Array
 from clnf_torch.models.batch_invariant import order_filters
 from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.patch_experts.base import CropRequest, Experts, common_fields, type_name
-from clnf_torch.models.patch_experts.mesh_network import MeshNetwork
+from clnf_torch.models.patch_experts.heatmap_network import HeatmapNetwork
 from clnf_torch.models.patch_experts.unet import UNet
 from clnf_torch.models.schema import Context, Fields, Number, SchemaError, Several
 
@@ -165,7 +165,7 @@ class HeatmapExperts(Experts):
             return areas.new_zeros(0, self.visible.shape[1], self.width // self.zoom, self.width // self.zoom)
         network = self.network
         # The loops do not round to bfloat16
-        if precision != "bf16" and isinstance(network, UNet | MeshNetwork) and network.has_loops_for(areas):
+        if precision != "bf16" and isinstance(network, HeatmapNetwork) and network.has_loops_for(areas):
             found = areas.new_empty(len(areas), network.landmarks, self.width // self.zoom, self.width // self.zoom)
             network.fill_heatmaps(areas, found)
             return found

@@ -13,6 +13,7 @@ from torch.nn.functional import interpolate, pad
 from clnf_torch.models import compiled
 from clnf_torch.models.batch_invariant import Conv2d
 from clnf_torch.models.blaze_block import BlazeBlock, PReLU
+from clnf_torch.models.patch_experts.heatmap_network import HeatmapNetwork
 from clnf_torch.models.patch_experts.unet import LEAST_DEVIATION
 
 # Channels of the trunk's maps, each half as large as those before, the largest of half the image's side; and how many
@@ -22,7 +23,7 @@ TRUNK, BLOCKS = (16, 32, 64, 128, 128, 128), (2, 2, 2, 2, 2, 1)
 BACK = (128, 96, 64, 40)
 
 
-class MeshNetwork(compiled.KnownNumbers):
+class MeshNetwork(HeatmapNetwork):
     """Maps of scores at a quarter of the resolution of the image.
 
     The trunk is that of MediaPipe's face mesh, which was trained on far more faces than anybody has annotated with 68
@@ -32,7 +33,6 @@ class MeshNetwork(compiled.KnownNumbers):
         landmarks: Number N of maps.
     """
 
-    # Pixels of the image along a cell of the maps
     stride = 4
     # Mean and standard deviation of the gray levels that the trunk was trained on, nearly, in parts of white
     levels = 0.45, 0.25
@@ -67,11 +67,11 @@ class MeshNetwork(compiled.KnownNumbers):
         return self.head(maps)
 
     def has_loops_for(self, gray: Tensor) -> bool:
-        """Whether maps of images (B, A, A) can be compiled loops'."""
+        """See `HeatmapNetwork.has_loops_for`."""
         return compiled.usable(gray, self.numbers()) and compiled.kernels().fills_vectors((*TRUNK, *BACK))
 
     def fill_heatmaps(self, gray: Tensor, found: Tensor) -> None:
-        """Fills in the softmax of the scores, (B, N, A/4, A/4), by the loops."""
+        """See `HeatmapNetwork.fill_heatmaps`."""
         compiled.kernels().mesh_heatmaps(self, LEAST_DEVIATION, gray, found)
 
 

@@ -9,6 +9,7 @@ from torch.nn.functional import interpolate
 
 from clnf_torch.models import compiled
 from clnf_torch.models.batch_invariant import Conv2d
+from clnf_torch.models.patch_experts.heatmap_network import HeatmapNetwork
 
 # Side of the first filters
 STEM = 5
@@ -16,7 +17,7 @@ STEM = 5
 LEAST_DEVIATION = 1.0
 
 
-class UNet(compiled.KnownNumbers):
+class UNet(HeatmapNetwork):
     """A U-Net: maps of scores at half the resolution of the image.
 
     The image is halved again and again, so that the deepest layers see the whole face, and brought back with what
@@ -29,7 +30,6 @@ class UNet(compiled.KnownNumbers):
         normalised: With batch normalisation, as it is trained; otherwise with biases, see `fuse_batchnorm`.
     """
 
-    # Pixels of the image along a cell of the maps
     stride = 2
 
     def __init__(self, landmarks: int, widths: Sequence[int], normalised: bool = True) -> None:
@@ -60,12 +60,12 @@ class UNet(compiled.KnownNumbers):
         return self.head(maps)
 
     def has_loops_for(self, gray: Tensor) -> bool:
-        """Whether maps of images (B, A, A) can be compiled loops'."""
+        """See `HeatmapNetwork.has_loops_for`."""
         plain = not self.normalised and compiled.usable(gray, self.numbers())
         return plain and compiled.kernels().fills_vectors((*self.widths, self.landmarks))
 
     def fill_heatmaps(self, gray: Tensor, found: Tensor) -> None:
-        """Fills in the softmax of the scores, (B, N, A/2, A/2), by the loops."""
+        """See `HeatmapNetwork.fill_heatmaps`."""
         compiled.kernels().heatmaps(self, len(self.widths), LEAST_DEVIATION, gray, found)
 
     def fuse_batchnorm(self) -> "UNet":
