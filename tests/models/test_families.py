@@ -96,7 +96,9 @@ def test_settings_are_asked_of_the_family():
     assert preset_named("wild", HeatmapExperts).multi_view
 
 
-def test_an_unregistered_family_is_refused(tmp_path):
+def test_an_unregistered_family_is_refused(tmp_path, monkeypatch):
+    # The guide's example registers one, in whichever process runs it
+    monkeypatch.delitem(FAMILIES, DarkExperts.name, raising=False)
     save_bundle(tmp_path / "dark.pt", dark_model(), **RECORD)
     with pytest.raises(clnf_torch.BundleError, match="'dark' patch experts, this program knows 'cen'"):
         clnf_torch.load(tmp_path / "dark.pt")
