@@ -20,7 +20,8 @@ class KnownNumbers(nn.Module):
 
     def numbers(self) -> list[Tensor]:
         """The parameters as they are now, found without looking for them in every layer, as `parameters` does."""
-        return [values for parameters, name in self._places if (values := parameters.get(name)) is not None]
+        found = [parameters.get(name) for parameters, name in self._places]
+        return [values for values in found if values is not None]
 
 
 def kernels() -> Any:

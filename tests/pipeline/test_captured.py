@@ -18,7 +18,7 @@ def make_frames() -> torch.Tensor:
 
 
 def fit_of(detector, **settings):
-    preset = "default" if detector.model.family.name == "heatmap" else CONFIG
+    preset = "default" if detector.model.family.name in ("heatmap", "mesh") else CONFIG
     return detector.captured(8, (72, 80), frames=2, channels=1, preset=preset, **settings), preset
 
 

@@ -14,18 +14,19 @@ from clnf_torch.models.landmark_model import LandmarkModel, Part
 from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
 from clnf_torch.pipeline import LandmarkDetector
 from tests.factories import CONFIG, make_boxes, make_images, make_model, make_params, make_pdm, make_rules
-from tests.models.patch_experts.heatmap_factories import make_heatmap_model
+from tests.models.patch_experts.heatmap_factories import make_heatmap_model, make_mesh_model, make_unet_model
 from tests.models.patch_experts.template_factories import make_ccnf, make_svr
 from tests.transfers import count_transfers
 from tests.validators import make_validator_record
 
-FAMILIES = ["cen", "ccnf", "svr", "heatmap"]
+FAMILIES = ["cen", "ccnf", "svr", "heatmap", "unet", "mesh"]
 
 
 def make_detector(family: str, rules: torch.Tensor | None = None) -> LandmarkDetector:
     """A detector with everything that a fit can have: parts, a validator, early termination."""
-    if family == "heatmap":
-        return LandmarkDetector(make_heatmap_model(), "exact")
+    networks = {"heatmap": make_heatmap_model, "unet": make_unet_model, "mesh": make_mesh_model}
+    if family in networks:
+        return LandmarkDetector(networks[family](), "exact")
     if family == "cen":
         whole = make_model(rules=rules)
     else:
@@ -44,10 +45,9 @@ def calls(detector: LandmarkDetector, device: str, iterations: int = 5) -> dict[
     landmarks = make_boxes(5)[:, None, :2].to(device) + 10 * detector.model.pdm.mean[None, :, :2]
     params = make_params(5)
     params = replace(params, **{name: value.to(device, landmarks.dtype) for name, value in vars(params).items()})
-    preset = replace(
-        preset_named("default", HeatmapExperts) if detector.model.family is HeatmapExperts else CONFIG,
-        iterations=iterations,
-    )
+    family = detector.model.family
+    preset = preset_named("default", family) if issubclass(family, HeatmapExperts) else CONFIG
+    preset = replace(preset, iterations=iterations)
     return {
         "fit": lambda: detector.fit(frames, boxes, index, preset=preset),
         "multi-view": lambda: detector.fit(frames, boxes, index, preset=preset, multi_view=True),
@@ -66,8 +66,8 @@ CALLS = ["fit", "multi-view", "landmarks", "params"]
 @pytest.mark.parametrize("family", FAMILIES)
 def test_nothing_is_transferred(family, rules):
     """The meta device stands for a card: reading its tensors would fail, and so would a shape that depends on them."""
-    if family == "heatmap" and rules is not None:
-        pytest.skip("the default model has no early termination")
+    if family in ("heatmap", "unet", "mesh") and rules is not None:
+        pytest.skip("these detectors have no early termination")
     detector = make_detector(family, None if rules is None else make_rules(cutoff=rules)).to("meta")
     # One step of each search is as good as many
     for name in CALLS if rules is None else ["multi-view"]:
@@ -84,8 +84,8 @@ def test_a_number_that_the_caller_gives_is_sent():
 @pytest.mark.parametrize("cutoff", [None, -9.0, -0.3, 9.0])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_results_are_those_of_a_fit_that_reads(family, cutoff):
-    if family == "heatmap" and cutoff is not None:
-        pytest.skip("the default model has no early termination")
+    if family in ("heatmap", "unet", "mesh") and cutoff is not None:
+        pytest.skip("these detectors have no early termination")
     detector = make_detector(family, None if cutoff is None else make_rules(cutoff=cutoff))
     for name, call in calls(detector, "cpu").items():
         expected = call()

@@ -7,6 +7,9 @@ from torch import Tensor, nn
 
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
+from clnf_torch.models.patch_experts.mesh import MeshExperts
+from clnf_torch.models.patch_experts.mesh_network import MeshNetwork
+from clnf_torch.models.patch_experts.unet import UNet
 from clnf_torch.models.pdm import PDM
 from tests.factories import N, make_pdm
 
@@ -24,6 +27,25 @@ def make_heatmap(scale: float = 0.25, width: int = 64, network: nn.Module | None
     visible = torch.ones(1, N, dtype=torch.bool)
     centers, confidence = torch.zeros(1, 3).double(), torch.ones(1, N).double()
     return HeatmapExperts(scale, centers, visible, confidence, width, network or Brightest())
+
+
+def make_unet_model() -> LandmarkModel:
+    """As `make_heatmap_model`, of true networks with random weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(6)
+        network = UNet(N, (4, 6), normalised=False).double().requires_grad_(False)
+    coarse, fine = make_heatmap(0.25, network=network), make_heatmap(0.5, network=network)
+    return LandmarkModel(make_pdm(), [coarse, coarse, fine])
+
+
+def make_mesh_model() -> LandmarkModel:
+    """A small network with random weights, asked twice, float64."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(6)
+        network = MeshNetwork(N).double().requires_grad_(False)
+    seen, one = torch.ones(1, N, dtype=torch.bool), torch.ones(1, N).double()
+    experts = MeshExperts(0.25, torch.zeros(1, 3).double(), seen, one, 64, network)
+    return LandmarkModel(make_pdm(), [experts, experts])
 
 
 def make_heatmap_model(pdm: PDM | None = None) -> LandmarkModel:
