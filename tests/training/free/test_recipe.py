@@ -46,9 +46,9 @@ def test_every_kind_of_face_is_trained_on(tmp_path, monkeypatch):
     def noting(train, place):
         """The same training, of which the faces are kept."""
 
-        def noted(*given):
+        def noted(*given, **named):
             seen.append(given[place])
-            return train(*given)
+            return train(*given, **named)
 
         return noted
 
