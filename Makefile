@@ -9,7 +9,7 @@ PYTEST_ARGS ?= -n 2
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test fuzz kills lint types bench weights eyes free docs clean
+.PHONY: help demo test fuzz kills lint types bench weights small eyes free docs clean
 
 help:
 	@echo "make demo    find the face in a photograph and its landmarks (IMAGE=file: in yours)"
@@ -20,6 +20,7 @@ help:
 	@echo "make lint    ruff (rules and format) and mypy"
 	@echo "make bench   time the fit and print a table"
 	@echo "make weights train the default model again (hours; FACES=, ASSETS=folders, SHAPES=ict_68.npz, MTCNN=wheel)"
+	@echo "make small   train the small model again (hours; MESH=wheel of mediapipe 0.10.14, FACES=, ASSETS=, SHAPES=)"
 	@echo "make free    train the free model again (hours; FREE=folder of free photographs, ASSETS=, SHAPES=)"
 	@echo "make docs    build the documentation into build/site"
 
@@ -84,6 +85,7 @@ SHAPES ?= ../shared/shape/ict_68.npz
 FREE ?= ../shared/free
 ASSETS ?= $(FREE)/makehuman
 MTCNN ?= weights/default.pt
+BLAZEFACE ?= weights/blazeface.pt
 WORK ?= build/training
 
 # The first model is measured on faces that it was not trained on, and its calibrations learned; the second one knows all faces
@@ -93,7 +95,15 @@ weights: $(READY)
 	$(BIN)/clnf-torch train retrain $(FACES) --model build/first.pt --threads 1 --work $(WORK)/all -o build/blind.pt
 	$(MAKE) eyes BLIND=build/blind.pt OUT=build/default.pt
 
-# Both models get them, each by its own fits of the portraits
+# One network, which begins as MediaPipe's face mesh: MESH=wheel
+small: $(READY)
+	$(BIN)/clnf-torch train model $(FACES) --split helen_train --split lfpw_train --prior $(SHAPES) --detector $(BLAZEFACE) \
+		--mesh "$(MESH)" --threads 1 --work $(WORK)/small -o build/small_first.pt
+	$(BIN)/clnf-torch train retrain $(FACES) --split helen_train --split lfpw_train --model build/small_first.pt --threads 1 \
+		--work $(WORK)/small_all -o build/blind_small.pt
+	$(MAKE) eyes BLIND=build/blind_small.pt OUT=build/small.pt
+
+# All models get them, each by its own fits of the portraits
 eyes: $(READY)
 	$(BIN)/clnf-torch train render $(WORK)/rendered --faces 9472 --seed 2 --assets $(ASSETS) --threads 1
 	$(BIN)/clnf-torch train eyes $(WORK)/rendered --model $(BLIND) --portraits $(FREE)/london --portraits $(FREE)/congress \

@@ -29,14 +29,15 @@ CROP = 352
 LEAST_FACES = 20
 
 
-def check_trained(data: Path, out: Path, work: Path | None, *others: Path) -> None:
+def check_trained(data: Path, out: Path, work: Path | None, *others: Path | None) -> None:
     """Refuses a bundle or a folder of checkpoints that would overwrite what is read, or one another.
 
     Raises:
         typer.Exit: With code 2, after a line on stderr.
     """
     folders = [] if work is None else [Output("--work", work, folder=True)]
-    check_outputs([Input(data, annotation_files), *map(Input, others)], [Output("--out", out), *folders])
+    given = [Input(other) for other in others if other is not None]
+    check_outputs([Input(data, annotation_files), *given], [Output("--out", out), *folders])
     if work is not None and out.parent.resolve() == work.resolve() and CHECKPOINT_NAME.fullmatch(out.name):
         complain(f"--out {out}: checkpoints in --work are called so; give another name")
         raise typer.Exit(2)

@@ -26,8 +26,8 @@ from clnf_torch.training.data.cen_samples import FAR, NEAR, AlignedFaces, ViewRo
 from clnf_torch.training.data.crops import FaceCrops, held_out_faces, split_held_out
 from clnf_torch.training.data.heatmap_samples import FaceDataset, draw_samples
 from clnf_torch.training.end_to_end import learnable_experts
-from clnf_torch.training.heatmap import heatmap_loss
-from clnf_torch.training.recipe import FINE, config_of
+from clnf_torch.training.heatmap import HeatmapConfig, heatmap_loss
+from clnf_torch.training.recipe import FINE, Recipe
 from clnf_torch.training.trainer import EarlyStopping, Report, Schedule, Task, Trainer
 
 # Random samples of every held-out face, the same ones in each epoch
@@ -156,9 +156,10 @@ def heatmap_losses(
     Faces are warped, jittered and augmented to be trained on, jittered alone to be judged by. The arguments are those
     of `cen_losses`, for heatmap experts.
     """
-    config = config_of(cast(HeatmapExperts, experts))
+    asked = cast(HeatmapExperts, experts)
+    config = Recipe().config_of(asked)
     dataset = FaceDataset.of(faces, pdm, params, config.levels)
-    loss = partial(_heatmap_loss, cast(HeatmapExperts, experts), dataset, mirror)
+    loss = partial(_heatmap_loss, asked, config, dataset, mirror)
     return Losses(
         partial(loss, warp=config.warp, augmentation=augmentation),
         partial(loss, warp=PoseWarp(), augmentation=NO_AUGMENTATION),
@@ -167,6 +168,7 @@ def heatmap_losses(
 
 def _heatmap_loss(
     experts: HeatmapExperts,
+    config: HeatmapConfig,
     dataset: FaceDataset,
     mirror: Tensor,
     rows: Tensor,
@@ -175,7 +177,7 @@ def _heatmap_loss(
     augmentation: ImageAugmentation,
 ) -> Tensor:
     """The mean over all landmarks of some faces that lie inside their maps."""
-    config, zoom = config_of(experts), experts.zoom * experts.scale
+    zoom = experts.zoom * experts.scale
     shown = draw_samples(dataset, rows, config.jitter, warp, zoom, experts.width, mirror, sampler)
     gray = augmentation(shown.gray, shown.landmarks, sampler)
     return heatmap_loss(experts.network(gray), shown.landmarks / experts.zoom, config.target_sigma)

@@ -101,7 +101,9 @@ class HeatmapTask(Task):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = UNet(len(mirror), config.widths) if start is None else deepcopy(start).requires_grad_()
-        self.module = _channels_last(network.to(self.device)).train()
+        # Convolutions are fastest so
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+        self.module = network.to(self.device).train()
         self.average = MovingAverage(self.module, EMA_DECAY)
         self.optimiser = torch.optim.AdamW(_groups(self.module, config.weight_decay), lr=config.learning_rate)
 
@@ -109,7 +111,7 @@ class HeatmapTask(Task):
         """The network so far, with averaged weights (EMA), folded for use."""
         network = deepcopy(self.module)
         network.load_state_dict(self.average.values)
-        return network.fuse_batchnorm() if isinstance(network, UNet) and network.normalised else network.eval()
+        return network.fuse_batchnorm()
 
     def losses(self) -> Iterator[Tensor]:
         """The loss of one batch."""
@@ -130,14 +132,6 @@ class HeatmapTask(Task):
         ).to(self.device)
         zoom = self.module.stride * config.scale
         return draw_samples(self.dataset, rows, config.jitter, config.warp, zoom, config.width, self.mirror, sampler)
-
-
-def _channels_last(network: HeatmapNetwork) -> HeatmapNetwork:
-    """A network, its filters in the order of numbers in which convolutions are fastest."""
-    for parameter in network.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return network
 
 
 def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

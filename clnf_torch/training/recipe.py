@@ -10,8 +10,7 @@ from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
 from clnf_torch.models.patch_experts.heatmap_network import HeatmapNetwork
-from clnf_torch.models.patch_experts.mesh import PASSES, MeshExperts
-from clnf_torch.models.patch_experts.mesh_network import MeshNetwork
+from clnf_torch.models.patch_experts.mesh import PASSES, MeshExperts, MeshNetwork
 from clnf_torch.models.pdm import PDM
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.augmentation.photometric import ImageAugmentation
@@ -59,13 +58,6 @@ MESH = HeatmapConfig(
 )
 
 
-def config_of(experts: HeatmapExperts) -> HeatmapConfig:
-    """The settings of the experts that these are most like."""
-    if isinstance(experts, MeshExperts):
-        return MESH
-    return min((COARSE, FINE), key=lambda config: abs(config.scale - experts.scale))
-
-
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """What a landmark model is made of, and how."""
@@ -84,6 +76,12 @@ class Recipe:
         1,
     )  # scales of a fit: coarse twice, as landmarks of turned faces move far
     seed: int = 0
+
+    def config_of(self, experts: HeatmapExperts) -> HeatmapConfig:
+        """The settings of the networks that those of some experts are most like."""
+        if isinstance(experts, MeshExperts):
+            return self.mesh
+        return min(self.scales, key=lambda config: abs(config.scale - experts.scale))
 
     def with_effort(self, effort: float) -> "Recipe":
         """This recipe with another number of steps, so many times its own."""

@@ -11,8 +11,6 @@ from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
 from clnf_torch.models.patch_experts.heatmap_network import HeatmapNetwork
-from clnf_torch.models.patch_experts.mesh import MeshExperts
-from clnf_torch.models.patch_experts.unet import UNet
 from clnf_torch.training.checkpoint import Checkpoint, fingerprint
 from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.data.heatmap_samples import FaceDataset
@@ -86,10 +84,6 @@ def _expected_errors(model: LandmarkModel, faces: FaceCrops, seed: int) -> Tenso
 
 def _config_of(experts: HeatmapExperts, recipe: Recipe) -> HeatmapConfig:
     """The recipe's settings for the scale of some experts, for a network that goes on."""
-    if isinstance(experts, MeshExperts):
-        config = recipe.mesh
-    else:
-        config = min(recipe.scales, key=lambda each: abs(each.scale - experts.scale))
-        config = replace(config, widths=cast(UNet, experts.network).widths)
+    config = recipe.config_of(experts)
     steps, rate = max(1, round(CONTINUED_STEPS * config.steps)), CONTINUED_RATE * config.learning_rate
     return replace(config, scale=experts.scale, width=experts.width, steps=steps, learning_rate=rate)

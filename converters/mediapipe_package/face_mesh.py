@@ -3,13 +3,16 @@
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from clnf_torch.converters.mediapipe_package.networks import NOTICE, layers_in_order, read_weights
-from clnf_torch.models.patch_experts.mesh_network import MeshNetwork
+from clnf_torch.models.patch_experts.mesh import MeshNetwork
 
 FILE = "modules/face_landmark/face_landmark.tflite"
 SOURCE = "the trunk of MediaPipe's face mesh, of the PyPI package mediapipe 0.10.14"
 LICENCE = f"Its network began as {SOURCE}; its numbers were changed by training.\n\n{NOTICE}"
+# Channels of its images
+COLOURS = 3
 # Of the image that the layers are looked up with
 SIDE = 192
 # The layers that are MediaPipe's; the others are new
@@ -30,10 +33,16 @@ def untrained_network(source: str | Path, landmarks: int, seed: int = 0) -> Mesh
     """
     with torch.device("meta"):
         layers = layers_in_order(MeshNetwork(landmarks), torch.zeros(1, SIDE, SIDE))
-    trunk = [(name, layer) for name, layer in layers if name.partition(".")[0] in TRUNK]
-    weights = read_weights(Path(source), FILE, "face mesh", trunk, first_alone=True)
+        trunk = [(name, layer) for name, layer in layers if name.partition(".")[0] in TRUNK]
+        name, stem = trunk[0]
+        assert isinstance(stem, nn.Conv2d)
+        # MediaPipe's sees colours
+        trunk[0] = name, nn.Conv2d(COLOURS, stem.out_channels, stem.kernel_size[0])
+    read = read_weights(Path(source), FILE, "face mesh", trunk, more=True)
+    weights = {name: value.float() for name, value in read.items()}
+    weights["stem.weight"] = weights["stem.weight"].sum(1, keepdim=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = MeshNetwork(landmarks)
-    network.load_state_dict({name: value.float() for name, value in weights.items()}, strict=False)
+    network.load_state_dict(weights, strict=False)
     return network

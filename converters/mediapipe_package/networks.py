@@ -48,9 +48,7 @@ def layers_in_order(network: nn.Module, images: Tensor) -> list[tuple[str, nn.Mo
     return found
 
 
-def read_weights(
-    source: Path, inside: str, name: str, expected: Layers, first_alone: bool = False
-) -> dict[str, Tensor]:
+def read_weights(source: Path, inside: str, name: str, expected: Layers, more: bool = False) -> dict[str, Tensor]:
     """The weights of a network, in the package's number type.
 
     Args:
@@ -58,8 +56,7 @@ def read_weights(
         inside: The file in the package.
         name: What the network is called in a message.
         expected: The network's layers.
-        first_alone: The file may have more layers after them, which are left; and where the first one wants a single
-            channel, its filters of red, green and blue are added up.
+        more: The file may have other layers behind them, which are left.
 
     Raises:
         ConversionError: The file is missing, damaged, or not that network; or the extra ``mediapipe`` of this package
@@ -68,13 +65,11 @@ def read_weights(
     content = read_package_file(source, "mediapipe", inside, MOST, REMEDY)
     try:
         layers = read_layers(content)
-        if len(layers) < len(expected) or (len(layers) > len(expected) and not first_alone):
+        if len(layers) < len(expected) or (len(layers) > len(expected) and not more):
             raise ValueError(f"{len(layers)} layers with weights, expected {len(expected)}")
         weights: dict[str, Tensor] = {}
-        for number, ((prefix, layer), (kind, values)) in enumerate(zip(expected, layers, strict=False)):
+        for (prefix, layer), (kind, values) in zip(expected, layers, strict=False):
             arrays = _as_torch(kind, values)
-            if first_alone and not number and len(arrays) > 1:
-                arrays[0] = arrays[0].sum(1, keepdims=True)
             named = dict(zip(("weight", "bias"), arrays, strict=False))
             shapes = {name: tuple(value.shape) for name, value in layer.state_dict().items()}
             if {name: value.shape for name, value in named.items()} != shapes:

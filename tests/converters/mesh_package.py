@@ -9,7 +9,7 @@ import torch
 
 from clnf_torch.converters.mediapipe_package.face_mesh import FILE, SIDE, TRUNK
 from clnf_torch.converters.mediapipe_package.networks import layers_in_order
-from clnf_torch.models.patch_experts.mesh_network import MeshNetwork
+from clnf_torch.models.patch_experts.mesh import MeshNetwork
 from tests.converters.tflite_files import Layer, write_tflite
 
 

@@ -15,8 +15,7 @@ from clnf_torch.models.numerics import EXACT
 from clnf_torch.models.patch_experts.base import PatchExperts, common_fields
 from clnf_torch.models.patch_experts.cen import CENExperts
 from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
-from clnf_torch.models.patch_experts.mesh import MeshExperts
-from clnf_torch.models.patch_experts.mesh_network import MeshNetwork
+from clnf_torch.models.patch_experts.mesh import MeshExperts, MeshNetwork
 from clnf_torch.models.patch_experts.unet import UNet
 from clnf_torch.quality.config import QualityConfig
 from tests.factories import N, make_boxes, make_images, make_model, make_pdm

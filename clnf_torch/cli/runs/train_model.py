@@ -13,7 +13,6 @@ from clnf_torch.cli.console import failures_exit_with, finishing_first, say
 from clnf_torch.cli.options import device_named
 from clnf_torch.cli.progress import training_bars
 from clnf_torch.converters.mediapipe_package import face_mesh
-from clnf_torch.converters.mediapipe_package.face_mesh import untrained_network
 from clnf_torch.geometry.landmarks68 import MIRROR
 from clnf_torch.models.bundle import default_bundle, save_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
@@ -49,7 +48,7 @@ def model(
 ) -> None:
     """Train a landmark model and everything around it. Ctrl-C keeps what is done; the same command goes on."""
     require_effort(effort)
-    check_trained(data, out, work, prior or default_bundle(), detector or default_bundle(), *([mesh] if mesh else []))
+    check_trained(data, out, work, prior or default_bundle(), detector or default_bundle(), mesh)
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         keep_freed_memory()
         where = device_named(device)
@@ -59,7 +58,7 @@ def model(
         back = torch.arange(len(crops)) % hold_out == 0
         kept, unseen = crops[~back], crops[back]
         recipe = Recipe(seed=seed).with_effort(effort)
-        network = untrained_network(mesh, len(MIRROR), seed) if mesh else None
+        network = face_mesh.untrained_network(mesh, len(MIRROR), seed) if mesh else None
         with training_bars(stop_if_asked) as report:
             trained = train_landmark_model(kept, shapes, torch.tensor(MIRROR), recipe, work, report, unseen, network)
             trained = with_early_termination(trained.to(where).eval(), unseen, seed)
@@ -72,7 +71,7 @@ def model(
             out,
             trained.cpu(),
             writer=f"clnf_torch {clnf_torch.__version__}",
-            licence=f"{RESEARCH_USE}\n\n{face_mesh.LICENCE}" if mesh else RESEARCH_USE,
+            licence=with_notice(RESEARCH_USE, trained),
             numerics="exact",
             sources=_sources(found) + made_of(trained),
             validator=judge,
@@ -94,6 +93,11 @@ def made_of(trained: LandmarkModel) -> list[dict[str, Any]]:
     """What a model has of others, for its bundle: depths of their heads, and a network that began as theirs."""
     names = {HEADS: trained.depth_shape is not None, face_mesh.SOURCE: trained.family is MeshExperts}
     return [{"name": name} for name, has in names.items() if has]
+
+
+def with_notice(licence: str, trained: LandmarkModel) -> str:
+    """The terms of a model, with the notice that a network which began as another's asks for."""
+    return f"{licence}\n\n{face_mesh.LICENCE}" if trained.family is MeshExperts else licence
 
 
 def require_effort(effort: float) -> None:

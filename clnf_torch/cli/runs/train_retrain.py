@@ -41,7 +41,7 @@ def retrain(
 ) -> None:
     """Train the networks of a model of heatmap experts further, on all faces; all else stays as it is."""
     require_effort(effort)
-    check_trained(data, out, work, model, *([detector] if detector else []))
+    check_trained(data, out, work, model, detector)
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         keep_freed_memory()
         where, content = device_named(device), load_bundle(model)

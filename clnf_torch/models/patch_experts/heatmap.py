@@ -62,7 +62,7 @@ class HeatmapExperts(Experts):
 
     name = "heatmap"
     # Z: the network looks at the face in this times the resolution of its maps
-    zoom: ClassVar[int] = 2
+    zoom: ClassVar[int] = UNet.stride
     fit_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "default": _PRESET,
         "tracking": {**_PRESET, "window_sizes": (0, 21, 11)},

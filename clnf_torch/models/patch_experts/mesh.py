@@ -1,16 +1,23 @@
-"""Heatmap experts of a small network that begins as MediaPipe's face mesh: faces in fewer operations."""
+"""Mesh experts: heatmap experts of one small network, which begins as one that knows faces: MediaPipe's face mesh.
+
+Source:
+    Y. Kartynnik et al., *Real-time Facial Surface Geometry from Monocular Video on Mobile GPUs*, 2019.
+"""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, ClassVar
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, pad
 
+from clnf_torch.models import compiled
+from clnf_torch.models.batch_invariant import Conv2d
+from clnf_torch.models.blaze_block import BlazeBlock, PReLU
 from clnf_torch.models.patch_experts.heatmap import MOST_NUMBERS, HeatmapExperts
-from clnf_torch.models.patch_experts.mesh_network import TRUNK, MeshNetwork
+from clnf_torch.models.patch_experts.heatmap_network import LEAST_DEVIATION, HeatmapNetwork, standardised
 from clnf_torch.models.schema import Context, SchemaError
 
-# How often a fit asks them
-PASSES = 2
 # Asked twice, from wherever the box is and from where that leads; benchmarks/README.md says how it was chosen
 _PRESET: dict[str, Any] = {
     "window_sizes": (47, 15),
@@ -19,6 +26,66 @@ _PRESET: dict[str, Any] = {
     "adapt": False,
     "any_size": True,
 }
+# How often a fit asks them
+PASSES = len(_PRESET["window_sizes"])
+# Channels of the trunk's maps, each half as large as those before, the largest of half the image's side; and how many
+# blocks follow the one that halves them
+TRUNK, BLOCKS = (16, 32, 64, 128, 128, 128), (2, 2, 2, 2, 2, 1)
+# Channels on the way back to the maps of scores
+BACK = (128, 96, 64, 40)
+
+
+class MeshNetwork(HeatmapNetwork):
+    """Maps of scores at a quarter of the resolution of the image.
+
+    The trunk is that of MediaPipe's face mesh, which was trained on far more faces than anybody has annotated with 68
+    points; what brings its maps back to the resolution of the scores is new.
+
+    Args:
+        landmarks: Number N of maps.
+    """
+
+    stride = 4
+    # Mean and standard deviation of the gray levels that the trunk was trained on, nearly, in parts of white
+    levels = 0.45, 0.25
+    widths = (*TRUNK, *BACK)
+
+    def __init__(self, landmarks: int) -> None:
+        super().__init__()
+        self.landmarks = landmarks
+        self.stem, self.rectify = Conv2d(1, TRUNK[0], 3, 2), PReLU(TRUNK[0])
+        self.down = nn.ModuleList()
+        for level, (channels, count) in enumerate(zip(TRUNK, BLOCKS, strict=True)):
+            halving = [_block(TRUNK[level - 1], channels, 2)] if level else []
+            self.down.append(nn.Sequential(*halving, *(_block(channels, channels) for _ in range(count))))
+        # The largest maps are not needed again
+        sizes = TRUNK[-2:0:-1]
+        self.across = nn.ModuleList(Conv2d(wide, own, 1) for wide, own in zip(sizes, BACK, strict=True))
+        self.narrow = nn.ModuleList(Conv2d(wide, own, 1) for wide, own in pairwise((TRUNK[-1], *BACK)))
+        self.up = nn.ModuleList(_block(own, own) for own in BACK)
+        self.head = Conv2d(BACK[-1], landmarks, 1)
+
+    def forward(self, gray: Tensor) -> Tensor:
+        """Scores (B, N, A/4, A/4) of gray images (B, A, A); each image's own brightness and contrast are lost."""
+        middle, spread = self.levels
+        shown = standardised(gray) * spread + middle
+        maps, levels = self.rectify(self.stem(pad(shown[:, None], (0, 1, 0, 1)))), []
+        for down in self.down:
+            maps = down(maps)
+            levels.append(maps)
+        maps = levels.pop()
+        for across, narrow, up in zip(self.across, self.narrow, self.up, strict=True):
+            maps = up(across(levels.pop()) + interpolate(narrow(maps), scale_factor=2, mode="nearest"))
+        return self.head(maps)
+
+    def fill_heatmaps(self, gray: Tensor, found: Tensor) -> None:
+        """See `HeatmapNetwork.fill_heatmaps`."""
+        compiled.kernels().mesh_heatmaps(self, LEAST_DEVIATION, gray, found)
+
+
+def _block(inputs: int, outputs: int, stride: int = 1) -> BlazeBlock:
+    """A block of the trunk, or of the way back."""
+    return BlazeBlock(inputs, outputs, stride, PReLU(outputs))
 
 
 class MeshExperts(HeatmapExperts):

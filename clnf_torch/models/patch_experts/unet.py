@@ -9,12 +9,10 @@ from torch.nn.functional import interpolate
 
 from clnf_torch.models import compiled
 from clnf_torch.models.batch_invariant import Conv2d
-from clnf_torch.models.patch_experts.heatmap_network import HeatmapNetwork
+from clnf_torch.models.patch_experts.heatmap_network import LEAST_DEVIATION, HeatmapNetwork, standardised
 
 # Side of the first filters
 STEM = 5
-# Gray levels; an image flatter than this is not made more contrasty
-LEAST_DEVIATION = 1.0
 
 
 class UNet(HeatmapNetwork):
@@ -48,8 +46,7 @@ class UNet(HeatmapNetwork):
 
     def forward(self, gray: Tensor) -> Tensor:
         """Scores (B, N, A/2, A/2) of gray images (B, A, A); each image's own brightness and contrast are lost."""
-        deviation, mean = torch.std_mean(gray, (-2, -1), keepdim=True)
-        maps = self.stem(((gray - mean) / deviation.clamp(min=LEAST_DEVIATION))[:, None])
+        maps = self.stem(standardised(gray)[:, None])
         levels = [maps]
         for down in self.down:
             maps = down(maps)
@@ -61,15 +58,16 @@ class UNet(HeatmapNetwork):
 
     def has_loops_for(self, gray: Tensor) -> bool:
         """See `HeatmapNetwork.has_loops_for`."""
-        plain = not self.normalised and compiled.usable(gray, self.numbers())
-        return plain and compiled.kernels().fills_vectors((*self.widths, self.landmarks))
+        return not self.normalised and super().has_loops_for(gray)
 
     def fill_heatmaps(self, gray: Tensor, found: Tensor) -> None:
         """See `HeatmapNetwork.fill_heatmaps`."""
         compiled.kernels().heatmaps(self, len(self.widths), LEAST_DEVIATION, gray, found)
 
     def fuse_batchnorm(self) -> "UNet":
-        """The same network for inference, its batch normalisations fused into the convolutions before them."""
+        """See `HeatmapNetwork.fuse_batchnorm`."""
+        if not self.normalised:
+            return self.eval()
         plain = UNet(self.landmarks, self.widths, normalised=False)
         named = dict(self.named_modules())
         with torch.no_grad():

@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
-from clnf_torch.models.patch_experts.mesh import MeshExperts
-from clnf_torch.models.patch_experts.mesh_network import MeshNetwork
+from clnf_torch.models.patch_experts.mesh import MeshExperts, MeshNetwork
 from clnf_torch.models.patch_experts.unet import UNet
 from clnf_torch.models.pdm import PDM
 from tests.factories import N, make_pdm

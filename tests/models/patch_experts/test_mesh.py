@@ -6,19 +6,18 @@ import pytest
 import torch
 
 from clnf_torch.models import compiled
-from clnf_torch.models.patch_experts.mesh import MeshExperts
-from clnf_torch.models.patch_experts.mesh_network import MeshNetwork
+from clnf_torch.models.patch_experts.mesh import MeshExperts, MeshNetwork
 from clnf_torch.models.schema import Context, SchemaError
 from tests.factories import seeded
 
 N, SIDE = 20, 64
 
 
-def make_network(seed: int = 3) -> MeshNetwork:
+def make_network(seed: int = 3, landmarks: int = N) -> MeshNetwork:
     """A network with random weights and slopes."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = MeshNetwork(N).requires_grad_(False)
+        network = MeshNetwork(landmarks).requires_grad_(False)
         for name, value in network.named_parameters():
             if name.endswith(("rectify.weight", "activation.weight")):
                 value.uniform_(-0.3, 0.5)
@@ -26,8 +25,9 @@ def make_network(seed: int = 3) -> MeshNetwork:
 
 
 def make_mesh(network: MeshNetwork | None = None) -> MeshExperts:
-    seen = torch.ones(1, N, dtype=torch.bool)
-    return MeshExperts(0.225, torch.zeros(1, 3), seen, torch.ones(1, N), SIDE, network or make_network())
+    network = network or make_network()
+    seen = torch.ones(1, network.landmarks, dtype=torch.bool)
+    return MeshExperts(0.225, torch.zeros(1, 3), seen, torch.ones(1, network.landmarks), SIDE, network)
 
 
 def make_areas(faces: int) -> torch.Tensor:
@@ -52,6 +52,32 @@ def test_loops_give_the_maps_of_the_torch_form(monkeypatch, faces):
     # Sums in another order; a heatmap is 1 in all
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-3)
     torch.testing.assert_close(found.sum((-2, -1)), torch.ones(faces, N))
+
+
+def test_few_landmarks_are_left_to_torch():
+    """Products of the loops have as many columns as fill a vector."""
+    experts, areas = make_mesh(make_network(landmarks=3)), make_areas(2)
+    assert not experts.network.has_loops_for(areas)
+    torch.testing.assert_close(experts.maps(areas).sum((-2, -1)), torch.ones(2, 3))
+
+
+@pytest.mark.parametrize("value", [torch.nan, -torch.inf])
+def test_loops_keep_what_is_no_number(value):
+    """Wherever it lies among two by two cells, as torch's maxima and rectifiers do."""
+    if compiled.kernels() is None:
+        pytest.skip("no compiler")
+    from clnf_torch.models.kernels.cpu.mesh import maxima, rectify
+
+    for place in range(4):
+        maps = torch.randn(1, 4, 4, 16, generator=seeded(place))
+        maps[0, 1 + place // 2, 1 + place % 2, 5] = value
+        expected = torch.nn.functional.max_pool2d(maps[:, 1:3, 1:3].permute(0, 3, 1, 2), 2)[0, :, 0, 0]
+        found = torch.from_numpy(maxima(maps.numpy(), 16))[0, 1, 1]
+        torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+        slopes = torch.rand(16, generator=seeded(9))
+        rectified = torch.nn.functional.prelu(maps.permute(0, 3, 1, 2), slopes).permute(0, 2, 3, 1)
+        rectify(maps.numpy().reshape(-1), slopes.numpy())
+        torch.testing.assert_close(maps, rectified, rtol=0, atol=0, equal_nan=True)
 
 
 def test_changed_weights_are_packed_anew(monkeypatch):

@@ -105,21 +105,13 @@ def respond_with_svr(
 def heatmaps(network: nn.Module, levels: int, least_deviation: float, gray: Tensor, maps: Tensor) -> None:
     """Fills in the heatmaps (B, N, A / 2, A / 2) of a `UNet` with so many sizes of maps for images (B, A, A)."""
     layers = unet.layers_of(network)
-
-    def some(rows: Arrays) -> None:
-        unet.heatmaps(layers, levels, least_deviation, *rows)
-
-    in_threads(some, (arrays(gray, maps),), len(gray))
+    in_threads(lambda rows: unet.heatmaps(layers, levels, least_deviation, *rows), (arrays(gray, maps),), len(gray))
 
 
 def mesh_heatmaps(network: nn.Module, least_deviation: float, gray: Tensor, maps: Tensor) -> None:
     """Fills in the heatmaps (B, N, A / 4, A / 4) of a `MeshNetwork` for images (B, A, A)."""
     layers = mesh.layers_of(network)
-
-    def some(rows: Arrays) -> None:
-        layers(least_deviation, *rows)
-
-    in_threads(some, (arrays(gray, maps),), len(gray))
+    in_threads(lambda rows: layers(least_deviation, *rows), (arrays(gray, maps),), len(gray))
 
 
 def fills_vectors(widths: Iterable[int]) -> bool:

@@ -17,6 +17,10 @@ from clnf_torch.models.kernels.cpu.convolutions import (
 )
 from clnf_torch.models.kernels.cpu.full_range import Separable
 from clnf_torch.models.kernels.cpu.unet import Layer
+from clnf_torch.models.kernels.cpu.valid_convolutions import activate, larger
+
+# Numbers that are rectified at once
+BAND = 1 << 10
 
 
 class Block(NamedTuple):
@@ -86,11 +90,12 @@ class Mesh(NamedTuple):
 @compiled_exactly
 def rectify(values: Array, slopes: Array) -> None:
     """Multiplies negative numbers of flat maps by their channel's slope."""
-    channels = len(slopes)
-    for first in range(0, len(values), channels):
-        own = values[first : first + channels]
-        for c in range(channels):
-            own[c] = max(own[c], f32(0)) + slopes[c] * min(own[c], f32(0))
+    channels, cells = len(slopes), max(1, BAND // len(slopes))
+    gains = np.empty(cells * channels, np.float32)
+    for i in range(len(gains)):
+        gains[i] = slopes[i % channels]
+    for first in range(0, len(values), len(gains)):
+        activate(values[first : first + len(gains)], gains)
 
 
 @compiled_exactly
@@ -105,9 +110,8 @@ def maxima(maps: Array, channels: int) -> Array:
                 left, right = 2 * x + BORDER, 2 * x + 1 + BORDER
                 cell = found[b, y + BORDER, x + BORDER]
                 for c in range(own):
-                    upper = above[right, c] if above[right, c] > above[left, c] else above[left, c]
-                    lower = below[right, c] if below[right, c] > below[left, c] else below[left, c]
-                    cell[c] = lower if lower > upper else upper
+                    upper, lower = larger(above[left, c], above[right, c]), larger(below[left, c], below[right, c])
+                    cell[c] = larger(upper, lower)
     return found
 
 
