@@ -49,6 +49,7 @@ FINE = HeatmapConfig(
 MESH = HeatmapConfig(
     scale=0.225,
     width=192,
+    widths=(),
     jitter=PoseJitter(rotation=0.2, scale=0.1, translation=5.0, from_box=0.4),
     warp=PoseWarp(pitch=0.15, yaw=0.25, shape=0.3),
     levels=2,

@@ -1,5 +1,6 @@
 """From the package's face mesh to a `MeshNetwork` that is to be trained: one that knows faces, but no landmarks yet."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -19,12 +20,13 @@ SIDE = 192
 TRUNK = ("stem", "rectify", "down")
 
 
-def untrained_network(source: str | Path, landmarks: int, seed: int = 0) -> MeshNetwork:
+def untrained_network(source: str | Path, landmarks: int, widths: Sequence[int] = (), seed: int = 0) -> MeshNetwork:
     """A network whose trunk is MediaPipe's, float32; nothing of the package is run or imported.
 
     Args:
         source: The wheel (``mediapipe-0.10.14-....whl``) or an installed package's folder ``mediapipe``.
         landmarks: Number N of its maps.
+        widths: Channels on its way back; see `MeshNetwork`.
         seed: Of the weights of the layers that are new.
 
     Raises:
@@ -43,6 +45,6 @@ def untrained_network(source: str | Path, landmarks: int, seed: int = 0) -> Mesh
     weights["stem.weight"] = weights["stem.weight"].sum(1, keepdim=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = MeshNetwork(landmarks)
+        network = MeshNetwork(landmarks, widths, normalised=True)
     network.load_state_dict(weights, strict=False)
     return network

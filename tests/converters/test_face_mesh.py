@@ -11,6 +11,7 @@ pytest.importorskip("tflite", reason="the extra mediapipe is not installed")
 
 from clnf_torch.converters import ConversionError
 from clnf_torch.converters.mediapipe_package.face_mesh import FILE, TRUNK, untrained_network
+from clnf_torch.models.patch_experts.mesh import LARGE
 from tests.converters.mesh_package import mesh_layers, random_network, write_wheel
 from tests.converters.tflite_files import write_tflite
 
@@ -24,6 +25,8 @@ def test_the_trunk_is_the_packages(tmp_path):
             # Halves and quarters of float16 may be too small for it
             torch.testing.assert_close(made[name], value, rtol=0, atol=1e-6)
             assert torch.equal(made[name], again[name])
+    large = untrained_network(tmp_path / "mediapipe-0.10.14.whl", 68, LARGE)
+    assert large.back == LARGE and large.normalised and torch.equal(large.stem.weight, made["stem.weight"])
     assert not torch.equal(made["head.weight"], again["head.weight"])
 
 

@@ -8,7 +8,7 @@ import typer
 from clnf_torch.cli.commands.command import run_by
 from clnf_torch.cli.options import Data, Device, Effort, Out, Seed, Split, Threads
 
-MESH_HELP = "Train one small network, which begins as MediaPipe's face mesh: the wheel of mediapipe, or its folder."
+MESH_HELP = "Train one network, which begins as MediaPipe's face mesh: the wheel of mediapipe, or its folder."
 HOLD_OUT_HELP = "Keep every K-th face back: to tune by, and to tell how good the model is."
 
 

@@ -83,7 +83,7 @@ def free(
         unseen = join_rows(rendered[back], others)
         with training_bars(stop_if_asked) as report:
             recipe = FreeRecipe().with_effort(effort, seed)
-            network = untrained_network(mesh, len(MIRROR), seed) if mesh else None
+            network = untrained_network(mesh, len(MIRROR), recipe.first.mesh.widths, seed) if mesh else None
             trained = train_free_model(
                 material, shapes, torch.tensor(mirror, device=where), recipe, work, report, network
             )

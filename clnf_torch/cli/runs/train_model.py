@@ -58,7 +58,7 @@ def model(
         back = torch.arange(len(crops)) % hold_out == 0
         kept, unseen = crops[~back], crops[back]
         recipe = Recipe(seed=seed).with_effort(effort)
-        network = face_mesh.untrained_network(mesh, len(MIRROR), seed) if mesh else None
+        network = face_mesh.untrained_network(mesh, len(MIRROR), recipe.mesh.widths, seed) if mesh else None
         with training_bars(stop_if_asked) as report:
             trained = train_landmark_model(kept, shapes, torch.tensor(MIRROR), recipe, work, report, unseen, network)
             trained = with_early_termination(trained.to(where).eval(), unseen, seed)

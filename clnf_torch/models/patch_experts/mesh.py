@@ -1,10 +1,10 @@
-"""Mesh experts: heatmap experts of one small network, which begins as one that knows faces: MediaPipe's face mesh.
+"""Mesh experts: heatmap experts of a network that begins as one that knows faces: MediaPipe's face mesh.
 
 Source:
     Y. Kartynnik et al., *Real-time Facial Surface Geometry from Monocular Video on Mobile GPUs*, 2019.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -14,9 +14,14 @@ from torch.nn.functional import interpolate, pad
 from clnf_torch.models import compiled
 from clnf_torch.models.batch_invariant import Conv2d
 from clnf_torch.models.blaze_block import BlazeBlock, PReLU
-from clnf_torch.models.patch_experts.heatmap import MOST_NUMBERS, HeatmapExperts
-from clnf_torch.models.patch_experts.heatmap_network import LEAST_DEVIATION, HeatmapNetwork, standardised
-from clnf_torch.models.schema import Context, SchemaError
+from clnf_torch.models.patch_experts.heatmap import MOST_CHANNELS, MOST_NUMBERS, HeatmapExperts
+from clnf_torch.models.patch_experts.heatmap_network import (
+    LEAST_DEVIATION,
+    HeatmapNetwork,
+    convolution,
+    standardised,
+)
+from clnf_torch.models.schema import Context, Fields, Number, SchemaError, Several
 
 # Asked twice, from wherever the box is and from where that leads; benchmarks/README.md says how it was chosen
 _PRESET: dict[str, Any] = {
@@ -31,8 +36,8 @@ PASSES = len(_PRESET["window_sizes"])
 # Channels of the trunk's maps, each half as large as those before, the largest of half the image's side; and how many
 # blocks follow the one that halves them
 TRUNK, BLOCKS = (16, 32, 64, 128, 128, 128), (2, 2, 2, 2, 2, 1)
-# Channels on the way back to the maps of scores
-BACK = (128, 96, 64, 40)
+# Channels on the way back to the maps of scores: of separable filters in the small network, of full ones in the large
+SMALL, LARGE = (128, 96, 64, 40), (160, 128, 80, 48)
 
 
 class MeshNetwork(HeatmapNetwork):
@@ -43,16 +48,19 @@ class MeshNetwork(HeatmapNetwork):
 
     Args:
         landmarks: Number N of maps.
+        widths: Channels on the way back, of full filters; () for the small network, whose filters are separable.
+        normalised: Whether there is batch normalisation on the way back of full filters; see `HeatmapNetwork`.
     """
 
     stride = 4
     # Mean and standard deviation of the gray levels that the trunk was trained on, nearly, in parts of white
     levels = 0.45, 0.25
-    widths = (*TRUNK, *BACK)
 
-    def __init__(self, landmarks: int) -> None:
+    def __init__(self, landmarks: int, widths: Sequence[int] = (), normalised: bool = False) -> None:
         super().__init__()
-        self.landmarks = landmarks
+        back = tuple(widths) or SMALL
+        self.landmarks, self.back, self.normalised = landmarks, tuple(widths), normalised and bool(widths)
+        self.widths = (*TRUNK, *back)
         self.stem, self.rectify = Conv2d(1, TRUNK[0], 3, 2), PReLU(TRUNK[0])
         self.down = nn.ModuleList()
         for level, (channels, count) in enumerate(zip(TRUNK, BLOCKS, strict=True)):
@@ -60,10 +68,12 @@ class MeshNetwork(HeatmapNetwork):
             self.down.append(nn.Sequential(*halving, *(_block(channels, channels) for _ in range(count))))
         # The largest maps are not needed again
         sizes = TRUNK[-2:0:-1]
-        self.across = nn.ModuleList(Conv2d(wide, own, 1) for wide, own in zip(sizes, BACK, strict=True))
-        self.narrow = nn.ModuleList(Conv2d(wide, own, 1) for wide, own in pairwise((TRUNK[-1], *BACK)))
-        self.up = nn.ModuleList(_block(own, own) for own in BACK)
-        self.head = Conv2d(BACK[-1], landmarks, 1)
+        self.across = nn.ModuleList(Conv2d(wide, own, 1) for wide, own in zip(sizes, back, strict=True))
+        self.narrow = nn.ModuleList(Conv2d(wide, own, 1) for wide, own in pairwise((TRUNK[-1], *back)))
+        self.up = nn.ModuleList(
+            convolution(own, own, 3, self.normalised) if widths else _block(own, own) for own in back
+        )
+        self.head = Conv2d(back[-1], landmarks, 1)
 
     def forward(self, gray: Tensor) -> Tensor:
         """Scores (B, N, A/4, A/4) of gray images (B, A, A); each image's own brightness and contrast are lost."""
@@ -78,6 +88,10 @@ class MeshNetwork(HeatmapNetwork):
             maps = up(across(levels.pop()) + interpolate(narrow(maps), scale_factor=2, mode="nearest"))
         return self.head(maps)
 
+    def unnormalised(self) -> "MeshNetwork":
+        """See `HeatmapNetwork.unnormalised`."""
+        return MeshNetwork(self.landmarks, self.back)
+
     def fill_heatmaps(self, gray: Tensor, found: Tensor) -> None:
         """See `HeatmapNetwork.fill_heatmaps`."""
         compiled.kernels().mesh_heatmaps(self, LEAST_DEVIATION, gray, found)
@@ -89,7 +103,7 @@ def _block(inputs: int, outputs: int, stride: int = 1) -> BlazeBlock:
 
 
 class MeshExperts(HeatmapExperts):
-    """Heatmap experts of one `MeshNetwork` for all scales of a fit; see `HeatmapExperts`."""
+    """Heatmap experts of a `MeshNetwork`; see `HeatmapExperts`."""
 
     name = "mesh"
     zoom = MeshNetwork.stride
@@ -100,17 +114,23 @@ class MeshExperts(HeatmapExperts):
     }
 
     def sizes(self) -> dict[str, Any]:
-        """None: all networks have the same widths."""
-        return {}
+        """The channels of full filters; nothing for the small network."""
+        assert isinstance(self.network, MeshNetwork)
+        return {"widths": list(self.network.back)} if self.network.back else {}
 
     @classmethod
     def check_sizes(cls, record: Mapping[str, Any], where: str, context: Context) -> None:
         """See `HeatmapExperts.check_sizes`."""
+        if "widths" in record:
+            count = len(LARGE)
+            widths = Several(Number(1, MOST_CHANNELS, whole=True), count, count)
+            Fields({"widths": widths}).check(record, where, context)
         side, halvings = record["width"], len(TRUNK)
-        if side % 2**halvings or (side // cls.zoom) ** 2 * context.sizes["N"] > MOST_NUMBERS:
+        most = max(context.sizes["N"], *record.get("widths", ()), 0)
+        if side % 2**halvings or (side // cls.zoom) ** 2 * most > MOST_NUMBERS:
             raise SchemaError(f"{where}.width: expected a side that {halvings} halvings divide, found {side}")
 
     @classmethod
     def untrained(cls, landmarks: int, widths: tuple[int, ...]) -> nn.Module:
         """See `HeatmapExperts.untrained`."""
-        return MeshNetwork(landmarks)
+        return MeshNetwork(landmarks, widths)

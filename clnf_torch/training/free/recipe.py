@@ -8,7 +8,7 @@ from torch import Tensor
 
 from clnf_torch.geometry.records import join_rows
 from clnf_torch.models.landmark_model import LandmarkModel
-from clnf_torch.models.patch_experts.mesh import MeshNetwork
+from clnf_torch.models.patch_experts.mesh import LARGE, MeshNetwork
 from clnf_torch.training.augmentation.open_mouth import open_mouths
 from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.augmentation.pose_warp import PoseWarp
@@ -42,7 +42,7 @@ SCALES = (
         warp=PoseWarp(pitch=0.2, yaw=0.35, shape=0.6, probability=0.8),
     ),
 )
-MESHED = replace(MESH, steps=3500, warp=SCALES[0].warp)
+MESHED = replace(MESH, widths=LARGE, steps=2200, warp=SCALES[0].warp)
 TOGETHER = EndToEndConfig(
     steps=400, batch=8, learning_rate=3e-5, judge_every=100, augmentation=ImageAugmentation(pen_marks=0.4)
 )

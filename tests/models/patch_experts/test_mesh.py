@@ -13,11 +13,15 @@ from tests.factories import seeded
 N, SIDE = 20, 64
 
 
-def make_network(seed: int = 3, landmarks: int = N) -> MeshNetwork:
+# Channels on the way back: the small network's, and those of full filters
+SEPARABLE, FULL = (), (32, 32, 16, 16)
+
+
+def make_network(seed: int = 3, landmarks: int = N, widths: tuple[int, ...] = SEPARABLE) -> MeshNetwork:
     """A network with random weights and slopes."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = MeshNetwork(landmarks).requires_grad_(False)
+        network = MeshNetwork(landmarks, widths).requires_grad_(False)
         for name, value in network.named_parameters():
             if name.endswith(("rectify.weight", "activation.weight")):
                 value.uniform_(-0.3, 0.5)
@@ -40,11 +44,12 @@ def in_torch(monkeypatch: pytest.MonkeyPatch, experts: MeshExperts, areas: torch
         return experts.maps(areas)
 
 
+@pytest.mark.parametrize("widths", [SEPARABLE, FULL])
 @pytest.mark.parametrize("faces", [1, 5])
-def test_loops_give_the_maps_of_the_torch_form(monkeypatch, faces):
+def test_loops_give_the_maps_of_the_torch_form(monkeypatch, faces, widths):
     if compiled.kernels() is None:
         pytest.skip("no compiler")
-    experts, areas = make_mesh(), make_areas(faces)
+    experts, areas = make_mesh(make_network(widths=widths)), make_areas(faces)
     areas[-1] = 100.3
     assert experts.network.has_loops_for(areas)
     found, expected = experts.maps(areas), in_torch(monkeypatch, experts, areas)
@@ -52,6 +57,23 @@ def test_loops_give_the_maps_of_the_torch_form(monkeypatch, faces):
     # Sums in another order; a heatmap is 1 in all
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-3)
     torch.testing.assert_close(found.sum((-2, -1)), torch.ones(faces, N))
+
+
+def test_batch_normalisation_is_fused_into_full_filters():
+    """Trained networks have it, their bundles do not; slopes of the rectifiers stay."""
+    trained = MeshNetwork(N, FULL, normalised=True).requires_grad_(False)
+    trained.load_state_dict(make_network(widths=FULL).state_dict(), strict=False)
+    areas = make_areas(4)
+    trained.train()(areas)
+    trained.up[0][1].weight.uniform_(0.5, 2, generator=seeded(5))
+    expected, fused = trained.eval()(areas), trained.fuse_batchnorm()
+    assert not trained.has_loops_for(areas) and not fused.normalised
+    torch.testing.assert_close(fused(areas), expected, atol=1e-4, rtol=1e-4)
+    experts = make_mesh(fused)
+    back = MeshExperts.from_record(experts.to_record(), torch.float32)
+    assert back.network.back == FULL
+    # Bundles hold halves
+    torch.testing.assert_close(back.maps(areas), experts.maps(areas), atol=1e-3, rtol=0.02)
 
 
 def test_few_landmarks_are_left_to_torch():
@@ -135,6 +157,14 @@ def test_areas_that_the_network_cannot_halve_are_refused(width):
     MeshExperts.check_record(record, "experts", context)
     with pytest.raises(SchemaError, match=r"experts\.width"):
         MeshExperts.check_record({**record, "width": width}, "experts", context)
+
+
+@pytest.mark.parametrize("widths", [(32,), (32, 32, 16, 0), (32, 32, 16, 1 << 12), "many"])
+def test_channels_that_cannot_be_are_refused(widths):
+    record, context = make_mesh(make_network(widths=FULL)).to_record(), Context({"N": N})
+    MeshExperts.check_record(record, "experts", context)
+    with pytest.raises(SchemaError, match=r"experts\.widths"):
+        MeshExperts.check_record({**record, "widths": widths}, "experts", context)
 
 
 def test_other_weights_are_refused():

@@ -55,7 +55,7 @@ class Mesh(NamedTuple):
     down: list[list[Block]]
     across: list[Layer]
     narrow: list[Layer]
-    up: list[Block]
+    up: list[Any]  # layers, or blocks
     head: Layer
     levels: tuple[float, float]
 
@@ -130,10 +130,17 @@ def _packed(network: Any) -> Mesh:
         [[Block.of(block) for block in blocks] for blocks in network.down],
         [Layer.of(layer) for layer in network.across],
         [Layer.of(layer) for layer in network.narrow],
-        [Block.of(block) for block in network.up],
+        [_mixing(network, layers) for layers in network.up],
         Layer.of(network.head),
         network.levels,
     )
+
+
+def _mixing(network: Any, layers: Any) -> Any:
+    """The layers that mix maps on the way back: full filters, or a block."""
+    if network.back:
+        return Layer.of(layers[0])
+    return Block.of(layers)
 
 
 # Packed anew where its numbers have changed
