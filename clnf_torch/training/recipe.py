@@ -45,7 +45,7 @@ FINE = HeatmapConfig(
     steps=9000,
     batch=32,
 )
-# One network for a whole fit, from boxes and from where that leads; it begins as MediaPipe's face mesh
+# One network, small, for a whole fit, from boxes and from where that leads; it begins as MediaPipe's face mesh
 MESH = HeatmapConfig(
     scale=0.225,
     width=192,

@@ -108,10 +108,18 @@ class HeatmapExperts(Experts):
         """
         sizes = {"widths": Several(Number(1, MOST_CHANNELS, whole=True), 1, MOST_SIZES)}
         Fields(sizes).check(record, where, context)
-        widths, side = record["widths"], record["width"]
-        most = max(widths[0], context.sizes["N"])
-        if side % 2 ** len(widths) or (side // cls.zoom) ** 2 * most > MOST_NUMBERS:
-            raise SchemaError(f"{where}.width: expected a side that {len(widths)} halvings divide, found {side}")
+        widths = record["widths"]
+        cls.check_side(record["width"], len(widths), max(widths[0], context.sizes["N"]), where)
+
+    @classmethod
+    def check_side(cls, side: int, halvings: int, channels: int, where: str) -> None:
+        """Refuses the side of an image that is not halved so often, or whose maps of so many channels are too large.
+
+        Raises:
+            SchemaError: It is one.
+        """
+        if side % 2**halvings or (side // cls.zoom) ** 2 * channels > MOST_NUMBERS:
+            raise SchemaError(f"{where}.width: expected a side that {halvings} halvings divide, found {side}")
 
     @classmethod
     def untrained(cls, landmarks: int, widths: tuple[int, ...]) -> nn.Module:

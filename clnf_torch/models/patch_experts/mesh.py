@@ -14,14 +14,14 @@ from torch.nn.functional import interpolate, pad
 from clnf_torch.models import compiled
 from clnf_torch.models.batch_invariant import Conv2d
 from clnf_torch.models.blaze_block import BlazeBlock, PReLU
-from clnf_torch.models.patch_experts.heatmap import MOST_CHANNELS, MOST_NUMBERS, HeatmapExperts
+from clnf_torch.models.patch_experts.heatmap import MOST_CHANNELS, HeatmapExperts
 from clnf_torch.models.patch_experts.heatmap_network import (
     LEAST_DEVIATION,
     HeatmapNetwork,
     convolution,
     standardised,
 )
-from clnf_torch.models.schema import Context, Fields, Number, SchemaError, Several
+from clnf_torch.models.schema import Context, Fields, Number, Several
 
 # Asked twice, from wherever the box is and from where that leads; benchmarks/README.md says how it was chosen
 _PRESET: dict[str, Any] = {
@@ -50,6 +50,9 @@ class MeshNetwork(HeatmapNetwork):
         landmarks: Number N of maps.
         widths: Channels on the way back, of full filters; () for the small network, whose filters are separable.
         normalised: Whether there is batch normalisation on the way back of full filters; see `HeatmapNetwork`.
+
+    Attributes:
+        back: The argument `widths`; `widths` are those of all layers.
     """
 
     stride = 4
@@ -121,14 +124,10 @@ class MeshExperts(HeatmapExperts):
     @classmethod
     def check_sizes(cls, record: Mapping[str, Any], where: str, context: Context) -> None:
         """See `HeatmapExperts.check_sizes`."""
-        if "widths" in record:
-            count = len(LARGE)
-            widths = Several(Number(1, MOST_CHANNELS, whole=True), count, count)
-            Fields({"widths": widths}).check(record, where, context)
-        side, halvings = record["width"], len(TRUNK)
-        most = max(context.sizes["N"], *record.get("widths", ()), 0)
-        if side % 2**halvings or (side // cls.zoom) ** 2 * most > MOST_NUMBERS:
-            raise SchemaError(f"{where}.width: expected a side that {halvings} halvings divide, found {side}")
+        widths = Several(Number(1, MOST_CHANNELS, whole=True), len(LARGE), len(LARGE))
+        Fields({}, optional={"widths": widths}).check(record, where, context)
+        channels = max((context.sizes["N"], *record.get("widths", ())))
+        cls.check_side(record["width"], len(TRUNK), channels, where)
 
     @classmethod
     def untrained(cls, landmarks: int, widths: tuple[int, ...]) -> nn.Module:

@@ -7,6 +7,7 @@ import numpy as np
 from clnf_torch.compilation.compiler import Array, compiled_exactly, f32
 from clnf_torch.compilation.kept import Kept
 from clnf_torch.compilation.products import LOWEST, NOTHING
+from clnf_torch.models.blaze_block import BlazeBlock
 from clnf_torch.models.kernels.cpu.convolutions import (
     BORDER,
     add_upsampled,
@@ -130,17 +131,17 @@ def _packed(network: Any) -> Mesh:
         [[Block.of(block) for block in blocks] for blocks in network.down],
         [Layer.of(layer) for layer in network.across],
         [Layer.of(layer) for layer in network.narrow],
-        [_mixing(network, layers) for layers in network.up],
+        [_mixing(layers) for layers in network.up],
         Layer.of(network.head),
         network.levels,
     )
 
 
-def _mixing(network: Any, layers: Any) -> Any:
-    """The layers that mix maps on the way back: full filters, or a block."""
-    if network.back:
-        return Layer.of(layers[0])
-    return Block.of(layers)
+def _mixing(layers: Any) -> Any:
+    """The layers that mix maps on the way back: a block, or full filters."""
+    if isinstance(layers, BlazeBlock):
+        return Block.of(layers)
+    return Layer.of(layers[0])
 
 
 # Packed anew where its numbers have changed
