@@ -13,7 +13,7 @@ from clnf_torch.detection.face_detector import FaceBoxes
 from clnf_torch.detection.letterbox import Letterbox, letterboxed
 from clnf_torch.geometry.boxes import box_iou
 from clnf_torch.geometry.frames import Frames, as_frames, warn_of_unit_range
-from clnf_torch.geometry.precision import refuse_short_numbers, without_autocast
+from clnf_torch.geometry.precision import in_own_precision, refuse_short_numbers
 from clnf_torch.geometry.records import Rows
 from clnf_torch.geometry.settings import check_settings
 from clnf_torch.geometry.suppression import without_rivals
@@ -140,7 +140,7 @@ class BlazeFace(nn.Module):
         refuse_short_numbers(fn, self.to_landmarks)
         return super()._apply(fn, recurse)
 
-    @without_autocast
+    @in_own_precision
     @torch.no_grad()
     def detect(self, frames: Frames) -> FaceBoxes:
         """Faces in frames, their boxes those of 68 landmarks.
@@ -160,7 +160,7 @@ class BlazeFace(nn.Module):
         boxes = torch.cat((corners[:, 0], corners[:, 1] - corners[:, 0]), -1)
         return FaceBoxes(boxes=boxes, score=found.score, image_index=found.image_index)
 
-    @without_autocast
+    @in_own_precision
     @torch.no_grad()
     def keypoints(self, frames: Frames) -> Keypoints:
         """Faces in frames as BlazeFace describes them; arguments and errors as of `detect`."""

@@ -13,7 +13,7 @@ from clnf_torch.detection.pyramid import SUPPORT, PaddedFrames, overlap_of_level
 from clnf_torch.detection.tables import Capacity, FixedTables, Tables
 from clnf_torch.geometry.boxes import LARGEST
 from clnf_torch.geometry.frames import Frames, as_frames, warn_of_unit_range
-from clnf_torch.geometry.precision import refuse_short_numbers, without_autocast
+from clnf_torch.geometry.precision import in_own_precision, refuse_short_numbers
 from clnf_torch.geometry.records import join_rows
 from clnf_torch.geometry.settings import check_settings
 from clnf_torch.models.layers import Layer, build_network, layer_records, respond_to_all
@@ -129,7 +129,7 @@ class MTCNN(nn.Module):
         refuse_short_numbers(fn, next(self.parameters()))
         return super()._apply(fn, recurse)
 
-    @without_autocast
+    @in_own_precision
     @torch.no_grad()
     def detect(self, frames: Frames) -> FaceBoxes:
         """Faces in frames, their boxes corrected to the extent of 68 landmarks.

@@ -23,7 +23,7 @@ from clnf_torch.geometry.landmarks68 import (
     OUTER_EYE_CORNERS,
     UPPER_LIP,
 )
-from clnf_torch.geometry.precision import without_autocast
+from clnf_torch.geometry.precision import in_own_precision
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.measures.head_pose import HeadPose
 
@@ -124,7 +124,7 @@ class FaceMeasures:
         return torch.stack([getattr(self, field.name) for field in fields(self)], dim=-1)
 
 
-@without_autocast
+@in_own_precision
 def points_in_head(points: Tensor, pose: HeadPose) -> Tensor:
     """Points in the head's own axes: across the face, down it, and into it.
 
@@ -138,7 +138,7 @@ def points_in_head(points: Tensor, pose: HeadPose) -> Tensor:
     return (points - pose.translation[:, None]) @ euler_to_matrix(pose.rotation)
 
 
-@without_autocast
+@in_own_precision
 def level_face(points: Tensor) -> Tensor:
     """Faces as seen from the front, in axes that no movement of mouth or brows turns.
 
@@ -160,7 +160,7 @@ def level_face(points: Tensor) -> Tensor:
     return (flat - (left + right)[:, None] / 2) @ torch.stack((across, down), dim=-1)
 
 
-@without_autocast
+@in_own_precision
 def face_measures(points: Tensor, rest: Tensor | None = None) -> FaceMeasures:
     """Measures faces.
 

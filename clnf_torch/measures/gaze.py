@@ -9,7 +9,7 @@ from torch import Tensor
 from clnf_torch.geometry.constants import constant
 from clnf_torch.geometry.landmarks28 import IRIS
 from clnf_torch.geometry.landmarks68 import EYE_CORNERS, NUM_LANDMARKS
-from clnf_torch.geometry.precision import without_autocast
+from clnf_torch.geometry.precision import in_own_precision
 from clnf_torch.geometry.rotation import angle_of, euler_to_matrix
 from clnf_torch.models.numerics import Numerics, numerics_named
 
@@ -21,7 +21,7 @@ EYEBALL_OFFSET = (0.0, -3.5, 7.0)
 EYEBALL_RADIUS = 12.0
 
 
-@without_autocast
+@in_own_precision
 def gaze_directions(
     points: Tensor,
     eye_points: Tensor,
@@ -63,7 +63,7 @@ def gaze_directions(
     return (direction / torch.linalg.vector_norm(direction, dim=-1, keepdim=True)).to(points.dtype)
 
 
-@without_autocast
+@in_own_precision
 def eyeball_centers(points: Tensor, head_rotation: Tensor) -> Tensor:
     """Centres of the eyeballs: behind and above the middle of the eyes' corners.
 
@@ -77,7 +77,7 @@ def eyeball_centers(points: Tensor, head_rotation: Tensor) -> Tensor:
     return eye_middles(points) + (euler_to_matrix(head_rotation) @ constant(EYEBALL_OFFSET, points))[:, None]
 
 
-@without_autocast
+@in_own_precision
 def along_sight(directions: Tensor, points: Tensor) -> Tensor:
     """Directions as if they began in the middle of the image: turned as the line of sight is onto the camera's axis.
 
@@ -91,7 +91,7 @@ def along_sight(directions: Tensor, points: Tensor) -> Tensor:
     return (sight_rotation(points).mT @ directions[..., None])[..., 0]
 
 
-@without_autocast
+@in_own_precision
 def in_camera_space(directions: Tensor, points: Tensor) -> Tensor:
     """What `along_sight` was made of: directions (..., 3) in camera space, which begin at points (..., 3)."""
     return (sight_rotation(points) @ directions[..., None])[..., 0]
@@ -106,7 +106,7 @@ def sight_rotation(points: Tensor) -> Tensor:
     return torch.stack(rows, -1).unflatten(-1, (3, 3))
 
 
-@without_autocast
+@in_own_precision
 def gaze_angles(directions: Tensor) -> Tensor:
     """Angles of both eyes' mean direction: 0 along the camera's axis towards it, positive to the right and down.
 

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from clnf_torch.fitting.initialise import params_under_noise
 from clnf_torch.geometry.camera import Intrinsics, back_project
-from clnf_torch.geometry.precision import without_autocast
+from clnf_torch.geometry.precision import in_own_precision
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.measures.head_pose import HeadPose, head_pose
 from clnf_torch.measures.landmarks_3d import FittedShape, landmarks_3d
@@ -22,7 +22,7 @@ NOISE = 3.0
 STIFFNESS = 4.0
 
 
-@without_autocast
+@in_own_precision
 def measure_head(
     face: FittedShape, camera: Intrinsics, numerics: str | Numerics = "openface"
 ) -> tuple[Tensor, HeadPose]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.geometry.camera import Intrinsics, weak_perspective_origin
-from clnf_torch.geometry.precision import without_autocast
+from clnf_torch.geometry.precision import in_own_precision
 from clnf_torch.geometry.rotation import euler_to_matrix, matrix_to_euler, rodrigues_to_matrix
 from clnf_torch.measures.landmarks_3d import FittedShape
 from clnf_torch.measures.pnp import STEP_TOLERANCE, Correspondences, RigidMotion, solve_pnp
@@ -31,7 +31,7 @@ class HeadPose:
         return torch.cat((self.translation, self.rotation), dim=-1)
 
 
-@without_autocast
+@in_own_precision
 def head_pose(
     shape: FittedShape,
     camera: Intrinsics,
@@ -75,7 +75,7 @@ def head_pose(
     return HeadPose(pose[:, :3], pose[:, 3:])
 
 
-@without_autocast
+@in_own_precision
 def pose_to_line_of_sight(pose: HeadPose) -> HeadPose:
     """The same pose, turned with respect to the line from the camera to the head: 0 where the head faces the camera.
 

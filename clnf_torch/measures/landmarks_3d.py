@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.geometry.camera import Intrinsics, back_project, weak_perspective_origin
-from clnf_torch.geometry.precision import without_autocast
+from clnf_torch.geometry.precision import in_own_precision
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.models.depth_shape import DepthShape
 from clnf_torch.models.pdm import PDM, ShapeParams
@@ -33,7 +33,7 @@ class FittedShape:
         return replace(self, params=self.params.where(valid, idle), landmarks=landmarks)
 
 
-@without_autocast
+@in_own_precision
 def landmarks_3d(shape: FittedShape, camera: Intrinsics) -> Tensor:
     """Landmarks in camera space.
 

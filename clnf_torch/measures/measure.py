@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.geometry.camera import Intrinsics
-from clnf_torch.geometry.precision import without_autocast
+from clnf_torch.geometry.precision import in_own_precision
 from clnf_torch.measures.gaze import EYE_PARTS, eye_middles, gaze_angles, gaze_directions, in_camera_space
 from clnf_torch.measures.head_in_space import measure_head
 from clnf_torch.measures.head_pose import HeadPose
@@ -47,7 +47,7 @@ class Measures:
     eyes: Eyes | None
 
 
-@without_autocast
+@in_own_precision
 def measure(
     face: FittedShape,
     parts: Mapping[str, FittedShape],

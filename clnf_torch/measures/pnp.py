@@ -8,7 +8,7 @@ from torch import Tensor
 from clnf_torch.fitting.gauss_newton import normal_equations, solve
 from clnf_torch.geometry.camera import Intrinsics, project, projection_jacobian
 from clnf_torch.geometry.host import is_readable
-from clnf_torch.geometry.precision import without_autocast
+from clnf_torch.geometry.precision import in_own_precision
 from clnf_torch.geometry.records import Rows
 from clnf_torch.geometry.rotation import turn
 
@@ -68,7 +68,7 @@ class Correspondences:
         return hessian, descent, residuals.square().sum((-2, -1)) / 2
 
 
-@without_autocast
+@in_own_precision
 def solve_pnp(correspondences: Correspondences, start: RigidMotion, tolerance: float = STEP_TOLERANCE) -> RigidMotion:
     """The rigid motions of least squared residuals, nearby given ones.
 

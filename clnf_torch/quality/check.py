@@ -9,7 +9,7 @@ from torch import Tensor
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.geometry.constants import constant
 from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
-from clnf_torch.geometry.precision import without_autocast
+from clnf_torch.geometry.precision import in_own_precision
 from clnf_torch.models.pdm import PDM
 from clnf_torch.pipeline.detector import LandmarkDetector
 from clnf_torch.pipeline.inputs import check_points, read_images
@@ -27,7 +27,7 @@ LARGEST = 1e6
 
 
 @torch.no_grad()
-@without_autocast
+@in_own_precision
 def check_landmark_quality(
     landmarks: Tensor,
     detector: LandmarkDetector | None = None,

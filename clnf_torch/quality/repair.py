@@ -11,7 +11,7 @@ from clnf_torch.geometry.boxes import box_around
 from clnf_torch.geometry.frames import Frames, as_frames, warn_of_unit_range
 from clnf_torch.geometry.gray import to_gray
 from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
-from clnf_torch.geometry.precision import without_autocast
+from clnf_torch.geometry.precision import in_own_precision
 from clnf_torch.geometry.records import put_rows, take_rows
 from clnf_torch.pipeline.detector import LandmarkDetector
 from clnf_torch.pipeline.inputs import check_points, image_index_of_each
@@ -41,7 +41,7 @@ POOR_PENALTY = 1e4
 
 
 @torch.no_grad()
-@without_autocast
+@in_own_precision
 def repair_landmarks(
     detector: LandmarkDetector,
     frames: Frames,

@@ -9,6 +9,7 @@ from torch import Tensor
 from clnf_torch.detection.face_detector import FaceDetector
 from clnf_torch.fitting.initialise import params_from_box
 from clnf_torch.geometry.frames import Frames, as_frames, as_tensor, warn_of_unit_range
+from clnf_torch.geometry.precision import in_own_precision
 from clnf_torch.geometry.records import join_rows, put_rows, take_rows
 from clnf_torch.models.pdm import ShapeParams
 from clnf_torch.pipeline.detector import LandmarkDetector
@@ -116,6 +117,7 @@ class VideoTracker:
         return replace(state, preferred=places.to(state.preferred))
 
     @torch.no_grad()
+    @in_own_precision
     def step(self, state: TrackState, frames: Frames, damaged: Any = None) -> tuple[TrackState, VideoResult]:
         """The next frame of every video.
 

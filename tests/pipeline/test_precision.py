@@ -9,14 +9,22 @@ import pytest
 import torch
 
 import clnf_torch
+from clnf_torch.detection import load_face_detector
 from clnf_torch.fitting import compiled
+from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.geometry.precision import PRECISIONS, _set_before_2_9, products_in
+from clnf_torch.measures.head_pose import head_pose
+from clnf_torch.measures.landmarks_3d import FittedShape, landmarks_3d
+from clnf_torch.media.images import read_image
+from clnf_torch.models import compiled as models_compiled
 from clnf_torch.models.numerics import EXACT
 from clnf_torch.models.patch_experts.cen import CENExperts
 from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
 from clnf_torch.models.patch_experts.unet import UNet
 from clnf_torch.models.pdm import PDM
 from clnf_torch.pipeline import LandmarkDetector
+from clnf_torch.quality import check_landmark_quality, repair_landmarks
+from clnf_torch.tracking import VideoTracker, appearance
 from tests.factories import CONFIG, N, make_boxes, make_experts, make_images, make_model, seeded
 from tests.models.patch_experts.template_factories import make_ccnf, make_svr
 
@@ -48,8 +56,10 @@ def restored():
     """Leaves torch's switches as they were."""
     if not hasattr(torch.backends.cudnn, "conv"):
         pytest.skip("this torch has no switch of each library")
-    before = [switch.fp32_precision for switch in switches()]
+    before, products = [switch.fp32_precision for switch in switches()], torch.get_float32_matmul_precision()
     yield
+    # Remembers its word beside those of the switches that it sets
+    torch.set_float32_matmul_precision(products)
     torch.backends.fp32_precision = "none"
     for switch, value in zip(switches(), before, strict=True):
         switch.fp32_precision = value
@@ -95,6 +105,41 @@ def test_switches_of_torch_are_neither_obeyed_nor_changed(monkeypatch, restored,
     for cuda_products, cudnn, *onednn in experts:
         assert (cuda_products == cudnn == "tf32") if precision == "tf32" else not {cuda_products, cudnn} & rounding
         assert not rounding & set(onednn)
+
+
+@pytest.mark.parametrize("turn", SWITCHES.values(), ids=SWITCHES)
+def test_switches_change_no_bit_of_finding_measuring_judging_and_tracking(monkeypatch, restored, turn):
+    """All of it as torch operations, which the switches are about."""
+    monkeypatch.setattr(compiled, "kernels", lambda device_type: None)
+    monkeypatch.setattr(models_compiled, "kernels", lambda: None)
+    monkeypatch.setattr(appearance, "load_kernels", lambda name: None)
+    image = read_image(Path(__file__).parents[2] / "docs" / "images" / "astronaut.jpg")[None]
+    detector, finders = clnf_torch.load(), [load_face_detector(name) for name in (None, "blazeface")]
+    boxes = torch.tensor([[172.0, 62.0, 110.0, 120.0], [169.0, 65.0, 112.0, 118.0]])
+    given = detector.fit(image, boxes, torch.zeros(2, dtype=torch.int64))
+    shape = FittedShape(pdm=detector.model.pdm, params=given.params, landmarks=given.landmarks)
+    camera = Intrinsics.for_image(512, 512)
+    crossed = given.landmarks[:, [*range(36), *range(42, 48), *range(36, 42), *range(48, 68)]]
+
+    def computed():
+        for finder in finders:
+            found = finder.detect(image)
+            yield from (found.boxes, found.score)
+        yield from (head_pose(shape, camera).values, landmarks_3d(shape, camera))
+        quality = check_landmark_quality(crossed, detector, frames=image, image_index=torch.zeros(2, dtype=torch.int64))
+        yield from (quality.violation, quality.expert_agreement, quality.shape.params.local)
+        yield repair_landmarks(detector, image, crossed, torch.zeros(2, dtype=torch.int64), multi_view=False).landmarks
+
+        tracker = VideoTracker(detector, finders[0])
+        state, _ = tracker.step(tracker.begin(), image)
+        state, _ = tracker.step(state, image)
+        assert len(state.tracks.appearance) and state.tracks.appearance.any()
+        yield state.tracks.appearance
+
+    expected = list(computed())
+    turn()
+    for one, other in zip(computed(), expected, strict=True):
+        assert torch.equal(one.nan_to_num(), other.nan_to_num())
 
 
 def test_a_switch_that_followed_another_one_goes_on_to(restored):
