@@ -16,11 +16,12 @@ from clnf_torch.media.images import read_image
 from clnf_torch.training.data.annotations import Annotations, read_annotations
 from clnf_torch.training.data.crops import square_around
 from clnf_torch.training.evaluation import Reader, with_pen_marks
+from clnf_torch.training.free.mesh_teacher import face_mesh, mesh_faces
 from clnf_torch.training.metrics import face_errors
 
 # The picture that MediaPipe is shown: so many times the extent of the landmarks, and at least so many pixels wide
 MARGIN, LEAST = 1.9, 256
-FEWEST_FACES, MOST_FACES = 50, 4
+FEWEST_FACES, MOST_FACES, LEAST_CONFIDENCE = 50, 4, 0.3
 
 
 def main(
@@ -30,9 +31,7 @@ def main(
     count: Annotated[int, typer.Option(help="Faces to choose on.", min=FEWEST_FACES)] = 400,
 ) -> None:
     """Mean and median error over the distance of the outer eye corners, of the faces that MediaPipe finds."""
-    from mediapipe import solutions
-
-    mesh = solutions.face_mesh.FaceMesh(static_image_mode=True, max_num_faces=MOST_FACES, min_detection_confidence=0.3)
+    mesh = face_mesh(MOST_FACES, LEAST_CONFIDENCE, refined=False)
     known, measured = (read_annotations(faces).of_split(name) for name in (chosen_on, split))
     known = known[torch.randperm(len(known), generator=torch.Generator().manual_seed(0))[:count]]
     vertices, found = _found(mesh, known, _reader(known))
@@ -66,13 +65,7 @@ def _found(mesh: Any, faces: Annotations, read: Reader) -> tuple[Tensor, Tensor]
         if larger > 1:
             size = tuple(round(larger * extent) for extent in shown.shape[1:])
             shown = interpolate(shown[None].float(), size, mode="bilinear").round().to(torch.uint8)[0]
-        answer = mesh.process(shown.permute(1, 2, 0).contiguous().numpy())
-        extent = torch.tensor([shown.shape[2], shown.shape[1]], dtype=torch.float64)
-        meshes = [
-            torch.tensor([(point.x, point.y) for point in each.landmark], dtype=torch.float64) * extent / larger
-            + torch.tensor([x, y])
-            for each in answer.multi_face_landmarks or ()
-        ]
+        meshes = [each / larger + torch.tensor([x, y]) for each in mesh_faces(mesh, shown)]
         if meshes:
             vertices.append(min(meshes, key=lambda each: float((each.mean(0) - landmarks.mean(0)).norm())))
             rows.append(row)

@@ -93,8 +93,8 @@ def failures_exit_with(code: int) -> Iterator[None]:
         failure, line = error, str(error)
     except OSError as error:
         failure, line = error, f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    except (MemoryError, RuntimeError) as error:
-        # Torch says so when a device is missing, or out of memory
+    except (MemoryError, ModuleNotFoundError, RuntimeError) as error:
+        # Torch says so when a device is missing, or out of memory; a package of an extra may be missing
         failure, line = error, str(error).strip().partition("\n")[0] or "out of memory"
     else:
         return

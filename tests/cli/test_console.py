@@ -8,9 +8,11 @@ import signal
 
 import pytest
 import torch
+import typer
 
 import clnf_torch
-from clnf_torch.cli.console import finishing_first
+from clnf_torch.cli.console import failures_exit_with, finishing_first
+from clnf_torch.training.synthetic.renderer import MISSING_MODERNGL
 
 WISHES = [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit), (signal.SIGHUP, SystemExit)]
 
@@ -68,6 +70,13 @@ def test_a_wrong_bundle_is_one_line(clnf_torch_cli, tmp_path, monkeypatch, comma
     assert line.startswith("clnf-torch: error: ")
     assert "wrong.pt" in line
     assert done.stdout == ""
+
+
+def test_a_package_that_is_not_installed_is_one_line(capsys):
+    with pytest.raises(typer.Exit) as ended, failures_exit_with(1):
+        raise ModuleNotFoundError(MISSING_MODERNGL, name="moderngl")
+    assert ended.value.exit_code == 1
+    assert capsys.readouterr().err == f"clnf-torch: error: {MISSING_MODERNGL}\n"
 
 
 def test_ctrl_c_ends_with_130(clnf_torch_cli, bundle, image, box, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,8 @@ import clnf_torch
 from clnf_torch.cli.main import app
 from clnf_torch.media.images import read_image
 from clnf_torch.models.bundle import load_bundle
+from clnf_torch.training.data.crops import FaceCrops
+from clnf_torch.training.free.mesh_teacher import SOURCE, face_mesh
 from clnf_torch.training.free.templates import ALONG_LINES, AT_POINTS, NUM_POINTS, landmarks_of_templates
 from clnf_torch.training.synthetic.face_shards import shard_path, write_shard
 from tests.factories import seeded
@@ -108,3 +111,29 @@ def test_a_folder_without_templates_is_named(material, tmp_path):
     (tmp_path / "empty").mkdir()
     ended = run(material, tmp_path / "free.pt", "--templates", str(tmp_path / "empty"))
     assert ended.exit_code == 1 and "templates.npz" in ended.output
+
+
+def test_a_teacher_is_named_among_the_sources(material, tmp_path, monkeypatch):
+    class Teacher:
+        """Finds no face."""
+
+        def __init__(self, templates: FaceCrops) -> None:
+            assert len(templates.gray) == 4
+
+        def landmarks(self, gray: Tensor) -> Tensor:
+            """Of no crop."""
+            return torch.full((len(gray), 68, 2), torch.nan)
+
+    monkeypatch.setattr("clnf_torch.cli.runs.train_free.face_mesh", lambda: None)
+    monkeypatch.setattr("clnf_torch.cli.runs.train_free.MeshTeacher", Teacher)
+    ended = run(material, tmp_path / "free.pt", "--teacher")
+    assert ended.exit_code == 0, ended.output
+    assert SOURCE in {source["name"] for source in load_bundle(tmp_path / "free.pt")["sources"]}
+
+
+def test_a_teacher_that_is_not_installed_is_missed_before_the_work(material, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mediapipe", None)
+    face_mesh.cache_clear()
+    ended = run(material, tmp_path / "free.pt", "--teacher")
+    assert ended.exit_code == 1 and "pip install mediapipe==0.10.14" in ended.output
+    assert not (tmp_path / "work").exists()

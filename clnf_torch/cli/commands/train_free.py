@@ -9,6 +9,7 @@ from clnf_torch.cli.commands.command import run_by
 from clnf_torch.cli.commands.train_model import MESH_HELP
 from clnf_torch.cli.options import Device, Effort, Out, Seed, Threads
 
+TEACHER_HELP = "Draw portraits' landmarks to those of MediaPipe's face mesh: pip install mediapipe==0.10.14."
 # Nobody knows what folders hold but who gives them
 TERMS = "Any use that the templates, the portraits and the shapes allow which the model was trained on."
 
@@ -32,6 +33,7 @@ def free(
     work: Annotated[Path, typer.Option(metavar="DIR", help="Checkpoints: the same command goes on from them.")],
     licence: Annotated[str, typer.Option(metavar="TEXT", help="Terms of use, kept in the bundle.")] = TERMS,
     mesh: Annotated[Path | None, typer.Option(metavar="FILE", help=MESH_HELP)] = None,
+    teacher: Annotated[bool, typer.Option("--teacher", help=TEACHER_HELP)] = False,
     seed: Seed = 0,
     effort: Effort = 1.0,
     device: Device = "cpu",

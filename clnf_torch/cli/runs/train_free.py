@@ -25,6 +25,7 @@ from clnf_torch.training.data.annotations import Annotations
 from clnf_torch.training.data.crops import cut_crops
 from clnf_torch.training.early_termination import with_early_termination
 from clnf_torch.training.face_boxes import calibrated
+from clnf_torch.training.free.mesh_teacher import SOURCE, MeshTeacher, face_mesh
 from clnf_torch.training.free.recipe import FreeFaces, FreeRecipe, train_free_model
 from clnf_torch.training.free.self_training import cut_portraits
 from clnf_torch.training.free.templates import read_templates
@@ -55,6 +56,7 @@ def free(
     work: Path,
     licence: str,
     mesh: Path | None,
+    teacher: bool,
     seed: int,
     effort: float,
     device: str,
@@ -64,6 +66,9 @@ def free(
     check_trained(faces, out, work, prior, templates, *portraits, mesh)
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         keep_freed_memory()
+        if teacher:
+            # Before hours of work
+            face_mesh()
         where, shapes, annotated, mirror = device_named(device), read_prior(prior), read_templates(templates), MIRROR
         held = torch.arange(len(annotated)) % TEMPLATES_HELD == 1
         shown = annotated[~held]
@@ -73,12 +78,9 @@ def free(
         back = torch.arange(len(rendered)) % RENDERED_HELD == 0
         unknown = [path for folder in portraits for path in image_files(folder) if path not in annotated.images]
         known, others = (cut_crops(each, read_image, CROP) for each in (shown, annotated[held]))
-        material = FreeFaces(
-            rendered=rendered[~back],
-            templates=known,
-            held_out=others,
-            portraits=cut_portraits(map(read_image, unknown), detector, CROP),
-        )
+        cut = cut_portraits(map(read_image, unknown), detector, CROP)
+        taught = MeshTeacher(known).landmarks(cut.gray) if teacher else None
+        material = FreeFaces(rendered=rendered[~back], templates=known, held_out=others, portraits=cut, taught=taught)
         material = map_tensors(lambda values: values.to(where), material)
         unseen = join_rows(rendered[back], others)
         with training_bars(stop_if_asked) as report:
@@ -103,6 +105,7 @@ def free(
                 {"name": f"{len(annotated)} photographs with hand-set points: {templates.resolve().name}"},
                 {"name": f"{len(material.portraits)} portraits"},
                 {"name": f"shapes to begin with: {prior.name}"},
+                *([{"name": SOURCE}] if teacher else []),
                 *made_of(trained),
             ],
             validator=judge,

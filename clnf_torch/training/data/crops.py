@@ -112,3 +112,8 @@ def split_held_out(held: Tensor) -> tuple[Tensor, Tensor]:
         every = torch.arange(len(held), device=held.device)
         return every, every
     return (~held).nonzero().squeeze(-1), held.nonzero().squeeze(-1)
+
+
+def mirrored(landmarks: Tensor, mirror: Tensor, width: int) -> Tensor:
+    """Landmarks (F, N, 2) of crops so wide in the mirrored crops; `mirror` (N,) has each one's partner."""
+    return landmarks[:, mirror] * landmarks.new_tensor([-1, 1]) + landmarks.new_tensor([width - 1, 0])

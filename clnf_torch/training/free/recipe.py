@@ -77,6 +77,7 @@ class FreeFaces:
     templates: FaceCrops  # photographs with hand-set points, to train on
     held_out: FaceCrops  # others, to calibrate by
     portraits: Portraits  # photographs that nobody has annotated
+    taught: Tensor | None = None  # their landmarks by a `MeshTeacher`, (F, 68, 2) px, NaN where it finds no face
 
 
 def train_free_model(
@@ -114,7 +115,8 @@ def train_free_model(
     placed = model.to(known.gray.device).eval()
     going_on = recipe.first.with_effort(recipe.again)
     for number in range(recipe.rounds):
-        believed = annotate(placed, faces.portraits, mirror, recipe.first.seed + number, recipe.agreement)
+        seed = recipe.first.seed + number
+        believed = annotate(placed, faces.portraits, mirror, seed, recipe.agreement, faces.taught)
         more = join_rows(known, _times(believed, recipe.portraits))
         if number == recipe.rounds - 1:
             going_on = replace(going_on, end_to_end=recipe.end_to_end)

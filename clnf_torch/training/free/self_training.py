@@ -20,7 +20,8 @@ from clnf_torch.geometry.records import Rows
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.augmentation.random import Sampler
-from clnf_torch.training.data.crops import FaceCrops, cut_square, square_around, to_crop
+from clnf_torch.training.data.crops import FaceCrops, cut_square, mirrored, square_around, to_crop
+from clnf_torch.training.free.mesh_teacher import drawn_to
 
 # Faces that are fitted together
 BATCH = 64
@@ -70,7 +71,12 @@ def cut_portraits(images: Iterable[Tensor], detector: FaceDetector, side: int, m
 
 @torch.no_grad()
 def annotate(
-    model: LandmarkModel, portraits: Portraits, mirror: Tensor, seed: int, agreement: Agreement | None = None
+    model: LandmarkModel,
+    portraits: Portraits,
+    mirror: Tensor,
+    seed: int,
+    agreement: Agreement | None = None,
+    taught: Tensor | None = None,
 ) -> FaceCrops:
     """The portraits on whose landmarks the model agrees with itself, with the mean of what it finds.
 
@@ -80,6 +86,7 @@ def annotate(
         mirror: Each landmark's partner on the other side of the face, int64, shape (N,).
         seed: Of the boxes.
         agreement: Settings.
+        taught: What a `MeshTeacher` finds, shape (F, N, 2), which the landmarks are drawn to.
     """
     agreement = agreement or Agreement()
     sampler = Sampler(torch.Generator().manual_seed(seed), portraits.gray.device)
@@ -93,7 +100,7 @@ def annotate(
             boxes = torch.cat((width - 1 - boxes[:, :1] - boxes[:, 2:3], boxes[:, 1:]), 1)
         found = _fitted(detector, gray, boxes)
         if flipped:
-            found = found[:, mirror] * found.new_tensor([-1, 1]) + found.new_tensor([width - 1, 0])
+            found = mirrored(found, mirror, width)
         looks.append(found)
     every = torch.stack(looks)  # (K, F, N, 2)
     landmarks = every.mean(0)
@@ -101,6 +108,8 @@ def annotate(
     left, right = (landmarks[:, corner] for corner in OUTER_EYE_CORNERS)
     # Not a number where a fit failed
     agreed = apart <= agreement.most * (left - right).norm(dim=1)
+    if taught is not None:
+        landmarks = drawn_to(landmarks, taught)
     return FaceCrops(gray=portraits.gray[agreed], landmarks=landmarks[agreed].float())
 
 

@@ -54,7 +54,15 @@ def test_every_kind_of_face_is_trained_on(tmp_path, monkeypatch):
 
     monkeypatch.setattr(free, "train_landmark_model", noting(free.train_landmark_model, 0))
     monkeypatch.setattr(free, "retrain_networks", noting(free.retrain_networks, 1))
-    monkeypatch.setattr(free, "annotate", lambda model, portraits, *_: believed)
+    taught = torch.zeros(1, 68, 2)
+
+    def annotated(model, portraits, *others):
+        """A face in the place of the portraits."""
+        assert others[-1] is taught
+        return believed
+
+    monkeypatch.setattr(free, "annotate", annotated)
+    material = replace(material, taught=taught)
     free.train_free_model(material, make_gaussian(), MIRROR, RECIPE, tmp_path)
     first, *rounds = seen
     assert torch.equal(first.gray[:5], material.rendered.gray)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import clnf_torch
-from clnf_torch.geometry.landmarks68 import MIRROR
+from clnf_torch.geometry.landmarks68 import JAW, MIRROR, MOUTH
 from clnf_torch.media.images import read_image
 from clnf_torch.training.free.self_training import Agreement, Portraits, annotate, cut_portraits
 from clnf_torch.training.metrics import face_errors
@@ -52,6 +52,14 @@ def test_the_mirrored_portrait_gets_the_mirrored_landmarks(portraits):
     one, two = (annotate(model, each, mirror, 0, LOOKS).landmarks for each in (portraits, other))
     # 0.004: other boxes
     assert face_errors(two[:, mirror] * torch.tensor([-1.0, 1]) + torch.tensor([255.0, 0]), one)[0] < 0.01
+
+
+def test_lips_are_those_of_a_teacher_who_knows_them(portraits):
+    model, mirror = clnf_torch.load().model, torch.tensor(MIRROR)
+    taught = torch.full((1, 68, 2), 7.0)
+    own, drawn = (annotate(model, portraits, mirror, 0, LOOKS, each).landmarks for each in (None, taught))
+    assert (drawn[:, MOUTH] == 7).all()
+    torch.testing.assert_close(drawn[:, JAW], own[:, JAW].lerp(taught[:, JAW], 0.2))
 
 
 def test_landmarks_without_agreement_are_not_believed(portraits):
