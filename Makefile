@@ -87,6 +87,8 @@ ASSETS ?= $(FREE)/makehuman
 MTCNN ?= weights/default.pt
 BLAZEFACE ?= weights/blazeface.pt
 WORK ?= build/training
+# What MediaPipe's face mesh teaches needs pip install mediapipe==0.10.14; empty: without it
+TEACHER ?= --teacher
 
 # The first model is measured on faces that it was not trained on, and its calibrations learned; the second one knows all faces
 weights: $(READY)
@@ -107,7 +109,7 @@ small: $(READY)
 eyes: $(READY)
 	$(BIN)/clnf-torch train render $(WORK)/rendered --faces 9472 --seed 2 --assets $(ASSETS) --threads 1
 	$(BIN)/clnf-torch train eyes $(WORK)/rendered --model $(BLIND) --portraits $(FREE)/london --portraits $(FREE)/congress \
-		--steps 8000 --work $(BLIND).eyes -o $(OUT)
+		--templates $(FREE)/london $(TEACHER) --steps 8000 --work $(BLIND).eyes -o $(OUT)
 
 # ---- the free model -------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from clnf_torch.export.face_rows import measure_faces
 from clnf_torch.geometry.boxes import box_around
 from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.geometry.gray import to_gray
-from clnf_torch.geometry.landmarks28 import IRIS, LIDS
+from clnf_torch.geometry.landmarks28 import CORNERS, IRIS, LIDS
 from clnf_torch.measures.gaze import EYE_PARTS
 from clnf_torch.media.images import read_image
 from clnf_torch.pipeline import FitResult, LandmarkDetector
@@ -24,6 +24,8 @@ from clnf_torch.training.data.annotations import read_annotations
 from clnf_torch.training.data.boxes import perturb_boxes
 from clnf_torch.training.evaluation import stack_padded
 from clnf_torch.training.eyes import EYES, IN_EYE
+from clnf_torch.training.free.photographed_eyes import template_eyes
+from clnf_torch.training.free.templates import held_out, landmarks_of_templates, read_points
 from clnf_torch.training.synthetic.face_shards import RenderedFaces, read_shards
 
 # Pixels between the middles of both eyes
@@ -59,6 +61,11 @@ def report(device: str, model: Path | None, rendered: Path | None) -> Iterator[T
         ("lids, median error", *(f"{_lid_errors(eyes, truth).median():.3f}" for eyes in (ours, theirs))),
     ]
     yield table(f"{PHOTOGRAPHS} photographs of helen_train", ("shares of the eye's width", *detectors), rows)
+    rows = [
+        (name, *(f"{errors.mean():.3f} / {errors.median():.3f}" for errors in _hand_set(detector)))
+        for name, detector in detectors.items()
+    ]
+    yield table("Templates held out, mean / median, shares of the eye's width", ("eyes", "iris", "lids"), rows)
 
 
 def _rendered_rows(detectors: dict[str, LandmarkDetector], folder: Path) -> Iterator[tuple[str, ...]]:
@@ -94,8 +101,8 @@ def rendered_errors(detector: LandmarkDetector, faces: RenderedFaces, distance: 
     visible = faces.eyes_visible.float()
     good = (visible[:, :, LIDS].mean(-1) >= LEAST_LIDS) & (visible[:, :, :IRIS].mean(-1) >= LEAST_IRIS)
     good &= fit.success.cpu()[:, None]
-    width = (truth[:, :, 8] - truth[:, :, 14]).norm(dim=-1)
-    iris = (eyes[:, :, :IRIS].mean(2) - truth[:, :, :IRIS].mean(2)).norm(dim=-1) / width
+    width = (truth[:, :, CORNERS[0]] - truth[:, :, CORNERS[1]]).norm(dim=-1)
+    iris = (_middles(eyes) - _middles(truth)).norm(dim=-1) / width
     lids = (eyes - truth)[:, :, LIDS].norm(dim=-1).mean(-1) / width
     angle = (looks.gaze.cpu().float() * faces.gaze).sum(-1).clamp(-1, 1).acos().rad2deg()
     return EyeErrors(iris=iris[good], lids=lids[good], gaze=angle[good])
@@ -124,9 +131,28 @@ def _photographed(detectors: dict[str, LandmarkDetector]) -> tuple[Tensor, Tenso
     return ours, theirs, torch.stack([faces.landmarks[:, list(numbers)] for numbers in EYES.values()], 1)
 
 
+def _hand_set(detector: LandmarkDetector) -> tuple[Tensor, Tensor]:
+    """Errors of irises and lids (E,) on the photographs of the London Set that nothing was trained on."""
+    files, points = read_points(SHARED / "free" / "london")
+    rows = held_out(len(files)).nonzero()[:, 0].tolist()
+    truth = template_eyes(points[rows])
+    frames = stack_padded([to_gray(read_image(files[row])[None])[0] for row in rows])[:, None]
+    boxes = box_around(landmarks_of_templates(points[rows]))
+    eyes = _eyes_of(detector.fit(frames, boxes, torch.arange(len(rows))))
+    width = (truth[:, :, CORNERS[0]] - truth[:, :, CORNERS[1]]).norm(dim=-1)
+    iris = _middles(eyes) - _middles(truth)
+    lids = (eyes - truth)[:, :, LIDS].norm(dim=-1).mean(-1)
+    return (iris.norm(dim=-1) / width).flatten(), (lids / width).flatten()
+
+
+def _middles(eyes: Tensor) -> Tensor:
+    """Of the irises (F, 2, 2)."""
+    return eyes[:, :, :IRIS].mean(2)
+
+
 def _iris_distance(ours: Tensor, theirs: Tensor, truth: Tensor) -> Tensor:
     """Between the irises of two models (F, 2), by the annotated widths of the eyes."""
-    return (ours[:, :, :IRIS].mean(2) - theirs[:, :, :IRIS].mean(2)).norm(dim=-1) / _widths(truth)
+    return (_middles(ours) - _middles(theirs)).norm(dim=-1) / _widths(truth)
 
 
 def _widths(lids: Tensor) -> Tensor:

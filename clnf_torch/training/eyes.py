@@ -9,7 +9,8 @@ from torch import Tensor
 
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.geometry.gray import to_gray
-from clnf_torch.geometry.landmarks28 import EYE_MIRROR, LIDS
+from clnf_torch.geometry.landmarks28 import EYE_MIRROR, LIDS, NUM_EYE_LANDMARKS
+from clnf_torch.geometry.records import join_rows
 from clnf_torch.models.landmark_model import LandmarkModel, Part
 from clnf_torch.training.augmentation.pose_warp import PoseWarp
 from clnf_torch.training.checkpoint import Checkpoint, fingerprint
@@ -70,29 +71,53 @@ def eye_regions(shards: Iterable[RenderedFaces]) -> EyeRegions:
     Raises:
         ValueError: No eye can be seen.
     """
-    gray, landmarks, points = [], [], []
+    crops: list[FaceCrops] = []
+    points: list[Tensor] = []
     for faces in shards:
         for row, image in enumerate(to_gray(faces.images)):
             for side in range(2):
                 if faces.eyes_visible[row, side, LIDS].float().mean() < LEAST_VISIBLE:
                     continue
-                eye, mirrored = faces.eyes[row, side], side == 1
+                mirrored = side == 1
                 placed = (faces.eye_points[row, side] - faces.translation[row]) @ faces.rotation[row]
-                left, top, length = square_around(eye[LIDS], MARGIN)
-                crop, marks = cut_square(image, left, top, length, SIDE), to_crop(eye, left, top, length, SIDE)
-                gray.append(crop.flip(-1) if mirrored else crop)
-                landmarks.append(mirrored_eye(marks, SIDE - 1.0) if mirrored else marks)
+                crops.append(_cut(image, faces.eyes[row, side], mirrored))
                 points.append(mirrored_eye(placed, 0.0) if mirrored else placed)
-    if not gray:
+    if not crops:
         raise ValueError("the rendered faces show no eye whose lids are visible; render more faces")
-    crops = FaceCrops(gray=torch.stack(gray), landmarks=torch.stack(landmarks))
-    return EyeRegions(crops=crops, points=torch.stack(points))
+    return EyeRegions(crops=join_rows(*crops), points=torch.stack(points))
+
+
+def photographed_regions(gray: Tensor, eyes: Tensor) -> FaceCrops:
+    """Eyes of photographs as `EyeRegions` has them, those further left first.
+
+    Args:
+        gray: Shape (F, S, S), uint8.
+        eyes: Pixels, shape (F, 2, 28, 2); NaN where there are none.
+
+    Returns:
+        Crops (E, SIDE, SIDE), landmarks (E, 28, 2).
+    """
+    crops = [FaceCrops(gray=gray.new_zeros(0, SIDE, SIDE), landmarks=eyes.new_zeros(0, NUM_EYE_LANDMARKS, 2))]
+    for side in range(2):
+        for image, eye in zip(gray, eyes[:, side], strict=True):
+            if eye.isfinite().all():
+                crops.append(_cut(image, eye, side == 1))
+    return join_rows(*crops)
+
+
+def _cut(image: Tensor, eye: Tensor, mirrored: bool) -> FaceCrops:
+    """A crop of the eye (28, 2) in an image (H, W), as if it lay on the image's left."""
+    left, top, length = square_around(eye[LIDS], MARGIN)
+    crop, marks = cut_square(image, left, top, length, SIDE), to_crop(eye, left, top, length, SIDE)
+    if mirrored:
+        crop, marks = crop.flip(-1), mirrored_eye(marks, SIDE - 1.0)
+    return FaceCrops(gray=crop[None], landmarks=marks[None])
 
 
 def mirrored_eye(landmarks: Tensor, width: float) -> Tensor:
-    """Landmarks (28, D) of one eye as those of the other: x becomes width - x, and partners change places."""
-    other = landmarks[list(EYE_MIRROR)].clone()
-    other[:, 0] = width - other[:, 0]
+    """Landmarks (..., 28, D) of one eye as those of the other: x becomes width - x, and partners change places."""
+    other = landmarks[..., EYE_MIRROR, :].clone()
+    other[..., 0] = width - other[..., 0]
     return other
 
 
@@ -111,21 +136,24 @@ def train_eyes(
     folder: Path,
     report: Report = lambda *_: None,
     device: str | torch.device = "cpu",
+    photographed: FaceCrops | None = None,
 ) -> tuple[Part, Part]:
     """Parts for both eyes, which hold the same shape and the same experts.
 
     Args:
-        eyes: From `eye_regions`.
+        eyes: From `eye_regions`, whose shapes are those of the parts.
         recipe: Settings.
         folder: For the checkpoint, from which the same call goes on.
         report: Told after every step.
         device: To train on.
+        photographed: More eyes, from `photographed_regions`, for the experts.
 
     Raises:
         CheckpointError: The folder holds the checkpoint of another training.
     """
     pdm = eye_shapes(eyes.points).pdm(EXPLAINED).float()
-    crops = FaceCrops(gray=eyes.crops.gray.to(device), landmarks=eyes.crops.landmarks.to(device))
+    crops = eyes.crops if photographed is None else join_rows(eyes.crops, photographed)
+    crops = FaceCrops(gray=crops.gray.to(device), landmarks=crops.landmarks.to(device))
     placed = pdm.to(device)
     params = params_from_landmarks(placed, crops.landmarks)
     config, mirror = recipe.experts, torch.tensor(EYE_MIRROR, device=device)

@@ -10,7 +10,8 @@ import torch
 import clnf_torch
 from clnf_torch.media.images import read_image
 from clnf_torch.models.bundle import load_bundle
-from clnf_torch.training.eyes import EYES
+from clnf_torch.training.eyes import EYES, eye_regions
+from clnf_torch.training.free.photographed_eyes import EYE_SOURCE
 from clnf_torch.training.synthetic.face_shards import shard_path, write_shard
 from tests.training.rendered_eyes import looking
 
@@ -42,3 +43,28 @@ def test_a_model_gets_eyes_and_finds_them(clnf_torch_cli, bundle, image, box, tm
 def test_a_folder_without_faces_is_named(clnf_torch_cli, bundle, tmp_path):
     done = clnf_torch_cli("train", "eyes", tmp_path, "-o", tmp_path / "out.pt", "--model", bundle)
     assert done.exit_code == 1 and "holds no rendered faces" in done.stderr
+
+
+def test_eyes_of_photographs_are_named_among_the_sources(clnf_torch_cli, bundle, tmp_path, monkeypatch):
+    (tmp_path / "faces").mkdir()
+    write_shard(shard_path(tmp_path / "faces", range(6)), looking(6))
+    asked = []
+
+    def photographed(templates, files, taught, seed):
+        """Two rendered eyes."""
+        asked.append((templates, list(files), taught, seed))
+        return eye_regions([looking(6)]).crops[:2]
+
+    monkeypatch.setattr("clnf_torch.cli.runs.train_eyes.photographed_eyes", photographed)
+    out, templates = tmp_path / "out.pt", tmp_path / "london"
+    options = "--steps", 1, "--gaze-steps", 1, "--templates", templates
+    done = clnf_torch_cli("train", "eyes", tmp_path / "faces", "-o", out, "--model", bundle, *options)
+    assert done.exit_code == 0, done.stderr
+    assert asked == [(templates, [], False, 0)]
+    names = [source["name"] for source in load_bundle(out)["sources"]]
+    assert "2 eyes of photographs, some moved: london" in names and EYE_SOURCE not in names
+
+
+def test_a_teacher_wants_templates_and_portraits(clnf_torch_cli, bundle, tmp_path):
+    done = clnf_torch_cli("train", "eyes", tmp_path, "-o", tmp_path / "out.pt", "--model", bundle, "--teacher")
+    assert done.exit_code == 1 and "give both" in done.stderr

@@ -21,6 +21,8 @@ from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import build_model, load_bundle
 from clnf_torch.models.landmark_model import Part
 from clnf_torch.training.eyes import EYES, EyeRecipe, eye_regions, train_eyes
+from clnf_torch.training.free.mesh_teacher import face_mesh
+from clnf_torch.training.free.photographed_eyes import EYE_SOURCE, photographed_eyes
 from clnf_torch.training.free.self_training import cut_portraits
 from clnf_torch.training.gaze import GazeConfig, train_gaze_network
 from clnf_torch.training.looking_faces import looking_faces, looking_portraits
@@ -37,35 +39,52 @@ def eyes(
     out: Path,
     model: Path,
     portraits: list[Path] | None,
+    templates: Path | None,
+    teacher: bool,
     work: Path | None,
     steps: int,
     gaze_steps: int,
     seed: int,
     device: str,
 ) -> None:
-    """Train eyes of 28 landmarks on rendered faces, and the network by which a model then sees the gaze."""
+    """Train eyes of 28 landmarks on rendered faces and photographs, and the network that then sees the gaze."""
     folders = [] if work is None else [Output("--work", work, folder=True)]
     check_outputs([Input(model)], [Output("--out", out), *folders])
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         keep_freed_memory()
+        if teacher:
+            if templates is None or not portraits:
+                complain(
+                    "--teacher: it tells the eyes of --portraits, by what it tells those of --templates; give both"
+                )
+                raise typer.Exit(1)
+            # Before hours of work
+            face_mesh()
         where, content = device_named(device), load_bundle(model)
         if (count := len(content["model"]["pdm"]["mean"])) != NUM_LANDMARKS:
             complain(f"{model}: it has {count} landmarks; eyes belong to models of {NUM_LANDMARKS}")
             raise typer.Exit(1)
         finder = load_face_detector(model if content.get("face_detector") else None) if portraits else None
         regions = eye_regions(read_shards(faces))
+        files = [path for folder in portraits or () for path in image_files(folder)]
+        photographed = None if templates is None else photographed_eyes(templates, files, teacher, seed)
         recipe = EyeRecipe(seed=seed)
         recipe = replace(recipe, experts=replace(recipe.experts, steps=steps))
         with checkpoint_folder(out, work) as folder:
             with training_bars(stop_if_asked) as report:
-                parts = train_eyes(regions, recipe, folder, report, where)
+                parts = train_eyes(regions, recipe, folder, report, where, photographed)
                 content = with_eyes(content, parts)
                 looks = looking_faces(read_shards(faces))
                 count = int(looks.seen.sum())
                 sources = [f"{len(regions.points)} rendered eyes of {faces.name}, gaze by {count} of them"]
+                if photographed is not None and templates is not None:
+                    sources.append(f"{len(photographed)} eyes of photographs, some moved: {templates.resolve().name}")
+                if teacher:
+                    sources.append(EYE_SOURCE)
                 if finder is not None:
-                    images = (read_image(path) for each in portraits or () for path in image_files(each))
-                    people = looking_portraits(build_model(content), cut_portraits(images, finder, SIDE))
+                    people = looking_portraits(
+                        build_model(content), cut_portraits(map(read_image, files), finder, SIDE)
+                    )
                     looks = join_rows(looks, people)
                     sources.append(f"{len(people)} portraits of people who look into the camera")
                 config = GazeConfig(steps=gaze_steps, seed=seed)

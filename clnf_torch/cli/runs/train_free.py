@@ -28,7 +28,7 @@ from clnf_torch.training.face_boxes import calibrated
 from clnf_torch.training.free.mesh_teacher import SOURCE, MeshTeacher, face_mesh
 from clnf_torch.training.free.recipe import FreeFaces, FreeRecipe, train_free_model
 from clnf_torch.training.free.self_training import cut_portraits
-from clnf_torch.training.free.templates import read_templates
+from clnf_torch.training.free.templates import held_out, read_templates
 from clnf_torch.training.landmark_error import with_error_model
 from clnf_torch.training.shape import read_prior
 from clnf_torch.training.synthetic.face_shards import RenderedFaces, read_shards
@@ -38,8 +38,8 @@ from clnf_torch.training.validator import train_validator
 
 # Pixels of the side of a crop, which shows twice the extent of a face: about as large as faces are rendered
 CROP = 256
-# Every so manieth template, and rendered face, is held out
-TEMPLATES_HELD, RENDERED_HELD = 3, 16
+# Every so manieth rendered face is held out
+RENDERED_HELD = 16
 # Rendered faces by which the boxes of the face detector are calibrated, and how often the templates count beside them
 BOXED, TEMPLATES_BOXED = 768, 3
 # Every so manieth rendered face trains the validator, whose fits take long
@@ -70,7 +70,7 @@ def free(
             # Before hours of work
             face_mesh()
         where, shapes, annotated, mirror = device_named(device), read_prior(prior), read_templates(templates), MIRROR
-        held = torch.arange(len(annotated)) % TEMPLATES_HELD == 1
+        held = held_out(len(annotated))
         shown = annotated[~held]
         own_licence = face_detector_record(installed_file("blazeface.pt"))["licence"]
         detector = calibrated(load_face_detector("blazeface"), _scenes(read_shards(faces), shown))

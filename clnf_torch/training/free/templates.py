@@ -10,6 +10,8 @@ from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
 from clnf_torch.training.data.annotations import MOST_PIXELS, AnnotationError, Annotations, read_arrays
 
 FILE, NUM_POINTS = "templates.npz", 189
+# Every so manieth template calibrates and judges what the others train
+HELD_OUT = 3
 # Landmarks at the mean of points of the template: corners of the eyes, mouth, nose, ends of the brows, chin
 AT_POINTS = {
     8: (129,),
@@ -37,14 +39,25 @@ RIDGE = ((28, 1 / 3), (29, 2 / 3))
 
 
 def read_templates(folder: Path) -> Annotations:
-    """The photographs of a folder that have templates, with 68 landmarks each.
+    """The photographs of a folder that have templates, with 68 landmarks each, of no split; see `read_points`."""
+    images, points = read_points(folder)
+    return Annotations(images=images, landmarks=landmarks_of_templates(points), split=("",) * len(images))
+
+
+def held_out(count: int) -> Tensor:
+    """Which of so many templates nothing is trained on: every third, (F,) bool."""
+    return torch.arange(count) % HELD_OUT == 1
+
+
+def read_points(folder: Path) -> tuple[tuple[Path, ...], Tensor]:
+    """The photographs of a folder that have templates, and their points.
 
     Args:
         folder: It holds ``templates.npz`` with ``names`` (F,) of photographs NAME.jpg beside it, and ``points``
             (F, 189, 2) in pixels from 0.
 
     Returns:
-        The F faces, as the file lists them, of no split.
+        F files, as ``names`` lists them, and points (F, 189, 2), float32.
 
     Raises:
         AnnotationError: There are no templates, or bad ones; says which and where.
@@ -61,9 +74,7 @@ def read_templates(folder: Path) -> Annotations:
         )
     if not (finite := (np.abs(points) < MOST_PIXELS).all((1, 2))).all():
         raise AnnotationError(f"{path}: points of {str(names[int(finite.argmin())])!r} are not all finite")
-    images = tuple(folder / f"{name}.jpg" for name in names.tolist())
-    landmarks = landmarks_of_templates(torch.from_numpy(points).float())
-    return Annotations(images=images, landmarks=landmarks, split=("",) * len(names))
+    return tuple(folder / f"{name}.jpg" for name in names.tolist()), torch.from_numpy(points).float()
 
 
 def _found(array: np.ndarray | None) -> str:
