@@ -12,6 +12,7 @@ from torch import Tensor
 from clnf_torch.detection import load_face_detector
 from clnf_torch.geometry.gray import to_gray
 from clnf_torch.geometry.landmarks28 import CORNERS
+from clnf_torch.geometry.polyline import along
 from clnf_torch.geometry.records import join_rows
 from clnf_torch.media.images import read_image
 from clnf_torch.training.augmentation.moved_iris import move_irises
@@ -20,7 +21,7 @@ from clnf_torch.training.data.crops import FaceCrops, cut_square, square_around,
 from clnf_torch.training.eyes import mirrored_eye, photographed_regions
 from clnf_torch.training.free.mesh_teacher import mesh_vertices
 from clnf_torch.training.free.self_training import cut_portraits
-from clnf_torch.training.free.templates import along, held_out, landmarks_of_templates, read_points
+from clnf_torch.training.free.templates import held_out, landmarks_of_templates, read_points
 from clnf_torch.training.synthetic.eyeball_mesh import IRIS_ANGLES, PUPIL_ANGLES
 
 EYE_SOURCE = "eyes of portraits are those of MediaPipe's face mesh, of the PyPI package mediapipe 0.10.14"

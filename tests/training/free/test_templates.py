@@ -6,7 +6,7 @@ from torch import Tensor
 from clnf_torch.geometry.landmarks68 import MIRROR
 from clnf_torch.media.images import read_image
 from clnf_torch.training.data.annotations import AnnotationError
-from clnf_torch.training.free.templates import NUM_POINTS, along, landmarks_of_templates, read_templates
+from clnf_torch.training.free.templates import NUM_POINTS, landmarks_of_templates, read_templates
 from clnf_torch.training.metrics import face_errors
 
 # Points of a template and their partners on the other side of the face; the others that landmarks use have none
@@ -22,16 +22,6 @@ IN_THE_MIDDLE = (55, 90, 96, 101, 106, 129)
 
 def some_points(faces: int = 3) -> Tensor:
     return torch.rand(faces, NUM_POINTS, 2, generator=torch.Generator().manual_seed(0)) * 100
-
-
-def test_equal_distances_along_a_bent_line() -> None:
-    line = torch.tensor([[[0.0, 0.0], [1.0, 0.0], [1.0, 3.0]]])
-    found = along(line, torch.linspace(0, 1, 5))
-    torch.testing.assert_close(found[0], torch.tensor([[0.0, 0], [1, 0], [1, 1], [1, 2], [1, 3]]))
-
-
-def test_points_may_lie_on_each_other() -> None:
-    assert along(torch.zeros(2, 4, 2), torch.linspace(0, 1, 3)).isfinite().all()
 
 
 def test_landmarks_move_with_the_points() -> None:

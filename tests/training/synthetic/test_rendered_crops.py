@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import torch
 
-from clnf_torch.training.synthetic.rendered_crops import rendered_crops
+from clnf_torch.geometry.landmarks68 import JAW, MIRROR
+from clnf_torch.training.synthetic.rendered_crops import even_jaws, rendered_crops
 from tests.factories import seeded
 from tests.training.rendered_eyes import rendered_eyes
 
@@ -38,3 +39,28 @@ def test_hidden_faces_are_left_out():
     visible[1, 20:] = False
     assert len(rendered_crops([replace(faces, visible=visible)], 64)) == 2
     assert len(rendered_crops([], 64)) == 0
+
+
+def test_jaws_are_at_equal_distances_to_the_chin():
+    landmarks = 100 * torch.rand(2, 68, 2, generator=seeded(1))
+    turn = torch.linspace(torch.pi, 0, 17).square() / torch.pi
+    landmarks[:, JAW] = 100 + 80 * torch.stack((turn.cos(), turn.sin()), -1)
+    even = even_jaws(landmarks)
+    assert torch.equal(even[:, JAW.stop :], landmarks[:, JAW.stop :])
+    torch.testing.assert_close(even[:, 8], landmarks[:, 8])
+    for side in (range(9), range(8, 17)):
+        steps = even[:, side].diff(dim=1).norm(dim=-1)
+        # Chords of a line with corners
+        assert (steps.amax(1) - steps.amin(1) < 0.02 * steps.mean(1)).all()
+    # The line before the first one is left
+    assert ((even[:, [0, 16]] - landmarks[:, [0, 16]]).norm(dim=-1) > 2).all()
+    mirrored = even_jaws(landmarks[:, MIRROR] * torch.tensor([-1.0, 1.0]))
+    torch.testing.assert_close(mirrored[:, MIRROR] * torch.tensor([-1.0, 1.0]), even)
+
+
+def test_crops_have_even_jaws():
+    faces = marked_faces(2)
+    found, wanted = rendered_crops([faces], 256).landmarks, even_jaws(faces.contour)
+    found, wanted = (each - each.mean(1, keepdim=True) for each in (found, wanted))
+    # Crops differ from pictures by place and size
+    torch.testing.assert_close(found / found.std((1, 2), keepdim=True), wanted / wanted.std((1, 2), keepdim=True))
