@@ -21,7 +21,7 @@ help:
 	@echo "make bench   time the fit and print a table"
 	@echo "make weights train the default model again (hours; FACES=, ASSETS=folders, SHAPES=ict_68.npz, MTCNN=wheel)"
 	@echo "make small   train the small model again (hours; MESH=wheel of mediapipe 0.10.14, FACES=, ASSETS=, SHAPES=)"
-	@echo "make free    train the free model again (hours; FREE=folder of free photographs, ASSETS=, SHAPES=)"
+	@echo "make free    train the free model again (hours; MESH=wheel as above, FREE=folder of free photographs, ASSETS=, SHAPES=)"
 	@echo "make docs    build the documentation into build/site"
 
 $(READY): pyproject.toml
@@ -116,11 +116,12 @@ eyes: $(READY)
 FREE_TERMS := MIT License. Made of MakeHuman's heads (CC0), the London Set of DeBruine and Jones, doi \
 	10.6084/m9.figshare.5047666 (CC BY 4.0), portraits of the US Congress (public domain), ICT-FaceKit (MIT), BlazeFace (Apache 2.0)
 
+# One network, which begins as MediaPipe's face mesh: MESH=wheel
 free: $(READY)
-	$(BIN)/clnf-torch train render $(WORK)/free_faces --faces 3584 --seed 7 --assets $(ASSETS) --threads 1
+	$(BIN)/clnf-torch train render $(WORK)/free_faces --faces 5120 --seed 21 --assets $(ASSETS) --threads 1
 	$(BIN)/clnf-torch train free $(WORK)/free_faces --templates $(FREE)/london --portraits $(FREE)/london \
-		--portraits $(FREE)/congress --prior $(SHAPES) --licence "$(FREE_TERMS)" --threads 1 --work $(WORK)/free \
-		-o build/blind_free.pt
+		--portraits $(FREE)/congress --mesh "$(MESH)" $(TEACHER) --prior $(SHAPES) --licence "$(FREE_TERMS)" --threads 1 \
+		--work $(WORK)/free -o build/blind_free.pt
 	$(MAKE) eyes BLIND=build/blind_free.pt OUT=build/free.pt
 
 # ---- documentation --------------------------------------------------------------------------------------------------

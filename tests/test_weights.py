@@ -150,7 +150,7 @@ class TestFreeModel:
         assert not any(word in everything for word in ("research", "helen", "lfpw", "afw", "300-w", "non-commercial"))
 
     def test_it_finds_what_the_default_model_finds(self):
-        """Measured: 0.030, without jaw and brows, which lie elsewhere by their own definition, 0.024."""
+        """Measured: 0.026, without jaw and brows, which lie elsewhere by their own definition, 0.022."""
         from clnf_torch.media.images import read_image
 
         frames = read_image(WEIGHTS.parent / "docs" / "images" / "astronaut.jpg")[None]
@@ -158,11 +158,11 @@ class TestFreeModel:
         assert len(boxes) == 1
         found, expected = (clnf_torch.load(name).fit(frames, boxes) for name in ("free", "default"))
         assert found.success.all() and expected.success.all()
-        assert face_errors(found.landmarks, expected.landmarks)[0] < 0.04
-        assert face_errors(found.landmarks, expected.landmarks, slice(27, 68))[0] < 0.032
+        assert face_errors(found.landmarks, expected.landmarks)[0] < 0.035
+        assert face_errors(found.landmarks, expected.landmarks, slice(27, 68))[0] < 0.029
 
     def test_faces_of_every_day_and_pen_markings(self, afw):
-        """Measured: 0.0633, and 0.0708 behind markings; 91 % are accepted."""
+        """Measured: 0.0579, and 0.0611 behind markings; 96 % are accepted."""
         errors, with_marks, success = plain_and_marked("free", *afw)
-        assert errors.mean() < 0.0645 and with_marks.mean() < 0.072
-        assert success[errors < 0.1].float().mean() > 0.88
+        assert errors.mean() < 0.0589 and with_marks.mean() < 0.0622
+        assert success[errors < 0.1].float().mean() > 0.93
