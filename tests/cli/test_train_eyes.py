@@ -50,8 +50,9 @@ def test_eyes_of_photographs_are_named_among_the_sources(clnf_torch_cli, bundle,
     write_shard(shard_path(tmp_path / "faces", range(6)), looking(6))
     asked = []
 
-    def photographed(templates, files, taught, seed):
+    def photographed(templates, files, read, taught, seed):
         """Two rendered eyes."""
+        assert read is read_image
         asked.append((templates, list(files), taught, seed))
         return eye_regions([looking(6)]).crops[:2]
 

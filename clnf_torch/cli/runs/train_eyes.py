@@ -67,7 +67,7 @@ def eyes(
         finder = load_face_detector(model if content.get("face_detector") else None) if portraits else None
         regions = eye_regions(read_shards(faces))
         files = [path for folder in portraits or () for path in image_files(folder)]
-        photographed = None if templates is None else photographed_eyes(templates, files, teacher, seed)
+        photographed = None if templates is None else photographed_eyes(templates, files, read_image, teacher, seed)
         recipe = EyeRecipe(seed=seed)
         recipe = replace(recipe, experts=replace(recipe.experts, steps=steps))
         with checkpoint_folder(out, work) as folder:

@@ -3,7 +3,7 @@
 Eyes of rendered faces are known exactly, but a network that saw no others misses irises in photographs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -14,7 +14,6 @@ from clnf_torch.geometry.gray import to_gray
 from clnf_torch.geometry.landmarks28 import CORNERS
 from clnf_torch.geometry.polyline import along
 from clnf_torch.geometry.records import join_rows
-from clnf_torch.media.images import read_image
 from clnf_torch.training.augmentation.moved_iris import move_irises
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.crops import FaceCrops, cut_square, square_around, to_crop
@@ -49,13 +48,16 @@ MESH = (
 )
 
 
-def photographed_eyes(templates: Path, portraits: Iterable[Path], taught: bool, seed: int) -> FaceCrops:
+def photographed_eyes(
+    templates: Path, portraits: Iterable[Path], read: Callable[[Path], Tensor], taught: bool, seed: int
+) -> FaceCrops:
     """Eyes of photographs to train on, some of them with their irises moved.
 
     Args:
         templates: Folder of photographs with ``templates.npz``, of which those of `held_out` are left out.
         portraits: Files of other photographs of faces.
-        taught: Whether these have a part in it, with what MediaPipe's face mesh finds.
+        read: Gives the image of a file, RGB, uint8, shape (3, H, W).
+        taught: Whether the portraits have a part in it, with what MediaPipe's face mesh finds.
         seed: Of the moves.
 
     Returns:
@@ -70,13 +72,13 @@ def photographed_eyes(templates: Path, portraits: Iterable[Path], taught: bool, 
     sampler = Sampler(torch.Generator().manual_seed(seed), torch.device("cpu"))
     images, points = read_points(templates)
     shown = (~held_out(len(images))).nonzero()[:, 0].tolist()
-    faces = [_cut_template(read_image(images[row]), points[row]) for row in shown]
+    faces = [_cut_template(read(images[row]), points[row]) for row in shown]
     gray, eyes = (torch.stack(each) for each in zip(*faces, strict=True))
     known = photographed_regions(gray, eyes)
     found = [known[torch.arange(len(known)).repeat(PLAIN)]]
     found.append(move_irises(known[torch.arange(len(known)).repeat(MOVED)], sampler))
     if taught:
-        unknown = (read_image(path) for path in portraits if path not in images)
+        unknown = (read(path) for path in portraits if path not in images)
         others = cut_portraits(unknown, load_face_detector("blazeface"), SIDE)
         seen = photographed_regions(others.gray, EyeTeacher(gray, eyes).eyes(others.gray))
         found += [seen, move_irises(seen, sampler)]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.geometry.landmarks28 import CORNERS, IRIS, LIDS
+from clnf_torch.media.images import read_image
 from clnf_torch.training.eyes import IN_EYE, SIDE
 from clnf_torch.training.free import photographed_eyes as photographed
 from clnf_torch.training.free.photographed_eyes import MESH, PUPIL, TEMPLATE, EyeTeacher, template_eyes
@@ -90,7 +91,7 @@ def templates(tmp_path) -> Path:
 
 
 def test_eyes_of_templates_come_as_they_are_and_moved(templates):
-    found = photographed.photographed_eyes(templates, [], False, 0)
+    found = photographed.photographed_eyes(templates, [], read_image, False, 0)
     eyes, plain = 4, photographed.PLAIN
     assert len(found) == eyes * (plain + photographed.MOVED) and found.gray.shape[-1] == SIDE
     assert torch.equal(found.gray[:eyes], found.gray[eyes : 2 * eyes])
@@ -115,9 +116,9 @@ def test_a_teacher_adds_the_eyes_of_portraits(templates, tmp_path, monkeypatch):
 
     monkeypatch.setattr(photographed, "EyeTeacher", Teacher)
     shutil.copy(ASTRONAUT, tmp_path / "portrait.jpg")
-    without = photographed.photographed_eyes(templates, [], False, 0)
+    without = photographed.photographed_eyes(templates, [], read_image, False, 0)
     files = [tmp_path / "portrait.jpg", templates / "0.jpg"]
-    found = photographed.photographed_eyes(templates, files, True, 0)
+    found = photographed.photographed_eyes(templates, files, read_image, True, 0)
     assert taught == [(2, (2, 2, 28, 2))]
     # Two eyes, plain and moved; the templates are no portraits
     assert len(found) == len(without) + 4
