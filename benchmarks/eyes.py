@@ -101,9 +101,7 @@ def rendered_errors(detector: LandmarkDetector, faces: RenderedFaces, distance: 
     visible = faces.eyes_visible.float()
     good = (visible[:, :, LIDS].mean(-1) >= LEAST_LIDS) & (visible[:, :, :IRIS].mean(-1) >= LEAST_IRIS)
     good &= fit.success.cpu()[:, None]
-    width = (truth[:, :, CORNERS[0]] - truth[:, :, CORNERS[1]]).norm(dim=-1)
-    iris = (_middles(eyes) - _middles(truth)).norm(dim=-1) / width
-    lids = (eyes - truth)[:, :, LIDS].norm(dim=-1).mean(-1) / width
+    iris, lids = _shares(eyes, truth)
     angle = (looks.gaze.cpu().float() * faces.gaze).sum(-1).clamp(-1, 1).acos().rad2deg()
     return EyeErrors(iris=iris[good], lids=lids[good], gaze=angle[good])
 
@@ -138,11 +136,16 @@ def _hand_set(detector: LandmarkDetector) -> tuple[Tensor, Tensor]:
     truth = template_eyes(points[rows])
     frames = stack_padded([to_gray(read_image(files[row])[None])[0] for row in rows])[:, None]
     boxes = box_around(landmarks_of_templates(points[rows]))
-    eyes = _eyes_of(detector.fit(frames, boxes, torch.arange(len(rows))))
+    iris, lids = _shares(_eyes_of(detector.fit(frames, boxes, torch.arange(len(rows)))), truth)
+    return iris.flatten(), lids.flatten()
+
+
+def _shares(eyes: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Errors of the irises and of the lids (F, 2) of eyes (F, 2, 28, 2), shares of the eyes' widths."""
     width = (truth[:, :, CORNERS[0]] - truth[:, :, CORNERS[1]]).norm(dim=-1)
-    iris = _middles(eyes) - _middles(truth)
+    iris = (_middles(eyes) - _middles(truth)).norm(dim=-1)
     lids = (eyes - truth)[:, :, LIDS].norm(dim=-1).mean(-1)
-    return (iris.norm(dim=-1) / width).flatten(), (lids / width).flatten()
+    return iris / width, lids / width
 
 
 def _middles(eyes: Tensor) -> Tensor:

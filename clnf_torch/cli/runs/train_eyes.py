@@ -54,9 +54,7 @@ def eyes(
         keep_freed_memory()
         if teacher:
             if templates is None or not portraits:
-                complain(
-                    "--teacher: it tells the eyes of --portraits, by what it tells those of --templates; give both"
-                )
+                complain("--teacher: it finds the eyes of --portraits, and --templates calibrate it; give both")
                 raise typer.Exit(1)
             # Before hours of work
             face_mesh()

@@ -114,6 +114,11 @@ def split_held_out(held: Tensor) -> tuple[Tensor, Tensor]:
     return (~held).nonzero().squeeze(-1), held.nonzero().squeeze(-1)
 
 
+def repeated(faces: FaceCrops, count: int) -> FaceCrops:
+    """All faces so many times."""
+    return faces[torch.arange(len(faces), device=faces.gray.device).repeat(count)]
+
+
 def mirrored(landmarks: Tensor, mirror: Tensor, width: int) -> Tensor:
     """Landmarks (F, N, 2) of crops so wide in the mirrored crops; `mirror` (N,) has each one's partner."""
     return landmarks[:, mirror] * landmarks.new_tensor([-1, 1]) + landmarks.new_tensor([width - 1, 0])

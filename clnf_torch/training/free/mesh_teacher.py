@@ -60,9 +60,7 @@ class MeshTeacher:
         looks = (templates.gray, templates.gray.flip(-1))
         vertices = torch.cat([mesh_vertices(gray) for gray in looks])
         landmarks = torch.cat((templates.landmarks, mirrored(templates.landmarks, _MIRROR, width))).double()
-        found = vertices.isfinite().flatten(1).all(1)
-        if not found.any():
-            raise ValueError("MediaPipe finds no face in the templates; expected photographs of a face each")
+        found = rows_found(vertices)
         vertices, landmarks = vertices[found], landmarks[found]
         still = vertices[:, STILL]
         self._mean = (still - still.mean(1, keepdim=True)).mean(0)
@@ -116,6 +114,18 @@ def mesh_vertices(gray: Tensor) -> Tensor:
             for vertices in mesh_faces(face_mesh(), larger.expand(3, -1, -1)):
                 found[row, number] = (vertices + 0.5) * (crop.shape[-1] / side) - 0.5
     return found.mean(1)
+
+
+def rows_found(points: Tensor) -> Tensor:
+    """The templates (F,) in which a face was found, by their points (F, ..., 2), NaN in the others.
+
+    Raises:
+        ValueError: There is none.
+    """
+    found = points.isfinite().flatten(1).all(1)
+    if not found.any():
+        raise ValueError("MediaPipe finds no face in the templates; expected photographs of a face each")
+    return found
 
 
 @cache

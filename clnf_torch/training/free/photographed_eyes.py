@@ -14,11 +14,12 @@ from clnf_torch.geometry.gray import to_gray
 from clnf_torch.geometry.landmarks28 import CORNERS
 from clnf_torch.geometry.polyline import along
 from clnf_torch.geometry.records import join_rows
+from clnf_torch.geometry.similarity import invert_similarity
 from clnf_torch.training.augmentation.moved_iris import move_irises
 from clnf_torch.training.augmentation.random import Sampler
-from clnf_torch.training.data.crops import FaceCrops, cut_square, square_around, to_crop
+from clnf_torch.training.data.crops import FaceCrops, cut_square, repeated, square_around, to_crop
 from clnf_torch.training.eyes import mirrored_eye, photographed_regions
-from clnf_torch.training.free.mesh_teacher import mesh_vertices
+from clnf_torch.training.free.mesh_teacher import mesh_vertices, rows_found
 from clnf_torch.training.free.self_training import cut_portraits
 from clnf_torch.training.free.templates import held_out, landmarks_of_templates, read_points
 from clnf_torch.training.synthetic.eyeball_mesh import IRIS_ANGLES, PUPIL_ANGLES
@@ -75,8 +76,7 @@ def photographed_eyes(
     faces = [_cut_template(read(images[row]), points[row]) for row in shown]
     gray, eyes = (torch.stack(each) for each in zip(*faces, strict=True))
     known = photographed_regions(gray, eyes)
-    found = [known[torch.arange(len(known)).repeat(PLAIN)]]
-    found.append(move_irises(known[torch.arange(len(known)).repeat(MOVED)], sampler))
+    found = [repeated(known, PLAIN), move_irises(repeated(known, MOVED), sampler)]
     if taught:
         unknown = (read(path) for path in portraits if path not in images)
         others = cut_portraits(unknown, load_face_detector("blazeface"), SIDE)
@@ -111,9 +111,7 @@ class EyeTeacher:
 
     def __init__(self, gray: Tensor, eyes: Tensor) -> None:
         found = _eyes(mesh_vertices(gray), MESH)
-        known = found.isfinite().flatten(1).all(1)
-        if not known.any():
-            raise ValueError("MediaPipe finds no face in the templates; expected photographs of a face each")
+        known = rows_found(found)
         found = _as_left(found[known])
         away = (_as_left(eyes[known].to(found)) - found) @ _to_unit(found).mT
         self._offset = away.flatten(0, 1).mean(0)
@@ -121,7 +119,7 @@ class EyeTeacher:
     def eyes(self, gray: Tensor) -> Tensor:
         """Both eyes (F, 2, 28, 2) of crops (F, S, S), uint8, pixels, float32; NaN where there is no face."""
         found = _as_left(_eyes(mesh_vertices(gray.cpu()), MESH))
-        return _as_left(found + self._offset @ torch.linalg.inv(_to_unit(found)).mT).float().to(gray.device)
+        return _as_left(found + self._offset @ invert_similarity(_to_unit(found)).mT).float().to(gray.device)
 
 
 def _eyes(points: Tensor, tables: tuple[Table, Table]) -> Tensor:

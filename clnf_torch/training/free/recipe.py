@@ -13,7 +13,7 @@ from clnf_torch.training.augmentation.open_mouth import open_mouths
 from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.augmentation.pose_warp import PoseWarp
 from clnf_torch.training.augmentation.random import Sampler
-from clnf_torch.training.data.crops import FaceCrops
+from clnf_torch.training.data.crops import FaceCrops, repeated
 from clnf_torch.training.end_to_end import EndToEndConfig
 from clnf_torch.training.free.self_training import Agreement, Portraits, annotate
 from clnf_torch.training.recipe import COARSE, FINE, MESH, Recipe, train_landmark_model
@@ -109,22 +109,17 @@ def train_free_model(
         CheckpointError: The folder holds checkpoints of another training.
     """
     sampler = Sampler(torch.Generator().manual_seed(recipe.first.seed), faces.templates.gray.device)
-    opened = open_mouths(_times(faces.templates, recipe.opened), sampler)
-    known = join_rows(faces.rendered, _times(faces.templates, recipe.templates), opened)
+    opened = open_mouths(repeated(faces.templates, recipe.opened), sampler)
+    known = join_rows(faces.rendered, repeated(faces.templates, recipe.templates), opened)
     model = train_landmark_model(known, prior, mirror, recipe.first, folder / "first", report, network=network)
     placed = model.to(known.gray.device).eval()
     going_on = recipe.first.with_effort(recipe.again)
     for number in range(recipe.rounds):
         seed = recipe.first.seed + number
         believed = annotate(placed, faces.portraits, mirror, seed, recipe.agreement, faces.taught)
-        more = join_rows(known, _times(believed, recipe.portraits))
+        more = join_rows(known, repeated(believed, recipe.portraits))
         if number == recipe.rounds - 1:
             going_on = replace(going_on, end_to_end=recipe.end_to_end)
         model = retrain_networks(placed, more, mirror, going_on, folder / f"round_{number}", report)
         placed = model.to(known.gray.device).eval()
     return with_refinement(placed, faces.held_out, mirror, recipe.first.seed).cpu()
-
-
-def _times(faces: FaceCrops, count: int) -> FaceCrops:
-    """All faces so many times."""
-    return faces[torch.arange(len(faces), device=faces.gray.device).repeat(count)]
