@@ -19,8 +19,8 @@ help:
 	@echo "make kills   kill every command at random moments, with three signals (KILLS=30 each; an hour)"
 	@echo "make lint    ruff (rules and format) and mypy"
 	@echo "make bench   time the fit and print a table"
-	@echo "make weights train the default model again (hours; FACES=, ASSETS=folders, SHAPES=ict_68.npz, MTCNN=wheel)"
-	@echo "make small   train the small model again (hours; MESH=wheel of mediapipe 0.10.14, FACES=, ASSETS=, SHAPES=)"
+	@echo "make weights train the default model again (hours; MESH=wheel of mediapipe 0.10.14, FACES=, ASSETS=folders, SHAPES=, MTCNN=wheel)"
+	@echo "make small   train the small model again (hours; MESH=wheel as above, FACES=, ASSETS=, SHAPES=)"
 	@echo "make free    train the free model again (hours; MESH=wheel as above, FREE=folder of free photographs, ASSETS=, SHAPES=)"
 	@echo "make docs    build the documentation into build/site"
 
@@ -90,17 +90,18 @@ WORK ?= build/training
 # What MediaPipe's face mesh teaches needs pip install mediapipe==0.10.14; empty: without it
 TEACHER ?= --teacher
 
-# The first model is measured on faces that it was not trained on, and its calibrations learned; the second one knows all faces
+# The first model is measured on faces that it was not trained on, and its calibrations learned; the second one knows all faces.
+# Two of its networks begin as MediaPipe's face mesh: MESH=wheel
 weights: $(READY)
 	$(BIN)/clnf-torch train model $(FACES) --split helen_train --split lfpw_train --prior $(SHAPES) --detector $(MTCNN) \
-		--threads 1 --work $(WORK)/first -o build/first.pt
+		--mesh "$(MESH)" --threads 1 --work $(WORK)/first -o build/first.pt
 	$(BIN)/clnf-torch train retrain $(FACES) --model build/first.pt --threads 1 --work $(WORK)/all -o build/blind.pt
 	$(MAKE) eyes BLIND=build/blind.pt OUT=build/default.pt
 
-# One network, which begins as MediaPipe's face mesh: MESH=wheel
+# One network, which begins so too
 small: $(READY)
 	$(BIN)/clnf-torch train model $(FACES) --split helen_train --split lfpw_train --prior $(SHAPES) --detector $(BLAZEFACE) \
-		--mesh "$(MESH)" --threads 1 --work $(WORK)/small -o build/small_first.pt
+		--mesh "$(MESH)" --small --threads 1 --work $(WORK)/small -o build/small_first.pt
 	$(BIN)/clnf-torch train retrain $(FACES) --split helen_train --split lfpw_train --model build/small_first.pt --threads 1 \
 		--work $(WORK)/small_all -o build/blind_small.pt
 	$(MAKE) eyes BLIND=build/blind_small.pt OUT=build/small.pt

@@ -40,7 +40,7 @@ def onnx_files(model: LandmarkModel, path: Path) -> dict[Path, HeatmapExperts]:
     Args:
         model: The model.
         path: The file; where the model has different experts at several scales, their pixels per millimetre follow its
-            name, as in ``experts_0.15.onnx``.
+            name, as in ``experts_0.15.onnx``, and a number those of a scale that comes again: ``experts_0.15_2.onnx``.
 
     Raises:
         ValueError: The model has no heatmap experts.
@@ -53,7 +53,12 @@ def onnx_files(model: LandmarkModel, path: Path) -> dict[Path, HeatmapExperts]:
         )
     if len(heatmaps) == 1:
         return {path: heatmaps[0]}
-    return {path.with_name(f"{path.stem}_{each.scale:g}{path.suffix}"): each for each in heatmaps}
+    files: dict[Path, HeatmapExperts] = {}
+    for number, each in enumerate(heatmaps):
+        again = sum(other.scale == each.scale for other in heatmaps[:number])
+        name = f"{path.stem}_{each.scale:g}{f'_{again + 1}' if again else ''}{path.suffix}"
+        files[path.with_name(name)] = each
+    return files
 
 
 def export_onnx(model: LandmarkModel, path: str | Path) -> list[Path]:

@@ -59,12 +59,15 @@ def fit_scales(
     images: "ImageBatch",
     state: "FitState",
     smallest: tuple[float, float],
-) -> tuple["FitState", "ResponseField", Tensor]:
+) -> tuple["FitState", list[tuple["ResponseField", Tensor]]]:
     """`LandmarkFitter.fit` with compiled loops around the patch experts, on the CPU.
 
     Returns:
-        The state after the last scale, its response maps, and the faces that were searched for in them, bool, (B,).
+        The state after the last scale; and of every scale the response maps, and the faces that were searched for in
+        them, bool, (B,).
     """
     loops = load_kernels("clnf_torch.fitting.kernels.cpu.fit")
-    fitted: tuple[FitState, ResponseField, Tensor] = loops.fit_scales(pdm, scales, numerics, images, state, smallest)
+    fitted: tuple[FitState, list[tuple[ResponseField, Tensor]]] = loops.fit_scales(
+        pdm, scales, numerics, images, state, smallest
+    )
     return fitted

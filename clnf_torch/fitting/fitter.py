@@ -1,11 +1,10 @@
 """The multi-scale fit: responses, a rigid and a non-rigid search per scale, coarse to fine, for every face at once."""
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from clnf_torch.compilation.conditions import recorded
 from clnf_torch.fitting import compiled
@@ -43,9 +42,9 @@ class FitState(Rows):
         likelihood: Mean log-likelihood of the visible landmarks, shape (B,).
         landmark_likelihoods: Shape (B, N).
         visible: Landmarks that the last fitted scale saw, bool, shape (B, N).
-        centroids: Of the response maps of the model's last scale, pixels, NaN where there is none, shape (B, N, 2);
-            None before it, and where the model has no refinement.
-        spreads: Likewise of these maps, pixels, shape (B, N); only where the model has an error model.
+        centroids: Of the response maps of the scales that the model's refinement asks for, as far as the fit has come,
+            pixels, NaN where there is none, shape (B, K, N, 2); None before them, and where there is no refinement.
+        spreads: Of the maps of the last one, pixels, shape (B, N); None before it, and without an error model.
         hypothesis: The rotation that the fit began with, by its place in the list of rotations, int64, shape (B,).
         landmark_weight: Known beforehand: multiplies the weights of the landmarks, shape (B, N).
         hidden: Known beforehand: landmarks that cannot be seen, though the view would show them, bool, shape (B, N).
@@ -163,11 +162,10 @@ class LandmarkFitter:
             compiled.Scale(experts(index), windows[index], self._config_at(index, given), self._is_last(index))
             for index in self._scales
         ]
-        pdm, smallest, index = self.model.pdm, (SMALLEST, SMALL), self._scales[-1]
-        fitted, field, active = compiled.fit_scales(pdm, scales, self.numerics, images, state, smallest)
-        centroids = self._last(index, self.model.refinement, field.centroids, active, field)
-        spreads = self._last(index, self.model.error_model, field.spreads, active, field)
-        return replace(fitted, centroids=centroids, spreads=spreads)
+        fitted, found = compiled.fit_scales(self.model.pdm, scales, self.numerics, images, state, (SMALLEST, SMALL))
+        for index, (field, searched) in zip(self._scales, found, strict=True):
+            fitted = self._with_maps_read(fitted, index, field, searched)
+        return fitted
 
     def _fit_scale(self, images: ImageBatch, state: FitState, index: int) -> FitState:
         """Responses at the current parameters, then the rigid and the non-rigid search on them."""
@@ -186,7 +184,7 @@ class LandmarkFitter:
         active = state.active & readable
         likelihoods = landmark_likelihoods(field.responses, positions, visible, value_at(config.sigma, index))
         scored = active if self._is_last(index) else active & (rigid_scale < SMALL)
-        return replace(
+        fitted = replace(
             state,
             params=params.where(active, state.params),
             active=active & ~(params.scale < SMALLEST),
@@ -194,21 +192,22 @@ class LandmarkFitter:
             likelihood=torch.where(scored, model_likelihood(likelihoods, visible), state.likelihood),
             landmark_likelihoods=torch.where(scored[:, None], likelihoods, state.landmark_likelihoods),
             visible=torch.where(active[:, None], visible, state.visible),
-            centroids=self._last(index, self.model.refinement, field.centroids, active, field),
-            spreads=self._last(index, self.model.error_model, field.spreads, active, field),
         )
+        return self._with_maps_read(fitted, index, field, active)
 
-    def _last(
-        self, index: int, reader: nn.Module | None, found: Callable[[], Tensor], active: Tensor, field: ResponseField
-    ) -> Tensor | None:
-        """What is found in the maps of the model's last scale, if there is a reader of it.
+    def _with_maps_read(self, state: FitState, index: int, field: ResponseField, active: Tensor) -> FitState:
+        """The state after a scale, with what refinement and error model ask of its maps.
 
         NaN in rows that failed, and for hidden landmarks.
         """
-        if reader is None or index != self.model.num_scales - 1:
-            return None
-        values, known = found(), active[:, None] & (field.weight > 0)
-        return torch.where(known.view(*known.shape, *[1] * (values.ndim - 2)), values, torch.nan)
+        refinement, left = self.model.refinement, self.model.num_scales - 1 - index
+        known = active[:, None] & (field.weight > 0)
+        if refinement is not None and left < refinement.scales:
+            found = field.centroids(known)[:, None]
+            state = replace(state, centroids=_with_centroids(state.centroids, found, refinement.scales - 1 - left))
+        if self.model.error_model is not None and not left:
+            state = replace(state, spreads=torch.where(known, field.spreads(), torch.nan))
+        return state
 
     def _config_at(self, index: int, given: Tensor | None) -> FitConfig:
         """The settings at a scale, with the faces' own regularisation (B,) where it is given."""
@@ -240,6 +239,15 @@ def _stand_in(params: ShapeParams) -> ShapeParams:
     """Parameters that any image can be read at, in place of those of rows that have failed."""
     pose = (torch.ones_like(params.scale), torch.zeros_like(params.rotation), torch.zeros_like(params.translation))
     return ShapeParams(*pose, torch.zeros_like(params.local))
+
+
+def _with_centroids(before: Tensor | None, found: Tensor, place: int) -> Tensor:
+    """Centroids of scales (B, 1 + place, N, 2) with those (B, 1, N, 2) of one more; NaN for those between."""
+    if before is None and not place:
+        return found
+    before = found[:, :0] if before is None else before
+    missing = [torch.full_like(found, torch.nan)] * (place - before.shape[1])
+    return torch.cat((before, *missing, found), 1)
 
 
 def _landmark_weights(experts: Experts, view: Tensor, visible: Tensor, factor: float, given: Tensor | None) -> Tensor:

@@ -11,8 +11,8 @@ from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.patch_experts.base import Experts
 from clnf_torch.models.pdm import PDM, ShapeParams
 
-# A variance, in cells, that counts as none
-TINY = 1e-6
+# A variance, in cells, that counts as none; and what an empty map's sum is taken for
+TINY, EMPTY = 1e-6, 1e-30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,16 +51,19 @@ class ResponseField:
         # The gradient at a single filled cell is finite too
         return torch.where(mass > 0, (squares - means).clamp(min=TINY).sqrt() * size, torch.nan)
 
-    def centroids(self) -> Tensor:
-        """Centroids of the response maps in the image, pixels, shape (B, N, 2); NaN where a map is empty."""
+    def centroids(self, known: Tensor) -> Tensor:
+        """Centroids of the response maps in the image, pixels, shape (B, N, 2).
+
+        Args:
+            known: Landmarks that have one, bool, shape (B, N); the others, and those whose map is empty, get NaN.
+        """
         middle = (self.responses.shape[-1] - 1) / 2
-        cells = torch.arange(self.responses.shape[-1], device=self.responses.device) - middle
-        columns, rows = self.responses.sum(-2), self.responses.sum(-1)
-        mass = rows.sum(-1, keepdim=True)
-        moments = torch.stack(((columns * cells).sum(-1), (rows * cells).sum(-1)), -1)
+        cells = torch.arange(-middle, middle + 1, device=self.responses.device)
+        sums = torch.stack((self.responses.sum(-2), self.responses.sum(-1)), 2)
+        mass, moments = sums[:, :, 1].sum(-1, keepdim=True), (sums * cells).sum(-1)
         # An empty map sends no gradients
-        offset = torch.bmm(moments / torch.where(mass > 0, mass, 1), self.to_image.mT)
-        return torch.where(mass > 0, self.base + offset, torch.nan)
+        offset = torch.bmm(moments / mass.clamp(min=EMPTY), self.to_image.mT)
+        return torch.where(known[..., None] & (mass > 0), self.base + offset, torch.nan)
 
 
 def respond(

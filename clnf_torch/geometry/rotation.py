@@ -16,12 +16,27 @@ def euler_to_matrix(euler: Tensor) -> Tensor:
     Source:
         OpenFace ``Euler2RotationMatrix``.
     """
-    (sx, sy, sz), (cx, cy, cz) = euler.sin().unbind(-1), euler.cos().unbind(-1)
-    cx_sy, sx_sy = cx * sy, sx * sy
-    rows = (cy * cz, -cy * sz, sy,
-            cx * sz + cz * sx_sy, cx * cz - sx_sy * sz, -cy * sx,
-            sx * sz - cz * cx_sy, cz * sx + cx_sy * sz, cx * cy)  # fmt: skip
+    # Sine and cosine of each angle, and both of one times both of another: few operations
+    x, y, z = torch.stack((euler.sin(), euler.cos()), -1).unbind(-2)
+    xy, xz, yz = _products(x, y), _products(x, z), _products(y, z)
+    _, sx_cy, _, cx_cy = _entries(xy)
+    sx_sz, sx_cz, cx_sz, cx_cz = _entries(xz)
+    _, _, cy_sz, cy_cz = _entries(yz)
+    sx_sy_sz, sx_sy_cz, cx_sy_sz, cx_sy_cz = _entries(_products(xy[..., 0], z))
+    rows = (cy_cz, -cy_sz, y[..., 0],
+            cx_sz + sx_sy_cz, cx_cz - sx_sy_sz, -sx_cy,
+            sx_sz - cx_sy_cz, sx_cz + cx_sy_sz, cx_cy)  # fmt: skip
     return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
+
+
+def _products(one: Tensor, other: Tensor) -> Tensor:
+    """Each of two numbers times each of two others, (..., 2, 2), of pairs (..., 2)."""
+    return one[..., None] * other[..., None, :]
+
+
+def _entries(products: Tensor) -> tuple[Tensor, ...]:
+    """The four entries (...) of matrices (..., 2, 2), row by row."""
+    return products.flatten(-2).unbind(-1)
 
 
 def matrix_to_euler(matrix: Tensor) -> Tensor:

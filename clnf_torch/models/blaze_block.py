@@ -7,6 +7,7 @@ Source:
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, pad, prelu
 
+from clnf_torch.compilation.conditions import recorded
 from clnf_torch.models.batch_invariant import Conv2d
 
 
@@ -51,7 +52,10 @@ class BlazeBlock(nn.Module):
         residual = self.pointwise(self.depthwise(maps))
         kept = max_pool2d(maps, 2) if self.stride == 2 else maps
         # New channels have nothing to be added to
-        if lacking := residual.shape[1] - kept.shape[1]:
-            kept = pad(kept, (0, 0, 0, 0, 0, lacking))
-        found: Tensor = self.activation(residual.add_(kept))
+        lacking = residual.shape[1] - kept.shape[1]
+        if lacking and recorded(residual, kept):
+            # A sum in a part of the maps would be copied on the way back
+            kept, lacking = pad(kept, (0, 0, 0, 0, 0, lacking)), 0
+        (residual[:, :-lacking] if lacking else residual).add_(kept)
+        found: Tensor = self.activation(residual)
         return found

@@ -153,8 +153,10 @@ class LandmarkModel(nn.Module):
 
     @property
     def family(self) -> type[Experts]:
-        """The class of its patch experts; settings are chosen by it."""
-        return type(self.experts_at(0))
+        """The class of its patch experts, of several that which all are of, or the first; settings are chosen by it."""
+        families = [type(self.experts_at(index)) for index in range(self.num_scales)]
+        common = (own for own in families if all(issubclass(family, own) for family in families))
+        return next(common, families[0])
 
     def experts_at(self, index: int) -> Experts:
         """The patch experts of a scale, 0 being the coarsest."""

@@ -45,13 +45,14 @@ def check_model(record: Any, where: str, context: Context, families: Families, d
     if not isinstance(record, dict):
         raise refuse(where, "a dictionary of pdm, experts and more", record)
     PDM.check_record(field(record, "pdm", where), f"{where}.pdm", context)
-    views = _check_experts(field(record, "experts", where), f"{where}.experts", context, families)
+    experts = field(record, "experts", where)
+    views = _check_experts(experts, f"{where}.experts", context, families)
     triangles = Array("T", 3, dtypes=WHOLE, low=0, high=context.sizes["N"] - 1, shortest=0)
     early = Fields({name: Array("V") for name in EARLY_TERMINATION})
     others = {"triangulations": Several(triangles), "early_termination": Maybe(early)}
     Fields(others).check(record, where, context.inner(V=views))
     if record.get("refinement") is not None:
-        Refinement.check_record(record["refinement"], f"{where}.refinement", context.inner())
+        Refinement.check_record(record["refinement"], f"{where}.refinement", context.inner(), len(experts))
     if record.get("error_model") is not None:
         LandmarkErrorModel.check_record(record["error_model"], f"{where}.error_model", context.inner())
     if record.get("depth_shape") is not None:

@@ -1,6 +1,7 @@
 """End-to-end training of any experts: the error of the final landmarks (NME) is propagated through the whole fit."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -73,12 +74,31 @@ class EndToEndTask(Task):
         self.early_stopping = EarlyStopping(parameters, lambda: _judge(detector, judges, config))
 
     def losses(self) -> Iterator[Tensor]:
-        """The mean error of the fits of some faces."""
+        """The mean error of the fits of some faces.
+
+        Where the model's landmarks are means over several scales, those of one alone count, another one in each step:
+        a network that only has to be right together with others leaves to them what they do well.
+        """
         config, sampler = self.config, Sampler(self.generators[0], self.learn.landmarks.device)
         faces = self.learn[torch.randint(len(self.learn), (config.batch,), generator=sampler.generator)]
         gray = config.augmentation(faces.gray.float(), faces.landmarks, sampler)
         boxes = perturb_boxes(faces.landmarks, sampler.generator, config.size, config.center)
-        yield fit_errors(self.detector, FaceCrops(gray=gray, landmarks=faces.landmarks), boxes, config).mean()
+        shown = FaceCrops(gray=gray, landmarks=faces.landmarks)
+        with _one_scale(self.detector.model, sampler):
+            errors = fit_errors(self.detector, shown, boxes, config)
+        yield errors.mean()
+
+
+@contextmanager
+def _one_scale(model: LandmarkModel, sampler: Sampler) -> Iterator[None]:
+    """The model with the centroids of a single scale, drawn at random, in its landmarks."""
+    whole = model.refinement
+    if whole is not None and whole.scales > 1:
+        model.refinement = whole.of_one_scale(int(sampler.integers(whole.scales, 1)))
+    try:
+        yield
+    finally:
+        model.refinement = whole
 
 
 def train_end_to_end(

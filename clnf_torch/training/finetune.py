@@ -27,7 +27,7 @@ from clnf_torch.training.data.crops import FaceCrops, held_out_faces, split_held
 from clnf_torch.training.data.heatmap_samples import FaceDataset, draw_samples
 from clnf_torch.training.end_to_end import learnable_experts
 from clnf_torch.training.heatmap import HeatmapConfig, heatmap_loss
-from clnf_torch.training.recipe import FINE, Recipe
+from clnf_torch.training.recipe import FINE, config_like
 from clnf_torch.training.trainer import EarlyStopping, Report, Schedule, Task, Trainer
 
 # Random samples of every held-out face, the same ones in each epoch
@@ -157,7 +157,7 @@ def heatmap_losses(
     of `cen_losses`, for heatmap experts.
     """
     asked = cast(HeatmapExperts, experts)
-    config = Recipe().config_of(asked)
+    config = config_like(asked)
     dataset = FaceDataset.of(faces, pdm, params, config.levels)
     loss = partial(_heatmap_loss, asked, config, dataset, mirror)
     return Losses(

@@ -54,7 +54,8 @@ class HeatmapConfig:
 
     scale: float  # of their maps, pixels per millimetre
     width: int  # side of their input area, in pixels of half a reference pixel
-    widths: tuple[int, ...] = (24, 48, 96, 160, 256)  # of a new network, see `UNet` and `MeshNetwork`
+    mesh: bool = False  # a `MeshNetwork`, which begins as MediaPipe's face mesh; otherwise a `UNet`
+    widths: tuple[int, ...] = (24, 48, 96, 160, 256)  # of a new network, see there
     jitter: PoseJitter  # errors of the fit that the network must expect
     warp: PoseWarp = field(default_factory=PoseWarp)  # other head poses and face shapes
     levels: int  # of the image pyramids

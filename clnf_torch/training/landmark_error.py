@@ -10,6 +10,8 @@ from clnf_torch.training.data.trial_fits import fit_unseen
 
 # Of logarithms of spreads: where these hardly differ, they tell nothing of errors, and the slope is small
 LEAST_VARIANCE = 1e-4
+# A steeper power law is one of noise: those of the models that ship have 1.7 to 2.1
+STEEPEST = 5.0
 # Millimetres that are added to an error, whose logarithm is taken
 LEAST_ERROR = 0.1
 
@@ -26,7 +28,8 @@ def learn_error_model(spreads: Tensor, errors: Tensor) -> LandmarkErrorModel:
     x, y = (spreads + LEAST_SPREAD).log(), (errors + LEAST_ERROR).log()
     mean_x, mean_y = (_mean(values, known) for values in (x, y))
     away_x, away_y = torch.where(known, x - mean_x, 0), torch.where(known, y - mean_y, 0)
-    slope = (away_x * away_y).sum() / (away_x.square().sum() + LEAST_VARIANCE * known.sum()).clamp(min=1e-12)
+    steepness = (away_x * away_y).sum() / (away_x.square().sum() + LEAST_VARIANCE * known.sum()).clamp(min=1e-12)
+    slope = steepness.clamp(-STEEPEST, STEEPEST)
     found = LandmarkErrorModel(mean_y - slope * mean_x, slope)
     # The mean of logarithms is not that of errors
     ratio = _mean(errors, known) / _mean(found(spreads), known)

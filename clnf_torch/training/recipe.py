@@ -1,5 +1,6 @@
-"""The recipe of a model of heatmap experts: shape model, one U-Net a scale, and end-to-end training of all."""
+"""Recipes of models of heatmap experts: shape model, a network for each scale, and end-to-end training of all."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
 from clnf_torch.models.patch_experts.heatmap_network import HeatmapNetwork
-from clnf_torch.models.patch_experts.mesh import PASSES, MeshExperts, MeshNetwork
+from clnf_torch.models.patch_experts.mesh import LARGE, MeshExperts, MeshNetwork
 from clnf_torch.models.pdm import PDM
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.augmentation.photometric import ImageAugmentation
@@ -45,8 +46,9 @@ FINE = HeatmapConfig(
     steps=9000,
     batch=32,
 )
-# One network, small, for a whole fit, from boxes and from where that leads; it begins as MediaPipe's face mesh
+# Small, from boxes and from where that leads; it begins as MediaPipe's face mesh
 MESH = HeatmapConfig(
+    mesh=True,
     scale=0.225,
     width=192,
     widths=(),
@@ -57,6 +59,15 @@ MESH = HeatmapConfig(
     batch=32,
     learning_rate=2e-3,
 )
+# From where that one leads
+LARGE_MESH = replace(MESH, widths=LARGE, jitter=PoseJitter(rotation=0.12, scale=0.07, translation=3.5), pen_marks=0.7)
+CONFIGS = COARSE, FINE, MESH, LARGE_MESH
+# All of them, end to end
+TOGETHER = EndToEndConfig(
+    steps=600, batch=8, learning_rate=3e-5, judge_every=100, augmentation=ImageAugmentation(pen_marks=0.4)
+)
+# Makes a network that begins as MediaPipe's face mesh, with so many channels on the way back; see `MeshNetwork`
+MeshMaker = Callable[[tuple[int, ...]], MeshNetwork]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,33 +76,40 @@ class Recipe:
 
     shape: ShapeConfig = field(default_factory=ShapeConfig)
     scales: tuple[HeatmapConfig, ...] = (COARSE, FINE)
-    mesh: HeatmapConfig = MESH  # in the place of the scales, where there is a network to begin with
-    end_to_end: EndToEndConfig = field(
-        default_factory=lambda: EndToEndConfig(
-            steps=600, batch=8, learning_rate=3e-5, judge_every=100, augmentation=ImageAugmentation(pen_marks=0.4)
-        )
-    )
-    passes: tuple[int, ...] = (
-        0,
-        0,
-        1,
-    )  # scales of a fit: coarse twice, as landmarks of turned faces move far
+    # Of a fit; the coarse one twice, as landmarks of turned faces move far
+    passes: tuple[int, ...] = (0, 0, 1)
+    end_to_end: EndToEndConfig = TOGETHER
     seed: int = 0
-
-    def config_of(self, experts: HeatmapExperts) -> HeatmapConfig:
-        """The settings of the networks that those of some experts are most like."""
-        if isinstance(experts, MeshExperts):
-            return self.mesh
-        return min(self.scales, key=lambda config: abs(config.scale - experts.scale))
 
     def with_effort(self, effort: float) -> "Recipe":
         """This recipe with another number of steps, so many times its own."""
         steps = self.end_to_end.steps and max(1, round(effort * self.end_to_end.steps))
         together = replace(self.end_to_end, steps=steps)
-        mesh, *scales = (
-            replace(config, steps=max(1, round(effort * config.steps))) for config in (self.mesh, *self.scales)
-        )
-        return replace(self, scales=tuple(scales), mesh=mesh, end_to_end=together)
+        scales = tuple(replace(config, steps=max(1, round(effort * config.steps))) for config in self.scales)
+        return replace(self, scales=scales, end_to_end=together)
+
+
+# U-Nets, from nothing; one small network that begins as MediaPipe's face mesh; and two of these, a large one after the
+# small one, and a U-Net after both, which errs in other ways
+UNETS = Recipe()
+SMALL = Recipe(scales=(MESH,), passes=(0, 0))
+FULL = Recipe(scales=(MESH, LARGE_MESH, FINE), passes=(0, 1, 2), end_to_end=replace(TOGETHER, steps=1800))
+
+
+def recipe_of(model: LandmarkModel) -> Recipe:
+    """The recipe of models like one."""
+    mesh = [isinstance(experts, MeshExperts) for experts in model.experts]
+    return SMALL if all(mesh) else FULL if any(mesh) else UNETS
+
+
+def config_like(experts: HeatmapExperts, configs: Sequence[HeatmapConfig] = CONFIGS) -> HeatmapConfig:
+    """The settings, of some, by which the network of some experts is trained further."""
+    mesh, widths = isinstance(experts, MeshExperts), tuple(experts.sizes().get("widths", ()))
+
+    def unlike(config: HeatmapConfig) -> tuple[bool, bool, float]:
+        return config.mesh != mesh, config.widths != widths, abs(config.scale - experts.scale)
+
+    return min(configs, key=unlike)
 
 
 def train_landmark_model(
@@ -102,9 +120,9 @@ def train_landmark_model(
     folder: Path,
     report: Report = lambda *_: None,
     unseen: FaceCrops | None = None,
-    network: MeshNetwork | None = None,
+    begin: MeshMaker | None = None,
 ) -> LandmarkModel:
-    """A landmark model of heatmap experts, or of mesh experts.
+    """A landmark model of heatmap experts.
 
     Args:
         faces: Annotated faces, on the device to train on.
@@ -115,12 +133,13 @@ def train_landmark_model(
         report: Told after every step.
         unseen: Other annotated faces. A refinement is learned on them before the end-to-end steps, which so train what
             the fits of the finished model will give.
-        network: With the trunk of MediaPipe's face mesh, for a small model: all of it is trained, and no other network.
+        begin: Makes the networks that begin as MediaPipe's face mesh, where the recipe has some.
 
     Returns:
         The model, float32, on the CPU.
 
     Raises:
+        ValueError: The recipe has networks that begin as MediaPipe's face mesh, and nothing makes them.
         CheckpointError: The folder holds checkpoints of another training.
     """
     data = fingerprint(faces.gray, faces.landmarks, prior.mean, prior.covariance, mirror)
@@ -128,14 +147,14 @@ def train_landmark_model(
     placed = pdm.to(faces.landmarks.device)
     params = params_from_landmarks(placed, faces.landmarks)
     experts = []
-    for number, config in enumerate(recipe.scales if network is None else (recipe.mesh,)):
+    for number, config in enumerate(recipe.scales):
         dataset, seed = FaceDataset.of(faces, placed, params, config.levels), recipe.seed + number
+        network = _beginning(config, begin)
         task, name = HeatmapTask(config, dataset, params.rotation[:, 1], mirror, seed, network), f"scale_{number}"
         begun = "" if network is None else f" {fingerprint(*network.state_dict().values())}"
         Trainer(task).run(name, Checkpoint(folder / f"{name}.pt", f"{config} {recipe.seed} {data}{begun}"), report)
         experts.append(heatmap_experts(config, task.experts().cpu(), len(mirror)))
-    passes = recipe.passes if network is None else (0,) * PASSES
-    model = LandmarkModel(pdm.cpu(), [experts[number] for number in passes])
+    model = LandmarkModel(pdm.cpu(), [experts[number] for number in recipe.passes])
     if unseen is not None:
         model = with_refinement(model.to(faces.landmarks.device).eval(), unseen, mirror, recipe.seed)
         data = f"{data} {fingerprint(unseen.gray, unseen.landmarks)}"
@@ -148,6 +167,15 @@ def heatmap_experts(config: HeatmapConfig, network: HeatmapNetwork, landmarks: i
     family = MeshExperts if isinstance(network, MeshNetwork) else HeatmapExperts
     visible = torch.ones(1, landmarks, dtype=torch.bool)
     return family(config.scale, torch.zeros(1, 3), visible, torch.ones(1, landmarks), config.width, network)
+
+
+def _beginning(config: HeatmapConfig, begin: MeshMaker | None) -> MeshNetwork | None:
+    """The network that the training of a scale begins with; None for a new U-Net."""
+    if not config.mesh:
+        return None
+    if begin is None:
+        raise ValueError("the recipe has networks that begin as MediaPipe's face mesh; give what makes them")
+    return begin(config.widths)
 
 
 def _shape(

@@ -16,7 +16,7 @@ from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.data.heatmap_samples import FaceDataset
 from clnf_torch.training.data.trial_fits import fit_unseen
 from clnf_torch.training.heatmap import HeatmapConfig, HeatmapTask
-from clnf_torch.training.recipe import Recipe, train_together
+from clnf_torch.training.recipe import Recipe, config_like, train_together
 from clnf_torch.training.trainer import Report, Trainer
 
 # Of the steps of a new network; the learning rate falls from a third of the highest once more
@@ -84,6 +84,6 @@ def _expected_errors(model: LandmarkModel, faces: FaceCrops, seed: int) -> Tenso
 
 def _config_of(experts: HeatmapExperts, recipe: Recipe) -> HeatmapConfig:
     """The recipe's settings for the scale of some experts, for a network that goes on."""
-    config = recipe.config_of(experts)
+    config = config_like(experts, recipe.scales)
     steps, rate = max(1, round(CONTINUED_STEPS * config.steps)), CONTINUED_RATE * config.learning_rate
     return replace(config, scale=experts.scale, width=experts.width, steps=steps, learning_rate=rate)

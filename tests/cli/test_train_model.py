@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 
 from clnf_torch.cli.main import app
 from clnf_torch.models.bundle import load_bundle
-from clnf_torch.models.patch_experts.mesh import MeshExperts
+from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
+from clnf_torch.models.patch_experts.mesh import LARGE, MeshExperts
 from clnf_torch.pipeline import load
 from clnf_torch.training.depth_shape import HEADS
 from tests.factories import seeded
@@ -96,7 +97,7 @@ def test_a_small_model_begins_as_another_network(dotted_faces, tmp_path):
     from tests.converters.mesh_package import random_network, write_wheel
 
     first, wheel = tmp_path / "model.pt", write_wheel(tmp_path / "mediapipe-0.10.14.whl", random_network())
-    ended = run(dotted_faces, first, "--mesh", str(wheel))
+    ended = run(dotted_faces, first, "--mesh", str(wheel), "--small")
     assert ended.exit_code == 0, ended.output
     made, content = load(first).model, load_bundle(first)
     assert made.family is MeshExperts and made.experts_at(0) is made.experts_at(1) and made.num_scales == 2
@@ -108,6 +109,29 @@ def test_a_small_model_begins_as_another_network(dotted_faces, tmp_path):
     after = load(tmp_path / "again.pt").model
     before, now = (model.experts_at(0).network.head.weight for model in (made, after))
     assert after.family is MeshExperts and not torch.equal(before, now)
+
+
+def test_a_full_model_has_two_of_these_and_a_unet(dotted_faces, tmp_path):
+    pytest.importorskip("tflite", reason="the extra mediapipe is not installed")
+    from tests.converters.mesh_package import random_network, write_wheel
+
+    first, wheel = tmp_path / "model.pt", write_wheel(tmp_path / "mediapipe-0.10.14.whl", random_network())
+    ended = run(dotted_faces, first, "--mesh", str(wheel))
+    assert ended.exit_code == 0, ended.output
+    ended = retrain(dotted_faces, tmp_path / "again.pt", "--model", str(first))
+    assert ended.exit_code == 0, ended.output
+    for path in (first, tmp_path / "again.pt"):
+        made = load(path).model
+        assert [type(experts) for experts in made.experts] == [MeshExperts, MeshExperts, HeatmapExperts]
+        assert [experts.sizes().get("widths", []) for experts in made.experts][:2] == [[], list(LARGE)]
+        assert made.family is HeatmapExperts and made.refinement is not None and made.refinement.scales == 3
+        assert len(made.refinement.centroid_offset.unique(dim=0)) == 3
+        assert "Apache License" in load_bundle(path)["licence"]
+
+
+def test_a_small_model_wants_a_network_to_begin_with(dotted_faces, tmp_path):
+    ended = run(dotted_faces, tmp_path / "small.pt", "--small")
+    assert ended.exit_code == 2 and "give --mesh too" in ended.output
 
 
 def test_what_is_no_package_is_refused(dotted_faces, tmp_path):

@@ -1,4 +1,4 @@
-"""`clnf_torch.models.refinement`: landmarks between the fitted shape and the centroids of the responses."""
+"""`clnf_torch.models.refinement`: landmarks between the fitted shape and the centroids of responses at some scales."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from clnf_torch.models.refinement import Refinement
 from clnf_torch.models.schema import Context, SchemaError
 from tests.factories import seeded
 
-N = 5
+N, K = 5, 2
 
 
 def make_refinement() -> Refinement:
     rng = seeded(1)
-    share, shape, centroids = torch.rand(N, generator=rng), torch.randn(N, 2, generator=rng), torch.randn(N, 2)
-    return Refinement(share.double(), shape.double(), centroids.double())
+    share, shape = torch.rand(K, N, generator=rng) / K, torch.randn(N, 2, generator=rng)
+    return Refinement(share.double(), shape.double(), torch.randn(K, N, 2, generator=rng).double())
 
 
 def make_faces(faces: int = 3) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -25,28 +25,46 @@ def make_faces(faces: int = 3) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor
     turn, size = torch.randn(2, faces, generator=rng, dtype=torch.float64)
     size = size.exp()
     rows = (size * turn.cos(), -size * turn.sin(), size * turn.sin(), size * turn.cos())
-    return shape, shape + torch.randn(faces, N, 2, generator=rng), torch.stack(rows, -1).unflatten(-1, (2, 2))
+    centroids = shape[:, None] + torch.randn(faces, K, N, 2, generator=rng)
+    return shape, centroids, torch.stack(rows, -1).unflatten(-1, (2, 2))
 
 
-def test_every_landmark_is_the_mean_of_both_with_their_offsets():
+def test_every_landmark_is_the_mean_of_all_with_their_offsets():
     refinement, (shape, centroids, to_image) = make_refinement(), make_faces()
     found = refinement(shape, centroids, to_image)
     for face in range(3):
         for n in range(N):
-            share = refinement.share[n]
-            one = shape[face, n] + to_image[face] @ refinement.shape_offset[n]
-            other = centroids[face, n] + to_image[face] @ refinement.centroid_offset[n]
-            torch.testing.assert_close(found[face, n], (1 - share) * one + share * other)
+            expected = (1 - refinement.share[:, n].sum()) * _placed(shape, refinement.shape_offset, to_image, face, n)
+            for k in range(K):
+                own = _placed(centroids[:, k], refinement.centroid_offset[k], to_image, face, n)
+                expected = expected + refinement.share[k, n] * own
+            torch.testing.assert_close(found[face, n], expected)
 
 
-def test_the_neutral_one_gives_the_centroids():
+def _placed(points, offset, to_image, face: int, n: int) -> torch.Tensor:
+    return points[face, n] + to_image[face] @ offset[n]
+
+
+def test_the_neutral_one_gives_the_centroids_of_its_coarsest_scale():
     shape, centroids, to_image = make_faces()
-    torch.testing.assert_close(Refinement.of_centroids(N, shape)(shape, centroids, to_image), centroids)
+    for scales in (1, 2):
+        some = centroids[:, -scales:]
+        found = Refinement.of_centroids(N, shape, scales)(shape, some, to_image)
+        torch.testing.assert_close(found, some[:, 0])
 
 
-def test_a_landmark_without_centroid_stays_the_shapes_and_sends_gradients():
+def test_the_shape_takes_the_share_of_an_empty_map():
+    refinement, (shape, centroids, to_image) = make_refinement(), make_faces()
+    centroids[1, 0, 2] = torch.nan
+    found, share = refinement(shape, centroids, to_image), refinement.share[1, 2]
+    one = _placed(shape, refinement.shape_offset, to_image, 1, 2)
+    other = _placed(centroids[:, 1], refinement.centroid_offset[1], to_image, 1, 2)
+    torch.testing.assert_close(found[1, 2], (1 - share) * one + share * other)
+
+
+def test_a_landmark_without_centroids_stays_the_shapes_and_sends_gradients():
     refinement, (shape, centroids, to_image) = make_refinement().requires_grad_(), make_faces()
-    centroids[1, 2] = torch.nan
+    centroids[1, :, 2] = torch.nan
     found = refinement(shape.requires_grad_(), centroids, to_image)
     assert torch.equal(found[1, 2], shape[1, 2])
     assert bool((found[1, 3] != shape[1, 3]).all())
@@ -71,11 +89,13 @@ def test_centroids_are_where_the_mass_lies():
         responses=responses.requires_grad_(), base=base, to_reference=to_image.inverse(), to_image=to_image,
         weight=torch.ones(1, 3),
     )  # fmt: skip
-    found = field.centroids()
+    known = torch.tensor([[True, True, True]])
+    found = field.centroids(known)
     # Two columns to the right and one row up, turned by 90 degrees and doubled
     torch.testing.assert_close(found[0, 0], base[0, 0] + torch.tensor([2.0, 4.0]).double())
     torch.testing.assert_close(found[0, 1], base[0, 1] + torch.tensor([0.0, 1.0]).double())
     assert bool(found[0, 2].isnan().all())
+    assert bool(field.centroids(torch.tensor([[False, True, True]]))[0, 0].isnan().all())
     found[0, :2].sum().backward()
     assert bool(responses.grad.isfinite().all())
 
@@ -83,15 +103,30 @@ def test_centroids_are_where_the_mass_lies():
 def test_records_come_back():
     refinement = make_refinement()
     record = refinement.to_record()
-    Refinement.check_record(record, "here", Context({"N": N}))
+    Refinement.check_record(record, "here", Context({"N": N}), K)
     again = Refinement.from_record(record, torch.float64)
     assert all(torch.equal(a, b) for a, b in zip(refinement.parameters(), again.parameters(), strict=True))
 
 
+def test_records_of_one_scale_alone_come_back():
+    record = {"share": torch.rand(N), "shape_offset": torch.randn(N, 2), "centroid_offset": torch.randn(N, 2)}
+    Refinement.check_record(record, "here", Context({"N": N}), K)
+    (shape, centroids, to_image), made = make_faces(), Refinement.from_record(record, torch.float64)
+    assert made.scales == 1
+    assert torch.equal(made.centroid_offset[0], record["centroid_offset"].double())
+    assert made(shape, centroids[:, :1], to_image).shape == shape.shape
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("share", torch.full((N,), 1.5)), ("shape_offset", torch.full((N, 2), 99.0)), ("centroid_offset", torch.ones(N))],
+    [
+        ("share", torch.full((K, N), 1.5)),
+        ("share", torch.zeros(K + 1, N)),
+        ("shape_offset", torch.full((N, 2), 99.0)),
+        ("centroid_offset", torch.ones(K, N)),
+        ("centroid_offset", torch.ones(K - 1, N, 2)),
+    ],
 )
 def test_damaged_records_are_refused(name, value):
     with pytest.raises(SchemaError, match=rf"here\.{name}"):
-        Refinement.check_record(make_refinement().to_record() | {name: value.double()}, "here", Context({"N": N}))
+        Refinement.check_record(make_refinement().to_record() | {name: value.double()}, "here", Context({"N": N}), K)

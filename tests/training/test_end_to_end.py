@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from clnf_torch.fitting.config import FitConfig
+from clnf_torch.models.refinement import Refinement
 from clnf_torch.pipeline import LandmarkDetector
+from clnf_torch.training import end_to_end
 from clnf_torch.training.augmentation.photometric import NO_AUGMENTATION
 from clnf_torch.training.data.crops import FaceCrops
-from clnf_torch.training.end_to_end import EndToEndConfig, learnable_experts, train_end_to_end
+from clnf_torch.training.end_to_end import EndToEndConfig, fit_errors, learnable_experts, train_end_to_end
 from tests.factories import CONFIG, make_model
 from tests.training.patterned_faces import patterned_faces
 
@@ -52,6 +54,25 @@ def test_a_seed_repeats_itself():
     (first, losses, _), (again, same, _), (_, others, _) = train(), train(), train(1)
     assert losses == same and losses != others
     assert torch.equal(numbers(first), numbers(again))
+
+
+def test_a_step_learns_from_the_landmarks_of_one_scale(monkeypatch):
+    detector, seen = LandmarkDetector(make_model(torch.float32), "exact"), []
+    landmarks = detector.model.pdm.num_landmarks
+    share = torch.full((2, landmarks), 0.4)
+    whole = Refinement(share, torch.zeros(landmarks, 2), torch.zeros(2, landmarks, 2))
+    detector.model.refinement = whole
+
+    def seeing(*given):
+        seen.append(detector.model.refinement)
+        return fit_errors(*given)
+
+    monkeypatch.setattr(end_to_end, "fit_errors", seeing)
+    learnable_experts(detector.model)
+    train_end_to_end(detector, patterned_faces(8), replace(FAST, steps=8, judge_every=8))
+    drawn = [each.share[:, 0].tolist() for each in seen if each is not whole]
+    assert len(drawn) == 8 and detector.model.refinement is whole
+    assert {tuple(round(own, 3) for own in shares) for shares in drawn} == {(0.8, 0.0), (0.0, 0.8)}
 
 
 def test_the_free_models_experts_learn(free_face):

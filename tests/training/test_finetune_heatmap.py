@@ -12,7 +12,7 @@ from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import FORMAT, VERSION, load_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
-from clnf_torch.models.patch_experts.mesh import MeshNetwork
+from clnf_torch.models.patch_experts.mesh import LARGE, MeshNetwork
 from clnf_torch.models.patch_experts.unet import UNet
 from clnf_torch.pipeline import LandmarkDetector, load
 from clnf_torch.training.augmentation.photometric import NO_AUGMENTATION
@@ -25,7 +25,7 @@ from clnf_torch.training.finetune import (
     frontal_first,
     tuned_bundle,
 )
-from clnf_torch.training.recipe import COARSE, FINE, MESH, Recipe, heatmap_experts
+from clnf_torch.training.recipe import COARSE, FINE, LARGE_MESH, MESH, config_like, heatmap_experts
 from tests.training.heads import MIRROR, make_crops, make_gaussian, make_heads
 from tests.training.untrained import untrained_model
 
@@ -108,11 +108,11 @@ def test_a_tuned_bundle_keeps_all_else_and_fits(tmp_path):
 
 
 def test_experts_learn_as_those_of_the_nearest_scale_were_trained():
-    unet, mesh = UNet(68, (4, 6), normalised=False), MeshNetwork(68)
+    unet, mesh, large = UNet(68, (4, 6), normalised=False), MeshNetwork(68), MeshNetwork(68, LARGE)
     configs = [replace(COARSE, scale=scale) for scale in (0.1, 0.2, 0.25, 0.5)]
-    config_of = Recipe().config_of
-    assert [config_of(heatmap_experts(each, unet, 68)) for each in configs] == [COARSE, COARSE, FINE, FINE]
-    assert {config_of(heatmap_experts(each, mesh, 68)) for each in configs} == {MESH}
+    assert [config_like(heatmap_experts(each, unet, 68)) for each in configs] == [COARSE, COARSE, FINE, FINE]
+    assert {config_like(heatmap_experts(each, mesh, 68)) for each in configs} == {MESH}
+    assert {config_like(heatmap_experts(each, large, 68)) for each in configs} == {LARGE_MESH}
 
 
 def test_the_less_turned_faces_come_first():

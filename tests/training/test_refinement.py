@@ -16,15 +16,16 @@ from tests.training.untrained import untrained_model
 MIRRORED = torch.tensor(MIRROR)
 
 
-def make_faces(shape_noise: float, centroid_noise: float, faces: int = 200) -> tuple[FittedFaces, torch.Tensor]:
-    """Fits whose shapes are off by known, symmetric offsets, and noise."""
+def make_faces(shape_noise: float, *centroid_noise: float, faces: int = 200) -> tuple[FittedFaces, torch.Tensor]:
+    """Fits whose shapes are off by known, symmetric offsets, and noise; centroids of as many scales as have noise."""
     rng = seeded(3)
     truth = 100 + 60 * torch.rand(faces, 68, 2, generator=rng)
     offset = torch.randn(68, 2, generator=rng)
     offset = (offset + offset[MIRRORED] * torch.tensor([-1.0, 1.0])) / 2
     to_image = torch.eye(2).expand(faces, 2, 2) * 2.0
-    noise = torch.randn(2, faces, 68, 2, generator=rng)
-    shape, centroids = truth - 2 * offset + shape_noise * noise[0], truth + centroid_noise * noise[1]
+    noise = torch.randn(1 + len(centroid_noise), faces, 68, 2, generator=rng)
+    shape = truth - 2 * offset + shape_noise * noise[0]
+    centroids = torch.stack([truth + own * some for own, some in zip(centroid_noise, noise[1:], strict=True)], 1)
     return FittedFaces(shape=shape, centroids=centroids, to_image=to_image, truth=truth), offset
 
 
@@ -34,16 +35,29 @@ def test_offsets_are_found():
 
 
 def test_the_better_of_both_has_the_larger_share():
-    assert learn_refinement(make_faces(3.0, 0.3)[0], MIRRORED).share[0] > 0.9
-    assert learn_refinement(make_faces(0.3, 3.0)[0], MIRRORED).share[0] < 0.1
-    assert 0.3 < learn_refinement(make_faces(1.0, 1.0)[0], MIRRORED).share[0] < 0.7
+    assert learn_refinement(make_faces(3.0, 0.3)[0], MIRRORED).share[0, 0] > 0.9
+    assert learn_refinement(make_faces(0.3, 3.0)[0], MIRRORED).share[0, 0] < 0.1
+    assert 0.3 < learn_refinement(make_faces(1.0, 1.0)[0], MIRRORED).share[0, 0] < 0.7
+
+
+def test_scales_are_better_together():
+    faces, _ = make_faces(2.0, 1.0, 1.0)
+    made = learn_refinement(faces, MIRRORED)
+    assert made.scales == 2 and made.share[:, 0].min() > 0.3
+    torch.testing.assert_close(made.share[0], made.share[1], atol=0.05, rtol=0)
+    one = learn_refinement(FittedFaces(**vars(faces) | {"centroids": faces.centroids[:, :1]}), MIRRORED)
+    together, alone = (
+        made(faces.shape, faces.centroids, faces.to_image),
+        one(faces.shape, faces.centroids[:, :1], faces.to_image),
+    )
+    assert face_errors(together, faces.truth).mean() < 0.85 * face_errors(alone, faces.truth).mean()
 
 
 def test_offsets_are_symmetric_even_if_annotators_are_not():
     faces, _ = make_faces(0.1, 0.1)
     faces.truth[:, 48, 0] += 3
     refinement = learn_refinement(faces, MIRRORED)
-    for offset in (refinement.shape_offset, refinement.centroid_offset):
+    for offset in (refinement.shape_offset, *refinement.centroid_offset):
         torch.testing.assert_close(offset[MIRRORED] * torch.tensor([-1.0, 1.0]), offset)
 
 

@@ -8,7 +8,8 @@ import typer
 from clnf_torch.cli.commands.command import run_by
 from clnf_torch.cli.options import Data, Device, Effort, Out, Seed, Split, Threads
 
-MESH_HELP = "Train one network, which begins as MediaPipe's face mesh: the wheel of mediapipe, or its folder."
+MESH_HELP = "Begin as MediaPipe's face mesh: the wheel of mediapipe, or its folder. Without: from nothing."
+SMALL_HELP = "Train one small network alone; wants --mesh."
 HOLD_OUT_HELP = "Keep every K-th face back: to tune by, and to tell how good the model is."
 
 
@@ -16,7 +17,8 @@ HOLD_OUT_HELP = "Keep every K-th face back: to tune by, and to tell how good the
     "clnf_torch.cli.runs.train_model",
     "clnf-torch train model faces --work work -o mine.pt",
     "clnf-torch train model faces --work trial -o trial.pt --effort 0.01",
-    "clnf-torch train model faces --mesh mediapipe-0.10.14.whl --detector blazeface.pt --work work -o small.pt",
+    "clnf-torch train model faces --mesh mediapipe-0.10.14.whl --work work -o sharp.pt",
+    "clnf-torch train model faces --mesh mediapipe-0.10.14.whl --small --detector blazeface.pt --work work -o small.pt",
 )
 def model(
     data: Data,
@@ -32,6 +34,7 @@ def model(
         typer.Option(metavar="FILE", help="Face detector: a bundle with one, or the wheel of mtcnn or mediapipe."),
     ] = None,
     mesh: Annotated[Path | None, typer.Option(metavar="FILE", help=MESH_HELP)] = None,
+    small: Annotated[bool, typer.Option("--small", help=SMALL_HELP)] = False,
     seed: Seed = 0,
     effort: Effort = 1.0,
     device: Device = "cpu",

@@ -29,8 +29,7 @@ def describe(bundle: Mapping[str, Any], path: Path) -> Iterator[str]:
         BundleError: Its fields do not make a model.
     """
     # What follows describes a model that works
-    build_model(bundle)
-    model = bundle["model"]
+    refinement, model = build_model(bundle).refinement, bundle["model"]
     yield f"{path}: {bundle['format']}, version {bundle['version']}, {path.stat().st_size / 1e6:,.1f} MB"
     yield f"  written by         {bundle.get('writer', 'an unknown program')}"
     yield f"  numerics           {bundle.get('numerics', 'openface')}"
@@ -44,8 +43,9 @@ def describe(bundle: Mapping[str, Any], path: Path) -> Iterator[str]:
         yield from _describe_part(part)
     if model.get("gaze_network"):
         yield "  gaze               by a network that sees both eyes and the face around them"
-    if model.get("refinement"):
-        yield "  refinement         landmarks between the fitted shape and the centroids of the responses"
+    if refinement is not None:
+        responses = "the responses" if refinement.scales == 1 else f"{refinement.scales} scales' responses"
+        yield f"  refinement         landmarks are means of the fitted shape and of the centroids of {responses}"
     if model.get("depth_shape"):
         modes, anchors = len(model["depth_shape"]["pdm"]["modes"]), len(model["depth_shape"]["anchors"])
         yield f"  depth shape        {modes} modes, placed by {anchors} landmarks: depths and head poses are its"

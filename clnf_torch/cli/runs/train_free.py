@@ -12,8 +12,7 @@ from clnf_torch.cli.annotated_faces import check_trained, face_detector_record
 from clnf_torch.cli.console import failures_exit_with, finishing_first, say
 from clnf_torch.cli.options import device_named
 from clnf_torch.cli.progress import training_bars
-from clnf_torch.cli.runs.train_model import judging, made_of, require_effort, with_depths, with_notice
-from clnf_torch.converters.mediapipe_package.face_mesh import untrained_network
+from clnf_torch.cli.runs.train_model import judging, made_of, mesh_maker, require_effort, with_depths, with_notice
 from clnf_torch.detection import load_face_detector
 from clnf_torch.geometry.boxes import box_around
 from clnf_torch.geometry.landmarks68 import MIRROR
@@ -84,10 +83,10 @@ def free(
         material = map_tensors(lambda values: values.to(where), material)
         unseen = join_rows(rendered[back], others)
         with training_bars(stop_if_asked) as report:
-            recipe = FreeRecipe().with_effort(effort, seed)
-            network = untrained_network(mesh, len(MIRROR), recipe.first.mesh.widths, seed) if mesh else None
+            recipe = (FreeRecipe().meshed() if mesh else FreeRecipe()).with_effort(effort, seed)
+            begin = mesh_maker(mesh, seed)
             trained = train_free_model(
-                material, shapes, torch.tensor(mirror, device=where), recipe, work, report, network
+                material, shapes, torch.tensor(mirror, device=where), recipe, work, report, begin
             )
             trained = with_early_termination(trained.to(where).eval(), unseen, seed)
             judges = join_rows(material.rendered[::JUDGED], material.templates)

@@ -1,6 +1,7 @@
 """``clnf-torch train model``: shape, heatmap experts and all that belongs to them, from annotated faces, in one go."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,13 @@ from clnf_torch.converters.mediapipe_package import face_mesh
 from clnf_torch.geometry.landmarks68 import MIRROR
 from clnf_torch.models.bundle import default_bundle, save_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
-from clnf_torch.models.patch_experts.mesh import MeshExperts
+from clnf_torch.models.patch_experts.mesh import MeshExperts, MeshNetwork
 from clnf_torch.training.data.annotations import RESEARCH_USE, Annotations
 from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.depth_shape import HEADS, with_depth_shape
 from clnf_torch.training.early_termination import with_early_termination
 from clnf_torch.training.landmark_error import with_error_model
-from clnf_torch.training.recipe import Recipe, train_landmark_model
+from clnf_torch.training.recipe import FULL, SMALL, UNETS, MeshMaker, train_landmark_model
 from clnf_torch.training.refinement import with_refinement
 from clnf_torch.training.shape import read_prior
 from clnf_torch.training.trainer import keep_freed_memory
@@ -42,12 +43,15 @@ def model(
     prior: Path | None,
     detector: Path | None,
     mesh: Path | None,
+    small: bool,
     seed: int,
     effort: float,
     device: str,
 ) -> None:
     """Train a landmark model and everything around it. Ctrl-C keeps what is done; the same command goes on."""
     require_effort(effort)
+    if small and mesh is None:
+        raise typer.BadParameter("--small: the small model begins as MediaPipe's face mesh; give --mesh too")
     check_trained(data, out, work, prior or default_bundle(), detector or default_bundle(), mesh)
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         keep_freed_memory()
@@ -57,10 +61,10 @@ def model(
         found, crops = read_crops(data, split, 2 * hold_out, where, CROP)
         back = torch.arange(len(crops)) % hold_out == 0
         kept, unseen = crops[~back], crops[back]
-        recipe = Recipe(seed=seed).with_effort(effort)
-        network = face_mesh.untrained_network(mesh, len(MIRROR), recipe.mesh.widths, seed) if mesh else None
+        recipe = replace((SMALL if small else FULL) if mesh else UNETS, seed=seed).with_effort(effort)
+        begin = mesh_maker(mesh, seed)
         with training_bars(stop_if_asked) as report:
-            trained = train_landmark_model(kept, shapes, torch.tensor(MIRROR), recipe, work, report, unseen, network)
+            trained = train_landmark_model(kept, shapes, torch.tensor(MIRROR), recipe, work, report, unseen, begin)
             trained = with_early_termination(trained.to(where).eval(), unseen, seed)
             judge = train_validator(trained, kept, judging(seed, effort), work, report)
             # The validator looks at the shape's landmarks
@@ -91,13 +95,28 @@ def with_depths(trained: LandmarkModel, faces: FaceCrops, seed: int) -> Landmark
 
 def made_of(trained: LandmarkModel) -> list[dict[str, Any]]:
     """What a model has of others, for its bundle: depths of their heads, and a network that began as theirs."""
-    names = {HEADS: trained.depth_shape is not None, face_mesh.SOURCE: trained.family is MeshExperts}
+    names = {HEADS: trained.depth_shape is not None, face_mesh.SOURCE: _has_mesh(trained)}
     return [{"name": name} for name, has in names.items() if has]
 
 
 def with_notice(licence: str, trained: LandmarkModel) -> str:
     """The terms of a model, with the notice that a network which began as another's asks for."""
-    return f"{licence}\n\n{face_mesh.LICENCE}" if trained.family is MeshExperts else licence
+    return f"{licence}\n\n{face_mesh.LICENCE}" if _has_mesh(trained) else licence
+
+
+def _has_mesh(trained: LandmarkModel) -> bool:
+    """Whether a network of the model began as MediaPipe's face mesh."""
+    return any(isinstance(experts, MeshExperts) for experts in trained.experts)
+
+
+def mesh_maker(source: Path | None, seed: int) -> MeshMaker | None:
+    """Makes networks that begin as MediaPipe's face mesh; None without its package."""
+    return None if source is None else partial(_mesh_network, source, seed)
+
+
+def _mesh_network(source: Path, seed: int, widths: tuple[int, ...]) -> MeshNetwork:
+    """A network whose trunk is that of the package."""
+    return face_mesh.untrained_network(source, len(MIRROR), widths, seed)
 
 
 def require_effort(effort: float) -> None:

@@ -1,5 +1,6 @@
 """``clnf-torch train retrain``: trains the networks of a bundle further."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -20,7 +21,7 @@ from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import build_model, load_bundle
 from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
 from clnf_torch.training.finetune import tuned_bundle
-from clnf_torch.training.recipe import Recipe
+from clnf_torch.training.recipe import recipe_of
 from clnf_torch.training.retraining import retrain_networks
 from clnf_torch.training.trainer import keep_freed_memory
 
@@ -52,7 +53,7 @@ def retrain(
         if detector:
             content = {**content, "face_detector": face_detector_record(detector)}
         faces, crops = read_crops(data, split, LEAST_FACES, where, CROP)
-        recipe = Recipe(seed=seed).with_effort(effort)
+        recipe = replace(recipe_of(trained), seed=seed).with_effort(effort)
         with checkpoint_folder(out, work) as folder, training_bars(stop_if_asked) as report:
             trained = retrain_networks(trained, crops, mirror_of(crops), recipe, folder, report)
         bundle = tuned_bundle(content, trained.cpu(), source_of(faces, data)["name"])

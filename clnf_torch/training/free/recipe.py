@@ -8,7 +8,7 @@ from torch import Tensor
 
 from clnf_torch.geometry.records import join_rows
 from clnf_torch.models.landmark_model import LandmarkModel
-from clnf_torch.models.patch_experts.mesh import LARGE, MeshNetwork
+from clnf_torch.models.patch_experts.mesh import LARGE
 from clnf_torch.training.augmentation.open_mouth import open_mouths
 from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.augmentation.pose_warp import PoseWarp
@@ -16,7 +16,7 @@ from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.crops import FaceCrops, repeated
 from clnf_torch.training.end_to_end import EndToEndConfig
 from clnf_torch.training.free.self_training import Agreement, Portraits, annotate
-from clnf_torch.training.recipe import COARSE, FINE, MESH, Recipe, train_landmark_model
+from clnf_torch.training.recipe import COARSE, FINE, MESH, MeshMaker, Recipe, train_landmark_model
 from clnf_torch.training.refinement import with_refinement
 from clnf_torch.training.retraining import retrain_networks
 from clnf_torch.training.shape import ShapeConfig
@@ -42,7 +42,8 @@ SCALES = (
         warp=PoseWarp(pitch=0.2, yaw=0.35, shape=0.6, probability=0.8),
     ),
 )
-MESHED = replace(MESH, widths=LARGE, steps=2200, warp=SCALES[0].warp)
+# One network for all scales, which begins as MediaPipe's face mesh
+MESHED = (replace(MESH, widths=LARGE, steps=2200, warp=SCALES[0].warp),)
 TOGETHER = EndToEndConfig(
     steps=400, batch=8, learning_rate=3e-5, judge_every=100, augmentation=ImageAugmentation(pen_marks=0.4)
 )
@@ -53,7 +54,7 @@ class FreeRecipe:
     """How the free model is trained, and how much each kind of face counts."""
 
     first: Recipe = field(
-        default_factory=lambda: Recipe(shape=SHAPE, scales=SCALES, mesh=MESHED, end_to_end=EndToEndConfig(steps=0))
+        default_factory=lambda: Recipe(shape=SHAPE, scales=SCALES, end_to_end=EndToEndConfig(steps=0))
     )
     rounds: int = 3  # of self-training
     again: float = 2.25  # effort of each of them: as many steps as the first training, see `CONTINUED_STEPS`
@@ -62,6 +63,10 @@ class FreeRecipe:
     opened: int = 12  # times that each is among them with an open mouth, each time another one
     portraits: int = 4  # times that each one with believed landmarks is among the faces of a round
     agreement: Agreement = field(default_factory=Agreement)
+
+    def meshed(self) -> "FreeRecipe":
+        """This recipe with one network that begins as MediaPipe's face mesh, and is asked twice."""
+        return replace(self, first=replace(self.first, scales=MESHED, passes=(0, 0)))
 
     def with_effort(self, effort: float, seed: int) -> "FreeRecipe":
         """This recipe with another number of steps, so many times its own, and another seed."""
@@ -87,7 +92,7 @@ def train_free_model(
     recipe: FreeRecipe,
     folder: Path,
     report: Report = lambda *_: None,
-    network: MeshNetwork | None = None,
+    begin: MeshMaker | None = None,
 ) -> LandmarkModel:
     """A landmark model of rendered faces and templates, which then learns from the portraits that it understands.
 
@@ -100,7 +105,7 @@ def train_free_model(
         recipe: Settings.
         folder: For checkpoints, from which the same call resumes.
         report: Told after every step.
-        network: With the trunk of MediaPipe's face mesh; see `train_landmark_model`.
+        begin: Makes a network that begins as MediaPipe's face mesh; see `train_landmark_model`.
 
     Returns:
         The model with its refinement, float32, on the CPU.
@@ -111,7 +116,7 @@ def train_free_model(
     sampler = Sampler(torch.Generator().manual_seed(recipe.first.seed), faces.templates.gray.device)
     opened = open_mouths(repeated(faces.templates, recipe.opened), sampler)
     known = join_rows(faces.rendered, repeated(faces.templates, recipe.templates), opened)
-    model = train_landmark_model(known, prior, mirror, recipe.first, folder / "first", report, network=network)
+    model = train_landmark_model(known, prior, mirror, recipe.first, folder / "first", report, begin=begin)
     placed = model.to(known.gray.device).eval()
     going_on = recipe.first.with_effort(recipe.again)
     for number in range(recipe.rounds):

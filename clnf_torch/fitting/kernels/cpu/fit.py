@@ -48,7 +48,7 @@ def fit_scales(
     images: ImageBatch,
     state: "FitState",
     smallest: tuple[float, float],
-) -> tuple["FitState", ResponseField, Tensor]:
+) -> tuple["FitState", list[tuple[ResponseField, Tensor]]]:
     """`LandmarkFitter.fit`.
 
     Args:
@@ -60,14 +60,16 @@ def fit_scales(
         smallest: Scales below which faces fail, and below which they get their likelihood, pixels per millimetre.
 
     Returns:
-        The state after the last scale, its response maps, and the faces that were searched for in them, bool, (B,).
+        The state after the last scale; and of every scale the response maps, and the faces that were searched for in
+        them, bool, (B,).
     """
     params = state.params
     shape = params.scale, params.rotation, params.translation, params.local
     others = state.active, state.view, state.likelihood, state.landmark_likelihoods, state.visible
-    faces, known = Faces(*arrays(*shape, *others)), _known(state)
+    faces, known, maps = Faces(*arrays(*shape, *others)), _known(state), []
     for step in steps:
         faces, field, searched = _fit_scale(pdm, step, numerics, images, faces, known, smallest)
+        maps.append((field, searched))
     found = [torch.from_numpy(values) for values in faces]
     fitted = replace(
         state,
@@ -78,7 +80,7 @@ def fit_scales(
         landmark_likelihoods=found[7],
         visible=found[8],
     )
-    return fitted, field, searched
+    return fitted, maps
 
 
 def _fit_scale(
