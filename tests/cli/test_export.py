@@ -20,7 +20,7 @@ def test_the_default_model_has_no_format_in_openface(clnf_torch_cli, tmp_path):
     done = clnf_torch_cli("export", default_bundle(), tmp_path / "back")
     (line,) = done.stderr.splitlines()
     assert done.exit_code == 2 and not (tmp_path / "back").exists()
-    assert "default.pt: expected CEN experts, found HEATMAP experts; name a" in line
+    assert "default.pt: expected CEN experts, found MESH experts; name a" in line
 
 
 def test_a_folder_without_validator_says_so(clnf_torch_cli, free_model, bundle, tmp_path):

@@ -33,8 +33,9 @@ def test_a_model_with_everything(openface_models, tmp_path):
 def test_the_default_model():
     said = by_first_word(default_bundle())
     assert said["early termination"] == "1 view" and said["face detector"] == "MTCNN"
-    assert said["experts at 0.15"] == "HEATMAP, 64 x 64 px, 1 view at yaw 0"
-    assert said["experts again"] == "those at 0.15 once more"
+    assert said["experts at 0.225"] == "MESH, 192 x 192 px, 1 view at yaw 0"
+    assert said["experts at 0.3"] == "HEATMAP, 128 x 128 px, 1 view at yaw 0"
+    assert said["refinement"] == "landmarks are means of the fitted shape and of the centroids of 3 scales' responses"
     assert said["validation"] == "CNN, 1 view at yaw 0"
     assert said["depth shape"] == "33 modes, placed by 43 landmarks: depths and head poses are its"
 

@@ -24,7 +24,11 @@ def exported(tmp_path_factory):
 
 
 def test_every_scale_with_experts_of_its_own_has_a_file(exported):
-    assert [path.name for path in exported.values()] == ["experts_0.15.onnx", "experts_0.3.onnx"]
+    assert [path.name for path in exported.values()] == [
+        "experts_0.225.onnx",
+        "experts_0.225_2.onnx",
+        "experts_0.3.onnx",
+    ]
 
 
 @pytest.mark.parametrize("faces", [1, 3])
@@ -47,7 +51,7 @@ def test_other_families_are_refused(bundle, tmp_path):
 def test_the_command_writes_the_files(clnf_torch_cli, bundle, tmp_path):
     done = clnf_torch_cli("export", default_bundle(), "--onnx", tmp_path / "a.onnx")
     assert done.exit_code == 0, done.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a_0.15.onnx", "a_0.3.onnx"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a_0.225.onnx", "a_0.225_2.onnx", "a_0.3.onnx"]
     refused = clnf_torch_cli("export", bundle, "--onnx", tmp_path / "b.onnx")
     assert refused.exit_code == 2 and "found cen experts" in refused.stderr
     assert clnf_torch_cli("export", bundle).exit_code == 2

@@ -26,7 +26,7 @@ def detector() -> clnf_torch.LandmarkDetector:
 
 def test_what_is_inside_can_be_looked_at(detector):
     assert detector.model.pdm.num_landmarks == 68
-    assert [experts.scale for experts in detector.model.experts] == [0.15, 0.15, 0.3]
+    assert [experts.scale for experts in detector.model.experts] == [0.225, 0.225, 0.3]
     assert sum(value.numel() for value in detector.model.experts.parameters()) > 1e6
 
 

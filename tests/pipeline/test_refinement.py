@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 
 import clnf_torch
 from clnf_torch.fitting.config import preset_named
+from clnf_torch.models.refinement import Refinement
 
 # Pixels: a fit of few faces is computed on one thread, which sums in another order
 ROUNDED = 1e-4
@@ -30,11 +33,24 @@ def image() -> torch.Tensor:
     return (255 * torch.rand(1, 160, 160, generator=torch.Generator().manual_seed(0))).to(torch.uint8)
 
 
+@contextmanager
+def refined_by(detector: clnf_torch.LandmarkDetector, refinement: Refinement | None) -> Iterator[None]:
+    whole, detector.model.refinement = detector.model.refinement, refinement
+    try:
+        yield
+    finally:
+        detector.model.refinement = whole
+
+
+def of_last_scales(whole: Refinement) -> Refinement:
+    """A refinement without the first scale's centroids."""
+    return Refinement(whole.share[1:].detach(), whole.shape_offset.detach(), whole.centroid_offset[1:].detach())
+
+
 def test_parameters_are_those_of_a_model_without(detector, image):
     refined = fit(detector, image)
-    refinement, detector.model.refinement = detector.model.refinement, None
-    plain = fit(detector, image)
-    detector.model.refinement = refinement
+    with refined_by(detector, None):
+        plain = fit(detector, image)
     torch.testing.assert_close(plain.landmarks, detector.model.pdm.landmarks(plain.params), atol=ROUNDED, rtol=0)
     assert torch.equal(refined.params.local, plain.params.local)
     assert torch.equal(refined.confidence, plain.confidence)
@@ -51,10 +67,19 @@ def test_hidden_landmarks_stay_the_shapes(detector, image):
     assert moved[~seen].max() < ROUNDED < moved[seen].min()
 
 
-def test_a_fit_that_ends_before_the_last_scale_has_none(detector, image):
+def test_a_fit_that_ends_before_its_scales_has_none(detector, image):
     preset = preset_named("default", detector.model.family)
-    coarse = fit(detector, image, preset=replace(preset, window_sizes=(preset.window_sizes[0], 0, 0)))
+    with refined_by(detector, of_last_scales(detector.model.refinement)):
+        coarse = fit(detector, image, preset=replace(preset, window_sizes=(preset.window_sizes[0], 0, 0)))
     torch.testing.assert_close(coarse.landmarks, detector.model.pdm.landmarks(coarse.params), atol=ROUNDED, rtol=0)
+
+
+def test_the_shape_has_the_share_of_a_scale_that_is_skipped(detector, image):
+    preset = preset_named("default", detector.model.family)
+    late = replace(preset, window_sizes=(0, *preset.window_sizes[1:]))
+    skipped = fit(detector, image, preset=late)
+    with refined_by(detector, of_last_scales(detector.model.refinement)):
+        torch.testing.assert_close(fit(detector, image, preset=late).landmarks, skipped.landmarks, atol=ROUNDED, rtol=0)
 
 
 def test_gradients_go_through_it(detector, image):
