@@ -242,10 +242,10 @@ def _stand_in(params: ShapeParams) -> ShapeParams:
 
 
 def _with_centroids(before: Tensor | None, found: Tensor, place: int) -> Tensor:
-    """Centroids of scales (B, 1 + place, N, 2) with those (B, 1, N, 2) of one more; NaN for those between."""
-    if before is None and not place:
+    """Centroids of scales (B, place, N, 2) and, after them, those (B, 1, N, 2) of one more; NaN for scales between."""
+    if not place:
         return found
-    before = found[:, :0] if before is None else before
+    before = found[:, :0] if before is None else before[:, :place]
     missing = [torch.full_like(found, torch.nan)] * (place - before.shape[1])
     return torch.cat((before, *missing, found), 1)
 

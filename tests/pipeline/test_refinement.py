@@ -11,7 +11,10 @@ import torch
 
 import clnf_torch
 from clnf_torch.fitting.config import preset_named
+from clnf_torch.fitting.fitter import FitState, LandmarkFitter
+from clnf_torch.fitting.initialise import params_from_box
 from clnf_torch.models.refinement import Refinement
+from clnf_torch.pipeline.inputs import read_images
 
 # Pixels: a fit of few faces is computed on one thread, which sums in another order
 ROUNDED = 1e-4
@@ -91,3 +94,14 @@ def test_gradients_go_through_it(detector, image):
     finally:
         refinement.requires_grad_(False)
     assert all(bool(gradient.isfinite().all()) and bool(gradient.any()) for gradient in gradients)
+
+
+def test_a_fit_that_goes_on_from_a_finished_one_forgets_its_centroids(detector, image):
+    fitter = LandmarkFitter(detector.model, preset_named("default", detector.model.family), detector.numerics)
+    images, _ = read_images(image, None, 1, image.device)
+    params = params_from_box(detector.model.pdm, torch.tensor([[48.0, 48.0, 64.0, 64.0]]), torch.zeros(1, 3))
+    once = fitter.fit(images, FitState.at(params, 68))
+    again = fitter.fit(images, once)
+    anew = fitter.fit(images, FitState.at(once.params, 68))
+    assert again.centroids.shape == once.centroids.shape == (1, 3, 68, 2)
+    torch.testing.assert_close(again.centroids, anew.centroids, atol=ROUNDED, rtol=0)

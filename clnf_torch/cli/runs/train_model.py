@@ -17,7 +17,7 @@ from clnf_torch.converters.mediapipe_package import face_mesh
 from clnf_torch.geometry.landmarks68 import MIRROR
 from clnf_torch.models.bundle import default_bundle, save_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
-from clnf_torch.models.patch_experts.mesh import MeshExperts, MeshNetwork
+from clnf_torch.models.patch_experts.mesh import MeshExperts
 from clnf_torch.training.data.annotations import RESEARCH_USE, Annotations
 from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.depth_shape import HEADS, with_depth_shape
@@ -111,12 +111,7 @@ def _has_mesh(trained: LandmarkModel) -> bool:
 
 def mesh_maker(source: Path | None, seed: int) -> MeshMaker | None:
     """Makes networks that begin as MediaPipe's face mesh; None without its package."""
-    return None if source is None else partial(_mesh_network, source, seed)
-
-
-def _mesh_network(source: Path, seed: int, widths: tuple[int, ...]) -> MeshNetwork:
-    """A network whose trunk is that of the package."""
-    return face_mesh.untrained_network(source, len(MIRROR), widths, seed)
+    return None if source is None else partial(face_mesh.untrained_network, source, len(MIRROR), seed=seed)
 
 
 def require_effort(effort: float) -> None:
