@@ -201,13 +201,16 @@ class LandmarkFitter:
         NaN in rows that failed, and for hidden landmarks.
         """
         refinement, left = self.model.refinement, self.model.num_scales - 1 - index
-        known = active[:, None] & (field.weight > 0)
-        if refinement is not None and left < refinement.scales:
-            found = field.centroids(known)[:, None]
-            state = replace(state, centroids=_with_centroids(state.centroids, found, refinement.scales - 1 - left))
-        if self.model.error_model is not None and not left:
-            state = replace(state, spreads=torch.where(known, field.spreads(), torch.nan))
-        return state
+        scales = 0 if refinement is None else refinement.scales
+        refined, judged = left < scales, self.model.error_model is not None and not left
+        if not (refined or judged):
+            return state
+        known, centroids, spreads = active[:, None] & (field.weight > 0), state.centroids, state.spreads
+        if refined:
+            centroids = _with_centroids(centroids, field.centroids(known)[:, None], scales - 1 - left)
+        if judged:
+            spreads = torch.where(known, field.spreads(), torch.nan)
+        return replace(state, centroids=centroids, spreads=spreads)
 
     def _config_at(self, index: int, given: Tensor | None) -> FitConfig:
         """The settings at a scale, with the faces' own regularisation (B,) where it is given."""

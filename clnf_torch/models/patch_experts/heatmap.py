@@ -25,7 +25,7 @@ CPU_FACES, CUDA_FACES = 16, 1024
 MOST_SIZES, MOST_CHANNELS, LARGEST_SIDE, MOST_NUMBERS = 8, 1024, 1024, 1 << 21
 
 
-# Coarse experts, asked twice, then fine ones; benchmarks/README.md says how the numbers were chosen
+# Coarse experts twice, or two mesh networks, then fine experts; benchmarks/README.md says how the numbers were chosen
 _PRESET: dict[str, Any] = {
     "window_sizes": (41, 21, 11),
     "sigma": (8.0, 3.0, 2.0),
