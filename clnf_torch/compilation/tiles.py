@@ -18,8 +18,8 @@ VECTORS, ROWS = 3, 4 if LANES == 8 else 8
 # float32 numbers of a cache line
 LINE = 16
 
-_INT, _NUMBER = ir.IntType(64), ir.FloatType()
-_VECTOR, _BYTES = ir.VectorType(_NUMBER, LANES), ir.IntType(8).as_pointer()
+INT, _NUMBER = ir.IntType(64), ir.FloatType()
+VECTOR, _BYTES = ir.VectorType(_NUMBER, LANES), ir.IntType(8).as_pointer()
 _FLAG, _SHUFFLE = ir.IntType(32), ir.VectorType(ir.IntType(32), LANES)
 
 
@@ -78,15 +78,15 @@ def _generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any
 
     (count, vectors), (_, _, row), segments = values[0], values[1], values[2]
     done = builder.append_basic_block("done")
-    cases = builder.switch(builder.add(builder.mul(vectors, _INT(ROWS)), count), done)
+    cases = builder.switch(builder.add(builder.mul(vectors, INT(ROWS)), count), done)
     for wide in range(1, VECTORS + 1):
         for high in range(1, ROWS + 1):
             block = builder.append_basic_block(f"tile_{high}_{wide}")
-            cases.add_case(_INT(wide * ROWS + high), block)
+            cases.add_case(INT(wide * ROWS + high), block)
             builder.position_at_end(block)
-            begins = [builder.load(at(data(1, 1), builder.add(row, _INT(r)))) for r in range(high)]
+            begins = [builder.load(at(data(1, 1), builder.add(row, INT(r)))) for r in range(high)]
             places = [
-                builder.add(builder.load(at(data(5, 1), builder.add(row, _INT(r)))), values[5][2]) for r in range(high)
+                builder.add(builder.load(at(data(5, 1), builder.add(row, INT(r)))), values[5][2]) for r in range(high)
             ]
             parts = _Tile(
                 source=[at(data(1, 0), begin) for begin in begins],
@@ -110,9 +110,9 @@ def _generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any
 
 def _accumulate(builder: Any, parts: _Tile, wide: int) -> None:
     """One tile: sums begin with the bias, take in the products, and are written."""
-    sums = [[cgutils.alloca_once(builder, _VECTOR) for _ in range(wide)] for _ in parts.source]
+    sums = [[cgutils.alloca_once(builder, VECTOR) for _ in range(wide)] for _ in parts.source]
     for n in range(wide):
-        start = _load(builder, parts.bias, n)
+        start = load(builder, parts.bias, n)
         for own in sums:
             builder.store(start, own[n])
     line, weight = (cgutils.alloca_once_value(builder, pointer) for pointer in (parts.ahead, parts.weight))
@@ -121,25 +121,25 @@ def _accumulate(builder: Any, parts: _Tile, wide: int) -> None:
         rows = [builder.gep(row, [offset]) for row in parts.source]
         with cgutils.for_range(builder, parts.length) as inner:
             own = builder.load(weight)
-            vectors = [_load(builder, own, n) for n in range(wide)]
+            vectors = [load(builder, own, n) for n in range(wide)]
             for row, total in zip(rows, sums, strict=True):
-                factor = _spread(builder, builder.load(builder.gep(row, [inner.index])))
+                factor = spread(builder, builder.load(builder.gep(row, [inner.index])))
                 for vector, place in zip(vectors, total, strict=True):
-                    builder.store(_fuse(builder, factor, vector, builder.load(place)), place)
+                    builder.store(fuse(builder, factor, vector, builder.load(place)), place)
             builder.store(builder.gep(own, [parts.step]), weight)
             _fetch(builder, builder.load(line))
-            builder.store(builder.gep(builder.load(line), [_INT(LINE)]), line)
-    least = _spread(builder, parts.least)
+            builder.store(builder.gep(builder.load(line), [INT(LINE)]), line)
+    least = spread(builder, parts.least)
     with builder.if_then(parts.adds):
         for row, total in zip(parts.added, sums, strict=True):
             for n, place in enumerate(total):
-                builder.store(builder.fadd(builder.load(place), _load(builder, row, n)), place)
+                builder.store(builder.fadd(builder.load(place), load(builder, row, n)), place)
     for row, total in zip(parts.found, sums, strict=True):
         for n, place in enumerate(total):
             value = builder.load(place)
             # A NaN stays one
             value = builder.select(builder.fcmp_ordered("<", value, least), least, value)
-            builder.store(value, _vector(builder, row, n), align=4)
+            builder.store(value, vector_at(builder, row, n), align=4)
 
 
 def _filter_cells(typing: Any, size: Any, source: Any, filters: Any, found: Any) -> Any:
@@ -171,37 +171,37 @@ def _generate_filters(context: Any, builder: Any, signature: Any, arguments: Any
 
     count, apart, channels = size
     start = at(2, filters[0], filters[1])
-    own = [_load(builder, builder.gep(start, [builder.mul(channels, _INT(k))]), 0) for k in range(10)]
+    own = [load(builder, builder.gep(start, [builder.mul(channels, INT(k))]), 0) for k in range(10)]
     rows, results = [at(1, source[0], row) for row in source[1:]], at(3, *found)
     with cgutils.for_range(builder, count) as cell:
         place, total = builder.mul(cell.index, apart), own[0]
         for k in range(9):
-            seen = builder.gep(rows[k // 3], [builder.add(place, builder.mul(channels, _INT(k % 3)))])
-            total = _fuse(builder, own[k + 1], _load(builder, seen, 0), total)
+            seen = builder.gep(rows[k // 3], [builder.add(place, builder.mul(channels, INT(k % 3)))])
+            total = fuse(builder, own[k + 1], load(builder, seen, 0), total)
         result = builder.gep(results, [builder.mul(cell.index, channels)])
-        builder.store(total, _vector(builder, result, 0), align=4)
+        builder.store(total, vector_at(builder, result, 0), align=4)
     return context.get_dummy_value()
 
 
-def _vector(builder: Any, pointer: Any, n: int) -> Any:
+def vector_at(builder: Any, pointer: Any, n: int) -> Any:
     """Pointer to the nth vector from a number on."""
-    return builder.bitcast(builder.gep(pointer, [_INT(n * LANES)]), _VECTOR.as_pointer())
+    return builder.bitcast(builder.gep(pointer, [INT(n * LANES)]), VECTOR.as_pointer())
 
 
-def _load(builder: Any, pointer: Any, n: int) -> Any:
+def load(builder: Any, pointer: Any, n: int) -> Any:
     """The nth vector from a number on."""
-    return builder.load(_vector(builder, pointer, n), align=4)
+    return builder.load(vector_at(builder, pointer, n), align=4)
 
 
-def _spread(builder: Any, number: Any) -> Any:
+def spread(builder: Any, number: Any) -> Any:
     """A vector of equal numbers."""
-    first = builder.insert_element(_VECTOR(ir.Undefined), number, _FLAG(0))
-    return builder.shuffle_vector(first, _VECTOR(ir.Undefined), _SHUFFLE([0] * LANES))
+    first = builder.insert_element(VECTOR(ir.Undefined), number, _FLAG(0))
+    return builder.shuffle_vector(first, VECTOR(ir.Undefined), _SHUFFLE([0] * LANES))
 
 
-def _fuse(builder: Any, one: Any, other: Any, total: Any) -> Any:
+def fuse(builder: Any, one: Any, other: Any, total: Any) -> Any:
     """``one * other + total``, rounded once."""
-    kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
+    kind = ir.FunctionType(VECTOR, [VECTOR] * 3)
     function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f32")
     return builder.call(function, [one, other, total])
 

@@ -5,15 +5,19 @@ pixels see.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
 from clnf_torch.compilation.compiler import Array, compiled, f32
-from clnf_torch.compilation.products import multiply
+from clnf_torch.compilation.products import LOWEST, NOTHING, multiply, next_panel
+from clnf_torch.compilation.tiles import LANES
 from clnf_torch.models.kernels.cpu.activations import exponential
 
 # Of what a layer of the network gives
 BORDER = 1
+# Numbers that are compared side by side
+BAND = 64
 
 
 @compiled
@@ -102,22 +106,62 @@ def add_upsampled(maps: Array, smaller: Array) -> None:
 
 
 @compiled
-def softmax(scores: Array, found: Array) -> None:
-    """The softmax over all cells of scores (B, H, W, N), as maps (B, N, H, W)."""
-    faces, cells, landmarks = len(scores), scores.shape[1] * scores.shape[2], scores.shape[3]
-    highest, totals = np.empty((2, landmarks), np.float32)
-    for b in range(faces):
-        own, maps = scores[b].reshape(cells, landmarks), found[b].reshape(landmarks, cells)
-        highest[:], totals[:] = own[0], 0
-        for cell in range(cells):
-            for n in range(landmarks):
-                highest[n] = own[cell, n] if own[cell, n] > highest[n] else highest[n]
-        for cell in range(cells):
-            for n in range(landmarks):
-                own[cell, n] = exponential(own[cell, n] - highest[n])
-                totals[n] += own[cell, n]
-        for n in range(landmarks):
-            totals[n] = f32(1) / totals[n]
-        for n in range(landmarks):
-            for cell in range(cells):
-                maps[n, cell] = own[cell, n] * totals[n]
+def heatmaps_of(maps: Array, weight: Array, found: Array) -> None:
+    """The softmax over all cells of products of maps with a matrix: a layer of filters of one pixel.
+
+    The scores come as maps, not as channels; so it is the maps that are made into columns, panel by panel.
+
+    Args:
+        maps: Shape (B, H + 2, W + 2, C).
+        weight: Rows of a bias and C factors, shape (N, 1 + C).
+        found: Become the heatmaps, shape (B, N, H, W).
+    """
+    channels, (count, high, wide) = maps.shape[3], found.shape[1:]
+    cells, inner = high * wide, channels + 1
+    columns, nothing = np.empty(inner * (cells + LANES), np.float32), np.zeros(cells, np.float32)
+    begins, places = np.arange(count) * inner, np.arange(count) * cells
+    for b in range(len(maps)):
+        own, first, done = found[b].reshape(count, cells), 0, 0
+        while first < cells:
+            first, vectors = next_panel(first, cells)
+            size = vectors * LANES
+            columns[done : done + size] = 1
+            for i in range(size):
+                cell = maps[b, (first + i) // wide + BORDER, (first + i) % wide + BORDER]
+                for c in range(channels):
+                    columns[done + (c + 1) * size + i] = cell[c]
+            first, done = first + size, done + inner * size
+        multiply(
+            weight.reshape(-1), begins, (1, 0, inner), columns, True, nothing, own.reshape(-1), places, NOTHING, LOWEST,
+            NOTHING,
+        )  # fmt: skip
+        for n in range(count):
+            softmax(own[n])
+
+
+@compiled
+def softmax(scores: Array) -> None:
+    """The softmax of scores, in place."""
+    highest, total = largest(scores), f32(0)
+    for i in range(len(scores)):
+        scores[i] = exponential(scores[i] - highest)
+        total += scores[i]
+    gain = f32(1) / total
+    for i in range(len(scores)):
+        scores[i] *= gain
+
+
+@compiled
+def largest(values: Array) -> Any:
+    """The largest of some numbers: of as many side by side first as are compared at once."""
+    most = np.full(BAND, values[0], np.float32)
+    for first in range(0, len(values) - BAND + 1, BAND):
+        own = values[first : first + BAND]
+        for i in range(BAND):
+            most[i] = own[i] if own[i] > most[i] else most[i]
+    highest = most[0]
+    for i in range(BAND):
+        highest = most[i] if most[i] > highest else highest
+    for i in range(len(values) // BAND * BAND, len(values)):
+        highest = values[i] if values[i] > highest else highest
+    return highest

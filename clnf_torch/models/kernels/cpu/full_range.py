@@ -12,9 +12,9 @@ from clnf_torch.compilation.kept import Kept
 from clnf_torch.compilation.products import LOWEST, NOTHING, pack
 from clnf_torch.compilation.threads import arrays, in_threads
 from clnf_torch.compilation.tiles import LANES
+from clnf_torch.models.kernels.cpu.convolution_layer import Layer
 from clnf_torch.models.kernels.cpu.convolutions import BORDER
 from clnf_torch.models.kernels.cpu.separable import add_interpolated, separable
-from clnf_torch.models.kernels.cpu.unet import Layer
 
 # Least number behind a ReLU
 ZERO = f32(0)

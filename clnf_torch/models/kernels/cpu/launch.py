@@ -105,7 +105,7 @@ def respond_with_svr(
 def heatmaps(network: nn.Module, levels: int, least_deviation: float, gray: Tensor, maps: Tensor) -> None:
     """Fills in the heatmaps (B, N, A / 2, A / 2) of a `UNet` with so many sizes of maps for images (B, A, A)."""
     layers = unet.layers_of(network)
-    in_threads(lambda rows: unet.heatmaps(layers, levels, least_deviation, *rows), (arrays(gray, maps),), len(gray))
+    in_threads(lambda rows: layers(levels, least_deviation, *rows), (arrays(gray, maps),), len(gray))
 
 
 def mesh_heatmaps(network: nn.Module, least_deviation: float, gray: Tensor, maps: Tensor) -> None:

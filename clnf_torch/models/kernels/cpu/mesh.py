@@ -6,18 +6,17 @@ import numpy as np
 
 from clnf_torch.compilation.compiler import Array, compiled_exactly, f32
 from clnf_torch.compilation.kept import Kept
-from clnf_torch.compilation.products import LOWEST, NOTHING
+from clnf_torch.compilation.products import LOWEST
 from clnf_torch.models.blaze_block import BlazeBlock
+from clnf_torch.models.kernels.cpu.convolution_layer import Layer, score_rows
 from clnf_torch.models.kernels.cpu.convolutions import (
     BORDER,
     add_upsampled,
     clear_border,
-    convolve,
-    softmax,
+    heatmaps_of,
     standardise,
 )
 from clnf_torch.models.kernels.cpu.full_range import Separable
-from clnf_torch.models.kernels.cpu.unet import Layer
 from clnf_torch.models.kernels.cpu.valid_convolutions import activate, larger
 
 # Numbers that are rectified at once
@@ -57,17 +56,18 @@ class Mesh(NamedTuple):
     across: list[Layer]
     narrow: list[Layer]
     up: list[Any]  # layers, or blocks
-    head: Layer
+    head: Array
     levels: tuple[float, float]
 
     def __call__(self, least_deviation: float, gray: Array, found: Array) -> None:
         """Fills in the softmax of the scores for images (B, A, A), shape (B, N, A / 4, A / 4)."""
         # Maps of a single face stay in the cache
         for row in range(len(gray)):
-            softmax(self._scores(standardise(gray[row : row + 1], BORDER, f32(least_deviation))), found[row : row + 1])
+            maps = self._last_maps(standardise(gray[row : row + 1], BORDER, f32(least_deviation)))
+            heatmaps_of(maps, self.head, found[row : row + 1])
 
-    def _scores(self, maps: Array) -> Array:
-        """Scores (B, A / 4, A / 4, N); see `MeshNetwork.forward`."""
+    def _last_maps(self, maps: Array) -> Array:
+        """Maps (B, A / 4, A / 4, C) with borders, of which the scores are made; see `MeshNetwork.forward`."""
         mean, deviation = self.levels
         maps *= f32(deviation)
         maps += f32(mean)
@@ -84,8 +84,7 @@ class Mesh(NamedTuple):
             larger = across(levels.pop(), LOWEST)
             add_upsampled(larger, narrow(maps, LOWEST))
             maps = up(larger)
-        weight, bias, side, stride = self.head
-        return convolve(maps, BORDER, weight, bias, side, stride, LOWEST, NOTHING, 0)
+        return maps
 
 
 @compiled_exactly
@@ -132,7 +131,7 @@ def _packed(network: Any) -> Mesh:
         [Layer.of(layer) for layer in network.across],
         [Layer.of(layer) for layer in network.narrow],
         [_mixing(layers) for layers in network.up],
-        Layer.of(network.head),
+        score_rows(network.head),
         network.levels,
     )
 

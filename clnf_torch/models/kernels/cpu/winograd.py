@@ -1,0 +1,98 @@
+"""3 x 3 convolutions by Winograd's algorithm: a quarter of the multiplications.
+
+What the filters see of each 4 x 4 tile of results, 6 x 6 pixels, is transformed; so are the filters, once. Each of the
+36 numbers of all tiles and channels is then a matrix product, and its results are transformed back.
+
+Source:
+    A. Lavin and S. Gray, *Fast Algorithms for Convolutional Neural Networks*, CVPR 2016: F(4 x 4, 3 x 3).
+"""
+
+import numpy as np
+
+from clnf_torch.compilation.compiler import Array, compiled_exactly
+from clnf_torch.compilation.products import LOWEST, NOTHING, multiply, pack
+from clnf_torch.compilation.tiles import LANES, LINE
+from clnf_torch.compilation.winograd_tiles import RESULTS, SEEN, gather_tile, spread_tile
+
+# Tiles at once, whose numbers stay in a core's cache
+TILES = 32
+# Maps of fewer tiles a side are not worth filters of four times as many numbers
+LEAST = 2
+# Of each filter: its rows, and then its columns, become six numbers
+FILTER = np.array(
+    [[1 / 4, 0, 0], [-1 / 6] * 3, [-1 / 6, 1 / 6, -1 / 6], [1 / 24, 1 / 12, 1 / 6], [1 / 24, -1 / 12, 1 / 6], [0, 0, 1]]
+)
+
+
+def can_be_tiles(shape: tuple[int, ...], stride: int) -> bool:
+    """Whether filters (side, side, C, C') at so many pixels from each other can be worked off in tiles."""
+    return shape[:2] == (3, 3) and stride == 1 and min(shape[2:]) >= LANES
+
+
+def divides_into_tiles(maps: Array) -> bool:
+    """Whether maps with borders do, into at least `LEAST` by as many; one alone as among others."""
+    high, wide = maps.shape[1] - 2, maps.shape[2] - 2
+    return min(high, wide) >= LEAST * RESULTS and high % RESULTS == wide % RESULTS == 0
+
+
+def pack_tiles(weight: Array) -> Array:
+    """Filters (3, 3, C, C') transformed, each of the 36 matrices packed, (36, K)."""
+    rows = FILTER @ weight.reshape(3, -1).astype(np.float64)
+    both = FILTER @ rows.reshape(SEEN, 3, -1)
+    return np.stack([pack(matrix.astype(np.float32)) for matrix in both.reshape(SEEN * SEEN, *weight.shape[2:])])
+
+
+@compiled_exactly
+def convolve_tiles(maps: Array, weight: Array, bias: Array, least: float, added: Array) -> Array:
+    """A 3 x 3 convolution of maps with borders of a pixel, whose height and width are multiples of 4.
+
+    Args:
+        maps: Maps, shape (B, H + 2, W + 2, C).
+        weight: Filters, from `pack_tiles`.
+        bias: Shape (C',).
+        least: Results below are raised to it.
+        added: Flat maps of the result's shape, which are added to it; `NOTHING` for none.
+
+    Returns:
+        Maps, shape (B, H + 2, W + 2, C').
+    """
+    faces, rows, columns, channels = maps.shape
+    width, high, wide = len(bias), (rows - 2) // RESULTS, (columns - 2) // RESULTS
+    found = np.empty((faces, rows, columns, width), np.float32)
+    found[:, 0], found[:, rows - 1] = 0, 0
+    found[:, :, 0], found[:, :, columns - 1] = 0, 0
+    count = faces * high * wide
+    most = min(count, TILES)
+    # Planes a line further apart than a power of two, so that a tile's numbers do not drive each other from the cache
+    near, far = most * channels + LINE, most * width + LINE
+    seen, products = np.empty(SEEN * SEEN * near, np.float32), np.empty(SEEN * SEEN * far, np.float32)
+    nothing, begins, places = np.zeros(width, np.float32), np.arange(most) * channels, np.arange(most) * width
+    source, target = maps.reshape(-1), found.reshape(-1)
+    for first in range(0, count, most):
+        tiles = min(most, count - first)
+        for i in range(tiles):
+            place = corner(first + i, high, wide, rows, columns) * channels
+            for c in range(0, channels, LANES):
+                own = min(c, channels - LANES)
+                spread_tile((source, place + own), (columns * channels, channels), (seen, i * channels + own), near)
+        for k in range(SEEN * SEEN):
+            multiply(
+                seen[k * near : (k + 1) * near], begins[:tiles], (1, 0, channels), weight[k], True, nothing,
+                products[k * far : (k + 1) * far], places[:tiles], NOTHING, LOWEST, weight[min(k + 1, len(weight) - 1)],
+            )  # fmt: skip
+        for i in range(tiles):
+            place = (corner(first + i, high, wide, rows, columns) + columns + 1) * width
+            for c in range(0, width, LANES):
+                own = min(c, width - LANES)
+                gather_tile(
+                    (products, i * width + own), far, (bias, own), (added, len(added) > 1, least),
+                    (target, place + own), (columns * width, width),
+                )  # fmt: skip
+    return found
+
+
+@compiled_exactly
+def corner(tile: int, high: int, wide: int, rows: int, columns: int) -> int:
+    """The upper left cell that the filters see of a tile, in maps of all faces with their borders."""
+    face, inside = tile // (high * wide), tile % (high * wide)
+    return (face * rows + inside // wide * RESULTS) * columns + inside % wide * RESULTS
