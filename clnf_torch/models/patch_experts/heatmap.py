@@ -156,12 +156,12 @@ class HeatmapExperts(Experts):
     ) -> tuple[Tensor, Tensor]:
         """Parts of the heatmaps whose middles are the cells nearest to the landmarks; see `Experts.respond_around`."""
         middle, to_image = request.centers, request.to_image
-        maps = self.maps(crops[:, 0], numerics.precision)
         # The cell, not a whole one, at the middle of the crop
         origin = (self.width - 1) / (2 * self.zoom)
         from_middle = torch.bmm(landmarks - middle, invert_similarity(to_image).mT)
-        nearest = (from_middle.detach() + origin).round().nan_to_num(0.0).clamp(0, maps.shape[-1] - 1)
-        responses = cut_windows(maps, nearest.long(), window) * self.visible[view, :, None, None]
+        nearest = (from_middle.detach() + origin).round().nan_to_num(0.0).clamp(0, self.width // self.zoom - 1)
+        responses = self._windows(crops[:, 0], nearest.long(), window, numerics.precision)
+        responses = responses * self.visible[view, :, None, None]
         return responses, middle + (nearest - origin) @ to_image.mT
 
     def maps(self, areas: Tensor, precision: str = "float32") -> Tensor:
@@ -171,17 +171,32 @@ class HeatmapExperts(Experts):
         """
         if not len(areas):
             return areas.new_zeros(0, self.visible.shape[1], self.width // self.zoom, self.width // self.zoom)
-        network = self.network
-        # The loops do not round to bfloat16
-        if precision != "bf16" and isinstance(network, HeatmapNetwork) and network.has_loops_for(areas):
+        network = self._network_of_loops(areas, precision)
+        if network is not None:
             found = areas.new_empty(len(areas), network.landmarks, self.width // self.zoom, self.width // self.zoom)
             network.fill_heatmaps(areas, found)
             return found
         some = CPU_FACES if areas.device.type == "cpu" else CUDA_FACES
         with products_in(precision, areas.device):
-            blocks = [network(block) for block in areas.split(some)]
+            blocks = [self.network(block) for block in areas.split(some)]
         scores = (torch.cat(blocks) if len(blocks) > 1 else blocks[0]).to(areas.dtype)
         return scores.flatten(2).softmax(-1).view(scores.shape)
+
+    def _windows(self, areas: Tensor, middle: Tensor, window: int, precision: str) -> Tensor:
+        """Square parts of `maps`, as of `cut_windows`; where loops make the maps, these are not kept."""
+        network = self._network_of_loops(areas, precision)
+        if network is None or not len(areas):
+            return cut_windows(self.maps(areas, precision), middle, window)
+        parts = areas.new_empty(*middle.shape[:2], window, window)
+        network.fill_windows(areas, middle, parts)
+        return parts
+
+    def _network_of_loops(self, areas: Tensor, precision: str) -> HeatmapNetwork | None:
+        """The network, where loops can be its maps of areas (B, A, A); they do not round to bfloat16."""
+        network = self.network
+        if precision == "bf16" or not isinstance(network, HeatmapNetwork):
+            return None
+        return network if network.has_loops_for(areas) else None
 
 
 @lru_cache

@@ -1,6 +1,7 @@
 """What the networks of heatmap experts have in common."""
 
 from abc import abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,8 +34,16 @@ class HeatmapNetwork(compiled.KnownNumbers):
         return plain and not self.normalised and compiled.kernels().fills_vectors((*self.widths, self.landmarks))
 
     @abstractmethod
+    def loops(self) -> Any:
+        """Its layers as compiled loops."""
+
     def fill_heatmaps(self, gray: Tensor, found: Tensor) -> None:
-        """Fills in the softmax of the scores, (B, N, A / Z, A / Z), by the loops."""
+        """Fills in the softmax of the scores for images (B, A, A), (B, N, A / Z, A / Z), by the loops."""
+        compiled.kernels().heatmaps(self.loops(), gray, found)
+
+    def fill_windows(self, gray: Tensor, middle: Tensor, found: Tensor) -> None:
+        """Fills in square parts of that, (B, N, R, R), around cells (x, y), int64, (B, N, 2); 0 outside the maps."""
+        compiled.kernels().heatmap_windows(self.loops(), gray, middle, found)
 
     @abstractmethod
     def unnormalised(self) -> "HeatmapNetwork":

@@ -16,7 +16,6 @@ from clnf_torch.models.batch_invariant import Conv2d
 from clnf_torch.models.blaze_block import BlazeBlock, PReLU
 from clnf_torch.models.patch_experts.heatmap import MOST_CHANNELS, HeatmapExperts
 from clnf_torch.models.patch_experts.heatmap_network import (
-    LEAST_DEVIATION,
     HeatmapNetwork,
     convolution,
     standardised,
@@ -95,9 +94,9 @@ class MeshNetwork(HeatmapNetwork):
         """See `HeatmapNetwork.unnormalised`."""
         return MeshNetwork(self.landmarks, self.back)
 
-    def fill_heatmaps(self, gray: Tensor, found: Tensor) -> None:
-        """See `HeatmapNetwork.fill_heatmaps`."""
-        compiled.kernels().mesh_heatmaps(self, LEAST_DEVIATION, gray, found)
+    def loops(self) -> Any:
+        """See `HeatmapNetwork.loops`."""
+        return compiled.kernels().mesh_layers(self)
 
 
 def _block(inputs: int, outputs: int, stride: int = 1) -> BlazeBlock:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
@@ -9,7 +10,6 @@ from torch.nn.functional import interpolate
 from clnf_torch.models import compiled
 from clnf_torch.models.batch_invariant import Conv2d
 from clnf_torch.models.patch_experts.heatmap_network import (
-    LEAST_DEVIATION,
     HeatmapNetwork,
     convolution,
     standardised,
@@ -60,9 +60,9 @@ class UNet(HeatmapNetwork):
             maps = up(levels.pop() + interpolate(narrow(maps), scale_factor=2, mode="nearest"))
         return self.head(maps)
 
-    def fill_heatmaps(self, gray: Tensor, found: Tensor) -> None:
-        """See `HeatmapNetwork.fill_heatmaps`."""
-        compiled.kernels().heatmaps(self, len(self.widths), LEAST_DEVIATION, gray, found)
+    def loops(self) -> Any:
+        """See `HeatmapNetwork.loops`."""
+        return compiled.kernels().unet_layers(self)
 
     def unnormalised(self) -> "UNet":
         """See `HeatmapNetwork.unnormalised`."""

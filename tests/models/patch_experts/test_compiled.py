@@ -116,6 +116,16 @@ def test_heatmaps(monkeypatch, widths, faces):
     torch.testing.assert_close(found.sum((-2, -1)), torch.ones(faces, 20))
 
 
+@pytest.mark.parametrize("window", [1, 7, 15])
+@pytest.mark.parametrize("faces", [1, 6])
+def test_windows_are_parts_of_the_heatmaps(window, faces):
+    network, areas = make_unet(), make_areas(faces, 1, 24)[:, 0]
+    middle = torch.randint(12, (faces, 20, 2), generator=seeded(5))
+    found = torch.empty(faces, 20, window, window)
+    network.fill_windows(areas, middle, found)
+    assert torch.equal(found, cut_windows(make_heatmap(network).maps(areas), middle, window))
+
+
 def test_heatmaps_of_changed_and_moved_weights(monkeypatch):
     experts, areas = make_heatmap(make_unet()), make_areas(1, 1, 24)[:, 0]
     before = experts.maps(areas)
@@ -130,7 +140,7 @@ def test_heatmaps_of_changed_and_moved_weights(monkeypatch):
 
 def test_networks_in_training_and_narrow_ones_are_left_to_torch(monkeypatch):
     areas = make_areas(1, 1, 24)[:, 0]
-    monkeypatch.setattr(compiled.kernels(), "heatmaps", lambda *_: pytest.fail("ran as loops"))
+    monkeypatch.setattr(UNet, "loops", lambda _: pytest.fail("ran as loops"))
     make_heatmap(make_unet((4, 6))).maps(areas)
     make_heatmap(UNet(20, (17, 24, 48)).eval().requires_grad_(False)).maps(areas)
     make_heatmap(make_unet().requires_grad_()).maps(areas)

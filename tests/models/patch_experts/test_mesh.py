@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from clnf_torch.models import compiled
+from clnf_torch.models.patch_experts.heatmap import cut_windows
 from clnf_torch.models.patch_experts.mesh import MeshExperts, MeshNetwork
 from clnf_torch.models.schema import Context, SchemaError
 from tests.factories import seeded
@@ -57,6 +58,9 @@ def test_loops_give_the_maps_of_the_torch_form(monkeypatch, faces, widths):
     # Sums in another order; a heatmap is 1 in all
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-3)
     torch.testing.assert_close(found.sum((-2, -1)), torch.ones(faces, N))
+    middle, parts = torch.randint(SIDE // 4, (faces, N, 2), generator=seeded(5)), torch.empty(faces, N, 5, 5)
+    experts.network.fill_windows(areas, middle, parts)
+    assert torch.equal(parts, cut_windows(found, middle, 5))
 
 
 def test_batch_normalisation_is_fused_into_full_filters():

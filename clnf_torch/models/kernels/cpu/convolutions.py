@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from clnf_torch.compilation.compiler import Array, compiled, f32
+from clnf_torch.compilation.compiler import Array, Arrays, compiled, f32
 from clnf_torch.compilation.products import LOWEST, NOTHING, multiply, next_panel
 from clnf_torch.compilation.tiles import LANES
 from clnf_torch.models.kernels.cpu.activations import exponential
+from clnf_torch.models.kernels.cpu.windows import cut_window
 
 # Of what a layer of the network gives
 BORDER = 1
@@ -109,46 +110,90 @@ def add_upsampled(maps: Array, smaller: Array) -> None:
 def heatmaps_of(maps: Array, weight: Array, found: Array) -> None:
     """The softmax over all cells of products of maps with a matrix: a layer of filters of one pixel.
 
-    The scores come as maps, not as channels; so it is the maps that are made into columns, panel by panel.
-
     Args:
         maps: Shape (B, H + 2, W + 2, C).
         weight: Rows of a bias and C factors, shape (N, 1 + C).
         found: Become the heatmaps, shape (B, N, H, W).
     """
-    channels, (count, high, wide) = maps.shape[3], found.shape[1:]
-    cells, inner = high * wide, channels + 1
-    columns, nothing = np.empty(inner * (cells + LANES), np.float32), np.zeros(cells, np.float32)
-    begins, places = np.arange(count) * inner, np.arange(count) * cells
+    columns, nothing = new_columns(maps)
     for b in range(len(maps)):
-        own, first, done = found[b].reshape(count, cells), 0, 0
-        while first < cells:
-            first, vectors = next_panel(first, cells)
-            size = vectors * LANES
-            columns[done : done + size] = 1
-            for i in range(size):
-                cell = maps[b, (first + i) // wide + BORDER, (first + i) % wide + BORDER]
-                for c in range(channels):
-                    columns[done + (c + 1) * size + i] = cell[c]
-            first, done = first + size, done + inner * size
-        multiply(
-            weight.reshape(-1), begins, (1, 0, inner), columns, True, nothing, own.reshape(-1), places, NOTHING, LOWEST,
-            NOTHING,
-        )  # fmt: skip
-        for n in range(count):
-            softmax(own[n])
+        own = found[b].reshape(found.shape[1], -1)
+        fill_scores(maps[b], weight, columns, nothing, own)
+        for n in range(len(own)):
+            gain = exponentials(own[n])
+            for i in range(own.shape[1]):
+                own[n, i] *= gain
 
 
 @compiled
-def softmax(scores: Array) -> None:
-    """The softmax of scores, in place."""
+def windows_of(maps: Array, weight: Array, middle: Array, found: Array) -> None:
+    """Square parts of the heatmaps of `heatmaps_of`, which are themselves not kept.
+
+    Args:
+        maps: Shape (B, H + 2, W + 2, C).
+        weight: Rows of a bias and C factors, shape (N, 1 + C).
+        middle: The cell (x, y) in the middle of each part, int64, shape (B, N, 2).
+        found: Become the parts, 0 outside the maps, shape (B, N, R, R).
+    """
+    (columns, nothing), count = new_columns(maps), found.shape[1]
+    high, wide = maps.shape[1] - 2 * BORDER, maps.shape[2] - 2 * BORDER
+    scores = np.empty((count, high * wide), np.float32)
+    for b in range(len(maps)):
+        fill_scores(maps[b], weight, columns, nothing, scores)
+        for n in range(count):
+            gain, part = exponentials(scores[n]), found[b, n]
+            cut_window(scores[n].reshape(high, wide), middle[b, n], part)
+            for v in range(part.shape[0]):
+                for u in range(part.shape[1]):
+                    part[v, u] *= gain
+
+
+@compiled
+def new_columns(maps: Array) -> Arrays:
+    """Space for the columns of `fill_scores`, and as many zeros as maps (B, H + 2, W + 2, C) have cells."""
+    cells = (maps.shape[1] - 2 * BORDER) * (maps.shape[2] - 2 * BORDER)
+    return np.empty((maps.shape[3] + 1) * (cells + LANES), np.float32), np.zeros(cells, np.float32)
+
+
+@compiled
+def fill_scores(maps: Array, weight: Array, columns: Array, nothing: Array, found: Array) -> None:
+    """Products of a face's maps with a matrix, which come as maps, not as channels.
+
+    So it is the maps that are made into columns, panel by panel.
+
+    Args:
+        maps: Shape (H + 2, W + 2, C).
+        weight: Rows of a bias and C factors, shape (N, 1 + C).
+        columns: From `new_columns`.
+        nothing: From there.
+        found: Become the scores, shape (N, H * W).
+    """
+    wide, channels = maps.shape[1] - 2 * BORDER, maps.shape[2]
+    count, cells = found.shape
+    inner, first, done = channels + 1, 0, 0
+    while first < cells:
+        first, vectors = next_panel(first, cells)
+        size = vectors * LANES
+        columns[done : done + size] = 1
+        for i in range(size):
+            cell = maps[(first + i) // wide + BORDER, (first + i) % wide + BORDER]
+            for c in range(channels):
+                columns[done + (c + 1) * size + i] = cell[c]
+        first, done = first + size, done + inner * size
+    multiply(
+        weight.reshape(-1), np.arange(count) * inner, (1, 0, inner), columns, True, nothing, found.reshape(-1),
+        np.arange(count) * cells, NOTHING, LOWEST, NOTHING,
+    )  # fmt: skip
+
+
+@compiled
+def exponentials(scores: Array) -> Any:
+    """Replaces scores by their exponentials, the largest by 1; what these are to be multiplied by to add up to 1."""
     highest, total = largest(scores), f32(0)
     for i in range(len(scores)):
         scores[i] = exponential(scores[i] - highest)
         total += scores[i]
-    gain = f32(1) / total
-    for i in range(len(scores)):
-        scores[i] *= gain
+    return f32(1) / total
 
 
 @compiled

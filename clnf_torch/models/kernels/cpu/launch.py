@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from clnf_torch.compilation import tiles
 from clnf_torch.compilation.compiler import Array, Arrays, f32
 from clnf_torch.compilation.threads import arrays, in_threads
-from clnf_torch.models.kernels.cpu import mesh, mlps, shapes, templates, unet, windows
+from clnf_torch.models.kernels.cpu import convolutions, mesh, mlps, shapes, templates, unet, windows
 
 ACTIVATIONS = {"relu": mlps.RELU, "sigmoid": mlps.SIGMOID}
 
@@ -102,16 +102,36 @@ def respond_with_svr(
     in_threads(some, ((*arrays(landmarks), _numbers(weights)), arrays(*numbers)), len(landmarks))
 
 
-def heatmaps(network: nn.Module, levels: int, least_deviation: float, gray: Tensor, maps: Tensor) -> None:
-    """Fills in the heatmaps (B, N, A / 2, A / 2) of a `UNet` with so many sizes of maps for images (B, A, A)."""
-    layers = unet.layers_of(network)
-    in_threads(lambda rows: layers(levels, least_deviation, *rows), (arrays(gray, maps),), len(gray))
+def unet_layers(network: nn.Module) -> Any:
+    """The layers of a `UNet` as compiled loops."""
+    return unet.layers_of(network)
 
 
-def mesh_heatmaps(network: nn.Module, least_deviation: float, gray: Tensor, maps: Tensor) -> None:
-    """Fills in the heatmaps (B, N, A / 4, A / 4) of a `MeshNetwork` for images (B, A, A)."""
-    layers = mesh.layers_of(network)
-    in_threads(lambda rows: layers(least_deviation, *rows), (arrays(gray, maps),), len(gray))
+def mesh_layers(network: nn.Module) -> Any:
+    """The layers of a `MeshNetwork` as compiled loops."""
+    return mesh.layers_of(network)
+
+
+def heatmaps(layers: Any, gray: Tensor, maps: Tensor) -> None:
+    """Fills in the heatmaps (B, N, H, H) of a network's layers for images (B, A, A)."""
+
+    def some(rows: Arrays) -> None:
+        own, found = rows
+        for block, last in layers.blocks(own):
+            convolutions.heatmaps_of(last, layers.head, found[block])
+
+    in_threads(some, (arrays(gray, maps),), len(gray))
+
+
+def heatmap_windows(layers: Any, gray: Tensor, middle: Tensor, parts: Tensor) -> None:
+    """Fills in square parts (B, N, R, R), around cells (B, N, 2), of the heatmaps that `heatmaps` would fill in."""
+
+    def some(rows: Arrays) -> None:
+        own, cells, found = rows
+        for block, last in layers.blocks(own):
+            convolutions.windows_of(last, layers.head, cells[block], found[block])
+
+    in_threads(some, (arrays(gray, middle, parts),), len(gray))
 
 
 def fills_vectors(widths: Iterable[int]) -> bool:

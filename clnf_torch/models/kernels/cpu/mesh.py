@@ -1,5 +1,6 @@
 """The network of mesh experts on arrays: its layers as compiled loops, its weights packed once."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,11 +14,11 @@ from clnf_torch.models.kernels.cpu.convolutions import (
     BORDER,
     add_upsampled,
     clear_border,
-    heatmaps_of,
     standardise,
 )
 from clnf_torch.models.kernels.cpu.full_range import Separable
 from clnf_torch.models.kernels.cpu.valid_convolutions import activate, larger
+from clnf_torch.models.patch_experts.heatmap_network import LEAST_DEVIATION
 
 # Numbers that are rectified at once
 BAND = 1 << 10
@@ -59,15 +60,17 @@ class Mesh(NamedTuple):
     head: Array
     levels: tuple[float, float]
 
-    def __call__(self, least_deviation: float, gray: Array, found: Array) -> None:
-        """Fills in the softmax of the scores for images (B, A, A), shape (B, N, A / 4, A / 4)."""
-        # Maps of a single face stay in the cache
+    def blocks(self, gray: Array) -> Iterator[tuple[slice, Array]]:
+        """The maps that scores are made of, (1, A / 4 + 2, A / 4 + 2, C), of one of the images (B, A, A) at a time.
+
+        They then stay in the cache.
+        """
         for row in range(len(gray)):
-            maps = self._last_maps(standardise(gray[row : row + 1], BORDER, f32(least_deviation)))
-            heatmaps_of(maps, self.head, found[row : row + 1])
+            rows = slice(row, row + 1)
+            yield rows, self._last_maps(standardise(gray[rows], BORDER, f32(LEAST_DEVIATION)))
 
     def _last_maps(self, maps: Array) -> Array:
-        """Maps (B, A / 4, A / 4, C) with borders, of which the scores are made; see `MeshNetwork.forward`."""
+        """Maps with borders, of which the scores are made; see `MeshNetwork.forward`."""
         mean, deviation = self.levels
         maps *= f32(deviation)
         maps += f32(mean)
