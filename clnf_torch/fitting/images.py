@@ -49,6 +49,12 @@ class ImageBatch:
         other._image_index = self._image_index[index]
         return other
 
+    def repeated(self, count: int) -> "ImageBatch":
+        """The same images for the same faces, so many times one after the other."""
+        other = copy(self)
+        other._image_index = self._image_index.repeat(count)
+        return other
+
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the images."""

@@ -1,5 +1,6 @@
 """Finer models of regions of the face: fitted where the whole face was found, and folded back into it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -53,11 +54,11 @@ def fit_parts(
     Source:
         OpenFace ``CLNF::DetectLandmarks``, its hierarchical part.
     """
-    landmarks = model.pdm.landmarks(params)
-    parts = {
-        part.name: _fit_part(part, numerics, images, landmarks, active & (params.scale > _least_scale(part)))
-        for part in model.parts
-    }
+    landmarks, found = model.pdm.landmarks(params), {}
+    for alike in _alike(model.parts):
+        refine = active & (params.scale > _least_scale(alike[0]))
+        found.update(_fit_alike(alike, numerics, images, landmarks, refine))
+    parts = {part.name: found[part.name] for part in model.parts}
     folding, folded = [part for part in model.parts if part.folds_back], landmarks
     if not folding:
         return params, parts
@@ -82,27 +83,55 @@ def check_parts(model: LandmarkModel) -> None:
             raise ValueError(f"the part {part.name!r} cannot be fitted: {error}") from error
 
 
-def _fit_part(part: Part, numerics: Numerics, images: ImageBatch, landmarks: Tensor, refine: Tensor) -> PartFit:
-    """One part of every face, refined in the rows of `refine` (B,)."""
-    pdm = part.model.pdm
-    shared = landmarks[:, part.in_parent]
-    known = torch.zeros(len(landmarks), pdm.num_landmarks, dtype=torch.bool, device=landmarks.device)
-    # OpenFace: x = 0 means missing
-    known = known.index_copy(1, part.in_part, shared[..., 0] != 0)
-    given = landmarks.new_zeros(len(landmarks), pdm.num_landmarks, 2).index_copy(1, part.in_part, shared)
-    start = params_from_landmarks(pdm, given, known)
-    fitter = LandmarkFitter(part.model, part_preset(part.name, part.model.family), numerics)
-    none = FitState.at(start, pdm.num_landmarks)
+def _alike(parts: Sequence[Part]) -> list[list[Part]]:
+    """The parts, together those that have one model and one preset: both eyes of a model that has one for both."""
+    groups: list[list[Part]] = []
+    for part in parts:
+        group = next((group for group in groups if group[0].model is part.model and _same_preset(group[0], part)), None)
+        if group is None:
+            groups.append([part])
+        else:
+            group.append(part)
+    return groups
+
+
+def _same_preset(one: Part, other: Part) -> bool:
+    """Whether two parts of one model are fitted in the same way."""
+    return part_preset(one.name, one.model.family) == part_preset(other.name, other.model.family)
+
+
+def _fit_alike(
+    parts: Sequence[Part], numerics: Numerics, images: ImageBatch, landmarks: Tensor, refine: Tensor
+) -> dict[str, PartFit]:
+    """Parts of one model, of every face, refined in the rows of `refine` (B,): as rows of one fit."""
+    model, count = parts[0].model, len(landmarks)
+    given, known = _shared(parts[0], landmarks)
+    if len(parts) > 1:
+        given, known = map(torch.cat, zip(*(_shared(part, landmarks) for part in parts), strict=True))
+        refine, images = refine.repeat(len(parts)), images.repeated(len(parts))
+    start = params_from_landmarks(model.pdm, given, known)
+    fitter = LandmarkFitter(model, part_preset(parts[0].name, model.family), numerics)
+    none = FitState.at(start, model.pdm.num_landmarks)
     nobody = is_readable(refine) and not bool(refine.any())
     state = none if nobody else fitter.fit(images, none)
     params = state.params.where(refine, start)
-    return PartFit(
-        landmarks=pdm.landmarks(params),
+    fits = PartFit(
+        landmarks=model.pdm.landmarks(params),
         params=params,
         landmark_likelihoods=torch.where(refine[:, None], state.landmark_likelihoods, none.landmark_likelihoods),
         likelihood=torch.where(refine, state.likelihood, none.likelihood),
         refined=refine,
     )
+    return {part.name: fits[number * count : (number + 1) * count] for number, part in enumerate(parts)}
+
+
+def _shared(part: Part, landmarks: Tensor) -> tuple[Tensor, Tensor]:
+    """What the landmarks of faces (B, N, 2) tell of those of a part, (B, K, 2), and of which they tell it, (B, K)."""
+    shared, count = landmarks[:, part.in_parent], part.model.pdm.num_landmarks
+    known = torch.zeros(len(landmarks), count, dtype=torch.bool, device=landmarks.device)
+    # OpenFace: x = 0 means missing
+    known = known.index_copy(1, part.in_part, shared[..., 0] != 0)
+    return landmarks.new_zeros(len(landmarks), count, 2).index_copy(1, part.in_part, shared), known
 
 
 def _least_scale(part: Part) -> float:

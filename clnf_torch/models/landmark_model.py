@@ -144,7 +144,7 @@ class LandmarkModel(nn.Module):
             experts,
             torch.stack([early[name].to(dtype) for name in EARLY_TERMINATION]) if early else None,
             record["triangulations"],
-            [Part.from_record(part, dtype, families) for part in record.get("parts", ())],
+            _parts_from(record.get("parts", ()), dtype, families),
             Refinement.from_record(refinement, dtype) if refinement else None,
             LandmarkErrorModel.from_record(errors, dtype) if errors else None,
             DepthShape.from_record(depth, dtype) if depth else None,
@@ -226,15 +226,37 @@ class Part(nn.Module):
         return self.record(self.name, self.in_parent, self.in_part, model, folds_back=self.folds_back)
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any], dtype: torch.dtype, families: Families) -> "Part":
-        """The part in a record of `to_record`; arguments as in `LandmarkModel.from_record`."""
+    def from_record(cls, record: Mapping[str, Any], model: LandmarkModel) -> "Part":
+        """The part in a record of `to_record`, given the model in it."""
         return cls(
             name=record["name"],
-            model=LandmarkModel.from_record(record["model"], dtype, families),
+            model=model,
             in_parent=record["in_parent"],
             in_part=record["in_part"],
             folds_back=record.get("folds_back", True),
         )
+
+
+def _parts_from(records: Sequence[Mapping[str, Any]], dtype: torch.dtype, families: Families) -> list[Part]:
+    """The parts in records; those whose models are equal, as both eyes' may be, share one, and are fitted together."""
+    models: list[LandmarkModel] = []
+    for number, record in enumerate(records):
+        first = next(before for before in range(number + 1) if _equal(records[before]["model"], record["model"]))
+        known = first < number
+        models.append(models[first] if known else LandmarkModel.from_record(record["model"], dtype, families))
+    return [Part.from_record(record, model) for record, model in zip(records, models, strict=True)]
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two records hold the same."""
+    if isinstance(one, Tensor) or isinstance(other, Tensor):
+        both = isinstance(one, Tensor) and isinstance(other, Tensor)
+        return both and one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_equal(value, other[name]) for name, value in one.items())
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    return bool(one == other)
 
 
 def early_termination_record(early_termination: Tensor) -> dict[str, Tensor]:

@@ -162,9 +162,10 @@ def train_eyes(
     settings = f"{config} {recipe.seed} {fingerprint(crops.gray, crops.landmarks)}"
     Trainer(task).run("eyes", Checkpoint(folder / "eyes.pt", settings), report)
     experts = heatmap_experts(config, task.experts().cpu(), len(EYE_MIRROR))
+    model = LandmarkModel(pdm.cpu(), [experts])
     left, right = (
         # The face's networks see more of a face than those of its eyes: these look only
-        Part(name, LandmarkModel(pdm.cpu(), [experts]), torch.tensor(in_face), torch.tensor(IN_EYE), folds_back=False)
+        Part(name, model, torch.tensor(in_face), torch.tensor(IN_EYE), folds_back=False)
         for name, in_face in EYES.items()
     )
     return left, right

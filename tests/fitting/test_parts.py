@@ -89,9 +89,45 @@ def test_a_part_that_only_looks_leaves_the_face_alone():
 def test_whether_a_part_folds_back_is_kept():
     part = make_part("left_eye_28", IN_PARENT, IN_PART)
     record = {**part.to_record(), "folds_back": False}
-    assert not Part.from_record(record, torch.float32, {part.model.family.name: part.model.family}).folds_back
+    assert not Part.from_record(record, part.model).folds_back
     del record["folds_back"]
-    assert Part.from_record(record, torch.float32, {part.model.family.name: part.model.family}).folds_back
+    assert Part.from_record(record, part.model).folds_back
+
+
+def mirrored_parts() -> tuple[Part, Part]:
+    """Two parts of one model, at other landmarks of the face."""
+    left = make_part("left_eye_28", IN_PARENT, IN_PART)
+    return left, Part("right_eye_28", left.model, torch.tensor([4, 1, 3]), torch.tensor([1, 0, 3]))
+
+
+@pytest.mark.parametrize("numerics", [OPENFACE, EXACT], ids=lambda numerics: numerics.name)
+@pytest.mark.parametrize("faces", [0, 1, 4])
+def test_parts_of_one_model_are_rows_of_one_fit(monkeypatch, numerics, faces):
+    left, right = mirrored_parts()
+    params, fits, fit = make_params(faces), [], LandmarkFitter.fit
+    active = torch.arange(faces) != 2
+    monkeypatch.setattr(LandmarkFitter, "fit", lambda *given: fits.append(1) or fit(*given))
+    found, together = run(make_face(left, right), params, active, numerics, frames=2)
+    assert len(fits) <= 1
+    assert list(together) == ["left_eye_28", "right_eye_28"]
+    for part in (left, right):
+        _, alone = run(make_face(part), params, active, numerics, frames=2)
+        for field in ("landmarks", "landmark_likelihoods", "likelihood", "refined"):
+            expected = getattr(alone[part.name], field)
+            # In double precision rows of products are MKL's, which rounds few as it likes
+            torch.testing.assert_close(getattr(together[part.name], field), expected, atol=1e-9, rtol=1e-9)
+    apart = make_part("right_eye_28", [4, 1, 3], [1, 0, 3])
+    again, _ = run(make_face(left, apart), params, active, numerics, frames=2)
+    torch.testing.assert_close(found.globals, again.globals, atol=1e-9, rtol=1e-9)
+
+
+def test_parts_of_equal_models_share_one_where_they_are_read():
+    families = {"cen": make_part("brow", [0], [0]).model.family}
+    record = make_face(*mirrored_parts(), make_part("brow", [0, 1], [0, 1], seed=60)).to_record()
+    left, right, brow = LandmarkModel.from_record(record, torch.float64, families).parts
+    assert left.model is right.model and brow.model is not left.model
+    assert (left.name, right.name, brow.name) == ("left_eye_28", "right_eye_28", "brow")
+    assert right.in_parent.tolist() == [4, 1, 3]
 
 
 def test_small_and_failed_faces_keep_their_parameters():

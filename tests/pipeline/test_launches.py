@@ -63,6 +63,13 @@ def test_main_fit_of_the_default_model():
     assert 500 < launches(fit(clnf_torch.load(), parts=False, validate=False)) <= 1300
 
 
+def test_whole_detection_with_the_default_model():
+    """Eyes, gaze and validation included; both eyes are rows of one fit."""
+    detector = clnf_torch.load()
+    assert len(detector.model.parts) == 2 and detector.validator is not None
+    assert 1500 < launches(fit(detector)) <= 2200
+
+
 def test_main_fit_of_ce_clm(ceclm):
     assert 500 < launches(fit(ceclm, parts=False, validate=False)) <= 1700
 
