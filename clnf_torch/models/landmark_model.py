@@ -69,6 +69,8 @@ class LandmarkModel(nn.Module):
             raise ValueError(f"the depth shape has {other} landmarks, the PDM has {pdm.num_landmarks}")
         self.pdm = pdm
         self.experts = nn.ModuleList(experts)
+        # Not asked again: `torch.export` shows modules of other classes
+        self._family = _common_class([type(scale) for scale in experts])
         self.triangulations = tuple(triangulations)
         self._parts = nn.ModuleList(parts)
         self.refinement, self.error_model, self.depth_shape = refinement, error_model, depth_shape
@@ -154,9 +156,7 @@ class LandmarkModel(nn.Module):
     @property
     def family(self) -> type[Experts]:
         """The class of its patch experts, of several that which all are of, or the first; settings are chosen by it."""
-        families = [type(self.experts_at(index)) for index in range(self.num_scales)]
-        common = (own for own in families if all(issubclass(family, own) for family in families))
-        return next(common, families[0])
+        return self._family
 
     def experts_at(self, index: int) -> Experts:
         """The patch experts of a scale, 0 being the coarsest."""
@@ -235,6 +235,12 @@ class Part(nn.Module):
             in_part=record["in_part"],
             folds_back=record.get("folds_back", True),
         )
+
+
+def _common_class(classes: Sequence[type[Experts]]) -> type[Experts]:
+    """The one among some classes that all of them are or descend from; the first where there is none."""
+    common = (own for own in classes if all(issubclass(each, own) for each in classes))
+    return next(common, classes[0])
 
 
 def _parts_from(records: Sequence[Mapping[str, Any]], dtype: torch.dtype, families: Families) -> list[Part]:
