@@ -82,8 +82,8 @@ class CountCalls(TorchFunctionMode):
         self.to_device[name] += name in UPLOADS and not (name != "tensor" and isinstance(given, torch.Tensor))
         if name in {"__getitem__", "__setitem__"}:
             index = args[1] if isinstance(args[1], tuple) else (args[1],)
-            self.to_device["index by a list"] += any(isinstance(part, list) or hasattr(part, "__array_interface__")
-                                                     for part in index)  # fmt: skip
+            numbers = (isinstance(part, list | tuple) or hasattr(part, "__array_interface__") for part in index)
+            self.to_device["index by a list"] += any(numbers)
         return func(*args, **(kwargs or {}))
 
 

@@ -64,10 +64,18 @@ class Calls:
 
     def captured_fit(self, detector: LandmarkDetector, count: int) -> Call:
         """As `main_fit`, behind a CUDA graph that is captured beforehand."""
+        return self._captured(detector, count, parts=False, validate=False)
+
+    def captured_detection(self, detector: LandmarkDetector, count: int) -> Call:
+        """As `detection`, behind a CUDA graph that is captured beforehand."""
+        return self._captured(detector, count)
+
+    def _captured(self, detector: LandmarkDetector, count: int, **settings: bool) -> Call:
+        """Fits behind a CUDA graph."""
         boxes, index = self.faces(count)
         frames, channels, *size = self.images.shape
-        settings = {"channels": channels, "dtype": self.images.dtype, "parts": False, "validate": False}
-        fit = detector.captured(count, (size[0], size[1]), frames=frames, **settings)
+        known = {"frames": frames, "channels": channels, "dtype": self.images.dtype}
+        fit = detector.captured(count, (size[0], size[1]), **known, **settings)
         fit.frames.copy_(self.images)
         fit.fit(None, boxes, index)
         return lambda: fit.fit(None, boxes, index)

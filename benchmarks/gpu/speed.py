@@ -67,6 +67,7 @@ def ladders(calls: Calls) -> tuple[Ladder, ...]:
     return (
         of_faces("default model, main fit", lambda n: calls.main_fit(default, n)),
         of_faces("default model, main fit, captured", lambda n: calls.captured_fit(default, n)),
+        of_faces("default model, eyes, gaze and validation, captured", lambda n: calls.captured_detection(default, n)),
         of_faces("default model, main fit, torch forms", lambda n: in_torch(calls.main_fit(default, n))),
         of_faces(f"{published}, main fit", lambda n: calls.main_fit(other, n)),
         of_faces(f"{published}, main fit, captured", lambda n: calls.captured_fit(other, n)),

@@ -6,7 +6,7 @@ Models with a `GazeNetwork` see it instead, relative to the line of sight.
 import torch
 from torch import Tensor
 
-from clnf_torch.geometry.constants import constant
+from clnf_torch.geometry.constants import constant, select_landmarks
 from clnf_torch.geometry.landmarks28 import IRIS
 from clnf_torch.geometry.landmarks68 import EYE_CORNERS, NUM_LANDMARKS
 from clnf_torch.geometry.precision import in_own_precision
@@ -126,7 +126,7 @@ def gaze_angles(directions: Tensor) -> Tensor:
 
 def eye_middles(points: Tensor) -> Tensor:
     """The middles (B, 2, D) of the eyes' corners of faces (B, 68, D)."""
-    return points[:, EYE_CORNERS].mean(2)
+    return select_landmarks(points, EYE_CORNERS).mean(2)
 
 
 def _intersection(ray: Tensor, center: Tensor, quirks: bool) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clnf_torch.geometry.constants import constant
+from clnf_torch.geometry.constants import constant, select_landmarks
 from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS, STEADY
 from clnf_torch.geometry.similarity import invert_similarity, similarity_between
 from clnf_torch.models.array_schema import Array
@@ -93,7 +93,7 @@ class GazeNetwork(nn.Module):
             middles: Of the corners of both eyes, by the eyes' own landmarks, shape (B, 2, 2). Those of the face lie
                 where its annotators put them, those of rendered faces, which the network was trained on, elsewhere.
         """
-        steady = landmarks[:, STEADY]
+        steady = select_landmarks(landmarks, STEADY)
         to_image = invert_similarity(similarity_between(steady, self.places.expand_as(steady)))
         eyes = CropRequest(centers=middles, to_image=to_image / EYE_SCALE, width=EYE_SIDE, smooth=True)
         middle = steady.mean(1, keepdim=True)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clnf_torch.geometry.constants import constant, select_landmarks
 from clnf_torch.geometry.frames import Frames, as_frames
 from clnf_torch.geometry.landmarks68 import BROWS, NUM_LANDMARKS, STEADY
 from clnf_torch.geometry.sampling import affine_cells, pad_with_black, read_bilinear
@@ -78,7 +79,7 @@ def _are_faces(landmarks: Tensor) -> Tensor:
 
 def _steady(points: Tensor) -> Tensor:
     """The landmarks that decide where a face lies, shape (..., K, 2)."""
-    return points[..., STEADY, :] if points.shape[-2] == NUM_LANDMARKS else points
+    return select_landmarks(points, STEADY) if points.shape[-2] == NUM_LANDMARKS else points
 
 
 def _similarity(landmarks: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -103,7 +104,8 @@ def _hull(points: Tensor, size: int, scale: float) -> Tensor:
     """Pixels of a window in the convex hull of points (B, N, 2), with a forehead: bool, shape (B, size, size)."""
     points = points.detach()
     if points.shape[1] == NUM_LANDMARKS:
-        points = torch.cat((points, points[:, BROWS] - points.new_tensor((0.0, FOREHEAD * scale))), dim=1)
+        forehead = points[:, BROWS] - constant((0.0, FOREHEAD * scale), points)
+        points = torch.cat((points, forehead), dim=1)
     angle = torch.arange(DIRECTIONS, dtype=points.dtype, device=points.device) * (2 * math.pi / DIRECTIONS)
     outward = torch.stack((angle.cos(), angle.sin()))
     reach = (points @ outward).amax(1)  # (B, DIRECTIONS)

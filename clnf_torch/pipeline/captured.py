@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from clnf_torch.geometry.constants import holding
 from clnf_torch.geometry.frames import Frames, as_frames
 from clnf_torch.geometry.host import unread
 from clnf_torch.geometry.records import map_tensors
@@ -27,6 +28,7 @@ class _Graph(NamedTuple):
     image_index: Tensor
     result: FitResult
     graph: Any
+    held: list[Tensor]  # what the package keeps for later calls, and would give up some day
 
 
 class CapturedFit:
@@ -34,7 +36,8 @@ class CapturedFit:
 
     Faces are filled up to the next of 16, 64, 256, 1024 and `max_faces` with rows without a box. On CUDA the fit of
     each such number is captured once, when it is first needed, and replayed from then on. On the CPU the same padded
-    fit runs without capture. Weights that change in place are seen; those that are replaced by others are not.
+    fit runs without capture. Weights that change in place are seen; those that are replaced by others are not. With
+    other numerics, another precision, refinement or validator of the detector the fit is captured anew.
 
     Attributes:
         frames: The frames that fits read, shape (F, C, H, W): write into them, like into a ring, to fit without a copy.
@@ -57,7 +60,7 @@ class CapturedFit:
             )
         self._detector, self._settings = detector, settings
         self._sizes = (*(size for size in BUCKETS if size < max_faces), max_faces)
-        self._graphs: dict[int, _Graph] = {}
+        self._graphs: dict[Any, _Graph] = {}
         self._pool: Any = None
         device = detector.model.pdm.mean.device
         # To be written in and out of inference mode
@@ -87,7 +90,9 @@ class CapturedFit:
             raise ValueError(
                 f"{len(boxes)} boxes, but max_faces is {self._sizes[-1]}; give at most so many, or ask for more"
             )
-        index = image_index_of_each(self.frames[:given, 0], image_index, len(boxes))
+        index = image_index_of_each(self.frames[:given, 0], image_index, len(boxes)).to(boxes.device)
+        # Frames of earlier calls are none of this one's
+        index = torch.where((index >= 0) & (index < given), index, -1)
         size = next(size for size in self._sizes if size >= len(boxes))
         if self.frames.device.type == "cuda":
             result = self._replay(size, boxes, index)
@@ -122,25 +127,31 @@ class CapturedFit:
 
     def _replay(self, size: int, boxes: Tensor, image_index: Tensor) -> FitResult:
         """The result of a captured fit, in the memory that it always writes to."""
-        if size not in self._graphs:
-            self._graphs[size] = self._capture(size)
-        own = self._graphs[size]
+        detector = self._detector
+        key = size, detector.numerics, id(detector.model.refinement), id(detector.validator)
+        if key not in self._graphs:
+            self._graphs[key] = self._capture(size)
+        own = self._graphs[key]
         own.boxes.fill_(torch.nan)[: len(boxes)].copy_(boxes, non_blocking=True)
         own.image_index.zero_()[: len(boxes)].copy_(image_index, non_blocking=True)
-        own.graph.replay()
+        with torch.cuda.device(own.boxes.device):
+            own.graph.replay()
         return own.result
 
     def _capture(self, size: int) -> _Graph:
         """Captures the fit of so many faces. All graphs share the memory of their intermediate results."""
         boxes, image_index = self._padded(size)
-        stream = torch.cuda.Stream(boxes.device)
-        stream.wait_stream(torch.cuda.current_stream(boxes.device))
-        with torch.cuda.stream(stream):
-            for _ in range(WARM_UPS):
-                self._fit(boxes, image_index)
-        torch.cuda.current_stream(boxes.device).wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
-            result = self._fit(boxes, image_index)
+        # A stream of torch's own choice would be one of the current device
+        with torch.cuda.device(boxes.device), holding() as held:
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                for _ in range(WARM_UPS):
+                    self._fit(boxes, image_index)
+            torch.cuda.current_stream().wait_stream(stream)
+            graph = torch.cuda.CUDAGraph()
+            # Other threads may pin memory meanwhile, as those do that decode
+            with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
+                result = self._fit(boxes, image_index)
         self._pool = graph.pool()
-        return _Graph(boxes, image_index, result, graph)
+        return _Graph(boxes, image_index, result, graph, held)

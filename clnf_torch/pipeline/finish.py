@@ -11,6 +11,7 @@ from clnf_torch.detection.validator import is_face
 from clnf_torch.fitting.fitter import FitState
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.parts import PartFit, fit_parts
+from clnf_torch.geometry.constants import select_landmarks
 from clnf_torch.geometry.host import is_readable
 from clnf_torch.geometry.landmarks28 import CORNERS
 from clnf_torch.geometry.similarity import similarity_between
@@ -62,7 +63,7 @@ def _gaze(
     network = detector.model.gaze_network
     if network is None or not all(name in parts for name in EYE_PARTS):
         return None
-    middles = torch.stack([parts[name].landmarks[:, CORNERS].mean(1) for name in EYE_PARTS], 1)
+    middles = torch.stack([select_landmarks(parts[name].landmarks, CORNERS).mean(1) for name in EYE_PARTS], 1)
     requests = network.crop_requests(landmarks, middles)
     eyes, face = (images.crop(request, detector.numerics)[0] for request in requests)
     found: Tensor = network(eyes, face, requests[0].to_image)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+import clnf_torch
+from clnf_torch.geometry.constants import holding
 from clnf_torch.pipeline import captured
 from tests.factories import CONFIG, make_boxes, make_images, make_rules
 from tests.pipeline.test_unread import FAMILIES, make_detector
@@ -58,6 +60,17 @@ def test_frames_may_be_written_in_place():
     assert_same(fit.fit(fit.frames, make_boxes(5), INDEX), expected)
 
 
+def test_frames_of_earlier_calls_are_none_of_this_one():
+    detector = make_detector("svr")
+    detector.validator = None
+    fit, preset = fit_of(detector)
+    assert fit.fit(make_frames(), make_boxes(5), INDEX).success[[0, 2]].all()
+    only, boxes, index = make_frames()[:1], make_boxes(5), torch.tensor([1, 0, -1, 0, 0])
+    found = fit.fit(only, boxes, index)
+    assert not found.success[[0, 2]].any() and found.success.any()
+    assert_same(found, detector.fit(only, boxes, index, preset=preset))
+
+
 def test_inference_mode_may_come_and_go():
     detector = make_detector("svr")
     with torch.inference_mode():
@@ -94,6 +107,25 @@ def test_nothing_is_transferred_but_what_is_given():
     assert not counted.to_host and not counted.to_device
 
 
+def test_nothing_is_transferred_with_the_default_model():
+    """Nothing may be in a capture: neither of its eyes, nor of its gaze network, nor of its validator."""
+    detector = clnf_torch.load().to("meta")
+    fit = detector.captured(8, (72, 80))
+    boxes, index = make_boxes(5).float().to("meta"), torch.zeros(5, dtype=torch.int64, device="meta")
+    counted = count_transfers(lambda: fit.fit(None, boxes, index))
+    assert not counted.to_host and not counted.to_device
+
+
+def test_what_a_capture_reads_is_held():
+    detector = make_detector("ccnf")
+    with holding() as held:
+        fit_of(detector)[0].fit(make_frames(), make_boxes(5), INDEX)
+    known = {id(tensor) for tensor in held}
+    sigmas = [kept.values for experts in detector.model.experts for kept in experts._sigmas.values()]
+    assert sigmas and all(id(sigma) in known for sigma in sigmas)
+    assert known > {id(sigma) for sigma in sigmas}
+
+
 def test_what_does_not_fit_is_refused():
     fit, _ = fit_of(make_detector("svr"))
     with pytest.raises(ValueError, match="9 boxes, but max_faces is 8; give at most so many, or ask for more"):
@@ -114,3 +146,14 @@ def test_replays_agree_with_plain_fits_on_cuda(family):
         boxes, index = make_boxes(5)[:faces], INDEX[:faces]
         expected = detector.fit(make_frames(), boxes, index, preset=preset)
         assert_same(fit.fit(make_frames(), boxes, index), expected)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+def test_the_default_model_is_captured_with_eyes_and_gaze():
+    detector = clnf_torch.load(device="cuda")
+    fit = detector.captured(8, (72, 80), frames=2, channels=1)
+    boxes = make_boxes(5).float()
+    found, expected = fit.fit(make_frames(), boxes, INDEX), detector.fit(make_frames(), boxes, INDEX)
+    torch.testing.assert_close(found.landmarks, expected.landmarks, rtol=0, atol=1e-2, equal_nan=True)
+    torch.testing.assert_close(found.gaze, expected.gaze, rtol=0, atol=1e-3, equal_nan=True)

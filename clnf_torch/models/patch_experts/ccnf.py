@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from clnf_torch.geometry.constants import hold
 from clnf_torch.models import compiled
 from clnf_torch.models.array_schema import Array
 from clnf_torch.models.patch_experts.base import common_fields, type_name
@@ -187,7 +188,7 @@ class CCNFExperts(TemplateExperts):
             with torch.inference_mode(False), torch.no_grad():
                 kept = _Sigma(sources, stamp, self._compute_sigma(view, window))
             self._sigmas[view, window] = kept
-        return kept.values
+        return hold(kept.values)
 
     def _compute_sigma(self, view: int | None, window: int) -> Tensor:
         """Sigma (E, R * R, R * R) from the alphas and betas of all experts, or a view's."""
