@@ -17,7 +17,7 @@ from clnf_torch.geometry.precision import in_own_precision, refuse_short_numbers
 from clnf_torch.geometry.records import Rows
 from clnf_torch.geometry.settings import check_settings
 from clnf_torch.geometry.suppression import without_rivals
-from clnf_torch.models.batch_invariant import in_fast_order
+from clnf_torch.models.batch_invariant import in_fast_order, ordered_for_device
 from clnf_torch.models.schema import SchemaError
 
 # In bundles: the kind of detector; and the name under which one is installed
@@ -138,7 +138,9 @@ class BlazeFace(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "BlazeFace":
         """What `to`, `half` and their like do to all tensors; see `refuse_short_numbers`."""
         refuse_short_numbers(fn, self.to_landmarks)
-        return super()._apply(fn, recurse)
+        with ordered_for_device(self.network):
+            super()._apply(fn, recurse)
+        return self
 
     @in_own_precision
     @torch.no_grad()

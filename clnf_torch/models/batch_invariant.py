@@ -6,6 +6,10 @@ among others. These layers always take the same routine, whatever the batch and 
 float32 without a gradient, which is how models are used; anything else is left to PyTorch's own layers.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
@@ -50,6 +54,12 @@ class Conv2d(nn.Conv2d):
             return _patch_product(images, weight, bias, self._steps, self._border)
         return torch.mkldnn_convolution(images, weight, bias, self._border, self._steps, (1, 1), 1)
 
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        """Moves or casts the layer, as ``nn.Module.to`` does."""
+        with ordered_for_device(self):
+            super()._apply(fn, recurse)
+        return self
+
 
 class Linear(nn.Linear):
     """A fully connected layer; see `torch.nn.Linear`."""
@@ -60,6 +70,25 @@ class Linear(nn.Linear):
         if bias is None or rows.ndim != 2 or not _applies(rows, weight):
             return super().forward(rows)
         return row_product(rows, weight.t(), bias)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        """Moves or casts the layer, as ``nn.Module.to`` does."""
+        with ordered_for_device(self):
+            super()._apply(fn, recurse)
+        return self
+
+
+@contextmanager
+def ordered_for_device(network: nn.Module) -> Iterator[None]:
+    """Around `nn.Module._apply`: weights of a network that moves get the order of memory that is fast where they are.
+
+    On a card that is one order for all layers: of filters in another one it would make copies in every call.
+    """
+    before = [weight.device.type for weight in network.parameters()]
+    yield
+    for weight, device_type in zip(network.parameters(), before, strict=True):
+        if weight.device.type != device_type and weight.ndim in (2, 4):
+            weight.data = in_fast_order(weight.data) if weight.is_cpu else weight.data.contiguous()
 
 
 def in_fast_order(weight: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import clnf_torch
 from clnf_torch.models import batch_invariant
 from clnf_torch.models.batch_invariant import MANY, Conv2d, Linear, in_fast_order, row_product
 from tests.factories import seeded
@@ -136,3 +137,17 @@ class TestLeftToTorch:
         layer, maps = layer_of("convolution", given), images(given[0], 2)
         exported = torch.export.export(layer, (maps,)).module()
         torch.testing.assert_close(exported(maps), layer(maps), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "load", [clnf_torch.load, clnf_torch.load_face_detector, lambda: clnf_torch.load_face_detector("blazeface")]
+)
+def test_weights_that_leave_the_processor_are_in_one_order(load):
+    """A card would copy those of another order in every call. Back on the processor they are in its order again."""
+    module = load()
+    before = {name: weight.stride() for name, weight in module.named_parameters() if weight.ndim in (2, 4)}
+    assert any(not weight.is_contiguous() for weight in module.parameters())
+    module.to("meta")
+    assert all(weight.is_contiguous() for weight in module.parameters())
+    module.to_empty(device="cpu")
+    assert {name: weight.stride() for name, weight in module.named_parameters() if weight.ndim in (2, 4)} == before
