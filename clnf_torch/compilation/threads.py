@@ -26,8 +26,14 @@ def in_threads(some: Callable[..., None], records: tuple[Arrays, ...], count: in
         some(*records)
         return
     ends = [count * number // threads for number in range(threads + 1)]
-    shares = [[tuple(a[first:last] for a in record) for record in records] for first, last in pairwise(ends)]
+    shares = [[_rows(record, first, last) for record in records] for first, last in pairwise(ends)]
     together([partial(some, *share) for share in shares])
+
+
+def _rows(record: Arrays, first: int, last: int) -> Arrays:
+    """Some rows of all arrays of a record, which stays of its kind."""
+    kind = getattr(record, "_make", tuple)
+    return kind(values[first:last] for values in record)
 
 
 def together(jobs: list[Callable[[], None]]) -> None:

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from clnf_torch.compilation.compiler import Array, Arrays, compiled, f32, inlined
+from clnf_torch.compilation.compiler import Array, compiled, f32, inlined
 from clnf_torch.compilation.tiles import LANES
+from clnf_torch.fitting.kernels.cpu.records import Maps, Widths
 from clnf_torch.fitting.mean_shift import EDGE
 
 # Of a table that stays in a core's caches
@@ -39,16 +40,16 @@ def kernel_table(window: int, sigma: float, apart: float) -> Array:
 
 
 @compiled
-def shift_landmarks(landmarks: Array, maps: Arrays, widths: Arrays, table: Array, found: Array, shift: Array) -> None:
+def shift_landmarks(landmarks: Array, maps: Maps, widths: Widths, table: Array, found: Array, shift: Array) -> None:
     """`mean_shift` of landmarks in pixels, and where they are in their maps.
 
     Args:
         landmarks: Where they are in the image, shape (2, N).
-        maps: The field of a face; its response maps are those of `pad_rows`.
-        widths: As for `search_responses`.
+        maps: Those of a face, as of `pad_rows`.
+        widths: Of the kernels.
         table: Of `kernel_table`.
-        found: Become the places in the maps, cells, shape (N, 2).
-        shift: Become the shifts in the image, shape (2, N).
+        found: Output: the places in the maps, cells, shape (N, 2).
+        shift: Output: the shifts in the image, shape (2, N).
     """
     responses, base, to_reference, to_image, weight = maps
     window = responses.shape[1]
@@ -64,11 +65,11 @@ def shift_landmarks(landmarks: Array, maps: Arrays, widths: Arrays, table: Array
         y = min(max(found[i, 1], f32(0)), f32(window) - f32(EDGE))
         # A landmark that is nowhere has no row
         if len(table) > 0 and x == x and y == y:
-            column, row = int(np.rint(x / widths[1])), int(np.rint(y / widths[1]))
+            column, row = int(np.rint(x / widths.kernel_step)), int(np.rint(y / widths.kernel_step))
             total, mean_x, mean_y = kernel_mean(responses, i, table, column, row)
         else:
-            set_kernel(centre(x, widths[1]), widths[0], power, own[0])
-            set_kernel(centre(y, widths[1]), widths[0], power, own[1])
+            set_kernel(centre(x, widths.kernel_step), widths.sigma, power, own[0])
+            set_kernel(centre(y, widths.kernel_step), widths.sigma, power, own[1])
             total, mean_x, mean_y = kernel_mean(responses, i, own, 0, 1)
         if not total <= 0:
             right, below = mean_x / total - x, mean_y / total - y

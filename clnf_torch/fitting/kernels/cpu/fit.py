@@ -5,7 +5,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from clnf_torch.fitting.compiled import Scale
 from clnf_torch.fitting.config import FitConfig, value_at
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.kernels.cpu import placement, scales
+from clnf_torch.fitting.kernels.cpu.records import Faces, Limits, Maps, Params, Widths
 from clnf_torch.fitting.responses import ResponseField
 from clnf_torch.models.kernels.cpu.shapes import model_arrays
 from clnf_torch.models.numerics import Numerics
@@ -25,20 +26,6 @@ from clnf_torch.models.pdm import PDM, ShapeParams
 
 if TYPE_CHECKING:
     from clnf_torch.fitting.fitter import FitState
-
-
-class Faces(NamedTuple):
-    """The fields of a `FitState` that change, as arrays."""
-
-    scale: Array
-    euler: Array
-    translation: Array
-    local: Array
-    active: Array
-    view: Array
-    likelihood: Array
-    landmark_likelihoods: Array
-    visible: Array
 
 
 def fit_scales(
@@ -94,8 +81,8 @@ def _fit_scale(
 ) -> tuple[Faces, ResponseField, Tensor]:
     """The faces after a scale, its response maps, and the faces that were searched for in them."""
     experts, config, count, size = step.experts, step.config, len(faces.scale), faces.visible.shape
-    model, given = model_arrays(pdm), faces[:4]
-    start = tuple(np.empty_like(values) for values in given)
+    model, given = model_arrays(pdm), Params(*faces[:4])
+    start = Params(*(np.empty_like(values) for values in given))
     view, visible, weight = np.empty(count, np.int64), np.empty(size, np.bool_), np.empty(size, np.float32)
     landmarks, to_reference = np.empty((*size, 2), np.float32), np.empty((count, 2, 2), np.float32)
     to_image = np.empty_like(to_reference)
@@ -109,15 +96,16 @@ def _fit_scale(
     responses, base = experts.respond_around(around, request, crops, torch.from_numpy(view), step.window, numerics)
 
     after = Faces(*(np.empty_like(values) for values in faces))
-    maps = *arrays(responses, base), to_reference, to_image, weight
-    widths = f32(value_at(config.sigma, 0)), f32(numerics.kernel_step or 0.0), f32(config.tolerance)
-    limits = f32(smallest[0]), f32(smallest[1]), step.is_last
+    shown, middle = arrays(responses, base)
+    maps = Maps(shown, middle, to_reference, to_image, weight)
+    widths = Widths(f32(value_at(config.sigma, 0)), f32(numerics.kernel_step or 0.0), f32(config.tolerance))
+    limits = Limits(f32(smallest[0]), f32(smallest[1]), step.is_last)
     seen = view, visible, *arrays(readable)
 
-    def some(start: Arrays, field: Arrays, prior: Arrays, seen: Arrays, before: Arrays, after: Arrays) -> None:
-        scales.search_scale(model, start, field, *prior, config.iterations, widths, limits, seen, before, after)
+    def some(start: Params, maps: Maps, prior: Arrays, seen: Arrays, before: Faces, after: Faces) -> None:
+        scales.search_scale(model, start, maps, *prior, config.iterations, widths, limits, seen, before, after)
 
-    rows = start, maps, (_prior(config, count),), seen, tuple(faces), tuple(after)
+    rows = start, maps, (_prior(config, count),), seen, faces, after
     in_threads(some, rows, count)
     field = ResponseField(
         responses=responses,

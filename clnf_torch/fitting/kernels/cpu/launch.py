@@ -11,6 +11,7 @@ from clnf_torch.compilation.compiler import Arrays, f32
 from clnf_torch.compilation.threads import arrays, in_threads
 from clnf_torch.fitting.config import FitConfig, value_at
 from clnf_torch.fitting.kernels.cpu import crops, search
+from clnf_torch.fitting.kernels.cpu.records import Maps, Params, Widths
 from clnf_torch.geometry.kernels.cpu import warps
 from clnf_torch.geometry.sampling import MARGIN
 from clnf_torch.models.kernels.cpu.shapes import model_arrays
@@ -26,12 +27,12 @@ def search_responses(
     """`search_responses` of `nu_rlms`."""
     params, rigid = _copied(start), torch.empty_like(start.scale)
     found = field.base.new_empty(field.base.shape)
-    maps = arrays(field.responses, field.base, field.to_reference, field.to_image, field.weight)
+    maps = Maps(*arrays(field.responses, field.base, field.to_reference, field.to_image, field.weight))
     prior = config.prior_precision(pdm.variances).expand(len(found), -1)
-    widths = tuple(map(f32, (value_at(config.sigma, 0), kernel_step or 0.0, config.tolerance)))
-    rows = arrays(*params), maps, arrays(prior, rigid, found)
+    widths = Widths(*map(f32, (value_at(config.sigma, 0), kernel_step or 0.0, config.tolerance)))
+    rows = Params(*arrays(*params)), maps, arrays(prior, rigid, found)
 
-    def some(params: Arrays, maps: Arrays, others: Arrays) -> None:
+    def some(params: Params, maps: Maps, others: Arrays) -> None:
         prior, rigid, found = others
         search.search_responses(model_arrays(pdm), params, maps, prior, config.iterations, widths, rigid, found)
 
@@ -96,10 +97,10 @@ def search_landmarks(pdm: PDM, landmarks: Tensor, known: Tensor | None, rotation
     scale, translation, local = (np.empty(size, np.float32) for size in sizes)
     counts = np.ones((faces, count), np.bool_) if known is None else arrays(known)[0]
 
-    def some(params: Arrays, others: Arrays) -> None:
+    def some(params: Params, others: Arrays) -> None:
         search.search_landmarks(model_arrays(pdm), params, *others)
 
-    params = scale, euler, translation, local
+    params = Params(scale, euler, translation, local)
     in_threads(some, (params, (*arrays(landmarks), counts)), faces)
     return ShapeParams(*map(torch.from_numpy, params))
 

@@ -5,55 +5,56 @@ import math
 import numpy as np
 
 from clnf_torch.compilation.compiler import Array, Arrays, compiled_exactly, f32
+from clnf_torch.fitting.kernels.cpu.records import Params
 from clnf_torch.geometry.kernels.cpu.rotation import to_matrix
-from clnf_torch.models.kernels.cpu.shapes import set_points, show
+from clnf_torch.models.kernels.cpu.shapes import ShapeModel, set_points, show
 
 
 @compiled_exactly
 def place_experts(
-    pdm: Arrays,
-    given: Arrays,
+    pdm: ShapeModel,
+    given: Params,
     active: Array,
     experts: Arrays,
     known: Arrays,
     numbers: Arrays,
-    start: Arrays,
+    start: Params,
     found: Arrays,
 ) -> None:
     """What `LandmarkFitter` and `respond` find out about faces before their experts look.
 
     Args:
-        pdm: As `model_arrays` gives it.
-        given: Scale (B,), Euler angles (B, 3), translation (B, 2) and local (B, M).
+        pdm: The shape model.
+        given: Where the faces are.
         active: Rows that have not failed, bool, shape (B,); a stand-in takes the place of the others.
         experts: Centres of views (V, 3), what each sees, bool, (V, N), and confidence (V, N).
         known: Landmarks that are hidden, bool, and their weights, shape (B, N) each; or neither, with no rows.
         numbers: What confidences are multiplied by, 0 for equal weights; pixels per millimetre of the frame of
             reference; and whether weights are relative to the size of the face.
-        start: Become the parameters to begin with, as `given`.
-        found: Become view (B,), visible (B, N), weight (B, N), landmarks (B, N, 2), to_reference and to_image
+        start: Output: the parameters to begin with.
+        found: Output: view (B,), visible (B, N), weight (B, N), landmarks (B, N, 2), to_reference and to_image
             (B, 2, 2).
     """
-    (mean, modes, _, _, _), (scale, euler, translation, local) = pdm, start
+    scale, euler, translation, local = start
     view, _, _, landmarks, to_reference, to_image = found
-    rotation, points = np.empty((3, 3), np.float32), np.empty((3, mean.shape[1]), np.float32)
+    rotation, points = np.empty((3, 3), np.float32), np.empty((3, pdm.mean.shape[1]), np.float32)
     for b in range(len(scale)):
         copy_or_stand_in(given, active[b], start, b)
         view[b] = nearest_view(experts[0], euler[b])
         weigh(experts, known, numbers, scale[b], found, b)
         to_matrix(euler[b], rotation)
-        set_points(mean, modes, local[b], points)
+        set_points(pdm.mean, pdm.modes, local[b], points)
         show(points, scale[b], rotation, translation[b], landmarks[b])
         align(landmarks[b], points, numbers[1], to_reference[b], to_image[b])
 
 
 @compiled_exactly
-def copy_or_stand_in(given: Arrays, active: bool, start: Arrays, row: int) -> None:
+def copy_or_stand_in(given: Params, active: bool, start: Params, row: int) -> None:
     """A row of parameters; where it has failed, parameters that any image can be read at."""
     scale, euler, translation, local = start
     if active:
-        scale[row], euler[row] = given[0][row], given[1][row]
-        translation[row], local[row] = given[2][row], given[3][row]
+        scale[row], euler[row] = given.scale[row], given.euler[row]
+        translation[row], local[row] = given.translation[row], given.local[row]
     else:
         scale[row], euler[row], translation[row], local[row] = 1, 0, 0, 0
 

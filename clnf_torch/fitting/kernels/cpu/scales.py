@@ -6,56 +6,58 @@ import numpy as np
 
 from clnf_torch.compilation.compiler import Array, Arrays, compiled, f32
 from clnf_torch.fitting.kernels.cpu.density import kernel_mean, pad_rows, set_kernel
+from clnf_torch.fitting.kernels.cpu.records import Faces, Limits, Maps, Params, Widths
 from clnf_torch.fitting.kernels.cpu.search import search_responses
 from clnf_torch.fitting.mean_shift import FLOOR, UNSEEN
+from clnf_torch.models.kernels.cpu.shapes import ShapeModel
 
 
 @compiled
 def search_scale(
-    pdm: Arrays,
-    params: Arrays,
-    field: Arrays,
+    pdm: ShapeModel,
+    params: Params,
+    maps: Maps,
     prior: Array,
-    steps: int,
-    widths: Arrays,
-    limits: Arrays,
+    iterations: int,
+    widths: Widths,
+    limits: Limits,
     seen: Arrays,
-    before: Arrays,
-    after: Arrays,
+    before: Faces,
+    after: Faces,
 ) -> None:
     """Searches on the response maps of faces, and their states thereafter.
 
     Args:
-        pdm: As `model_arrays` gives it.
-        params: Where to start, as for `search_responses`; changed in place.
-        field: The response maps, and where they lie; likewise.
+        pdm: The shape model.
+        params: Where to start; changed in place.
+        maps: The response maps, and where they lie.
         prior: Its weight, shape (B,).
-        steps: Rigid and non-rigid ones at most.
+        iterations: Rigid and non-rigid ones at most.
         widths: Of the kernels.
-        limits: Scales below which faces fail, and below which they get their likelihood, pixels per millimetre; and
-            whether all of them get it.
+        limits: Which faces fail, and which get their likelihood.
         seen: View (B,), visible (B, N), and rows whose image could be read, bool, (B,).
-        before: Parameters, active (B,), view (B,), likelihood (B,), landmark_likelihoods (B, N) and visible (B, N).
-        after: Become the same after the scale.
+        before: The faces before the scale.
+        after: Output: the faces after it.
     """
-    rigid, found = np.empty(len(params[0]), np.float32), np.empty(field[1].shape, np.float32)
-    precision = np.empty((len(prior), len(pdm[3])), np.float32)
+    rigid, found = np.empty(len(params.scale), np.float32), np.empty(maps.base.shape, np.float32)
+    precision = np.empty((len(prior), len(pdm.precision)), np.float32)
     for b in range(len(prior)):
-        precision[b] = prior[b] * pdm[3]
-    search_responses(pdm, params, field, precision, steps, widths, rigid, found)
-    own = np.empty(field[1].shape[1], np.float32)
+        precision[b] = prior[b] * pdm.precision
+    search_responses(pdm, params, maps, precision, iterations, widths, rigid, found)
+    own = np.empty(maps.base.shape[1], np.float32)
     view, visible, readable = seen
     for b in range(len(rigid)):
-        active = before[4][b] and readable[b]
-        scale, euler, translation, local = params if active else (before[0], before[1], before[2], before[3])
-        after[0][b], after[1][b], after[2][b], after[3][b] = scale[b], euler[b], translation[b], local[b]
-        after[4][b] = active and not params[0][b] < limits[0]
-        after[5][b] = view[b] if active else before[5][b]
-        after[8][b] = visible[b] if active else before[8][b]
-        after[6][b], after[7][b] = before[6][b], before[7][b]
-        if active and (limits[2] or rigid[b] < limits[1]):
-            after[6][b] = likelihoods(pad_rows(field[0][b]), found[b], visible[b], widths[0], own)
-            after[7][b] = own
+        active = before.active[b] and readable[b]
+        fitted = params if active else Params(before.scale, before.euler, before.translation, before.local)
+        after.scale[b], after.euler[b] = fitted.scale[b], fitted.euler[b]
+        after.translation[b], after.local[b] = fitted.translation[b], fitted.local[b]
+        after.active[b] = active and not params.scale[b] < limits.least
+        after.nearest_view[b] = view[b] if active else before.nearest_view[b]
+        after.visible[b] = visible[b] if active else before.visible[b]
+        after.likelihood[b], after.landmark_likelihoods[b] = before.likelihood[b], before.landmark_likelihoods[b]
+        if active and (limits.all_judged or rigid[b] < limits.judged):
+            after.likelihood[b] = likelihoods(pad_rows(maps.responses[b]), found[b], visible[b], widths.sigma, own)
+            after.landmark_likelihoods[b] = own
 
 
 @compiled

@@ -141,10 +141,10 @@ def fills_vectors(widths: Iterable[int]) -> bool:
 
 def project_shapes(pdm: nn.Module, params: Any) -> Tensor:
     """`PDM.landmarks` of `ShapeParams`, (B, N, 2)."""
-    mean, modes, *_ = shapes.model_arrays(pdm)
+    model = shapes.model_arrays(pdm)
     values = arrays(params.scale, params.rotation, params.translation, params.local)
-    landmarks = np.empty((len(values[0]), mean.shape[1], 2), np.float32)
-    shapes.project_shapes(mean, modes, values, landmarks)
+    landmarks = np.empty((len(values[0]), model.mean.shape[1], 2), np.float32)
+    shapes.project_shapes(model.mean, model.modes, values, landmarks)
     return torch.from_numpy(landmarks)
 
 

@@ -1,6 +1,6 @@
 """The shape model as loops: points, and landmarks in the image."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import nn
@@ -49,14 +49,21 @@ def show(points: Array, scale: float, rotation: Array, translation: Array, landm
             landmarks[i, a] = scale * own + translation[a]
 
 
-def _transposed(pdm: nn.Module) -> Arrays:
-    """Of a shape model: mean points, modes, greatest coefficients, inverse variances, and modes landmark by landmark.
+class ShapeModel(NamedTuple):
+    """A PDM as arrays."""
 
-    Their shapes are (3, N), (M, 3, N), (M,), (M,) and (3, N, M).
-    """
+    mean: Array  # points, (3, N)
+    modes: Array  # (M, 3, N)
+    limit: Array  # greatest coefficients, (M,)
+    precision: Array  # inverse variances, (M,)
+    columns: Array  # modes landmark by landmark, (3, N, M)
+
+
+def _transposed(pdm: nn.Module) -> ShapeModel:
+    """The arrays of a PDM."""
     model: Any = pdm
     values = arrays(model.mean.mT, model.modes.mT, model.local_limit, 1 / model.variances, model.modes.permute(2, 1, 0))
-    return tuple(np.array(value) for value in values)
+    return ShapeModel(*(np.array(value) for value in values))
 
 
 model_arrays: Any = Kept(_transposed, lambda pdm: (pdm.mean, pdm.modes, pdm.variances))
