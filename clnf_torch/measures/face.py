@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from clnf_torch.geometry.constants import constant, select_landmarks
 from clnf_torch.geometry.landmarks68 import (
     ALAE,
     BROW_ARCHES,
@@ -153,7 +154,7 @@ def level_face(points: Tensor) -> Tensor:
         Points, millimetres, shape (B, 68, 2); NaN in rows whose eyes have no corners, or both at the same place.
     """
     flat = points[..., :2]
-    left, right = flat[:, EYE_CORNERS].mean(2).unbind(1)
+    left, right = select_landmarks(flat, EYE_CORNERS).mean(2).unbind(1)
     across = right - left
     across = across / _norm(across)[:, None]
     down = torch.stack((-across[:, 1], across[:, 0]), dim=-1)
@@ -183,13 +184,15 @@ def face_measures(points: Tensor, rest: Tensor | None = None) -> FaceMeasures:
         _require_points(rest, "rest", rows=(1, len(points)))
     # (B, 2): the side on the left of the image, and the other one
     sides = {
-        "palpebral_fissure_height": _lengths(level[:, EYELIDS]).view(-1, 2, 2).mean(-1),
-        "palpebral_fissure_width": _lengths(level[:, EYE_CORNERS]),
-        "brow_height": (level[:, EYE_CORNERS].mean(2) - level[:, BROW_ARCHES].mean(2))[..., 1],
-        "commissure_distance": _norm(level[:, MOUTH_CORNERS] - level[:, LOWER_LIP, None]),
+        "palpebral_fissure_height": _lengths(select_landmarks(level, EYELIDS)).view(-1, 2, 2).mean(-1),
+        "palpebral_fissure_width": _lengths(select_landmarks(level, EYE_CORNERS)),
+        "brow_height": (select_landmarks(level, EYE_CORNERS).mean(2) - select_landmarks(level, BROW_ARCHES).mean(2))[
+            ..., 1
+        ],
+        "commissure_distance": _norm(select_landmarks(level, MOUTH_CORNERS) - level[:, LOWER_LIP, None]),
         "commissure_excursion": nowhere if rest is None else _excursion(level, level_face(rest)),
         "smile_angle": _smile_angles(level),
-        "nasolabial_distance": _norm(level[:, MOUTH_CORNERS] - level[:, ALAE]),
+        "nasolabial_distance": _norm(select_landmarks(level, MOUTH_CORNERS) - select_landmarks(level, ALAE)),
     }
     by_name = {
         f"{name}_image_{side}": value
@@ -203,10 +206,10 @@ def _of_the_middle(level: Tensor) -> dict[str, Tensor]:
     """Measures (B,) that have no side, of level points (B, 68, 2)."""
     base, lip = level[:, NOSE_BASE], level[:, UPPER_LIP]
     return {
-        "outer_canthal_distance": _lengths(level[:, OUTER_EYE_CORNERS]),
-        "inner_canthal_distance": _lengths(level[:, INNER_EYE_CORNERS]),
-        "mouth_width": _lengths(level[:, MOUTH_CORNERS]),
-        "mouth_opening": _lengths(level[:, INNER_LIPS]),
+        "outer_canthal_distance": _lengths(select_landmarks(level, OUTER_EYE_CORNERS)),
+        "inner_canthal_distance": _lengths(select_landmarks(level, INNER_EYE_CORNERS)),
+        "mouth_width": _lengths(select_landmarks(level, MOUTH_CORNERS)),
+        "mouth_opening": _lengths(select_landmarks(level, INNER_LIPS)),
         "philtrum_length": _norm(lip - base),
         "philtrum_deviation": lip[:, 0],
     }
@@ -214,7 +217,7 @@ def _of_the_middle(level: Tensor) -> dict[str, Tensor]:
 
 def _differences(level: Tensor, sides: dict[str, Tensor]) -> dict[str, Tensor]:
     """What differs (B,) between both sides of level points (B, 68, 2)."""
-    left, right = level[:, MOUTH_CORNERS].unbind(1)
+    left, right = select_landmarks(level, MOUTH_CORNERS).unbind(1)
     line = right - left
     return {
         "commissure_height_difference": line[:, 1],
@@ -231,19 +234,19 @@ def _differences(level: Tensor, sides: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _excursion(level: Tensor, rest: Tensor) -> Tensor:
     """Distances (B, 2) of the corners of the mouth from where they are at rest."""
-    return _norm(level[:, MOUTH_CORNERS] - rest[:, MOUTH_CORNERS])
+    return _norm(select_landmarks(level, MOUTH_CORNERS) - select_landmarks(rest, MOUTH_CORNERS))
 
 
 def _smile_angles(level: Tensor) -> Tensor:
     """Angles (B, 2) at the lower lip between up and the corners of the mouth, seen from the front."""
-    across, down = (level[:, MOUTH_CORNERS] - level[:, LOWER_LIP, None]).unbind(-1)
+    across, down = (select_landmarks(level, MOUTH_CORNERS) - level[:, LOWER_LIP, None]).unbind(-1)
     outward = torch.stack((-across[:, 0], across[:, 1]), dim=-1)
     return torch.rad2deg(torch.atan2(outward, -down))
 
 
 def _asymmetry(level: Tensor, part: slice) -> Tensor:
     """Mean distance (B,) of a part's points, mirrored at the midline, from their partners."""
-    partners = level[:, MIRROR[part]] * level.new_tensor((-1, 1))
+    partners = select_landmarks(level, MIRROR[part]) * constant((-1.0, 1.0), level)
     return _norm(partners - level[:, part]).mean(-1)
 
 

@@ -10,6 +10,7 @@ import torch
 
 from clnf_torch.fitting import initialise
 from clnf_torch.geometry.host import unread
+from clnf_torch.measures.face import face_measures
 from clnf_torch.measures.measure import Measures, measure
 from tests.measures.heads import CAMERA
 from tests.measures.test_head_in_space import YAW, fitted, turned_heads
@@ -47,6 +48,13 @@ def test_nothing_is_read_or_sent(shape):
     with unread():
         assert_same(run(), expected)
         counted = count_transfers(run)
+    assert not counted.to_host and not counted.to_device
+
+
+def test_distances_and_angles_send_nothing():
+    points = measuring("depth shape")().points
+    rest = points[:1].clone()
+    counted = count_transfers(lambda: face_measures(points, rest))
     assert not counted.to_host and not counted.to_device
 
 
