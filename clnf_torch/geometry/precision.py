@@ -1,8 +1,9 @@
 """Number types: geometry's are those of its tensors, whatever surrounds a call; networks may round their products."""
 
+import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from contextvars import ContextVar
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -12,8 +13,6 @@ from torch import Tensor
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-# What the switches of this module are set to where one of its contexts is around
-_SET: ContextVar[str | None] = ContextVar("set", default=None)
 # Pixels in the hundreds and angles in thousandths do not fit into their 8 to 11 bits
 TOO_SHORT = (torch.float16, torch.bfloat16)
 # That PyTorch's autocast may have been switched on for
@@ -67,9 +66,11 @@ def products_in(precision: str, device: torch.device) -> Iterator[None]:
     """Matrix products and convolutions of float32 in one of `PRECISIONS`, whatever torch's switches say.
 
     In "bf16" they give bfloat16. On the CPU "tf32" is float32. The switches are as they were afterwards; they belong to
-    the process, so that its threads share them. `torch.compile` keeps those that it finds.
+    the process, so that a thread which wants TF32 waits for those that do not, and these for it. `torch.compile` keeps
+    those that it finds.
     """
-    with _float32_products("tf32" if precision == "tf32" else "ieee"):
+    # Nobody waits for the CPU, which has no TF32
+    with _float32_products("tf32" if precision == "tf32" and device.type == "cuda" else "ieee"):
         if precision == "bf16":
             with torch.autocast(device.type, torch.bfloat16):
                 yield
@@ -79,40 +80,111 @@ def products_in(precision: str, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def _float32_products(kind: str) -> Iterator[None]:
-    """Products of float32 as they are ("ieee"), or rounded to TF32 on CUDA ("tf32")."""
-    # To ask the switches takes as long as several operations
-    if torch.compiler.is_compiling() or _SET.get() == kind:
+    """Products of float32 as they are ("ieee"), or rounded to TF32 on CUDA ("tf32"), in this thread."""
+    if torch.compiler.is_compiling():
         yield
-    elif not hasattr(torch.backends.cudnn, "conv"):
+        return
+    # Of the thread that enters, should a generator around this block end in another one
+    block, own = object(), _here.wanted
+    own.kinds[block] = kind
+    try:
+        own.settle()
+        yield
+    finally:
+        del own.kinds[block]
+        own.settle()
+
+
+class _Shared:
+    """Torch's switches, shared by the threads that want the same of them; others wait until the last of these leaves.
+
+    Who wants what the switches say enters even if others wait: a thread inside may need it to go on.
+    """
+
+    def __init__(self) -> None:
+        self._kind: str | None = None
+        self._threads = 0
+        self._left, self._set = threading.Condition(), ExitStack()
+
+    def enter(self, kind: str) -> None:
+        """Waits until the switches say so, or may be set."""
+        with self._left:
+            self._left.wait_for(lambda: self._kind in (None, kind))
+            if self._kind is None:
+                self._set.enter_context(_switches_set(kind))
+            self._kind, self._threads = kind, self._threads + 1
+
+    def leave(self) -> None:
+        """Sets the switches as they were, unless another thread is inside."""
+        with self._left:
+            self._threads -= 1
+            if not self._threads:
+                self._kind = None
+                self._set.close()
+                self._left.notify_all()
+
+    def forget_others(self, inside: bool) -> None:
+        """In a forked process, which has none of the other threads: this one is inside, or nobody is."""
+        self._left, self._threads = threading.Condition(), 1
+        if not inside:
+            self.leave()
+
+
+class _Wanted:
+    """What the blocks of a thread want, the innermost last, and which of it the thread has."""
+
+    def __init__(self) -> None:
+        self.kinds: dict[object, str] = {}
+        self.held: str | None = None
+
+    def settle(self) -> None:
+        """Has what the innermost block wants.
+
+        Whatever else the thread has it gives up first, and takes it back when the inner block ends: threads that wait
+        for each other have nothing that the others wait for.
+        """
+        # To ask the switches takes as long as several operations
+        if (wanted := next(reversed(self.kinds.values()), None)) == self.held:
+            return
+        if self.held is not None:
+            self.held = None
+            _shared.leave()
+        if wanted is not None:
+            _shared.enter(wanted)
+            self.held = wanted
+
+
+class _Here(threading.local):
+    """What is each thread's own."""
+
+    def __init__(self) -> None:
+        self.wanted = _Wanted()
+
+
+_shared, _here = _Shared(), _Here()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: _shared.forget_others(inside=_here.wanted.held is not None))
+
+
+@contextmanager
+def _switches_set(kind: str) -> Iterator[None]:
+    """The switches of the process, set for a while."""
+    if not hasattr(torch.backends.cudnn, "conv"):
         with _set_before_2_9(kind):
             yield
-    else:
-        # Some of torch's type stubs do not know them
-        cuda, cudnn, onednn = (cast(Any, getattr(torch.backends, name)) for name in ("cuda", "cudnn", "mkldnn"))
-        wanted = ((cuda.matmul, kind), (cudnn.conv, kind), (onednn.matmul, "ieee"), (onednn.conv, "ieee"))
-        before = [(switch, switch.fp32_precision, own) for switch, own in wanted]
-        changed = [(switch, found, own) for switch, found, own in before if not _is(found, own)]
-        token = _SET.set(kind)
-        try:
-            for switch, _, own in changed:
-                switch.fp32_precision = own
-            yield
-        finally:
-            _SET.reset(token)
-            for switch, found, _ in changed:
-                _restore(switch, found)
-
-
-def _is(found: str, wanted: str) -> bool:
-    """Whether a switch says what is wanted; "none" is "ieee", unless it follows another switch, whose word it is."""
-    return (found == "tf32") == (wanted == "tf32") and found != "bf16"
-
-
-def _restore(switch: Any, before: str) -> None:
-    """Sets a library's switch to what it said; if it followed another one, it goes on to."""
-    switch.fp32_precision = "none"
-    if switch.fp32_precision != before:
-        switch.fp32_precision = before
+        return
+    # Some of torch's type stubs do not know them
+    cuda, cudnn, onednn = (cast(Any, getattr(torch.backends, name)) for name in ("cuda", "cudnn", "mkldnn"))
+    wanted = ((cuda.matmul, kind), (cudnn.conv, kind), (onednn.matmul, "ieee"), (onednn.conv, "ieee"))
+    before = [(switch, switch.fp32_precision, own) for switch, own in wanted]
+    changed = [(switch, found, own) for switch, found, own in before if not _is(found, own)]
+    try:
+        for switch, _, own in changed:
+            switch.fp32_precision = own
+        yield
+    finally:
+        for switch, found, _ in changed:
+            _restore(switch, found)
 
 
 @contextmanager
@@ -126,6 +198,18 @@ def _set_before_2_9(kind: str) -> Iterator[None]:
     finally:
         torch.set_float32_matmul_precision(products)
         torch.backends.cudnn.allow_tf32 = convolutions
+
+
+def _is(found: str, wanted: str) -> bool:
+    """Whether a switch says what is wanted; "none" is "ieee", unless it follows another switch, whose word it is."""
+    return (found == "tf32") == (wanted == "tf32") and found != "bf16"
+
+
+def _restore(switch: Any, before: str) -> None:
+    """Sets a library's switch to what it said; if it followed another one, it goes on to."""
+    switch.fp32_precision = "none"
+    if switch.fp32_precision != before:
+        switch.fp32_precision = before
 
 
 def refuse_short_numbers(change: Callable[[Tensor], Tensor], like: Tensor) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +34,9 @@ from tests.models.patch_experts.template_factories import make_ccnf, make_svr
 # Pixels, of the default model on a face that is 110 pixels wide. Measured: at most 0.083 in 16 fits; bfloat16 keeps 8
 # of 24 bits
 BF16_WITHIN = 0.15
+CPU, CARD = torch.device("cpu"), torch.device("cuda")
+# Seconds until a thread is taken to wait for good
+PATIENCE = 10.0
 
 
 def full(precision: str = "float32") -> LandmarkDetector:
@@ -102,9 +108,8 @@ def test_switches_of_torch_are_neither_obeyed_nor_changed(monkeypatch, restored,
     assert torch.equal(landmarks, expected)
     rounding = {"tf32", "bf16"}
     assert not rounding.intersection(*others)
-    for cuda_products, cudnn, *onednn in experts:
-        assert (cuda_products == cudnn == "tf32") if precision == "tf32" else not {cuda_products, cudnn} & rounding
-        assert not rounding & set(onednn)
+    # Nor is TF32 for the CPU
+    assert not rounding.intersection(*experts)
 
 
 @pytest.mark.parametrize("turn", SWITCHES.values(), ids=SWITCHES)
@@ -149,6 +154,121 @@ def test_a_switch_that_followed_another_one_goes_on_to(restored):
         assert torch.backends.mkldnn.conv.fp32_precision == "ieee"
     torch.backends.fp32_precision = "tf32"
     assert torch.backends.mkldnn.conv.fp32_precision == "tf32"
+
+
+def in_threads(*jobs):
+    """Does jobs at the same time; their errors are raised here."""
+    errors = []
+
+    def work(job):
+        try:
+            job()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(job,), daemon=True) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert not any(thread.is_alive() for thread in threads)
+    if errors:
+        raise errors[0]
+
+
+def test_tf32_is_for_cards(restored):
+    before = state()
+    with products_in("tf32", CARD):
+        _, cuda_products, cudnn, *onednn = state()
+        assert cuda_products == cudnn == "tf32" and "tf32" not in onednn
+        with products_in("float32", CARD):
+            assert "tf32" not in state()
+        assert state()[1] == "tf32"
+    assert state() == before
+
+
+def test_threads_that_want_another_precision_wait(restored):
+    before, seen, entered, disturbed, left = state(), {}, *(threading.Event() for _ in range(3))
+
+    def rounded():
+        with products_in("tf32", CARD):
+            entered.set()
+            # Time for the other thread, which must not use it
+            disturbed.wait(0.2)
+            seen["tf32"] = state()[1:3]
+        left.set()
+
+    def full():
+        entered.wait(PATIENCE)
+        with products_in("float32", CARD):
+            disturbed.set()
+            left.wait(PATIENCE)
+            seen["float32"] = state()[1:3]
+
+    in_threads(rounded, full)
+    assert seen["tf32"] == ["tf32", "tf32"] and "tf32" not in seen["float32"]
+    assert state() == before
+
+
+def test_threads_do_not_wait_for_each_others_outer_blocks(restored):
+    before, all_here, seen = state(), threading.Barrier(2, timeout=PATIENCE), []
+
+    def fit():
+        with products_in("float32", CARD):
+            all_here.wait()
+            with products_in("tf32", CARD):
+                all_here.wait()
+                seen.append(state()[1])
+            assert state()[1] != "tf32"
+
+    in_threads(fit, fit)
+    assert seen == ["tf32", "tf32"] and state() == before
+
+
+@pytest.mark.parametrize("others", PRECISIONS)
+def test_the_cpu_waits_for_nobody(others):
+    together = threading.Barrier(2, timeout=PATIENCE)
+
+    def fit(precision):
+        with products_in("float32", CPU), products_in(precision, CPU):
+            together.wait()
+
+    in_threads(lambda: fit("tf32"), lambda: fit(others))
+
+
+def test_blocks_may_end_in_another_order(restored):
+    def waiting():
+        with products_in("float32", CARD):
+            yield
+
+    before, generator = state(), waiting()
+    next(generator)
+    with products_in("tf32", CARD):
+        in_threads(generator.close)
+        assert state()[1] == "tf32"
+    assert state() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are forked here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_waits_for_no_thread_that_it_does_not_have(restored):
+    entered, done = threading.Event(), threading.Event()
+
+    def rounded():
+        with products_in("tf32", CARD):
+            entered.set()
+            done.wait(PATIENCE)
+
+    def fork():
+        entered.wait(PATIENCE)
+        if not (child := os.fork()):
+            signal.alarm(int(PATIENCE))
+            with products_in("float32", CARD):
+                os._exit("tf32" in state())
+        done.set()
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    in_threads(rounded, fork)
 
 
 def test_switches_of_older_torch_are_restored():
