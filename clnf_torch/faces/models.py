@@ -2,9 +2,11 @@
 
 import functools
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -16,6 +18,9 @@ from clnf_torch.pipeline import LandmarkDetector, load
 
 # Loaded models that are kept for the next call: a detector on each of two devices, or two models
 KEPT = 2
+# Of each landmark detector that is in use: the record of its own face detector, where that is, and the detector
+_own_finders: WeakKeyDictionary[LandmarkDetector, tuple[Mapping[str, Any], torch.device, FaceDetector]]
+_own_finders = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ def loaded_models(
         return LoadedModels(landmarks, detector, name)
     own = landmarks.origin.get("face_detector")
     if detector is None and own is not None:
-        return LoadedModels(landmarks, face_detector_from(own, landmarks.model.pdm.mean.device), name)
+        return LoadedModels(landmarks, _own_finder(landmarks, own), name)
     where = path if detector is None else Path(detector)
     faces = _kept_finder(os.fspath(where), _stamp(where), str(landmarks.model.pdm.mean.device))
     return LoadedModels(landmarks, faces, name)
@@ -87,6 +92,15 @@ def _kept_model(
 def _kept_finder(path: str, stamp: tuple[int, ...], device: str) -> FaceDetector:
     """The face detector in a file that has not changed since."""
     return load_face_detector(path, device)
+
+
+def _own_finder(landmarks: LandmarkDetector, record: Mapping[str, Any]) -> FaceDetector:
+    """The face detector in the record that a landmark detector carries, on its device; kept as long as that one."""
+    device = landmarks.model.pdm.mean.device
+    kept = _own_finders.get(landmarks)
+    if kept is None or kept[0] is not record or kept[1] != device:
+        kept = _own_finders[landmarks] = record, device, face_detector_from(record, device)
+    return kept[2]
 
 
 def _stamp(path: Path) -> tuple[int, ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import shutil
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,9 @@ import torch
 
 import clnf_torch
 from clnf_torch import Faces
+from clnf_torch.faces import models
 from clnf_torch.media.images import read_image
+from clnf_torch.models.bundle import default_bundle
 from tests.media.videos import FixedBox, write_folder
 
 
@@ -148,6 +152,29 @@ def test_models_are_loaded_once_until_their_file_changes(bundle, image, box, tmp
     path.with_suffix(".new").replace(path)
     clnf_torch.detect(image, path, boxes=box)
     assert _kept_model.cache_info().misses == before + 2
+
+
+def test_face_detectors_are_made_once_until_their_file_changes(tmp_path):
+    def finder(model):
+        return models.loaded_models(model, None, None, None, None, find=True).faces
+
+    shutil.copy(default_bundle(), path := tmp_path / "model.pt")
+    of_file = finder(path)
+    assert finder(path) is of_file
+    given = clnf_torch.load(path)
+    of_memory = finder(given)
+    assert finder(given) is of_memory is not of_file
+    # Another face detector in the same landmark detector
+    given.origin = {**given.origin, "face_detector": dict(given.origin["face_detector"])}
+    assert finder(given) is not of_memory
+    shutil.copy(path, path.with_suffix(".new"))
+    path.with_suffix(".new").replace(path)
+    assert finder(path) is not of_file
+    # Nothing of a landmark detector outlives it
+    kept = weakref.ref(finder(given))
+    del given, of_memory
+    gc.collect()
+    assert kept() is None
 
 
 def test_files_are_those_of_the_command_line(clnf_torch_cli, bundle, folder, image, box, tmp_path):
