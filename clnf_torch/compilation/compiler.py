@@ -1,6 +1,7 @@
 """How loops are compiled: once for a machine and a version of these files, and kept on disk for later programs."""
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -27,6 +28,8 @@ EXACT: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": Fals
 # compiles a loop rounds as those that find it on disk.
 REORDERED: dict[str, Any] = {**EXACT, "fastmath": {"contract", "reassoc", "nsz"}}
 
+_one_at_a_time = threading.Lock()
+
 
 @cache
 def _folder() -> str:
@@ -46,11 +49,13 @@ def _folder() -> str:
 def _cache() -> Iterator[None]:
     """Lets numba keep what is compiled in `_folder`."""
     settings: Any = config
-    before, settings.CACHE_DIR = settings.CACHE_DIR, _folder()
-    try:
-        yield
-    finally:
-        settings.CACHE_DIR = before
+    # One thread's word for the setting must not be what another one goes back to
+    with _one_at_a_time:
+        before, settings.CACHE_DIR = settings.CACHE_DIR, _folder()
+        try:
+            yield
+        finally:
+            settings.CACHE_DIR = before
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

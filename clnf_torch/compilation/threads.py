@@ -38,9 +38,9 @@ def _rows(record: Arrays, first: int, last: int) -> Arrays:
 
 def together(jobs: list[Callable[[], None]]) -> None:
     """Does jobs at the same time, the first of them in the thread that asks."""
-    if len(jobs) not in _pools:
-        _pools[len(jobs)] = ThreadPoolExecutor(len(jobs) - 1, "loops")
-    others = [_pools[len(jobs)].submit(job) for job in jobs[1:]]
+    # One of several that threads make at once is kept; none has threads before it has jobs
+    pool = _pools.get(len(jobs)) or _pools.setdefault(len(jobs), ThreadPoolExecutor(len(jobs) - 1, "loops"))
+    others = [pool.submit(job) for job in jobs[1:]]
     try:
         jobs[0]()
     finally:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -146,6 +149,35 @@ def test_loops_give_an_image_the_same_alone_in_a_batch_and_in_threads(network):
         shared = respond_to_all(built, images.split(2))
     assert torch.equal(torch.cat(shared), together)
     assert all(torch.equal(built(images[i : i + 1])[0], together[i]) for i in range(5))
+
+
+def test_each_batch_is_taken_once_where_all_threads_look_at_the_last(monkeypatch):
+    pytest.importorskip("numba", reason="the compiled loops need numba")
+    from clnf_torch.models.kernels.cpu import layers as loops
+
+    def slowly(frame, event, argument):
+        time.sleep(0.002)
+        return slowly
+
+    def work(job):
+        # Before each line, so that others have looked before one takes
+        sys.settrace(slowly)
+        try:
+            job()
+        finally:
+            sys.settrace(None)
+
+    def together(jobs):
+        with ThreadPoolExecutor(len(jobs)) as pool:
+            list(pool.map(work, jobs))
+
+    taken = []
+    monkeypatch.setattr(loops, "layers_of", lambda network: ())
+    monkeypatch.setattr(loops, "_respond", lambda layers, images: taken.append(images) or images)
+    monkeypatch.setattr(loops, "together", together)
+    with loops_in(4):
+        found = loops.respond(None, list(range(7)))
+    assert found == list(range(7)) == sorted(taken)
 
 
 def test_a_number_that_is_none_reaches_the_end_of_the_loops(network):

@@ -1,6 +1,8 @@
 """Small convolutional networks on arrays: their layers as compiled loops, their weights packed once."""
 
 from collections.abc import Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -59,12 +61,16 @@ Layers: TypeAlias = tuple[Convolution | Product, ...]
 def respond(network: nn.Module, batches: Sequence[Tensor]) -> list[Tensor]:
     """What a network makes of batches of images (B, C, H, W), each batch in one of the threads."""
     layers, found = layers_of(network), [Tensor()] * len(batches)
-    waiting = list(enumerate(batches))[::-1]
+    # A list that one thread empties while another one looks at it would raise
+    waiting: SimpleQueue[tuple[int, Tensor]] = SimpleQueue()
+    for numbered in enumerate(batches):
+        waiting.put(numbered)
 
     def work() -> None:
-        while waiting:
-            number, images = waiting.pop()
-            found[number] = _respond(layers, images)
+        with suppress(Empty):
+            while True:
+                number, images = waiting.get_nowait()
+                found[number] = _respond(layers, images)
 
     threads = min(loop_threads(), len(batches))
     if threads > 1:
