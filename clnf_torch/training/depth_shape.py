@@ -131,7 +131,7 @@ def _mean_face(landmarks: Tensor, like: Tensor, mirror: Tensor) -> Tensor:
 def _in_head(pdm: PDM, landmarks: Tensor, noise: float) -> tuple[Tensor, Tensor]:
     """Faces (F, 68, 2) in the head's axes (F, 68, 3), millimetres, and their yaw (F,), under weak perspective."""
     landmarks = landmarks.to(pdm.mean)
-    known = torch.zeros(landmarks.shape[:2], dtype=torch.bool)
+    known = torch.zeros_like(landmarks[..., 0], dtype=torch.bool)
     known[:, INNER_POINTS] = True
     found = params_under_noise(pdm, landmarks, noise, known)
     missing = (landmarks - pdm.landmarks(found)) / found.scale[:, None, None]
@@ -143,8 +143,8 @@ def _in_head(pdm: PDM, landmarks: Tensor, noise: float) -> tuple[Tensor, Tensor]
 
 def _symmetric(points: Tensor, mirror: Tensor) -> Tensor:
     """The mean of points (N, D) and their mirror image."""
-    signs = torch.ones_like(points[0]).index_fill(0, torch.tensor([0]), -1)
-    return (points + points[mirror] * signs) / 2
+    flipped = torch.cat((-points[mirror, :1], points[mirror, 1:]), -1)
+    return (points + flipped) / 2
 
 
 def _rescaled(points: Tensor, like: Tensor) -> Tensor:

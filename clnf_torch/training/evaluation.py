@@ -129,7 +129,7 @@ def evaluate_validator(
     """Evaluates a validator on fits of a model, on faces that neither was trained on.
 
     Args:
-        model: The model.
+        model: The model, on the device that judges.
         record: The validator of a bundle.
         faces: Annotated faces.
         seed: Of the random starts.
@@ -139,13 +139,14 @@ def evaluate_validator(
     Returns:
         By kind of start, and for ``"all"`` together.
     """
-    detector = LandmarkDetector(model, "exact", DetectionValidator.from_record(record))
+    validator = DetectionValidator.from_record(record).to(model.pdm.mean.device)
+    detector = LandmarkDetector(model, "exact", validator)
     generator = torch.Generator().manual_seed(seed)
     judged, confidences, errors = {}, [], []
     for name, begin in {**STARTS, "half faces": half_faces}.items():
         landmarks, confidence = fit_from(detector, faces, begin, generator)
         confidences.append(confidence)
-        errors.append(face_errors(landmarks, faces.landmarks))
+        errors.append(face_errors(landmarks, faces.landmarks.to(landmarks.device)))
         judged[name] = validator_scores(confidence, errors[-1], limit)
         report(name, judged[name])
     judged["all"] = validator_scores(torch.cat(confidences), torch.cat(errors), limit)

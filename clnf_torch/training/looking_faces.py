@@ -62,7 +62,7 @@ def _looking(faces: RenderedFaces) -> LookingFaces:
         landmarks=faces.contour,
         eyes=faces.eyes,
         gaze=along_sight(faces.gaze, faces.eye_points[:, :, LIDS].mean(2)),
-        tolerance=torch.zeros(len(faces)),
+        tolerance=torch.zeros(len(faces), device=faces.images.device),
         rotation=faces.rotation,
         seen=seen,
         upright=placed[..., :2],

@@ -157,7 +157,7 @@ def _posterior(
     across = torch.einsum("njmk,fik->fnjmi", blocks, camera).flatten(3).flatten(1, 2)  # (F, 3N, 2N): C A'
     # A C A'
     within = torch.einsum("fij,fnjq->fniq", camera, across.unflatten(1, (num_landmarks, 3))).flatten(1, 2)
-    within = within + noise**2 * torch.eye(2 * num_landmarks, dtype=within.dtype)
+    within = within + noise**2 * torch.eye(2 * num_landmarks, dtype=within.dtype, device=within.device)
     gain = torch.linalg.solve(within, across.mT).mT  # (F, 3N, 2N)
     moved = (gain @ rest[..., None]).squeeze(-1)
     unsure = faces * shapes.covariance - torch.einsum("fap,fbp->ab", gain, across)

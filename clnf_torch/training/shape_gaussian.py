@@ -52,7 +52,7 @@ class ShapeGaussian:
     def mirrored(self, mirror: Tensor) -> "ShapeGaussian":
         """The Gaussian of the mirrored shapes; `mirror` (N,) is each point's partner on the other side."""
         sign = self.mean.new_tensor([-1.0, 1.0, 1.0])
-        rows = (mirror[:, None] * 3 + torch.arange(3)).flatten()
+        rows = (mirror[:, None] * 3 + torch.arange(3, device=mirror.device)).flatten()
         signs = sign.repeat(len(mirror))
         covariance = signs[:, None] * self.covariance[rows][:, rows] * signs
         return ShapeGaussian(self.mean[mirror] * sign, covariance)

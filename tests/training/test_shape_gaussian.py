@@ -7,6 +7,7 @@ import torch
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.training.shape_gaussian import ShapeGaussian, projection_off_pose
 from tests.training.heads import MIRROR, make_gaussian, round_head
+from tests.transfers import OneDevice
 
 
 def test_a_pdm_and_its_gaussian_say_the_same():
@@ -52,3 +53,12 @@ def test_blendshapes_come_in_millimetres_and_camera_axes():
     moves = 0.1 * torch.ones(1, 68, 3)
     shifted = ShapeGaussian.of_blendshapes(mean, moves, torch.zeros(1, 68, 3))
     assert shifted.covariance.abs().max() < 1e-9  # a shift of the whole face is pose, not shape
+
+
+def test_shapes_stay_on_their_device():
+    """The meta device stands for a card."""
+    shapes = make_gaussian()
+    there = ShapeGaussian(shapes.mean.to("meta"), shapes.covariance.to("meta"))
+    with OneDevice():
+        other = there.symmetrised(MIRROR.to("meta"))
+    assert other.mean.device.type == other.covariance.device.type == "meta"

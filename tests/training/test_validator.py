@@ -10,6 +10,7 @@ import torch
 from clnf_torch.detection.validator import DetectionValidator
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.models.numerics import EXACT
+from clnf_torch.training import evaluation
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.checkpoint import CheckpointError
 from clnf_torch.training.data.trial_fits import TrialFits, perturb_shapes
@@ -98,3 +99,18 @@ def test_judging_tells_every_kind_of_start():
     assert list(judged) == ["usual", "displaced", "anywhere", "upside down", "half faces", "all"]
     assert judged["all"].fits == 5 * 6
     assert judged["all"].failure_rate == pytest.approx(sum(judged[name].failure_rate for name in list(judged)[:5]) / 5)
+
+
+def test_the_validator_judges_on_the_models_device(monkeypatch):
+    """The meta device stands for a card; what is fitted there is read nowhere."""
+    model, (faces, params) = untrained_model(), heads(6)
+    record = ValidatorTask(TINY, faces, small_pdm(), perturbed(faces, params, 1)).record()
+    found = []
+
+    def fitted(detector, faces, begin, generator):
+        found.append({values.device.type for values in (*detector.parameters(), *detector.buffers())})
+        return faces.landmarks, torch.ones(len(faces))
+
+    monkeypatch.setattr(evaluation, "fit_from", fitted)
+    evaluate_validator(model.to("meta"), record, faces)
+    assert found == [{"meta"}] * 5

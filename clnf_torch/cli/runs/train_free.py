@@ -80,8 +80,8 @@ def free(
         cut = cut_portraits(map(read_image, unknown), detector, CROP)
         taught = MeshTeacher(known).landmarks(cut.gray) if teacher else None
         material = FreeFaces(rendered=rendered[~back], templates=known, held_out=others, portraits=cut, taught=taught)
-        material = map_tensors(lambda values: values.to(where), material)
         unseen = join_rows(rendered[back], others)
+        material, unseen = (map_tensors(lambda values: values.to(where), each) for each in (material, unseen))
         with training_bars(stop_if_asked) as report:
             recipe = (FreeRecipe().meshed() if mesh else FreeRecipe()).with_effort(effort, seed)
             begin = mesh_maker(mesh, seed)
