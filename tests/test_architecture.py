@@ -88,6 +88,33 @@ def faults(root: Path) -> list[str]:
     return found
 
 
+def arctangents(root: Path) -> list[str]:
+    """Calls of torch's ``atan2`` outside geometry/rotation.py, whose `angle_of` rounds the same in any batch."""
+    found = []
+    for file in sorted((root / "clnf_torch").rglob("*.py")):
+        # Compiled loops call that of C for each number by itself
+        if "kernels" in file.parts or file.parts[-2:] == ("geometry", "rotation.py"):
+            continue
+        for node in ast.walk(parsed(file.read_text(encoding="utf-8"))):
+            named = isinstance(node, ast.Attribute) and node.attr in {"atan2", "atan2_", "arctan2", "arctan2_"}
+            if named and ast.unparse(node.value) not in {"math", "np"}:
+                found.append(f"{file.name}:{node.lineno}: {ast.unparse(node)}; call angle_of of geometry/rotation.py")
+    return found
+
+
+def test_angles_are_those_of_any_batch():
+    assert arctangents(ROOT) == []
+
+
+@pytest.mark.parametrize("call", ["torch.atan2(y, x)", "y.atan2(x)", "torch.arctan2(y, x)", "y[0].abs().atan2_(x)"])
+def test_an_angle_that_depends_on_its_batch_is_caught(tmp_path, call):
+    path = tmp_path / "clnf_torch" / "measures" / "a.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(f"import math\nimport torch\nmath.atan2(1, 2)\nz = {call}\n")
+    (found,) = arctangents(tmp_path)
+    assert found.startswith("a.py:4: ")
+
+
 def test_every_import_points_down():
     assert faults(ROOT) == []
 

@@ -95,7 +95,7 @@ def angle_of(y: Tensor, x: Tensor) -> Tensor:
 
     Args:
         y: Any shape.
-        x: The same.
+        x: The same, or one that broadcasts with it.
 
     Returns:
         Angles in radians; 0 where both are 0.

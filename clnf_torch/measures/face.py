@@ -25,7 +25,7 @@ from clnf_torch.geometry.landmarks68 import (
     UPPER_LIP,
 )
 from clnf_torch.geometry.precision import in_own_precision
-from clnf_torch.geometry.rotation import euler_to_matrix
+from clnf_torch.geometry.rotation import angle_of, euler_to_matrix
 from clnf_torch.measures.head_pose import HeadPose
 
 ANGLES = frozenset(("smile_angle_image_left", "smile_angle_image_right", "mouth_tilt"))
@@ -223,7 +223,7 @@ def _differences(level: Tensor, sides: dict[str, Tensor]) -> dict[str, Tensor]:
         "commissure_height_difference": line[:, 1],
         # The left one is at a negative place
         "commissure_lateral_difference": right[:, 0] + left[:, 0],
-        "mouth_tilt": torch.rad2deg(torch.atan2(line[:, 1], line[:, 0])),
+        "mouth_tilt": torch.rad2deg(angle_of(line[:, 1], line[:, 0])),
         "palpebral_fissure_difference": sides["palpebral_fissure_height"].diff(dim=-1)[:, 0],
         "brow_height_difference": sides["brow_height"].diff(dim=-1)[:, 0],
         "mouth_asymmetry": _asymmetry(level, MOUTH),
@@ -241,7 +241,7 @@ def _smile_angles(level: Tensor) -> Tensor:
     """Angles (B, 2) at the lower lip between up and the corners of the mouth, seen from the front."""
     across, down = (select_landmarks(level, MOUTH_CORNERS) - level[:, LOWER_LIP, None]).unbind(-1)
     outward = torch.stack((-across[:, 0], across[:, 1]), dim=-1)
-    return torch.rad2deg(torch.atan2(outward, -down))
+    return torch.rad2deg(angle_of(outward, -down))
 
 
 def _asymmetry(level: Tensor, part: slice) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from clnf_torch.geometry.camera import Intrinsics, weak_perspective_origin
 from clnf_torch.geometry.precision import in_own_precision
-from clnf_torch.geometry.rotation import euler_to_matrix, matrix_to_euler, rodrigues_to_matrix
+from clnf_torch.geometry.rotation import angle_of, euler_to_matrix, matrix_to_euler, rodrigues_to_matrix
 from clnf_torch.measures.landmarks_3d import FittedShape
 from clnf_torch.measures.pnp import STEP_TOLERANCE, Correspondences, RigidMotion, solve_pnp
 from clnf_torch.models.numerics import Numerics, numerics_named
@@ -93,7 +93,7 @@ def pose_to_line_of_sight(pose: HeadPose) -> HeadPose:
     x, y, z = pose.translation.unbind(-1)
     absent = (pose.translation == 0).all(-1)
     z = torch.where(absent, 1, z)
-    line = torch.stack((torch.atan2(y, torch.hypot(x, z)), -torch.atan2(x, torch.hypot(y, z)), torch.zeros_like(x)), -1)
+    line = torch.stack((angle_of(y, torch.hypot(x, z)), -angle_of(x, torch.hypot(y, z)), torch.zeros_like(x)), -1)
     rotation = matrix_to_euler(euler_to_matrix(line) @ euler_to_matrix(pose.rotation))
     return HeadPose(pose.translation, torch.where(absent[:, None], pose.rotation, rotation))
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from clnf_torch.fitting.gauss_newton import gauss_newton_step
 from clnf_torch.geometry.records import Rows
-from clnf_torch.geometry.rotation import euler_to_matrix
+from clnf_torch.geometry.rotation import angle_of, euler_to_matrix
 from clnf_torch.geometry.similarity import similarity_between
 from clnf_torch.models.pdm import PDM, PosedShape, ShapeParams
 
@@ -100,7 +100,7 @@ def _initial_shape(pdm: PDM, landmarks: Tensor, known: Tensor) -> ShapeParams:
     scale = (spread / mean_spread.clamp_min(SMALLEST)).clamp_min(SMALLEST)
     mask = known[..., None]
     similarity = similarity_between(torch.where(mask, mean_offset, 0), torch.where(mask, offset, 0))
-    roll = torch.atan2(similarity[:, 1, 0], similarity[:, 0, 0]).nan_to_num(0)
+    roll = angle_of(similarity[:, 1, 0], similarity[:, 0, 0]).nan_to_num(0)
     rotation = torch.stack((torch.zeros_like(roll), torch.zeros_like(roll), roll), dim=-1)
     rotated_median = (euler_to_matrix(rotation)[:, :2, :2] @ mean_median[..., None]).squeeze(-1)
     local = landmarks.new_zeros(landmarks.shape[0], pdm.num_modes)

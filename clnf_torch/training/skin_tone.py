@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.geometry.landmarks68 import OUTER_EYE_CORNERS
+from clnf_torch.geometry.rotation import angle_of
 
 # A cheek lies between these landmarks of the jaw and the nose, as high as the middle of the nose's ridge
 CHEEKS = ((2, 31), (14, 35))
@@ -55,4 +56,4 @@ def typology_angle(colour: Tensor) -> Tensor:
     seen = linear @ linear.new_tensor(TO_YZ).mT
     root = torch.where(seen > (6 / 29) ** 3, seen.clamp_min(1e-6).pow(1 / 3), seen * (29 / 6) ** 2 / 3 + 4 / 29)
     lightness, blue = 116 * root[..., 0] - 16, 200 * (root[..., 0] - root[..., 1])
-    return torch.atan2(lightness - 50, blue.clamp_min(1e-3)).rad2deg()
+    return angle_of(lightness - 50, blue.clamp_min(1e-3)).rad2deg()

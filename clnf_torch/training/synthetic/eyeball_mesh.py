@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from clnf_torch.geometry.rotation import angle_of
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.synthetic.eyelids import Eyeball
 
@@ -68,7 +69,7 @@ def iris_texture(iris: Iris, sampler: Sampler) -> Tensor:
     """A painted eyeball (TEXTURE, TEXTURE, 4) uint8: pupil, fibres of the iris, its dark edge, the white with veins."""
     line = (torch.arange(TEXTURE) + 0.5) / TEXTURE * 2 - 1
     angle = EDGE * (line.square() + line.square()[:, None]).sqrt()
-    turn = torch.atan2(line[:, None], line[None])
+    turn = angle_of(line[:, None], line[None])
     share = ((angle - iris.pupil) / (iris.edge - iris.pupil)).clamp(0, 1)
     kind = int(torch.multinomial(torch.tensor(IRIS_SHARES), 1, generator=sampler.generator))
     inner, outer = torch.tensor(IRIS_COLOURS[kind]) * sampler.uniform(0.75, 1.25, 1, 3)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.geometry.landmarks68 import MIRROR, NUM_LANDMARKS
+from clnf_torch.geometry.rotation import angle_of
 from clnf_torch.training.synthetic.head_model import HeadModel, load_head_model
 from clnf_torch.training.synthetic.subdivision import SurfacePoints
 
@@ -71,7 +72,7 @@ def load_face_mesh() -> FaceMesh:
 
 def places_of(surface: Tensor) -> Tensor:
     """Places (S, 2) in the texture of points (S, 3) of the base mesh: angle around an axis, and height."""
-    angle = torch.atan2(surface[:, 0], AXIS_Z - surface[:, 2])
+    angle = angle_of(surface[:, 0], AXIS_Z - surface[:, 2])
     return torch.stack((0.5 + 0.5 * angle / WIDEST, (surface[:, 1] - TOP) / (BOTTOM - TOP)), 1).clamp(0, 1)
 
 
