@@ -1,10 +1,12 @@
 """What a face detector gives, and the choice of one face per frame."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+from clnf_torch.geometry.frames import as_tensor
 
 # OpenFace: the score of a frame without a face
 NO_FACE = -2.0
@@ -56,12 +58,12 @@ def widest(faces: FaceBoxes, frames: int) -> FaceBoxes:
     return _first(faces, -faces.boxes[:, 2], frames)
 
 
-def nearest(faces: FaceBoxes, points: Tensor) -> FaceBoxes:
+def nearest(faces: FaceBoxes, points: Any) -> FaceBoxes:
     """The face of each frame whose centre is nearest to a point.
 
     Args:
         faces: All faces.
-        points: x, y in pixels, shape (F, 2).
+        points: x, y in pixels, shape (F, 2), as a tensor or an array.
 
     Returns:
         F rows; see `widest`.
@@ -70,7 +72,8 @@ def nearest(faces: FaceBoxes, points: Tensor) -> FaceBoxes:
         OpenFace ``DetectSingleFaceMTCNN`` with a preferred point.
     """
     centres = faces.boxes[:, :2] + faces.boxes[:, 2:] / 2
-    return _first(faces, (centres - points.to(centres)[faces.image_index]).norm(dim=-1), points.shape[0])
+    points = as_tensor("points", points).to(centres)
+    return _first(faces, (centres - points[faces.image_index]).norm(dim=-1), points.shape[0])
 
 
 def _first(faces: FaceBoxes, cost: Tensor, frames: int) -> FaceBoxes:

@@ -17,6 +17,7 @@ from clnf_torch.faces.models import LoadedModels, loaded_models
 from clnf_torch.fitting.config import FitConfig
 from clnf_torch.geometry.boxes import boxes_from
 from clnf_torch.geometry.camera import Intrinsics
+from clnf_torch.geometry.frames import as_tensor
 from clnf_torch.geometry.records import join_rows, take_rows
 from clnf_torch.media.parallel_videos import VideoFrame
 from clnf_torch.media.recording import Recording
@@ -86,7 +87,7 @@ def track(  # type: ignore[misc]
     models = loaded_models(model, detector, device, numerics, precision, find=box is None)
     config = VideoConfig(preset=preset, multi_view=multi_view, single_face=single_face, smooth=smooth)
     tracker = VideoTracker(models.landmarks, models.faces, config)
-    given = None if box is None else boxes_from(torch.as_tensor(box).view(1, 4), box_format)
+    given = None if box is None else _given_box(box, box_format)
     rows = _Rows(models, video)
     record = Recording(rows, models.landmarks, camera_of(camera)(video.width, video.height), likelihoods)
     if stream:
@@ -95,6 +96,14 @@ def track(  # type: ignore[misc]
         record(frame)
     record.end()
     return rows.taken()
+
+
+def _given_box(box: Any, box_format: str) -> Tensor:
+    """A caller's box (4,) or (1, 4) as x, y, width, height, shape (1, 4)."""
+    box = as_tensor("box", box)
+    if box.shape not in ((4,), (1, 4)):
+        raise ValueError(f"box has shape {tuple(box.shape)}; expected the four numbers of one box, (4,)")
+    return boxes_from(box.view(1, 4), box_format)
 
 
 def _streamed(

@@ -5,16 +5,29 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from clnf_torch.geometry.frames import as_tensor
+
 
 @dataclass(frozen=True)
 class Intrinsics:
     """A pinhole camera without lens distortion, one for all faces or one per face.
 
     Camera space has its origin at the pinhole, x to the right, y down and z away from the camera, in millimetres.
+
+    Attributes:
+        focal: Focal lengths along x and y, pixels, shape (2,) or (B, 2). Arrays and lists become tensors.
+        center: Principal point (x, y), pixels, shape (2,) or (B, 2), likewise.
     """
 
-    focal: Tensor  # (2,) or (B, 2): focal lengths along x and y, pixels
-    center: Tensor  # (2,) or (B, 2): principal point (x, y), pixels
+    focal: Tensor
+    center: Tensor
+
+    def __post_init__(self) -> None:
+        """Make tensors of arrays and lists."""
+        for name in ("focal", "center"):
+            given = getattr(self, name)
+            if not isinstance(given, Tensor):
+                object.__setattr__(self, name, as_tensor(name, given))
 
     @classmethod
     def of(cls, fx: float, fy: float, cx: float, cy: float) -> "Intrinsics":

@@ -2,12 +2,14 @@
 
 import functools
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.geometry.constants import constant
+from clnf_torch.geometry.frames import Frames, as_tensor
 from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
 from clnf_torch.geometry.precision import in_own_precision
 from clnf_torch.models.pdm import PDM
@@ -29,22 +31,23 @@ LARGEST = 1e6
 @torch.no_grad()
 @in_own_precision
 def check_landmark_quality(
-    landmarks: Tensor,
+    landmarks: Any,
     detector: LandmarkDetector | None = None,
     *,
-    frames: Tensor | None = None,
-    image_index: Tensor | None = None,
+    frames: Frames | None = None,
+    image_index: Any = None,
     size: tuple[int, int] | None = None,
-    boxes: Tensor | None = None,
-    previous: Tensor | None = None,
-    following: Tensor | None = None,
-    confidence: Tensor | None = None,
+    boxes: Any = None,
+    previous: Any = None,
+    following: Any = None,
+    confidence: Any = None,
     config: QualityConfig | None = None,
 ) -> LandmarkQuality:
     """Judges landmarks that any method found. What is not given is not checked.
 
     Args:
-        landmarks: iBUG's 68 points, pixels (x, y), shape (B, 68, 2). NaN: the method does not know.
+        landmarks: iBUG's 68 points, pixels (x, y), shape (B, 68, 2), as a tensor or an array, as all that is given of
+            the faces. NaN: the method does not know.
         detector: Its shape model says which faces there are; given frames, its patch experts say what they see. None:
             the one that is installed with the package, on the landmarks' device.
         frames: Gray (F, H, W) or RGB (F, 3, H, W) images, as for `LandmarkDetector.fit`.
@@ -65,6 +68,7 @@ def check_landmark_quality(
     Raises:
         ValueError: The shapes or types of the arguments are wrong, or the detector has other landmarks.
     """
+    landmarks = as_tensor("landmarks", landmarks)
     detector, config = detector or _installed(str(landmarks.device)), config or QualityConfig()
     pdm = detector.model.pdm
     if pdm.num_landmarks != NUM_LANDMARKS:
@@ -79,7 +83,7 @@ def check_landmark_quality(
     faces = replace(
         faces,
         adjacent=_adjacent(landmarks, previous=previous, following=following),
-        confidence=None if confidence is None else _mean_confidence(confidence.to(landmarks), len(landmarks)),
+        confidence=None if confidence is None else _mean_confidence(confidence, landmarks),
     )
     agreement = torch.full_like(faces.shape.residuals, torch.nan)
     if images is not None:
@@ -140,7 +144,7 @@ def _outside_box(landmarks: Tensor, boxes: Tensor) -> Tensor:
     return out & usable_boxes(boxes)[:, None]
 
 
-def _adjacent(like: Tensor, **frames: Tensor | None) -> tuple[Tensor, ...]:
+def _adjacent(like: Tensor, **frames: Any) -> tuple[Tensor, ...]:
     """The landmarks of those adjacent frames that are given."""
     return tuple(
         check_points(f"{name} landmarks", one, (NUM_LANDMARKS, 2), like=like)
@@ -156,12 +160,13 @@ def _agreement(detector: LandmarkDetector, images: ImageBatch, faces: Evidence) 
     return agreement, (agreement * faces.known).sum(-1) / visible.sum(-1).clamp_min(1)
 
 
-def _mean_confidence(confidence: Tensor, faces: int) -> Tensor:
-    """The confidence of each face (B,), or the mean of its landmarks' confidences (B, 68).
+def _mean_confidence(confidence: Any, landmarks: Tensor) -> Tensor:
+    """The confidence of each face (B,), or the mean of its landmarks' confidences (B, 68), as the landmarks' numbers.
 
     Raises:
         ValueError: It has another shape.
     """
+    confidence, faces = as_tensor("confidence", confidence).to(landmarks), len(landmarks)
     if confidence.shape not in ((faces,), (faces, NUM_LANDMARKS)):
         expected = f"({faces},) or ({faces}, {NUM_LANDMARKS})"
         raise ValueError(f"confidence has shape {tuple(confidence.shape)}; expected {expected}")

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from clnf_torch.fitting.config import FitConfig
 from clnf_torch.geometry.boxes import box_around
-from clnf_torch.geometry.frames import Frames, as_frames, warn_of_unit_range
+from clnf_torch.geometry.frames import Frames, as_frames, as_tensor, warn_of_unit_range
 from clnf_torch.geometry.gray import to_gray
 from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
 from clnf_torch.geometry.precision import in_own_precision
@@ -46,12 +46,12 @@ def repair_landmarks(
     detector: LandmarkDetector,
     frames: Frames,
     landmarks: Any,
-    image_index: Tensor | None = None,
+    image_index: Any = None,
     *,
-    boxes: Tensor | None = None,
-    previous: Tensor | None = None,
-    following: Tensor | None = None,
-    confidence: Tensor | None = None,
+    boxes: Any = None,
+    previous: Any = None,
+    following: Any = None,
+    confidence: Any = None,
     preset: str | FitConfig = "default",
     multi_view: bool | None = True,
     keep_inliers: bool = True,
@@ -68,7 +68,8 @@ def repair_landmarks(
     Args:
         detector: Fits; any family of patch experts.
         frames: Gray (F, H, W) or RGB (F, 3, H, W) images, uint8 or floating point in 0 to 255.
-        landmarks: Another method's 68 points, pixels (x, y), shape (B, 68, 2); NaN where it knows none.
+        landmarks: Another method's 68 points, pixels (x, y), shape (B, 68, 2), as a tensor or an array, as all that is
+            given of the faces; NaN where it knows none.
         image_index: Index of each face's image in `frames`, int64, shape (B,). May be left out for one image, or for
             one face per image.
         boxes: Face boxes as for `LandmarkDetector.fit`, pixels, shape (B, 4); rows with a NaN are unknown.
@@ -86,7 +87,11 @@ def repair_landmarks(
     Raises:
         ValueError: The shapes or types of the arguments are wrong, or the detector has other landmarks.
     """
+    landmarks = as_tensor("landmarks", landmarks)
     given = check_points("landmarks", landmarks, (NUM_LANDMARKS, 2), like=detector.model.pdm.mean)
+    # What is fitted lies between whole pixels
+    landmarks = landmarks.view(given.shape) if landmarks.is_floating_point() else given.to(landmarks.device)
+    boxes = None if boxes is None else check_points("boxes", boxes, (4,), like=given)
     frames = as_frames(frames)
     warn_of_unit_range(detector, frames)
     gray = to_gray(frames.to(given.device))[:, None]
@@ -140,18 +145,19 @@ def inliers_of(given: Tensor, fitted: Tensor, quality: LandmarkQuality) -> Tenso
     return inliers & (inliers.float().mean(-1, keepdim=True) >= MIN_INLIERS)
 
 
-def adjacent_frames(landmarks: Tensor, frame: Tensor, identity: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def adjacent_frames(landmarks: Any, frame: Any, identity: Any = None) -> tuple[Tensor, Tensor]:
     """Landmarks of each face in the frames before and after, for `check_landmark_quality`.
 
     Args:
-        landmarks: Pixels, shape (B, N, 2), in any order.
+        landmarks: Pixels, shape (B, N, 2), in any order, as a tensor or an array, as the other arguments.
         frame: Number of each face's frame in its video, int64, shape (B,).
         identity: Which face it is, or which face of which video, int64, shape (B,); default: all are one face.
 
     Returns:
         Both of shape (B, N, 2); NaN where the face is not in that frame.
     """
-    identity = torch.zeros_like(frame) if identity is None else identity
+    landmarks, frame = as_tensor("landmarks", landmarks), as_tensor("frame", frame)
+    identity = torch.zeros_like(frame) if identity is None else as_tensor("identity", identity)
     _, number = identity.unique(return_inverse=True)
     first = frame.amin() if frame.numel() else 0
     time = frame - first + 1

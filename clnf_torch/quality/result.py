@@ -92,7 +92,8 @@ class RepairedLandmarks:
     """Landmarks of which the poor ones were fitted again, one row per face.
 
     Attributes:
-        landmarks: Pixels (x, y), shape (B, N, 2), in the number type and on the device they were given in.
+        landmarks: Pixels (x, y), shape (B, N, 2), in the number type and on the device they were given in; where those
+            were whole numbers, in the detector's type.
         refitted: Faces that were fitted again, bool, shape (B,); the other rows are, to the last bit, what was given.
         inliers: Landmarks that are what was given, bool, shape (B, N); all of them in the rows not fitted again.
         before: Quality of the given landmarks.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from clnf_torch.detection.face_detector import FaceBoxes, nearest, widest
@@ -31,6 +32,12 @@ def test_the_nearest_face(device):
     assert chosen.boxes.tolist() == [[0] * 4, BOXES[2], [0] * 4, BOXES[3], [0] * 4]
     points[1] = torch.tensor([4, 50])
     assert nearest(make_faces(device), points).boxes[1].tolist() == BOXES[0]
+
+
+def test_the_nearest_face_to_an_array_of_points():
+    points = [[0.0, 0.0], [110.0, 0.0], [0.0, 0.0], [999.0, 999.0]]
+    expected = nearest(make_faces(), torch.tensor(points)).boxes
+    assert torch.equal(nearest(make_faces(), np.array(points)).boxes, expected)
 
 
 def test_the_first_of_equally_near_faces():

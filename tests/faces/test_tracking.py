@@ -81,6 +81,10 @@ def test_a_given_box_needs_no_detection(frames, bundle, box):
     corners = clnf_torch.track(frames[:2], bundle, box=[x, y, x + w, y + h], box_format="xyxy")
     torch.testing.assert_close(found.landmarks, corners.landmarks)
     assert found.success.tolist() == [True, True]
+    for given in (np.array(box), np.array(box, np.float32).astype(">f4"), [np.float64(number) for number in box]):
+        torch.testing.assert_close(clnf_torch.track(frames[:2], bundle, box=given).landmarks, found.landmarks)
+    with pytest.raises(ValueError, match=r"box has shape \(3,\); expected the four numbers of one box, \(4,\)"):
+        clnf_torch.track(frames[:2], bundle, box=box[:3])
 
 
 def test_frames_that_cannot_be_used_are_damaged_ones(frames, bundle, box):

@@ -99,3 +99,9 @@ def test_device_and_dtype(device, dtype):
 def test_impossible_cameras_are_refused(focal):
     with pytest.raises(ValueError, match="expected two positive numbers"):
         Intrinsics.of(*focal, 320.0, 240.0)
+
+
+def test_a_camera_of_arrays_or_lists_is_one_of_tensors():
+    focal, center = torch.tensor([[500.0, 510.0]]), torch.tensor([[320.0, 240.0]])
+    for camera in (Intrinsics(focal.numpy(), center.numpy()), Intrinsics(focal.tolist(), center.tolist())):
+        assert torch.equal(camera.focal, focal) and torch.equal(camera.center, center)

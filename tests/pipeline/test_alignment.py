@@ -56,6 +56,13 @@ def test_equal_to_grid_sample(pdm, rng):
     torch.testing.assert_close(aligned[:, inside], expected[:, inside])
 
 
+def test_arrays_and_lists_are_aligned_as_tensors(pdm):
+    landmarks = placed(pdm, 0.6, 0.1, (100.0, 95.0)).round().repeat(2, 1, 1)
+    expected = align_faces(ramps(200, 210), landmarks, pdm, torch.zeros(2, dtype=torch.int64))
+    for given in (landmarks.long().numpy(), landmarks.tolist()):
+        assert torch.equal(align_faces(ramps(200, 210).numpy(), given, pdm, [0, 0]), expected)
+
+
 def test_an_open_mouth_moves_nothing_else(pdm):
     closed = placed(pdm, 1.0, 0.0, (160.0, 150.0))
     opened = closed.clone()

@@ -56,6 +56,17 @@ def test_the_landmarks_to_blame_are_outliers(detector, faces, name, points):
     assert points is None or moved[:, list(points)].all()
 
 
+def test_arrays_and_lists_are_judged_as_tensors(detector, faces):
+    frames, index = 255 * torch.rand(2, 400, 400, generator=torch.Generator().manual_seed(2)), torch.arange(6) % 2
+    given = {"frames": frames, "image_index": index, "boxes": torch.tensor([[120.0, 120.0, 160.0, 160.0]] * 6)}
+    given |= {"previous": faces, "following": faces + 1, "confidence": torch.linspace(0, 1, 6)}
+    expected = check_landmark_quality(faces, detector, **given)
+    for convert in (torch.Tensor.numpy, torch.Tensor.tolist):
+        others = {name: value if name == "frames" else convert(value) for name, value in given.items()}
+        found = check_landmark_quality(convert(faces), detector, **others)
+        torch.testing.assert_close(found.violation, expected.violation, rtol=0, atol=0)
+
+
 def test_a_single_outlier_makes_no_face_poor(detector, faces):
     wrong = faces.clone()
     wrong[2, 30] += torch.tensor([25.0, -25.0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -58,6 +59,29 @@ def test_what_was_given_is_not_changed(detector, image, corrupted):
     kept = corrupted.clone()
     repair_landmarks(detector, image, corrupted[1:2], **SETTINGS)
     assert torch.equal(corrupted, kept)
+
+
+def test_arrays_and_lists_are_repaired_as_tensors(detector, image, corrupted, fitted):
+    low = fitted.amin(1)
+    some, boxes = corrupted[:2], torch.cat((low, fitted.amax(1) - low), 1).repeat(2, 1)
+    given = {"boxes": boxes, "previous": some, "following": some, "confidence": torch.tensor([0.9, 0.8])}
+    expected = repair_landmarks(detector, image, some, torch.zeros(2, dtype=torch.int64), **given, **SETTINGS)
+    arrays = {name: value.numpy() for name, value in given.items()}
+    done = repair_landmarks(detector, image.numpy(), some.numpy(), np.zeros(2, np.int64), **arrays, **SETTINGS)
+    torch.testing.assert_close(done.landmarks, expected.landmarks, rtol=0, atol=0)
+    assert expected.refitted.tolist() == done.refitted.tolist() == [False, True]
+    lists = {name: value.tolist() for name, value in given.items()}
+    done = repair_landmarks(detector, image, some.tolist(), [0, 0], **lists, **SETTINGS)
+    torch.testing.assert_close(done.landmarks, expected.landmarks, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("as_given", [torch.Tensor.long, lambda given: given.int().numpy()])
+def test_fits_of_whole_numbers_are_not_rounded(detector, image, corrupted, as_given):
+    whole = corrupted[1:2].round()
+    expected = repair_landmarks(detector, image, whole, **SETTINGS)
+    done = repair_landmarks(detector, image, as_given(whole), **SETTINGS)
+    assert done.refitted.all() and done.landmarks.dtype == torch.float32
+    torch.testing.assert_close(done.landmarks, expected.landmarks, rtol=0, atol=0)
 
 
 def test_faces_do_not_see_each_other(detector, image, corrupted):
@@ -179,6 +203,7 @@ def test_statistics_of_batches_add_up(detector, image, corrupted, repaired):
 def test_no_faces_and_no_poor_faces(detector, image):
     done = repair_landmarks(detector, image, torch.zeros(0, 68, 2))
     assert done.landmarks.shape == (0, 68, 2) and done.statistics == RepairStatistics()
+    assert repair_landmarks(detector, image, []).landmarks.shape == (0, 68, 2)
 
 
 def test_faces_need_a_frame_each(detector, image, corrupted):
@@ -243,6 +268,12 @@ def test_frames_before_and_after_are_found_in_any_order():
     nan = float("nan")
     torch.testing.assert_close(before[:, 0, 0], torch.tensor([6.0, nan, 5.0, nan]), equal_nan=True)
     torch.testing.assert_close(after[:, 67, 1], torch.tensor([nan, 6.0, 7.0, nan]), equal_nan=True)
+
+
+def test_adjacent_frames_of_arrays_and_lists():
+    landmarks, frame, identity = np.random.default_rng(1).normal(size=(3, 68, 2)), [5, 6, 6], np.array([1, 1, 2])
+    expected = adjacent_frames(torch.as_tensor(landmarks), torch.tensor(frame), torch.as_tensor(identity))
+    torch.testing.assert_close(adjacent_frames(landmarks, frame, identity), expected, rtol=0, atol=0, equal_nan=True)
 
 
 def test_faces_are_kept_apart():
