@@ -117,7 +117,8 @@ def _of_rows(name: str, value: Any, rows: Tensor, faces: int) -> Any:
     if isinstance(value, FitConfig) and isinstance(value.regularisation, Tensor):
         regularisation = _of_rows("regularisation", value.regularisation, rows, faces)
         return replace(value, regularisation=regularisation)
-    if name not in PER_FACE or not hasattr(value, "shape"):
+    # Numbers hold for all faces
+    if name not in PER_FACE or not hasattr(value, "__len__"):
         return value
     value = as_tensor(name, value)
     return value[rows] if value.ndim == PER_FACE[name] and len(value) == faces else value

@@ -52,6 +52,24 @@ def test_blocks_change_nothing(numerics, request):
     assert in_blocks[0].success[:7].all() and not in_blocks[0].success[7:].any()
 
 
+@pytest.mark.parametrize("convert", [torch.Tensor.tolist, torch.Tensor.numpy, lambda given: [*given]])
+def test_blocks_split_lists_and_arrays_as_tensors(convert, small_blocks):
+    detector, frames, boxes = LandmarkDetector(make_model(dtype=torch.float32)), make_images(5), make_boxes(9)
+    visible = torch.ones(9, N, dtype=torch.bool)
+    visible[:, 0] = False
+    given = {
+        "regularisation": torch.linspace(1.0, 30.0, 9),
+        "landmark_weight": torch.linspace(0.5, 1.5, 9 * N).view(9, N),
+        "visible": visible,
+    }
+    expected = detector.fit(frames, boxes, INDEX, preset=CONFIG, **given)
+    others = {name: convert(value) for name, value in given.items()}
+    assert_same(detector.fit(frames, boxes, INDEX, preset=CONFIG, **others), expected)
+    start = expected.landmarks
+    again = detector.fit_from_landmarks(frames, start, INDEX, preset=CONFIG, **others)
+    assert_same(again, detector.fit_from_landmarks(frames, start, INDEX, preset=CONFIG, **given))
+
+
 def test_blocks_hold_few_frames_and_every_face_once(small_blocks):
     frames = make_images(5)[:, None]
     blocks = blocks_of_faces(frames, INDEX, 9)
