@@ -56,6 +56,18 @@ class FitConfig:
         if not (valid and all(value >= 0 for value in others)):
             raise ValueError(f"{self} needs iterations >= 1, sigma > 0, and nothing negative")
 
+    def __eq__(self, other: object) -> bool:
+        """Whether all settings are equal; of a prior per face, all of its numbers."""
+        if not isinstance(other, FitConfig):
+            return NotImplemented
+        mine, theirs = dict(vars(self)), dict(vars(other))
+        priors = mine.pop("regularisation"), theirs.pop("regularisation")
+        return mine == theirs and _same(*priors)
+
+    def __hash__(self) -> int:
+        """Equal for equal settings; a prior per face counts for nothing, so that it need not be read."""
+        return hash(tuple(value for value in vars(self).values() if not isinstance(value, Tensor)))
+
     def at_scale(self, index: int, patch_scales: tuple[float, ...]) -> "FitConfig":
         """The settings at one scale, each of them one number (or one per face).
 
@@ -106,6 +118,14 @@ def _each(value: float | tuple[float, ...]) -> tuple[float, ...]:
 def _alone(values: tuple[float, ...]) -> float | tuple[float, ...]:
     """The other way round."""
     return values[0] if len(values) == 1 else values
+
+
+def _same(one: float | tuple[float, ...] | Tensor, other: float | tuple[float, ...] | Tensor) -> bool:
+    """Whether two settings, either of which may be a tensor, are equal; tensors also in number type and device."""
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        alike = (one.dtype, one.device, one.shape) == (other.dtype, other.device, other.shape)
+        return one is other or (alike and torch.equal(one, other))
+    return not isinstance(one, Tensor) and not isinstance(other, Tensor) and one == other
 
 
 def value_at(value: float | tuple[float, ...], index: int) -> float:

@@ -125,13 +125,19 @@ class LandmarkFitter:
         Source:
             OpenFace ``CLNF::Fit``.
         """
-        shared = not isinstance(self.config.regularisation, Tensor)
-        device = state.params.scale.device
+        state, device = self.with_prior(state), state.params.scale.device
         together = _rows_together(device)
-        if len(state) > together and shared:
+        if len(state) > together:
             blocks = torch.arange(len(state), device=device).split(together)
             return join_rows(*(self._fit_together(images.rows(rows), state[rows]) for rows in blocks))
         return self._fit_together(images, state)
+
+    def with_prior(self, state: FitState) -> FitState:
+        """The state with the prior of each face that the settings hold, if any, so that rows take theirs along."""
+        given = self.config.regularisation
+        if state.regularisation is not None or not isinstance(given, Tensor):
+            return state
+        return replace(state, regularisation=given.to(state.likelihood).expand(len(state)))
 
     def _fit_together(self, images: ImageBatch, state: FitState) -> FitState:
         """As `fit`, all rows at once."""
@@ -152,7 +158,7 @@ class LandmarkFitter:
         """Whether gradients are recorded for what loops take as given: the patch experts, and the regularisation."""
         if not torch.is_grad_enabled():
             return False
-        priors = [each for each in (self.config.regularisation, state.regularisation) if isinstance(each, Tensor)]
+        priors = () if state.regularisation is None else (state.regularisation,)
         return recorded(*priors, *self.model.experts.parameters())
 
     def _fit_in_loops(self, images: ImageBatch, state: FitState) -> FitState:

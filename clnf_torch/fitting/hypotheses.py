@@ -63,7 +63,7 @@ def search_hypotheses(
         OpenFace ``DetectLandmarksInImageMultiHypBasic``, ``DetectLandmarksInImageMultiHypEarlyTerm``.
     """
     rules, rest = fitter.model.early_termination, fitter.after_first_scale()
-    shape = len(boxes), len(rotations)
+    known, shape = fitter.with_prior(known), (len(boxes), len(rotations))
     faces, hypotheses = (torch.arange(count, device=boxes.device) for count in shape)
     if len(rotations) == 1:
         kept = fitter.fit(images, start_in_boxes(fitter.model.pdm, boxes, rotations, torch.zeros_like(faces), known))

@@ -52,6 +52,15 @@ def test_a_regularisation_that_falls_to_zero_becomes_a_thousandth():
     assert FitConfig(regularisation=10.0).at_scale(3, SCALES).regularisation == 0.001
 
 
+def test_settings_with_a_prior_per_face_are_compared_by_its_numbers():
+    values = torch.tensor([22.5, 15.0])
+    config, same = (FitConfig(regularisation=one) for one in (values, values.clone()))
+    assert config == config and config == same and hash(config) == hash(same)
+    others = values + 1, values[:1], values.double(), 22.5
+    assert all(config != FitConfig(regularisation=other) != config for other in others)
+    assert config != replace(same, iterations=7) and config != "config" and {config: 1}[same] == 1
+
+
 @pytest.mark.parametrize("index", range(4))
 def test_a_regularisation_per_face_goes_the_way_of_the_number(index):
     values = torch.tensor([22.5, 15.0, 10.0, 35.0], dtype=torch.float64)

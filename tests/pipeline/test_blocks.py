@@ -9,6 +9,7 @@ import torch
 
 import clnf_torch.fitting.fitter
 import clnf_torch.pipeline.blocks
+from clnf_torch.fitting.fitter import LandmarkFitter
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.pipeline.blocks import blocks_of_faces
 from tests.factories import CONFIG, N, make_boxes, make_images, make_model
@@ -68,6 +69,19 @@ def test_blocks_split_lists_and_arrays_as_tensors(convert, small_blocks):
     start = expected.landmarks
     again = detector.fit_from_landmarks(frames, start, INDEX, preset=CONFIG, **others)
     assert_same(again, detector.fit_from_landmarks(frames, start, INDEX, preset=CONFIG, **given))
+
+
+@pytest.mark.parametrize("multi_view", [False, True])
+def test_settings_with_a_prior_per_face_are_that_prior_given_apart(multi_view, small_blocks, monkeypatch):
+    fit_together, rows = LandmarkFitter._fit_together, []
+    monkeypatch.setattr(
+        LandmarkFitter, "_fit_together", lambda self, *args: rows.append(len(args[1])) or fit_together(self, *args)
+    )
+    detector, prior = LandmarkDetector(make_model(dtype=torch.float32)), torch.linspace(1.0, 30.0, 9)
+    config, given = replace(CONFIG, multi_view=multi_view), (make_images(5), make_boxes(9), INDEX)
+    expected = detector.fit(*given, preset=config, regularisation=prior)
+    assert_same(detector.fit(*given, preset=replace(config, regularisation=prior)), expected)
+    assert max(rows) == 3
 
 
 def test_blocks_hold_few_frames_and_every_face_once(small_blocks):
