@@ -113,12 +113,12 @@ class GazeTask(Task):
         )
 
     def network(self) -> GazeNetwork:
-        """The network so far, with averaged weights (EMA), folded for use, on the CPU."""
+        """The network so far, with averaged weights (EMA), its batch normalisation fused, on the CPU."""
         module = deepcopy(self.module)
         module.load_state_dict(self.average.values)
         network = module.network.eval().cpu()
-        folded = {name: folded_layers(layers) for name, layers in network.named_children()}
-        return GazeNetwork(network.places, **folded)
+        fused = {name: fused_layers(layers) for name, layers in network.named_children()}
+        return GazeNetwork(network.places, **fused)
 
     def losses(self) -> Iterator[Tensor]:
         """Mean distances from the truth: of directions (chords), of the eyes' landmarks, and of rotation matrices.
@@ -229,15 +229,15 @@ def _convolutions(
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * height * width, numbers), nn.ReLU())
 
 
-def folded_layers(layers: nn.Module) -> nn.Sequential:
+def fused_layers(layers: nn.Module) -> nn.Sequential:
     """The same layers for use: batch normalisation in the convolutions before it."""
-    folded: list[nn.Module] = []
+    fused: list[nn.Module] = []
     for layer in layers.children():
         if isinstance(layer, nn.BatchNorm2d):
-            folded[-1] = fuse_conv_bn_eval(cast(nn.Conv2d, folded[-1]), layer)
+            fused[-1] = fuse_conv_bn_eval(cast(nn.Conv2d, fused[-1]), layer)
         else:
-            folded.append(layer)
-    return nn.Sequential(*folded)
+            fused.append(layer)
+    return nn.Sequential(*fused)
 
 
 def train_gaze_network(

@@ -53,7 +53,7 @@ class HeatmapConfig:
     """What the experts of one scale are, and how they are trained."""
 
     scale: float  # of their maps, pixels per millimetre
-    width: int  # side of their input area, in pixels of half a reference pixel
+    width: int  # side of their input area, its pixels: a half of a reference pixel for a U-Net, else a quarter
     mesh: bool = False  # a `MeshNetwork`, which begins as MediaPipe's face mesh; otherwise a `UNet`
     widths: tuple[int, ...] = (24, 48, 96, 160, 256)  # of a new network, see there
     jitter: PoseJitter  # errors of the fit that the network must expect
@@ -109,7 +109,7 @@ class HeatmapTask(Task):
         self.optimiser = torch.optim.AdamW(_groups(self.module, config.weight_decay), lr=config.learning_rate)
 
     def experts(self) -> HeatmapNetwork:
-        """The network so far, with averaged weights (EMA), folded for use."""
+        """The network so far, with averaged weights (EMA), its batch normalisation fused."""
         network = deepcopy(self.module)
         network.load_state_dict(self.average.values)
         return network.fuse_batchnorm()

@@ -1,4 +1,4 @@
-"""Heatmap experts: the experts of all landmarks as one U-Net that sees the whole face at once."""
+"""Heatmap experts: the experts of all landmarks as one network that sees the whole face at once."""
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache

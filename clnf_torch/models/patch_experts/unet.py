@@ -1,4 +1,4 @@
-"""The U-Net of heatmap experts: one network for all landmarks, and the same one folded for use."""
+"""The U-Net of heatmap experts: one network for all landmarks, in training and, its normalisation fused, in use."""
 
 from collections.abc import Sequence
 from itertools import pairwise

@@ -61,7 +61,11 @@ def search_responses(
     R: tl.constexpr,
     OWN_PRIOR: tl.constexpr,
 ):
-    """`search_responses` of `nu_rlms` for the face of this program; names as there and in `FitConfig`."""
+    """`search_responses` of `nu_rlms` for the face of this program.
+
+    Names are as there and in `FitConfig`, but for `steps`, its `iterations`; `apart`, its kernel step, 0 for none; and
+    `found`, where landmarks were in their maps before the last step, cells.
+    """
     face = tl.program_id(0).to(tl.int64)
     p = tl.arange(0, P)
     shaped = (p >= 6) & (p < 6 + count)
