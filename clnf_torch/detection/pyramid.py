@@ -71,7 +71,7 @@ def overlap_of_levels(min_face: float, factor: float) -> float:
 
 
 @dataclass(frozen=True)
-class Pyramid:
+class ProposalPyramid:
     """The levels of all images of one size, one after the other.
 
     Attributes:
@@ -113,7 +113,9 @@ class Pyramid:
 
 
 @lru_cache(KEPT_SIZES)
-def pyramid_of(height: int, width: int, scales: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Pyramid:
+def pyramid_of(
+    height: int, width: int, scales: tuple[float, ...], device: torch.device, dtype: torch.dtype
+) -> ProposalPyramid:
     """The levels of images of a size at these scales, made once for each size."""
     sizes = tuple((math.ceil(height * scale), math.ceil(width * scale)) for scale in scales)
     row_pixels = width + 2 * MARGIN
@@ -128,7 +130,7 @@ def pyramid_of(height: int, width: int, scales: tuple[float, ...], device: torch
             (corner.flatten(), right.expand(rows, -1).flatten(), down[0, :, None].expand(-1, columns).flatten())
         )
     corner, right, down = (torch.cat(part).to(device) for part in zip(*parts, strict=True))
-    return Pyramid(sizes, corner, right.to(dtype), down.to(dtype), row_pixels, tuple(grids))
+    return ProposalPyramid(sizes, corner, right.to(dtype), down.to(dtype), row_pixels, tuple(grids))
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from clnf_torch.models.files import one_line
 
 # Decoded bytes of a batch beyond which its other images wait as files: an image may unpack to 2 GB
 MOST_DECODED = 2**28
-PICTURES = pa.schema(
+IMAGES = pa.schema(
     [
         # As the tables name it
         ("image", pa.string()),
@@ -75,7 +75,7 @@ def decode_images(inputs: Iterable[InputFile]) -> pa.Table:
         inputs: The files.
 
     Returns:
-        A row for each, with the columns of `PICTURES`.
+        A row for each, with the columns of `IMAGES`.
     """
     rows, decoded = [], 0
     for each in inputs:
@@ -83,7 +83,7 @@ def decode_images(inputs: Iterable[InputFile]) -> pa.Table:
         row = _waiting(each) if waits else _decoded(each)
         decoded += len(row["pixels"] or b"")
         rows.append(row)
-    return pa.Table.from_pylist(rows, PICTURES)
+    return pa.Table.from_pylist(rows, IMAGES)
 
 
 def _waiting(each: InputFile) -> dict[str, Any]:
@@ -137,18 +137,18 @@ class DetectFaces:
         self.detector, self.finder = settings.models(model, device, threads)
         self.options = FitOptions(settings.preset, settings.multi_view, settings.camera, settings.likelihoods)
 
-    def __call__(self, pictures: pa.Table) -> tuple[pa.Table | None, list[str | None]]:
+    def __call__(self, images: pa.Table) -> tuple[pa.Table | None, list[str | None]]:
         """The faces of images, whose sizes may differ.
 
         Args:
-            pictures: From `decode_images`.
+            images: From `decode_images`.
 
         Returns:
             The faces in the order of the images, in the columns of ``clnf-torch detect --parquet``, None where there
             are none; and what is wrong with each image, or None.
         """
-        names = pictures["image"].to_pylist()
-        found = [self._job(pictures.slice(row, 1), name) for row, name in enumerate(names)]
+        names = images["image"].to_pylist()
+        found = [self._job(images.slice(row, 1), name) for row, name in enumerate(names)]
         jobs = [job for job, _ in found if job is not None]
         return self._faces(jobs, {Path(name): number for number, name in enumerate(names)}, names), [
             problem for _, problem in found
@@ -169,16 +169,16 @@ class DetectFaces:
         found.sort(key=lambda each: each[0])
         return pa.concat_tables([rows for _, rows in found]) if found else None
 
-    def _job(self, picture: pa.Table, name: str) -> tuple[Job | None, str | None]:
+    def _job(self, image: pa.Table, name: str) -> tuple[Job | None, str | None]:
         """An image with the boxes that were given for it, and what is wrong."""
-        (row,) = picture.drop_columns("pixels").to_pylist()
-        if row["problem"] is None and picture["pixels"].null_count:
-            picture = decode_images([InputFile(row["image"], row["url"], row["bytes"], "")])
-            (row,) = picture.drop_columns("pixels").to_pylist()
+        (row,) = image.drop_columns("pixels").to_pylist()
+        if row["problem"] is None and image["pixels"].null_count:
+            image = decode_images([InputFile(row["image"], row["url"], row["bytes"], "")])
+            (row,) = image.drop_columns("pixels").to_pylist()
         if row["problem"] is not None:
             return None, row["problem"]
         complaints: list[str] = []
-        job = Job(Path(name), _pixels(picture["pixels"][0], row["height"], row["width"]), [])
+        job = Job(Path(name), _pixels(image["pixels"][0], row["height"], row["width"]), [])
         try:
             given = self.settings.boxes_of(job.path)
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""Faces drawn on pictures: contours, eyes, head axes, gaze and labels, with the confidence as colour."""
+"""Faces drawn on images: contours, eyes, head axes, gaze and labels, with the confidence as colour."""
 
 from clnf_torch.drawing.draw import draw_faces, frame_caption
 from clnf_torch.drawing.faces import DrawnFaces

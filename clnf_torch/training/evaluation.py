@@ -16,7 +16,7 @@ from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.augmentation.pen_marks import draw_pen_marks
 from clnf_torch.training.data.crops import FaceCrops
-from clnf_torch.training.data.trial_fits import STARTS, fit_from, half_faces
+from clnf_torch.training.data.trial_fits import STARTS, fit_from, half_occluded_faces
 from clnf_torch.training.metrics import FAILED, face_errors, roc_auc
 
 Reader = Callable[[int], Tensor]
@@ -143,7 +143,7 @@ def evaluate_validator(
     detector = LandmarkDetector(model, "exact", validator)
     generator = torch.Generator().manual_seed(seed)
     judged, confidences, errors = {}, [], []
-    for name, begin in {**STARTS, "half faces": half_faces}.items():
+    for name, begin in {**STARTS, "half faces": half_occluded_faces}.items():
         landmarks, confidence = fit_from(detector, faces, begin, generator)
         confidences.append(confidence)
         errors.append(face_errors(landmarks, faces.landmarks.to(landmarks.device)))

@@ -23,7 +23,7 @@ from clnf_torch.models.patch_experts.base import CropRequest
 from clnf_torch.training.augmentation.photometric import augment
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.checkpoint import Checkpoint, fingerprint
-from clnf_torch.training.looking_faces import LookingFaces
+from clnf_torch.training.gaze_faces import GazeFaces
 from clnf_torch.training.trainer import MovingAverage, Report, Schedule, Task, Trainer, mixed_precision
 
 # Channels of the convolutions over an eye and over the face; those before a pooling, which halves their maps
@@ -57,7 +57,7 @@ class GazeConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Looks:
+class GazeBatch:
     """What a network learns from: crops of B faces, and the truth in their axes, each eye as the one further left."""
 
     eyes: Tensor  # (B, 2, EYE_SIDE, EYE_SIDE) as `GazeNetwork.forward` takes them
@@ -94,7 +94,7 @@ class GazeTask(Task):
     module: GazeTraining
     average: MovingAverage
 
-    def __init__(self, config: GazeConfig, faces: LookingFaces) -> None:
+    def __init__(self, config: GazeConfig, faces: GazeFaces) -> None:
         self.config, self.faces = config, faces
         self.schedule = Schedule(
             rounds=config.steps, learning_rate=config.learning_rate, warm_up=WARM_UP, max_grad_norm=1
@@ -143,7 +143,7 @@ class GazeTask(Task):
         yield each.sum() / looks.seen.sum().clamp(min=1) + turning
 
     @torch.no_grad()
-    def _samples(self, sampler: Sampler) -> "Looks":
+    def _samples(self, sampler: Sampler) -> "GazeBatch":
         """A batch: faces as smaller images, seen through landmarks as fits find them, and augmented."""
         config, network = self.config, self.module.network
         faces = self.faces[sampler.integers(len(self.faces), config.batch)]
@@ -168,7 +168,7 @@ class GazeTask(Task):
         images = ImageBatch(gray, torch.arange(count, device=self.device))
         crops = [images.crop(request, EXACT)[0] for request in requests]
         shown = [augment(crop.flatten(0, 1), sampler, erasing=0).view_as(crop) for crop in crops]
-        return Looks(
+        return GazeBatch(
             eyes=shown[0],
             face=shown[1],
             gaze=_turned(upright, faces.gaze.mT).mT,
@@ -241,7 +241,7 @@ def fused_layers(layers: nn.Module) -> nn.Sequential:
 
 
 def train_gaze_network(
-    faces: LookingFaces,
+    faces: GazeFaces,
     config: GazeConfig,
     folder: Path | None = None,
     report: Report = lambda *_: None,
@@ -250,7 +250,7 @@ def train_gaze_network(
     """A gaze network, on the CPU.
 
     Args:
-        faces: From `looking_faces` and `looking_portraits`.
+        faces: From `gaze_faces` and `gaze_portraits`.
         config: Settings.
         folder: For the checkpoint, from which the same call goes on.
         report: Told after every step.

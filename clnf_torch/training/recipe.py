@@ -89,10 +89,11 @@ class Recipe:
         return replace(self, scales=scales, end_to_end=together)
 
 
-# U-Nets, from nothing; one small network that begins as MediaPipe's face mesh; and two of these, a large one after the
-# small one, and a U-Net after both, which errs in other ways
+# U-Nets, from nothing
 UNETS = Recipe()
+# One small network that begins as MediaPipe's face mesh
 SMALL = Recipe(scales=(MESH,), passes=(0, 0))
+# Two that begin so, a large one after the small one, and a U-Net after both, which errs in other ways
 FULL = Recipe(scales=(MESH, LARGE_MESH, FINE), passes=(0, 1, 2), end_to_end=replace(TOGETHER, steps=1800))
 
 

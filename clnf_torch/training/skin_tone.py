@@ -1,4 +1,4 @@
-"""How light the skin of annotated faces looks in their pictures: the individual typology angle (ITA) of the cheeks."""
+"""How light the skin of annotated faces looks in their images: the individual typology angle (ITA) of the cheeks."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,7 @@ CHEEKS = ((2, 31), (14, 35))
 RIDGE_MIDDLE = 29
 # Side of the patches that are looked at, distances of the outer eye corners
 PATCH = 0.12
-# Mean difference of the colours of a picture that has some
+# Mean difference of the colours of an image that has some
 LEAST_COLOUR = 1.0
 # Linear sRGB to XYZ by the white of D65, whose Y and Z alone the angle needs
 TO_YZ = ((0.2126, 0.7152, 0.0722), (0.0193 / 1.0888, 0.1192 / 1.0888, 0.9503 / 1.0888))
@@ -27,7 +27,7 @@ def skin_angles(images: Iterable[Tensor], landmarks: Tensor) -> Tensor:
         landmarks: Annotated, pixels, shape (F, 68, 2).
 
     Returns:
-        Degrees, shape (F,); NaN where the picture is gray, or both cheeks lie outside it.
+        Degrees, shape (F,); NaN where the image is gray, or both cheeks lie outside it.
 
     Source:
         Chardon, Cretois and Hourseau, "Skin colour typology and suntanning pathways", 1991.

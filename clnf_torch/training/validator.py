@@ -24,7 +24,13 @@ from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.checkpoint import Checkpoint, fingerprint
 from clnf_torch.training.data.crops import FaceCrops, to_pyramid_level
-from clnf_torch.training.data.trial_fits import STARTS, TrialFits, perturb_shapes, run_trial_fits, with_half_faces
+from clnf_torch.training.data.trial_fits import (
+    STARTS,
+    TrialFits,
+    perturb_shapes,
+    run_trial_fits,
+    with_half_occluded_faces,
+)
 from clnf_torch.training.metrics import FAILED
 from clnf_torch.training.trainer import Report, Schedule, Task, Trainer, mixed_precision
 from clnf_torch.training.validator_network import (
@@ -173,7 +179,7 @@ def train_validator(
         CheckpointError: The folder holds checkpoints of another training.
     """
     data = fingerprint(*model.state_dict().values(), faces.gray, faces.landmarks)
-    faces = with_half_faces(faces, config.seed)
+    faces = with_half_occluded_faces(faces, config.seed)
     fits = _fits(model, faces, config.seed, Checkpoint(folder / "validator_fits.pt", f"{config.seed} {data}"), report)
     task = ValidatorTask(config, faces, model.pdm, fits)
     Trainer(task).run("validator", Checkpoint(folder / "validator.pt", f"{config} {data}"), report)

@@ -23,7 +23,7 @@ from clnf_torch.training.gaze import (
     folded_layers,
     train_gaze_network,
 )
-from clnf_torch.training.looking_faces import LookingFaces, looking_faces, looking_portraits
+from clnf_torch.training.gaze_faces import GazeFaces, gaze_faces, gaze_portraits
 from tests.factories import seeded
 from tests.training.rendered_eyes import looking
 
@@ -31,14 +31,14 @@ CONFIG = GazeConfig(steps=60, batch=16, learning_rate=2e-3)
 
 
 @pytest.fixture(scope="module")
-def faces() -> LookingFaces:
-    return looking_faces([looking()])
+def faces() -> GazeFaces:
+    return gaze_faces([looking()])
 
 
 def test_gaze_is_relative_to_the_line_of_sight(faces):
     rendered = looking()
     ahead = -rendered.eye_points[:, :, 8:20].mean(2)
-    into = looking_faces([replace(rendered, gaze=torch.nn.functional.normalize(ahead, dim=-1))])
+    into = gaze_faces([replace(rendered, gaze=torch.nn.functional.normalize(ahead, dim=-1))])
     torch.testing.assert_close(into.gaze, torch.tensor((0.0, 0.0, -1.0)).expand_as(into.gaze), atol=1e-5, rtol=0)
     assert (faces.gaze[..., 0] - into.gaze[..., 0]).abs().max() > 0.1
 
@@ -47,10 +47,10 @@ def test_faces_whose_eyes_are_hidden_are_left_out():
     rendered = looking(3)
     rendered.eyes_visible[0] = False
     rendered.eyes_visible[1, 1] = False
-    found = looking_faces([rendered])
+    found = gaze_faces([rendered])
     assert found.seen.tolist() == [[True, False], [True, True]]
     with pytest.raises(ValueError, match="no eye whose lids and iris are visible"):
-        looking_faces([replace(rendered, eyes_visible=torch.zeros(3, 2, 28, dtype=torch.bool))])
+        gaze_faces([replace(rendered, eyes_visible=torch.zeros(3, 2, 28, dtype=torch.bool))])
 
 
 def test_samples_have_their_truth_in_the_axes_of_the_crops(faces):
@@ -114,11 +114,11 @@ def test_layers_are_folded_for_use():
 
 
 @pytest.fixture(scope="module")
-def people() -> LookingFaces:
+def people() -> GazeFaces:
     """An astronaut who looks into the camera, as the free model finds her, beside a picture without a face."""
     photo = read_image(Path(__file__).parents[2] / "docs" / "images" / "astronaut.jpg")
     portraits = cut_portraits([photo, torch.zeros_like(photo)], clnf_torch.load_face_detector(), 256)
-    return looking_portraits(clnf_torch.load("free").model, portraits)
+    return gaze_portraits(clnf_torch.load("free").model, portraits)
 
 
 def test_portraits_look_into_the_camera(people, faces):
@@ -137,7 +137,7 @@ def test_portraits_look_into_the_camera(people, faces):
 def test_portraits_without_a_face_are_refused():
     none = cut_portraits([torch.zeros(3, 64, 64, dtype=torch.uint8)], clnf_torch.load_face_detector(), 256)
     with pytest.raises(ValueError, match="show no face"):
-        looking_portraits(clnf_torch.load("free").model, none)
+        gaze_portraits(clnf_torch.load("free").model, none)
 
 
 def test_directions_of_portraits_count_where_they_are_far_off(people):

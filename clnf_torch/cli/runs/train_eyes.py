@@ -25,7 +25,7 @@ from clnf_torch.training.free.mesh_teacher import face_mesh
 from clnf_torch.training.free.photographed_eyes import EYE_SOURCE, photographed_eyes
 from clnf_torch.training.free.self_training import cut_portraits
 from clnf_torch.training.gaze import GazeConfig, train_gaze_network
-from clnf_torch.training.looking_faces import looking_faces, looking_portraits
+from clnf_torch.training.gaze_faces import gaze_faces, gaze_portraits
 from clnf_torch.training.synthetic.face_shards import read_shards
 from clnf_torch.training.trainer import keep_freed_memory
 
@@ -72,7 +72,7 @@ def eyes(
             with training_bars(stop_if_asked) as report:
                 parts = train_eyes(regions, recipe, folder, report, where, photographed)
                 content = with_eyes(content, parts)
-                looks = looking_faces(read_shards(faces))
+                looks = gaze_faces(read_shards(faces))
                 count = int(looks.seen.sum())
                 sources = [f"{len(regions.points)} rendered eyes of {faces.name}, gaze by {count} of them"]
                 if photographed is not None and templates is not None:
@@ -80,9 +80,7 @@ def eyes(
                 if teacher:
                     sources.append(EYE_SOURCE)
                 if finder is not None:
-                    people = looking_portraits(
-                        build_model(content), cut_portraits(map(read_image, files), finder, SIDE)
-                    )
+                    people = gaze_portraits(build_model(content), cut_portraits(map(read_image, files), finder, SIDE))
                     looks = join_rows(looks, people)
                     sources.append(f"{len(people)} portraits of people who look into the camera")
                 config = GazeConfig(steps=gaze_steps, seed=seed)

@@ -129,9 +129,9 @@ def boxes_anywhere(faces: FaceCrops, generator: torch.Generator) -> Start:
     return Start(faces.gray, torch.cat((middle - size / 2, size), 1))
 
 
-def half_faces(faces: FaceCrops, generator: torch.Generator) -> Start:
+def half_occluded_faces(faces: FaceCrops, generator: torch.Generator) -> Start:
     """Usual boxes in crops with about half of every face occluded."""
-    return usual_boxes(halve(faces, generator), generator)
+    return usual_boxes(occlude_half(faces, generator), generator)
 
 
 def upside_down(faces: FaceCrops, generator: torch.Generator) -> Start:
@@ -147,7 +147,7 @@ STARTS = {
 }
 
 
-def halve(faces: FaceCrops, generator: torch.Generator) -> FaceCrops:
+def occlude_half(faces: FaceCrops, generator: torch.Generator) -> FaceCrops:
     """The faces with an occlusion: black to the left or to the right of a random line through each."""
     sampler, count = Sampler(generator, faces.landmarks.device), len(faces)
     box = box_around(faces.landmarks)
@@ -157,9 +157,9 @@ def halve(faces: FaceCrops, generator: torch.Generator) -> FaceCrops:
     return FaceCrops(gray=faces.gray.masked_fill(black[:, None], 0), landmarks=faces.landmarks)
 
 
-def with_half_faces(faces: FaceCrops, seed: int) -> FaceCrops:
+def with_half_occluded_faces(faces: FaceCrops, seed: int) -> FaceCrops:
     """The faces, and every second of them once more with half of it occluded."""
-    halves = halve(faces[::2], torch.Generator().manual_seed(seed))
+    halves = occlude_half(faces[::2], torch.Generator().manual_seed(seed))
     return FaceCrops(
         gray=torch.cat((faces.gray, halves.gray)), landmarks=torch.cat((faces.landmarks, halves.landmarks))
     )

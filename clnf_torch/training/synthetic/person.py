@@ -9,7 +9,7 @@ from torch import Tensor
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.synthetic.head_model import HeadModel, macro_weights, pairs_of_targets, rotation_about
 from clnf_torch.training.synthetic.proportions import mean_weight
-from clnf_torch.training.synthetic.skin_texture import Looks, random_looks
+from clnf_torch.training.synthetic.skin_texture import SkinLook, random_skin_look
 
 # Deviations of the identity's targets, whose useful range is -1 to 1, and of the asymmetric and unpaired ones
 PAIRED, SINGLE = 0.32, 0.2
@@ -43,7 +43,7 @@ class Person:
     expression: Tensor  # (T,)
     gaze: Tensor  # (2, 2) radians in the head: of both eyes to the image's right, and down; further left one first
     closed: Tensor  # (2,) how far the lids are closed, 0 to 1
-    looks: Looks
+    looks: SkinLook
 
 
 def random_person(model: HeadModel, sampler: Sampler) -> Person:
@@ -57,7 +57,7 @@ def random_person(model: HeadModel, sampler: Sampler) -> Person:
         expression=model.weights(_expression(model, sampler)) + model.weights(_gaze_units(gaze)),
         gaze=gaze,
         closed=closed,
-        looks=random_looks(sampler, age),
+        looks=random_skin_look(sampler, age),
     )
 
 

@@ -32,7 +32,7 @@ BROWS = ((17, 18, 19, 20, 21), (26, 25, 24, 23, 22))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Looks:
+class SkinLook:
     """Colours that skin, brows and hair share."""
 
     tone: float  # 0 the lightest skin to 1 the darkest
@@ -40,7 +40,7 @@ class Looks:
     hair: Tensor  # (3,)
 
 
-def random_looks(sampler: Sampler, age: float) -> Looks:
+def random_skin_look(sampler: Sampler, age: float) -> SkinLook:
     """A tone of skin and a colour of hair that go together; old people's hair is mostly grey."""
     tone = float(sampler.uniform(0, 1) ** 1.5)
     place = tone * (len(TONES) - 1)
@@ -50,10 +50,10 @@ def random_looks(sampler: Sampler, age: float) -> Looks:
     gray = float(sampler.uniform(0.3, 1)) < (age - 0.5) * 1.8
     kind = 5 + int(sampler.integers(2)) if gray else int(sampler.integers(5 if tone < 0.35 else 2))
     hair = torch.tensor(HAIR[kind]) * sampler.uniform(0.7, 1.3, 1) * (1 + sampler.normal(0.06, 3))
-    return Looks(tone=tone, skin=skin.clamp(0.05, 0.97), hair=hair.clamp(0.02, 0.9))
+    return SkinLook(tone=tone, skin=skin.clamp(0.05, 0.97), hair=hair.clamp(0.02, 0.9))
 
 
-def paint_skin(places: Tensor, looks: Looks, age: float, male: float, sampler: Sampler) -> Tensor:
+def paint_skin(places: Tensor, looks: SkinLook, age: float, male: float, sampler: Sampler) -> Tensor:
     """A texture (SIDE, SIDE, 4) uint8, whose alpha is the skin's height.
 
     Args:
@@ -142,7 +142,7 @@ def _blobs(points: Tensor, sampler: Sampler) -> Tensor:
     return blob_mask(centers + sampler.normal(3 * MM, 4, 2), torch.tensor([16.0, 16, 9, 9]) * MM)
 
 
-def _spots(colour: Tensor, sampler: Sampler, looks: Looks) -> Tensor:
+def _spots(colour: Tensor, sampler: Sampler, looks: SkinLook) -> Tensor:
     """Freckles, moles and pimples."""
     count = int(sampler.integers(12)) + (200 if bool(sampler.bernoulli(0.15)) else 0)
     if not count:
@@ -183,7 +183,7 @@ def _wrinkles(points: Tensor, age: float, sampler: Sampler) -> Tensor:
     return blurred(sharp, 5)
 
 
-def _lips(colour: Tensor, points: Tensor, looks: Looks, male: float, sampler: Sampler) -> Tensor:
+def _lips(colour: Tensor, points: Tensor, looks: SkinLook, male: float, sampler: Sampler) -> Tensor:
     """Lips redder and darker than the skin, some with lipstick."""
     mask = polygon_mask(points[48:60], 1.2 * MM)[..., None]
     natural = looks.skin * torch.tensor([0.86, 0.62, 0.62]) * (1 + sampler.normal(0.05, 3))
@@ -212,7 +212,7 @@ def _eyelids(colour: Tensor, points: Tensor, male: float, sampler: Sampler) -> T
     return colour
 
 
-def _brows(colour: Tensor, points: Tensor, looks: Looks, sampler: Sampler) -> Tensor:
+def _brows(colour: Tensor, points: Tensor, looks: SkinLook, sampler: Sampler) -> Tensor:
     """Two brows of short hairs, whose density, length and thickness vary."""
     count, thick = 2 * int(sampler.uniform(120, 420)), float(sampler.uniform(1.6, 4.0)) * MM
     length, dark = float(sampler.uniform(4, 8)) * MM, float(sampler.uniform(0.35, 0.95))
@@ -253,7 +253,7 @@ def _pieces(path: Tensor) -> tuple[Tensor, Tensor]:
     return path[:-1], path[1:]
 
 
-def _beard(colour: Tensor, points: Tensor, looks: Looks, sampler: Sampler) -> Tensor:
+def _beard(colour: Tensor, points: Tensor, looks: SkinLook, sampler: Sampler) -> Tensor:
     """None, stubble or a short beard on jaw, chin and upper lip."""
     kind = float(sampler.uniform(0, 1))
     if kind < 0.4:

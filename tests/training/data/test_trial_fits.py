@@ -15,10 +15,10 @@ from clnf_torch.training.data.trial_fits import (
     STARTS,
     TrialFits,
     fit_from,
-    half_faces,
+    half_occluded_faces,
     perturb_shapes,
     run_trial_fits,
-    with_half_faces,
+    with_half_occluded_faces,
 )
 from tests.factories import M, make_pdm, seeded
 from tests.training.heads import make_crops, make_gaussian, make_heads
@@ -62,14 +62,14 @@ def test_usual_boxes_are_close_and_displaced_ones_are_not(faces):
 
 
 def test_half_of_a_half_face_is_black_and_the_rest_as_it_was(faces):
-    images = half_faces(faces, seeded(3)).images
+    images = half_occluded_faces(faces, seeded(3)).images
     black = (images == 0).all(1)  # by column
     assert (black[:, 0] != black[:, -1]).all()
     assert torch.equal(images[~black[:, None].expand_as(images)], faces.gray[~black[:, None].expand_as(images)])
 
 
 def test_every_second_face_comes_once_more_as_half_a_face(faces):
-    more = with_half_faces(faces, seed=1)
+    more = with_half_occluded_faces(faces, seed=1)
     assert torch.equal(more.gray[:FACES], faces.gray)
     assert torch.equal(more.landmarks, torch.cat((faces.landmarks, faces.landmarks[::2])))
     halves, wholes = more.gray[FACES:], faces.gray[::2]

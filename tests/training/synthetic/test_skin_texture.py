@@ -7,7 +7,15 @@ import torch
 from torch import Tensor
 
 from clnf_torch.training.augmentation.random import Sampler
-from clnf_torch.training.synthetic.skin_texture import MM, SIDE, along, blurred, paint_skin, polygon_mask, random_looks
+from clnf_torch.training.synthetic.skin_texture import (
+    MM,
+    SIDE,
+    along,
+    blurred,
+    paint_skin,
+    polygon_mask,
+    random_skin_look,
+)
 from clnf_torch.training.synthetic.texture_marks import draw_marks
 
 
@@ -30,7 +38,7 @@ def places() -> Tensor:
 
 
 def test_lips_are_redder_than_cheeks(places):
-    looks = random_looks(sampler(), age=0.5)
+    looks = random_skin_look(sampler(), age=0.5)
     skin = paint_skin(places, looks, 0.5, 0.0, sampler()).float()
     assert skin.shape == (SIDE, SIDE, 4)
     lips, forehead = skin[int(0.575 * SIDE), int(0.48 * SIDE) : int(0.52 * SIDE)], skin[int(0.3 * SIDE), 480:560]
@@ -38,7 +46,7 @@ def test_lips_are_redder_than_cheeks(places):
 
 
 def test_every_seed_has_a_skin_of_its_own(places):
-    looks = random_looks(sampler(), age=0.5)
+    looks = random_skin_look(sampler(), age=0.5)
     first, again, other = (paint_skin(places, looks, 0.5, 1.0, sampler(seed)) for seed in (1, 1, 2))
     assert first.equal(again) and not first.equal(other)
 

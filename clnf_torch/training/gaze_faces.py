@@ -24,7 +24,7 @@ BATCH = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class LookingFaces(Rows):
+class GazeFaces(Rows):
     """Faces whose gaze is known; one per row."""
 
     gray: Tensor  # (B, S, S) uint8
@@ -37,7 +37,7 @@ class LookingFaces(Rows):
     upright: Tensor  # (B, 68, 2) mm, without the head's pose; NaN of photographs
 
 
-def looking_faces(shards: Iterable[RenderedFaces]) -> LookingFaces:
+def gaze_faces(shards: Iterable[RenderedFaces]) -> GazeFaces:
     """Rendered faces of which an eye can be seen.
 
     Args:
@@ -52,12 +52,12 @@ def looking_faces(shards: Iterable[RenderedFaces]) -> LookingFaces:
     return join_rows(*found)
 
 
-def _looking(faces: RenderedFaces) -> LookingFaces:
+def _looking(faces: RenderedFaces) -> GazeFaces:
     """Those of a shard."""
     visible = faces.eyes_visible.float()
     seen = (visible[:, :, LIDS].mean(-1) >= LEAST_LIDS) & (visible[:, :, :IRIS].mean(-1) >= LEAST_IRIS)
     placed = (faces.points - faces.translation[:, None]) @ faces.rotation
-    looking = LookingFaces(
+    looking = GazeFaces(
         gray=to_gray(faces.images),
         landmarks=faces.contour,
         eyes=faces.eyes,
@@ -71,7 +71,7 @@ def _looking(faces: RenderedFaces) -> LookingFaces:
 
 
 @torch.no_grad()
-def looking_portraits(model: LandmarkModel, portraits: Portraits) -> LookingFaces:
+def gaze_portraits(model: LandmarkModel, portraits: Portraits) -> GazeFaces:
     """Photographs of people who look into the camera, or nearly so, with the landmarks that a model finds.
 
     Lids of rendered faces tell more of the gaze than those of people do, some of whom open their eyes further than
@@ -95,7 +95,7 @@ def looking_portraits(model: LandmarkModel, portraits: Portraits) -> LookingFace
     found = join_rows(*fits)
     eyes = torch.stack([found.parts[name].landmarks for name in EYE_PARTS], 1)
     count, unknown = len(eyes), found.landmarks.new_tensor(torch.nan)
-    looking = LookingFaces(
+    looking = GazeFaces(
         gray=portraits.gray,
         landmarks=found.landmarks.float(),
         eyes=eyes.float(),
