@@ -4,7 +4,9 @@ Find faces in one call:
     detect: Faces in images: a path, a folder, a pattern, images in memory, or a list of them.
     track: Faces in a video, all at once or frame by frame.
     Faces: The result of detect: landmarks, pose, gaze; sliced, shown, drawn, saved.
+    Face: One of them.
     FaceTrack: The result of track, frame by frame.
+    Problem: An image, or a box in it, that could not be used.
 
 Load a model and fit faces:
     load: The landmark detector in a bundle, or the default one.
@@ -12,6 +14,8 @@ Load a model and fit faces:
     LandmarkDetector: Fits the landmarks of many faces in many frames at once.
     FitResult: Landmarks, parameters, confidence and success, one row per face.
     align_faces: Faces in images of one size, upright and equally large.
+    measure_faces: 3D landmarks, head pose and gaze of fitted faces.
+    Intrinsics: The camera in front of the faces.
 
 Detect and track faces:
     load_face_detector: The face detector in a bundle, or the default one.
@@ -27,6 +31,7 @@ Check and repair another method's landmarks:
     LandmarkQuality: Its result.
     repair_landmarks: Fits implausible faces again and keeps the others.
     RepairedLandmarks: Its result.
+    adjacent_frames: The landmarks of each face in the frames before and after, for both.
     QualityConfig: The thresholds of both.
 
 Choose settings:
@@ -57,8 +62,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 if TYPE_CHECKING:
     from clnf_torch.detection import FaceBoxes, FaceDetector, load_face_detector
-    from clnf_torch.faces import Faces, FaceTrack, detect, track
+    from clnf_torch.export.face_rows import measure_faces
+    from clnf_torch.faces import Face, Faces, FaceTrack, Problem, detect, track
     from clnf_torch.fitting.config import PRESETS, FitConfig
+    from clnf_torch.geometry.camera import Intrinsics
     from clnf_torch.models.bundle import BundleError, build_model, load_bundle
     from clnf_torch.models.landmark_model import LandmarkModel
     from clnf_torch.models.numerics import EXACT, OPENFACE, Numerics
@@ -69,6 +76,7 @@ if TYPE_CHECKING:
         LandmarkQuality,
         QualityConfig,
         RepairedLandmarks,
+        adjacent_frames,
         check_landmark_quality,
         repair_landmarks,
     )
@@ -79,8 +87,10 @@ __version__ = "0.2.0"
 # PyTorch takes a second to load: what only asks for the version, or for help, goes without
 _HOMES = {
     "clnf_torch.detection": ("FaceBoxes", "FaceDetector", "load_face_detector"),
-    "clnf_torch.faces": ("FaceTrack", "Faces", "detect", "track"),
+    "clnf_torch.export.face_rows": ("measure_faces",),
+    "clnf_torch.faces": ("Face", "FaceTrack", "Faces", "Problem", "detect", "track"),
     "clnf_torch.fitting.config": ("FitConfig", "PRESETS"),
+    "clnf_torch.geometry.camera": ("Intrinsics",),
     "clnf_torch.models.bundle": ("BundleError", "build_model", "load_bundle"),
     "clnf_torch.models.landmark_model": ("LandmarkModel",),
     "clnf_torch.models.numerics": ("EXACT", "Numerics", "OPENFACE"),
@@ -91,6 +101,7 @@ _HOMES = {
         "LandmarkQuality",
         "QualityConfig",
         "RepairedLandmarks",
+        "adjacent_frames",
         "check_landmark_quality",
         "repair_landmarks",
     ),
@@ -104,16 +115,19 @@ __all__ = [
     "PRESETS",
     "BundleError",
     "CENExperts",
+    "Face",
     "FaceBoxes",
     "FaceDetector",
     "FaceTrack",
     "Faces",
     "FitConfig",
     "FitResult",
+    "Intrinsics",
     "LandmarkDetector",
     "LandmarkModel",
     "LandmarkQuality",
     "Numerics",
+    "Problem",
     "QualityConfig",
     "RepairedLandmarks",
     "ShapeParams",
@@ -121,6 +135,7 @@ __all__ = [
     "VideoConfig",
     "VideoResult",
     "VideoTracker",
+    "adjacent_frames",
     "align_faces",
     "build_model",
     "check_landmark_quality",
@@ -128,6 +143,7 @@ __all__ = [
     "load",
     "load_bundle",
     "load_face_detector",
+    "measure_faces",
     "repair_landmarks",
     "save",
     "track",

@@ -95,6 +95,7 @@ def test_import_brings_nothing_that_torch_does_not():
 
 def test_public_names_are_there():
     assert {"load", "load_bundle", "BundleError"} <= set(clnf_torch.__all__)
+    assert {"Face", "Intrinsics", "Problem", "adjacent_frames", "measure_faces"} <= set(clnf_torch.__all__)
     assert all(hasattr(clnf_torch, name) for name in clnf_torch.__all__)
     assert len(set(clnf_torch.__all__)) == len(clnf_torch.__all__)
 

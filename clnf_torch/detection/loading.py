@@ -29,7 +29,7 @@ def load_face_detector(
     config: Config | None = None,
     mmap: bool = True,
     verify: bool | None = None,
-) -> Any:
+) -> FaceDetector:
     """The face detector in a bundle, one that is installed with the package, or one that another package registers.
 
     Args:
@@ -75,7 +75,7 @@ def face_detector_from(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     config: Config | None = None,
-) -> Any:
+) -> FaceDetector:
     """The face detector in a bundle's record; arguments and errors as of `load_face_detector`."""
     if record["kind"] == mtcnn.KIND:
         return MTCNN.from_record(record, dtype, _settings(config, MTCNNConfig)).to(device)

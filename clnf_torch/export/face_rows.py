@@ -62,7 +62,16 @@ def face_table(rows: FaceRows, detector: LandmarkDetector, camera: Intrinsics, l
 
 
 def measure_faces(faces: FitResult, detector: LandmarkDetector, camera: Intrinsics) -> Measures:
-    """3D landmarks, pose and gaze of fitted faces."""
+    """3D landmarks, head pose and gaze of fitted faces.
+
+    Args:
+        faces: B of them.
+        detector: What fitted them.
+        camera: What took the images, one camera for all faces or one per face.
+
+    Returns:
+        One row per face.
+    """
     model = detector.model
     parts = [(part, faces.parts[part.name]) for part in model.parts if part.name in faces.parts]
     return measure(

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
 import torch
 from torch import Tensor
@@ -27,13 +27,37 @@ from clnf_torch.models.numerics import Numerics
 from clnf_torch.pipeline import FitResult
 from clnf_torch.tracking import VideoConfig, VideoTracker
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
-# Both take all that the function takes
+
+class TrackOptions(TypedDict, total=False):
+    """What `track` may be told by name, beside `stream`."""
+
+    detector: Any
+    box: Any
+    box_format: str
+    single_face: bool
+    smooth: bool
+    preset: str | FitConfig
+    multi_view: bool
+    device: torch.device | str | None
+    numerics: str | Numerics | None
+    precision: str | None
+    camera: Intrinsics | None
+    likelihoods: bool
+    rate: float | None
+
+
 @overload
-def track(source: Any, model: Any = None, *, stream: Literal[False] = False, **options: Any) -> FaceTrack: ...
+def track(
+    source: Any, model: Any = None, *, stream: Literal[False] = False, **options: "Unpack[TrackOptions]"
+) -> FaceTrack: ...
 @overload
-def track(source: Any, model: Any = None, *, stream: Literal[True], **options: Any) -> Iterator[Faces]: ...
-def track(  # type: ignore[misc]
+def track(
+    source: Any, model: Any = None, *, stream: Literal[True], **options: "Unpack[TrackOptions]"
+) -> Iterator[Faces]: ...
+def track(
     source: Any,
     model: Any = None,
     *,

@@ -101,7 +101,7 @@ class VideoTracker:
             smoothed=join_rows(state.smoothed, self._fitter.nothing_smoothed(len(video))),
         )
 
-    def prefer(self, state: TrackState, places: Tensor) -> TrackState:
+    def prefer(self, state: TrackState, places: Any) -> TrackState:
         """The state in which, with a single face per video, the next detection takes the face nearest to a place.
 
         Args:
@@ -114,7 +114,10 @@ class VideoTracker:
         Source:
             OpenFace ``CLNF::Reset`` with a point.
         """
-        return replace(state, preferred=places.to(state.preferred))
+        places = check_points("places", places, (2,), like=state.preferred)
+        if len(places) != state.videos:
+            raise ValueError(f"there are {len(places)} places for {state.videos} videos; give one for each, (V, 2)")
+        return replace(state, preferred=places)
 
     @torch.no_grad()
     @in_own_precision

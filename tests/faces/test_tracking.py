@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
 
 import clnf_torch
 from clnf_torch.cli import video_run
+from clnf_torch.faces.tracking import TrackOptions
 from clnf_torch.media.images import read_image
 from tests.media.videos import FixedBox, moving, write_folder, write_video
 
@@ -35,6 +38,12 @@ def test_files_are_those_of_the_command_line(name, clnf_torch_cli, bundle, image
     for suffix in ("csv", "json"):
         found.save(own := tmp_path / f"own.{suffix}")
         assert own.read_bytes() == (tmp_path / f"cli.{suffix}").read_bytes(), suffix
+
+
+def test_the_options_that_type_checkers_know_are_the_arguments():
+    arguments = list(inspect.signature(clnf_torch.track).parameters.values())
+    assert {each.name: each.annotation for each in arguments[3:]} == TrackOptions.__annotations__
+    assert [each.name for each in arguments[:3]] == ["source", "model", "stream"]
 
 
 def test_frames_rows_and_faces(frames, options):

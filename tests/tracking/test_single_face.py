@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -142,6 +143,16 @@ def test_the_widest_face_is_taken_or_the_nearest_to_a_preferred_place():
     preferred = tracker.prefer(tracker.begin(), torch.tensor([[0.25, 0.5]]))
     state, result = tracker.step(preferred, image)
     assert result.faces.landmarks[0, :, 0].mean() < 100 and state.preferred.isnan().all()
+
+
+@pytest.mark.parametrize("convert", [list, np.array])
+def test_preferred_places_are_arrays_or_lists_too_one_for_each_video(convert):
+    tracker = make()[0]
+    state = tracker.prefer(tracker.begin(), convert([[0.25, 0.5]]))
+    expected = tracker.prefer(tracker.begin(), torch.tensor([[0.25, 0.5]]))
+    torch.testing.assert_close(state.preferred, expected.preferred, rtol=0, atol=0)
+    with pytest.raises(ValueError, match=r"there are 2 places for 1 videos; give one for each, \(V, 2\)"):
+        tracker.prefer(tracker.begin(), convert([[0.25, 0.5]] * 2))
 
 
 def test_a_preferred_place_is_forgotten_even_where_no_face_is_found():

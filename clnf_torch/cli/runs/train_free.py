@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from clnf_torch.cli.console import failures_exit_with, finishing_first, say
 from clnf_torch.cli.options import device_named
 from clnf_torch.cli.progress import training_bars
 from clnf_torch.cli.runs.train_model import judging, made_of, mesh_maker, require_effort, with_depths, with_notice
-from clnf_torch.detection import load_face_detector
+from clnf_torch.detection import BlazeFace, load_face_detector
 from clnf_torch.geometry.boxes import box_around
 from clnf_torch.geometry.landmarks68 import MIRROR
 from clnf_torch.geometry.records import join_rows, map_tensors
@@ -72,7 +73,9 @@ def free(
         held = held_out(len(annotated))
         shown = annotated[~held]
         own_licence = face_detector_record(installed_file("blazeface.pt"))["licence"]
-        detector = calibrated(load_face_detector("blazeface"), _scenes(read_shards(faces), shown))
+        # What is installed under this name
+        finder = cast(BlazeFace, load_face_detector("blazeface"))
+        detector = calibrated(finder, _scenes(read_shards(faces), shown))
         rendered = rendered_crops(read_shards(faces), CROP)
         back = torch.arange(len(rendered)) % RENDERED_HELD == 0
         unknown = [path for folder in portraits for path in image_files(folder) if path not in annotated.images]
