@@ -84,7 +84,8 @@ def free(
         taught = MeshTeacher(known).landmarks(cut.gray) if teacher else None
         material = FreeFaces(rendered=rendered[~back], templates=known, held_out=others, portraits=cut, taught=taught)
         unseen = join_rows(rendered[back], others)
-        material, unseen = (map_tensors(lambda values: values.to(where), each) for each in (material, unseen))
+        material = map_tensors(lambda values: values.to(where), material)
+        unseen = map_tensors(lambda values: values.to(where), unseen)
         with training_bars(stop_if_asked) as report:
             recipe = (FreeRecipe().meshed() if mesh else FreeRecipe()).with_effort(effort, seed)
             begin = mesh_maker(mesh, seed)
