@@ -8,6 +8,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from clnf_torch.compilation.conditions import in_a_line, warn_once
+
 # Of Triton; earlier ones do not know tuples
 LEAST_VERSION = (3, 3)
 # Triton multiplies matrices whose sides are at least so long
@@ -15,15 +17,25 @@ LEAST_SIDE = 16
 
 
 def works(device: torch.device) -> bool:
-    """Whether programs can be compiled and started on a device: Triton needs a C compiler, and a card that it knows."""
+    """Whether programs can be compiled and started on a device; a warning is logged once where they cannot."""
+    if reason := obstacle(device):
+        warn_once(f"Triton's programs do not start on {device}, and slower operations of torch run instead: {reason}")
+    return not reason
+
+
+def obstacle(device: torch.device) -> str:
+    """Why programs cannot be compiled and started on a device, in one line; empty where they can.
+
+    Triton needs a C compiler, and a card that it knows.
+    """
     if tuple(map(int, triton.__version__.split(".")[:2])) < LEAST_VERSION:
-        return False
+        return f"Triton {triton.__version__} is older than {'.'.join(map(str, LEAST_VERSION))}"
     try:
         _trial[(1,)](torch.zeros(1, device=device), enable_fp_fusion=True)
     # Compilers and drivers have errors of their own; whatever they are, the torch forms run
-    except Exception:
-        return False
-    return True
+    except Exception as error:
+        return in_a_line(error)
+    return ""
 
 
 @triton.jit

@@ -1,5 +1,6 @@
 """When compiled kernels may stand in for torch operations, which define what is computed, and in how many threads."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,19 +15,47 @@ from torch.autograd import forward_ad
 
 # Set to 0 for the torch forms everywhere
 SWITCH = "CLNF_TORCH_COMPILED"
+# What compiles kernels; that one of them is not there is nothing to warn of
+COMPILERS = ("numba", "triton")
 # How many threads loops use where torch itself is told to use fewer
 _LOOPS: ContextVar[int | None] = ContextVar("loops", default=None)
 
 
-@cache
 def load_kernels(module: str) -> Any:
     """A module of kernels by its name; None where what compiles them is not installed, or they are not wanted."""
+    return _loaded(module)[0]
+
+
+def why_not_loaded(module: str) -> str:
+    """Why `load_kernels` gives None for a module, in one line; empty where it does not."""
+    return _loaded(module)[1]
+
+
+@cache
+def _loaded(module: str) -> tuple[Any, str]:
+    """A module of kernels, or None and why."""
     if os.environ.get(SWITCH) == "0":
-        return None
+        return None, f"{SWITCH} is 0"
     try:
-        return import_module(module)
-    except ImportError:
-        return None
+        return import_module(module), ""
+    # A library that is not found, in one that is
+    except (ImportError, OSError) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name in COMPILERS:
+            return None, f"{error.name} is not installed"
+        reason = in_a_line(error)
+        warn_once(f"compiled loops cannot be loaded, and slower operations of torch take their place: {reason}")
+        return None, reason
+
+
+def in_a_line(error: Exception) -> str:
+    """What kind of error it is, and the first line of what it says."""
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}".removesuffix(": ")
+
+
+@cache
+def warn_once(message: str) -> None:
+    """Logs a warning, once in a process."""
+    logging.getLogger("clnf_torch").warning(message)
 
 
 def transformed() -> bool:

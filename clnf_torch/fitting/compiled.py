@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from clnf_torch.compilation.conditions import load_kernels, plain_numbers
+from clnf_torch.compilation.conditions import load_kernels, plain_numbers, why_not_loaded
 from clnf_torch.fitting.config import FitConfig
 from clnf_torch.models.numerics import Numerics
 from clnf_torch.models.patch_experts.base import Experts
@@ -43,8 +43,23 @@ class Scale(NamedTuple):
 @cache
 def kernels(device_type: str) -> Any:
     """The kernels for "cpu" or "cuda"; None where there are none that work: see `load_kernels`."""
-    own = load_kernels(f"clnf_torch.fitting.kernels.{device_type}.launch") if device_type in DEVICE_TYPES else None
+    own = load_kernels(_module(device_type)) if device_type in DEVICE_TYPES else None
     return own if own is None or device_type == "cpu" or own.works(torch.device(device_type)) else None
+
+
+def obstacle(device_type: str) -> str:
+    """Why there are no kernels for "cpu" or "cuda" that work, in one line; empty where there are."""
+    if device_type == "cuda" and not torch.cuda.is_available():
+        return "there is no device"
+    if reason := why_not_loaded(_module(device_type)):
+        return reason
+    found: str = load_kernels(_module("cuda")).obstacle(torch.device("cuda")) if device_type == "cuda" else ""
+    return found
+
+
+def _module(device_type: str) -> str:
+    """The module of a kind of device's kernels."""
+    return f"clnf_torch.fitting.kernels.{device_type}.launch"
 
 
 def usable(*tensors: Tensor) -> bool:

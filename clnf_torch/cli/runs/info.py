@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from clnf_torch.cli.console import failures_exit_with, say
+from clnf_torch.fitting import compiled
 from clnf_torch.models.bundle import FAMILIES, build_model, load_bundle
 from clnf_torch.models.landmark_model import REPEAT, family_of
 
@@ -77,6 +78,13 @@ def describe_sources(bundle: Mapping[str, Any]) -> Iterator[str]:
         yield f"                     sha256 {source['sha256']}"
 
 
+def describe_loops() -> str:
+    """A line that says on which devices of this machine fits run as compiled loops, and why not on others."""
+    obstacles = {kind: compiled.obstacle(kind) for kind in compiled.DEVICE_TYPES}
+    words = (f"{kind}: no, {reason}" if reason else f"{kind}: yes" for kind, reason in obstacles.items())
+    return f"  compiled loops     {'; '.join(words)}"
+
+
 def _describe_experts(record: Mapping[str, Any], scales: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Lines on the experts of one of a model's scales."""
     if record["family"] == REPEAT:
@@ -119,10 +127,11 @@ def info(
     bundle: Path,
     verify: bool,
 ) -> None:
-    """Print the contents of a bundle: shape model, patch experts, sources and licence."""
+    """Print the contents of a bundle: shape model, patch experts, sources and licence; and where loops are compiled."""
     with failures_exit_with(1):
         contents = load_bundle(bundle, verify=True if verify else None)
         for line in (*describe(contents, bundle), *describe_sources(contents)):
             say(line)
+        say(describe_loops())
         if verify:
             say("  verified           every record agrees with its checksum, and all numbers are finite")

@@ -6,13 +6,13 @@ import torch
 import triton
 from torch import Tensor
 
-from clnf_torch.compilation.cards import LEAST_SIDE, on_device_of, whole, works
+from clnf_torch.compilation.cards import LEAST_SIDE, obstacle, on_device_of, whole, works
 from clnf_torch.fitting.config import FitConfig, value_at
 from clnf_torch.fitting.initialise import upright_start
 from clnf_torch.fitting.kernels.cuda import landmark_search, search
 from clnf_torch.models.pdm import PDM, ShapeParams
 
-__all__ = ["search_landmarks", "search_responses", "works"]
+__all__ = ["obstacle", "search_landmarks", "search_responses", "works"]
 
 if TYPE_CHECKING:
     from clnf_torch.fitting.responses import ResponseField
