@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,6 +18,8 @@ from torch.autograd import forward_ad
 SWITCH = "CLNF_TORCH_COMPILED"
 # What compiles kernels; that one of them is not there is nothing to warn of
 COMPILERS = ("numba", "triton")
+# What names of the package's own threads begin with
+OWN_THREADS = "clnf_torch"
 # How many threads loops use where torch itself is told to use fewer
 _LOOPS: ContextVar[int | None] = ContextVar("loops", default=None)
 
@@ -78,6 +81,18 @@ def plain_numbers(*tensors: Tensor) -> bool:
         return False
     kind = tensors[0].device.type
     return all(tensor.device.type == kind and tensor.dtype == torch.float32 for tensor in tensors)
+
+
+def alone() -> bool:
+    """Whether no thread but this one may come to use torch for the first time, and take over its number of threads.
+
+    Those of the package and of progress bars do not.
+    """
+    own = threading.current_thread()
+    return all(
+        thread is own or thread.name.startswith(OWN_THREADS) or type(thread).__module__.startswith("rich.")
+        for thread in threading.enumerate()
+    )
 
 
 @contextmanager

@@ -9,10 +9,11 @@ from itertools import pairwise
 from torch import Tensor
 
 from clnf_torch.compilation.compiler import Arrays
-from clnf_torch.compilation.conditions import loop_threads
+from clnf_torch.compilation.conditions import OWN_THREADS, loop_threads
 
 # A thread takes longer to start than to do fewer rows than these
 ROWS_PER_THREAD = 4
+NAME = f"{OWN_THREADS} loops"
 _pools: dict[int, ThreadPoolExecutor] = {}
 # A forked process has none of their threads
 if hasattr(os, "register_at_fork"):
@@ -39,7 +40,7 @@ def _rows(record: Arrays, first: int, last: int) -> Arrays:
 def together(jobs: list[Callable[[], None]]) -> None:
     """Does jobs at the same time, the first of them in the thread that asks."""
     # One of several that threads make at once is kept; none has threads before it has jobs
-    pool = _pools.get(len(jobs)) or _pools.setdefault(len(jobs), ThreadPoolExecutor(len(jobs) - 1, "loops"))
+    pool = _pools.get(len(jobs)) or _pools.setdefault(len(jobs), ThreadPoolExecutor(len(jobs) - 1, NAME))
     others = [pool.submit(job) for job in jobs[1:]]
     try:
         jobs[0]()

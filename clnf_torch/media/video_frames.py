@@ -10,8 +10,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NoReturn, Protocol, TypeVar
 
+import torch
 from torch import Tensor
 
+from clnf_torch.compilation.conditions import OWN_THREADS
 from clnf_torch.media.image_folder import description, image_files, notes_on
 from clnf_torch.media.images import ImageError, read_image
 from clnf_torch.models.files import one_line
@@ -166,6 +168,8 @@ def ahead(items: Iterable[Item], depth: int = READ_AHEAD) -> Generator[Item, Non
                 return waiting.put(item, timeout=0.1)
 
     def work() -> None:
+        # A thread keeps the number of threads that torch has when it first asks, which the caller may change meanwhile
+        torch.get_num_threads()
         try:
             for item in items:
                 put(functools.partial(_same, item))
@@ -175,7 +179,7 @@ def ahead(items: Iterable[Item], depth: int = READ_AHEAD) -> Generator[Item, Non
             put(functools.partial(_raise, error))
         put(None)
 
-    thread = threading.Thread(target=work, daemon=True)
+    thread = threading.Thread(target=work, name=f"{OWN_THREADS} frames", daemon=True)
     thread.start()
     try:
         while (give := waiting.get()) is not None:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from clnf_torch.compilation.conditions import loops_in
+from clnf_torch.compilation.conditions import alone, loops_in
 from clnf_torch.fitting.config import FitConfig
 from clnf_torch.geometry.frames import as_frames, as_tensor
 from clnf_torch.geometry.host import is_readable
@@ -63,9 +63,12 @@ def in_blocks(function: Callable[..., Result]) -> Callable[..., Result]:
 
 @contextmanager
 def _few_threads(faces: int, frames: Tensor) -> Iterator[None]:
-    """Within it torch uses one thread for the few faces that it would not share among several; loops use all."""
+    """Within it torch uses one thread for the few faces that it would not share among several; loops use all.
+
+    Not where another thread may first use torch meanwhile: it would keep that one thread for good.
+    """
     # Compilers cannot trace the number of threads
-    if faces >= SMALL_BATCH or not is_readable(frames) or torch.get_num_threads() == 1:
+    if faces >= SMALL_BATCH or not is_readable(frames) or torch.get_num_threads() == 1 or not alone():
         yield
         return
     threads = torch.get_num_threads()

@@ -1,14 +1,15 @@
-"""`clnf_torch.compilation.conditions`: why there are no compiled loops is said."""
+"""`clnf_torch.compilation.conditions`: why there are no compiled loops is said, and when a thread is alone."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
 
 from clnf_torch.cli.runs import info
 from clnf_torch.compilation import conditions
-from clnf_torch.compilation.conditions import load_kernels, why_not_loaded
+from clnf_torch.compilation.conditions import OWN_THREADS, alone, load_kernels, why_not_loaded
 from clnf_torch.fitting import compiled
 
 
@@ -81,3 +82,15 @@ def test_info_says_why_programs_do_not_start_on_a_card(monkeypatch):
     monkeypatch.setattr(compiled.torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(launch, "obstacle", lambda device: "RuntimeError: no C compiler")
     assert info.describe_loops().endswith("cuda: no, RuntimeError: no C compiler")
+
+
+def test_a_thread_is_alone_among_those_of_the_package(monkeypatch):
+    # Whatever threads the tests have
+    here = [threading.current_thread()]
+    monkeypatch.setattr(threading, "enumerate", lambda: [*here, *others])
+    others: list[threading.Thread] = []
+    assert alone()
+    others = [threading.Thread(name=f"{OWN_THREADS} loops_0")]
+    assert alone()
+    others = [threading.Thread(name="another")]
+    assert not alone()

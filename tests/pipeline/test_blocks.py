@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 import clnf_torch.fitting.fitter
 import clnf_torch.pipeline.blocks
 from clnf_torch.fitting.fitter import LandmarkFitter
+from clnf_torch.media.video_frames import ahead
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.pipeline.blocks import blocks_of_faces
 from tests.factories import CONFIG, N, make_boxes, make_images, make_model
@@ -101,11 +103,57 @@ def test_gradients_flow_through_blocks(small_blocks):
 @pytest.mark.parametrize(("faces", "expected"), [(1, 1), (3, 1), (4, 2)])
 def test_few_faces_use_one_thread(faces, expected, monkeypatch):
     detector, seen = LandmarkDetector(make_model()), []
+    monkeypatch.setattr(threading, "enumerate", lambda: [threading.current_thread()])
     monkeypatch.setattr(detector, "_fit_boxes", lambda *_: seen.append(torch.get_num_threads()) or (None,))
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
         detector.fit(make_images(), make_boxes(faces), torch.zeros(faces, dtype=torch.int64), preset=CONFIG)
         assert seen == [expected] and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_thread_beside_a_fit_keeps_torchs_number_of_threads(monkeypatch):
+    detector, others, fitting, seen = LandmarkDetector(make_model()), [], threading.Event(), []
+    monkeypatch.setattr(threading, "enumerate", lambda: [threading.current_thread(), *others])
+
+    def first_use():
+        fitting.wait(10)
+        seen.append(torch.get_num_threads())
+
+    def fit(*_):
+        fitting.set()
+        others[0].join(10)
+        return (None,)
+
+    monkeypatch.setattr(detector, "_fit_boxes", fit)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        others.append(threading.Thread(target=first_use, daemon=True))
+        others[0].start()
+        detector.fit(make_images(), make_boxes(1), torch.zeros(1, dtype=torch.int64), preset=CONFIG)
+        assert seen == [2]
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_frames_are_read_in_a_thread_that_knows_torchs_number_of_threads():
+    """Though the number changes before the thread computes."""
+
+    def frames():
+        yield 0
+        changed.wait(10)
+        yield torch.get_num_threads()
+
+    before, changed = torch.get_num_threads(), threading.Event()
+    try:
+        torch.set_num_threads(2)
+        reading = ahead(frames())
+        next(reading)
+        torch.set_num_threads(1)
+        changed.set()
+        assert list(reading) == [2]
     finally:
         torch.set_num_threads(before)
