@@ -16,6 +16,7 @@ from clnf_torch.cli.video_writer import DrawnVideo, Place, video_file
 from clnf_torch.drawing import DrawingStyle, DrawnFaces, draw_faces, frame_caption
 from clnf_torch.export.face_table import FaceTable
 from clnf_torch.geometry.camera import Intrinsics
+from clnf_torch.geometry.records import take_listed
 from clnf_torch.media.confirmation import restored_frame, saved_frame
 from clnf_torch.media.parallel_videos import VideoFrame
 from clnf_torch.media.recording import Recording
@@ -70,9 +71,9 @@ class DrawnRecording(Recording):
 
     def _take(self, frame: VideoFrame) -> None:
         if self.aligned is not None:
-            result = frame.result
-            names = result.identity[result.success].tolist()
-            self.aligned.write_frame(frame.image, frame.number, result.faces.landmarks[result.success], names)
+            rows = _found(frame)
+            landmarks = take_listed(frame.result.faces.landmarks, rows)
+            self.aligned.write_frame(frame.image, frame.number, landmarks, frame.rows.take(rows).identity)
         super()._take(frame if self.drawing is not None else super()._held(frame))
 
     def _enough(self) -> bool:
@@ -88,14 +89,18 @@ class DrawnRecording(Recording):
     def _draw(self, frame: VideoFrame, table: FaceTable) -> None:
         """Draws a frame with confirmed faces alone, and what its rows say of them."""
         if self.drawing is not None:
-            result = frame.result
+            result, rows = frame.result, _found(frame)
             # Faces that are lost come back elsewhere: where they were last says nothing
-            rows = result.success.nonzero().squeeze(1).tolist()
-            found = replace(result.faces, success=result.success)[result.success]
-            names = [str(name) for name in result.identity[result.success].tolist()]
+            found = take_listed(replace(result.faces, success=result.success), rows)
+            names = [str(name) for name in frame.rows.take(rows).identity]
             drawn, style = DrawnFaces.of(found, names, table[rows]), DrawingStyle(quality=self.likelihoods)
             pixels = draw_faces(frame.image, drawn, style, frame_caption(frame.number, frame.time))
             self.drawing.append(pixels, frame.time)
+
+
+def _found(frame: VideoFrame) -> list[int]:
+    """The rows of the faces that were found in a frame."""
+    return [row for row, found in enumerate(frame.rows.success) if found]
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from clnf_torch.fitting.config import FitConfig
 from clnf_torch.geometry.boxes import boxes_from
 from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.geometry.frames import as_tensor
-from clnf_torch.geometry.records import join_rows, take_rows
+from clnf_torch.geometry.records import join_rows
 from clnf_torch.media.parallel_videos import VideoFrame
 from clnf_torch.media.recording import Recording
 from clnf_torch.media.upload import stacked, uploaded
@@ -26,6 +26,7 @@ from clnf_torch.media.video_frames import Frame, FrameSource, ahead, video_probl
 from clnf_torch.models.numerics import Numerics
 from clnf_torch.pipeline import FitResult
 from clnf_torch.tracking import VideoConfig, VideoTracker
+from clnf_torch.tracking.result import results_by_video
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -162,9 +163,10 @@ def _tracked(tracker: VideoTracker, video: FrameSource, box: Tensor | None) -> I
         for number, frame in enumerate(_readable(frames, video), start=1):
             image = black if frame.image is None else frame.image
             with torch.inference_mode():
-                state, result = tracker.step(state, stacked([(frame, image)]), [frame.image is None])
-                own = take_rows(result, result.video == 0)
-            yield VideoFrame(image, frame.time, number, own, frame.image is None)
+                damaged = [True] if frame.image is None else None
+                state, result = tracker.step(state, stacked([(frame, image)]), damaged)
+                (faces,) = results_by_video(result)
+            yield VideoFrame(image, frame.time, number, *faces, frame.image is None)
 
 
 def _readable(frames: Iterator[Frame], video: FrameSource) -> Iterator[Frame]:

@@ -1,6 +1,6 @@
 """Rows of records: dataclasses and dictionaries of tensors, each tensor with one row per face."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -71,11 +71,25 @@ def copy_in_order(record: Record, rows: Tensor) -> Record:
     return map_tensors(Tensor.clone, record) if taken is record else taken
 
 
+def take_listed(record: Record, rows: Sequence[int]) -> Record:
+    """As `take_rows`, of rows that the host knows; those that follow each other are a view: nothing is sent."""
+    first = rows[0] if rows else 0
+    if list(rows) == list(range(first, first + len(rows))):
+        whole = first == 0 and len(rows) == _count(record)
+        return record if whole else take_rows(record, slice(first, first + len(rows)))
+    return take_rows(record, torch.tensor(rows, device=_first(record).device))
+
+
 def _count(record: object) -> int:
     """Number of rows of a record."""
+    return _first(record).shape[0]
+
+
+def _first(record: object) -> Tensor:
+    """The first tensor of a record."""
     while not isinstance(record, Tensor):
         record = next(iter(record.values())) if isinstance(record, dict) else getattr(record, _names(type(record))[0])
-    return record.shape[0]
+    return record
 
 
 def rows_where(mask: Tensor, count: int) -> Tensor:
@@ -108,7 +122,9 @@ def to_plain(record: object) -> Any:
     if record is None:
         return None
     if isinstance(record, Tensor):
-        return record.detach().cpu().contiguous()
+        values = record.detach().cpu().contiguous()
+        # A file would hold all that a view is of
+        return values if values.untyped_storage().nbytes() == values.nbytes else values.clone()
     if isinstance(record, dict):
         return {key: to_plain(value) for key, value in record.items()}
     return {name: to_plain(getattr(record, name)) for name in _names(type(record))}

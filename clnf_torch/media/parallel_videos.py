@@ -11,11 +11,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from clnf_torch.geometry.records import take_rows
 from clnf_torch.media.upload import stacked, uploaded
 from clnf_torch.media.video_frames import Frame, FrameSource, ahead, video_problem
 from clnf_torch.models.growing_files import SAVE_EVERY
 from clnf_torch.tracking import TrackState, VideoResult, VideoTracker
+from clnf_torch.tracking.result import HostRows, results_by_video
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class VideoFrame:
     time: float  # seconds since the first frame
     number: int  # of the frame, from 1
     result: VideoResult  # the faces of this video alone
+    rows: HostRows  # what the host knows of them
     damaged: bool = False
 
 
@@ -135,15 +136,16 @@ class _ParallelVideos:
 
     def advance(self) -> bool:
         """Reads the next frames; videos that wait take the places of those that have ended. Whether there are any."""
-        active = torch.tensor([video.advance() for video in self.running], dtype=torch.bool)
-        if not active.all():
+        active = [video.advance() for video in self.running]
+        if not all(active):
             # Before results get their names: behind that, these videos would no longer share the steps of the others
             self._save()
-            for number in (~active).nonzero().flatten().tolist():
-                self.running[number].end.close()
-            kept = active.nonzero().flatten()
-            self.running = [self.running[number] for number in kept.tolist()]
-            self.state = self.state.select(kept.to(self.state.frame))
+            for video, goes_on in zip(self.running, active, strict=True):
+                if not goes_on:
+                    video.end.close()
+            kept = [number for number, goes_on in enumerate(active) if goes_on]
+            self.running = [self.running[number] for number in kept]
+            self.state = self.state.select(self.state.frame.new_tensor(kept))
         while self.waiting and len(self.running) < self.run.at_once:
             video = _RunningVideo.of(self.waiting.popleft(), self.run, self.unfinished)
             if video.advance():
@@ -156,12 +158,12 @@ class _ParallelVideos:
     def step(self) -> None:
         """One frame of every video."""
         frames = stacked([(video.frame, video.image) for video in self.running])
-        damaged = torch.tensor([video.frame.image is None for video in self.running])
+        damaged = [video.frame.image is None for video in self.running]
         with torch.inference_mode():
-            self.state, result = self.run.tracker.step(self.state, frames, damaged)
-            for number, video in enumerate(self.running):
-                own = take_rows(result, result.video == number)
-                video.sink(VideoFrame(video.image, video.frame.time, video.number, own, bool(damaged[number])))
+            self.state, result = self.run.tracker.step(self.state, frames, damaged if any(damaged) else None)
+            own = results_by_video(result, len(self.running))
+            for video, faces, lost in zip(self.running, own, damaged, strict=True):
+                video.sink(VideoFrame(video.image, video.frame.time, video.number, *faces, lost))
         if time.monotonic() - self.saved_at >= self.run.save_every:
             self._save()
         try:

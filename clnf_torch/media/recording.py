@@ -105,7 +105,8 @@ class Recording:
 
     def _take(self, frame: VideoFrame) -> None:
         """Takes the next frame with confirmed faces alone."""
-        names = frame.result.identity[frame.result.success].tolist()
+        rows = frame.rows
+        names = [face for face, found in zip(rows.identity, rows.success, strict=True) if found]
         self.frames += 1
         self.found += bool(names)
         self.damaged += frame.damaged
@@ -118,7 +119,7 @@ class Recording:
 
     def _enough(self) -> bool:
         """Whether what waits fills a batch."""
-        return sum(max(len(frame.result.identity), 1) for frame in self.waiting) >= BATCH
+        return sum(max(len(frame.rows), 1) for frame in self.waiting) >= BATCH
 
     @torch.inference_mode()
     def flush(self) -> None:

@@ -1,5 +1,6 @@
 """The result of one frame of every video."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor
 
 from clnf_torch.fitting.mean_shift import UNSEEN
 from clnf_torch.fitting.parts import PartFit
+from clnf_torch.geometry.records import take_listed
 from clnf_torch.models.landmark_model import LandmarkModel, Part
 from clnf_torch.pipeline.result import FitResult
 from clnf_torch.tracking.state import Tracks
@@ -43,6 +45,43 @@ class VideoResult:
     success: Tensor
     detected: Tensor
     confirmed: Tensor
+
+
+@dataclass(frozen=True)
+class HostRows:
+    """What the host has to know of the R rows of a `VideoResult` to decide what becomes of each."""
+
+    video: tuple[int, ...]
+    identity: tuple[int, ...]
+    success: tuple[bool, ...]
+    confirmed: tuple[bool, ...]
+
+    def __len__(self) -> int:
+        """Number of rows R."""
+        return len(self.identity)
+
+    @classmethod
+    def of(cls, result: VideoResult) -> "HostRows":
+        """Read at once, so that a card is waited for once."""
+        columns = result.video, result.identity, result.success, result.confirmed
+        video, identity, success, confirmed = torch.stack([column.long() for column in columns]).tolist()
+        return cls(tuple(video), tuple(identity), tuple(map(bool, success)), tuple(map(bool, confirmed)))
+
+    def take(self, rows: Sequence[int]) -> "HostRows":
+        """The rows of these numbers."""
+        return HostRows(
+            video=tuple(self.video[row] for row in rows),
+            identity=tuple(self.identity[row] for row in rows),
+            success=tuple(self.success[row] for row in rows),
+            confirmed=tuple(self.confirmed[row] for row in rows),
+        )
+
+
+def results_by_video(result: VideoResult, videos: int = 1) -> list[tuple[VideoResult, HostRows]]:
+    """The result of each of V videos, a view of the whole, since rows come by video; and what the host knows of it."""
+    rows = HostRows.of(result)
+    places = [[row for row, own in enumerate(rows.video) if own == number] for number in range(videos)]
+    return [(take_listed(result, own), rows.take(own)) for own in places]
 
 
 def no_faces(model: LandmarkModel) -> VideoResult:

@@ -15,10 +15,12 @@ from clnf_torch.geometry.records import (
     join_rows,
     put_rows,
     take_in_order,
+    take_listed,
     take_rows,
     to_plain,
     where_rows,
 )
+from tests.transfers import count_transfers
 
 
 @dataclass(frozen=True)
@@ -118,3 +120,20 @@ def test_plain_tensors_of_another_type_are_refused():
     name = next(name for name, value in plain.items() if isinstance(value, Tensor))
     with pytest.raises(ValueError, match="found something else"):
         from_plain(record(1.0), plain | {name: plain[name].to(torch.complex64)})
+
+
+def test_rows_that_the_host_knows():
+    """Those that follow each other are a view, for which a card is sent nothing."""
+    record = {"a": torch.arange(5), "b": torch.rand(5, 2)}
+    assert take_listed(record, range(5)) is record
+    for rows in ([], [0], [1, 2, 3], [4]):
+        counted = count_transfers(lambda rows=rows: take_listed(record, rows))
+        assert not counted.launches and not counted.to_device
+        assert take_listed(record, rows)["a"].tolist() == rows
+    counted = count_transfers(lambda: take_listed(record, [0, 3]))
+    assert counted.to_device == {"tensor": 1} and take_listed(record, [0, 3])["a"].tolist() == [0, 3]
+
+
+def test_what_is_saved_of_some_rows_is_no_more_than_they_are():
+    plain = to_plain({"a": torch.rand(100, 3)[4:6]})
+    assert plain["a"].untyped_storage().nbytes() == plain["a"].nbytes == 24

@@ -9,6 +9,7 @@ import torch
 from clnf_torch.media.confirmation import ConfirmationBuffer
 from clnf_torch.media.parallel_videos import VideoFrame
 from clnf_torch.tracking import VideoTracker
+from clnf_torch.tracking.result import results_by_video
 from tests.tracking.world import MANY, SINGLE, Fitter, Rectangles, frame
 
 CAREFUL = replace(MANY, detect_every=1, confirm_after=3, reidentify_distance=1.0)
@@ -21,7 +22,7 @@ def frames_of(walk, config=CAREFUL) -> list[VideoFrame]:
     state, tracked = tracker.begin(), []
     for number, image in enumerate(walk):
         state, result = tracker.step(state, image[None])
-        tracked.append(VideoFrame(image, float(number), number, result))
+        tracked.append(VideoFrame(image, float(number), number, *results_by_video(result)[0]))
     return tracked
 
 
