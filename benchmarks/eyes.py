@@ -12,14 +12,13 @@ from torch.nn.functional import interpolate
 import clnf_torch
 from benchmarks.material import SHARED, clnf_bundle
 from benchmarks.tables import table
-from clnf_torch.export.face_rows import measure_faces
 from clnf_torch.geometry.boxes import box_around
 from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.geometry.gray import to_gray
 from clnf_torch.geometry.landmarks28 import CORNERS, IRIS, LIDS
 from clnf_torch.measures.gaze import EYE_PARTS
 from clnf_torch.media.images import read_image
-from clnf_torch.pipeline import FitResult, LandmarkDetector
+from clnf_torch.pipeline import FitResult, LandmarkDetector, measure_faces
 from clnf_torch.training.data.annotations import read_annotations
 from clnf_torch.training.data.boxes import perturb_boxes
 from clnf_torch.training.evaluation import stack_padded

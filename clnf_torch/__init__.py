@@ -62,7 +62,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 if TYPE_CHECKING:
     from clnf_torch.detection import FaceBoxes, FaceDetector, load_face_detector
-    from clnf_torch.export.face_rows import measure_faces
     from clnf_torch.faces import Face, Faces, FaceTrack, Problem, detect, track
     from clnf_torch.fitting.config import PRESETS, FitConfig
     from clnf_torch.geometry.camera import Intrinsics
@@ -71,7 +70,7 @@ if TYPE_CHECKING:
     from clnf_torch.models.numerics import EXACT, OPENFACE, Numerics
     from clnf_torch.models.patch_experts.cen import CENExperts
     from clnf_torch.models.pdm import PDM, ShapeParams
-    from clnf_torch.pipeline import FitResult, LandmarkDetector, align_faces, load, save
+    from clnf_torch.pipeline import FitResult, LandmarkDetector, align_faces, load, measure_faces, save
     from clnf_torch.quality import (
         LandmarkQuality,
         QualityConfig,
@@ -87,7 +86,6 @@ __version__ = "0.2.0"
 # PyTorch takes a second to load: what only asks for the version, or for help, goes without
 _HOMES = {
     "clnf_torch.detection": ("FaceBoxes", "FaceDetector", "load_face_detector"),
-    "clnf_torch.export.face_rows": ("measure_faces",),
     "clnf_torch.faces": ("Face", "FaceTrack", "Faces", "Problem", "detect", "track"),
     "clnf_torch.fitting.config": ("FitConfig", "PRESETS"),
     "clnf_torch.geometry.camera": ("Intrinsics",),
@@ -96,7 +94,7 @@ _HOMES = {
     "clnf_torch.models.numerics": ("EXACT", "Numerics", "OPENFACE"),
     "clnf_torch.models.patch_experts.cen": ("CENExperts",),
     "clnf_torch.models.pdm": ("PDM", "ShapeParams"),
-    "clnf_torch.pipeline": ("FitResult", "LandmarkDetector", "align_faces", "load", "save"),
+    "clnf_torch.pipeline": ("FitResult", "LandmarkDetector", "align_faces", "load", "measure_faces", "save"),
     "clnf_torch.quality": (
         "LandmarkQuality",
         "QualityConfig",

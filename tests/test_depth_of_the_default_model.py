@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 import clnf_torch
-from clnf_torch.export.face_rows import measure_faces
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.geometry.camera import Intrinsics, project
 from clnf_torch.geometry.host import unread
@@ -21,6 +20,7 @@ from clnf_torch.measures.head_in_space import measure_head
 from clnf_torch.measures.head_pose import HeadPose
 from clnf_torch.measures.landmarks_3d import FittedShape
 from clnf_torch.media.images import read_image
+from clnf_torch.pipeline import measure_faces
 from tests.factories import seeded
 
 CAMERA = Intrinsics.of(500.0, 500.0, 320.0, 240.0).to(torch.zeros(()))

@@ -100,6 +100,12 @@ def test_public_names_are_there():
     assert len(set(clnf_torch.__all__)) == len(clnf_torch.__all__)
 
 
+def test_faces_are_measured_by_the_name_that_older_guides_import():
+    from clnf_torch.export.face_rows import measure_faces
+
+    assert measure_faces is clnf_torch.measure_faces
+
+
 def test_every_public_name_has_a_home():
     homes = [name for names in clnf_torch._HOMES.values() for name in names]
     assert sorted(homes) == sorted(clnf_torch.__all__)

@@ -8,9 +8,7 @@ from torch import Tensor
 
 from clnf_torch.export.face_table import FaceTable
 from clnf_torch.geometry.camera import Intrinsics
-from clnf_torch.measures.landmarks_3d import FittedShape
-from clnf_torch.measures.measure import Measures, measure
-from clnf_torch.pipeline import FitResult, LandmarkDetector
+from clnf_torch.pipeline import FitResult, LandmarkDetector, measure_faces
 
 # Fields that keep their values in rows without a face
 HEAD = {"frame", "face_id", "timestamp", "confidence", "success"}
@@ -59,28 +57,6 @@ def face_table(rows: FaceRows, detector: LandmarkDetector, camera: Intrinsics, l
     # Landmarks that are NaN count as seen
     seen = (faces.landmarks != 0).flatten(1).any(1)
     return _zero_unseen(table, seen)
-
-
-def measure_faces(faces: FitResult, detector: LandmarkDetector, camera: Intrinsics) -> Measures:
-    """3D landmarks, head pose and gaze of fitted faces.
-
-    Args:
-        faces: B of them.
-        detector: What fitted them.
-        camera: What took the images, one camera for all faces or one per face.
-
-    Returns:
-        One row per face.
-    """
-    model = detector.model
-    parts = [(part, faces.parts[part.name]) for part in model.parts if part.name in faces.parts]
-    return measure(
-        FittedShape(model.pdm, faces.params, faces.landmarks, depth=model.depth_shape),
-        {part.name: FittedShape(part.model.pdm, fit.params, fit.landmarks) for part, fit in parts},
-        camera,
-        detector.numerics,
-        faces.gaze,
-    )
 
 
 def _zero_unseen(table: FaceTable, seen: Tensor) -> FaceTable:

@@ -10,9 +10,9 @@ import torch
 
 import clnf_torch
 from clnf_torch.drawing import DrawnFaces
-from clnf_torch.export.face_rows import measure_faces
 from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.measures.gaze import eye_middles, gaze_angles, in_camera_space
+from clnf_torch.pipeline import measure_faces
 from clnf_torch.tracking.smoothing import SmoothedFaces, smooth_faces, smoothed_size
 
 ROOT = Path(__file__).parents[2]

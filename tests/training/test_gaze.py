@@ -20,7 +20,7 @@ from clnf_torch.training.free.self_training import cut_portraits
 from clnf_torch.training.gaze import (
     GazeConfig,
     GazeTask,
-    folded_layers,
+    fused_layers,
     train_gaze_network,
 )
 from clnf_torch.training.gaze_faces import GazeFaces, gaze_faces, gaze_portraits
@@ -103,14 +103,14 @@ def test_it_goes_on_from_its_checkpoint(faces, tmp_path):
         assert torch.equal(first, second) and torch.equal(first, third), name
 
 
-def test_layers_are_folded_for_use():
+def test_layers_are_fused_for_use():
     layers = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2))
     images = torch.randn(5, 1, 4, 4, generator=seeded(5))
     for _ in range(3):
         layers(images)
-    folded = folded_layers(layers.eval())
-    assert [type(layer) for layer in folded] == [nn.Conv2d, nn.ReLU, nn.Flatten, nn.Linear]
-    torch.testing.assert_close(folded(images), layers(images))
+    fused = fused_layers(layers.eval())
+    assert [type(layer) for layer in fused] == [nn.Conv2d, nn.ReLU, nn.Flatten, nn.Linear]
+    torch.testing.assert_close(fused(images), layers(images))
 
 
 @pytest.fixture(scope="module")
