@@ -17,9 +17,9 @@ from clnf_torch.cli import video_run as command
 from clnf_torch.cli.drawn_recording import DRAWN_TOGETHER
 from clnf_torch.converters import convert
 from clnf_torch.drawing import DrawnFaces
-from clnf_torch.export import face_rows
 from clnf_torch.measures.measure import measure
 from clnf_torch.media.video import VideoFile
+from clnf_torch.pipeline import measuring
 from tests.media.videos import FixedBox, damage_frame, moving, shades, write_folder, write_key_frames, write_video
 
 
@@ -55,7 +55,7 @@ def test_faces_are_measured_once_and_drawn_as_their_rows_say(
 ):
     measured, drawn = [], []
     monkeypatch.setattr(
-        face_rows, "measure", lambda face, *rest: measured.append(len(face.landmarks)) or measure(face, *rest)
+        measuring, "measure", lambda face, *rest: measured.append(len(face.landmarks)) or measure(face, *rest)
     )
     draw = DrawnFaces.of
     monkeypatch.setattr(DrawnFaces, "of", lambda fit, names, table: drawn.append(table) or draw(fit, names, table))
