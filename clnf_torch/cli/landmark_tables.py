@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from clnf_torch.cli.table_text import TableError, data_rows, frame_number, header, numbers, plain, read_table_text
+from clnf_torch.cli.table_text import TableError, data_rows, distinct, frame_number, header, numbers, read_table_text
 from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
 
 FRAME, IDENTITY, OUTCOME = "frame", "face_id", "repair"
@@ -130,7 +130,7 @@ def _parse(text: str) -> LandmarkTable:
 
 def _landmark_columns(names: list[str]) -> list[str]:
     """The columns of the landmarks, which points are counted from 0 or from 1 in."""
-    there = Counter(map(plain, names))
+    there = Counter(distinct(names))
     columns = COLUMNS if "x_0" in there or "x_68" not in there else COLUMNS_FROM_1
     for name in (FRAME, *columns):
         if not there[name]:
@@ -143,4 +143,4 @@ def _landmark_columns(names: list[str]) -> list[str]:
 
 def _places(names: list[str]) -> dict[str, int]:
     """The place of each column."""
-    return {plain(name): place for place, name in reversed(list(enumerate(names)))}
+    return {name: place for place, name in reversed(list(enumerate(distinct(names))))}

@@ -50,7 +50,28 @@ def header(text: str, wanted: str) -> tuple[str, list[str]]:
 
 def plain(name: str) -> str:
     """The name of a column without its quotes and blanks, in small letters."""
-    return name.strip().strip("\"'").strip().lower()
+    return _bare(name).lower()
+
+
+def distinct(names: list[str]) -> list[str]:
+    """Names of columns as `plain` gives them, but those as they are whose small letters are another column's.
+
+    ``X_0`` is ``x_0`` in a table without ``x_0``, ``x_1`` and so on, and otherwise a column of its own: a millimetre
+    beside a pixel.
+    """
+    bare = [_bare(name) for name in names]
+    stems = {_stem(name) for name in bare}
+    return [name if _stem(name).lower() in stems else name.lower() for name in bare]
+
+
+def _bare(name: str) -> str:
+    """A name without its quotes and blanks."""
+    return name.strip().strip("\"'").strip()
+
+
+def _stem(name: str) -> str:
+    """A name without the number at its end."""
+    return name.rstrip("0123456789")
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:

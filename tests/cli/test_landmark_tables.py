@@ -105,6 +105,18 @@ def test_a_second_repair_replaces_the_outcomes(tmp_path):
     assert once.names == twice.names and [row[-1] for row in twice.rows] == OUTCOMES[::-1]
 
 
+@pytest.mark.parametrize("columns", [COLUMNS, COLUMNS_FROM_1])
+def test_millimetres_stand_beside_pixels(tmp_path, columns):
+    millimetres = [f"{axis}_{point}" for axis in "XYZ" for point in range(68)]
+    first, *rest = cells(columns)
+    rows = [["Frame", *millimetres, *first], *([str(8 + row), *["-1.5"] * 204, *one] for row, one in enumerate(rest))]
+    (tmp_path / "theirs.csv").write_text(text(rows=rows))
+    table = read_table(tmp_path / "theirs.csv")
+    assert torch.equal(table.landmarks, LANDMARKS) and table.frame.tolist() == [1, 2, 3]
+    row = written(table, LANDMARKS + 1, OUTCOMES).splitlines()[2].split(",")
+    assert row[:205] == rows[2][:205] and float(row[207]) == LANDMARKS[1, 0, 0] + 1
+
+
 @pytest.mark.parametrize("cell", ["", " ", "nan", "-NaN", "NA", "null", "inf", "-1e999"])
 def test_unknown_landmarks_are_no_numbers(tmp_path, cell):
     rows = cells()

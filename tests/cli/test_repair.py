@@ -62,6 +62,20 @@ def test_poor_rows_are_repaired_and_the_rest_stays(clnf_torch_cli, bundle, image
     assert not torch.equal(after.landmarks[1], before.landmarks[1])
 
 
+def test_the_tables_of_track_are_repaired(clnf_torch_cli, bundle, image, box, tmp_path):
+    folder = write_folder(tmp_path / "frames", [cv2.imread(str(image))] * 2)
+    own, repaired = tmp_path / "own.csv", tmp_path / "repaired.csv"
+    tracked = clnf_torch_cli("track", folder, "--model", bundle, "--box", *box, "--csv", own)
+    assert tracked.exit_code == 0, tracked.output
+    done = clnf_torch_cli("repair", folder, "--landmarks", own, "--csv", repaired, "--model", bundle)
+    assert done.exit_code == 0, done.output
+    names = own.read_text().splitlines()[0].split(",")
+    assert {"x_0", "X_0", "Z_67"} <= set(names) and read_table(repaired).names == [*names, "repair"]
+    pixels = [names.index(name) for name in COLUMNS]
+    cells = [[float(row[place]) for place in pixels] for row in read_table(own).rows]
+    assert read_table(own).landmarks.mT.flatten(1).tolist() == cells
+
+
 def test_without_faces_in_the_video_the_table_comes_out_as_it_is(clnf_torch_cli, bundle, image, tmp_path, fitted):
     video = write_video(tmp_path / "clip.mp4", [cv2.imread(str(image))] * 2)
     write(tmp_path / "theirs.csv", [(7, "later", swapped(fitted))])
