@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 
 import torch
@@ -64,16 +65,19 @@ class LandmarkTable:
             outcomes: What became of each row.
 
         Returns:
-            The rest as it was, cells being separated as they were.
+            The rest as it was, with landmarks that are where the table has them; cells are separated as they were.
         """
         places, text = _places(self.names), []
         targets, last = [places[name] for name in self.columns], places.get(OUTCOME, len(self.names))
         for row, before in rows:
             cells = [*before, ""][: max(len(before), last + 1)]
             cells[last] = outcomes[row]
-            values = landmarks[row].mT.flatten().tolist() if changed[row] else []
-            for place, value in zip(targets, values, strict=bool(values)):
-                cells[place] = f"{value:.3f}".replace(".", "," if self.decimal_comma else ".")
+            if changed[row]:
+                same = torch.isclose(landmarks[row], self.landmarks[row], rtol=0, atol=0, equal_nan=True)
+                moved = (~same).any(-1).repeat(2)
+                values = landmarks[row].mT.flatten()[moved].tolist()
+                for place, value in zip(compress(targets, moved.tolist()), values, strict=True):
+                    cells[place] = f"{value:.3f}".replace(".", "," if self.decimal_comma else ".")
             text.append(self._line(cells))
         return "".join(text)
 

@@ -96,6 +96,18 @@ def test_what_stays_stays_to_the_letter(tmp_path):
     assert lines[3] == text(rows=rows).splitlines()[3] + ",no image"
 
 
+def test_landmarks_that_stay_in_a_row_that_changes_keep_their_letters(tmp_path):
+    rows = cells()
+    # An unknown landmark, and three others, of which the last two move
+    rows[2][2:6], rows[2][70:74] = ["NA", "1.23456", "7.0", "5"], ["", "05.50", " 8.75 ", "9"]
+    (tmp_path / "theirs.csv").write_text(text(rows=rows))
+    landmarks = (table := read_table(tmp_path / "theirs.csv")).landmarks.clone()
+    landmarks[1, 2, 1] += 0.25
+    landmarks[1, 3] = 4
+    rows[2][4:6], rows[2][72:74] = ["7.000", "4.000"], ["9.000", "4.000"]
+    assert written(table, landmarks, OUTCOMES).splitlines()[2] == ",".join([*rows[2], "refitted"])
+
+
 def test_a_second_repair_replaces_the_outcomes(tmp_path):
     (tmp_path / "theirs.csv").write_text(text())
     (tmp_path / "theirs.csv").write_text(written(read_table(tmp_path / "theirs.csv"), LANDMARKS, OUTCOMES))
