@@ -17,9 +17,9 @@ from clnf_torch.measures.head_pose import HeadPose
 
 POSE = [f"pose_{name}" for name in ("Tx", "Ty", "Tz", "Rx", "Ry", "Rz")]
 POINTS = [f"{axis}_{point}" for axis in "XYZ" for point in range(NUM_LANDMARKS)]
-SUCCESS = "success"
+FRAME, SUCCESS = "frame", "success"
 # What a table of measures keeps of the one that it is made of, where that has it
-KEPT = ("image", "frame", "face", "face_id", "timestamp", "confidence", SUCCESS)
+KEPT = ("image", FRAME, "face", "face_id", "timestamp", "confidence", SUCCESS)
 # Digits after the point: a tenth of a micrometre
 DECIMALS = 4
 
@@ -83,10 +83,13 @@ def measure_table(
         One row per row; NaN where ``success`` is 0.
 
     Raises:
-        TableError: A column is missing, a cell holds no number, or no face is seen at rest.
+        TableError: A column is missing, a cell holds no number, no face is seen at rest, or a table of images is to be
+            smoothed or compared with a rest.
         OSError: It cannot be read.
     """
     table = read_points(path)
+    if FRAME not in table.names and (rest is not None or smooth is not None):
+        raise TableError(f"{path}: has no column frame; leave out --rest and --smooth, which are of videos")
     if smooth is not None:
         table = replace(table, points=smooth(table))
     try:
@@ -151,7 +154,7 @@ def _parse(text: str) -> PointTable:
     for line, row in data_rows(text, delimiter, len(names)):
         values.extend(numbers(line, row, targets, names))
         cells.append([row[places[name]].strip() for name in kept])
-        frames.append(frame_number(line, row[places["frame"]]) if "frame" in places else len(cells))
+        frames.append(frame_number(line, row[places[FRAME]]) if FRAME in places else len(cells))
         identity(row[places["face_id"]].strip() if "face_id" in places else "")
     found = torch.tensor(values, dtype=torch.float64).view(-1, len(targets))
     pose, rest = found.split((len(POSE), len(targets) - len(POSE)), dim=1)

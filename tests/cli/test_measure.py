@@ -120,6 +120,15 @@ def test_openface_writes_blanks_and_tables_of_images(tmp_path):
     assert read_points(tmp_path / "image.csv").frame.tolist() == [1, 2]
 
 
+@pytest.mark.parametrize("words", [("--rest", "1:1"), ("--smooth", "one-euro"), ("--smooth", "savgol")])
+def test_images_have_neither_rest_nor_neighbours(clnf_torch_cli, tmp_path, words):
+    write(path := tmp_path / "images.csv", make_faces(9), [(0, 0, 1)] * 9, head="face")
+    done = clnf_torch_cli("measure", path, "--out", tmp_path / "out.csv", *words)
+    assert done.exit_code == 1 and not (tmp_path / "out.csv").exists()
+    expected = f"{path}: has no column frame; leave out --rest and --smooth, which are of videos"
+    assert done.stderr == f"clnf-torch: error: {expected}\n"
+
+
 def test_a_cell_without_a_number_is_named(tmp_path):
     write(tmp_path / "clip.csv", make_faces(1), [(1, 0, 1)])
     text = (tmp_path / "clip.csv").read_text().replace("999", "12").replace(",1,", ",yes,", 1)
