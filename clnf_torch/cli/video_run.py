@@ -20,7 +20,7 @@ from clnf_torch.cli.outputs import Targets
 from clnf_torch.cli.progress import counting_bar
 from clnf_torch.cli.video_outputs import VideoOutputs
 from clnf_torch.cli.video_summary import VideoSummary
-from clnf_torch.media.boxes import Box
+from clnf_torch.media.boxes import Box, BoxError, check_box
 from clnf_torch.media.parallel_videos import VideoRun, run_parallel_videos
 from clnf_torch.media.recording import Recording
 from clnf_torch.media.video_capture import Camera, open_source
@@ -90,7 +90,7 @@ def track_videos(
     complaints = Complaints()
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         where = device_named(options.device)
-        sources = dict(_opened(videos, outputs, options.skip_existing, complaints, where))
+        sources = dict(_opened(videos, outputs, options, complaints, where))
         if not sources:
             raise typer.Exit(int(complaints.any))
         detector = load(options.model, where, numerics=options.numerics, precision=options.precision.value)
@@ -129,18 +129,24 @@ def track_videos(
 
 
 def _opened(
-    paths: Sequence[Path], outputs: VideoOutputs, skip: bool, complain: Complaints, device: torch.device
+    paths: Sequence[Path], outputs: VideoOutputs, options: VideoOptions, complain: Complaints, device: torch.device
 ) -> Iterator[tuple[FrameSource, Targets]]:
-    """Videos that can be read and are to be tracked, and their files."""
+    """Videos that can be read, have the given box in their frames and are to be tracked, and their files."""
     outputs.make_folders()
     for path, targets in zip(paths, outputs.files, strict=True):
-        if skip and targets.are_there():
+        if options.skip_existing and targets.are_there():
             notice(f"{path}: its outputs exist; skipped")
             continue
         try:
-            yield open_source(path, notice, device), targets
+            source = open_source(path, notice, device)
+            if options.box is not None:
+                check_box(options.box, source.width, source.height)
+        except BoxError as error:
+            complain(f"{path}: {error}")
         except Exception as error:
             complain(video_problem(path, error))
+        else:
+            yield source, targets
 
 
 def _stopping(sources: list[FrameSource], stop_if_asked: Callable[[], None]) -> Callable[[], None]:

@@ -19,6 +19,7 @@ from clnf_torch.geometry.boxes import boxes_from
 from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.geometry.frames import as_tensor
 from clnf_torch.geometry.records import join_rows
+from clnf_torch.media.boxes import check_box
 from clnf_torch.media.parallel_videos import VideoFrame
 from clnf_torch.media.recording import Recording
 from clnf_torch.media.upload import stacked, uploaded
@@ -109,10 +110,10 @@ def track(
         BundleError: The model's file is none.
     """
     video = frame_source(source, rate, device)
+    given = None if box is None else _given_box(box, box_format, video)
     models = loaded_models(model, detector, device, numerics, precision, find=box is None)
     config = VideoConfig(preset=preset, multi_view=multi_view, single_face=single_face, smooth=smooth)
     tracker = VideoTracker(models.landmarks, models.faces, config)
-    given = None if box is None else _given_box(box, box_format)
     rows = _Rows(models, video)
     record = Recording(rows, models.landmarks, camera_of(camera)(video.width, video.height), likelihoods)
     if stream:
@@ -123,12 +124,14 @@ def track(
     return rows.taken()
 
 
-def _given_box(box: Any, box_format: str) -> Tensor:
-    """A caller's box (4,) or (1, 4) as x, y, width, height, shape (1, 4)."""
+def _given_box(box: Any, box_format: str, video: FrameSource) -> Tensor:
+    """A caller's box (4,) or (1, 4), which must be one in the video's frames, as x, y, width, height, shape (1, 4)."""
     box = as_tensor("box", box)
     if box.shape not in ((4,), (1, 4)):
         raise ValueError(f"box has shape {tuple(box.shape)}; expected the four numbers of one box, (4,)")
-    return boxes_from(box.view(1, 4), box_format)
+    boxes = boxes_from(box.view(1, 4), box_format)
+    check_box(boxes[0].tolist(), video.width, video.height)
+    return boxes
 
 
 def _streamed(

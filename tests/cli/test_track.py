@@ -113,6 +113,31 @@ def test_videos_side_by_side_are_those_alone(clnf_torch_cli, bundle, image, box,
                 assert float(one[column]) == pytest.approx(float(same[column]), abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("box", "why"),
+    [
+        ((500, 0, 10, 10), "outside the image of 240 x 240"),
+        ((10, 10, 0, 50), "must be above 0"),
+        ((10, 10, 50, -1), "must be above 0"),
+        (("nan", 10, 50, 50), "not finite"),
+    ],
+)
+def test_a_bad_box_is_one_line_about_the_video(clnf_torch_cli, bundle, image, tmp_path, box, why):
+    video, table = write_video(tmp_path / "video.mp4", moving(image, 2)), tmp_path / "t.csv"
+    done = clnf_torch_cli("track", video, "--model", bundle, "--box", *box, "--csv", table)
+    (line,) = done.stderr.splitlines()
+    assert done.exit_code == 1 and line.startswith(f"clnf-torch: error: {video}: box ") and why in line
+    assert [*tmp_path.iterdir()] == [video]
+
+
+def test_a_box_is_checked_in_each_video(clnf_torch_cli, bundle, image, box, tmp_path):
+    small = write_folder(tmp_path / "small", [still[:8, :8] for still in moving(image, 2)])
+    large = write_folder(tmp_path / "large", moving(image, 2))
+    done = clnf_torch_cli("track", small, large, "--model", bundle, "--box", *box, "--csv", tmp_path / "out")
+    assert done.exit_code == 1 and f"error: {small}: box " in done.stderr and str(large) in done.stderr
+    assert (tmp_path / "out" / "large.csv").exists() and not (tmp_path / "out" / "small.csv").exists()
+
+
 def test_smoothed_faces_and_what_the_manifest_says(clnf_torch_cli, bundle, image, box, tmp_path):
     folder = write_folder(tmp_path / "frames", moving(image, 3))
     words = folder, "--model", bundle, "--box", *box

@@ -96,6 +96,21 @@ def test_a_given_box_needs_no_detection(frames, bundle, box):
         clnf_torch.track(frames[:2], bundle, box=box[:3])
 
 
+@pytest.mark.parametrize(
+    ("box", "why"),
+    [
+        ([5000, 0, 50, 50], "outside the image of"),
+        ([10, 10, 0, 50], "must be above 0"),
+        ([10, 10, 50, -1], "must be above 0"),
+        ([float("nan"), 10, 50, 50], "not finite"),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_box_that_holds_no_face_is_refused(frames, bundle, box, why, stream):
+    with pytest.raises(ValueError, match=why):
+        clnf_torch.track(frames[:2], bundle, box=box, stream=stream)
+
+
 def test_frames_that_cannot_be_used_are_damaged_ones(frames, bundle, box):
     found = clnf_torch.track([frames[0], None, frames[1][:-3], frames[1]], bundle, box=box)
     assert found.success.tolist() == [True, False, False, True]
