@@ -99,7 +99,7 @@ class ImageRun:
             "settings": json.loads(json.dumps(dict(settings))),
             "outputs": {option: _written(path) for option, path in outputs.items() if path != STDOUT},
             "frames": len(faces),
-            "frames_with_face": sum(count > 0 for count in faces.values()),
+            "frames_with_face": self.summary.with_face(),
             "faces": sum(faces.values()),
             "seconds": round(self.summary.seconds(), 1),
             "inputs": self._inputs(),

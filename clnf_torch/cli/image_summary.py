@@ -44,6 +44,10 @@ class ImageSummary:
         self.faces[number] = self.found[number] = 0
         self.confidence[number] = 0.0
 
+    def with_face(self) -> int:
+        """Images in which a face was found, and not a failure alone."""
+        return sum(count > 0 for count in self.found.values())
+
     def seconds(self) -> float:
         """Since the run began."""
         return time.monotonic() - self.begun
@@ -66,8 +70,13 @@ class ImageSummary:
     def _counts(self, numbers: Sequence[int]) -> tuple[str, ...]:
         """Images, those with a face, faces, their mean confidence, and images that could not be read."""
         read = [number for number in numbers if number in self.faces]
-        faces = [self.faces[number] for number in read]
-        share = formatted(sum(count > 0 for count in faces) / len(read) if read else None, "{:.1%}")
+        share = formatted(sum(self.found[number] > 0 for number in read) / len(read) if read else None, "{:.1%}")
         found, total = (sum(counts[number] for number in read) for counts in (self.found, self.confidence))
         mean = formatted(total / found if found else None, "{:.2f}")
-        return str(len(numbers)), share, str(sum(faces)), mean, str(len(numbers) - len(read))
+        return (
+            str(len(numbers)),
+            share,
+            str(sum(self.faces[number] for number in read)),
+            mean,
+            str(len(numbers) - len(read)),
+        )

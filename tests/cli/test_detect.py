@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 
 import clnf_torch
 from clnf_torch.cli import outputs
+from clnf_torch.cli.image_summary import ImageSummary
 from clnf_torch.cli.runs import detect as command
 from clnf_torch.converters import convert
 from clnf_torch.media.batches import Batch, Job
@@ -264,6 +266,17 @@ def test_a_manifest_says_what_became_of_each_of_several_images(clnf_torch_cli, b
     assert drawings == [True, None, None, True]
     assert ["problem" in one and one["problem"] is not None for one in entry["inputs"]] == [False, True, False, False]
     assert [row["image"] for row in rows_of(out / "t.csv")] == [str(paths[0]), str(paths[3])]
+
+
+def test_a_failed_fit_is_no_image_with_a_face(capsys):
+    jobs = [Job(Path(f"photos/{number}.png"), torch.zeros(3, 4, 4), [(0, 0, 4, 4)], number) for number in range(2)]
+    summary = ImageSummary([job.path for job in jobs])
+    table = SimpleNamespace(success=torch.tensor([True, False]), confidence=torch.tensor([0.9, 0.1]))
+    summary.add(Batch(jobs), table)
+    assert summary.with_face() == 1 and sum(summary.faces.values()) == 2
+    summary.show([Path("t.csv")])
+    row = next(line.split() for line in capsys.readouterr().out.splitlines() if "photos" in line)
+    assert row[1:5] == ["2", "50.0%", "2", "0.90"]
 
 
 def test_outputs_that_are_there_are_skipped(clnf_torch_cli, bundle, image, found, tmp_path):
