@@ -12,14 +12,16 @@ IMAGES = {
 VIDEOS = {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".webm", ".wmv"}
 # What `detect --draw` adds to a name
 DRAWN = "_landmarks"
+# And before that where several images share it
+NUMBER = re.compile(r"-[0-9]+$")
 DECIMAL = re.compile(r"[0-9]+\.[0-9]+")
 
 
 def image_files(folder: Path) -> list[Path]:
     """The images of a folder in natural order; those in folders below it, and hidden ones, are left out.
 
-    Left out, too, is what ``detect --draw`` has drawn: NAME_landmarks.png where NAME.jpg, or another kind of image, is
-    beside it.
+    Left out, too, is what ``detect --draw`` has drawn: NAME_landmarks.png, or NAME-2_landmarks.png and so on, where
+    NAME.jpg, or another kind of image, is beside it.
 
     Raises:
         OSError: The folder cannot be read.
@@ -89,4 +91,7 @@ def _is_shown(file: Path) -> bool:
 
 def _is_drawn(file: Path, stems: set[str]) -> bool:
     """Whether a drawing's source is beside it."""
-    return file.suffix == ".png" and file.stem.endswith(DRAWN) and file.stem.removesuffix(DRAWN) in stems
+    if file.suffix != ".png" or not file.stem.endswith(DRAWN):
+        return False
+    source = file.stem.removesuffix(DRAWN)
+    return source in stems or NUMBER.sub("", source) in stems

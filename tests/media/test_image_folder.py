@@ -35,6 +35,12 @@ def test_drawn_images_are_left_out_where_their_source_is_there(tmp_path):
     assert names(image_files(folder)) == ["1.jpg", "1_landmarks.jpg", "2_landmarks.png"]
 
 
+def test_drawings_of_several_images_of_one_name_are_left_out(tmp_path):
+    drawn = ["face_landmarks.png", "face-2_landmarks.png", "face-10_landmarks.png"]
+    folder = folder_of(tmp_path, "face.jpg", "face.png", "face-b_landmarks.png", "1-2_landmarks.png", *drawn)
+    assert names(image_files(folder)) == ["1-2_landmarks.png", "face-b_landmarks.png", "face.jpg", "face.png"]
+
+
 def test_what_is_no_image_and_what_is_hidden_is_left_out(tmp_path):
     folder = folder_of(tmp_path, "1.png", "._1.png", ".2.png", "Thumbs.db", ".DS_Store", "notes.txt")
     folder_of(tmp_path / "3.png", "4.png")
