@@ -155,8 +155,8 @@ def _seen(landmarks: np.ndarray | None, rows: int) -> np.ndarray:
     """Rows with a face, where no column says it: those whose landmarks are finite and not all 0."""
     if landmarks is None:
         return np.ones(rows, dtype=bool)
-    flat = landmarks.reshape(rows, -1)
-    return np.isfinite(flat).all(1) & (flat != 0).any(1)
+    axes = tuple(range(1, landmarks.ndim))
+    return np.isfinite(landmarks).all(axes) & (landmarks != 0).any(axes)
 
 
 def _read_json(path: Path) -> FaceLog:

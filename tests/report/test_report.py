@@ -73,6 +73,12 @@ def test_damaged_and_empty_tables_are_named(tmp_path, report):
     assert len(page.numbers) == 1
 
 
+def test_an_empty_table_of_photographs_is_no_problem(tmp_path, report):
+    write_table(tmp_path / "empty.csv", part_of(talking(2), slice(0, 0)), image_mode=True)
+    page, (entry,) = report()
+    assert entry.problem is None and "The table has no rows" in page.text
+
+
 def test_a_folder_without_tables(report):
     page, entries = report()
     assert entries == [] and "No tables of faces were found" in page.text
