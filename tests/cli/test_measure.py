@@ -85,6 +85,13 @@ def test_the_tables_of_a_folder(clnf_torch_cli, table, tmp_path):
     assert clnf_torch_cli("measure", empty, "--out", tmp_path / "none").exit_code == 2
 
 
+def test_measures_beside_their_tables_are_replaced(clnf_torch_cli, table, tmp_path):
+    for _ in range(2):
+        done = clnf_torch_cli("measure", tmp_path, "--out", tmp_path)
+        assert done.exit_code == 0, done.output
+    assert sorted(path.name for path in tmp_path.glob("*.csv")) == ["clip.csv", "clip_measures.csv"]
+
+
 def test_a_table_that_cannot_be_used_spares_the_others(clnf_torch_cli, table, tmp_path):
     (broken := tmp_path / "broken.csv").write_text("frame,x_0\n1,2\n")
     done = clnf_torch_cli("measure", broken, table, tmp_path / "missing.csv", "--out", tmp_path / "measures")

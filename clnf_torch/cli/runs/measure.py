@@ -78,12 +78,17 @@ def frames_named(text: str | None) -> tuple[int, int] | None:
 
 
 def _tables(paths: list[Path]) -> Iterator[Path]:
-    """The tables, those of a folder by name; what the program says there about all of them is none."""
+    """The tables, those of a folder by name; what the program says there about all of them, and measures, are none."""
     for path in paths:
-        found = [path] if not path.is_dir() else sorted(one for one in path.glob("*.csv") if one.name != SUMMARY)
+        found = sorted(filter(_is_table, path.glob("*.csv"))) if path.is_dir() else [path]
         if not found:
             raise typer.BadParameter(f"{path}: expected a folder with tables, found no .csv in it")
         yield from found
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a CSV file of a folder may be a table of faces by its name."""
+    return path.name != SUMMARY and not path.name.endswith(SUFFIX)
 
 
 def _places(tables: list[Path], out: Path) -> Iterator[Path]:
