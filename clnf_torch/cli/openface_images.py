@@ -8,12 +8,10 @@ import typer
 
 from clnf_torch.cli.aligned_files import SUFFIX, AlignedFiles
 from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, mention_terms, notice
-from clnf_torch.cli.drawing import FreeNames
 from clnf_torch.cli.image_summary import ImageSummary
 from clnf_torch.cli.input_files import require_some
 from clnf_torch.cli.openface_outputs import measured_groups, write_details
 from clnf_torch.cli.options import device_named
-from clnf_torch.cli.output_check import Input, check_outputs
 from clnf_torch.cli.outputs import Targets
 from clnf_torch.cli.progress import counting_bar
 from clnf_torch.drawing import DrawnFaces, draw_faces
@@ -36,23 +34,18 @@ class ImageOptions:
     skip_existing: bool
 
 
-def fit_photographs(
-    images: Sequence[Path], targets: Targets, names: Sequence[str] | None, options: ImageOptions
-) -> None:
+def fit_photographs(images: Sequence[Path], outputs: Sequence[Targets], options: ImageOptions) -> None:
     """Finds the faces of photographs, and writes the outputs of each.
 
     Args:
         images: The photographs.
-        targets: Folders of their outputs.
-        names: What these are called; None: as the photographs.
+        outputs: Those of each, from `outputs_of`.
         options: How.
 
     Raises:
         typer.Exit: Something could not be done; what was wrong is on stderr.
     """
-    free_name, complaints = FreeNames(), Complaints()
-    outputs = [_of(targets, free_name(name)) for name in (names or [image.stem for image in images])]
-    check_outputs([*map(Input, images), Input(options.model)], [one for files in outputs for one in files.outputs()])
+    complaints = Complaints()
     require_some(images)
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         wanted = [number for number, files in enumerate(outputs) if not (options.skip_existing and files.are_there())]
@@ -73,7 +66,7 @@ def fit_photographs(
                     summary.add_empty(job.number)
                     notice(f"no face found: {job.path}")
                 done(1)
-        summary.show([next(iter(targets.given().values()))])
+        summary.show([next(iter(outputs[0].given().values())).parent])
     if complaints.any:
         raise typer.Exit(1)
 
@@ -95,8 +88,8 @@ def _write(batch: Batch, targets: Targets, detector: LandmarkDetector, options: 
     return table
 
 
-def _of(targets: Targets, name: str) -> Targets:
-    """The outputs of a photograph."""
+def outputs_of(targets: Targets, name: str) -> Targets:
+    """The outputs of a photograph in the folders of all, by what it is called."""
     csv, draw = targets.csv, targets.draw
     aligned = targets.aligned and targets.aligned / f"{name}{SUFFIX}"
     return replace(targets, csv=csv and csv / f"{name}.csv", draw=draw and draw / f"{name}.png", aligned=aligned)

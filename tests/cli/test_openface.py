@@ -106,6 +106,20 @@ def test_a_photograph_is_one_without_saying_so(openface, image, tmp_path):
     assert again.exit_code == 0 and "1 images have their outputs; skipped" in again.stderr
 
 
+def test_a_photograph_and_a_video_of_one_name_have_outputs_of_their_own(openface, clip, image, tmp_path):
+    clip.rename(tmp_path / "subj.mp4")
+    shutil.copy(image, tmp_path / "subj.png")
+    for folder, files, photograph, video in (
+        ("one", ("subj.png", "subj.mp4"), "subj", "subj-2"),
+        ("other", ("subj.mp4", "subj.png"), "subj-2", "subj"),
+    ):
+        done = openface("-f", files[0], "-f", files[1], "-out_dir", folder, "-pose")
+        assert done.exit_code == 0, done.stderr
+        assert table(tmp_path / folder / f"{photograph}.csv")[0][:2] == ["face", "confidence"]
+        header, rows = table(tmp_path / folder / f"{video}.csv")
+        assert (header[:5], len(rows)) == (HEAD, 3)
+
+
 def test_aligned_faces_of_a_video(openface, clip, bundle, image, tmp_path):
     done = openface("-f", clip, "-simalign", "-simsize", "64", "-simscale", "0.4", "-nomask", "-2Dfp")
     assert done.exit_code == 0, done.stderr

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 
 import typer
@@ -9,12 +11,16 @@ import typer
 from clnf_torch.cli.aligned_files import Alignment
 from clnf_torch.cli.commands.openface import Program
 from clnf_torch.cli.console import notice
+from clnf_torch.cli.drawing import FreeNames
 from clnf_torch.cli.input_files import image_inputs, video_inputs
-from clnf_torch.cli.openface_images import ImageOptions, fit_photographs
+from clnf_torch.cli.manifest import NAME as MANIFEST
+from clnf_torch.cli.openface_images import ImageOptions, fit_photographs, outputs_of
 from clnf_torch.cli.openface_outputs import Requested, measured_groups, output_place, write_details
 from clnf_torch.cli.options import CameraOptions, PrecisionName
+from clnf_torch.cli.output_check import Input, check_outputs
 from clnf_torch.cli.outputs import Targets
-from clnf_torch.cli.video_outputs import VideoOutputs
+from clnf_torch.cli.video_outputs import SUMMARY, VideoOutputs
+from clnf_torch.cli.video_outputs import _stem as video_name
 from clnf_torch.cli.video_run import VideoOptions, track_videos
 from clnf_torch.export.csv import CSVForm
 from clnf_torch.media.image_faces import FitOptions
@@ -23,6 +29,14 @@ from clnf_torch.media.video_frames import FrameSource
 from clnf_torch.models.bundle import bundle_file
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.tracking import VideoConfig
+
+
+@dataclass(frozen=True)
+class _Given:
+    """An input: a photograph, or else a video, a folder of frames or a camera."""
+
+    path: Path
+    is_photograph: bool
 
 
 def openface(
@@ -68,20 +82,28 @@ def openface(
     """Run as OpenFace's programs do."""
     _refuse(hogalign, simscale)
     bundle, lens = _bundle(model), CameraOptions(*(camera or (fx, fy, cx, cy)))
-    images, videos = _inputs(program, files or [], folders or [], webcam or [], inroot or Path())
+    inputs = _inputs(program, files or [], folders or [], webcam or [], inroot or Path())
     groups = {"2Dfp": points, "3Dfp": points_3d, "pdmparams": params, "pose": pose, "gaze": gaze, "aus": aus}
     requested = Requested.by({**groups, "tracked": tracked, "aligned": simalign})
     if "aus" in requested.groups:
         notice("action units are not computed: their columns hold NaN")
-    folder, names = output_place(out_dir, name, [*images, *videos])
+    folder, names = output_place(out_dir, name, [given.path for given in inputs])
     folder.mkdir(parents=True, exist_ok=True)
     form = CSVForm(openface_precision=openface_precision, header_blanks=header_blanks, openface_groups=requested.groups)
     targets = requested.targets(folder, form, Alignment(size=simsize, scale=simscale, masked=not nomask))
+    names = _names(inputs, names)
+    images, image_names = _apart(inputs, names, photographs=True)
+    videos, video_names = _apart(inputs, names, photographs=False)
+    image_outputs = [outputs_of(targets, name) for name in image_names]
+    video_outputs = VideoOutputs(targets, videos, video_names, drawn=".avi")
+    written = [output for outputs in image_outputs for output in outputs.outputs()]
+    written += video_outputs.outputs() if videos else []
+    check_outputs([*map(Input, [*images, *videos]), Input(bundle)], written)
     preset, views = "wild" if wild else "default", multi_view
     if images:
         fit = FitOptions(preset, None if views is None else bool(views), lens.behind)
         how = ImageOptions(model=bundle, device=device, batch=batch, fit=fit, skip_existing=skip_existing)
-        fit_photographs(images, targets, names, how)
+        fit_photographs(images, image_outputs, how)
     if videos:
         single = program is not Program.videos_of_many
         options = VideoOptions(
@@ -102,7 +124,7 @@ def openface(
             camera = lens.behind(source.width, source.height)
             write_details(source.path, camera, written, measured_groups(detector.model))
 
-        track_videos(videos, VideoOutputs(targets, videos, names, drawn=".avi"), options, describe)
+        track_videos(videos, video_outputs, options, describe)
 
 
 def _refuse(hogalign: bool, scale: float) -> None:
@@ -127,14 +149,30 @@ def _bundle(location: Path | None) -> Path:
 
 def _inputs(
     program: Program | None, files: Sequence[Path], folders: Sequence[Path], webcam: Sequence[int], root: Path
-) -> tuple[list[Path], list[Path]]:
-    """Photographs, and videos with folders of frames and cameras."""
-    given, found = [root / path for path in files], [root / path for path in folders]
-    if not given and not found and not webcam:
+) -> list[_Given]:
+    """Files in their order, then what folders stand for, then cameras."""
+    if not files and not folders and not webcam:
         raise typer.BadParameter("give -f FILE, -fdir DIR or -device N")
-    cameras = [Path(str(number)) for number in webcam]
-    photographs = [path for path in given if path.suffix.lower() in IMAGES]
-    videos = [path for path in given if path.suffix.lower() not in IMAGES]
-    if program is Program.image:
-        return image_inputs([*photographs, *found]), [*videos, *cameras]
-    return photographs, [*videos, *video_inputs(found), *cameras]
+    found = [root / path for path in folders]
+    in_folders = image_inputs(found) if program is Program.image else video_inputs(found)
+    return [
+        *(_Given(root / path, path.suffix.lower() in IMAGES) for path in files),
+        *(_Given(path, program is Program.image) for path in in_folders),
+        *(_Given(Path(str(number)), False) for number in webcam),
+    ]
+
+
+def _names(inputs: Sequence[_Given], names: Sequence[str] | None) -> list[str]:
+    """What the outputs of each input are called, no two alike: as the inputs where no names were given."""
+    free_name = FreeNames()
+    if not all(given.is_photograph for given in inputs):
+        # These lie beside the outputs of videos
+        for taken in (MANIFEST, SUMMARY):
+            free_name(Path(taken).stem)
+    return [free_name(name) for name in names or [video_name(given.path) for given in inputs]]
+
+
+def _apart(inputs: Sequence[_Given], names: Sequence[str], *, photographs: bool) -> tuple[list[Path], list[str]]:
+    """The photographs among inputs, or the others, and their names."""
+    wanted = [given.is_photograph == photographs for given in inputs]
+    return [given.path for given in compress(inputs, wanted)], list(compress(names, wanted))
