@@ -4,12 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import typer
-
 from clnf_torch.cli.aligned_files import SUFFIX, AlignedFiles
 from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, mention_terms, notice
 from clnf_torch.cli.image_summary import ImageSummary
-from clnf_torch.cli.input_files import require_some
 from clnf_torch.cli.openface_outputs import measured_groups, write_details
 from clnf_torch.cli.options import device_named
 from clnf_torch.cli.outputs import Targets
@@ -34,7 +31,7 @@ class ImageOptions:
     skip_existing: bool
 
 
-def fit_photographs(images: Sequence[Path], outputs: Sequence[Targets], options: ImageOptions) -> None:
+def fit_photographs(images: Sequence[Path], outputs: Sequence[Targets], options: ImageOptions) -> bool:
     """Finds the faces of photographs, and writes the outputs of each.
 
     Args:
@@ -42,11 +39,13 @@ def fit_photographs(images: Sequence[Path], outputs: Sequence[Targets], options:
         outputs: Those of each, from `outputs_of`.
         options: How.
 
+    Returns:
+        Whether all could be read; what was wrong is on stderr.
+
     Raises:
-        typer.Exit: Something could not be done; what was wrong is on stderr.
+        typer.Exit: Something else could not be done.
     """
     complaints = Complaints()
-    require_some(images)
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         wanted = [number for number, files in enumerate(outputs) if not (options.skip_existing and files.are_there())]
         if skipped := len(images) - len(wanted):
@@ -67,8 +66,7 @@ def fit_photographs(images: Sequence[Path], outputs: Sequence[Targets], options:
                     notice(f"no face found: {job.path}")
                 done(1)
         summary.show([next(iter(outputs[0].given().values())).parent])
-    if complaints.any:
-        raise typer.Exit(1)
+    return not complaints.any
 
 
 def _write(batch: Batch, targets: Targets, detector: LandmarkDetector, options: FitOptions) -> FaceTable:

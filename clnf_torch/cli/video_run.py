@@ -92,7 +92,9 @@ def track_videos(
         where = device_named(options.device)
         sources = dict(_opened(videos, outputs, options, complaints, where))
         if not sources:
-            raise typer.Exit(int(complaints.any))
+            if complaints.any:
+                raise typer.Exit(1)
+            return
         detector = load(options.model, where, numerics=options.numerics, precision=options.precision.value)
         mention_terms(options.model, detector.origin.get("licence", ""))
         finder = None if options.box else load_face_detector_for(detector, options.model, options.face_detector)

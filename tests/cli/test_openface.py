@@ -120,6 +120,17 @@ def test_a_photograph_and_a_video_of_one_name_have_outputs_of_their_own(openface
         assert (header[:5], len(rows)) == (HEAD, 3)
 
 
+@pytest.mark.parametrize("damaged", [True, False])
+def test_a_photograph_that_cannot_be_read_spares_the_videos(openface, clip, tmp_path, damaged):
+    if damaged:
+        (tmp_path / "bad.png").write_bytes(b"none")
+    # The second time there is nothing to do for the video
+    for _ in range(2):
+        done = openface("-f", "bad.png", "-f", clip, "-pose", "--skip-existing")
+        assert done.exit_code == 1 and "bad.png" in done.stderr
+        assert len(table(tmp_path / "processed" / "clip.csv")[1]) == 3
+
+
 def test_aligned_faces_of_a_video(openface, clip, bundle, image, tmp_path):
     done = openface("-f", clip, "-simalign", "-simsize", "64", "-simscale", "0.4", "-nomask", "-2Dfp")
     assert done.exit_code == 0, done.stderr

@@ -12,7 +12,7 @@ from clnf_torch.cli.aligned_files import Alignment
 from clnf_torch.cli.commands.openface import Program
 from clnf_torch.cli.console import notice
 from clnf_torch.cli.drawing import FreeNames
-from clnf_torch.cli.input_files import image_inputs, video_inputs
+from clnf_torch.cli.input_files import image_inputs, require_some, video_inputs
 from clnf_torch.cli.manifest import NAME as MANIFEST
 from clnf_torch.cli.openface_images import ImageOptions, fit_photographs, outputs_of
 from clnf_torch.cli.openface_outputs import Requested, measured_groups, output_place, write_details
@@ -100,10 +100,13 @@ def openface(
     written += video_outputs.outputs() if videos else []
     check_outputs([*map(Input, [*images, *videos]), Input(bundle)], written)
     preset, views = "wild" if wild else "default", multi_view
+    if not videos:
+        require_some(images)
+    complete = True
     if images:
         fit = FitOptions(preset, None if views is None else bool(views), lens.behind)
         how = ImageOptions(model=bundle, device=device, batch=batch, fit=fit, skip_existing=skip_existing)
-        fit_photographs(images, image_outputs, how)
+        complete = fit_photographs(images, image_outputs, how)
     if videos:
         single = program is not Program.videos_of_many
         options = VideoOptions(
@@ -125,6 +128,8 @@ def openface(
             write_details(source.path, camera, written, measured_groups(detector.model))
 
         track_videos(videos, video_outputs, options, describe)
+    if not complete:
+        raise typer.Exit(1)
 
 
 def _refuse(hogalign: bool, scale: float) -> None:
