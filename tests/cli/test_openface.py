@@ -186,6 +186,7 @@ def test_the_camera(openface, clip, tmp_path):
     [
         (["-f", "a.avi", "-simalign", "-simscale", "0"], "-simscale 0.0: give pixels per millimetre, above 0"),
         (["-f", "a.avi", "-hogalign"], "-hogalign: HOG features are not computed here"),
+        (["FaceLandmarkImg", "-f", "a.png", "--resume"], "--resume: a photograph has nothing to go on from; use"),
         (["-2Dfp"], "give -f FILE, -fdir DIR or -device N"),
         (["-f", "a.avi", "-fx", "-3"], "give a focal length"),
     ],

@@ -83,6 +83,8 @@ def openface(
     _refuse(hogalign, simscale)
     bundle, lens = _bundle(model), CameraOptions(*(camera or (fx, fy, cx, cy)))
     inputs = _inputs(program, files or [], folders or [], webcam or [], inroot or Path())
+    if resume and not skip_existing and any(given.is_photograph for given in inputs):
+        raise typer.BadParameter("--resume: a photograph has nothing to go on from; use --skip-existing")
     groups = {"2Dfp": points, "3Dfp": points_3d, "pdmparams": params, "pose": pose, "gaze": gaze, "aus": aus}
     requested = Requested.by({**groups, "tracked": tracked, "aligned": simalign})
     if "aus" in requested.groups:
