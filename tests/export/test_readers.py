@@ -88,6 +88,7 @@ def test_pandas_that_expects_blanks(path_with_blanks, table, how):
     frame = pandas.read_csv(path_with_blanks, **how)
     close(frame["timestamp"], table.timestamp)
     close(frame["y_67"], table.landmarks[:, 67, 1])
+    assert math.isnan(frame["AU12_r"].mean())
 
 
 def test_columns_by_position(path, table):
