@@ -12,10 +12,13 @@ from clnf_torch.export.csv import CSVForm
 from clnf_torch.export.openface_columns import GROUPS
 from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.measures.gaze import EYE_PARTS
+from clnf_torch.media.image_folder import IMAGES, VIDEOS
 from clnf_torch.models.files import escaped_name, write_atomically
 from clnf_torch.models.landmark_model import LandmarkModel
 
 OUT_DIR = Path("processed")
+# What ``-of`` may end with that is no part of a name, as ".s1" of "P01.s1" is
+SUFFIXES = {".csv", ".hog", ".txt", *IMAGES, *VIDEOS}
 # What the description calls the groups of columns, in its order; action units are not among what is measured
 DESCRIBED = {
     "gaze": "Gaze", "aus": "AUs", "2Dfp": "Landmarks 2D", "3Dfp": "Landmarks 3D", "pose": "Pose",
@@ -59,7 +62,7 @@ def output_place(out_dir: Path | None, name: Path | None, inputs: Sequence[Path]
 
     Args:
         out_dir: Of ``-out_dir``.
-        name: Of ``-of``; its folder counts from the other one, its suffix not at all.
+        name: Of ``-of``; its folder counts from the other one, the suffix of a table, image or video not at all.
         inputs: All that were given.
 
     Raises:
@@ -69,9 +72,10 @@ def output_place(out_dir: Path | None, name: Path | None, inputs: Sequence[Path]
         return out_dir or OUT_DIR, None
     if len(inputs) > 1:
         raise typer.BadParameter(f"-of {name}: there are {len(inputs)} inputs; give -out_dir alone")
+    names = [name.stem if name.suffix.lower() in SUFFIXES else name.name]
     if out_dir is None and name.parent != Path():
-        return name.parent, [name.stem]
-    return (out_dir or OUT_DIR) / name.parent, [name.stem]
+        return name.parent, names
+    return (out_dir or OUT_DIR) / name.parent, names
 
 
 def measured_groups(model: LandmarkModel) -> frozenset[str]:

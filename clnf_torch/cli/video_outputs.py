@@ -108,7 +108,8 @@ def _stem(path: Path) -> str:
         return f"camera_{path}"
     # "." and ".." are no names
     name = path.name if path.name not in {"", ".."} else path.resolve().name
-    return name.removesuffix(path.suffix) or "video"
+    # Folders have no suffix: "P01.s1" and "P01.s2" are two
+    return name if path.is_dir() else name.removesuffix(path.suffix) or "video"
 
 
 def is_folder(path: Path) -> bool:

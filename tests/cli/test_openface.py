@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
 import clnf_torch
 from clnf_torch.cli import openface_images, video_run
+from clnf_torch.cli.openface_outputs import output_place
 from clnf_torch.media.images import read_image
 from clnf_torch.media.video import VideoFile
 from tests.media.videos import FixedBox, moving, write_folder, write_video
@@ -83,6 +85,21 @@ def test_inputs_below_a_root_and_outputs_by_name(openface, clip, tmp_path):
     assert (tmp_path / "sub" / "first.csv").exists() and (tmp_path / "sub" / "first_of_details.txt").exists()
     done = openface("-inroot", "root", "-f", "clip.mp4", "-f", "clip.mp4", "-of", "first")
     assert done.exit_code == 2 and "there are 2 inputs" in done.stderr
+
+
+def test_dots_in_names_of_outputs_and_folders_are_kept(openface, image, tmp_path):
+    (tmp_path / "seq").mkdir()
+    for name in ("P01.s1", "P01.s2"):
+        assert openface("-fdir", write_folder(tmp_path / "seq" / name, moving(image, 1)), "-pose").exit_code == 0
+        assert openface("-fdir", tmp_path / "seq" / name, "-of", f"own/{name}", "-pose").exit_code == 0
+    for folder in ("processed", "own"):
+        found = {path.name for path in (tmp_path / folder).iterdir()} - {"manifest.json"}
+        assert found == {f"P01.s{number}{end}" for number in (1, 2) for end in (".csv", "_of_details.txt")}
+
+
+@pytest.mark.parametrize("name", ["first.csv", "first.AVI", "first.mp4", "first.png", "first.txt", "first"])
+def test_suffixes_of_tables_and_videos_are_no_part_of_a_name(name):
+    assert output_place(None, Path("sub") / name, [Path("clip.mp4")]) == (Path("sub"), ["first"])
 
 
 def test_a_folder_is_a_video_or_photographs(openface, image, tmp_path):
