@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from clnf_torch.cli.console import complain
-from clnf_torch.models.files import escaped_name, name_from_escaped, write_atomically
+from clnf_torch.models.files import escaped_name, locked_folder, name_from_escaped, shared_partial_of, write_atomically
 
 NAME = "manifest.json"
 FORMAT, VERSION = "clnf_torch manifest", 1
@@ -131,13 +131,15 @@ class Manifest:
         """
         if self.path is None:
             return
-        # Others may have written since
-        entries, mine = _read(self.path), _files(entry)
-        self._entries = {name: [one for one in found if not mine & _files(one)] for name, found in entries.items()}
-        self._entries[kind].append(entry)
-        content = {"format": FORMAT, "version": VERSION, **{name: some for name, some in self._entries.items() if some}}
-        with write_atomically(self.path) as file:
-            file.write(json.dumps(content, indent=1).encode("ascii") + b"\n")
+        with locked_folder(self.path.parent) as locked:
+            # Others may have written since
+            entries, mine = _read(self.path), _files(entry)
+            self._entries = {name: [one for one in some if not mine & _files(one)] for name, some in entries.items()}
+            self._entries[kind].append(entry)
+            found = {name: some for name, some in self._entries.items() if some}
+            content = json.dumps({"format": FORMAT, "version": VERSION, **found}, indent=1)
+            with write_atomically(self.path, shared_partial_of(self.path, locked)) as file:
+                file.write(content.encode("ascii") + b"\n")
 
 
 def _files(entry: Mapping[str, Any]) -> set[str]:

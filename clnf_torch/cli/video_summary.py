@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from clnf_torch.export.csv import text_cell
-from clnf_torch.models.files import write_atomically
+from clnf_torch.models.files import locked_folder, shared_partial_of, write_atomically
 
 COLUMNS = (
     "input", "frames", "frames_with_face", "longest_gap", "mean_confidence", "frames_per_second", "problem", "outputs",
@@ -49,7 +49,10 @@ class VideoSummary:
         for row in self._rows:
             cells = {**row, "outputs": "; ".join(row["outputs"])}.values()
             lines.writerow([text_cell(cell) if isinstance(cell, str) else cell for cell in cells])
-        with write_atomically(self.path) as file:
+        with (
+            locked_folder(self.path.parent) as locked,
+            write_atomically(self.path, shared_partial_of(self.path, locked)) as file,
+        ):
             file.write(text.getvalue().encode("utf-8"))
         show_table(str(self.path), HEAD, list(map(_cells, self._rows)))
 

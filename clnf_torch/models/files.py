@@ -5,13 +5,22 @@ import contextlib
 import errno
 import os
 import re
+import secrets
 import stat
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+# Windows has no such locks
+if sys.platform != "win32":
+    import fcntl
+
 # What a file is called until it is complete
 PARTIAL, NEW = ".partial", "new"
+# Seconds for which a process waits until others have written what they share
+PATIENCE = 10.0
 # What a path may name instead of a file, and whose opening waits, never ends, or does something
 _OTHER_KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -138,6 +147,52 @@ def write_atomically(path: str | os.PathLike[str], temporary: Path | None = None
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+@contextlib.contextmanager
+def locked_folder(folder: Path) -> Iterator[bool]:
+    """Lets one process at a time read, change and replace files of a folder that several processes share.
+
+    The folder itself is locked, so that no other file appears, and nothing stays locked when a process is killed.
+
+    Args:
+        folder: The folder, which exists.
+
+    Yields:
+        Whether it is locked; not on Windows, on network disks that cannot do it, or behind a process that is stopped.
+    """
+    if sys.platform == "win32":
+        yield False
+        return
+    opened, until = os.open(folder, os.O_RDONLY), time.monotonic() + PATIENCE
+    try:
+        yield _lock(opened, until)
+    finally:
+        os.close(opened)
+
+
+def _lock(opened: int, until: float) -> bool:
+    """Locks an open folder as soon as it is free; whether it could be done before a time of `time.monotonic`."""
+    while time.monotonic() < until:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(0.01)
+        except OSError:
+            return False
+    return False
+
+
+def shared_partial_of(path: Path, locked: bool) -> Path:
+    """Where a file that several processes write lies until it is complete; a name of its own where none is locked out.
+
+    Args:
+        path: The file.
+        locked: Whether its folder is, by `locked_folder`.
+    """
+    partial = partial_of(path)
+    return partial if locked else partial.with_name(f"{partial.name}.{os.getpid()}-{secrets.token_hex(4)}")
 
 
 def move_into_place(temporary: Path, path: Path) -> None:
