@@ -48,7 +48,7 @@ class VideoOutputs:
         # Their files would take the places of these
         for taken in (MANIFEST, SUMMARY):
             free_name(Path(taken).stem)
-        self.files = [self._of(free_name(name)) for name in (names or map(_stem, videos))]
+        self.files = [self._of(free_name(name)) for name in (names or map(video_name, videos))]
 
     def outputs(self) -> list[Output]:
         """The folders, the files of all videos, and those beside them."""
@@ -100,7 +100,7 @@ class VideoOutputs:
         return next((path for path in self.targets.given().values() if path != STDOUT), None)
 
 
-def _stem(path: Path) -> str:
+def video_name(path: Path) -> str:
     """What the outputs of a video are called."""
     if path == STDOUT:
         return "stdin"

@@ -19,8 +19,7 @@ from clnf_torch.cli.openface_outputs import Requested, measured_groups, output_p
 from clnf_torch.cli.options import CameraOptions, PrecisionName
 from clnf_torch.cli.output_check import Input, check_outputs
 from clnf_torch.cli.outputs import Targets
-from clnf_torch.cli.video_outputs import SUMMARY, VideoOutputs
-from clnf_torch.cli.video_outputs import _stem as video_name
+from clnf_torch.cli.video_outputs import SUMMARY, VideoOutputs, video_name
 from clnf_torch.cli.video_run import VideoOptions, track_videos
 from clnf_torch.export.csv import CSVForm
 from clnf_torch.media.image_faces import FitOptions
