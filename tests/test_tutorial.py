@@ -18,11 +18,10 @@ TUTORIAL = (ROOT / "docs" / "guide" / "tutorial.md").read_text(encoding="utf-8")
 
 @pytest.fixture
 def desk(tmp_path, monkeypatch) -> Path:
-    """A folder with what a reader has: clips of a face, and the folders that the first step writes to."""
+    """A folder with what a reader has: clips of a face."""
     image = cv2.resize(cv2.imread(str(ROOT / "docs" / "images" / "astronaut.jpg")), None, fx=0.5, fy=0.5)
     image = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
-    for folder in ("clips", "first"):
-        (tmp_path / folder).mkdir()
+    (tmp_path / "clips").mkdir()
     for name in ("anna", "ben"):
         write_video(tmp_path / "clips" / f"{name}.mp4", [image] * 3)
     monkeypatch.chdir(tmp_path)

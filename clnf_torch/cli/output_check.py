@@ -90,7 +90,9 @@ class _RefusedError(Exception):
 
 
 def check_outputs(inputs: Sequence[Input], outputs: Sequence[Output]) -> None:
-    """Refuses outputs that name an input or another output, or cannot be written; nothing is opened or made.
+    """Refuses outputs that name an input or another output, or cannot be written; otherwise makes folders for files.
+
+    Nothing is opened, and where one is refused nothing is made.
 
     Names are compared through symbolic links, hard links and, where the disk does not tell them apart, letter cases.
 
@@ -106,6 +108,7 @@ def check_outputs(inputs: Sequence[Input], outputs: Sequence[Output]) -> None:
         for output in outputs:
             _require_place(output, folders)
         _require_distinct(inputs, outputs)
+        _make_parents(outputs, folders)
     except _RefusedError as refusal:
         complain(refusal)
         raise typer.Exit(2) from None
@@ -134,9 +137,25 @@ def _require_place(output: Output, folders: set[str]) -> None:
     except (OSError, ValueError) as error:
         raise _RefusedError(f"{output}: {getattr(error, 'strerror', None) or error}; give another name") from error
     parent = os.path.realpath(path.parent)
-    made = any(Path(folder).is_relative_to(parent) for folder in folders)
-    if not made or os.path.lexists(parent):
-        _require_folder(output, Path(parent))
+    if not _is_made(parent, folders) or os.path.lexists(parent):
+        _require_folder(output, Path(parent) if os.path.lexists(parent) else _nearest(Path(parent)))
+
+
+def _is_made(parent: str, folders: set[str]) -> bool:
+    """Whether the command makes a folder, as one of those that it writes or above one."""
+    return any(Path(folder).is_relative_to(parent) for folder in folders)
+
+
+def _make_parents(outputs: Sequence[Output], folders: set[str]) -> None:
+    """Makes the folders of files that are missing, but those that the command makes."""
+    for output in outputs:
+        parent = os.path.realpath(output.path.parent)
+        if output.folder or output.path == STDOUT or _is_made(parent, folders):
+            continue
+        try:
+            os.makedirs(parent, exist_ok=True)
+        except OSError as error:
+            raise _RefusedError(f"{output}: the folder {parent} cannot be made: {error.strerror or error}") from error
 
 
 def _status_of(path: Path) -> os.stat_result | None:
@@ -155,9 +174,7 @@ def _nearest(path: Path) -> Path:
 def _require_folder(output: Output, folder: Path) -> None:
     """Refuses a place for an output that is no folder, or where nothing can be made."""
     if not folder.is_dir():
-        if os.path.lexists(folder):
-            raise _RefusedError(f"{output}: expected a folder at {folder}, found a file; give another name")
-        raise _RefusedError(f"{output}: the folder {folder} does not exist; make it first")
+        raise _RefusedError(f"{output}: expected a folder at {folder}, found a file; give another name")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise _RefusedError(f"{output}: the folder {folder} cannot be written to; give another one")
 

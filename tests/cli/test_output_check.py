@@ -89,8 +89,8 @@ COMMANDS = {
     "track, a drawing over a video": ["track", "w.avi", "w.mp4", "--draw", ".", *FREE],
     "track, what is written on the way": ["track", "d.mp4.partial", "--draw", "d.mp4", *FREE],
     "track, two names for one new file": ["track", "v.mp4", "--csv", "next", "--json", "new.csv", *FREE],
-    "track, no such folder": ["track", "v.mp4", "--csv", "no/t.csv", *FREE],
     "track, below a file": ["track", "v.mp4", "--csv", "p.png/t.csv", *FREE],
+    "track, deeper below a file": ["track", "v.mp4", "--csv", "p.png/no/t.csv", *FREE],
     "track, a file as a folder": ["track", "v.mp4", "w.mp4", "--csv", "twin", *FREE],
     "track, a device": ["track", "v.mp4", "--csv", "/dev/null.csv/../null", *FREE],
     "track, a long name": ["track", "v.mp4", "--csv", "x" * 250 + ".csv", *FREE],
@@ -117,7 +117,6 @@ COMMANDS = {
     "train finetune, its images": ["train", "finetune", "frames", "-o", "frames/1.png", *FREE],
     "train finetune, a folder": ["train", "finetune", "frames", "-o", "work", "--work", "work", *FREE],
     "train cen, its shape": ["train", "cen", "frames", "-o", "m.pt", "--shape", "m.pt"],
-    "train cen, no folder": ["train", "cen", "frames", "-o", "no/m.pt"],
 }  # fmt: skip
 
 
@@ -147,6 +146,14 @@ def test_outputs_of_their_own_pass(files, folder):
     before = contents(files)
     check_outputs([Input(files / "frames"), Input(files / "v.mp4"), Input(files / "missing")], outputs)
     assert contents(files) == before
+
+
+def test_folders_of_files_are_made_where_they_are_missing(refused, files):
+    outputs = Output("--csv", Path("no/deeper/o.csv")), Output("--json", Path("v.mp4"))
+    refused([Input(files / "v.mp4")], *outputs)
+    assert not (files / "no").exists()
+    check_outputs([Input(files / "v.mp4")], outputs[:1])
+    assert (files / "no" / "deeper").is_dir()
 
 
 def test_one_folder_may_hold_outputs_of_several_kinds(files):
