@@ -45,12 +45,16 @@ class VideoJobs:
         """Videos that no earlier run finished, and their files; says which are skipped, and which are no longer.
 
         Args:
-            complaints: Told what was wrong with those that are skipped.
+            complaints: Told what was wrong with those that are skipped, and which would replace outputs of others.
             finished: Told the entries of these.
         """
         left = {}
         for source, files in self.targets.items():
             entry = self.manifest.finished(self.tasks[source])
+            if other := self.manifest.other_input(self.tasks[source]):
+                there = next(iter(files.given().values()))
+                complaints(f"{source.path}: {there} was made of {other}; give another folder or name")
+                continue
             if entry is None:
                 left[source] = files
                 if reason := self.manifest.changed(self.tasks[source]):

@@ -63,6 +63,13 @@ class Task:
         """Whether all outputs are there."""
         return all(os.path.exists(name_from_escaped(path)) for path in self.outputs.values())
 
+    def is_of_another(self, saved: Mapping[str, Any]) -> bool:
+        """Whether something was saved of another file, not of this one as it is, was, or lay elsewhere."""
+        if (other := saved.get("input")) is None or other == self.input:
+            return False
+        same_name = Path(str(other)).name == Path(self.input).name
+        return not same_name or (saved.get("bytes"), saved.get("modified")) != (self.bytes, self.modified)
+
     def difference(self, saved: Mapping[str, Any]) -> str | None:
         """What is no longer as it was saved, in words, or None."""
         if saved.get("input") != self.input:
@@ -116,6 +123,17 @@ class Manifest:
         mine = set(task.outputs.values())
         reasons = [task.difference(entry) for entry in self._entries[VIDEOS] if mine & set(entry["outputs"].values())]
         return next((reason for reason in reasons if reason), None)
+
+    def other_input(self, task: Task) -> str | None:
+        """The file from which an earlier run made outputs that are there, where it is another one than the task's.
+
+        One of the same name, size and time is the same, moved.
+        """
+        for entry in self._entries[VIDEOS]:
+            shared = set(task.outputs.values()) & set(entry["outputs"].values())
+            if task.is_of_another(entry) and any(os.path.exists(name_from_escaped(path)) for path in shared):
+                return str(entry["input"])
+        return None
 
     def add(self, task: Task, result: Mapping[str, Any]) -> dict[str, Any]:
         """Enters the finished outputs of a video, and gives the entry."""

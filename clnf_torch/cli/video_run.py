@@ -13,7 +13,7 @@ import typer
 from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, mention_terms, notice
 from clnf_torch.cli.drawn_recording import RecordOptions, recording
 from clnf_torch.cli.jobs import VideoJobs
-from clnf_torch.cli.manifest import require_manifest
+from clnf_torch.cli.manifest import Manifest, Task, require_manifest
 from clnf_torch.cli.options import CameraOptions, NumericsName, PrecisionName, device_named
 from clnf_torch.cli.output_check import Input, check_outputs
 from clnf_torch.cli.outputs import Targets
@@ -135,9 +135,11 @@ def _opened(
 ) -> Iterator[tuple[FrameSource, Targets]]:
     """Videos that can be read, have the given box in their frames and are to be tracked, and their files."""
     outputs.make_folders()
+    manifest = Manifest(outputs.manifest())
     for path, targets in zip(paths, outputs.files, strict=True):
         if options.skip_existing and targets.are_there():
-            notice(f"{path}: its outputs exist; skipped")
+            other = _other_input(path, targets, manifest)
+            notice(f"{path}: its outputs exist{other and f', made of {other}'}; skipped")
             continue
         try:
             source = open_source(path, notice, device)
@@ -149,6 +151,14 @@ def _opened(
             complain(video_problem(path, error))
         else:
             yield source, targets
+
+
+def _other_input(path: Path, targets: Targets, manifest: Manifest) -> str:
+    """The other file of which outputs that are there were made; "" where there is none, or it is not known."""
+    try:
+        return manifest.other_input(Task.of(path, "", {}, targets.given())) or ""
+    except OSError:
+        return ""
 
 
 def _stopping(sources: list[FrameSource], stop_if_asked: Callable[[], None]) -> Callable[[], None]:

@@ -276,6 +276,26 @@ def test_ctrl_c_keeps_what_was_done(bundle, image, box, tmp_path):
     assert len(list(VideoFile(out / names[2]))) == len(rows)
 
 
+def test_finished_outputs_of_another_video_stay(clnf_torch_cli, bundle, image, box, tmp_path):
+    out = tmp_path / "sess"
+    out.mkdir()
+    videos = []
+    for number in (1, 2):
+        (folder := tmp_path / f"S{number}").mkdir()
+        videos.append(write_folder(folder / "cam", moving(image, number)))
+    words = ["--csv", out, "--model", bundle, "--no-multi-view", "--box", *box]
+    assert clnf_torch_cli("track", videos[0], *words, "--resume").exit_code == 0
+    before = (out / "cam.csv").read_bytes()
+    second = clnf_torch_cli("track", videos[1], *words, "--resume")
+    assert second.exit_code == 1 and (out / "cam.csv").read_bytes() == before
+    line = f"{videos[1]}: {out / 'cam.csv'} was made of {videos[0]}; give another folder or name"
+    assert line in second.stderr
+    skipped = clnf_torch_cli("track", videos[1], *words, "--skip-existing")
+    assert f"{videos[1]}: its outputs exist, made of {videos[0]}; skipped" in skipped.stderr
+    again = clnf_torch_cli("track", videos[0], *words, "--resume")
+    assert again.exit_code == 0 and "finished by an earlier run; skipped" in again.stderr
+
+
 def test_a_real_clip(clnf_torch_cli, shared, openface_models, tmp_path):
     clip = shared / "videos" / "0686_02_003_gloria_estefan.avi"
     if not clip.is_file():
