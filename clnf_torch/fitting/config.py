@@ -101,7 +101,13 @@ class FitConfig:
         return given.to(variances).reshape(-1, 1) / variances
 
     def for_family(self, family: type[Experts]) -> "FitConfig":
-        """The settings as OpenFace changes them for a family: a wider kernel and a weaker prior for CE-CLM."""
+        """The settings as OpenFace changes them for a family: a wider kernel and a weaker prior for CE-CLM.
+
+        Of a family with presets of its own, OpenFace's preset becomes its preset of that name.
+        """
+        name = next((name for name, preset in PRESETS.items() if preset is self), None)
+        if name is not None and name in family.fit_presets:
+            return FitConfig(**family.fit_presets[name])
         sigma = tuple(family.sigma_factor * value for value in _each(self.sigma))
         factor, given = family.regularisation_factor, self.regularisation
         regularisation = (

@@ -168,11 +168,20 @@ class PDM(nn.Module):
 
     def landmarks(self, params: ShapeParams | PosedShape) -> Tensor:
         """Landmarks in the image, pixels, shape (B, N, 2). OpenFace ``PDM::CalcShape2D``."""
-        if isinstance(params, ShapeParams) and compiled.projects(self.mean, self.modes, *vars(params).values()):
+        if self._has_loops_for(params):
             landmarks: Tensor = compiled.kernels().project_shapes(self, params)
             return landmarks
         posed = _posed(params)
         return _project(self.points(posed.local), posed)
+
+    def _has_loops_for(self, params: ShapeParams | PosedShape) -> bool:
+        """Whether loops can project parameters; they read as far as these should reach, so that torch has odd ones."""
+        if not isinstance(params, ShapeParams):
+            return False
+        rows = len(params.scale)
+        whole = params.rotation.shape == (rows, 3) and params.translation.shape == (rows, 2)
+        fits = whole and params.local.shape == (rows, self.num_modes)
+        return fits and compiled.projects(self.mean, self.modes, *vars(params).values())
 
     def landmarks_and_jacobian(self, params: ShapeParams | PosedShape, rigid: bool) -> tuple[Tensor, Tensor]:
         """Landmarks and how they move with the parameters.

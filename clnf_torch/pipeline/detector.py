@@ -24,6 +24,7 @@ from clnf_torch.pipeline.captured import CapturedFit
 from clnf_torch.pipeline.finish import finish, with_verdict
 from clnf_torch.pipeline.inputs import (
     LEAST_LANDMARKS,
+    check_params,
     check_points,
     known_beforehand,
     read_images,
@@ -62,6 +63,14 @@ class LandmarkDetector(nn.Module):
     def precision(self, name: str) -> None:
         """Refuses one that there is not."""
         self.numerics = replace(self.numerics, precision=name)
+
+    def preset(self, name: str = "default") -> FitConfig:
+        """The settings that `fit` takes by that name, to be changed with `dataclasses.replace` and given in its place.
+
+        Raises:
+            ValueError: There is no such preset; says which there are.
+        """
+        return preset_named(name, self.model.family)
 
     def forward(self, frames: Frames, boxes: Any, image_index: Any = None, **settings: Any) -> FitResult:
         """The same as `fit`, for what calls modules, such as ``torch.export``."""
@@ -215,6 +224,7 @@ class LandmarkDetector(nn.Module):
         Source:
             OpenFace ``CLNF::DetectLandmarks``, as ``DetectLandmarksInVideo`` calls it.
         """
+        params = check_params(params, self.model.pdm)
         images, framed = read_images(frames, image_index, len(params), params.scale.device, self)
         params = params.where(framed, params.filled(torch.nan))
         state = FitState.at(params, self.model.pdm.num_landmarks)

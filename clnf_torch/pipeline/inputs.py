@@ -11,6 +11,7 @@ from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.geometry.frames import Frames, as_frames, as_tensor, warn_of_unit_range
 from clnf_torch.geometry.gray import to_gray
 from clnf_torch.geometry.host import is_readable
+from clnf_torch.models.pdm import PDM, ShapeParams
 
 # Of a face, that a fit follows: the pose has six numbers
 LEAST_LANDMARKS = 3
@@ -33,6 +34,24 @@ def check_points(name: str, values: Any, shape: tuple[int, ...], like: Tensor) -
         hint = f"; give {name}[None] for one face" if values.shape == shape else ""
         raise ValueError(f"{name} have shape {tuple(values.shape)}; expected real numbers of shape ({expected}){hint}")
     return values.to(like)
+
+
+def check_params(params: ShapeParams, pdm: PDM) -> ShapeParams:
+    """Parameters of B faces of a shape model, in its number type and on its device.
+
+    Raises:
+        ValueError: They have other shapes, or are another model's.
+    """
+    values = [as_tensor(name, value) for name, value in vars(params).items()]
+    rows = values[0].shape[:1]
+    expected = [(*rows, *shape) for shape in ((), (3,), (2,), (pdm.num_modes,))]
+    if not rows or [tuple(value.shape) for value in values] != expected or any(value.is_complex() for value in values):
+        found = ", ".join(f"{name} {tuple(value.shape)}" for name, value in zip(vars(params), values, strict=True))
+        raise ValueError(
+            f"params have {found}; expected scale (B,), rotation (B, 3), translation (B, 2) and local "
+            f"(B, {pdm.num_modes}), of this shape model"
+        )
+    return ShapeParams(*(value.to(pdm.mean) for value in values))
 
 
 def read_images(

@@ -12,12 +12,14 @@ import pytest
 import torch
 
 from clnf_torch.converters import convert
+from clnf_torch.fitting.config import PRESETS, preset_named
 from clnf_torch.fitting.fitter import FitState, LandmarkFitter
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.fitting.mean_shift import UNSEEN
 from clnf_torch.models.bundle import BundleError
 from clnf_torch.models.numerics import EXACT, OPENFACE
+from clnf_torch.models.pdm import ShapeParams
 from clnf_torch.pipeline import FitResult, LandmarkDetector, load
 from clnf_torch.pipeline.finish import _is_inside
 from tests.factories import CONFIG, M, N, make_boxes, make_images, make_model, make_pdm, make_rules
@@ -501,3 +503,45 @@ def test_load(tmp_path):
         load(tmp_path / "none.pt")
     with pytest.raises(ValueError, match="numerics 'fast' is not known"):
         load(path, numerics="fast")
+
+
+def test_a_preset_is_what_fit_takes_by_its_name():
+    default = load()
+    for each in (default, detector()):
+        for name in PRESETS:
+            assert each.preset(name) == preset_named(name, each.model.family)
+    assert default.preset() != PRESETS["default"]
+    assert PRESETS["default"].for_family(default.model.family) == default.preset()
+    with pytest.raises(ValueError, match="preset 'best' is not known; choose one of 'default'"):
+        default.preset("best")
+
+
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("local", lambda values: values.repeat(2, 1)),
+        ("local", lambda values: values[:, :5]),
+        ("scale", lambda values: values.repeat(2)),
+        ("rotation", lambda values: values[:, :2]),
+        ("translation", lambda values: values[0]),
+    ],
+)
+def test_parameters_of_other_shapes_are_refused(field, change):
+    """Loops would read beyond them."""
+    shipped = load()
+    frames, boxes = torch.zeros(1, 3, 200, 200, dtype=torch.uint8), torch.tensor([[40.0, 40.0, 90.0, 90.0]])
+    params = shipped.fit(frames, boxes, parts=False).params
+    wrong = replace(params, **{field: change(getattr(params, field))})
+    with pytest.raises(ValueError, match=r"params have scale .*; expected scale \(B,\), .* and local \(B, 55\)"):
+        shipped.fit_from_params(frames, wrong)
+    assert not shipped.model.pdm._has_loops_for(wrong)
+
+
+def test_parameters_of_another_number_type_are_converted():
+    shipped = load()
+    frames, boxes = torch.zeros(1, 3, 200, 200, dtype=torch.uint8), torch.tensor([[40.0, 40.0, 90.0, 90.0]])
+    params = shipped.fit(frames, boxes, parts=False).params
+    expected = shipped.fit_from_params(frames, params, parts=False)
+    doubled = ShapeParams(*(values.double() for values in vars(params).values()))
+    found = shipped.fit_from_params(frames, doubled, parts=False)
+    torch.testing.assert_close(found.landmarks, expected.landmarks, rtol=0, atol=0, equal_nan=True)
