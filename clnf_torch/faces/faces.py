@@ -1,7 +1,7 @@
 """The faces of images, and one of them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, overload
 
 from torch import Tensor
@@ -27,12 +27,14 @@ class _FacesOfImages(FaceRecord):
         image_index: Which of the images each face is in, int64, shape (R,).
         sources: The images.
         problems: What could not be read or used.
+        only_image: The number of the image that `in_image` chose; None: these are the faces of all images.
     """
 
     given_boxes: Tensor | None
     image_index: Tensor
     sources: tuple[ImageSource, ...]
     problems: tuple[Problem, ...] = ()
+    only_image: int | None = None
 
     @property
     def boxes(self) -> Tensor:
@@ -60,6 +62,11 @@ class _FacesOfImages(FaceRecord):
 
         return plot_faces(self, axes)
 
+    @property
+    def _pictured(self) -> tuple[int, ...]:
+        """The numbers of the images that a drawing shows."""
+        return tuple(range(len(self.sources))) if self.only_image is None else (self.only_image,)
+
 
 class Face(_FacesOfImages):
     """One face: its properties are those of `Faces` without their first dimension, as landmarks (N, 2)."""
@@ -77,6 +84,11 @@ class Face(_FacesOfImages):
     def _shown(self, values: Any) -> Any:
         """The only row."""
         return None if values is None else values[0]
+
+    @property
+    def _pictured(self) -> tuple[int, ...]:
+        """Its own image."""
+        return (int(self.image_index[0]),)
 
 
 class Faces(_FacesOfImages):
@@ -110,7 +122,7 @@ class Faces(_FacesOfImages):
     def in_image(self, number: int) -> "Faces":
         """The faces of the image of a number."""
         number = row_number(number, len(self.sources), "images")
-        return self._taken(self.image_index == number)
+        return replace(self._taken(self.image_index == number), only_image=number)
 
     def __repr__(self) -> str:
         """The faces in a line."""

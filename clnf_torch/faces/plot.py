@@ -34,28 +34,30 @@ def save_drawing(record: Any, path: Path) -> None:
         ValueError: The faces are not those of one image that is known.
         RuntimeError: A plot is asked for, and matplotlib is not installed.
     """
-    sources: tuple[Any, ...] | None = getattr(record, "sources", None)
-    if sources is None:
+    pictured: tuple[int, ...] | None = getattr(record, "_pictured", None)
+    if pictured is None:
         figure = plot_track(record)[0].figure
         with write_atomically(path) as file:
             figure.savefig(file, format="png")
         _pyplot().close(figure)
         return
-    if len(sources) != 1:
-        found = f"those of {len(sources)} images"
+    if len(pictured) != 1:
+        found = f"those of {len(pictured)} images"
         raise ValueError(f"{path}: a drawing shows the faces of one image, found {found}; save in_image(number) alone")
-    if sources[0].image is None:
-        raise ValueError(f"{path}: the pixels of {sources[0].name} are not kept; save frames of track(stream=True)")
-    write_image(path, draw_faces(sources[0].pixels(), DrawnFaces.of(record.fit, table=record.table)))
+    source = record.sources[pictured[0]]
+    if source.image is None:
+        raise ValueError(f"{path}: the pixels of {source.name} are not kept; save frames of track(stream=True)")
+    write_image(path, draw_faces(source.pixels(), DrawnFaces.of(record.fit, table=record.table)))
 
 
 def plot_faces(record: "_FacesOfImages", axes: Any = None) -> Any:
     """Draws faces on their images; see `Faces.plot`."""
-    count = len(record.sources)
+    pictured = record._pictured
+    count = len(pictured)
     if axes is not None:
         if count != 1:
             raise ValueError(f"axes show one image, found the faces of {count}; plot in_image(number) alone")
-        _plot_image(axes, record, 0)
+        _plot_image(axes, record, pictured[0])
         return axes
     if count > MOST_IMAGES:
         raise ValueError(f"a figure shows at most {MOST_IMAGES} images, found {count}; plot in_image(number) alone")
@@ -65,7 +67,7 @@ def plot_faces(record: "_FacesOfImages", axes: Any = None) -> Any:
     for number, place in enumerate(places.flat):
         place.set_axis_off()
         if number < count:
-            _plot_image(place, record, number)
+            _plot_image(place, record, pictured[number])
     figure.tight_layout()
     return places[0, 0] if count == 1 else places
 

@@ -56,6 +56,28 @@ def test_a_drawing_is_the_one_of_the_command_line(clnf_torch_cli, bundle, image,
         found.save(tmp_path / "two.png")
 
 
+def test_one_of_several_images_is_drawn_alone(found, bundle, image, box, tmp_path, figures):
+    clnf_torch.detect(image, bundle, boxes=box).save(alone := tmp_path / "alone.png")
+    for number, one in enumerate([found.in_image(0), found[0], found.in_image(0)[0], found.in_image(0)[:1]]):
+        one.save(path := tmp_path / f"{number}.png")
+        assert path.read_bytes() == alone.read_bytes()
+        _, axes = figures.subplots()
+        assert one.plot(axes) is axes and axes.lines
+    empty = found.in_image(1)
+    empty.save(path := tmp_path / "empty.png")
+    clnf_torch.detect(image, bundle, boxes=[]).save(alone)
+    assert path.read_bytes() == alone.read_bytes()
+    assert empty.plot().get_title().endswith("no face")
+
+
+def test_one_image_of_more_than_a_figure_holds(bundle, image, box, monkeypatch):
+    monkeypatch.setattr("clnf_torch.faces.plot.MOST_IMAGES", 1)
+    found = clnf_torch.detect([image, image], bundle, boxes=[[], box])
+    with pytest.raises(ValueError, match="a figure shows at most 1 images, found 2"):
+        found.plot()
+    assert found.in_image(1).plot().lines and found[0].plot().lines
+
+
 def test_a_track_is_drawn_over_time(bundle, image, box, tmp_path, figures):
     frames = [frame[..., ::-1] for frame in moving(image, 3)]
     found = clnf_torch.track(frames, bundle, box=box)
