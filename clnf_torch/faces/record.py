@@ -60,7 +60,7 @@ class FaceRecord:
 
     @property
     def likelihoods(self) -> Tensor:
-        """Log-likelihood of each landmark, shape (R, N)."""
+        """Mean likelihood of each landmark in its response maps, -1e8 where it is self-occluded, shape (R, N)."""
         return self._shown(self.fit.landmark_likelihoods)
 
     @property
@@ -71,7 +71,7 @@ class FaceRecord:
     @property
     def params(self) -> ShapeParams:
         """Pose and shape in the model's own terms, one row per face."""
-        return self.fit.params
+        return self._shown(self.fit.params)
 
     @property
     def pose(self) -> Tensor:
@@ -200,7 +200,13 @@ class FaceRecord:
     def _taken(self: Own, rows: Any) -> Own:
         """The rows of a slice, of numbers, or where a mask is true."""
         if not isinstance(rows, slice):
-            rows = torch.arange(len(self.table))[torch.as_tensor(rows).cpu()].tolist()
+            chosen = torch.as_tensor(rows).cpu()
+            # An empty list is one of floating point numbers to torch
+            numbers = torch.arange(len(self.table))
+            rows = numbers[chosen if chosen.numel() or chosen.dtype == torch.bool else chosen.long()].tolist()
+        elif rows.step is not None and rows.step < 0:
+            # Tensors have no slices from the end
+            rows = list(range(len(self.table)))[rows]
         return self._mapped(lambda values: values[rows], self.table[rows])
 
 

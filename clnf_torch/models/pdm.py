@@ -36,7 +36,7 @@ class ShapeParams(Rows):
     @property
     def globals(self) -> Tensor:
         """OpenFace's ``params_global`` [s, rx, ry, rz, tx, ty], shape (B, 6)."""
-        return torch.cat((self.scale[:, None], self.rotation, self.translation), dim=-1)
+        return torch.cat((self.scale[..., None], self.rotation, self.translation), dim=-1)
 
     @classmethod
     def from_globals(cls, params_global: Tensor, local: Tensor) -> "ShapeParams":

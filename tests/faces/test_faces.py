@@ -38,6 +38,24 @@ def test_slices_masks_and_numbers_are_faces_again(found):
         assert some.table.face_id.tolist() == [0, 0] and some.image_index.tolist() == [0, 1]
 
 
+def test_no_rows_and_rows_from_the_end(found):
+    for rows in ([], (), np.zeros(0), torch.zeros(3, dtype=torch.bool), slice(2, 1)):
+        none = found[rows]
+        assert len(none) == 0 and none.landmarks.shape == (0, 68, 2)
+    assert len(found[[]][[]]) == 0
+    backwards = found[::-1]
+    assert backwards.image_index.tolist() == [1, 0, 0]
+    torch.testing.assert_close(backwards.landmarks, found.landmarks.flip(0), rtol=0, atol=0)
+    assert found[2:0:-1].table.image == found[[2, 1]].table.image
+
+
+def test_parameters_of_a_single_face_have_no_first_dimension(found):
+    params = found[1].params
+    assert params.scale.shape == () and params.rotation.shape == (3,) and params.local.ndim == 1
+    torch.testing.assert_close(params.globals, found.params.globals[1], rtol=0, atol=0)
+    torch.testing.assert_close(params.local, found.params.local[1], rtol=0, atol=0)
+
+
 def test_faces_of_an_image(found):
     assert [len(found.in_image(number)) for number in range(2)] == [2, 1]
     assert found.in_image(-1)[0].image == found.images[1]
