@@ -13,7 +13,7 @@ from clnf_torch.media.decoder_messages import caught_messages
 from clnf_torch.media.image_folder import VIDEOS, description
 from clnf_torch.media.image_headers import ImageHeader, first_image, read_header
 from clnf_torch.media.other_formats import CODECS, DecodeError, decode_heic, decode_with_ffmpeg
-from clnf_torch.media.pixel_depth import to_eight_bits
+from clnf_torch.media.pixel_depth import stored_to_eight_bits
 from clnf_torch.models.files import InputError, require_regular_file, write_atomically
 
 # Pixels of an image: above the 200 million of the largest cameras. This many take 2 GB while they are read
@@ -37,9 +37,9 @@ def read_image(path: Path, note: Callable[[str], None] | None = None) -> Tensor:
     """An image as RGB, uint8, shape (3, H, W).
 
     Gray images come with three equal channels, from which OpenFace's gray is the same again. Deeper images are brought
-    to eight bits as `to_eight_bits` says, transparency is dropped, and a photograph is turned upright as its EXIF
-    orientation says, so boxes and landmarks belong to the image as it is shown. Of several frames or pages the first
-    is read. OpenCV decodes PNG, JPEG, TIFF, WebP and BMP; FFmpeg the rest; pillow-heif, if installed, HEIC.
+    to eight bits as `stored_to_eight_bits` says, transparency is dropped, and a photograph is turned upright as its
+    EXIF orientation says, so boxes and landmarks belong to the image as it is shown. Of several frames or pages the
+    first is read. OpenCV decodes PNG, JPEG, TIFF, WebP and BMP; FFmpeg the rest; pillow-heif, if installed, HEIC.
 
     Args:
         path: The file.
@@ -74,7 +74,7 @@ def decode_image(content: bytes, path: Path, note: Callable[[str], None] | None 
     try:
         with caught_messages() as damages:
             pixels = _decoded(content, header, limit)
-        pixels = to_eight_bits(pixels)
+        pixels = stored_to_eight_bits(pixels)
     except DecodeError as error:
         reason = ": ".join([str(error), *damages[:1]])
         raise ImageError(f"{path}: cannot be decoded as {header.format}: {reason}") from error
