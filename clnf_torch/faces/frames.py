@@ -10,12 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clnf_torch.faces.sources import as_image, matching_files
+from clnf_torch.faces.sources import CHANNELS, as_image, matching_files
 from clnf_torch.media.image_folder import IMAGES, image_files, video_files
 from clnf_torch.media.images import ImageError, read_image
 from clnf_torch.media.video import open_video
 from clnf_torch.media.video_capture import open_source
 from clnf_torch.media.video_frames import FOLDER_RATE, Frame, FrameSource
+
+# Stands for the first of no frames; None may be a frame, if a damaged one
+NO_FRAME = object()
 
 
 class FramesInMemory:
@@ -36,8 +39,8 @@ class FramesInMemory:
         self.path, self.rate, self.problem = Path("frames"), rate, None
         self.count = len(frames) if isinstance(frames, Sized) else None
         self._rest = iter(frames)
-        self._first = next(self._rest, None)
-        if self._first is None:
+        self._first = next(self._rest, NO_FRAME)
+        if self._first is NO_FRAME:
             raise ValueError("expected frames, found none")
         self.height, self.width = _pixels(self._first).shape[1:]
 
@@ -68,15 +71,15 @@ def frame_source(source: Any, rate: float | None = None, device: torch.device | 
     Args:
         source: The path of a video, or of a folder of numbered images; a pattern that one video matches, or the images
             that are its frames; the number of a camera; or frames, see `FramesInMemory`.
-        rate: Frames per second of frames in memory; None: those of a folder.
+        rate: Frames per second of frames in memory, above 0; None: those of a folder.
         device: Where a video is to be decoded, see `open_video`; None: on the processor.
 
     Raises:
         FileNotFoundError: There is no such file or folder.
         VideoError: It cannot be read as a video.
-        ValueError: It is none of these.
+        ValueError: It is none of these, or a single image; or the rate is none.
     """
-    speed = FOLDER_RATE if rate is None else Fraction(rate).limit_denominator(1 << 16)
+    speed = FOLDER_RATE if rate is None else _rate(rate)
     if isinstance(source, (str, os.PathLike)):
         found = _found(source)
         if isinstance(found, list):
@@ -87,7 +90,23 @@ def frame_source(source: Any, rate: float | None = None, device: torch.device | 
     if not isinstance(source, Iterable):
         expected = "the path of a video, a folder of images, the number of a camera, a batch or a list of frames"
         raise ValueError(f"the source is of type {type(source).__name__}; expected {expected}")
+    # Taken as frames, its rows would be gray images a few pixels wide
+    if getattr(source, "ndim", 0) == 3 and source.shape[2] in CHANNELS:
+        expected = "frames (F, H, W, 3) or a list of images; give one image to clnf_torch.detect, or as [image]"
+        raise ValueError(f"the source has the shape {tuple(source.shape)} of one image; expected {expected}")
     return FramesInMemory(source, speed)
+
+
+def _rate(rate: Any) -> Fraction:
+    """Frames per second, which must be a number above 0."""
+    try:
+        exact = Fraction(float(rate))
+    except (TypeError, ValueError, OverflowError):
+        exact = Fraction(0)
+    if exact <= 0:
+        raise ValueError(f"rate is {rate!r}; expected frames per second, a finite number above 0")
+    # A rate may be smaller than any fraction of this denominator
+    return exact.limit_denominator(1 << 16) or exact
 
 
 def _found(source: str | os.PathLike[str]) -> Path | list[Path]:

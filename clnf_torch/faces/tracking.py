@@ -99,7 +99,7 @@ def track(
         precision: As for `detect`.
         camera: As for `detect`.
         likelihoods: As for `detect`.
-        rate: Frames per second of frames in memory; None: 30.
+        rate: Frames per second of frames in memory, above 0; None: 30.
 
     Returns:
         All frames, or with `stream` one frame's `Faces` after the other.

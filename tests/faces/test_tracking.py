@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -146,3 +147,29 @@ def test_sources_that_are_no_videos(options, tmp_path):
         clnf_torch.track([], **options)
     with pytest.raises(ValueError, match="the source is of type float"):
         clnf_torch.track(0.5, **options)
+
+
+@pytest.mark.parametrize("rate", [0, -5, float("nan"), float("inf"), "fast", [30]])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_rate_that_is_none_is_refused(frames, options, rate, stream):
+    with pytest.raises(ValueError, match=r"^rate is .*; expected frames per second, a finite number above 0$"):
+        clnf_torch.track(frames, rate=rate, stream=stream, **options)
+
+
+@pytest.mark.parametrize("rate", [25, np.float32(25), Fraction(30000, 1001), 1e-6])
+def test_frames_are_at_the_times_of_their_rate(frames, options, rate):
+    found = clnf_torch.track(frames[:3], rate=rate, **options)
+    assert found.problem is None
+    torch.testing.assert_close(found.timestamp, torch.arange(3, dtype=torch.float64) / float(rate))
+
+
+@pytest.mark.parametrize("make", [np.asarray, torch.from_numpy], ids=["array", "tensor"])
+def test_one_image_is_no_video(frames, options, make):
+    with pytest.raises(ValueError, match=r"of one image; expected .* give one image to clnf_torch.detect, or as "):
+        clnf_torch.track(make(frames[0]), **options)
+    assert len(clnf_torch.track([frames[0]], **options)) == 1
+
+
+def test_a_first_frame_that_is_no_image_is_named(frames, options):
+    with pytest.raises(ValueError, match="expected an image, found NoneType"):
+        clnf_torch.track([None, frames[0]], **options)
