@@ -7,7 +7,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from clnf_torch.faces.faces import Faces
+from clnf_torch.faces.faces import Faces, Problem
 from clnf_torch.faces.record import FaceRecord, confidence_range, row_number
 from clnf_torch.faces.sources import ImageSource
 from clnf_torch.media.recording import NO_FACE
@@ -88,21 +88,24 @@ class FaceTrack(FaceRecord):
         """The video in a line."""
         faces, landmarks = len(self.face_ids), self.fit.landmarks.shape[1]
         found = f"{len(self)} frames with {faces} face{'' if faces == 1 else 's'}, {confidence_range(self)}"
-        return f"FaceTrack({self.video}: {found}, {landmarks} landmarks, {self.device})"
+        problem = "" if self.problem is None else f", problem: {self.problem}"
+        return f"FaceTrack({self.video}: {found}, {landmarks} landmarks, {self.device}{problem})"
 
     def _frames(self) -> Tensor:
         """The numbers of the frames in order."""
         return self.table.frame.unique_consecutive()
 
 
-def faces_of_frame(rows: FaceTrack, image: Any = None) -> Faces:
+def faces_of_frame(rows: FaceTrack, image: Any = None, problem: str | None = None) -> Faces:
     """The faces of one frame.
 
     Args:
         rows: Its rows.
         image: The frame, if it is known, RGB, uint8, shape (3, H, W).
+        problem: What is wrong with it, in a line.
     """
     frame = int(rows.table.frame[0]) if len(rows.table) else 0
+    name = f"{rows.video}, frame {frame}"
     rows = rows._taken(rows.table.face_id != NO_FACE)
     return Faces(
         fit=rows.fit,
@@ -110,5 +113,6 @@ def faces_of_frame(rows: FaceTrack, image: Any = None) -> Faces:
         head=rows.head,
         given_boxes=None,
         image_index=torch.zeros(len(rows.table), dtype=torch.int64, device=rows.device),
-        sources=(ImageSource(f"{rows.video}, frame {frame}", image),),
+        sources=(ImageSource(name, image),),
+        problems=() if problem is None else (Problem(name, problem),),
     )

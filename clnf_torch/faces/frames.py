@@ -16,6 +16,7 @@ from clnf_torch.media.images import ImageError, read_image
 from clnf_torch.media.video import open_video
 from clnf_torch.media.video_capture import open_source
 from clnf_torch.media.video_frames import FOLDER_RATE, Frame, FrameSource
+from clnf_torch.models.files import one_line
 
 # Stands for the first of no frames; None may be a frame, if a damaged one
 NO_FRAME = object()
@@ -48,21 +49,23 @@ class FramesInMemory:
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames, each at its time; they are read once."""
-        yield Frame(0.0, self._image(self._first, 1))
+        yield self._frame(self._first, 0)
         for number, image in enumerate(self._rest, start=1):
-            yield Frame(float(number / self.rate), self._image(image, number + 1))
+            yield self._frame(image, number)
 
-    def _image(self, image: Any, number: int) -> Tensor | None:
-        """A frame's image; None where it is damaged."""
+    def _frame(self, image: Any, number: int) -> Frame:
+        """The frame of a number, from 0; without an image where it is damaged."""
+        time = float(number / self.rate)
         try:
             pixels = _pixels(image)
             if pixels.shape[1:] != (self.height, self.width):
                 found = f"{pixels.shape[2]} x {pixels.shape[1]} pixels, not {self.width} x {self.height}"
                 raise ImageError(f"has {found} as the first")
         except Exception as error:
-            self.problem = self.problem or f"frame {number} cannot be used: {error}"
-            return None
-        return pixels.cpu()
+            problem = one_line(f"frame {number + 1} cannot be used: {error}")
+            self.problem = self.problem or problem
+            return Frame(time, None, problem)
+        return Frame(time, pixels.cpu())
 
 
 def frame_source(source: Any, rate: float | None = None, device: torch.device | str | None = None) -> FrameSource:

@@ -1,6 +1,7 @@
 """Faces in a video, from whatever holds its frames, in one call."""
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
@@ -86,7 +87,8 @@ def track(
             paths, or anything that gives one after the other.
         model: As for `detect`.
         stream: Give the faces of each frame as they are known, instead of all at the end. A face that is new appears
-            some frames later, once it is confirmed, from its first frame on.
+            some frames later, once it is confirmed, from its first frame on. The `problems` of a frame's faces say
+            why it is damaged; what is wrong with the whole video is a warning behind its last frame.
         detector: As for `detect`.
         box: Extent of the landmarks of a face in the first frame, pixels, shape (4,), in place of detection.
         box_format: As for `detect`.
@@ -138,22 +140,26 @@ def _streamed(
     tracker: VideoTracker, video: FrameSource, box: Tensor | None, record: Recording, rows: "_Rows"
 ) -> Iterator[Faces]:
     """The faces of each frame, as soon as all that are in it are confirmed or dropped."""
-    images: dict[int, Tensor] = {}
+    frames: dict[int, VideoFrame] = {}
     for frame in _tracked(tracker, video, box):
-        images[frame.number] = frame.image
+        frames[frame.number] = frame
         record(frame)
         record.flush()
-        yield from _given(rows, images)
+        yield from _given(rows, frames)
     record.end()
-    yield from _given(rows, images)
+    yield from _given(rows, frames)
+    # Behind the last frame, so that none is lost where warnings are errors
+    if video.problem is not None:
+        warnings.warn(video.problem, stacklevel=2)
 
 
-def _given(rows: "_Rows", images: dict[int, Tensor]) -> Iterator[Faces]:
+def _given(rows: "_Rows", frames: dict[int, VideoFrame]) -> Iterator[Faces]:
     """The frames that have come, which are not kept."""
     if rows.tables:
         found = rows.taken()
         for number in found.table.frame.unique_consecutive().tolist():
-            yield faces_of_frame(found._taken(found.table.frame == number), images.pop(number))
+            frame = frames.pop(number)
+            yield faces_of_frame(found._taken(found.table.frame == number), frame.image, frame.problem)
 
 
 def _tracked(tracker: VideoTracker, video: FrameSource, box: Tensor | None) -> Iterator[VideoFrame]:
@@ -169,7 +175,8 @@ def _tracked(tracker: VideoTracker, video: FrameSource, box: Tensor | None) -> I
                 damaged = [True] if frame.image is None else None
                 state, result = tracker.step(state, stacked([(frame, image)]), damaged)
                 (faces,) = results_by_video(result)
-            yield VideoFrame(image, frame.time, number, *faces, frame.image is None)
+            problem = (frame.problem or f"frame {number} is damaged") if frame.image is None else None
+            yield VideoFrame(image, frame.time, number, *faces, frame.image is None, problem)
 
 
 def _readable(frames: Iterator[Frame], video: FrameSource) -> Iterator[Frame]:

@@ -28,6 +28,7 @@ class VideoFrame:
     result: VideoResult  # the faces of this video alone
     rows: HostRows  # what the host knows of them
     damaged: bool = False
+    problem: str | None = None  # why it is damaged, in a line, where somebody asks
 
 
 class FrameSink(Protocol):

@@ -48,7 +48,7 @@ def uploaded(frames: Iterable[Frame], device: torch.device) -> Iterator[Frame]:
         pinned = frame.image.pin_memory()
         with torch.cuda.stream(stream):
             there = pinned.to(device, non_blocking=True)
-        yield UploadedFrame(frame.time, pinned, there, stream.record_event())
+        yield UploadedFrame(frame.time, pinned, there=there, copied=stream.record_event())
 
 
 def stacked(frames: list[tuple[Frame, Tensor]]) -> Tensor:

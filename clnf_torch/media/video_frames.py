@@ -44,6 +44,7 @@ class Frame:
 
     time: float  # seconds since the first frame
     image: Tensor | None  # (3, H, W) RGB, uint8; None where it is damaged
+    problem: str | None = None  # why it is, in a line, as far as it is known
 
 
 class FrameSource(Protocol):
@@ -110,12 +111,14 @@ class FrameFolder:
         first, damaged = "", 0
         for number, file in enumerate(self.files):
             image: Tensor | None = None
+            problem: str | None = None
             try:
                 image = self._read(file)
             except ImageError as error:
-                first, damaged = first or str(error), damaged + 1
+                problem = str(error)
+                first, damaged = first or problem, damaged + 1
                 self.problem = f"{self.path}: {damaged} of {self.count} images cannot be used, the first: {first}"
-            yield Frame(float(number / self.rate), image)
+            yield Frame(float(number / self.rate), image, problem)
 
     def images(self, numbers: Collection[int]) -> Iterator[tuple[int, Tensor]]:
         """The images of some frames, RGB, uint8, shape (3, H, W), each with its number from 1; without damaged ones."""

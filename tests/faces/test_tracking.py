@@ -173,3 +173,46 @@ def test_one_image_is_no_video(frames, options, make):
 def test_a_first_frame_that_is_no_image_is_named(frames, options):
     with pytest.raises(ValueError, match="expected an image, found NoneType"):
         clnf_torch.track([None, frames[0]], **options)
+
+
+def test_a_stream_says_which_frames_are_damaged(frames, bundle, box):
+    given = [frames[0], None, frames[1][:-3], frames[1]]
+    streamed = []
+    with pytest.warns(UserWarning, match="^frame 2 cannot be used: expected an image, found NoneType$"):
+        streamed.extend(clnf_torch.track(given, bundle, box=box, stream=True))
+    assert [[problem.message[:22] for problem in faces.problems] for faces in streamed] == [
+        [],
+        ["frame 2 cannot be used"],
+        ["frame 3 cannot be used"],
+        [],
+    ]
+    assert streamed[1].problems[0].image == "frames, frame 2"
+
+
+def test_a_stream_of_a_folder_says_which_files_are_damaged(image, bundle, box, tmp_path):
+    folder = write_folder(tmp_path / "folder", moving(image, 3))
+    (broken := sorted(folder.iterdir())[1]).write_bytes(b"no image")
+    with pytest.warns(UserWarning, match="1 of 3 images cannot be used, the first: "):
+        streamed = list(clnf_torch.track(folder, bundle, box=box, stream=True))
+    assert [len(faces.problems) for faces in streamed] == [0, 1, 0]
+    assert streamed[1].problems[0].message.startswith(f"{broken}: ")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_frames_that_end_with_an_error_are_not_lost(frames, bundle, box, stream):
+    def broken():
+        yield from frames[:2]
+        raise OSError("the camera is gone")
+
+    line = "frames: OSError: the camera is gone"
+    if not stream:
+        found = clnf_torch.track(broken(), bundle, box=box)
+        assert len(found) == 2 and found.problem == line
+        assert repr(found).endswith(f", problem: {line})")
+        return
+    streamed = []
+    # Warnings are errors here: even so all frames come first
+    with pytest.raises(UserWarning, match=f"^{line}$"):
+        for faces in clnf_torch.track(broken(), bundle, box=box, stream=True):
+            streamed.append(faces)
+    assert [len(faces) for faces in streamed] == [1, 1]
