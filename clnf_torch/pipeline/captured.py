@@ -73,8 +73,8 @@ class CapturedFit:
         """Landmarks of the faces in boxes; see `LandmarkDetector.fit`.
 
         Args:
-            frames: At most as many as there is room for, of the size and channels that were said; None, or
-                `CapturedFit.frames` itself: what has been written there.
+            frames: At most as many as there is room for, of the size, channels and number type that were said; None,
+                or `CapturedFit.frames` itself: what has been written there.
             boxes: Shape (B, 4), at most `max_faces` of them.
             image_index: As for `LandmarkDetector.fit`.
 
@@ -82,7 +82,7 @@ class CapturedFit:
             One row per box, in memory of its own.
 
         Raises:
-            ValueError: There are more faces or frames than there is room for, or they are of another shape.
+            ValueError: There are more faces or frames than there is room for, or they are of another shape or type.
         """
         given = self._take(frames)
         boxes = check_points("boxes", boxes, (4,), like=self._detector.model.pdm.mean)
@@ -107,10 +107,13 @@ class CapturedFit:
         if frames is None or frames is self.frames:
             return len(self.frames)
         frames = as_frames(frames)
-        if len(frames) > len(self.frames) or frames.shape[1:] != self.frames.shape[1:]:
+        own = self.frames
+        # A copy would cut floating point numbers, those from 0 to 1 down to black, without a word
+        if len(frames) > len(own) or frames.shape[1:] != own.shape[1:] or frames.dtype != own.dtype:
             raise ValueError(
-                f"frames have shape {tuple(frames.shape)}; this fit was captured for at most {len(self.frames)} of "
-                f"shape {tuple(self.frames.shape[1:])}"
+                f"frames have shape {tuple(frames.shape)} and are {frames.dtype}; this fit was captured for at most "
+                f"{len(own)} of shape {tuple(own.shape[1:])} that are {own.dtype}: give such, or other frame_size, "
+                "frames, channels or dtype to captured"
             )
         self.frames[: len(frames)].copy_(frames, non_blocking=True)
         return len(frames)

@@ -247,7 +247,7 @@ class LandmarkDetector(nn.Module):
             frame_size: Height and width of the frames, pixels.
             frames: Frames of a call at most.
             channels: 1 for gray frames, 3 for RGB.
-            dtype: Number type of the frames.
+            dtype: Number type of the frames, torch.uint8 or floating point; `CapturedFit.fit` takes no other.
             **settings: As for `fit`: preset, multi_view, parts, validate.
         """
         return CapturedFit(self, max_faces, frame_size, frames, channels, dtype, **settings)

@@ -130,8 +130,10 @@ def test_what_does_not_fit_is_refused():
     fit, _ = fit_of(make_detector("svr"))
     with pytest.raises(ValueError, match="9 boxes, but max_faces is 8; give at most so many, or ask for more"):
         fit.fit(None, torch.ones(9, 4), torch.zeros(9, dtype=torch.int64))
-    with pytest.raises(ValueError, match=r"frames have shape \(3, 1, 72, 80\); .* at most 2 of shape \(1, 72, 80\)"):
+    with pytest.raises(ValueError, match=r"frames have shape \(3, 1, 72, 80\) .* at most 2 of shape \(1, 72, 80\)"):
         fit.fit(torch.zeros(3, 1, 72, 80, dtype=torch.uint8), torch.ones(1, 4))
+    with pytest.raises(ValueError, match=r"are torch.float32; .* that are torch.uint8: .* dtype to captured"):
+        fit.fit(make_frames().float() / 255, make_boxes(5), INDEX)
     with pytest.raises(ValueError, match=r"max_faces 0, .*expected at least one face"):
         make_detector("svr").captured(0, (72, 80))
 
