@@ -94,9 +94,10 @@ def frame_source(source: Any, rate: float | None = None, device: torch.device | 
         expected = "the path of a video, a folder of images, the number of a camera, a batch or a list of frames"
         raise ValueError(f"the source is of type {type(source).__name__}; expected {expected}")
     # Taken as frames, its rows would be gray images a few pixels wide
-    if getattr(source, "ndim", 0) == 3 and source.shape[2] in CHANNELS:
+    shape = tuple(getattr(source, "shape", ()))
+    if len(shape) == 3 and shape[2] in CHANNELS:
         expected = "frames (F, H, W, 3) or a list of images; give one image to clnf_torch.detect, or as [image]"
-        raise ValueError(f"the source has the shape {tuple(source.shape)} of one image; expected {expected}")
+        raise ValueError(f"the source has the shape {shape} of one image; expected {expected}")
     return FramesInMemory(source, speed)
 
 
