@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from clnf_torch.compilation.kept import Numbers
 from clnf_torch.geometry.constants import hold
 from clnf_torch.models import compiled
 from clnf_torch.models.array_schema import Array
@@ -174,19 +175,18 @@ class CCNFExperts(TemplateExperts):
     def sigma(self, view: int | None, window: int) -> Tensor:
         """Sigma of all experts, or a view's, for a window with components, (E, R * R, R * R); kept once it is computed.
 
-        What is kept is always what would be computed: it goes when the model moves or its numbers change, and numbers
-        that are being learned, or stand in for the model's own, are never served from it.
+        It goes when the model moves or its numbers change, as far as `Numbers` sees, and numbers that are being
+        learned, or stand in for the model's own, are never served from it.
         """
         sources = (self.alphas, self.betas)
         changing = any(source.requires_grad or not isinstance(source, nn.Parameter) for source in sources)
         if changing or torch.compiler.is_compiling():
             return self._compute_sigma(view, window)
-        stamp = tuple((id(source), 0 if source.is_inference() else source._version) for source in sources)
         kept = self._sigmas.get((view, window))
-        if kept is None or kept.stamp != stamp:
+        if kept is None or not kept.numbers.are(sources):
             # Of use in any later call, one with gradients too
             with torch.inference_mode(False), torch.no_grad():
-                kept = _Sigma(sources, stamp, self._compute_sigma(view, window))
+                kept = _Sigma(Numbers(sources), self._compute_sigma(view, window))
             self._sigmas[view, window] = kept
         return hold(kept.values)
 
@@ -207,6 +207,5 @@ class CCNFExperts(TemplateExperts):
 class _Sigma(NamedTuple):
     """Sigma of a view and window, and the numbers that it was computed from."""
 
-    sources: tuple[nn.Parameter, ...]  # held, so that no other tensor gets their identity
-    stamp: tuple[tuple[int, int], ...]  # identity and version of each
+    numbers: Numbers
     values: Tensor
