@@ -48,7 +48,8 @@ def detect(
             or (H, W, 3), a tensor (H, W) or (3, H, W), RGB, a batch of these, or a list of any of them; the sizes may
             differ. Folders are read in the order of file managers, without those below them.
         model: A bundle, the name of a landmark model that another package registers, or a `LandmarkDetector`; None:
-            the default model. What is loaded is kept for the next call.
+            the default model. What is loaded is kept for the next call. "small" and "free" find faces with BlazeFace,
+            which misses those that are small in the image; `detector` may be the default model's MTCNN instead.
         detector: A `FaceDetector`, the name of one that another package registers, or a bundle with one; None: that
             of the model's bundle.
         boxes: Extent of the faces' landmarks, brows to chin and jaw to jaw, pixels, in place of detected ones: shape

@@ -85,7 +85,7 @@ def track(
         source: The path of a video, or of a folder of numbered images; a pattern such as ``"frames/*.png"``; the number
             of a camera; or frames: an array (F, H, W, 3), a tensor (F, 3, H, W), RGB, a list of images or of their
             paths, or anything that gives one after the other.
-        model: As for `detect`.
+        model: As for `detect`; "small" and "free" miss small faces unless `detector` is another one.
         stream: Give the faces of each frame as they are known, instead of all at the end. A face that is new appears
             some frames later, once it is confirmed, from its first frame on. The `problems` of a frame's faces say
             why it is damaged; what is wrong with the whole video is a warning behind its last frame.
