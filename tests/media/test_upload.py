@@ -26,7 +26,11 @@ class Sent(UploadedFrame):
 
 def test_a_step_is_made_of_what_is_on_the_card():
     """The image there counts, not the one here; a damaged frame is sent when it is needed."""
-    frames = [Sent(0.0, IMAGES[0], IMAGES[1].to("meta")), Frame(0.0, None), Sent(0.0, IMAGES[2], IMAGES[2].to("meta"))]
+    frames = [
+        Sent(0.0, IMAGES[0], there=IMAGES[1].to("meta")),
+        Frame(0.0, None),
+        Sent(0.0, IMAGES[2], there=IMAGES[2].to("meta")),
+    ]
     step = stacked(list(zip(frames, IMAGES, strict=True)))
     assert step.device.type == "meta" and step.shape == (3, 3, 4, 5)
 
