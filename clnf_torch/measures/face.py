@@ -26,6 +26,7 @@ from clnf_torch.geometry.landmarks68 import (
 )
 from clnf_torch.geometry.precision import in_own_precision
 from clnf_torch.geometry.rotation import angle_of, euler_to_matrix
+from clnf_torch.measures.gaze import eye_middles
 from clnf_torch.measures.head_pose import HeadPose
 
 ANGLES = frozenset(("smile_angle_image_left", "smile_angle_image_right", "mouth_tilt"))
@@ -154,7 +155,7 @@ def level_face(points: Tensor) -> Tensor:
         Points, millimetres, shape (B, 68, 2); NaN in rows whose eyes have no corners, or both at the same place.
     """
     flat = points[..., :2]
-    left, right = select_landmarks(flat, EYE_CORNERS).mean(2).unbind(1)
+    left, right = eye_middles(flat).unbind(1)
     across = right - left
     across = across / _norm(across)[:, None]
     down = torch.stack((-across[:, 1], across[:, 0]), dim=-1)

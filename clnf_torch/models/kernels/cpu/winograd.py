@@ -13,6 +13,7 @@ from clnf_torch.compilation.compiler import Array, compiled_exactly
 from clnf_torch.compilation.products import LOWEST, NOTHING, multiply, pack
 from clnf_torch.compilation.tiles import LANES, LINE
 from clnf_torch.compilation.winograd_tiles import RESULTS, SEEN, gather_tile, spread_tile
+from clnf_torch.models.kernels.cpu.convolutions import BORDER, clear_border
 
 # Tiles at once, whose numbers stay in a core's cache
 TILES = 32
@@ -31,7 +32,7 @@ def can_be_tiles(shape: tuple[int, ...], stride: int) -> bool:
 
 def divides_into_tiles(maps: Array) -> bool:
     """Whether maps with borders do, into at least `LEAST` by as many; one alone as among others."""
-    high, wide = maps.shape[1] - 2, maps.shape[2] - 2
+    high, wide = maps.shape[1] - 2 * BORDER, maps.shape[2] - 2 * BORDER
     return min(high, wide) >= LEAST * RESULTS and high % RESULTS == wide % RESULTS == 0
 
 
@@ -59,8 +60,7 @@ def convolve_tiles(maps: Array, weight: Array, bias: Array, least: float, added:
     faces, rows, columns, channels = maps.shape
     width, high, wide = len(bias), (rows - 2) // RESULTS, (columns - 2) // RESULTS
     found = np.empty((faces, rows, columns, width), np.float32)
-    found[:, 0], found[:, rows - 1] = 0, 0
-    found[:, :, 0], found[:, :, columns - 1] = 0, 0
+    clear_border(found, BORDER)
     count = faces * high * wide
     most = min(count, TILES)
     # Planes a line further apart than a power of two, so that a tile's numbers do not drive each other from the cache
