@@ -13,10 +13,10 @@ from numba.extending import intrinsic
 from clnf_torch.compilation.tiles import INT, LANES, VECTOR, fuse, load, spread, vector_at
 
 # Sides of a tile of results, and of what the filters see of it
-RESULTS, SEEN = 4, 6
+OUTPUT_SIDE, INPUT_SIDE = 4, 6
 
 
-def _spread_tile(typing: Any, source: Any, apart: Any, found: Any, plane: Any) -> Any:
+def _transform_input(typing: Any, source: Any, apart: Any, found: Any, plane: Any) -> Any:
     """What the filters see of a tile, a vector of channels of it, transformed.
 
     Args:
@@ -24,13 +24,13 @@ def _spread_tile(typing: Any, source: Any, apart: Any, found: Any, plane: Any) -
         source: Numbers, and the first of the tile's upper left cell.
         apart: How far apart rows and columns are there.
         found: Numbers to write to, and the first of them.
-        plane: How far apart the `SEEN` * `SEEN` numbers of a channel become.
+        plane: How far apart the `INPUT_SIDE` * `INPUT_SIDE` numbers of a channel become.
     """
     arguments = (source, apart, found, plane)
-    return types.void(*arguments), _generate_spread
+    return types.void(*arguments), _generate_input
 
 
-def _gather_tile(typing: Any, source: Any, plane: Any, bias: Any, added: Any, found: Any, apart: Any) -> Any:
+def _transform_output(typing: Any, source: Any, plane: Any, bias: Any, added: Any, found: Any, apart: Any) -> Any:
     """A tile of results, a vector of channels of it, from the products of what the filters see: the way back.
 
     Args:
@@ -43,30 +43,31 @@ def _gather_tile(typing: Any, source: Any, plane: Any, bias: Any, added: Any, fo
         apart: How far apart rows and columns are there.
     """
     arguments = (source, plane, bias, added, found, apart)
-    return types.void(*arguments), _generate_gather
+    return types.void(*arguments), _generate_output
 
 
-spread_tile: Any = intrinsic(_spread_tile)
-gather_tile: Any = intrinsic(_gather_tile)
+transform_input: Any = intrinsic(_transform_input)
+transform_output: Any = intrinsic(_transform_output)
 
 
-def _generate_spread(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+def _generate_input(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """All rows, then all columns."""
     source, found = (_pointer(context, builder, signature.args[k], arguments[k]) for k in (0, 2))
     down, across = cgutils.unpack_tuple(builder, arguments[1], 2)
     seen = [
-        [load(builder, _at(builder, source, [(down, y), (across, x)]), 0) for x in range(SEEN)] for y in range(SEEN)
+        [load(builder, _at(builder, source, [(down, y), (across, x)]), 0) for x in range(INPUT_SIDE)]
+        for y in range(INPUT_SIDE)
     ]
-    rows = [_spread_row(builder, row) for row in seen]
-    columns = [_spread_row(builder, list(column)) for column in zip(*rows, strict=True)]
+    rows = [_input_row(builder, row) for row in seen]
+    columns = [_input_row(builder, list(column)) for column in zip(*rows, strict=True)]
     for x, column in enumerate(columns):
         for y, value in enumerate(column):
-            place = _at(builder, found, [(arguments[3], y * SEEN + x)])
+            place = _at(builder, found, [(arguments[3], y * INPUT_SIDE + x)])
             builder.store(value, vector_at(builder, place, 0), align=4)
     return context.get_dummy_value()
 
 
-def _generate_gather(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+def _generate_output(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """All columns, then all rows."""
     source, bias, found = (_pointer(context, builder, signature.args[k], arguments[k]) for k in (0, 2, 4))
     down, across = cgutils.unpack_tuple(builder, arguments[5], 2)
@@ -74,11 +75,11 @@ def _generate_gather(context: Any, builder: Any, signature: Any, arguments: Any)
     more = context.make_array(signature.args[3][0])(context, builder, added).data
     first = cgutils.unpack_tuple(builder, arguments[4], 2)[1]
     products = [
-        [load(builder, _at(builder, source, [(arguments[1], y * SEEN + x)]), 0) for y in range(SEEN)]
-        for x in range(SEEN)
+        [load(builder, _at(builder, source, [(arguments[1], y * INPUT_SIDE + x)]), 0) for y in range(INPUT_SIDE)]
+        for x in range(INPUT_SIDE)
     ]
-    columns = [_gather_row(builder, column) for column in products]
-    rows = [_gather_row(builder, list(row)) for row in zip(*columns, strict=True)]
+    columns = [_output_row(builder, column) for column in products]
+    rows = [_output_row(builder, list(row)) for row in zip(*columns, strict=True)]
     start, lowest = load(builder, bias, 0), spread(builder, least)
     results = [[builder.fadd(value, start) for value in row] for row in rows]
     kept = [[cgutils.alloca_once_value(builder, value) for value in row] for row in results]
@@ -96,7 +97,7 @@ def _generate_gather(context: Any, builder: Any, signature: Any, arguments: Any)
     return context.get_dummy_value()
 
 
-def _spread_row(builder: Any, seen: list[Any]) -> list[Any]:
+def _input_row(builder: Any, seen: list[Any]) -> list[Any]:
     """Six numbers of six neighbours."""
 
     def plus(factor: float, one: Any, other: Any) -> Any:
@@ -114,7 +115,7 @@ def _spread_row(builder: Any, seen: list[Any]) -> list[Any]:
     ]
 
 
-def _gather_row(builder: Any, products: list[Any]) -> list[Any]:
+def _output_row(builder: Any, products: list[Any]) -> list[Any]:
     """Four results of six products."""
 
     def plus(factor: float, one: Any, other: Any) -> Any:
