@@ -13,7 +13,7 @@ from clnf_torch.detection import load_face_detector
 from clnf_torch.detection.blazeface import BlazeFaceConfig, landmark_corners
 from clnf_torch.detection.blazeface_networks import NETWORKS
 from clnf_torch.geometry.boxes import box_iou
-from clnf_torch.training.face_boxes import fit_map, found_faces
+from clnf_torch.training.calibration.face_boxes import fit_map, found_faces
 
 # Every so manieth face of a split
 EVERY = 2

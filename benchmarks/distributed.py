@@ -18,7 +18,7 @@ import pyarrow as pa
 import typer
 from pyarrow import parquet
 
-from clnf_torch.cli.video_writer import video_file
+from clnf_torch.cli.videos.video_writer import video_file
 from clnf_torch.distributed import Actors, DetectSettings, TrackSettings, detect_images, manifest, read, track_videos
 from clnf_torch.distributed.inputs import image_inputs, video_inputs
 from clnf_torch.distributed.videos import TrackFaces, VideoTask

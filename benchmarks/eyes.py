@@ -21,8 +21,8 @@ from clnf_torch.media.images import read_image
 from clnf_torch.pipeline import FitResult, LandmarkDetector, measure_faces
 from clnf_torch.training.data.annotations import read_annotations
 from clnf_torch.training.data.boxes import perturb_boxes
-from clnf_torch.training.evaluation import stack_padded
-from clnf_torch.training.eyes import EYES, IN_EYE
+from clnf_torch.training.evaluation.annotated import stack_padded
+from clnf_torch.training.eyes.parts import EYES, IN_EYE
 from clnf_torch.training.free.photographed_eyes import template_eyes
 from clnf_torch.training.free.templates import held_out, landmarks_of_templates, read_points
 from clnf_torch.training.synthetic.face_shards import RenderedFaces, read_shards

@@ -13,7 +13,7 @@ import numpy as np
 import typer
 
 from benchmarks.material import SHARED, clnf_bundle
-from clnf_torch.cli.video_writer import video_file
+from clnf_torch.cli.videos.video_writer import video_file
 from clnf_torch.media.video import VideoFile
 
 CLIP = SHARED / "videos" / "0686_02_003_gloria_estefan.avi"  # 320 x 238, one face, 125 frames

@@ -15,9 +15,9 @@ from torch.nn.functional import interpolate
 from clnf_torch.media.images import read_image
 from clnf_torch.training.data.annotations import Annotations, read_annotations
 from clnf_torch.training.data.crops import square_around
-from clnf_torch.training.evaluation import Reader, with_pen_marks
+from clnf_torch.training.evaluation.annotated import Reader, with_pen_marks
+from clnf_torch.training.evaluation.metrics import face_errors
 from clnf_torch.training.free.mesh_teacher import face_mesh, mesh_faces
-from clnf_torch.training.metrics import face_errors
 
 # The picture that MediaPipe is shown: so many times the extent of the landmarks, and at least so many pixels wide
 MARGIN, LEAST = 1.9, 256

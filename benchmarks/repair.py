@@ -17,8 +17,8 @@ from clnf_torch.media.images import read_image
 from clnf_torch.quality import REASONS, LandmarkQuality, check_landmark_quality, repair_landmarks
 from clnf_torch.training.augmentation.landmark_corruption import CORRUPTIONS, corrupt_landmarks
 from clnf_torch.training.data.annotations import Annotations, read_annotations
-from clnf_torch.training.evaluation import Reader, stack_padded, with_pen_marks
-from clnf_torch.training.metrics import FAILED, face_errors
+from clnf_torch.training.evaluation.annotated import Reader, stack_padded, with_pen_marks
+from clnf_torch.training.evaluation.metrics import FAILED, face_errors
 
 TRAINING, HELD_OUT = ("helen_train", "lfpw_train"), "afw"
 BATCH, SEED = 16, 1

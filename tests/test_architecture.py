@@ -62,7 +62,7 @@ def fault(file: Path, wing: str, name: str) -> str | None:
     if package == "cv2" and wing != "drawing" and file.name != "images.py":
         return "only media/images.py and drawing/ import cv2"
     if package == "av" and not file.name.startswith("video") and file.name != "other_formats.py":
-        return "only media/video*.py, media/other_formats.py and cli/video_writer.py import av"
+        return "only media/video*.py, media/other_formats.py and cli/videos/video_writer.py import av"
     if package in {"numba", "numpy", "triton", "llvmlite"} and (wing == "compilation" or "kernels" in file.parts):
         return None  # optional: without them the torch forms run
     if package != "clnf_torch":

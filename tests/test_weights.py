@@ -14,8 +14,8 @@ import clnf_torch
 from clnf_torch.detection.blazeface import BlazeFace
 from clnf_torch.models.bundle import bundle_file, default_bundle, load_bundle
 from clnf_torch.training.data.annotations import Annotations, read_annotations
-from clnf_torch.training.evaluation import find_landmarks, with_pen_marks
-from clnf_torch.training.metrics import face_errors
+from clnf_torch.training.evaluation.annotated import find_landmarks, with_pen_marks
+from clnf_torch.training.evaluation.metrics import face_errors
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 LARGEST = 25e6  # bytes

@@ -22,7 +22,7 @@ from clnf_torch.training.finetune import distinct_experts, heatmap_losses
 from clnf_torch.training.heatmap import HeatmapConfig, HeatmapTask
 from clnf_torch.training.recipe import COARSE, FINE
 from clnf_torch.training.trainer import Task, Trainer
-from clnf_torch.training.validator import ValidatorConfig, ValidatorTask
+from clnf_torch.training.validator.training import ValidatorConfig, ValidatorTask
 
 HIDDEN = (300, 100, 50)  # widths of CE-CLM's coarse experts
 MANY = 10**6  # steps: more than are taken

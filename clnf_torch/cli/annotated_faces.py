@@ -21,8 +21,8 @@ from clnf_torch.models.pdm import PDM
 from clnf_torch.training.checkpoint import CHECKPOINT_NAME
 from clnf_torch.training.data.annotations import IMAGES, TABLE, Annotations, read_annotations
 from clnf_torch.training.data.crops import FaceCrops, cut_crops
-from clnf_torch.training.shape import ShapeConfig, train_shape
-from clnf_torch.training.shape_gaussian import ShapeGaussian
+from clnf_torch.training.shape.gaussian import ShapeGaussian
+from clnf_torch.training.shape.pdm import ShapeConfig, train_shape
 
 # Pixels: a face of 140 mm at 1.25 pixels per millimetre, and as much around it; 8 divides its quarter
 CROP = 352

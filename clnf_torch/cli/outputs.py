@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import typer
 from torch import Tensor
 
-from clnf_torch.cli.aligned_files import DEFAULT_ALIGNMENT, SUFFIX, Alignment
 from clnf_torch.cli.console import add_note, notice
 from clnf_torch.cli.drawing import Drawing, drawn_files
+from clnf_torch.cli.openface.aligned_files import DEFAULT_ALIGNMENT, SUFFIX, Alignment
 from clnf_torch.cli.options import STDOUT
 from clnf_torch.cli.output_check import Output
 from clnf_torch.export.csv import DEFAULT_FORM, CSVForm, csv_file, csv_stream

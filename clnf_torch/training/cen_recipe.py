@@ -15,6 +15,7 @@ from clnf_torch.models.landmark_model import LandmarkModel, early_termination_re
 from clnf_torch.models.patch_experts.cen import CENExperts
 from clnf_torch.models.patch_experts.mlp_stack import MLPStack
 from clnf_torch.models.pdm import PDM
+from clnf_torch.training.calibration.early_termination import with_early_termination
 from clnf_torch.training.cen import NAMED_WIDTHS, CenConfig, CenTask, TrainedExperts, parse_widths
 from clnf_torch.training.checkpoint import Checkpoint, fingerprint
 from clnf_torch.training.data.cen_samples import (
@@ -26,7 +27,6 @@ from clnf_torch.training.data.cen_samples import (
     views_with_faces,
 )
 from clnf_torch.training.data.crops import FaceCrops, held_out_faces, split_held_out
-from clnf_torch.training.early_termination import with_early_termination
 from clnf_torch.training.trainer import Report, Trainer
 
 

@@ -16,14 +16,14 @@ from clnf_torch.models.pdm import PDM
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.augmentation.pose_warp import PoseWarp
+from clnf_torch.training.calibration.refinement import with_refinement
 from clnf_torch.training.checkpoint import Checkpoint, fingerprint
 from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.data.heatmap_samples import FaceDataset, PoseJitter
 from clnf_torch.training.end_to_end import EndToEndConfig, learnable_experts, train_end_to_end
 from clnf_torch.training.heatmap import HeatmapConfig, HeatmapTask
-from clnf_torch.training.refinement import with_refinement
-from clnf_torch.training.shape import ShapeConfig, train_shape
-from clnf_torch.training.shape_gaussian import ShapeGaussian
+from clnf_torch.training.shape.gaussian import ShapeGaussian
+from clnf_torch.training.shape.pdm import ShapeConfig, train_shape
 from clnf_torch.training.trainer import Report, Trainer
 
 # From a box, with large errors of pose

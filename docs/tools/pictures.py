@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 import clnf_torch
-from clnf_torch.cli.video_writer import video_file
+from clnf_torch.cli.videos.video_writer import video_file
 from clnf_torch.drawing import DrawnFaces, draw_faces
 from clnf_torch.geometry.thin_plate import ThinPlate
 from clnf_torch.media.images import jpeg, read_image

@@ -77,7 +77,7 @@ def serve() -> None:
     """Carries out orders until there are no more."""
     from clnf_torch.cli.main import app
 
-    for module in ("av", "cv2", "pyarrow.parquet", "tests.media.videos", "clnf_torch.cli.video_run"):
+    for module in ("av", "cv2", "pyarrow.parquet", "tests.media.videos", "clnf_torch.cli.videos.run"):
         importlib.import_module(module)
     for line in sys.stdin:
         match json.loads(line):

@@ -19,7 +19,7 @@ import torch
 
 import clnf_torch
 from clnf_torch.cli import outputs
-from clnf_torch.cli.image_summary import ImageSummary
+from clnf_torch.cli.images.summary import ImageSummary
 from clnf_torch.cli.runs import detect as command
 from clnf_torch.converters import convert
 from clnf_torch.media.batches import Batch, Job

@@ -18,7 +18,7 @@ from clnf_torch.cli.runs import evaluate as command
 from clnf_torch.converters import convert
 from clnf_torch.geometry.boxes import box_around
 from clnf_torch.media.images import read_image
-from clnf_torch.training.evaluation import find_landmarks
+from clnf_torch.training.evaluation.annotated import find_landmarks
 from tests.media.videos import FixedBox
 
 Numbers = dict[str, dict[str, dict[str, float | None]]]

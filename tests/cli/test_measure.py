@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from clnf_torch.cli.measure_tables import POINTS, POSE, measure_table, read_points
-from clnf_torch.cli.table_smoothing import one_euro, savitzky_golay
-from clnf_torch.cli.table_text import TableError
+from clnf_torch.cli.tables.measures import POINTS, POSE, measure_table, read_points
+from clnf_torch.cli.tables.smoothing import one_euro, savitzky_golay
+from clnf_torch.cli.tables.text import TableError
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.measures.face import face_measures
 from tests.factories import seeded

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 import clnf_torch
-from clnf_torch.cli import openface_images, video_run
-from clnf_torch.cli.openface_outputs import output_place
+from clnf_torch.cli.openface import images as openface_images
+from clnf_torch.cli.openface.outputs import output_place
+from clnf_torch.cli.videos import run as video_run
 from clnf_torch.media.images import read_image
 from clnf_torch.media.video import VideoFile
 from tests.media.videos import FixedBox, moving, write_folder, write_video

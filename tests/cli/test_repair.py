@@ -10,8 +10,8 @@ import torch
 
 import clnf_torch
 from clnf_torch.cli import repair_job
-from clnf_torch.cli.landmark_tables import COLUMNS, read_table
 from clnf_torch.cli.runs import repair as repair_command
+from clnf_torch.cli.tables.landmarks import COLUMNS, read_table
 from clnf_torch.media.images import read_image
 from tests.media.videos import write_folder, write_video
 

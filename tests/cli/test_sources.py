@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from clnf_torch.cli import video_run
+from clnf_torch.cli.videos import run as video_run
 from clnf_torch.media.video_capture import Camera, open_source
 from clnf_torch.media.video_frames import VideoError
 from tests.cli.test_track import found, rows_of  # noqa: F401  a fixture

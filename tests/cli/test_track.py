@@ -13,8 +13,8 @@ from itertools import islice
 
 import pytest
 
-from clnf_torch.cli import video_run as command
-from clnf_torch.cli.drawn_recording import DRAWN_TOGETHER
+from clnf_torch.cli.videos import run as command
+from clnf_torch.cli.videos.drawn_recording import DRAWN_TOGETHER
 from clnf_torch.converters import convert
 from clnf_torch.drawing import DrawnFaces
 from clnf_torch.measures.measure import measure

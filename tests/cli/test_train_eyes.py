@@ -10,7 +10,7 @@ import torch
 import clnf_torch
 from clnf_torch.media.images import read_image
 from clnf_torch.models.bundle import load_bundle
-from clnf_torch.training.eyes import EYES, eye_regions
+from clnf_torch.training.eyes.parts import EYES, eye_regions
 from clnf_torch.training.free.photographed_eyes import EYE_SOURCE
 from clnf_torch.training.synthetic.face_shards import shard_path, write_shard
 from tests.training.rendered_eyes import looking

@@ -35,7 +35,7 @@ def heads(monkeypatch):
     def made_up(count: int, seed: int) -> Tensor:
         return FACE.mean.float() + torch.randn(40, 68, 3, generator=seeded(seed))
 
-    monkeypatch.setattr("clnf_torch.training.depth_shape.random_shapes", made_up)
+    monkeypatch.setattr("clnf_torch.training.shape.depth.random_shapes", made_up)
 
 
 def template_of(landmarks: Tensor) -> Tensor:

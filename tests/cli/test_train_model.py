@@ -11,7 +11,7 @@ from clnf_torch.models.bundle import load_bundle
 from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
 from clnf_torch.models.patch_experts.mesh import LARGE, MeshExperts
 from clnf_torch.pipeline import load
-from clnf_torch.training.depth_shape import HEADS
+from clnf_torch.training.shape.depth import HEADS
 from tests.factories import seeded
 from tests.measures.heads import FACE
 
@@ -25,7 +25,7 @@ def heads(monkeypatch):
     def made_up(count: int, seed: int) -> torch.Tensor:
         return FACE.mean.float() + torch.randn(40, 68, 3, generator=seeded(seed))
 
-    monkeypatch.setattr("clnf_torch.training.depth_shape.random_shapes", made_up)
+    monkeypatch.setattr("clnf_torch.training.shape.depth.random_shapes", made_up)
 
 
 def run(faces, out, *more: str):
@@ -56,7 +56,7 @@ def test_without_the_package_of_heads_there_is_no_depth_shape(dotted_faces, tmp_
     def missing(count: int, seed: int) -> torch.Tensor:
         raise ModuleNotFoundError("anny is missing")
 
-    monkeypatch.setattr("clnf_torch.training.depth_shape.random_shapes", missing)
+    monkeypatch.setattr("clnf_torch.training.shape.depth.random_shapes", missing)
     ended = run(dotted_faces, tmp_path / "model.pt")
     assert ended.exit_code == 0 and "depths stay those of the shape model: anny is missing" in ended.output
     bundle = load_bundle(tmp_path / "model.pt")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import clnf_torch
-from clnf_torch.cli import video_run
+from clnf_torch.cli.videos import run as video_run
 from clnf_torch.faces.tracking import TrackOptions
 from clnf_torch.media.images import read_image
 from tests.media.videos import FixedBox, moving, write_folder, write_video

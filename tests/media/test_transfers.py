@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from clnf_torch.cli.drawn_recording import DrawnRecording
+from clnf_torch.cli.videos.drawn_recording import DrawnRecording
 from clnf_torch.detection.face_detector import FaceBoxes
 from clnf_torch.faces.tracking import _tracked
 from clnf_torch.geometry.camera import Intrinsics

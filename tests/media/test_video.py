@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from clnf_torch.cli.video_writer import FORMATS, video_file
+from clnf_torch.cli.videos.video_writer import FORMATS, video_file
 from clnf_torch.media.video import VideoFile
 from clnf_torch.media.video_frames import VideoError
 from tests.media.videos import assert_shades, damage_frame, levels, shades, write_key_frames, write_video

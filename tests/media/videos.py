@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import torch
 
-from clnf_torch.cli.video_writer import video_file
+from clnf_torch.cli.videos.video_writer import video_file
 from clnf_torch.detection import FaceBoxes
 
 

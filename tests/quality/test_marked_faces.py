@@ -13,8 +13,8 @@ from clnf_torch.media.images import read_image
 from clnf_torch.models.bundle import default_bundle
 from clnf_torch.training.augmentation.landmark_corruption import CORRUPTIONS, corrupt_landmarks
 from clnf_torch.training.data.annotations import read_annotations
-from clnf_torch.training.evaluation import stack_padded, with_pen_marks
-from clnf_torch.training.metrics import FAILED, face_errors
+from clnf_torch.training.evaluation.annotated import stack_padded, with_pen_marks
+from clnf_torch.training.evaluation.metrics import FAILED, face_errors
 
 FACES = 24
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from clnf_torch.geometry import landmarks68
 from clnf_torch.models.pdm import PDM, ShapeParams
 from clnf_torch.training.data.crops import FaceCrops
-from clnf_torch.training.shape_gaussian import ShapeGaussian
+from clnf_torch.training.shape.gaussian import ShapeGaussian
 from tests.factories import seeded
 
 MIRROR = torch.tensor(landmarks68.MIRROR)

@@ -12,15 +12,15 @@ from clnf_torch.models.bundle import BundleError, build_model, load_bundle, save
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
 from clnf_torch.pipeline import LandmarkDetector, load
+from clnf_torch.training.calibration.early_termination import with_early_termination
 from clnf_torch.training.checkpoint import CheckpointError
 from clnf_torch.training.data.boxes import box_around
 from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.data.heatmap_samples import PoseJitter
-from clnf_torch.training.early_termination import with_early_termination
 from clnf_torch.training.end_to_end import EndToEndConfig
 from clnf_torch.training.heatmap import HeatmapConfig
 from clnf_torch.training.recipe import Recipe, train_landmark_model
-from clnf_torch.training.shape import ShapeConfig
+from clnf_torch.training.shape.pdm import ShapeConfig
 from tests.training.heads import MIRROR, make_crops, make_gaussian, make_heads
 
 COARSE = HeatmapConfig(

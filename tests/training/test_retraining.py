@@ -19,7 +19,7 @@ from clnf_torch.training.data.trial_fits import fit_unseen
 from clnf_torch.training.end_to_end import EndToEndConfig
 from clnf_torch.training.recipe import Recipe, train_landmark_model
 from clnf_torch.training.retraining import retrain_networks
-from clnf_torch.training.shape import ShapeConfig
+from clnf_torch.training.shape.pdm import ShapeConfig
 from tests.factories import seeded
 from tests.training.heads import MIRROR, make_crops, make_gaussian, make_heads
 from tests.training.test_recipe import COARSE, FINE

@@ -25,7 +25,7 @@ from clnf_torch.training.trainer import (
     cosine_schedule,
     keep_freed_memory,
 )
-from clnf_torch.training.validator import ValidatorTask
+from clnf_torch.training.validator.training import ValidatorTask
 from tests.factories import CONFIG, make_model
 from tests.training import test_cen, test_finetune, test_heatmap, test_validator
 from tests.training.patterned_faces import mirror, patterned_faces, pdm

@@ -10,7 +10,7 @@ import typer
 from clnf_torch.cli.cluster_jobs import Cluster, run_on_cluster
 from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, mention_terms, notice
 from clnf_torch.cli.drawing import drawn_files
-from clnf_torch.cli.image_run import ImageRun, images_left, manifest_of
+from clnf_torch.cli.images.run import ImageRun, images_left, manifest_of
 from clnf_torch.cli.input_files import image_inputs, require_some
 from clnf_torch.cli.manifest import file_hash, require_manifest
 from clnf_torch.cli.options import (

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from clnf_torch.cli.annotated_faces import annotation_files
 from clnf_torch.cli.console import complain, failures_exit_with, finishing_first, say
-from clnf_torch.cli.evaluation_boxes import DETECTED, detected_boxes, known_boxes
-from clnf_torch.cli.evaluation_run import EvaluationRun, evaluation_task, state_of
-from clnf_torch.cli.evaluation_tables import (
+from clnf_torch.cli.evaluation.boxes import DETECTED, detected_boxes, known_boxes
+from clnf_torch.cli.evaluation.run import EvaluationRun, evaluation_task, state_of
+from clnf_torch.cli.evaluation.tables import (
     Run,
     check_plots,
     draw_curves,
@@ -38,9 +38,9 @@ from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
 from clnf_torch.media.images import read_image
 from clnf_torch.pipeline import LandmarkDetector, load, load_face_detector_for
 from clnf_torch.training.data.annotations import Annotations, read_annotations
-from clnf_torch.training.evaluation import FoundFaces, Reader, find_landmarks, with_pen_marks
-from clnf_torch.training.face_groups import face_groups
-from clnf_torch.training.skin_tone import skin_angles
+from clnf_torch.training.evaluation.annotated import FoundFaces, Reader, find_landmarks, with_pen_marks
+from clnf_torch.training.evaluation.face_groups import face_groups
+from clnf_torch.training.evaluation.skin_tone import skin_angles
 
 Done = Callable[[int], None]
 """Called with how many more images are done."""

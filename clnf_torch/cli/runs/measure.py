@@ -10,12 +10,12 @@ from torch import Tensor
 
 from clnf_torch.cli.commands.measure import Smoother
 from clnf_torch.cli.console import Complaints, failures_exit_with, notice
-from clnf_torch.cli.measure_tables import MeasureTable, PointTable, measure_table
 from clnf_torch.cli.options import STDOUT
 from clnf_torch.cli.output_check import Input, Output, check_outputs
-from clnf_torch.cli.table_smoothing import one_euro, savitzky_golay
-from clnf_torch.cli.table_text import TableError
-from clnf_torch.cli.video_outputs import SUMMARY
+from clnf_torch.cli.tables.measures import MeasureTable, PointTable, measure_table
+from clnf_torch.cli.tables.smoothing import one_euro, savitzky_golay
+from clnf_torch.cli.tables.text import TableError
+from clnf_torch.cli.videos.outputs import SUMMARY
 from clnf_torch.models.files import write_atomically
 
 SUFFIX = "_measures.csv"

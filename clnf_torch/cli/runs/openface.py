@@ -8,19 +8,19 @@ from pathlib import Path
 
 import typer
 
-from clnf_torch.cli.aligned_files import Alignment
 from clnf_torch.cli.commands.openface import Program
 from clnf_torch.cli.console import notice
 from clnf_torch.cli.drawing import FreeNames
 from clnf_torch.cli.input_files import image_inputs, require_some, video_inputs
 from clnf_torch.cli.manifest import NAME as MANIFEST
-from clnf_torch.cli.openface_images import ImageOptions, fit_photographs, outputs_of
-from clnf_torch.cli.openface_outputs import Requested, measured_groups, output_place, write_details
+from clnf_torch.cli.openface.aligned_files import Alignment
+from clnf_torch.cli.openface.images import ImageOptions, fit_photographs, outputs_of
+from clnf_torch.cli.openface.outputs import Requested, measured_groups, output_place, write_details
 from clnf_torch.cli.options import CameraOptions, PrecisionName
 from clnf_torch.cli.output_check import Input, check_outputs
 from clnf_torch.cli.outputs import Targets
-from clnf_torch.cli.video_outputs import SUMMARY, VideoOutputs, video_name
-from clnf_torch.cli.video_run import VideoOptions, track_videos
+from clnf_torch.cli.videos.outputs import SUMMARY, VideoOutputs, video_name
+from clnf_torch.cli.videos.run import VideoOptions, track_videos
 from clnf_torch.export.csv import CSVForm
 from clnf_torch.media.image_faces import FitOptions
 from clnf_torch.media.image_folder import IMAGES

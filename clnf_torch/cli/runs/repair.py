@@ -11,7 +11,6 @@ import typer
 from torch import Tensor
 
 from clnf_torch.cli.console import complain, failures_exit_with, finishing_first, notice
-from clnf_torch.cli.landmark_tables import COLUMNS_FROM_1, LandmarkTable, read_table
 from clnf_torch.cli.manifest import Task, file_hash
 from clnf_torch.cli.options import (
     STDOUT,
@@ -22,7 +21,8 @@ from clnf_torch.cli.options import (
 )
 from clnf_torch.cli.progress import counting_bar
 from clnf_torch.cli.repair_job import RepairJob, check_repair
-from clnf_torch.cli.table_text import TableError
+from clnf_torch.cli.tables.landmarks import COLUMNS_FROM_1, LandmarkTable, read_table
+from clnf_torch.cli.tables.text import TableError
 from clnf_torch.media.video import open_video
 from clnf_torch.media.video_frames import Frame, VideoError, ahead
 from clnf_torch.models.growing_files import GrowingFile

@@ -8,8 +8,8 @@ from clnf_torch.cli.cluster_jobs import Cluster, run_on_cluster
 from clnf_torch.cli.input_files import video_inputs
 from clnf_torch.cli.options import CameraOptions, NumericsName, PrecisionName, Preset
 from clnf_torch.cli.outputs import Targets
-from clnf_torch.cli.video_outputs import VideoOutputs
-from clnf_torch.cli.video_run import VideoOptions, track_videos
+from clnf_torch.cli.videos.outputs import VideoOutputs
+from clnf_torch.cli.videos.run import VideoOptions, track_videos
 from clnf_torch.export.csv import CSVForm
 from clnf_torch.media.boxes import Box
 from clnf_torch.tracking import VideoConfig

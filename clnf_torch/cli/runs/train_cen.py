@@ -31,7 +31,7 @@ from clnf_torch.training.cen_recipe import (
 )
 from clnf_torch.training.data.annotations import RESEARCH_USE
 from clnf_torch.training.data.crops import FaceCrops
-from clnf_torch.training.shape import read_prior
+from clnf_torch.training.shape.pdm import read_prior
 from clnf_torch.training.trainer import keep_freed_memory
 
 

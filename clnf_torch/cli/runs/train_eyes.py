@@ -20,12 +20,12 @@ from clnf_torch.media.images import read_image
 from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import build_model, load_bundle
 from clnf_torch.models.landmark_model import Part
-from clnf_torch.training.eyes import EYES, EyeRecipe, eye_regions, train_eyes
+from clnf_torch.training.eyes.gaze import GazeConfig, train_gaze_network
+from clnf_torch.training.eyes.gaze_faces import gaze_faces, gaze_portraits
+from clnf_torch.training.eyes.parts import EYES, EyeRecipe, eye_regions, train_eyes
 from clnf_torch.training.free.mesh_teacher import face_mesh
 from clnf_torch.training.free.photographed_eyes import EYE_SOURCE, photographed_eyes
 from clnf_torch.training.free.self_training import cut_portraits
-from clnf_torch.training.gaze import GazeConfig, train_gaze_network
-from clnf_torch.training.gaze_faces import gaze_faces, gaze_portraits
 from clnf_torch.training.synthetic.face_shards import read_shards
 from clnf_torch.training.trainer import keep_freed_memory
 

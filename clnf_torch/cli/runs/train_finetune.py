@@ -33,7 +33,7 @@ from clnf_torch.training.finetune import (
     frontal_first,
     tuned_bundle,
 )
-from clnf_torch.training.shape_gaussian import ShapeGaussian
+from clnf_torch.training.shape.gaussian import ShapeGaussian
 from clnf_torch.training.trainer import Report, keep_freed_memory
 
 # Millimetres: a few modes more, for what the old shapes cannot do; with none there could only be fewer

@@ -21,20 +21,20 @@ from clnf_torch.geometry.records import join_rows, map_tensors
 from clnf_torch.media.image_folder import image_files
 from clnf_torch.media.images import read_image
 from clnf_torch.models.bundle import installed_file, save_bundle
+from clnf_torch.training.calibration.early_termination import with_early_termination
+from clnf_torch.training.calibration.face_boxes import calibrated
+from clnf_torch.training.calibration.landmark_error import with_error_model
 from clnf_torch.training.data.annotations import Annotations
 from clnf_torch.training.data.crops import cut_crops
-from clnf_torch.training.early_termination import with_early_termination
-from clnf_torch.training.face_boxes import calibrated
 from clnf_torch.training.free.mesh_teacher import SOURCE, MeshTeacher, face_mesh
 from clnf_torch.training.free.recipe import FreeFaces, FreeRecipe, train_free_model
 from clnf_torch.training.free.self_training import cut_portraits
 from clnf_torch.training.free.templates import held_out, read_templates
-from clnf_torch.training.landmark_error import with_error_model
-from clnf_torch.training.shape import read_prior
+from clnf_torch.training.shape.pdm import read_prior
 from clnf_torch.training.synthetic.face_shards import RenderedFaces, read_shards
 from clnf_torch.training.synthetic.rendered_crops import rendered_crops
 from clnf_torch.training.trainer import keep_freed_memory
-from clnf_torch.training.validator import train_validator
+from clnf_torch.training.validator.training import train_validator
 
 # Pixels of the side of a crop, which shows twice the extent of a face: about as large as faces are rendered
 CROP = 256

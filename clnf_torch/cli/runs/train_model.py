@@ -18,16 +18,16 @@ from clnf_torch.geometry.landmarks68 import MIRROR
 from clnf_torch.models.bundle import default_bundle, save_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.patch_experts.mesh import MeshExperts
+from clnf_torch.training.calibration.early_termination import with_early_termination
+from clnf_torch.training.calibration.landmark_error import with_error_model
+from clnf_torch.training.calibration.refinement import with_refinement
 from clnf_torch.training.data.annotations import RESEARCH_USE, Annotations
 from clnf_torch.training.data.crops import FaceCrops
-from clnf_torch.training.depth_shape import HEADS, with_depth_shape
-from clnf_torch.training.early_termination import with_early_termination
-from clnf_torch.training.landmark_error import with_error_model
 from clnf_torch.training.recipe import FULL, SMALL, UNETS, MeshMaker, train_landmark_model
-from clnf_torch.training.refinement import with_refinement
-from clnf_torch.training.shape import read_prior
+from clnf_torch.training.shape.depth import HEADS, with_depth_shape
+from clnf_torch.training.shape.pdm import read_prior
 from clnf_torch.training.trainer import keep_freed_memory
-from clnf_torch.training.validator import ValidatorConfig, train_validator
+from clnf_torch.training.validator.training import ValidatorConfig, train_validator
 
 # Pixels: twice the extent of a face of 140 mm, at 1.2 pixels per millimetre
 CROP = 336

@@ -15,7 +15,7 @@ from clnf_torch.pipeline import FitResult, LandmarkDetector
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.boxes import perturb_boxes
 from clnf_torch.training.data.crops import FaceCrops
-from clnf_torch.training.metrics import FAILED, face_errors
+from clnf_torch.training.evaluation.metrics import FAILED, face_errors
 
 # Faces that are fitted together
 BATCH = 32

@@ -18,7 +18,7 @@ from clnf_torch.geometry.similarity import invert_similarity
 from clnf_torch.training.augmentation.moved_iris import move_irises
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.crops import FaceCrops, cut_square, repeated, square_around, to_crop
-from clnf_torch.training.eyes import mirrored_eye, photographed_regions
+from clnf_torch.training.eyes.parts import mirrored_eye, photographed_regions
 from clnf_torch.training.free.mesh_teacher import mesh_vertices, rows_found
 from clnf_torch.training.free.self_training import cut_portraits
 from clnf_torch.training.free.templates import held_out, landmarks_of_templates, read_points

@@ -13,14 +13,14 @@ from clnf_torch.training.augmentation.open_mouth import open_mouths
 from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.augmentation.pose_warp import PoseWarp
 from clnf_torch.training.augmentation.random import Sampler
+from clnf_torch.training.calibration.refinement import with_refinement
 from clnf_torch.training.data.crops import FaceCrops, repeated
 from clnf_torch.training.end_to_end import EndToEndConfig
 from clnf_torch.training.free.self_training import Agreement, Portraits, annotate
 from clnf_torch.training.recipe import COARSE, FINE, MESH, MeshMaker, Recipe, train_landmark_model
-from clnf_torch.training.refinement import with_refinement
 from clnf_torch.training.retraining import retrain_networks
-from clnf_torch.training.shape import ShapeConfig
-from clnf_torch.training.shape_gaussian import ShapeGaussian
+from clnf_torch.training.shape.gaussian import ShapeGaussian
+from clnf_torch.training.shape.pdm import ShapeConfig
 from clnf_torch.training.trainer import Report
 
 # Channels of its networks, which so have a quarter of the operations of the default model's

@@ -10,7 +10,7 @@ from clnf_torch.geometry.landmarks28 import CORNERS, IRIS, LIDS
 from clnf_torch.training.augmentation.moved_iris import LEAST, move_irises
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.crops import FaceCrops
-from clnf_torch.training.eyes import photographed_regions
+from clnf_torch.training.eyes.parts import photographed_regions
 from tests.factories import seeded
 from tests.training.rendered_eyes import eye
 

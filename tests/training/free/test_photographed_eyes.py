@@ -14,7 +14,7 @@ from torch import Tensor
 
 from clnf_torch.geometry.landmarks28 import CORNERS, IRIS, LIDS
 from clnf_torch.media.images import read_image
-from clnf_torch.training.eyes import IN_EYE, SIDE
+from clnf_torch.training.eyes.parts import IN_EYE, SIDE
 from clnf_torch.training.free import photographed_eyes as photographed
 from clnf_torch.training.free.photographed_eyes import MESH, PUPIL, TEMPLATE, EyeTeacher, template_eyes
 from clnf_torch.training.free.templates import NUM_POINTS, held_out, landmarks_of_templates

@@ -11,7 +11,7 @@ from clnf_torch.training.end_to_end import EndToEndConfig
 from clnf_torch.training.free import recipe as free
 from clnf_torch.training.free.self_training import Agreement, Portraits
 from clnf_torch.training.recipe import Recipe
-from clnf_torch.training.shape import ShapeConfig
+from clnf_torch.training.shape.pdm import ShapeConfig
 from tests.training.heads import MIRROR, make_crops, make_gaussian, make_heads
 from tests.training.test_recipe import COARSE, FINE
 

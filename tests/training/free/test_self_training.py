@@ -11,8 +11,8 @@ from torch import Tensor
 import clnf_torch
 from clnf_torch.geometry.landmarks68 import JAW, MIRROR, MOUTH
 from clnf_torch.media.images import read_image
+from clnf_torch.training.evaluation.metrics import face_errors
 from clnf_torch.training.free.self_training import Agreement, Portraits, annotate, cut_portraits
-from clnf_torch.training.metrics import face_errors
 from tests.factories import seeded
 
 LOOKS = Agreement(looks=2)

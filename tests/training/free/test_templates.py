@@ -6,8 +6,8 @@ from torch import Tensor
 from clnf_torch.geometry.landmarks68 import MIRROR
 from clnf_torch.media.images import read_image
 from clnf_torch.training.data.annotations import AnnotationError
+from clnf_torch.training.evaluation.metrics import face_errors
 from clnf_torch.training.free.templates import NUM_POINTS, landmarks_of_templates, read_templates
-from clnf_torch.training.metrics import face_errors
 
 # Points of a template and their partners on the other side of the face; the others that landmarks use have none
 PARTNERS = (

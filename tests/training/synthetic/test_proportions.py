@@ -10,7 +10,7 @@ from torch import Tensor
 
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.free.templates import read_templates
-from clnf_torch.training.shape import read_prior
+from clnf_torch.training.shape.pdm import read_prior
 from clnf_torch.training.synthetic.head_model import load_head_model
 from clnf_torch.training.synthetic.landmark_shapes import LandmarkBlendshapes
 from clnf_torch.training.synthetic.person import random_person

@@ -1,0 +1,1 @@
+"""Many images in one run: what became of each, and their numbers."""

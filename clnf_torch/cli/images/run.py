@@ -1,0 +1,142 @@
+"""The images of a run: what became of each, and the entry that they get in the manifest beside its outputs."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from clnf_torch.cli.console import Complaints
+from clnf_torch.cli.images.summary import ImageSummary
+from clnf_torch.cli.manifest import IMAGES, NAME, Manifest, file_hash
+from clnf_torch.cli.options import STDOUT
+from clnf_torch.cli.outputs import Targets
+from clnf_torch.export.face_table import FaceTable
+from clnf_torch.media.batches import Batch
+from clnf_torch.models.files import escaped_name
+
+
+def manifest_of(targets: Targets, images: Sequence[Path]) -> Path | None:
+    """Where the manifest of images lies: beside the first output, or in the folder of drawings.
+
+    Args:
+        targets: The outputs.
+        images: All that were given.
+
+    Returns:
+        The file; None of a single image, whose name its rows have, and where there are no outputs but stdout.
+    """
+    given = [(option, path) for option, path in targets.given().items() if path != STDOUT]
+    if len(images) < 2 or not given:
+        return None
+    option, first = given[0]
+    return (first if option == "--draw" else first.parent) / NAME
+
+
+def images_left(targets: Targets, images: Sequence[Path], drawings: Sequence[str]) -> list[int]:
+    """The numbers of images some of whose outputs are missing: a table is of all of them, a drawing of one.
+
+    Args:
+        targets: The outputs.
+        images: All that were given.
+        drawings: The names of their drawings.
+    """
+    numbers, draw = list(range(len(images))), targets.draw
+    tables = [path for option, path in targets.given().items() if option != "--draw"]
+    if tables:
+        # They have their names once the last drawing is there
+        done = STDOUT not in tables and all(path.exists() for path in tables) and (draw is None or draw.is_dir())
+        return [] if done else numbers
+    return numbers if draw is None else [number for number in numbers if not (draw / drawings[number]).exists()]
+
+
+@dataclass
+class ImageRun:
+    """Counts what is found in images.
+
+    Attributes:
+        images: Those that are read.
+        drawings: The names of their drawings.
+        targets: The outputs.
+        complaints: Prints what is wrong.
+        problems: The lines about each image, by its number among those that are read.
+    """
+
+    images: Sequence[Path]
+    drawings: Sequence[str]
+    targets: Targets
+    complaints: Complaints
+    problems: dict[int, list[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Begins to count."""
+        self.summary = ImageSummary(self.images)
+
+    def complain(self, number: int, line: str) -> None:
+        """Takes a line about an image."""
+        self.complaints(line)
+        self.problems.setdefault(number, []).append(line)
+
+    def add(self, batch: Batch, table: FaceTable) -> None:
+        """Counts the faces of a batch that is written."""
+        self.summary.add(batch, table)
+
+    def finish(self, model: Path, settings: Mapping[str, Any]) -> None:
+        """Enters the run in the manifest, and prints its numbers where stdout is free for them.
+
+        Args:
+            model: The weights file.
+            settings: By option.
+        """
+        manifest = Manifest(manifest_of(self.targets, self.images))
+        if manifest.path is None:
+            return
+        faces = self.summary.faces
+        outputs = {option: path for option, path in self.targets.given().items() if option != "--draw"}
+        entry = {
+            "model": file_hash(model),
+            "settings": json.loads(json.dumps(dict(settings))),
+            "outputs": {option: _written(path) for option, path in outputs.items() if path != STDOUT},
+            "frames": len(faces),
+            "frames_with_face": self.summary.with_face(),
+            "faces": sum(faces.values()),
+            "seconds": round(self.summary.seconds(), 1),
+            "inputs": self._inputs(),
+        }
+        manifest.enter(IMAGES, entry)
+        if STDOUT not in self.targets.given().values():
+            self.summary.show(list(self.targets.given().values()))
+
+    def _inputs(self) -> list[dict[str, Any]]:
+        """What became of each image, in the order of the arguments."""
+        found, row, draw = [], 0, self.targets.draw
+        for number, (image, drawing) in enumerate(zip(self.images, self.drawings, strict=True)):
+            count = self.summary.faces.get(number)
+            drawn = draw / drawing if draw is not None and count else None
+            found.append(
+                {
+                    **_status(image),
+                    # None: it was not read
+                    "faces": count,
+                    "first_row": row if count else None,
+                    "drawing": drawn and _written(drawn),
+                    "problem": "; ".join(self.problems[number]) if number in self.problems else None,
+                }
+            )
+            row += count or 0
+        return found
+
+
+def _status(image: Path) -> dict[str, Any]:
+    """An image's name, size in bytes and time of its last change, nanoseconds since 1970; None where it is missing."""
+    try:
+        status = os.stat(image)
+    except (OSError, ValueError):
+        return {"input": _written(image), "bytes": None, "modified": None}
+    return {"input": _written(image), "bytes": status.st_size, "modified": status.st_mtime_ns}
+
+
+def _written(path: Path) -> str:
+    """A path as it stands in a manifest."""
+    return escaped_name(os.path.realpath(path))

@@ -1,0 +1,1 @@
+"""OpenFace's outputs: names of files, groups of columns, aligned faces."""

@@ -1,0 +1,93 @@
+"""Photographs as FaceLandmarkImg takes them: every image has a table, a drawing and a description of its own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, mention_terms, notice
+from clnf_torch.cli.images.summary import ImageSummary
+from clnf_torch.cli.openface.aligned_files import SUFFIX, AlignedFiles
+from clnf_torch.cli.openface.outputs import measured_groups, write_details
+from clnf_torch.cli.options import device_named
+from clnf_torch.cli.outputs import Targets
+from clnf_torch.cli.progress import counting_bar
+from clnf_torch.drawing import DrawnFaces, draw_faces
+from clnf_torch.export.csv import csv_file
+from clnf_torch.export.face_table import FaceTable
+from clnf_torch.media.batches import Batch, find_faces, in_batches, read_all
+from clnf_torch.media.image_faces import FitOptions, fit_batch
+from clnf_torch.media.images import write_image
+from clnf_torch.pipeline import LandmarkDetector, load, load_face_detector_for
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions:
+    """How photographs are fitted."""
+
+    model: Path
+    device: str
+    batch: int
+    fit: FitOptions
+    skip_existing: bool
+
+
+def fit_photographs(images: Sequence[Path], outputs: Sequence[Targets], options: ImageOptions) -> bool:
+    """Finds the faces of photographs, and writes the outputs of each.
+
+    Args:
+        images: The photographs.
+        outputs: Those of each, from `outputs_of`.
+        options: How.
+
+    Returns:
+        Whether all could be read; what was wrong is on stderr.
+
+    Raises:
+        typer.Exit: Something else could not be done.
+    """
+    complaints = Complaints()
+    with failures_exit_with(1), finishing_first() as stop_if_asked:
+        wanted = [number for number, files in enumerate(outputs) if not (options.skip_existing and files.are_there())]
+        if skipped := len(images) - len(wanted):
+            notice(f"{skipped} images have their outputs; skipped")
+        where = device_named(options.device)
+        detector = load(options.model, where)
+        finder = load_face_detector_for(detector, options.model)
+        mention_terms(options.model, detector.origin.get("licence", ""))
+        summary = ImageSummary([images[number] for number in wanted])
+        read = read_all(summary.images, lambda _, line: complaints(line), notice)
+        with counting_bar(len(wanted), "images", stop_if_asked) as done:
+            for job in find_faces(finder, in_batches(read, options.batch)):
+                if job.boxes:
+                    batch = Batch([job])
+                    summary.add(batch, _write(batch, outputs[wanted[job.number]], detector, options.fit))
+                else:
+                    summary.add_empty(job.number)
+                    notice(f"no face found: {job.path}")
+                done(1)
+        summary.show([next(iter(outputs[0].given().values())).parent])
+    return not complaints.any
+
+
+def _write(batch: Batch, targets: Targets, detector: LandmarkDetector, options: FitOptions) -> FaceTable:
+    """Fits the faces of one photograph, and writes its outputs; gives what was measured."""
+    (job,) = batch.jobs
+    result, table = fit_batch(detector, batch, options)
+    if targets.csv is not None:
+        with csv_file(targets.csv, image_mode=True, form=targets.form) as rows:
+            rows.append(table.without("image"))
+    if targets.draw is not None:
+        write_image(targets.draw, draw_faces(job.image, DrawnFaces.of(result, table=table)))
+    if targets.aligned is not None:
+        files = AlignedFiles(targets.aligned, detector.model.pdm, targets.alignment)
+        faces = result.success.nonzero().squeeze(1)
+        files.write_photograph(job.image, result.landmarks[faces], faces.tolist())
+    write_details(job.path, options.camera(*batch.size), targets, measured_groups(detector.model))
+    return table
+
+
+def outputs_of(targets: Targets, name: str) -> Targets:
+    """The outputs of a photograph in the folders of all, by what it is called."""
+    csv, draw = targets.csv, targets.draw
+    aligned = targets.aligned and targets.aligned / f"{name}{SUFFIX}"
+    return replace(targets, csv=csv and csv / f"{name}.csv", draw=draw and draw / f"{name}.png", aligned=aligned)

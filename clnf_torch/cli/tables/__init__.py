@@ -1,0 +1,1 @@
+"""Tables of landmarks and measures, as this program, OpenFace and spreadsheets write them."""

@@ -1,0 +1,180 @@
+"""Tables of face measures: made of the tables that detect, track and OpenFace write."""
+
+import csv
+import io
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from clnf_torch.cli.tables.text import TableError, data_rows, frame_number, header, numbers, read_table_text
+from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
+from clnf_torch.measures.face import FaceMeasures, face_measures, points_in_head
+from clnf_torch.measures.head_pose import HeadPose
+
+POSE = [f"pose_{name}" for name in ("Tx", "Ty", "Tz", "Rx", "Ry", "Rz")]
+POINTS = [f"{axis}_{point}" for axis in "XYZ" for point in range(NUM_LANDMARKS)]
+FRAME, SUCCESS = "frame", "success"
+# What a table of measures keeps of the one that it is made of, where that has it
+KEPT = ("image", FRAME, "face", "face_id", "timestamp", "confidence", SUCCESS)
+# Digits after the point: a tenth of a micrometre
+DECIMALS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointTable:
+    """What a table says about R rows, each a face in a frame or in an image.
+
+    Attributes:
+        names: Columns that a table of measures keeps.
+        cells: Those of each row, as they were written.
+        frame: Numbers of the frames, shape (R,) int64; the rows' own numbers in a table of images.
+        identity: Numbers that the faces have among each other, shape (R,) int64.
+        points: 68 points in the heads' axes, millimetres, shape (R, 68, 3) float64; NaN without success.
+    """
+
+    names: list[str]
+    cells: list[list[str]]
+    frame: Tensor
+    identity: Tensor
+    points: Tensor
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+
+@dataclass(frozen=True)
+class MeasureTable:
+    """Measures of R faces, and what their rows begin with."""
+
+    names: list[str]
+    cells: list[list[str]]
+    measures: FaceMeasures  # R rows
+
+    def text(self) -> str:
+        """The table as CSV; measures that are not known are ``nan``."""
+        lines = csv.writer(written := io.StringIO(), lineterminator="\n")
+        known = [place for place, name in enumerate(FaceMeasures.columns()) if self._is_known(name)]
+        lines.writerow([*self.names, *(FaceMeasures.columns()[place] for place in known)])
+        for cells, values in zip(self.cells, self.measures.values[:, known].tolist(), strict=True):
+            lines.writerow([*cells, *(f"{value:.{DECIMALS}f}" for value in values)])
+        return written.getvalue()
+
+    def _is_known(self, column: str) -> bool:
+        """Whether a column is written: excursions only where some face has a rest to be compared with."""
+        return "excursion" not in column or not self.measures.commissure_excursion_image_left.isnan().all()
+
+
+def measure_table(
+    path: Path, rest: tuple[int, int] | None = None, smooth: Callable[[PointTable], Tensor] | None = None
+) -> MeasureTable:
+    """Measures the faces of a table.
+
+    Args:
+        path: CSV with columns ``X_0`` to ``Z_67`` and ``pose_Tx`` to ``pose_Rz``, as detect, track and OpenFace write
+            it.
+        rest: First and last frame in which the faces are at rest: their mean is what movement is measured against.
+        smooth: Makes smoother points (R, 68, 3) of a table.
+
+    Returns:
+        One row per row; NaN where ``success`` is 0.
+
+    Raises:
+        TableError: A column is missing, a cell holds no number, no face is seen at rest, or a table of images is to be
+            smoothed or compared with a rest.
+        OSError: It cannot be read.
+    """
+    table = read_points(path)
+    if FRAME not in table.names and (rest is not None or smooth is not None):
+        raise TableError(f"{path}: has no column frame; leave out --rest and --smooth, which are of videos")
+    if smooth is not None:
+        table = replace(table, points=smooth(table))
+    try:
+        at_rest = None if rest is None else faces_at_rest(table, *rest)
+    except TableError as error:
+        raise TableError(f"{path}: {error}") from error
+    return MeasureTable(table.names, table.cells, face_measures(table.points, at_rest))
+
+
+def faces_at_rest(table: PointTable, first: int, last: int) -> Tensor:
+    """The mean of each row's face over some frames.
+
+    Args:
+        table: R rows.
+        first: The first of the frames.
+        last: The last one.
+
+    Returns:
+        Points in the heads' axes, millimetres, shape (R, 68, 3); NaN for faces that these frames do not show.
+
+    Raises:
+        TableError: They show none.
+    """
+    points = table.points
+    inside = (table.frame >= first) & (table.frame <= last) & points.isfinite().all(-1).all(-1)
+    if not inside.any():
+        found = f"frames {table.frame.min()} to {table.frame.max()}" if len(table) else "no rows"
+        raise TableError(f"expected a face at rest in frames {first} to {last}, found none in its {found}")
+    faces = int(table.identity.max()) + 1
+    total = points.new_zeros(faces, NUM_LANDMARKS, 3).index_add_(0, table.identity[inside], points[inside])
+    count = torch.bincount(table.identity[inside], minlength=faces)
+    return (total / count[:, None, None])[table.identity]
+
+
+def read_points(path: Path) -> PointTable:
+    """Reads a table of 3D landmarks.
+
+    Args:
+        path: CSV; its first line names the columns, in any order, among others, and with blanks around them or not.
+
+    Raises:
+        TableError: A column is missing, or a cell holds no number; says which and where.
+        OSError: It cannot be read.
+    """
+    try:
+        return _parse(read_table_text(path))
+    except (TableError, csv.Error) as error:
+        raise TableError(f"{path}: {error}") from error
+
+
+def _parse(text: str) -> PointTable:
+    """The table of a text."""
+    delimiter, names = header(text, "pose_tx")
+    # x_0 is a pixel and X_0 a millimetre
+    places = {name: place for place, name in reversed(list(enumerate(names)))}
+    if missing := [name for name in (*POSE, *POINTS) if name not in places]:
+        raise TableError(f"expected columns X_0 to Z_67 and pose_Tx to pose_Rz, found no {missing[0]}")
+    kept = [name for name in KEPT if name in places]
+    read = [*POSE, *POINTS, *(name for name in (SUCCESS,) if name in places)]
+    targets, values = [places[name] for name in read], array("d")
+    cells, frames, identity = list[list[str]](), array("q"), _Numbering()
+    for line, row in data_rows(text, delimiter, len(names)):
+        values.extend(numbers(line, row, targets, names))
+        cells.append([row[places[name]].strip() for name in kept])
+        frames.append(frame_number(line, row[places[FRAME]]) if FRAME in places else len(cells))
+        identity(row[places["face_id"]].strip() if "face_id" in places else "")
+    found = torch.tensor(values, dtype=torch.float64).view(-1, len(targets))
+    pose, rest = found.split((len(POSE), len(targets) - len(POSE)), dim=1)
+    points = rest[:, : len(POINTS)].view(-1, 3, NUM_LANDMARKS).mT
+    points = points_in_head(points, HeadPose(pose[:, :3], pose[:, 3:]))
+    failed = (rest[:, len(POINTS) :] == 0).any(1)
+    return PointTable(
+        names=kept,
+        cells=cells,
+        frame=torch.tensor(frames, dtype=torch.int64),
+        identity=torch.tensor(identity.numbers, dtype=torch.int64),
+        points=torch.where(failed[:, None, None], torch.nan, points),
+    )
+
+
+class _Numbering:
+    """Numbers of texts, equal ones having the same, from 0."""
+
+    def __init__(self) -> None:
+        self.numbers, self._known = array("q"), dict[str, int]()
+
+    def __call__(self, text: str) -> None:
+        self.numbers.append(self._known.setdefault(text, len(self._known)))

@@ -1,0 +1,1 @@
+"""Many videos in one run: opened, tracked in parallel, recorded, resumed, summed up."""

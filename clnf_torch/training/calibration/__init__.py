@@ -1,0 +1,1 @@
+"""What is learned of finished models: refinement, expected errors, early termination, boxes of face detectors."""

@@ -1,0 +1,1 @@
+"""Evaluation on annotated faces: errors, failure rates, groups of faces."""
