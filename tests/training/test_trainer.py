@@ -27,9 +27,10 @@ from clnf_torch.training.trainer import (
 )
 from clnf_torch.training.validator.training import ValidatorTask
 from tests.factories import CONFIG, make_model
-from tests.training import test_cen, test_finetune, test_heatmap, test_validator
+from tests.training import test_cen, test_finetune, test_heatmap
 from tests.training.patterned_faces import mirror, patterned_faces, pdm
 from tests.training.untrained import small_pdm
+from tests.training.validator import test_training as test_validator
 
 
 class Descent(Task):
