@@ -33,7 +33,7 @@ def test_a_map_is_found_again_whatever_some_faces_say():
 
 
 def test_boxes_become_those_of_the_faces():
-    image = read_image(Path(__file__).parents[2] / "docs" / "images" / "astronaut.jpg")
+    image = read_image(Path(__file__).parents[3] / "docs" / "images" / "astronaut.jpg")
     detector = load_face_detector("blazeface")
     before = detector.detect(image[None]).boxes[0]
     wanted = before + torch.tensor([10.0, -5, -8, 12])

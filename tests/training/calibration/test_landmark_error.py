@@ -39,7 +39,7 @@ def test_what_is_not_known_changes_nothing():
 
 
 def test_a_model_tells_errors_of_the_size_that_it_makes():
-    image = read_image(Path(__file__).parents[2] / "docs" / "images" / "astronaut.jpg")
+    image = read_image(Path(__file__).parents[3] / "docs" / "images" / "astronaut.jpg")
     detector = clnf_torch.load()
     (box,) = clnf_torch.load_face_detector().detect(image[None]).boxes
     where = detector.fit(image[None], box[None]).landmarks

@@ -116,7 +116,7 @@ def test_layers_are_fused_for_use():
 @pytest.fixture(scope="module")
 def people() -> GazeFaces:
     """An astronaut who looks into the camera, as the free model finds her, beside a picture without a face."""
-    photo = read_image(Path(__file__).parents[2] / "docs" / "images" / "astronaut.jpg")
+    photo = read_image(Path(__file__).parents[3] / "docs" / "images" / "astronaut.jpg")
     portraits = cut_portraits([photo, torch.zeros_like(photo)], clnf_torch.load_face_detector(), 256)
     return gaze_portraits(clnf_torch.load("free").model, portraits)
 
