@@ -63,5 +63,7 @@ def fit_map(points: Tensor, corners: Tensor) -> Tensor:
         normal, right = features.mT @ (weight * features), features.mT @ (weight * wanted)
         solved = torch.linalg.solve(normal + penalty, right)
         misses = (features @ solved - wanted).norm(dim=1, keepdim=True)
-        weight = (BEND * misses.median() / misses.clamp_min(1e-9)).clamp(max=1)
+        bend = BEND * misses.median()
+        # Of faces without a miss too: where most have none, the quotient is 0 / 0
+        weight = torch.where(misses <= bend, 1, bend / misses)
     return solved.mT

@@ -32,6 +32,13 @@ def test_a_map_is_found_again_whatever_some_faces_say():
     torch.testing.assert_close(fit_map(faces, corners), wanted, rtol=0, atol=0.01)
 
 
+def test_faces_of_which_most_are_met_exactly_do_not_lose_their_weight():
+    face = some_faces(1).round()
+    corners = torch.tensor([[80.0, 80.0, 120.0, 120.0]], dtype=torch.float64)
+    wanted = fit_map(face.expand(5, -1, -1), corners.expand(5, -1))
+    torch.testing.assert_close(landmark_corners(face, wanted).flatten(1), corners, rtol=0, atol=0.01)
+
+
 def test_boxes_become_those_of_the_faces():
     image = read_image(Path(__file__).parents[3] / "docs" / "images" / "astronaut.jpg")
     detector = load_face_detector("blazeface")
