@@ -74,8 +74,12 @@ class _Detection:
     def __init__(self, output: str, weights: ModelFile, settings: DetectSettings) -> None:
         self.output, self.weights, self.settings = output, weights, settings
 
-    def pipeline(self, ray: Any, shards: Sequence[Shard], actors: Actors, size: tuple[int, int]) -> Any:
-        """Blocks of decoded images, and what became of each."""
+    def saved(self, shards: Sequence[Shard]) -> dict[str, int]:
+        """Nothing of a shard is saved before all of it is."""
+        return {}
+
+    def pipeline(self, ray: Any, shards: Sequence[Shard], actors: Actors, size: tuple[int, int], alone: bool) -> Any:
+        """Blocks of decoded images, and what became of each; an actor has one shard in hand in any case."""
         given = {"output": self.output, "weights": self.weights.shared(ray), "settings": self.settings}
         readers = max(1, int(ray.cluster_resources().get("CPU", 1) - size[1] * actors.num_cpus))
         decoded = blocks_of(ray, [shard.to_json() for shard in shards]).map_batches(

@@ -90,8 +90,15 @@ def run_job(
 class Work(Protocol):
     """What is done with shards."""
 
-    def pipeline(self, ray: Any, shards: Sequence[Shard], actors: Actors, size: tuple[int, int]) -> Any:
-        """The Ray Dataset whose rows are from `outcome`, one for each shard that was computed."""
+    def pipeline(self, ray: Any, shards: Sequence[Shard], actors: Actors, size: tuple[int, int], alone: bool) -> Any:
+        """The Ray Dataset whose rows are from `outcome`, one for each shard that was computed.
+
+        With `alone` no two shards are in the hands of an actor at once.
+        """
+        ...
+
+    def saved(self, shards: Sequence[Shard]) -> dict[str, int]:
+        """How much of unfinished shards is saved, by name: more than before where an actor has come further."""
         ...
 
 
@@ -144,24 +151,27 @@ class Job:
 
     def _rounds(self, left: list[Shard], ray: Any) -> None:
         """Rounds until nothing is left. Those whose worker died are tried again, at last each input alone."""
-        idle = 0
+        idle, saved = 0, self.work.saved(left)
         while left:
-            complete = self._round(left, ray)
+            complete = self._round(left, ray, alone=idle > 0)
             before, left = left, unfinished(left, self.output.finished())
-            idle = 0 if _count(left) < _count(before) else idle + 1
+            known, saved = saved, self.work.saved(left)
+            # A video longer than its workers live is never finished in one round
+            further = any(saved[name] > known.get(name, 0) for name in saved)
+            idle = 0 if _count(left) < _count(before) or further else idle + 1
             if idle >= ROUNDS:
                 left = self._given_up(left, complete)
             elif idle:
                 left = [one for shard in left for one in shard.single()]
 
-    def _round(self, left: Sequence[Shard], ray: Any) -> bool:
+    def _round(self, left: Sequence[Shard], ray: Any, alone: bool) -> bool:
         """One pass over what is left. Whether Ray came to its end."""
         self.errors = {}
         cpus, gpus = _resources(ray)
         size = self.actors.within(cpus, gpus).in_cluster(cpus, gpus, len(left))
         try:
             with _settings(ray):
-                for row in self.work.pipeline(ray, left, self.actors, size).iter_rows():
+                for row in self.work.pipeline(ray, left, self.actors, size, alone).iter_rows():
                     self._take(row)
         except ray.exceptions.RayError as error:
             self.errors[""] = one_line(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")

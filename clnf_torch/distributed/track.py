@@ -3,6 +3,7 @@
 import io
 import os
 import secrets
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -23,8 +24,10 @@ from clnf_torch.distributed.shards import Shard
 from clnf_torch.distributed.videos import TrackFaces, TrackSettings, VideoTask
 from clnf_torch.media.recording import Recording
 from clnf_torch.media.video_frames import VideoError
-from clnf_torch.models.archive_reader import read_archive
+from clnf_torch.models.archive_reader import ArchiveError, read_archive
 from clnf_torch.models.files import one_line, partial_of
+from clnf_torch.tracking import TrackState
+from clnf_torch.tracking.saved_state import StateError
 
 # Names of an unfinished video's files
 STATE = "state.pt"
@@ -79,10 +82,17 @@ class _Tracking:
     def __init__(self, output: str, weights: ModelFile, settings: TrackSettings) -> None:
         self.output, self.weights, self.settings = output, weights, settings
 
-    def pipeline(self, ray: Any, shards: Sequence[Shard], actors: Actors, size: tuple[int, int]) -> Any:
+    def saved(self, shards: Sequence[Shard]) -> dict[str, int]:
+        """Frames of unfinished videos behind which another worker goes on."""
+        output = JobOutput(self.output)
+        begun = set(output.names(UNFINISHED))
+        states = {shard.name: saved_state(output, shard) for shard in shards if shard.name in begun}
+        return {name: int(saved["state"]["frame"]) for name, saved in states.items() if saved is not None}
+
+    def pipeline(self, ray: Any, shards: Sequence[Shard], actors: Actors, size: tuple[int, int], alone: bool) -> Any:
         """Groups of videos, and what became of each."""
         given = {"output": self.output, "weights": self.weights.shared(ray), "settings": self.settings}
-        at_once = max(1, min(self.settings.batch, len(shards) // size[1]))
+        at_once = 1 if alone else max(1, min(self.settings.batch, len(shards) // size[1]))
         ordered = sorted(shards, key=lambda shard: shard.bytes, reverse=True)
         groups = [ordered[first : first + at_once] for first in range(0, len(ordered), at_once)]
         texts = ["\n".join(shard.to_json() for shard in group) for group in groups]
@@ -189,14 +199,33 @@ class UnfinishedVideo:
 
     def _restored(self) -> dict[str, Any] | None:
         """What an earlier worker saved, with its rows on this machine; None: it begins anew."""
-        if self.output.read(self._name(STATE)) is None:
+        self.is_saved = self.output.read(self._name(STATE)) is not None
+        saved = saved_state(self.output, self.shard)
+        if saved is None:
             return None
-        self.is_saved = True
-        self.output.fetch(self._name(STATE), state := self.table.with_suffix(".state"))
-        saved: dict[str, Any] = read_archive(state, mmap=False)
         folder = partial_of(self.table)
         folder.mkdir()
-        for number in range(saved["sink"]["positions"]["--parquet"]):
-            part = f"{number:06}.parquet"
-            self.output.fetch(self._name(f"{saved['run']}/{part}"), folder / part)
+        try:
+            for number in range(saved["sink"]["positions"]["--parquet"]):
+                part = f"{number:06}.parquet"
+                self.output.fetch(self._name(f"{saved['run']}/{part}"), folder / part)
+        except FileNotFoundError:
+            # Rows are missing, as where somebody tidied up
+            shutil.rmtree(folder)
+            return None
         return saved
+
+
+def saved_state(output: JobOutput, shard: Shard) -> dict[str, Any] | None:
+    """What a worker saved of an unfinished video; None where it is nothing that this version can go on from."""
+    content = output.read(f"{UNFINISHED}/{shard.name}/{STATE}")
+    if content is None:
+        return None
+    with tempfile.TemporaryDirectory(prefix="clnf-torch-") as folder:
+        (file := Path(folder) / STATE).write_bytes(content)
+        try:
+            saved: dict[str, Any] = read_archive(file, mmap=False)
+            TrackState.from_dict(saved["state"])
+        except (ArchiveError, StateError, KeyError, TypeError):
+            return None
+    return saved
