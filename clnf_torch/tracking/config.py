@@ -34,7 +34,8 @@ class VideoConfig:
         match_iou: Least intersection over union (IoU) of a track and the detected box of its face.
         duplicate_iou: IoU above which two tracks follow one face.
         reidentify_distance: Distance from a lost track beyond which only appearance counts, widths of its box.
-        reidentify_similarity: Least correlation of appearance for re-identification beyond that distance.
+        reidentify_similarity: Least correlation of appearance for re-identification beyond that distance, and for a
+            track to be preferred where another one follows the same face.
         resume_similarity: Least correlation of appearance for a fit where a track was lost to resume it.
 
     Raises:

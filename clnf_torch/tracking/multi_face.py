@@ -28,7 +28,7 @@ from clnf_torch.tracking.state import Tracks, TrackState, new_identities
 from clnf_torch.tracking.template import Templates
 
 # More than any identity: ranks of faces that come after all others
-LAST = 1 << 60
+LAST = 1 << 59
 # Missed frames in a row after which a tentative track is no longer fitted
 TENTATIVE_MISSES = 2
 
@@ -121,20 +121,27 @@ def _fit_tracks(fitter: FrameFitter, state: TrackState, batch: FrameBatch) -> Cu
     before, fits = state.tracks, fitter.fit_tracks(state, batch)
     appearance = fitter.appearance(batch, fits.landmarks, before.video)
     found = fits.success
-    if state.fits_due[0] < len(before):
+    if state.fits_due[0] < len(before) or len(before) > 1:
         similarity = normalised_cross_correlation(before.appearance, appearance).diagonal()
-        same = before.success | (similarity >= fitter.config.resume_similarity) | ~is_known(before.appearance)
-        found = found & same
-    if len(before) > 1:
-        found = found & _best_of_duplicates(fitter.config, before, fits, found)
+        similarity = torch.where(is_known(before.appearance), similarity, 1)
+        found = found & (before.success | (similarity >= fitter.config.resume_similarity))
+        if len(before) > 1:
+            found = found & _best_of_duplicates(fitter.config, before, fits, found, similarity)
     tracks = _update(before, fits, found)
     detected, exists = torch.zeros_like(tracks.success), torch.ones_like(tracks.success)
     return CurrentTracks(tracks=tracks, fits=fits, appearance=appearance, detected=detected, exists=exists)
 
 
-def _best_of_duplicates(config: VideoConfig, before: Tracks, fits: FitResult, found: Tensor) -> Tensor:
-    """Tracks (R,) but duplicates: one that was found in every frame is kept, and among those the oldest."""
-    rank = before.identity + torch.where(before.success, 0, LAST)
+def _best_of_duplicates(
+    config: VideoConfig, before: Tracks, fits: FitResult, found: Tensor, similarity: Tensor
+) -> Tensor:
+    """Tracks (R,) but duplicates: one that was found in every frame and looks as it did is kept, then the oldest.
+
+    Where a face passes behind another, its track may go over to the one in front, whose own track is the better then.
+    A tentative track knows too little of its face to prevail over a confirmed one.
+    """
+    other = (similarity < config.reidentify_similarity) | (before.hits < config.confirm_after)
+    rank = before.identity + LAST * (2 * ~before.success + other)
     # Failed fits suppress nobody
     alone = -1 - torch.arange(len(before), device=rank.device)
     group = torch.where(found, before.video, alone)

@@ -56,6 +56,16 @@ def test_a_face_that_is_hidden_by_another_comes_back_as_itself():
     assert {identity for result in results for identity in result.identity.tolist()} == {0, 1}
 
 
+@pytest.mark.parametrize("still", [False, True])
+def test_an_older_face_that_passes_behind_another_does_not_take_its_identity(still):
+    """For a while both tracks follow the face in front."""
+    walk = [frame((100 if still else 160 - 4 * t, 62, 90), (40 + 4 * t, 60, 80)) for t in range(30)]
+    results = run(make(), walk)
+    assert places(results[0]) == {0: (40, 60), 1: (100 if still else 160, 62)}
+    assert any(len(places(result)) == 1 for result in results)
+    assert places(results[-1]) == {0: (156, 60), 1: (100 if still else 44, 62)}
+
+
 def test_a_face_that_leaves_and_returns_keeps_its_identity():
     positions = [*range(150, 240, 6), *range(240, 148, -6)]
     walk = [frame((40, 60, 80), (x, 60, 90)) for x in positions]
