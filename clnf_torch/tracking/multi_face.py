@@ -94,7 +94,8 @@ def step_multi_face(fitter: FrameFitter, state: TrackState, batch: FrameBatch) -
     """
     config, identities = fitter.config, state.next_identity
     current = _fit_tracks(fitter, state, batch)
-    searched = detection_due(config, state, current.tracks) & ~batch.damaged
+    due = detection_due(config, state, current.tracks)
+    searched = due & ~batch.damaged
     outcome = _outcome(config, searched, current)
     if fitter.face_detector is not None and outcome.counts.searched:
         boxes = _unmatched(config, current.tracks, fitter.detect(batch, searched, outcome.counts.searched))
@@ -106,14 +107,18 @@ def step_multi_face(fitter: FrameFitter, state: TrackState, batch: FrameBatch) -
             current = join_rows(current, _new_tracks(fitter.detector.model.pdm, new, identities))
             identities = identities.index_add(0, new.video, new.valid.long())
             outcome = _outcome(config, searched, current)
-    return _finish(fitter, replace(state, next_identity=identities), batch, current, outcome)
+    state = replace(state, next_identity=identities, unsearched=due & batch.damaged)
+    return _finish(fitter, state, batch, current, outcome)
 
 
 def detection_due(config: VideoConfig, state: TrackState, tracks: Tracks) -> Tensor:
-    """Videos (V,) in whose whole frame faces are detected: every few frames, and where a track was just lost."""
+    """Videos (V,) in whose whole frame faces are detected: every few frames, and where a track was just lost.
+
+    A damaged frame puts that off to the next one: a video that begins with one would be without faces for many more.
+    """
     just_lost = ~tracks.success & (tracks.missed_frames == NONE_MISSED + 1)
     losses = torch.zeros_like(state.frame).index_add(0, tracks.video, just_lost.long())
-    return (state.frame % config.detect_every == 0) | (losses > 0)
+    return (state.frame % config.detect_every == 0) | (losses > 0) | state.unsearched
 
 
 def _fit_tracks(fitter: FrameFitter, state: TrackState, batch: FrameBatch) -> CurrentTracks:

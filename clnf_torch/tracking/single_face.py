@@ -36,7 +36,8 @@ def step_single_face(fitter: FrameFitter, state: TrackState, batch: FrameBatch) 
     """
     before, faces = state.tracks, fitter.fit_tracks(state, batch)
     tracks = _after_fit(before, faces)
-    due = detection_due(fitter.config, tracks)
+    # OpenFace knows no damaged frames; these put a detection off to the next one
+    due = detection_due(fitter.config, tracks) | (state.unsearched & ~tracks.success)
     none, searched = torch.zeros_like(due), due & ~batch.damaged
     undetected = _after_detection(tracks, faces, none, none, none)
     # All that the host has to know, unless a face is found
@@ -65,7 +66,8 @@ def step_single_face(fitter: FrameFitter, state: TrackState, batch: FrameBatch) 
     state = replace(
         state,
         frame=state.frame + 1,
-        preferred=torch.where(due[:, None], torch.nan, state.preferred),
+        preferred=torch.where(searched[:, None], torch.nan, state.preferred),
+        unsearched=due & batch.damaged,
         tracks=replace(tracks, age=age + 1),
         templates=fitter.update_templates(state.templates, batch, tracks, tracked | accepted),
         smoothed=smoothed,

@@ -96,6 +96,8 @@ class TrackState:
         next_identity: The identity of the next new face, int64, shape (V,).
         preferred: Where the face to be detected next is expected, x and y as shares of width and height, shape (V, 2);
             NaN: anywhere.
+        unsearched: Videos whose last frame was damaged when faces were to be detected in all of it: they are detected
+            in the next one, bool, shape (V,).
         tracks: The R tracks of all videos.
         templates: Their images for template matching.
         smoothed: What the smoothing of results knows of them.
@@ -107,6 +109,7 @@ class TrackState:
     frame: Tensor
     next_identity: Tensor
     preferred: Tensor
+    unsearched: Tensor
     tracks: Tracks
     templates: Templates
     smoothed: SmoothedFaces
@@ -153,6 +156,7 @@ class TrackState:
             frame=self.frame[videos],
             next_identity=self.next_identity[videos],
             preferred=self.preferred[videos],
+            unsearched=self.unsearched[videos],
             tracks=replace(tracks, video=place[tracks.video]),
             templates=take_rows(self.templates, rows),
             smoothed=take_rows(self.smoothed, rows),
@@ -165,6 +169,7 @@ class TrackState:
             frame=torch.cat((self.frame, other.frame)),
             next_identity=torch.cat((self.next_identity, other.next_identity)),
             preferred=torch.cat((self.preferred, other.preferred)),
+            unsearched=torch.cat((self.unsearched, other.unsearched)),
             tracks=join_rows(self.tracks, moved),
             templates=self.templates.join(other.templates),
             smoothed=join_rows(self.smoothed, other.smoothed),
@@ -184,6 +189,7 @@ class TrackState:
             "frame": self.frame,
             "next_identity": self.next_identity,
             "preferred": self.preferred,
+            "unsearched": self.unsearched,
             **tracks,
             "params_global": params.globals,
             "params_local": params.local,
@@ -211,6 +217,7 @@ class TrackState:
             frame=saved["frame"],
             next_identity=saved["next_identity"],
             preferred=saved["preferred"],
+            unsearched=saved["unsearched"],
             tracks=Tracks(params=params, **{name: saved[name] for name in names}),
             templates=Templates(saved["template_pixels"], saved["template_size"]),
             smoothed=SmoothedFaces(*(saved[f"smoothed_{name}"] for name in ("values", "speed", "trend", "known"))),

@@ -60,6 +60,7 @@ class VideoTracker:
             frame=frame,
             next_identity=frame + int(self.config.single_face),
             preferred=torch.full((videos, 2), torch.nan, dtype=pdm.mean.dtype, device=device),
+            unsearched=torch.zeros_like(frame, dtype=torch.bool),
             tracks=Tracks.uninitialised(pdm, rows, torch.zeros_like(rows)),
             templates=Templates.none(len(rows), device),
             smoothed=self._fitter.nothing_smoothed(len(rows)),

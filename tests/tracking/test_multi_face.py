@@ -172,6 +172,20 @@ def test_a_track_that_the_validator_comes_to_doubt_is_lost():
     assert results[-1].faces.confidence.item() == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize("damaged", [1, 3])
+def test_a_detection_that_damaged_frames_prevent_is_made_behind_them(damaged):
+    """At the beginning of a video, and where the face is elsewhere behind the frames in which it was lost."""
+    tracker = make()
+    state = tracker.begin()
+    for place in ((60, 60, 80), (130, 60, 80)):
+        for _ in range(damaged):
+            state, _ = tracker.step(state, frame()[None], [True])
+        looks = tracker._fitter.face_detector.shown
+        state, result = tracker.step(state, frame(place)[None])
+        assert places(result) == {0: place[:2]} and result.detected.item()
+        assert tracker._fitter.face_detector.shown == looks + 1
+
+
 def test_blank_and_damaged_frames_are_rows_without_success():
     tracker = make()
     state, _ = tracker.step(tracker.begin(), frame((60, 60, 80))[None])

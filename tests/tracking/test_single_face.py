@@ -195,6 +195,17 @@ def test_a_damaged_frame_is_a_failure_that_moves_nothing():
     assert tracker.step(after, FACE[None])[1].success.item()
 
 
+def test_a_damaged_frame_puts_a_detection_and_the_preferred_place_off_to_the_next():
+    """Otherwise a video that begins with a damaged frame has no face in the first twelve, and then another one."""
+    tracker, image = make()[0], frame((40, 60, 80), (150, 60, 90))
+    for place, expected in ((0.25, 40), (0.75, 150)):
+        state = tracker.prefer(tracker.begin(), torch.tensor([[place, 0.5]]))
+        state, _ = tracker.step(state, FACE[None] * 0, [True])
+        state, result = tracker.step(state, image[None])
+        assert result.detected.item() and not state.unsearched.item()
+        assert abs(result.faces.landmarks[0, :, 0].mean() - expected) < 10
+
+
 def test_no_face_detector():
     tracker = VideoTracker(Fitter(), None, SINGLE)
     _, results = run(tracker, film("FF"))
