@@ -1,6 +1,7 @@
 """When the frames of a video are shown: in order, without steps back, at a rate that their times have."""
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
@@ -107,13 +108,27 @@ def filled(timed: Iterable[Timed], step: float, most: int) -> Iterator[Timed]:
 
 
 def increasing(timed: Iterable[Timed], step: float) -> Iterator[Timed]:
-    """Times that increase: those that do not, or jump by more than a day, are replaced by a usual step."""
+    """Times that increase: those that do not, or jump by more than a day, are replaced by a usual step.
+
+    So is one that is alone in being ahead: taken as it is, it would put all that come behind it off.
+    """
     last: float | None = None
-    for time, frame in timed:
-        if last is not None and not last < time <= last + LONGEST_GAP:
+    for (time, frame), after in _with_next_time(timed):
+        if last is not None and (not last < time <= last + LONGEST_GAP or last < after < time - step):
             time = last + step
         last = time
         yield time, frame
+
+
+def _with_next_time(timed: Iterable[Timed]) -> Iterator[tuple[Timed, float]]:
+    """What is shown, each with the time of what comes after it; infinite for the last one."""
+    held: Timed | None = None
+    for each in timed:
+        if held is not None:
+            yield held, each[0]
+        held = each
+    if held is not None:
+        yield held, math.inf
 
 
 def frame_rate(claimed: Fraction | None, measured: Fraction | None) -> Fraction:

@@ -115,6 +115,21 @@ def test_times_without_sense_are_replaced_by_usual_steps():
     assert found == [0.0, 1.0, 1.5, 3.0, 3.5, 4.0, 4.5, 5.5]
 
 
+@pytest.mark.parametrize("wrong", [3, 9])
+def test_one_time_far_ahead_puts_no_other_off(wrong):
+    times = [0.5 * number for number in range(10)]
+    ahead = [3600.0 if number == wrong else time for number, time in enumerate(times)]
+    found = [time for time, _ in increasing(((time, Gap.DAMAGED) for time in ahead), 0.5)]
+    # Of the last one nobody can say
+    assert found == (times if wrong < 9 else ahead)
+
+
+def test_a_broadcast_that_begins_anew_goes_on_by_usual_steps():
+    times = [7.0, 7.5, 8.0, 0.0, 0.5, 1.0]
+    found = [time for time, _ in increasing(((time, Gap.DAMAGED) for time in times), 0.5)]
+    assert found == [7.0, 7.5, 8.0, 8.5, 9.0, 9.5]
+
+
 def test_repeats_are_bounded():
     gaps = [(0.0, Gap.DAMAGED), (1e9, Gap.DAMAGED), (1e9 + 3, Gap.DAMAGED)]
     assert [time for time, _ in filled(gaps, 1.0, 10)] == [0.0, 1e9, 1e9 + 1, 1e9 + 2, 1e9 + 3]
