@@ -166,7 +166,7 @@ class LandmarkDetector(nn.Module):
         Args:
             frames: As for `fit`.
             landmarks: Where to start (x, y), pixels, shape (B, N, 2). Landmarks with a NaN are unknown; at least three
-                must be known.
+                must be known, and not all at one point.
             image_index: As for `fit`.
             preset: As for `fit`; "tracking" stays closer to the start.
             regularisation: As for `fit`.
@@ -185,7 +185,9 @@ class LandmarkDetector(nn.Module):
         images, framed = read_images(frames, image_index, landmarks.shape[0], landmarks.device, self)
         given, sensible = known_beforehand(self._shape(landmarks), landmarks, regularisation, landmark_weight, visible)
         known = landmarks.isfinite().all(-1)
-        usable = framed & sensible & (known.sum(-1) >= LEAST_LANDMARKS)
+        low = torch.where(known[..., None], landmarks, torch.inf).amin(-2)
+        apart = (torch.where(known[..., None], landmarks, -torch.inf).amax(-2) > low).any(-1)
+        usable = framed & sensible & apart & (known.sum(-1) >= LEAST_LANDMARKS)
         # Unusable rows look for the mean face, so that they end at once and send no NaN back to what the rows share.
         landmarks = torch.where(usable[:, None, None], landmarks, self.model.pdm.mean[:, :2])
         start = params_from_landmarks(self.model.pdm, landmarks, known | ~usable[:, None])

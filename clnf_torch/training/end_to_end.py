@@ -16,7 +16,7 @@ from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.checkpoint import Checkpoint
 from clnf_torch.training.data.boxes import perturb_boxes
-from clnf_torch.training.data.crops import FaceCrops
+from clnf_torch.training.data.crops import FaceCrops, split_held_out
 from clnf_torch.training.trainer import EarlyStopping, Report, Schedule, Task, Trainer
 
 
@@ -121,10 +121,11 @@ def train_end_to_end(
         checkpoint: From which the same call resumes. None: there is none.
 
     Returns:
-        The error of the held-out faces before and after, or of the faces themselves where none is held out.
+        The error of the held-out faces before and after, or of the faces themselves where none is held out: by the
+        settings, or because they are too few.
 
     Raises:
-        ValueError: The numerics are not exact, or no parameter asks for a gradient.
+        ValueError: The numerics are not exact, no parameter asks for a gradient, or there are no faces.
         CheckpointError: The checkpoint is of another training.
     """
     config = config or EndToEndConfig()
@@ -134,10 +135,12 @@ def train_end_to_end(
         )
     if not any(parameter.requires_grad for parameter in detector.model.parameters()):
         raise ValueError("no parameter of the model asks for a gradient; call learnable_experts(detector.model) first")
+    if not len(faces):
+        raise ValueError("there are no faces to train on; give at least one")
     numbers = torch.arange(len(faces))
-    judged = numbers % config.held_out == config.held_out // 2 if config.held_out else torch.ones_like(numbers).bool()
-    learn = faces[numbers[~judged]] if config.held_out else faces
-    task = EndToEndTask(detector, learn, faces[numbers[judged]], config)
+    judged = numbers % config.held_out == config.held_out // 2 if config.held_out else torch.zeros(len(faces)).bool()
+    learn, judges = split_held_out(judged)
+    task = EndToEndTask(detector, faces[learn], faces[judges], config)
     Trainer(task).run("end to end", checkpoint, report)
     return task.early_stopping.before.item(), task.early_stopping.error.item()
 
@@ -145,14 +148,17 @@ def train_end_to_end(
 def fit_errors(detector: LandmarkDetector, faces: FaceCrops, boxes: Tensor, config: EndToEndConfig) -> Tensor:
     """Normalised mean error (NME) of each fit, shape (B,): mean distance over the square root of the box's area.
 
-    Faces whose fit is lost count 0 and send no gradients.
+    Faces whose fit is lost, and those whose landmarks enclose nothing, count 0 and send no gradients.
     """
     preset = replace(config.fit or preset_named("default", detector.model.family), tolerance=0.0, multi_view=False)
     image_index = torch.arange(len(faces), device=boxes.device)
     found = detector.fit(faces.gray[:, None], boxes, image_index, preset=preset, parts=False, validate=False)
     size = box_around(faces.landmarks)[:, 2:].prod(-1).sqrt()
-    away = (found.landmarks - faces.landmarks).square().sum(-1).add(1e-6).sqrt().mean(-1) / size
-    return torch.where(found.success & away.isfinite(), away, 0)
+    counted = found.success & (size > 0) & found.landmarks.isfinite().all(-1).all(-1)
+    # Before the square root: the gradient of what is not finite is none, even where nobody asks for it
+    away = torch.where(counted[:, None, None], found.landmarks - faces.landmarks, 0)
+    errors = away.square().sum(-1).add(1e-6).sqrt().mean(-1) / torch.where(counted, size, 1)
+    return torch.where(counted, errors, 0)
 
 
 @torch.no_grad()

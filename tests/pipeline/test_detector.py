@@ -260,13 +260,15 @@ def test_a_failed_row_does_not_poison_what_the_rows_share(bad):
     assert images.grad.isfinite().all() and (images.grad[1] == 0).all()
 
 
-@pytest.mark.parametrize("rows", ["one known landmark", "not in any frame"])
+@pytest.mark.parametrize("rows", ["one known landmark", "all at one point", "not in any frame"])
 def test_a_face_without_known_landmarks_does_not_poison_the_others(rows):
     model, images = detector(), make_images()
     landmarks = model.fit(images, make_boxes(2), preset=CONFIG).landmarks.detach()
     image_index = torch.zeros(2, dtype=torch.int64)
     if rows == "not in any frame":
         image_index[1] = 3
+    elif rows == "all at one point":
+        landmarks[1] = landmarks[1, :1].clone()
     else:
         landmarks[1, 1:] = math.nan
     learned = everything(model)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from clnf_torch.fitting.config import FitConfig
+from clnf_torch.geometry.boxes import box_around
 from clnf_torch.models.refinement import Refinement
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training import end_to_end
@@ -48,6 +49,34 @@ def test_held_out_faces_are_found_better():
     assert not any(parameter.requires_grad for parameter in detector.model.parameters())
     changed = numbers(detector) != numbers(LandmarkDetector(make_model(torch.float32), "exact"))
     assert changed.float().mean() > 0.3
+
+
+@pytest.mark.parametrize(("count", "held_out"), [(5, 10), (1, 4), (4, 1)])
+def test_few_faces_are_trained_on_and_judged_by(count, held_out):
+    detector = LandmarkDetector(make_model(torch.float32), "exact")
+    learnable_experts(detector.model)
+    before, after = train_end_to_end(detector, patterned_faces(count), replace(FAST, held_out=held_out))
+    assert after < before
+    assert not torch.equal(numbers(detector), numbers(LandmarkDetector(make_model(torch.float32), "exact")))
+
+
+def test_no_faces_are_refused():
+    detector = LandmarkDetector(make_model(torch.float32), "exact")
+    learnable_experts(detector.model)
+    with pytest.raises(ValueError, match="no faces"):
+        train_end_to_end(detector, patterned_faces(2)[:0], FAST)
+
+
+def test_a_face_without_extent_does_not_spoil_the_gradients_of_others():
+    detector, faces = LandmarkDetector(make_model(torch.float32), "exact"), patterned_faces(3)
+    parameters = learnable_experts(detector.model)
+    boxes = box_around(faces.landmarks)
+    alone = torch.autograd.grad(fit_errors(detector, faces[[0, 2]], boxes[[0, 2]], FAST).sum(), parameters)
+    faces.landmarks[1] = faces.landmarks[1, :1]
+    errors = fit_errors(detector, faces, boxes, FAST)
+    together = torch.autograd.grad(errors.sum(), parameters)
+    assert errors[1] == 0
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-6)
 
 
 def test_a_seed_repeats_itself():
