@@ -317,5 +317,7 @@ def test_openfaces_clnf_lands_where_the_original_does(clnf_torch_cli, shared, op
     convert(openface_models / "main_clnf_general.txt", tmp_path / "clnf.pt")
     words = ("--model", tmp_path / "clnf.pt", "--boxes", shared / "golden" / "afw_reference.npz", "--json", "-")
     scores = numbers(clnf_torch_cli("evaluate", "--data", shared / "faces", "--split", "afw", *words))["unmarked"]["68"]
-    assert scores["mean"] == pytest.approx(0.1107, abs=2e-4)  # what C++ found, see tests/training/test_scores.py
+    assert scores["mean"] == pytest.approx(
+        0.1107, abs=2e-4
+    )  # what C++ found, see tests/training/evaluation/test_annotated.py
     assert scores["median"] == pytest.approx(0.0561, abs=2e-4)
