@@ -27,6 +27,8 @@ from clnf_torch.training.shape.pdm import ShapeConfig, train_shape
 # Pixels: a face of 140 mm at 1.25 pixels per millimetre, and as much around it; 8 divides its quarter
 CROP = 352
 LEAST_FACES = 20
+# Of Adam: a step moves each weight by about as much
+MOST_LEARNING_RATE = 1
 
 
 def check_trained(data: Path, out: Path, work: Path | None, *others: Path | None) -> None:
@@ -41,6 +43,12 @@ def check_trained(data: Path, out: Path, work: Path | None, *others: Path | None
     if work is not None and out.parent.resolve() == work.resolve() and CHECKPOINT_NAME.fullmatch(out.name):
         complain(f"--out {out}: checkpoints in --work are called so; give another name")
         raise typer.Exit(2)
+
+
+def require_learning_rate(rate: float) -> None:
+    """Refuses a learning rate by which nothing is learned."""
+    if not 0 < rate <= MOST_LEARNING_RATE:
+        raise typer.BadParameter(f"--learning-rate {rate}: give a number above 0, up to {MOST_LEARNING_RATE}")
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from clnf_torch.models.array_schema import any_numbers, like
+from clnf_torch.models.files import InputError
 from clnf_torch.models.schema import Either, Fields, Number, Schema
 from clnf_torch.training.checkpoint import Checkpoint, OptimiserState
 
@@ -134,6 +135,10 @@ class EarlyStopping:
             best.copy_(value)
 
 
+class DivergedError(InputError, ValueError):
+    """A training whose loss is no number any more; its text is one line."""
+
+
 class Task(ABC):
     """What a training has of its own; all that trainings have in common is the `Trainer`'s."""
 
@@ -184,6 +189,7 @@ class Trainer:
 
         Raises:
             CheckpointError: The checkpoint is damaged, or of another training.
+            DivergedError: The loss is infinite, or not a number; the checkpoint is the one before.
         """
         stopping, rounds = self.task.early_stopping, self.schedule.rounds
         if checkpoint and (state := checkpoint.load(self.schema())) is not None:
@@ -191,26 +197,32 @@ class Trainer:
         elif stopping and not self.round:
             stopping.begin()
         while self.round < min(rounds, until or rounds):
-            loss = self._one_round()
+            loss = self._one_round(name)
             if checkpoint and self.schedule.is_due(self.schedule.save_every, self.round):
                 checkpoint.save(self.state())
             report(name, self.round, rounds, self.task.progress(loss))
         if stopping and self.round == rounds:
             stopping.restore_best()
 
-    def _one_round(self) -> float:
-        """One step, or one epoch; the last loss."""
-        task, loss = self.task, torch.tensor(torch.nan)
+    def _one_round(self, name: str) -> float:
+        """One step, or one epoch; the last loss, NaN where there was none."""
+        task, loss = self.task, None
         for group in task.optimiser.param_groups:
             group["lr"] = self.schedule.learning_rate_at(self.round)
         for loss in task.losses():
             self._step(loss)
+        last = torch.nan if loss is None else loss.item()
+        if loss is not None and not math.isfinite(last):
+            raise DivergedError(
+                f"{name or 'training'}: expected a finite loss, found {last} in round {self.round + 1} of "
+                f"{self.schedule.rounds}; give a smaller learning rate, or look for faces that are annotated wrongly"
+            )
         self.round += 1
         if task.average:
             task.average.update(self.round)
         if task.early_stopping and self.schedule.is_due(self.schedule.judge_every, self.round):
             task.early_stopping.judge()
-        return loss.item()
+        return last
 
     def _step(self, loss: Tensor) -> None:
         """Moves the weights against the gradient of a loss."""

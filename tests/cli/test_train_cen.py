@@ -44,6 +44,11 @@ def test_scales_that_are_none_are_refused(clnf_torch_cli, tmp_path, text):
     assert done.exit_code == 2 and "give" in done.stderr
 
 
+def test_learning_rates_that_are_none_are_refused(clnf_torch_cli, tmp_path):
+    done = clnf_torch_cli("train", "cen", tmp_path, "--out", tmp_path / "cen.pt", "--learning-rate", "nan")
+    assert done.exit_code == 2 and "give a number above 0" in done.stderr
+
+
 def test_too_few_faces_are_one_line(clnf_torch_cli, four_copies, tmp_path):
     done = clnf_torch_cli("train", "cen", four_copies, "--out", tmp_path / "out.pt")
     (line,) = done.stderr.splitlines()

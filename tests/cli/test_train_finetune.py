@@ -127,6 +127,12 @@ def test_models_of_other_landmarks_are_refused(tune, tmp_path):
     assert done.exit_code == 1 and "it has 5 landmarks and 'heatmap' experts; models of 68" in done.stderr
 
 
+@pytest.mark.parametrize("rate", ["nan", "inf", "-1", "0", "1e30"])
+def test_learning_rates_that_are_none_are_refused(tune, heatmap, rate):
+    done = tune("--model", heatmap, "--learning-rate", rate)
+    assert done.exit_code == 2 and "give a number above 0" in done.stderr
+
+
 def test_too_few_faces_are_one_line(tune, heatmap):
     done = tune("--model", heatmap)
     (line,) = done.stderr.splitlines()

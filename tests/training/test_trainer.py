@@ -17,6 +17,7 @@ from clnf_torch.training.checkpoint import Checkpoint
 from clnf_torch.training.data.cen_samples import AlignedFaces
 from clnf_torch.training.end_to_end import EndToEndConfig, EndToEndTask, learnable_experts
 from clnf_torch.training.trainer import (
+    DivergedError,
     EarlyStopping,
     MovingAverage,
     Schedule,
@@ -54,6 +55,14 @@ def test_weights_move_after_each_batch_at_the_rate_of_the_round():
     Trainer(task).run()
     assert task.rates == [cosine_schedule(step, 3, 0.2, 2) + 0.01 for step in range(3)]
     assert len(task.steps) == 6 and 0 < task.steps[0] < task.steps[5] < 3
+
+
+def test_a_loss_that_is_no_number_ends_the_training_before_its_checkpoint(tmp_path):
+    checkpoint = Checkpoint(tmp_path / "scale_0.pt", "descent")
+    task = Descent(Schedule(rounds=9, learning_rate=1e19, save_every=1))
+    with pytest.raises(DivergedError, match=r"^slope: expected a finite loss, found (inf|nan) in round 1 of 9; "):
+        Trainer(task).run("slope", checkpoint)
+    assert not checkpoint.path.exists()
 
 
 def test_a_constant_rate_and_clipped_gradients():

@@ -11,6 +11,7 @@ from clnf_torch.cli.annotated_faces import (
     checkpoint_folder,
     mirror_of,
     read_faces,
+    require_learning_rate,
     retrained,
     source_of,
 )
@@ -55,6 +56,7 @@ def cen(
     device: str,
 ) -> None:
     """Train OpenFace's kind of patch experts (CEN) by the recipe of its authors. Ctrl-C keeps what is done."""
+    require_learning_rate(learning_rate)
     scales, prior = _scales(scale), shape or default_bundle()
     check_trained(data, out, work, prior)
     with failures_exit_with(1), finishing_first() as stop_if_asked:

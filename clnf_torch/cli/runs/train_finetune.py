@@ -10,6 +10,7 @@ from clnf_torch.cli.annotated_faces import (
     checkpoint_folder,
     mirror_of,
     read_faces,
+    require_learning_rate,
     retrained,
     source_of,
 )
@@ -58,6 +59,7 @@ def finetune(
     device: str,
 ) -> None:
     """Fine-tune heatmap or CEN experts on other faces, with early stopping by held-out faces."""
+    require_learning_rate(learning_rate)
     check_trained(data, out, work, model)
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         keep_freed_memory()
