@@ -126,9 +126,11 @@ def annotation_files(folder: Path) -> Iterator[Path]:
     yield folder / TABLE
     if (folder / TABLE).is_file():
         yield from read_annotations(folder).images
-    for path in folder.rglob("*.*"):
-        if path.suffix.lower() == ".pts" or (path.suffix.lower() in IMAGES and path.with_suffix(".pts").exists()):
-            yield path
+    files = list(folder.rglob("*.*"))
+    annotated = {path.with_suffix("") for path in files if path.suffix.lower() == ".pts"}
+    yield from (
+        path for path in files if path.suffix.lower() in (".pts", *IMAGES) and path.with_suffix("") in annotated
+    )
 
 
 def face_detector_record(source: Path) -> dict[str, Any]:

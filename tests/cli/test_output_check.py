@@ -237,12 +237,22 @@ def test_another_file_called_manifest_is_refused_at_once(clnf_torch_cli, files, 
 
 def test_annotated_images_are_inputs_wherever_they_lie(refused, files):
     (files / "data").mkdir()
-    np.savez(files / "data" / "landmarks.npz", names=np.array(["../p.png"]), landmarks=np.zeros((1, 68, 2), np.float32))
+    landmarks = np.arange(136, dtype=np.float32).reshape(1, 68, 2)
+    np.savez(files / "data" / "landmarks.npz", names=np.array(["../p.png"]), landmarks=landmarks)
     (files / "data" / "curve.png").touch()
     given = [Input(files / "data", annotation_files)]
     check_outputs(given, [Output("--curve", files / "data" / "curve.png")])
     assert "would overwrite the input" in refused(given, Output("--curve", files / "p.png"))
     assert "would overwrite the input" in refused(given, Output("--json", files / "data" / "landmarks.npz"))
+
+
+def test_images_beside_capital_annotations_are_inputs(refused, files):
+    (files / "data").mkdir()
+    for name in ("anna.PTS", "anna.JPG", "beside.png"):
+        (files / "data" / name).touch()
+    given = [Input(files / "data", annotation_files)]
+    check_outputs(given, [Output("--curve", files / "data" / "beside.png")])
+    assert "would overwrite the input" in refused(given, Output("--curve", files / "data" / "anna.JPG"))
 
 
 def test_a_bundle_may_replace_an_older_one_beside_its_source(files):

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
+from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS, OUTER_EYE_CORNERS
 from clnf_torch.models.files import InputError, read_text, require_regular_file
 
 # Beyond it, no image has a pixel
@@ -93,6 +93,11 @@ _UNREADABLE = (
     ValueError, EOFError, TypeError, KeyError, AttributeError, OSError, MemoryError, OverflowError, RuntimeError,
     SyntaxError, struct.error, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
 )  # fmt: skip
+# Errors are divided by the distance of the eyes, and poses by the size of the face
+NO_SIZE = (
+    "expected points that enclose a face, with outer eye corners (36 and 45) apart, found points without extent; "
+    "annotate the face, or leave it out"
+)
 IMAGES = (".jpg", ".png", ".jpeg", ".bmp")
 
 
@@ -148,13 +153,18 @@ def read_annotations(folder: Path) -> Annotations:
     if table.is_file():
         return _from_table(table)
     # macOS writes ._NAME beside NAME on foreign disks
-    files = sorted(file for file in folder.rglob("*.pts") if not file.name.startswith("."))
+    found = [file for file in folder.rglob("*.*") if not file.name.startswith(".")]
+    files = sorted(file for file in found if file.suffix.lower() == ".pts")
     if not files:
         raise AnnotationError(f"{folder}: expected {TABLE}, or images with .pts files, found neither")
-    there = {path.with_suffix(path.suffix.lower()): path for path in folder.rglob("*.*")}
+    there = {path.with_suffix(path.suffix.lower()): path for path in found}
+    landmarks = torch.stack([read_pts(file, NUM_LANDMARKS) for file in files])
+    for file, row in zip(files, _without_size(landmarks), strict=True):
+        if row:
+            raise AnnotationError(f"{file}: {NO_SIZE}")
     return Annotations(
         images=tuple(_image_of(file, there) for file in files),
-        landmarks=torch.stack([read_pts(file, NUM_LANDMARKS) for file in files]),
+        landmarks=landmarks,
         split=tuple(_subfolder(file, folder) for file in files),
     )
 
@@ -175,11 +185,16 @@ def _from_table(path: Path) -> Annotations:
         raise AnnotationError(f"{path}: split: expected {len(names)} names, one per face, found {len(split)}")
     if not (finite := (np.abs(landmarks) < MOST_PIXELS).all((1, 2))).all():
         raise AnnotationError(f"{path}: landmarks of {names[int(finite.argmin())]!r} are not all finite")
-    return Annotations(
-        images=tuple(path.parent / name for name in names),
-        landmarks=torch.from_numpy(landmarks.astype(np.float32)),
-        split=split,
-    )
+    points = torch.from_numpy(landmarks.astype(np.float32))
+    if (flat := _without_size(points)).any():
+        raise AnnotationError(f"{path}: landmarks of {names[int(flat.int().argmax())]!r}: {NO_SIZE}")
+    return Annotations(images=tuple(path.parent / name for name in names), landmarks=points, split=split)
+
+
+def _without_size(landmarks: Tensor) -> Tensor:
+    """Which faces (F,) of landmarks (F, N, 2) lie on a line along an axis, or have their outer eye corners together."""
+    left, right = (landmarks[:, corner] for corner in OUTER_EYE_CORNERS)
+    return (landmarks.amax(1) <= landmarks.amin(1)).any(-1) | (left == right).all(-1)
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -46,7 +46,7 @@ def cut_crops(
         The faces, F rows. What lies outside an image is black.
 
     Raises:
-        AnnotationError: A face is larger than its image can show.
+        AnnotationError: A face is larger than its image can show, or lies outside it.
     """
     faces = len(annotations)
     black = torch.zeros(faces, side, side, dtype=torch.uint8)
@@ -56,11 +56,22 @@ def cut_crops(
         left, top, length = square_around(landmarks, margin)
         if length > LARGEST * margin * max(gray.shape):
             raise AnnotationError(f"{path}: landmarks extend over {length / margin:.0f} pixels, far beyond the image")
+        if not _any_inside(landmarks, *gray.shape):
+            (height, width), (x, y) = gray.shape, landmarks.mean(0).tolist()
+            raise AnnotationError(
+                f"{path}: expected landmarks in the image, {width} x {height} pixels, found all outside, around "
+                f"({x:.0f}, {y:.0f}); were they annotated in it, at this size?"
+            )
         crops.gray[row] = cut_square(gray, left, top, length, side)
         crops.landmarks[row] = to_crop(landmarks, left, top, length, side)
         if done:
             done(1)
     return crops
+
+
+def _any_inside(landmarks: Tensor, height: int, width: int) -> bool:
+    """Whether an image shows one of the landmarks (N, 2) at least."""
+    return bool(((landmarks >= -0.5) & (landmarks < landmarks.new_tensor([width, height]) - 0.5)).all(-1).any())
 
 
 def square_around(landmarks: Tensor, margin: float) -> tuple[int, int, int]:

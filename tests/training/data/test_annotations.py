@@ -18,6 +18,28 @@ def pts_text(points: np.ndarray) -> str:
     return f"version: 1\nn_points:  {len(points)}\n{{\n{lines}\n}}\n"
 
 
+def eyes_together() -> np.ndarray:
+    """Three faces, of which the third has both outer eye corners at one point."""
+    landmarks = np.random.default_rng(1).uniform(0, 300, (3, 68, 2))
+    landmarks[2, 45] = landmarks[2, 36]
+    return landmarks
+
+
+def test_suffixes_may_be_capital(tmp_path, points):
+    (tmp_path / "anna.JPG").touch()
+    (tmp_path / "anna.PTS").write_text(pts_text(points[0] + 1))
+    faces = read_annotations(tmp_path)
+    assert faces.images == (tmp_path / "anna.JPG",)
+    torch.testing.assert_close(faces.landmarks[0], torch.from_numpy(points[0]), rtol=0, atol=1e-4)
+
+
+def test_a_file_whose_points_enclose_nothing_is_named(tmp_path):
+    (tmp_path / "anna.jpg").touch()
+    (tmp_path / "anna.pts").write_text(pts_text(np.ones((68, 2))))
+    with pytest.raises(AnnotationError, match=r"anna.pts: expected points that enclose a face"):
+        read_annotations(tmp_path)
+
+
 @pytest.fixture
 def points() -> np.ndarray:
     """Landmarks of three faces."""
@@ -50,6 +72,8 @@ def test_a_table_may_name_no_split(tmp_path, points):
         ({"names": None}, "not allow|Object arrays"),
         ({"split": ["a"]}, "split: expected 3 names, one per face, found 1"),
         ({"landmarks": np.full((3, 68, 2), np.nan)}, "landmarks of '1.jpg' are not all finite"),
+        ({"landmarks": np.zeros((3, 68, 2))}, "landmarks of '1.jpg': expected points that enclose a face"),
+        ({"landmarks": eyes_together()}, r"landmarks of '3.jpg': .* outer eye corners \(36 and 45\) apart"),
     ],
 )
 def test_a_bad_table_is_named(tmp_path, points, changes, complaint):

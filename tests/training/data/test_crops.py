@@ -37,6 +37,16 @@ def faces(landmarks: Tensor) -> Annotations:
     )
 
 
+@pytest.mark.parametrize("away", [(500.0, 0.0), (0.0, -400.0)])
+def test_faces_outside_their_image_are_named(away):
+    landmarks = 100 + 50 * torch.rand(2, 68, 2, generator=torch.Generator().manual_seed(0))
+    landmarks[1] += torch.tensor(away)
+    with pytest.raises(
+        AnnotationError, match=r"^1: expected landmarks in the image, 300 x 200 pixels, found all outside"
+    ):
+        cut_crops(faces(landmarks), lambda _: torch.zeros(3, 200, 300, dtype=torch.uint8), 64)
+
+
 @pytest.mark.parametrize("side", [64, 160, 333])
 def test_dots_are_found_again_at_their_landmarks(rng, side):
     landmarks = torch.rand(68, 2, generator=rng) * torch.tensor([90.0, 110.0]) + torch.tensor([60.3, 40.8])
@@ -49,7 +59,7 @@ def test_dots_are_found_again_at_their_landmarks(rng, side):
 
 def test_the_face_fills_the_middle(rng):
     landmarks = torch.rand(1, 68, 2, generator=rng) * torch.tensor([90.0, 110.0]) + 500
-    cut = cut_crops(faces(landmarks), lambda _: torch.zeros(3, 9999, 1, dtype=torch.uint8), side=200, margin=2.5)
+    cut = cut_crops(faces(landmarks), lambda _: torch.zeros(3, 900, 900, dtype=torch.uint8), side=200, margin=2.5)
     low, high = cut.landmarks[0].amin(0), cut.landmarks[0].amax(0)
     torch.testing.assert_close((low + high) / 2, torch.full((2,), 99.5), rtol=0, atol=0.6)  # squares are whole pixels
     assert float((high - low).amax()) == pytest.approx(200 / 2.5, rel=0.01)
