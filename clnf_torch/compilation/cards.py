@@ -12,6 +12,8 @@ from clnf_torch.compilation.conditions import in_a_line, warn_once
 
 # Of Triton; earlier ones do not know tuples
 LEAST_VERSION = (3, 3)
+# Of NVIDIA's cards with TF32 and bfloat16: those since 2020
+LEAST_CAPABILITY = (8, 0)
 # Triton multiplies matrices whose sides are at least so long
 LEAST_SIDE = 16
 
@@ -31,11 +33,29 @@ def obstacle(device: torch.device) -> str:
     if tuple(map(int, triton.__version__.split(".")[:2])) < LEAST_VERSION:
         return f"Triton {triton.__version__} is older than {'.'.join(map(str, LEAST_VERSION))}"
     try:
-        _trial[(1,)](torch.zeros(1, device=device), enable_fp_fusion=True)
+        number = torch.zeros(1, device=device)
+        with on_device_of(number):
+            _trial[(1,)](number, enable_fp_fusion=True)
     # Compilers and drivers have errors of their own; whatever they are, the torch forms run
     except Exception as error:
         return in_a_line(error)
     return ""
+
+
+def has_tensor_cores(device: torch.device, shared: int) -> bool:
+    """Whether a card multiplies TF32 and bfloat16, and gives a program so many bytes of shared memory.
+
+    Triton compiles for cards that lack either, and raises when the program is to be started.
+    """
+    if torch.cuda.get_device_capability(device) < LEAST_CAPABILITY:
+        return False
+    return bool(shared_memory(device) >= shared)
+
+
+def shared_memory(device: torch.device) -> int:
+    """Bytes of shared memory that a card gives a program at most."""
+    number = torch.cuda.current_device() if device.index is None else device.index
+    return int(triton.runtime.driver.active.utils.get_device_properties(number)["max_shared_mem"])
 
 
 @triton.jit

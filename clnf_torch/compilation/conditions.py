@@ -73,14 +73,14 @@ def recorded(*tensors: Tensor) -> bool:
 
 
 def plain_numbers(*tensors: Tensor) -> bool:
-    """Whether tensors are float32 on one kind of device, and nothing records, traces or transforms operations on them.
+    """Whether tensors are float32 on one device, and nothing records, traces or transforms operations on them.
 
     What does so: gradients, `torch.compile`, `torch.func`.
     """
     if transformed() or recorded(*tensors):
         return False
-    kind = tensors[0].device.type
-    return all(tensor.device.type == kind and tensor.dtype == torch.float32 for tensor in tensors)
+    device = tensors[0].device
+    return all(tensor.device == device and tensor.dtype == torch.float32 for tensor in tensors)
 
 
 def alone() -> bool:

@@ -41,10 +41,14 @@ class Scale(NamedTuple):
 
 
 @cache
-def kernels(device_type: str) -> Any:
-    """The kernels for "cpu" or "cuda"; None where there are none that work: see `load_kernels`."""
-    own = load_kernels(_module(device_type)) if device_type in DEVICE_TYPES else None
-    return own if own is None or device_type == "cpu" or own.works(torch.device(device_type)) else None
+def kernels(device: torch.device | str) -> Any:
+    """The kernels for a device; None where there are none that work there: see `load_kernels`.
+
+    Each card is tried by itself: its neighbours may be of another kind, or in other hands.
+    """
+    device = torch.device(device)
+    own = load_kernels(_module(device.type)) if device.type in DEVICE_TYPES else None
+    return own if own is None or device.type == "cpu" or own.works(device) else None
 
 
 def obstacle(device_type: str) -> str:
@@ -64,7 +68,7 @@ def _module(device_type: str) -> str:
 
 def usable(*tensors: Tensor) -> bool:
     """Whether searches of these tensors can run as compiled kernels."""
-    return plain_numbers(*tensors) and kernels(tensors[0].device.type) is not None
+    return plain_numbers(*tensors) and kernels(tensors[0].device) is not None
 
 
 def fit_scales(

@@ -76,7 +76,7 @@ def params_from_landmarks(
         OpenFace ``PDM::CalcParams`` for landmarks.
     """
     if compiled.usable(landmarks, pdm.mean, pdm.modes, pdm.variances, *(() if rotation is None else (rotation,))):
-        own = compiled.kernels(landmarks.device.type)
+        own = compiled.kernels(landmarks.device)
         params: ShapeParams = own.search_landmarks(pdm, landmarks, known, rotation)
         return params
     start, landmarks, weight = upright_start(pdm, landmarks, known, rotation)

@@ -34,7 +34,7 @@ def search_responses(
     learned = isinstance(prior, Tensor) and recorded(prior)
     numbers = (*vars(start).values(), *vars(field).values(), pdm.mean, pdm.modes, pdm.variances)
     if not learned and compiled.usable(*numbers):
-        own = compiled.kernels(start.scale.device.type)
+        own = compiled.kernels(start.scale.device)
         found: tuple[Tensor, ShapeParams, Tensor] = own.search_responses(pdm, start, field, config, kernel_step)
         return found
     rigid, _ = nu_rlms(pdm, PosedShape.of(start), field, config, rigid=True, kernel_step=kernel_step)

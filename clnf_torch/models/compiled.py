@@ -30,10 +30,10 @@ def kernels() -> Any:
 
 
 @cache
-def card_kernels() -> Any:
-    """`clnf_torch.models.kernels.cuda.launch`; None where its programs do not start."""
+def card_kernels(device: torch.device) -> Any:
+    """`clnf_torch.models.kernels.cuda.launch`; None where its programs do not start on a card."""
     own = load_kernels("clnf_torch.models.kernels.cuda.launch")
-    return own if own is not None and own.works(torch.device("cuda")) else None
+    return own if own is not None and own.works(device) else None
 
 
 def usable(areas: Tensor, weights: Iterable[Tensor]) -> bool:
@@ -43,21 +43,21 @@ def usable(areas: Tensor, weights: Iterable[Tensor]) -> bool:
     """
     if not areas.is_cpu or torch.is_autocast_enabled("cpu") or not plain_numbers(areas):
         return False
-    return _fixed(weights, "cpu") and kernels() is not None
+    return _fixed(weights, areas.device) and kernels() is not None
 
 
 def usable_on_card(areas: Tensor, weights: Iterable[Tensor]) -> bool:
     """Whether the responses to areas can be Triton's programs': on CUDA, with weights of no more than float32."""
     if not areas.is_cuda or not plain_numbers(areas):
         return False
-    return _fixed(weights, "cuda") and card_kernels() is not None
+    return _fixed(weights, areas.device) and card_kernels(areas.device) is not None
 
 
-def _fixed(weights: Iterable[Tensor], device_type: str) -> bool:
+def _fixed(weights: Iterable[Tensor], device: torch.device) -> bool:
     """Whether weights are there, in types that the kernels widen, and nothing records operations on them."""
     fixed = list(weights)
     types = (torch.float32, torch.float16)
-    there = all(weight.device.type == device_type and weight.dtype in types for weight in fixed)
+    there = all(weight.device == device and weight.dtype in types for weight in fixed)
     return there and not recorded(*fixed)
 
 

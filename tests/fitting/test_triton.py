@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from clnf_torch.fitting import compiled
 from clnf_torch.fitting.config import PRESETS
 from clnf_torch.fitting.nu_rlms import search_responses
 from clnf_torch.geometry.records import map_tensors
+from clnf_torch.models import compiled as experts_compiled
 from tests.fitting.random_searches import make_pdm, make_search
 from tests.programs import printed_by
 
@@ -54,6 +57,23 @@ def test_the_torch_forms_run_where_programs_do_not_start():
     assert not cards.works(torch.device("cpu"))
 
 
+def test_each_card_is_tried_by_itself(monkeypatch):
+    """A model on the second card neither touches the first one nor goes by it."""
+    tried = []
+    stand_in = SimpleNamespace(works=lambda device: tried.append(str(device)) or device.index == 1)
+    for module in (compiled, experts_compiled):
+        monkeypatch.setattr(module, "load_kernels", lambda name: stand_in)
+    compiled.kernels.cache_clear()
+    experts_compiled.card_kernels.cache_clear()
+    try:
+        for kernels in (compiled.kernels, experts_compiled.card_kernels):
+            assert kernels(torch.device("cuda:1")) is stand_in and kernels(torch.device("cuda:0")) is None
+    finally:
+        compiled.kernels.cache_clear()
+        experts_compiled.card_kernels.cache_clear()
+    assert tried == ["cuda:1", "cuda:0"] * 2
+
+
 def test_old_versions_are_left_alone(monkeypatch):
     from clnf_torch.compilation import cards
 
@@ -70,7 +90,7 @@ def test_cards_run_the_programs(monkeypatch, name, step):
     pdm = make_pdm(68, 34)
     start, field = (map_tensors(lambda values: values.cuda(), record) for record in make_search(pdm, 33, 11))
     pdm, config = pdm.cuda(), PRESETS[name].at_scale(0, (0.25,))
-    assert compiled.kernels("cuda") is not None
+    assert compiled.kernels(pdm.mean.device) is not None
     _, found, _ = search_responses(pdm, start, field, config, step)
     monkeypatch.setattr(compiled, "kernels", lambda device_type: None)
     _, expected, _ = search_responses(pdm, start, field, config, step)

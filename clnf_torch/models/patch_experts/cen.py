@@ -192,7 +192,8 @@ class CENExperts(PatchExperts):
         """Whether Triton's programs can answer to areas."""
         if not compiled.usable_on_card(areas, self.stacks.parameters()):
             return False
-        return all(compiled.card_kernels().holds(cast(MLPStack, stack).weights, precision) for stack in self.stacks)
+        own = compiled.card_kernels(areas.device)
+        return all(own.holds(cast(MLPStack, stack).weights, precision) for stack in self.stacks)
 
     def _answer_in_programs(self, areas: Tensor, views: Tensor, cells: int, numerics: Numerics) -> Tensor:
         """Answers (T, N, F, cells) of the experts of tiles' views to areas (T, F, N, A, A), in a launch for a stack."""
@@ -200,7 +201,7 @@ class CENExperts(PatchExperts):
         answers = areas.new_zeros(tiles, landmarks, faces, cells)
         for number, (module, first) in enumerate(zip(self.stacks, self._firsts, strict=True)):
             stack, served = cast(MLPStack, module), self.get_buffer(f"_served_{number}")
-            compiled.card_kernels().respond_with_mlps(
+            compiled.card_kernels(areas.device).respond_with_mlps(
                 areas,
                 served,
                 self.expert[views][:, served],

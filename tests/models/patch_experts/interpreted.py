@@ -49,7 +49,7 @@ def both(experts: CENExperts, areas: torch.Tensor, views: list[int], numerics: N
     with products_in(numerics.precision, areas.device):
         compiled.usable_on_card = lambda areas, weights: False
         expected = experts.respond_in_tiles(*given)
-        compiled.usable_on_card, compiled.card_kernels = (lambda areas, weights: True), (lambda: launch)
+        compiled.usable_on_card, compiled.card_kernels = (lambda areas, weights: True), (lambda device: launch)
         return experts.respond_in_tiles(*given), expected
 
 

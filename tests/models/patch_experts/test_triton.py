@@ -66,7 +66,23 @@ def test_cards_run_the_programs(monkeypatch, precision, within):
     areas = 255 * torch.rand(3, 2, N, 15, 15, generator=seeded(4)).cuda()
     views = torch.tensor([2, 0, 1]).cuda()
     numerics = replace(OPENFACE, precision=precision)
-    assert compiled.card_kernels() is not None
+    assert compiled.card_kernels(experts.expert.device) is not None
     found = experts.respond_in_tiles(areas, views, numerics)
-    monkeypatch.setattr(compiled, "card_kernels", lambda: None)
+    monkeypatch.setattr(compiled, "card_kernels", lambda device: None)
     torch.testing.assert_close(found, experts.respond_in_tiles(areas, views, OPENFACE), atol=within, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("capability", "shared", "works"),
+    [((9, 0), 227, True), ((8, 6), 99, True), ((7, 5), 64, False), ((7, 0), 96, False), ((12, 0), 64, False)],
+    ids=["H100", "RTX 3090", "T4", "V100", "less memory"],
+)
+def test_cards_that_cannot_start_the_programs_run_the_torch_forms(monkeypatch, capability, shared, works):
+    """Triton compiles for a T4 and raises when the program is to be started there."""
+    from clnf_torch.compilation import cards
+    from clnf_torch.models.kernels.cuda import launch
+
+    monkeypatch.setattr(cards, "works", lambda device: True)
+    monkeypatch.setattr(cards, "shared_memory", lambda device: shared * 1024)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert launch.works(torch.device("cuda", 1)) == works

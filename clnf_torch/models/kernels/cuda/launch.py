@@ -7,16 +7,17 @@ import torch
 import triton
 from torch import Tensor
 
-from clnf_torch.compilation.cards import LEAST_SIDE, on_device_of, whole, works
+from clnf_torch.compilation import cards
+from clnf_torch.compilation.cards import LEAST_SIDE, on_device_of, whole
 from clnf_torch.models.kernels.cuda import mlps
 
 __all__ = ["holds", "respond_with_mlps", "works"]
 
 # Layers of networks, and outputs of a second one, of which a program holds all
 DEPTHS, WIDEST_SECOND = (2, 3, 4), 256
-# Cells, and outputs of a first or third layer, that a program holds at once; they take 96 KiB of shared memory, which
-# every card since 2020 has
-CELLS_AT_ONCE, OUTPUTS_AT_ONCE = 64, 32
+# Cells, and outputs of a first or third layer, that a program holds at once, and bytes of shared memory that they take:
+# every card since 2020 has as much, a T4 has 64 KiB
+CELLS_AT_ONCE, OUTPUTS_AT_ONCE, SHARED = 64, 32, 96 * 1024
 # Of a program. With TF32 and bfloat16 nothing that its threads hold has to go to memory (176 to 186 registers each)
 WARPS = 8
 # What Triton calls the precisions
@@ -24,6 +25,11 @@ ROUNDING = {"float32": "ieee", "tf32": "tf32", "bf16": "bf16"}
 # Those for which there are tensor cores. Products that are not rounded are cuBLAS's: here two kilobytes of each thread
 # would go to memory and back
 ON_TENSOR_CORES = ("tf32", "bf16")
+
+
+def works(device: torch.device) -> bool:
+    """Whether programs start on a card, with what all of them need; elsewhere torch's operations round as they can."""
+    return cards.works(device) and cards.has_tensor_cores(device, SHARED)
 
 
 def holds(weights: Sequence[Tensor], precision: str) -> bool:
