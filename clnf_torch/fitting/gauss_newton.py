@@ -77,5 +77,15 @@ def solve(hessian: Tensor, right: Tensor) -> Tensor:
     if hessian.requires_grad or right.requires_grad:
         identity = torch.eye(hessian.shape[-1], dtype=hessian.dtype, device=hessian.device)
         factor, _ = torch.linalg.cholesky_ex(torch.where(singular[..., None], identity, hessian))
-    steps = torch.cholesky_solve(right[..., None], factor).squeeze(-1)[:, :count]
+    steps = _back_substituted(factor, right[..., None]).squeeze(-1)[:, :count]
     return steps.masked_fill(singular | ~steps.sum(-1, keepdim=True).isfinite(), 0)
+
+
+def _back_substituted(factor: Tensor, right: Tensor) -> Tensor:
+    """Solutions (B, P, 1) of systems with these right sides (B, P, 1), given their lower Cholesky factors (B, P, P)."""
+    if right.is_cpu:
+        return torch.cholesky_solve(right, factor)
+    # On a card torch may give a batch of `cholesky_solve` to MAGMA, which waits for the card and cannot be captured; these
+    # are cuBLAS's
+    forward = torch.linalg.solve_triangular(factor, right, upper=False)
+    return torch.linalg.solve_triangular(factor.mT, forward, upper=True)

@@ -9,6 +9,7 @@ import torch
 
 from clnf_torch.fitting.gauss_newton import gauss_newton_step, normal_equations, solve
 from tests.factories import N
+from tests.transfers import count_transfers
 
 
 def systems(rng, faces: int, size: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
@@ -126,3 +127,11 @@ def test_a_row_is_solved_alone_as_among_others(rng, size):
     for row in range(8):
         assert torch.equal(solve(hessian[row : row + 1], right[row : row + 1]), together[row : row + 1])
     torch.testing.assert_close(together, torch.linalg.solve(hessian, right), atol=1e-4, rtol=1e-4)
+
+
+def test_a_card_solves_with_cublas_alone():
+    """MAGMA, which torch may take for batches of `cholesky_solve`, waits for the card, so that no fit can be captured."""
+    hessian, right = torch.zeros(3, 8, 8, device="meta"), torch.zeros(3, 8, device="meta")
+    operations = count_transfers(lambda: solve(hessian, right)).operations
+    assert operations["linalg_solve_triangular"] == 2
+    assert not [name for name in operations if name.startswith("cholesky_")]
