@@ -28,7 +28,7 @@ class _Graph(NamedTuple):
     image_index: Tensor
     result: FitResult
     graph: Any
-    held: list[Tensor]  # what the package keeps for later calls, and would give up some day
+    held: list[Any]  # what it was captured of: the detector's modules and tensors, and what is kept for later calls
 
 
 class CapturedFit:
@@ -115,7 +115,8 @@ class CapturedFit:
                 f"{len(own)} of shape {tuple(own.shape[1:])} that are {own.dtype}: give such, or other frame_size, "
                 "frames, channels or dtype to captured"
             )
-        self.frames[: len(frames)].copy_(frames, non_blocking=True)
+        # Frames in pinned memory may be overwritten as soon as the call returns, so that it waits for their copy
+        self.frames[: len(frames)].copy_(frames)
         return len(frames)
 
     def _padded(self, size: int) -> tuple[Tensor, Tensor]:
@@ -135,8 +136,8 @@ class CapturedFit:
         if key not in self._graphs:
             self._graphs[key] = self._capture(size)
         own = self._graphs[key]
-        own.boxes.fill_(torch.nan)[: len(boxes)].copy_(boxes, non_blocking=True)
-        own.image_index.zero_()[: len(boxes)].copy_(image_index, non_blocking=True)
+        own.boxes.fill_(torch.nan)[: len(boxes)].copy_(boxes)
+        own.image_index.zero_()[: len(boxes)].copy_(image_index)
         with torch.cuda.device(own.boxes.device):
             own.graph.replay()
         return own.result
@@ -157,4 +158,13 @@ class CapturedFit:
             with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
                 result = self._fit(boxes, image_index)
         self._pool = graph.pool()
-        return _Graph(boxes, image_index, result, graph, held)
+        return _Graph(boxes, image_index, result, graph, [*held, *_read_by(self._detector)])
+
+
+def _read_by(detector: "LandmarkDetector") -> list[Any]:
+    """What a graph reads of a detector, which may be given other parts and weights later.
+
+    A graph reads the memory that it was captured with. Modules are told by identity, which another one would get.
+    """
+    modules = [detector.model.refinement, detector.validator]
+    return [*modules, *detector.parameters(), *detector.buffers()]
