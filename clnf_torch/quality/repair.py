@@ -113,7 +113,8 @@ def repair_landmarks(
     poor, judged = images.take(rows), take_rows(before, rows)
     known = (given[rows].abs() < LARGEST).all(-1).sum(-1) >= MIN_KNOWN
     refits = _refit(poor, given[rows], judged, known, None if boxes is None else boxes[rows], preset, multi_view)
-    good = refits.usable & ~refits.quality.poor
+    # Another one: a mask would be read for each of the records' tensors
+    good = (refits.usable & ~refits.quality.poor).nonzero().squeeze(-1)
     rows, refits, judged = rows[good], take_rows(refits, good), take_rows(judged, good)
     inliers = torch.zeros_like(judged.outliers)
     if keep_inliers:
