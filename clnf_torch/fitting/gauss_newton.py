@@ -85,7 +85,7 @@ def _back_substituted(factor: Tensor, right: Tensor) -> Tensor:
     """Solutions (B, P, 1) of systems with these right sides (B, P, 1), given their lower Cholesky factors (B, P, P)."""
     if right.is_cpu:
         return torch.cholesky_solve(right, factor)
-    # On a card torch may give a batch of `cholesky_solve` to MAGMA, which waits for the card and cannot be captured; these
-    # are cuBLAS's
+    # On a card torch may give a batch of `cholesky_solve` to MAGMA, which waits for the card and cannot be captured;
+    # these are cuBLAS's
     forward = torch.linalg.solve_triangular(factor, right, upper=False)
     return torch.linalg.solve_triangular(factor.mT, forward, upper=True)

@@ -130,7 +130,7 @@ def test_a_row_is_solved_alone_as_among_others(rng, size):
 
 
 def test_a_card_solves_with_cublas_alone():
-    """MAGMA, which torch may take for batches of `cholesky_solve`, waits for the card, so that no fit can be captured."""
+    """MAGMA, which torch may take for batches of `cholesky_solve`, waits for the card: no fit can be captured."""
     hessian, right = torch.zeros(3, 8, 8, device="meta"), torch.zeros(3, 8, device="meta")
     operations = count_transfers(lambda: solve(hessian, right)).operations
     assert operations["linalg_solve_triangular"] == 2
