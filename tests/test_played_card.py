@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -17,15 +16,11 @@ from clnf_torch.fitting.gauss_newton import solve
 from clnf_torch.geometry.records import map_tensors
 from clnf_torch.pipeline import LandmarkDetector, captured
 from clnf_torch.tracking import VideoConfig, VideoTracker
-from clnf_torch.training.data.heatmap_samples import FaceDataset
-from clnf_torch.training.heatmap import HeatmapTask
 from tests.detection.test_mtcnn import make_frames
 from tests.factories import CONFIG, make_boxes, make_images, make_model
 from tests.mtcnns import make_mtcnn
 from tests.pipeline.test_unread import calls, make_detector
 from tests.played_card import OnCard, PlayedCards, missing, played_cards
-from tests.training.heads import MIRROR, make_crops, make_gaussian, make_heads
-from tests.training.test_heatmap import CONFIG as HEATMAPS
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "cards can be played")
 
@@ -177,27 +172,6 @@ def test_products_are_rounded_to_bfloat16_and_come_back():
         results.append(detector.fit(frames, boxes))
     assert results[1].landmarks.dtype == results[0].landmarks.dtype
     assert_close(results[1], results[0], within=0.5)
-
-
-def test_losses_of_training_are_the_processor_s(cards):
-    """The backward pass asks for a driver."""
-    expected = next(make_task().losses())
-    task = make_task("cuda:0")
-    cards.reads.clear()
-    loss = next(task.losses())
-    assert loss.is_cuda
-    assert loss.item() == pytest.approx(expected.item(), rel=0.02)
-    assert all(value.is_cuda for value in task.module.state_dict().values())
-
-
-def make_task(device: str = "cpu") -> HeatmapTask:
-    """Eight heads of dots on a device, as commands give them to trainings."""
-    pdm = make_gaussian().pdm()
-    params = make_heads(pdm, 8)
-    crops = map_tensors(lambda values: values.to(device), make_crops(pdm.landmarks(params)))
-    placed = map_tensors(lambda values: values.to(device), params)
-    dataset = FaceDataset.of(crops, deepcopy(pdm).to(device), placed, HEATMAPS.levels)
-    return HeatmapTask(HEATMAPS, dataset, params.rotation[:, 1].float(), MIRROR.to(device))
 
 
 class Graph:
