@@ -1,4 +1,4 @@
-"""CUDA cards that the processor plays: tensors with numbers that say they are on a card, for machines without one.
+"""CUDA cards that the processor simulates: tensors with numbers that say they are on a card, for machines without one.
 
 Unlike those of the meta device their numbers can be read, so that detection, tracking and repair run to their ends, and
 `is_cuda` and ``device.type == "cuda"`` are true. Unlike real ones they have no streams and no backward pass:
@@ -51,7 +51,7 @@ class OnCard(Tensor):
         return f"OnCard({self.numbers}, {self.device})"
 
     def tolist(self) -> Any:
-        PlayedCards.reads["tolist"] += 1
+        SimulatedCards.reads["tolist"] += 1
         return self.numbers.tolist()
 
     def data_ptr(self) -> int:
@@ -63,7 +63,7 @@ class OnCard(Tensor):
     __array__ = numpy
 
 
-class PlayedCards(TorchDispatchMode):
+class SimulatedCards(TorchDispatchMode):
     """Within it tensors may be made on cards.
 
     Attributes:
@@ -84,7 +84,9 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if cards and name not in COPIES:
         _require_one_device(func, tensors)
     place, kwargs = _place(name, args, cards, dict(kwargs))
-    PlayedCards.reads[name] += bool(cards) and (name in READS or _by_mask(name, args) or _goes_home(name, args, place))
+    SimulatedCards.reads[name] += bool(cards) and (
+        name in READS or _by_mask(name, args) or _goes_home(name, args, place)
+    )
     given = tree_map(lambda value: value.numbers if isinstance(value, OnCard) else value, (args, kwargs))
     found = func(*given[0], **given[1])
     if place is None or place.type != "cuda":
@@ -128,7 +130,7 @@ def _goes_home(name: str, args: Any, place: torch.device | None) -> bool:
 
 
 @contextmanager
-def played_cards() -> Iterator[PlayedCards]:
+def simulated_cards() -> Iterator[SimulatedCards]:
     """Cards ``cuda:0``, ``cuda:1`` ... while the context lasts; nothing records gradients."""
     card = SimpleNamespace(total_memory=MEMORY, major=9, minor=0)
     stand_ins = {
@@ -143,11 +145,11 @@ def played_cards() -> Iterator[PlayedCards]:
     modules.set_overwrite_module_params_on_conversion(True)
     # Else ``torch.tensor`` makes them before anybody is asked
     torch._C._set_only_lift_cpu_tensors(True)
-    PlayedCards.reads.clear()
+    SimulatedCards.reads.clear()
     try:
         # Else autocast is not to be had
         able = patch("torch.cuda.amp.common.amp_definitely_not_available", lambda: False)
-        with _guarded(), able, patch.multiple(torch.cuda, **stand_ins), torch.no_grad(), PlayedCards() as cards:
+        with _guarded(), able, patch.multiple(torch.cuda, **stand_ins), torch.no_grad(), SimulatedCards() as cards:
             yield cards
     finally:
         torch._C._set_only_lift_cpu_tensors(False)
@@ -168,7 +170,7 @@ def _guarded() -> Iterator[None]:
 
 
 def missing() -> str:
-    """Why cards cannot be played here; empty where they can."""
+    """Why cards cannot be simulated here; empty where they can."""
     if torch.backends.cuda.is_built():
         return "this torch is built for real cards"
     known = hasattr(torch._C, "_set_only_lift_cpu_tensors")

@@ -1,4 +1,4 @@
-"""What runs on a card, run on cards that the processor plays: its branches, its devices and what the host waits for."""
+"""What runs on a card, run on cards that the processor simulates: its branches, its devices and what the host waits for."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from tests.detection.test_mtcnn import make_frames
 from tests.factories import CONFIG, make_boxes, make_images, make_model
 from tests.mtcnns import make_mtcnn
 from tests.pipeline.test_unread import calls, make_detector
-from tests.played_card import OnCard, PlayedCards, missing, played_cards
+from tests.simulated_cuda import OnCard, SimulatedCards, missing, simulated_cards
 
-pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "cards can be played")
+pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "cards can be simulated")
 
 
 @pytest.fixture(autouse=True)
 def cards():
     """Cards in every test; what is computed on the processor beside them is what it always is."""
-    with played_cards() as cards:
+    with simulated_cards() as cards:
         yield cards
 
 
@@ -198,7 +198,7 @@ def graphs(monkeypatch):
         monkeypatch.setattr(torch.cuda, name, stand_in)
 
 
-class Copies(PlayedCards):
+class Copies(SimulatedCards):
     """Notes what is copied from the host without waiting."""
 
     def __init__(self) -> None:
