@@ -181,13 +181,15 @@ def columns(table: FaceTable, *, image_mode: bool = False) -> list[Block]:
     Args:
         table: The rows; groups that are None are left out.
         image_mode: Begin with face and confidence, as FaceLandmarkImg does, instead of frame, face_id, timestamp,
-            confidence and success, as FeatureExtraction does.
+            confidence and success, as FeatureExtraction does; success comes behind OpenFace's columns then.
 
     Source:
         The CSV files of OpenFace's FeatureExtraction and FaceLandmarkImg, in version 2.2.
     """
     head = _image_head(table) if image_mode else _frame_head(table)
-    return [*head, *_gaze(table), *_pose(table), *_landmarks(table), *_parameters(table), *_extras(table)]
+    # FaceLandmarkImg has no such column: whoever reads its columns by position finds them at their places
+    success = _success(table) if image_mode else ()
+    return [*head, *_gaze(table), *_pose(table), *_landmarks(table), *_parameters(table), *success, *_extras(table)]
 
 
 def _frame_head(table: FaceTable) -> Iterator[Block]:
@@ -195,6 +197,10 @@ def _frame_head(table: FaceTable) -> Iterator[Block]:
     yield Block(("face_id",), table.face_id[:, None])
     yield Block(("timestamp",), table.timestamp[:, None], decimals=3)
     yield Block(("confidence",), table.confidence[:, None], decimals=2)
+    yield from _success(table)
+
+
+def _success(table: FaceTable) -> Iterator[Block]:
     yield Block(("success",), table.success[:, None].long())
 
 

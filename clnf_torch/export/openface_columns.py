@@ -33,12 +33,14 @@ def openface_columns(
     Args:
         table: The rows.
         groups: Those of `GROUPS` that are wanted.
-        image_mode: See `columns`.
+        image_mode: See `columns`; without success, of which FaceLandmarkImg has no column.
 
     Source:
         The CSV files of OpenFace's FeatureExtraction and FaceLandmarkImg, in version 2.2.
     """
     there = {block.names[0]: block for block in columns(table, image_mode=image_mode)}
+    if image_mode:
+        del there["success"]
     local, further = _split(there.pop("p_0", None))
     there |= {block.names[0]: block for block in local}
     found: list[Block | Unknown] = [block for name, block in there.items() if name in HEAD]

@@ -116,6 +116,8 @@ def _section(number: int, entry: Entry, summary: Summary | None, frames: Sequenc
     if entry.log is not None and summary is not None and len(entry.log):
         places = axis_places(entry.log, np.array([frame.number for frame in frames], dtype=np.int64))
         scores = _captions(entry.log, frames)
+        if left_out := entry.log.left_out():
+            yield f'<p class="hint">{escape(left_out)}</p>\n'
         yield '<div class="panes"><div class="charts"></div><div class="view"></div></div>\n'
         yield from _thumbnails(frames, places.tolist(), scores)
         if not frames and not entry.problem:

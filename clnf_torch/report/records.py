@@ -31,6 +31,7 @@ class FaceLog:
         eyes: Landmarks of both eyes, pixels, shape (R, E, 2).
         images: Names of the images by `frame`, from the first one on; None for videos.
         video: Name of the video, where the table says it.
+        judged: Whether the table says which rows count; where it does not, all that hold a face do.
     """
 
     frame: np.ndarray
@@ -46,6 +47,7 @@ class FaceLog:
     eyes: np.ndarray | None = None
     images: tuple[str, ...] | None = None
     video: str | None = None
+    judged: bool = True
 
     def __len__(self) -> int:
         """Number of rows R."""
@@ -55,6 +57,15 @@ class FaceLog:
         """The rows of a face that count, by frame."""
         rows = np.flatnonzero((self.face == face) & self.success)
         return rows[np.argsort(self.frame[rows], kind="stable")]
+
+    def left_out(self) -> str | None:
+        """Which rows do not count, or that rejected fits may count, in a sentence; None where all do."""
+        if not self.judged:
+            return "No column success says which fits were rejected: all are shown; compare their confidence."
+        rejected = int((~self.success).sum())
+        if not rejected:
+            return None
+        return f"Rows with success 0 are left out, {rejected} of {len(self)}: no face, or a rejected fit."
 
     def rows_of(self, frame: int) -> np.ndarray:
         """The rows of a frame that count."""

@@ -39,10 +39,12 @@ def write_report(
         frames, problem = shown_frames(entry, each)
         entry = replace(entry, problem=entry.problem or problem)
         parts.append(part_of(number, entry, frames))
-        # Its numbers are on the page now
-        entries.append(replace(entry, log=None))
         if note is not None:
             note(entry.problem or f"read: {entry.path}")
+            if entry.log is not None and (left_out := entry.log.left_out()):
+                note(f"{entry.path}: {left_out}")
+        # Its numbers are on the page now
+        entries.append(replace(entry, log=None))
     heading = title or f"Faces in {', '.join(path.resolve().name for path in paths)}"
     writer = f"Written by clnf-torch {clnf_torch.__version__} on {datetime.now():%Y-%m-%d %H:%M}"
     with write_atomically(output) as file:

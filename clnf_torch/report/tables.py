@@ -116,6 +116,7 @@ def _of_columns(path: Path, columns: Columns, images: Sequence[str] | None) -> F
         params=_group(columns, PARAMS),
         eyes=_points(columns, "eye_lmk_x_", "eye_lmk_y_"),
         images=names,
+        judged=success is not None,
     )
 
 
@@ -177,6 +178,7 @@ def _read_json(path: Path) -> FaceLog:
         success=_column(faces, "success") > 0 if "success" in first else _seen(groups["landmarks"], len(faces)),
         images=names,
         video=video if isinstance(video, str) else None,
+        judged="success" in first or not faces,
         **groups,
     )
 

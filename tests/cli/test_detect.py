@@ -95,7 +95,8 @@ def test_tables_hold_every_face_of_every_image(clnf_torch_cli, bundle, image, fo
     assert done.stderr.splitlines() == [f"no face found: {folder / '0.png'}"]
     rows = rows_of(tmp_path / "t.csv")
     faces = json.loads((tmp_path / "t.json").read_text())["faces"]
-    assert list(rows[0])[:3] == ["face", "confidence", "pose_Tx"]
+    assert list(rows[0])[:3] == ["face", "confidence", "pose_Tx"] and list(rows[0])[-2:] == ["success", "image"]
+    assert [row["success"] for row in rows] == [str(int(face["success"])) for face in faces] == ["1", "0"]
     assert [row["image"] for row in rows] == [face["image"] for face in faces] == [str(image), str(folder / "3.png")]
     assert [float(rows[0][f"x_{n}"]) for n in range(68)] == pytest.approx([x for x, _ in faces[0]["landmarks"]])
     assert [float(rows[0][f"Z_{n}"]) for n in range(68)] == pytest.approx([p[2] for p in faces[0]["landmarks_3d"]])

@@ -136,6 +136,23 @@ def test_images_have_neither_rest_nor_neighbours(clnf_torch_cli, tmp_path, words
     assert done.stderr == f"clnf-torch: error: {expected}\n"
 
 
+def test_rejected_fits_are_not_measured_and_counted(clnf_torch_cli, tmp_path):
+    table = make_face().double().repeat(3, 1, 1)
+    write(path := tmp_path / "images.csv", table, [(0, 0, 1), (1, 0, 0), (2, 0, "")], head="face")
+    done = clnf_torch_cli("measure", path, "--out", tmp_path / "out.csv")
+    assert done.exit_code == 0, done.output
+    assert done.stderr == f"{tmp_path / 'out.csv'}: 3 rows, 1 with a face; 2 with success 0 are not measured\n"
+    assert [row["mouth_width_mm"] for row in read((tmp_path / "out.csv").read_text())] == ["50.0000", "nan", "nan"]
+
+
+def test_tables_that_do_not_say_which_fits_were_rejected(clnf_torch_cli, tmp_path):
+    write(path := tmp_path / "images.csv", make_faces(2), [(0, 0, 1), (1, 0, 1)], head="face")
+    path.write_text(path.read_text().replace("success", "other"))
+    done = clnf_torch_cli("measure", path, "--out", "-")
+    assert done.exit_code == 0, done.output
+    assert f"{path}: 2 rows, 2 with a face\n{path}: no column success says which fits were rejected" in done.stderr
+
+
 def test_a_cell_without_a_number_is_named(tmp_path):
     write(tmp_path / "clip.csv", make_faces(1), [(1, 0, 1)])
     text = (tmp_path / "clip.csv").read_text().replace("999", "12").replace(",1,", ",yes,", 1)

@@ -51,8 +51,15 @@ def test_every_column_is_in_its_place():
 def test_images_begin_with_face_and_confidence():
     table = make_table(2)
     names = names_of(table, image_mode=True)
-    assert names[:2] == ["face", "confidence"] and names[2:] == names_of(table)[5:]
+    assert names[:2] == ["face", "confidence"] and names[2:-1] == names_of(table)[5:]
     assert by_name(table, image_mode=True)["face"] == [0, 1]
+
+
+def test_rejected_fits_of_images_are_marked_behind_openfaces_columns():
+    table = make_table(2, likelihoods=torch.rand(2, 68), image=("a.png", "b.png"), success=torch.tensor([True, False]))
+    names = names_of(table, image_mode=True)
+    assert names.index("success") == 679 - 3 and names[-1] == "image"
+    assert by_name(table, image_mode=True)["success"] == [1, 0]
 
 
 def test_values_stand_under_their_names():

@@ -42,7 +42,7 @@ def test_known_columns_are_those_of_other_tables():
     table = make_table(2)
     assert names(table)[:679] == names_of(table)
     shifted = names(table, image_mode=True)
-    assert shifted[:2] == ["face", "confidence"]
+    assert shifted[:2] == ["face", "confidence"] and "success" not in shifted
     assert shifted.index("x_0") == PLACES["x_0"] - 3
 
 

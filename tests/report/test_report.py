@@ -144,6 +144,23 @@ def test_videos_are_found_by_the_manifest(tmp_path, report):
     assert (entry.pictures, entry.drawn) == (video, False) and len(page.all("img")) == 3
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_rejected_fits_of_images_are_left_out_and_counted(tmp_path, report, suffix):
+    table = talking(3, lost=slice(1, 2), image=("x.png", "y.png", "z.png"))
+    path = write_table(tmp_path / f"t.{suffix}", table, image_mode=True)
+    notes = list[str]()
+    page, _ = report(note=notes.append)
+    said = "Rows with success 0 are left out, 1 of 3: no face, or a rejected fit."
+    assert said in page.text and notes == [f"read: {path}", f"{path}: {said}"]
+    assert "66.7%" in page.text and len(page.numbers[0]["faces"]) == 1
+
+
+def test_tables_that_do_not_say_which_fits_were_rejected(tmp_path, report):
+    write_columns(tmp_path / "t.csv", columns_of(talking(3), "success"))
+    page, _ = report()
+    assert "No column success says which fits were rejected" in page.text
+
+
 def test_images_are_found_by_the_manifest_or_in_a_folder(tmp_path, report):
     (tmp_path / "photos").mkdir()
     photos = [tmp_path / "photos" / name for name in ("x.png", "y.png")]

@@ -64,6 +64,8 @@ def measure(
                 complaints(f"{table}: {error.strerror or error}")
                 continue
             _write(measured, place)
+            for line in _described(measured):
+                notice(f"{table if place == STDOUT else place}: {line}")
     if complaints.any:
         raise typer.Exit(1)
 
@@ -100,11 +102,18 @@ def _places(tables: list[Path], out: Path) -> Iterator[Path]:
 
 
 def _write(measured: MeasureTable, place: Path) -> None:
-    """Writes a table, and says what is in it."""
+    """Writes a table."""
     if place == STDOUT:
         typer.echo(measured.text(), nl=False)
         return
     with write_atomically(place) as file:
         file.write(measured.text().encode("utf-8"))
+
+
+def _described(measured: MeasureTable) -> Iterator[str]:
+    """What is in a table, and which of its rows count."""
     known = int(measured.measures.mouth_width.isfinite().sum())
-    notice(f"{place}: {len(measured.cells)} rows, {known} with a face")
+    rejected = f"; {measured.rejected} with success 0 are not measured" if measured.rejected else ""
+    yield f"{len(measured.cells)} rows, {known} with a face{rejected}"
+    if measured.rejected is None and measured.cells:
+        yield "no column success says which fits were rejected: all are measured; compare their confidence"

@@ -34,6 +34,7 @@ class PointTable:
         frame: Numbers of the frames, shape (R,) int64; the rows' own numbers in a table of images.
         identity: Numbers that the faces have among each other, shape (R,) int64.
         points: 68 points in the heads' axes, millimetres, shape (R, 68, 3) float64; NaN without success.
+        rejected: Rows without success, shape (R,) bool; None: no column says it.
     """
 
     names: list[str]
@@ -41,6 +42,7 @@ class PointTable:
     frame: Tensor
     identity: Tensor
     points: Tensor
+    rejected: Tensor | None
 
     def __len__(self) -> int:
         return len(self.cells)
@@ -53,6 +55,7 @@ class MeasureTable:
     names: list[str]
     cells: list[list[str]]
     measures: FaceMeasures  # R rows
+    rejected: int | None  # rows without success; None: the table does not say which
 
     def text(self) -> str:
         """The table as CSV; measures that are not known are ``nan``."""
@@ -80,7 +83,7 @@ def measure_table(
         smooth: Makes smoother points (R, 68, 3) of a table.
 
     Returns:
-        One row per row; NaN where ``success`` is 0.
+        One row per row; NaN where ``success`` is not 1.
 
     Raises:
         TableError: A column is missing, a cell holds no number, no face is seen at rest, or a table of images is to be
@@ -96,7 +99,8 @@ def measure_table(
         at_rest = None if rest is None else faces_at_rest(table, *rest)
     except TableError as error:
         raise TableError(f"{path}: {error}") from error
-    return MeasureTable(table.names, table.cells, face_measures(table.points, at_rest))
+    rejected = None if table.rejected is None else int(table.rejected.sum())
+    return MeasureTable(table.names, table.cells, face_measures(table.points, at_rest), rejected)
 
 
 def faces_at_rest(table: PointTable, first: int, last: int) -> Tensor:
@@ -160,13 +164,15 @@ def _parse(text: str) -> PointTable:
     pose, rest = found.split((len(POSE), len(targets) - len(POSE)), dim=1)
     points = rest[:, : len(POINTS)].view(-1, 3, NUM_LANDMARKS).mT
     points = points_in_head(points, HeadPose(pose[:, :3], pose[:, 3:]))
-    failed = (rest[:, len(POINTS) :] == 0).any(1)
+    # An empty cell is no success either
+    failed = ~(rest[:, len(POINTS) :] > 0).all(1)
     return PointTable(
         names=kept,
         cells=cells,
         frame=torch.tensor(frames, dtype=torch.int64),
         identity=torch.tensor(identity.numbers, dtype=torch.int64),
         points=torch.where(failed[:, None, None], torch.nan, points),
+        rejected=failed if SUCCESS in places else None,
     )
 
 
