@@ -38,7 +38,8 @@ def read(output: str | os.PathLike[str], columns: Sequence[str] | None = None) -
         tables.append(_table(target, entry, current, columns, video))
     if not tables:
         raise StorageError(f"{target.place}: no shard of this job has rows")
-    return pa.concat_tables(tables)
+    # Shards of an older version may lack a column
+    return pa.concat_tables(tables, promote_options="default")
 
 
 def manifest(output: str | os.PathLike[str]) -> pa.Table:

@@ -22,6 +22,7 @@ from clnf_torch.distributed.model import ModelFile
 from clnf_torch.distributed.output import UNFINISHED, InputReport, JobOutput
 from clnf_torch.distributed.shards import Shard
 from clnf_torch.distributed.videos import TrackFaces, TrackSettings, VideoTask
+from clnf_torch.media.boxes import BoxError, check_box
 from clnf_torch.media.recording import Recording
 from clnf_torch.media.video_frames import VideoError
 from clnf_torch.models.archive_reader import ArchiveError, read_archive
@@ -127,7 +128,7 @@ class TrackShards:
         with tempfile.TemporaryDirectory(prefix="clnf-torch-") as folder:
             opened = [UnfinishedVideo(self.output, shard, Path(folder), rows) for shard in shards]
             share = READERS_SHARE / self.faces.settings.batch
-            tasks = [video.task(share, self.faces.settings.save_every) for video in opened]
+            tasks = [video.task(share, self.faces.settings) for video in opened]
             self.faces([task for task in tasks if task is not None])
 
 
@@ -149,19 +150,24 @@ class UnfinishedVideo:
         self.run, self.parts = secrets.token_hex(4), 0
         self.is_saved = False
 
-    def task(self, num_cpus: float, save_every: float) -> VideoTask | None:
-        """What is to be tracked, None where the video cannot be read, which is entered.
+    def task(self, num_cpus: float, settings: TrackSettings) -> VideoTask | None:
+        """What is to be tracked, None where the video cannot be read or has no such box, which is entered.
 
         Args:
             num_cpus: CPUs that its reader asks for.
-            save_every: Seconds from one saved state to the next.
+            settings: With the box, and how often the state is saved.
         """
         try:
             self.source = remote_frames(self.shard.inputs[0], num_cpus)
+            if settings.box is not None:
+                check_box(settings.box, self.source.width, self.source.height)
         except VideoError as error:
             self._enter(None, InputReport(problem=str(error)))
             return None
-        self.save_every = save_every
+        except BoxError as error:
+            self._enter(None, InputReport(problem=f"{self.shard.inputs[0].name}: {error}"))
+            return None
+        self.save_every = settings.save_every
         return VideoTask(self.source, self.table, self._finish, self._save, self._restored())
 
     def _finish(self, record: Recording) -> None:

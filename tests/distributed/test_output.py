@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import types
 import uuid
 
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from clnf_torch.distributed import manifest, read
+from clnf_torch.distributed import manifest, read, track
 from clnf_torch.distributed.inputs import InputFile
 from clnf_torch.distributed.output import InputReport, JobOutput
 from clnf_torch.distributed.shards import Shard
 from clnf_torch.distributed.storage import StorageError
+from clnf_torch.distributed.videos import TrackSettings
 
 JOB = {"kind": "detect", "model": "abc", "settings": {"preset": "default"}}
 
@@ -79,3 +81,24 @@ def test_what_fails_on_the_way_leaves_nothing(output, tmp_path, monkeypatch):
     assert len(output.names("shards")) == len(output.names("manifest")) == 1
     found = [name.rsplit("/", 1)[-1] for name in output.files.ls(output.path("shards"), detail=False)]
     assert len(found) == 1, found
+
+
+def test_shards_of_an_older_version_lack_a_column(output, tmp_path):
+    commit(output, tmp_path, 0, ["a"])
+    shard = Shard(1, (InputFile("b", "b", 1, "1"),), "settings")
+    parquet.write_table(pa.table({"face": [0], "x_0": [1], "success": [1], "image": ["b"]}), tmp_path / "rows.parquet")
+    output.commit(shard, tmp_path / "rows.parquet", [InputReport(1)], 0.5)
+    assert read(output.place)["success"].to_pylist() == [None, 1]
+
+
+@pytest.mark.parametrize(
+    ("box", "problem"),
+    [((700, 0, 50, 50), "lies outside the image of 640 x 480 pixels"), ((0, 0, 0, 50), "has width 0 and height 50")],
+)
+def test_a_box_that_is_in_no_frame_is_a_problem_of_the_video(output, tmp_path, monkeypatch, box, problem):
+    source = types.SimpleNamespace(width=640, height=480)
+    monkeypatch.setattr(track, "remote_frames", lambda video, num_cpus: source)
+    video = track.UnfinishedVideo(output, Shard(0, (InputFile("a.mp4", "a.mp4", 1, "1"),), "settings"), tmp_path, {})
+    assert video.task(1, TrackSettings(box=box)) is None
+    (found,) = manifest(output.place)["problem"].to_pylist()
+    assert found.startswith("a.mp4: box ") and problem in found
