@@ -13,7 +13,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from clnf_torch.cli.tables.text import TableError, data_rows, distinct, frame_number, header, numbers, read_table_text
+from clnf_torch.cli.tables.text import (
+    TableError,
+    bare,
+    data_rows,
+    distinct,
+    frame_number,
+    header,
+    numbers,
+    read_table_text,
+)
 from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
 
 FRAME, IDENTITY, OUTCOME = "frame", "face_id", "repair"
@@ -136,6 +145,7 @@ def _landmark_columns(names: list[str]) -> list[str]:
     """The columns of the landmarks, which points are counted from 0 or from 1 in."""
     there = Counter(distinct(names))
     columns = COLUMNS if "x_0" in there or "x_68" not in there else COLUMNS_FROM_1
+    _require_pixels(names, columns[0].removeprefix("x"))
     for name in (FRAME, *columns):
         if not there[name]:
             expected = f"frame, {columns[0]} to {columns[67]} and {columns[68]} to {columns[-1]}"
@@ -143,6 +153,23 @@ def _landmark_columns(names: list[str]) -> list[str]:
         if there[name] > 1:
             raise TableError(f"expected one column {name}, found {there[name]}; remove the others")
     return columns
+
+
+def _require_pixels(names: list[str], number: str) -> None:
+    """Refuses a table of 3D landmarks alone, whose capitals are not another spelling of pixels.
+
+    Args:
+        names: Of the columns.
+        number: Behind the axis in the names of the first point, such as ``_0``.
+    """
+    there = set(map(bare, names))
+    in_capitals = {f"X{number}", f"Y{number}"} <= there and f"x{number}" not in there
+    # Programs that spell x_0 as X_0 spell the frame so too, and have no depth
+    if in_capitals and (f"Z{number}" in there or FRAME in there):
+        raise TableError(
+            f"expected landmarks in pixels, x{number} and so on, found those in millimetres alone, X{number}; "
+            "write the table with 2D landmarks (OpenFace: -2Dfp)"
+        )
 
 
 def _places(names: list[str]) -> dict[str, int]:

@@ -50,7 +50,7 @@ def header(text: str, wanted: str) -> tuple[str, list[str]]:
 
 def plain(name: str) -> str:
     """The name of a column without its quotes and blanks, in small letters."""
-    return _bare(name).lower()
+    return bare(name).lower()
 
 
 def distinct(names: list[str]) -> list[str]:
@@ -59,12 +59,12 @@ def distinct(names: list[str]) -> list[str]:
     ``X_0`` is ``x_0`` in a table without ``x_0``, ``x_1`` and so on, and otherwise a column of its own: a millimetre
     beside a pixel.
     """
-    bare = [_bare(name) for name in names]
-    stems = {_stem(name) for name in bare}
-    return [name if _stem(name).lower() in stems else name.lower() for name in bare]
+    found = [bare(name) for name in names]
+    stems = {_stem(name) for name in found}
+    return [name if _stem(name).lower() in stems else name.lower() for name in found]
 
 
-def _bare(name: str) -> str:
+def bare(name: str) -> str:
     """A name without its quotes and blanks."""
     return name.strip().strip("\"'").strip()
 

@@ -55,6 +55,7 @@ KINDS = {
     "OpenFace's blanks": text().replace(",", ", ").encode(),
     "quoted after blanks": "".join(", ".join(f'"{cell}"' for cell in row) + "\n" for row in cells()).encode(),
     "capitals": text().replace("frame", "Frame").replace("x_", "X_").encode(),
+    "all in capitals": text(rows=[[name.upper() for name in cells()[0]], *cells()[1:]]).encode(),
     "empty lines": text().replace("\n", "\n\n").encode(),
     "rows without content": (text() + "," * 137 + "\n").encode(),
     "comments": ("# made by hand\n" + text().replace("\n", "\n  # and so on, and on\n")).encode(),
@@ -115,6 +116,19 @@ def test_a_second_repair_replaces_the_outcomes(tmp_path):
     (tmp_path / "theirs.csv").write_text(written(once, LANDMARKS, OUTCOMES[::-1]))
     twice = read_table(tmp_path / "theirs.csv")
     assert once.names == twice.names and [row[-1] for row in twice.rows] == OUTCOMES[::-1]
+
+
+@pytest.mark.parametrize("columns", [COLUMNS, COLUMNS_FROM_1])
+@pytest.mark.parametrize(("frame", "depth"), [("frame", True), ("frame", False), ("FRAME", True)])
+def test_millimetres_alone_are_not_read_as_pixels(tmp_path, columns, frame, depth):
+    first, *rest = cells([name.upper() for name in columns])
+    first[0] = frame
+    rows = [first + ["Z_0", "Z_1"] * depth, *(row + ["700", "700"] * depth for row in rest)]
+    (path := tmp_path / "theirs.csv").write_text(text(rows=rows))
+    number = columns[0][1:]
+    expected = f"expected landmarks in pixels, x{number} and so on, found those in millimetres alone, X{number}"
+    with pytest.raises(TableError, match=expected):
+        read_table(path)
 
 
 @pytest.mark.parametrize("columns", [COLUMNS, COLUMNS_FROM_1])
