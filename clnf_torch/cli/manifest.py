@@ -4,7 +4,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -129,11 +129,14 @@ class Manifest:
 
         One of the same name, size and time is the same, moved.
         """
+        return next((str(entry["input"]) for entry in self.earlier(task) if task.is_of_another(entry)), None)
+
+    def earlier(self, task: Task) -> Iterator[dict[str, Any]]:
+        """The entries of which outputs of a task are there, whatever made them."""
         for entry in self._entries[VIDEOS]:
             shared = set(task.outputs.values()) & set(entry["outputs"].values())
-            if task.is_of_another(entry) and any(os.path.exists(name_from_escaped(path)) for path in shared):
-                return str(entry["input"])
-        return None
+            if any(os.path.exists(name_from_escaped(path)) for path in shared):
+                yield entry
 
     def add(self, task: Task, result: Mapping[str, Any]) -> dict[str, Any]:
         """Enters the finished outputs of a video, and gives the entry."""

@@ -17,7 +17,7 @@ from clnf_torch.cli.options import STDOUT
 from clnf_torch.cli.output_check import Input, Output, check_outputs
 from clnf_torch.cli.outputs import keep_earlier
 from clnf_torch.models.archive_reader import ArchiveError, read_archive
-from clnf_torch.models.files import one_line, partial_of, remove_file, write_atomically
+from clnf_torch.models.files import escaped_name, one_line, partial_of, remove_file, write_atomically
 from clnf_torch.models.growing_files import SAVE_EVERY, GrowingFile, growing_file
 
 FORMAT, VERSION = "clnf_torch repair", 1
@@ -50,10 +50,11 @@ class RepairJob:
     Args:
         table: The file, or stdout, of which nothing stays.
         task: All that decides its contents.
+        landmarks: The table that is repaired.
     """
 
-    def __init__(self, table: Path, task: Task) -> None:
-        self.table, self.task = table, task
+    def __init__(self, table: Path, task: Task, landmarks: Path) -> None:
+        self.table, self.task, self._landmarks = table, task, escaped_name(str(landmarks.resolve()))
         self._state, manifest = _beside(table)
         self._manifest = Manifest(manifest)
         self._saved_at = time.monotonic()
@@ -62,10 +63,26 @@ class RepairJob:
         """Whether an earlier run made this table."""
         return bool(self.task.outputs) and self._manifest.finished(self.task) is not None
 
+    def other_input(self) -> str | None:
+        """The video or table of which an earlier run made what is there, finished or not, where it is another one."""
+        earlier = list(self._manifest.earlier(self.task))
+        with contextlib.suppress(ArchiveError, KeyError, TypeError, AttributeError):
+            if self._state is not None and self._state.is_file():
+                saved = read_archive(self._state, mmap=False)
+                earlier.append({**saved["task"], "table": saved.get("table")})
+        for entry in earlier:
+            if self.task.is_of_another(entry):
+                return str(entry["input"])
+            # A table that has changed is the same one, and so is one that was moved
+            same = entry["settings"].get("landmarks") == self.task.settings["landmarks"]
+            if not same and (table := entry.get("table")) not in {None, self._landmarks}:
+                return str(table)
+        return None
+
     def finish(self, result: Mapping[str, Any]) -> None:
         """Enters the finished table, and forgets the state."""
         if self._state is not None:
-            self._manifest.add(self.task, result)
+            self._manifest.add(self.task, {**result, "table": self._landmarks})
             remove_file(self._state)
 
     def due(self) -> bool:
@@ -77,7 +94,8 @@ class RepairJob:
         self._saved_at = time.monotonic()
         if self._state is not None:
             with write_atomically(self._state) as file:
-                torch.save({"format": FORMAT, "version": VERSION, "task": asdict(self.task), **state}, file)
+                saved = {"format": FORMAT, "version": VERSION, "task": asdict(self.task), "table": self._landmarks}
+                torch.save({**saved, **state}, file)
 
     def load(self) -> dict[str, Any] | None:
         """The state of an interrupted run of this task; says why there is none where it cannot go on."""

@@ -123,3 +123,44 @@ def test_an_interrupted_repair_goes_on_to_the_same_table(clnf_torch_cli, bundle,
     assert again.stderr.splitlines()[1:] == whole.stderr.splitlines()
     assert not list(tmp_path.glob("out.csv.*"))
     assert "finished by an earlier run; skipped" in clnf_torch_cli(*words, out, "--resume").stderr
+
+
+@pytest.mark.parametrize("what", ["video", "table"])
+@pytest.mark.parametrize("finished", [True, False])
+def test_resume_does_not_replace_what_was_made_of_another_input(
+    clnf_torch_cli, bundle, image, fitted, tmp_path, monkeypatch, what, finished
+):
+    for name in ("one", "two"):
+        write_folder(tmp_path / name, [cv2.imread(str(image))] * (2 + (name == "two")))
+        write(tmp_path / f"{name}.csv", [(1, name, swapped(fitted)), (2, name, fitted)])
+    out = tmp_path / "out.csv"
+
+    def words(video, table, *more):
+        options = "--model", bundle, "--batch", 1, "--no-multi-view", "--csv", out, *more
+        return ["repair", tmp_path / video, "--landmarks", tmp_path / f"{table}.csv", *options]
+
+    with monkeypatch.context() as patch:
+        if not finished:
+            patch.setattr(repair_job, "SAVE_EVERY", 0.0)
+            patch.setattr(repair_command.RepairJob, "save", interrupted_after(repair_command.RepairJob.save))
+        assert clnf_torch_cli(*words("one", "one")).exit_code == (0 if finished else 130)
+    before = {path: path.read_bytes() for path in tmp_path.glob("out.csv*")}
+    assert before
+    done = clnf_torch_cli(*words(*(("two", "one") if what == "video" else ("one", "two")), "--resume"))
+    other = tmp_path / ("one" if what == "video" else "one.csv")
+    assert done.exit_code == 1 and f"{out}: was made of {other}; give another name" in done.stderr
+    assert {path: path.read_bytes() for path in tmp_path.glob("out.csv*")} == before
+    # The table itself may change, and --resume then begins anew
+    write(tmp_path / "one.csv", [(1, "other", fitted)])
+    assert clnf_torch_cli(*words("one", "one", "--resume")).exit_code == 0
+    assert [row[-2] for row in read_table(out).rows] == ["other"]
+
+
+def interrupted_after(function):
+    """The function, behind which Ctrl-C comes."""
+
+    def interrupted(*arguments):
+        function(*arguments)
+        raise KeyboardInterrupt
+
+    return interrupted

@@ -72,7 +72,10 @@ def repair(
         }
         used |= {"batch": batch, "landmarks": file_hash(landmarks)}
         outputs = {} if csv == STDOUT else {"--csv": csv}
-        job = RepairJob(csv, Task.of(video, file_hash(model), used, outputs))
+        job = RepairJob(csv, Task.of(video, file_hash(model), used, outputs), landmarks)
+        if resume and (other := job.other_input()):
+            complain(f"{csv}: was made of {other}; give another name, or leave out --resume to replace it")
+            raise typer.Exit(1)
         if resume and job.finished():
             notice(f"{csv}: finished by an earlier run; skipped")
             return
