@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.export.face_table import Block, FaceTable, columns
-from clnf_torch.models.files import NEW, partial_of, write_atomically
+from clnf_torch.models.files import NEW, held, partial_of, write_atomically
 from clnf_torch.models.growing_files import PartialError, set_aside
 
 try:
@@ -89,24 +89,27 @@ def parquet_file(
 
     Raises:
         PartialError: There are not as many.
+        OSError: It cannot be written, or another process writes it.
     """
     folder = partial_of(path)
     if position is None:
         set_aside(path)
-    _clear(folder, position or 0)
-    rows = ParquetRows(folder, position or 0, image_mode=image_mode)
-    try:
-        yield rows
-        parts = rows.position()
-    except BaseException:
-        with contextlib.suppress(OSError):
-            if not rows.position():
-                folder.rmdir()
-        raise
-    if parts:
-        _publish(folder, Path(path))
-    else:
-        folder.rmdir()
+    folder.mkdir(exist_ok=True)
+    with held(folder):
+        _clear(folder, position or 0)
+        rows = ParquetRows(folder, position or 0, image_mode=image_mode)
+        try:
+            yield rows
+            parts = rows.position()
+        except BaseException:
+            with contextlib.suppress(OSError):
+                if not rows.position():
+                    folder.rmdir()
+            raise
+        if parts:
+            _publish(folder, Path(path))
+        else:
+            folder.rmdir()
 
 
 def arrow_table(table: FaceTable, *, image_mode: bool = False) -> pa.Table:
@@ -123,8 +126,7 @@ def arrow_table(table: FaceTable, *, image_mode: bool = False) -> pa.Table:
 
 
 def _clear(folder: Path, parts: int) -> None:
-    """Keeps the first files of a folder that may not exist yet."""
-    folder.mkdir(exist_ok=True)
+    """Keeps the first files of a folder."""
     kept = {_part(number) for number in range(parts)}
     found = {file.name for file in folder.iterdir()}
     if kept - found:

@@ -21,6 +21,8 @@ if sys.platform != "win32":
 PARTIAL, NEW = ".partial", "new"
 # Seconds for which a process waits until others have written what they share
 PATIENCE = 10.0
+# Seconds in which a process that only looks at a file lets it go again
+MOMENT = 0.2
 # What a path may name instead of a file, and whose opening waits, never ends, or does something
 _OTHER_KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -120,7 +122,8 @@ def write_atomically(path: str | os.PathLike[str], temporary: Path | None = None
     """A file that appears under its name when the block ends; a file of that name is replaced then, and not before.
 
     Nothing appears when the block fails, and the temporary file is removed. One that a killed process left is written
-    over. For results that grow while a video runs see `growing_file`.
+    over; behind a process that writes the same file, this one waits. For results that grow while a video runs see
+    `growing_file`.
 
     Args:
         path: The file to write; its folder must exist.
@@ -129,13 +132,18 @@ def write_atomically(path: str | os.PathLike[str], temporary: Path | None = None
 
     Yields:
         The temporary file, open for writing and reading.
+
+    Raises:
+        OSError: It cannot be written, or another process writes it for longer than `PATIENCE`.
     """
     path = Path(path)
     if temporary is None:
         temporary = new_partial_of(path) if partial_of(path).is_dir() else partial_of(path)
-    opened = open(temporary, "w+b")
+    opened = _opened_alone(temporary)
+    # Holds the lock until the file has its name, also where a writer closes it
+    lock = os.dup(opened)
     try:
-        with opened as file:
+        with open(opened, "w+b") as file:
             yield file
             # Some writers close it
             if not file.closed:
@@ -147,6 +155,68 @@ def write_atomically(path: str | os.PathLike[str], temporary: Path | None = None
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+    finally:
+        os.close(lock)
+
+
+def _opened_alone(temporary: Path) -> int:
+    """An empty file that no other process writes, as a descriptor with a lock that ends with it."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        opened = os.open(temporary, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            _require_lock(opened, temporary, until)
+            if _is_there(opened, temporary):
+                os.ftruncate(opened, 0)
+                return opened
+        except BaseException:
+            os.close(opened)
+            raise
+        # Whoever held it has renamed it since
+        os.close(opened)
+
+
+def _is_there(opened: int, path: Path) -> bool:
+    """Whether what is open still has this name."""
+    try:
+        return os.path.samestat(os.fstat(opened), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _require_lock(opened: int, path: Path, until: float) -> None:
+    """Locks what is open, where locks are known, as soon as it is free; refuses what is not before a time."""
+    if sys.platform == "win32" or _lock(opened, until):
+        return
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        problem = "another process is writing this file; wait until it has finished, or give another name"
+        raise OSError(errno.EBUSY, problem, os.fspath(path)) from None
+    except OSError:
+        # A network disk without locks
+        return
+
+
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Keeps other processes from a file or folder until the block or the process ends, also if it is renamed.
+
+    Args:
+        path: What is there.
+
+    Raises:
+        OSError: It is missing, or another process holds it.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        _require_lock(opened, path, time.monotonic() + MOMENT)
+        yield
+    finally:
+        os.close(opened)
 
 
 @contextlib.contextmanager

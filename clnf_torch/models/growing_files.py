@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from clnf_torch.models.files import move_into_place, new_partial_of, partial_of
+from clnf_torch.models.files import held, move_into_place, new_partial_of, partial_of
 
 # Seconds from one time to the next at which a run writes all that waits, of the five that it may lose when it is killed
 SAVE_EVERY = 3.0
@@ -29,16 +29,20 @@ def set_aside(path: str | os.PathLike[str]) -> Path | None:
 
     Returns:
         ``NAME.partial.1``, or the first number that is free; None where no run left anything.
+
+    Raises:
+        OSError: Another process writes it at this moment.
     """
     partial, number = partial_of(path), 1
-    new_partial_of(path).unlink(missing_ok=True)
-    left = any(partial.iterdir()) if partial.is_dir() else partial.is_file() and partial.stat().st_size > 0
-    if not left:
-        return None
-    while os.path.lexists(kept := partial.with_name(f"{partial.name}.{number}")):
-        number += 1
-    partial.rename(kept)
-    return kept
+    with held(partial) if partial.exists() else contextlib.nullcontext():
+        new_partial_of(path).unlink(missing_ok=True)
+        left = any(partial.iterdir()) if partial.is_dir() else partial.is_file() and partial.stat().st_size > 0
+        if not left:
+            return None
+        while os.path.lexists(kept := partial.with_name(f"{partial.name}.{number}")):
+            number += 1
+        partial.rename(kept)
+        return kept
 
 
 class GrowingFile:
@@ -83,6 +87,7 @@ def growing_file(
 
     Raises:
         PartialError: The partial file is missing or shorter than that.
+        OSError: It cannot be written, or another process writes it.
     """
     path, partial = Path(path), partial_of(path)
     if position is None:
@@ -91,14 +96,16 @@ def growing_file(
         size = partial.stat().st_size if partial.is_file() else 0
         if size < position:
             raise PartialError(f"{partial}: expected at least {position} bytes to go on with, found {size}")
-    with open(partial, "wb" if position is None else "r+b", buffering=0) as file:
-        file.truncate(position or 0)
-        file.seek(0, os.SEEK_END)
-        try:
-            yield GrowingFile(file)
-            os.fsync(file.fileno())
-        except BaseException:
-            if not file.tell():
-                partial.unlink()
-            raise
-    publish(partial, path)
+    partial.touch()
+    with held(partial):
+        with open(partial, "r+b", buffering=0) as file:
+            file.truncate(position or 0)
+            file.seek(0, os.SEEK_END)
+            try:
+                yield GrowingFile(file)
+                os.fsync(file.fileno())
+            except BaseException:
+                if not file.tell():
+                    partial.unlink()
+                raise
+        publish(partial, path)

@@ -6,10 +6,13 @@ import os
 import re
 import socket
 import stat
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from clnf_torch.models import files
 from clnf_torch.models.files import (
     escaped_name,
     lookalike,
@@ -178,3 +181,36 @@ def test_a_message_shows_the_bytes_of_a_name():
 
 def test_surrogates_that_stand_for_no_byte_are_escaped():
     assert escaped_name("\ud800.png") == r"\xed\xa0\x80.png"
+
+
+def test_two_that_write_one_file_come_one_after_the_other(tmp_path):
+    path, begun, order = tmp_path / "page.html", threading.Event(), list[str]()
+
+    def second():
+        begun.wait()
+        with write_atomically(path) as file:
+            order.append("second")
+            file.write(b"second")
+
+    (other := threading.Thread(target=second)).start()
+    with write_atomically(path) as file:
+        begun.set()
+        time.sleep(0.3)
+        file.write(b"a longer first one")
+        order.append("first")
+    assert path.read_bytes() in {b"a longer first one", b"second"}
+    other.join()
+    assert order == ["first", "second"]
+    assert path.read_bytes() == b"second" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_another_process_writes_for_too_long(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "PATIENCE", 0.1)
+    with write_atomically(tmp_path / "page.html") as file:
+        file.write(b"first")
+        with (
+            pytest.raises(OSError, match="another process is writing this file"),
+            write_atomically(tmp_path / "page.html"),
+        ):
+            pass
+    assert (tmp_path / "page.html").read_bytes() == b"first"

@@ -103,3 +103,16 @@ def test_a_folder_of_parts_is_kept_too(tmp_path):
     (tmp_path / "out.parquet.partial" / "000.parquet").write_bytes(b"rows")
     assert set_aside(tmp_path / "out.parquet") == tmp_path / "out.parquet.partial.1"
     assert (tmp_path / "out.parquet.partial.1" / "000.parquet").read_bytes() == b"rows"
+
+
+@pytest.mark.parametrize("position", [None, 0])
+def test_two_that_write_one_file_do_not_damage_each_other(tmp_path, position):
+    path = tmp_path / "rows.csv"
+    with growing_file(path) as file:
+        file.write(b"one\n")
+        with pytest.raises(OSError, match="another process is writing this file"), growing_file(path, position):
+            pass
+        with pytest.raises(OSError, match="another process is writing this file"):
+            set_aside(path)
+        file.write(b"two\n")
+    assert path.read_bytes() == b"one\ntwo\n" and list(tmp_path.iterdir()) == [path]

@@ -14,7 +14,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from clnf_torch.models.files import move_into_place, new_partial_of, partial_of, write_atomically
+from clnf_torch.models.files import held, move_into_place, new_partial_of, partial_of, write_atomically
 from clnf_torch.models.growing_files import GrowingFile, PartialError, set_aside
 
 # That are written
@@ -168,6 +168,7 @@ def video_file(path: str | os.PathLike[str], rate: Fraction, kept: Place | None 
 
     Raises:
         PartialError: That file has fewer images.
+        OSError: It cannot be written, or another process writes it.
     """
     path, partial = Path(path), partial_of(path)
     kind, again = FORMATS[path.suffix.lower()], kept is not None and kept.images > 0
@@ -175,27 +176,31 @@ def video_file(path: str | os.PathLike[str], rate: Fraction, kept: Place | None 
         set_aside(path)
     # Until what is kept is in it, the earlier one stays
     new = new_partial_of(path) if again else partial
-    with open(new, "wb", buffering=0) as file:
-        video = DrawnVideo(GrowingFile(file), kind, rate)
-        if kept is not None and again:
+    with contextlib.ExitStack() as stack:
+        for written in (partial, new) if again and partial.exists() else (new,):
+            written.touch()
+            stack.enter_context(held(written))
+        with open(new, "wb", buffering=0) as file:
+            video = DrawnVideo(GrowingFile(file), kind, rate)
+            if kept is not None and again:
+                try:
+                    video.copy(partial, kept)
+                    move_into_place(new, partial)
+                except BaseException:
+                    new.unlink()
+                    raise
             try:
-                video.copy(partial, kept)
-                move_into_place(new, partial)
-            except BaseException:
-                new.unlink()
-                raise
-        try:
-            yield video
-            video.close()
-        except BaseException:
-            with contextlib.suppress(OSError):
+                yield video
                 video.close()
-            if not video.images:
-                partial.unlink()
-            raise
-    if video.images:
-        _publish(partial, path, kind, _clock(kind, rate))
-    partial.unlink()
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    video.close()
+                if not video.images:
+                    partial.unlink()
+                raise
+        if video.images:
+            _publish(partial, path, kind, _clock(kind, rate))
+        partial.unlink()
 
 
 def image_count(partial: Path) -> int:
