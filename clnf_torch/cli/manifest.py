@@ -138,6 +138,14 @@ class Manifest:
             if any(os.path.exists(name_from_escaped(path)) for path in shared):
                 yield entry
 
+    def complete(self) -> list[dict[str, Any]]:
+        """The entries of videos all of whose outputs are there, as they were entered."""
+        return [
+            entry
+            for entry in self._entries[VIDEOS]
+            if all(os.path.exists(name_from_escaped(path)) for path in entry["outputs"].values())
+        ]
+
     def add(self, task: Task, result: Mapping[str, Any]) -> dict[str, Any]:
         """Enters the finished outputs of a video, and gives the entry."""
         self.enter(VIDEOS, entry := {**asdict(task), **result})

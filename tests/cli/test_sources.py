@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
 
 from clnf_torch.cli.videos import run as video_run
@@ -160,3 +161,33 @@ def test_cameras_that_are_not_there(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "platform", "elsewhere")
     with pytest.raises(VideoError, match="record a file"):
         open_source(Path("97"))
+
+
+def test_the_summary_keeps_the_videos_of_earlier_runs(clnf_torch_cli, bundle, image, box, tmp_path):
+    for name, frames in (("c", 2), ("a", 3), ("b", 2), ("d", 2)):
+        write_video(tmp_path / f"{name}.mp4", [cv2.imread(str(image))] * frames)
+    out = tmp_path / "out"
+
+    def run(*names, more=()):
+        videos = [tmp_path / f"{name}.mp4" for name in names]
+        done = clnf_torch_cli("track", *videos, "--model", bundle, "--box", *box, "--csv", out, *more)
+        assert done.exit_code == 0, done.output
+        return [Path(row["input"]).stem for row in rows_of(out / "summary.csv")]
+
+    assert run("c", "a") == ["c", "a"]
+    assert run("b", "a", "c", more=["--skip-existing"]) == ["b", "a", "c"]
+    assert run("d") == ["d", "c", "a", "b"]
+    (out / "a.csv").unlink()
+    assert run("b", "c", more=["--resume"]) == ["b", "c", "d"]
+
+
+def test_another_summary_is_not_replaced(clnf_torch_cli, bundle, image, box, tmp_path):
+    for name in "ab":
+        write_video(tmp_path / f"{name}.mp4", [cv2.imread(str(image))] * 2)
+    (out := tmp_path / "out").mkdir()
+    (out / "summary.csv").write_text("patient,age\n")
+    words = "track", tmp_path / "a.mp4", tmp_path / "b.mp4", "--model", bundle, "--box", *box, "--csv", out
+    done = clnf_torch_cli(*words)
+    assert done.exit_code == 2 and "expected a summary of clnf-torch, found another file" in done.stderr
+    assert [path.name for path in out.iterdir()] == ["summary.csv"]
+    assert (out / "summary.csv").read_text() == "patient,age\n"

@@ -12,6 +12,7 @@ from clnf_torch.cli.openface.aligned_files import SUFFIX
 from clnf_torch.cli.options import STDOUT
 from clnf_torch.cli.output_check import Output
 from clnf_torch.cli.outputs import Targets
+from clnf_torch.cli.videos.summary import is_summary
 from clnf_torch.cli.videos.video_writer import FORMATS
 
 # The state of an unfinished run, and the numbers of all videos, in a folder of outputs
@@ -84,9 +85,12 @@ class VideoOutputs:
         return None if first is None else (first if is_folder(first) else first.parent) / MANIFEST
 
     def summary(self) -> Path | None:
-        """Where the summary of several videos lies: in the first of the folders."""
+        """Where the summary of several videos lies: in the first of the folders; of one, where others have one."""
         first = self._first()
-        return first / SUMMARY if first is not None and len(self.files) > 1 else None
+        if first is None or not is_folder(first):
+            return None
+        path = first / SUMMARY
+        return path if len(self.files) > 1 or is_summary(path) else None
 
     def state(self) -> Path | None:
         """Where the state of an unfinished run lies; None where nothing can go on from it."""

@@ -19,7 +19,7 @@ from clnf_torch.cli.progress import counting_bar
 from clnf_torch.cli.videos.drawn_recording import RecordOptions, recording
 from clnf_torch.cli.videos.jobs import VideoJobs
 from clnf_torch.cli.videos.outputs import VideoOutputs
-from clnf_torch.cli.videos.summary import VideoSummary
+from clnf_torch.cli.videos.summary import VideoSummary, require_summary
 from clnf_torch.media.boxes import Box, BoxError, check_box
 from clnf_torch.media.parallel_videos import VideoRun, run_parallel_videos
 from clnf_torch.media.recording import Recording
@@ -87,6 +87,7 @@ def track_videos(
     """
     check_outputs([*map(Input, videos), Input(options.model)], outputs.outputs())
     require_manifest(outputs.manifest())
+    require_summary(outputs.summary())
     complaints = Complaints()
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         where = device_named(options.device)
@@ -100,7 +101,7 @@ def track_videos(
         finder = None if options.box else load_face_detector_for(detector, options.model, options.face_detector)
         tracker = VideoTracker(detector, finder, options.config)
         jobs = VideoJobs.of(sources, options.model, options.settings(where, outputs.targets), outputs)
-        summary = VideoSummary(outputs.summary(), [task.input for task in jobs.tasks.values()])
+        summary = VideoSummary(outputs.summary(), outputs.manifest(), videos)
         if options.resume:
             sources = jobs.unfinished(complaints, summary.add)
 

@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from clnf_torch.cli.console import complain
+from clnf_torch.cli.manifest import Manifest
 from clnf_torch.export.csv import text_cell
-from clnf_torch.models.files import locked_folder, shared_partial_of, write_atomically
+from clnf_torch.models.files import escaped_name, locked_folder, shared_partial_of, write_atomically
 
 COLUMNS = (
     "input", "frames", "frames_with_face", "longest_gap", "mean_confidence", "frames_per_second", "problem", "outputs",
@@ -27,34 +30,69 @@ class VideoSummary:
 
     Args:
         path: Of the table; None: there is a single video, which the line about it describes.
-        inputs: The videos as entries name them, in the order of the rows.
+        manifest: Of the folder, with the videos of earlier runs.
+        inputs: The videos of this run, in the order of the rows; those of earlier ones follow.
     """
 
-    def __init__(self, path: Path | None, inputs: Sequence[str]) -> None:
-        self.path, self._inputs, self._rows = path, inputs, list[dict[str, Any]]()
+    def __init__(self, path: Path | None, manifest: Path | None, inputs: Sequence[Path]) -> None:
+        self.path, self._manifest, self._rows = path, manifest, list[dict[str, Any]]()
+        self._order = {escaped_name(str(given.resolve())): place for place, given in enumerate(inputs)}
 
     def add(self, entry: Mapping[str, Any]) -> None:
         """Takes a finished video."""
-        rate = entry["frames"] / entry["seconds"] if entry["seconds"] else None
-        row = {**{name: entry.get(name) for name in COLUMNS}, "frames_per_second": rate and round(rate, 1)}
-        self._rows.append({**row, "outputs": [Path(path).name for path in entry["outputs"].values()]})
+        self._rows.append(_row(entry))
 
     def finish(self) -> None:
-        """Writes and prints the table."""
+        """Writes the table of all videos whose outputs are there, and prints that of this run."""
         if self.path is None or not self._rows:
             return
-        self._rows.sort(key=lambda row: self._inputs.index(row["input"]))
-        lines = csv.writer(text := io.StringIO(), lineterminator="\n")
-        lines.writerow(COLUMNS)
-        for row in self._rows:
-            cells = {**row, "outputs": "; ".join(row["outputs"])}.values()
-            lines.writerow([text_cell(cell) if isinstance(cell, str) else cell for cell in cells])
-        with (
-            locked_folder(self.path.parent) as locked,
-            write_atomically(self.path, shared_partial_of(self.path, locked)) as file,
-        ):
-            file.write(text.getvalue().encode("utf-8"))
-        show_table(str(self.path), HEAD, list(map(_cells, self._rows)))
+        with locked_folder(self.path.parent) as locked:
+            # Others may have finished some since. Repairs have no rate
+            rows = [_row(entry) for entry in Manifest(self._manifest).complete() if "seconds" in entry]
+            with write_atomically(self.path, shared_partial_of(self.path, locked)) as file:
+                file.write(_text(self._sorted(rows)).encode("utf-8"))
+        show_table(str(self.path), HEAD, list(map(_cells, self._sorted(self._rows))))
+
+    def _sorted(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return sorted(rows, key=lambda row: self._order.get(row["input"], len(self._order)))
+
+
+def require_summary(path: Path | None) -> None:
+    """Refuses a place for a summary that another file has.
+
+    Raises:
+        typer.Exit: With code 2, after a line on stderr.
+    """
+    if path is None or not path.is_file() or is_summary(path):
+        return
+    complain(f"{path}: expected a summary of clnf-torch, found another file; move it, or write elsewhere")
+    raise typer.Exit(2)
+
+
+def is_summary(path: Path) -> bool:
+    """Whether a file is a summary, from this program or an older one."""
+    try:
+        with path.open("rb") as file:
+            return file.read(13) == b"input,frames,"
+    except OSError:
+        return False
+
+
+def _row(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What is written of a finished video."""
+    rate = entry["frames"] / entry["seconds"] if entry["seconds"] else None
+    row = {**{name: entry.get(name) for name in COLUMNS}, "frames_per_second": rate and round(rate, 1)}
+    return {**row, "outputs": [Path(path).name for path in entry["outputs"].values()]}
+
+
+def _text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The table as CSV."""
+    lines = csv.writer(text := io.StringIO(), lineterminator="\n")
+    lines.writerow(COLUMNS)
+    for row in rows:
+        cells = {**row, "outputs": "; ".join(row["outputs"])}.values()
+        lines.writerow([text_cell(cell) if isinstance(cell, str) else cell for cell in cells])
+    return text.getvalue()
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
