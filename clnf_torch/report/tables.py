@@ -27,6 +27,8 @@ JSON_GROUPS = {
     "landmarks": "landmarks", "points": "landmarks_3d", "pose": "pose", "gaze": "gaze_angle",
     "params": "params_global", "eyes": "eye_landmarks",
 }  # fmt: skip
+# As R, pandas and spreadsheets write whether a row counts
+TRUTHS = {"true": 1.0, "false": 0.0}
 # Rows of a CSV file that are held as texts
 CHUNK = 512
 
@@ -80,7 +82,7 @@ def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        return np.nan
+        return TRUTHS.get(text.strip().strip("\"'").lower(), np.nan)
 
 
 def _read_parquet(path: Path) -> FaceLog:

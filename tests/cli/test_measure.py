@@ -145,6 +145,11 @@ def test_rejected_fits_are_not_measured_and_counted(clnf_torch_cli, tmp_path):
     assert [row["mouth_width_mm"] for row in read((tmp_path / "out.csv").read_text())] == ["50.0000", "nan", "nan"]
 
 
+def test_success_in_words(tmp_path):
+    write(tmp_path / "clip.csv", make_faces(2), [(1, 0, "TRUE"), (2, 0, "False")])
+    assert read_points(tmp_path / "clip.csv").rejected.tolist() == [False, True]
+
+
 def test_tables_that_do_not_say_which_fits_were_rejected(clnf_torch_cli, tmp_path):
     write(path := tmp_path / "images.csv", make_faces(2), [(0, 0, 1), (1, 0, 1)], head="face")
     path.write_text(path.read_text().replace("success", "other"))

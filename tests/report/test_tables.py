@@ -67,6 +67,11 @@ def test_rows_of_zeros_are_no_faces_where_no_column_says_it(tmp_path):
     assert log.success.tolist() == [True, False, True] and not log.judged
 
 
+def test_success_in_words(tmp_path):
+    columns = {"frame": [1, 2, 3], "confidence": [0.9, 0.4, 0.8], "success": ["TRUE", "FALSE", "True"]}
+    assert read_log(write_columns(tmp_path / "t.csv", columns)).success.tolist() == [True, False, True]
+
+
 def test_nulls_in_json_are_nan(tmp_path):
     path = write_table(tmp_path / "t.json", talking(2))
     content = json.loads(path.read_text())

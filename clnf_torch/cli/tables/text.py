@@ -132,6 +132,9 @@ def numbers(line: int, cells: list[str], places: list[int], names: list[str]) ->
 def _number(line: int, cell: str, name: str) -> float:
     """The number of a cell that may have quotes, a decimal comma, or none."""
     text = cell.strip().strip("\"'").strip()
+    # R, pandas and spreadsheets write it so
+    if plain(name) == "success" and text.lower() in {"true", "false"}:
+        return float(text.lower() == "true")
     try:
         return torch.nan if text.lower() in MISSING else float(re.sub(r"^([^.,]*),([^.,]*)$", r"\1.\2", text))
     except ValueError:
