@@ -44,9 +44,11 @@ def detect(
     """Faces in images: landmarks, head pose, and gaze where the model has eyes.
 
     Args:
-        source: A path, a folder of images, a pattern such as ``"faces/*.jpg"``, an image of Pillow's, an array (H, W)
-            or (H, W, 3), a tensor (H, W) or (3, H, W), RGB, a batch of these, or a list of any of them; the sizes may
-            differ. Folders are read in the order of file managers, without those below them.
+        source: A path, a folder of images, a pattern such as ``"faces/*.jpg"``, an image of Pillow's, an array or a
+            tensor, or a list of any of these; the sizes may differ. Folders are read in the order of file managers,
+            without those below them. Arrays have their channels last, tensors first, red, green, blue: one image is an
+            array (H, W) or (H, W, 3) or a tensor (H, W) or (3, H, W), a batch of them (F, H, W, 3) or (F, 3, H, W), of
+            gray ones (F, H, W, 1) or (F, 1, H, W). Other shapes are refused.
         model: A bundle, the name of a landmark model that another package registers, or a `LandmarkDetector`; None:
             the default model. What is loaded is kept for the next call. "small" and "free" find faces with BlazeFace,
             which misses those that are small in the image; `detector` may be the default model's MTCNN instead.

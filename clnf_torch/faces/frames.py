@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clnf_torch.faces.sources import CHANNELS, as_image, matching_files
+from clnf_torch.faces.sources import BATCH, as_image, check_layout, matching_files
 from clnf_torch.media.image_folder import IMAGES, image_files, video_files
 from clnf_torch.media.images import ImageError, read_image
 from clnf_torch.media.video import open_video
@@ -28,7 +28,8 @@ class FramesInMemory:
     The first one says how large frames are; those of another size, and those that are no images, are damaged frames.
 
     Args:
-        frames: A batch (F, H, W, 3) or (F, 3, H, W), a list, or anything that gives images, see `as_image`, or the
+        frames: A batch, an array (F, H, W, 3) or a tensor (F, 3, H, W), a list, or anything that gives images, see
+            `as_image`, or the
             paths of image files.
         rate: Frames per second.
 
@@ -93,11 +94,8 @@ def frame_source(source: Any, rate: float | None = None, device: torch.device | 
     if not isinstance(source, Iterable):
         expected = "the path of a video, a folder of images, the number of a camera, a batch or a list of frames"
         raise ValueError(f"the source is of type {type(source).__name__}; expected {expected}")
-    # Taken as frames, its rows would be gray images a few pixels wide
-    shape = tuple(getattr(source, "shape", ()))
-    if len(shape) == 3 and shape[2] in CHANNELS:
-        expected = "frames (F, H, W, 3) or a list of images; give one image to clnf_torch.detect, or as [image]"
-        raise ValueError(f"the source has the shape {shape} of one image; expected {expected}")
+    if hasattr(source, "ndim"):
+        check_layout(source, BATCH)
     return FramesInMemory(source, speed)
 
 

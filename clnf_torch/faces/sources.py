@@ -18,6 +18,10 @@ from clnf_torch.media.pixel_depth import to_eight_bits
 
 # Channels of gray images, and of those in colour without and with transparency
 CHANNELS = (1, 3, 4)
+# Numbers of axes, see `check_layout`
+IMAGE, BATCH = (2, 3), (4,)
+ARRAY_SHAPES = {2: "an image (H, W)", 3: "(H, W, 3)", 4: "a batch (F, H, W, 3)"}
+TENSOR_SHAPES = {2: "an image (H, W)", 3: "(3, H, W)", 4: "a batch (F, 3, H, W)"}
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,8 @@ def image_sources(source: Any) -> list[ImageSource]:
 
     Raises:
         FileNotFoundError: It is one path, and there is no such file; or a pattern that nothing matches.
-        ValueError: It is a folder without images, a video, or nothing that holds images.
+        ValueError: It is a folder without images, a video, or nothing that holds images; or an array or a tensor of
+            which `check_layout` cannot say what it holds.
     """
     if isinstance(source, (list, tuple)):
         return _numbered([each for item in source for each in _listed(item)])
@@ -66,8 +71,9 @@ def as_image(image: Any) -> Tensor:
     """An image in memory as RGB, uint8, shape (3, H, W).
 
     Args:
-        image: One of Pillow's; an array (H, W), (H, W, 1), (H, W, 3) or (3, H, W), RGB; or a tensor (H, W), (1, H, W)
-            or (3, H, W). Deeper than eight bits, or floating point, see `to_eight_bits`; a fourth channel is dropped.
+        image: One of Pillow's; an array (H, W), (H, W, 1) or (H, W, 3), RGB; or a tensor (H, W), (1, H, W) or
+            (3, H, W), see `check_layout`. Deeper than eight bits, or floating point, see `to_eight_bits`; a fourth
+            channel is dropped.
 
     Raises:
         ValueError: It has another shape or type.
@@ -76,18 +82,53 @@ def as_image(image: Any) -> Tensor:
         image = np.asarray(image.convert("L" if image.mode in ("L", "1") else "RGB"))
     if not hasattr(image, "ndim"):
         raise ValueError(f"expected an image, found {type(image).__name__}")
-    channels_last = not isinstance(image, Tensor)
+    check_layout(image, IMAGE)
     pixels = image.detach() if isinstance(image, Tensor) else as_tensor("an image", image)
-    if pixels.ndim == 3 and channels_last and (pixels.shape[2] in CHANNELS or pixels.shape[0] not in (1, 3)):
+    if pixels.ndim == 3 and not isinstance(image, Tensor):
         pixels = pixels.permute(2, 0, 1)
     pixels = pixels[None] if pixels.ndim == 2 else pixels
-    if pixels.ndim != 3 or pixels.shape[0] not in CHANNELS or not pixels.numel():
-        expected = "an array (H, W) or (H, W, 3), or a tensor (H, W) or (3, H, W)"
-        raise ValueError(f"an image has shape {tuple(image.shape)}; expected {expected}, RGB")
+    if not pixels.numel():
+        raise ValueError(f"an image has shape {tuple(image.shape)}, which has no pixels")
     if pixels.dtype != torch.uint8:
         eight = to_eight_bits(pixels.float().cpu().numpy() if pixels.is_floating_point() else pixels.cpu().numpy())
         pixels = torch.from_numpy(eight).to(pixels.device)
     return pixels[:3].expand(3, -1, -1).contiguous()
+
+
+def check_layout(images: Any, allowed: Sequence[int]) -> None:
+    """Refuses arrays and tensors whose axes do not say what is an image, what a batch, and what its channels.
+
+    Arrays have their channels last, tensors first. Two or three axes are one image, four a batch. A gray image needs no
+    channel, a batch of them does: three of them would look like the channels of one.
+
+    Args:
+        images: An array or a tensor.
+        allowed: The numbers of axes that it may have.
+
+    Raises:
+        ValueError: It has another number of axes, or its channels are elsewhere; says what to give instead.
+    """
+    shape, first = tuple(images.shape), isinstance(images, Tensor)
+    ways_out = []
+    if len(shape) in (3, 4):
+        place, elsewhere = (shape[-3], shape[-1]) if first else (shape[-1], shape[-3])
+        if len(shape) in allowed and place in CHANNELS:
+            return
+        if len(shape) == 3 and place not in CHANNELS:
+            ways_out.append(f"{'[:, None]' if first else '[..., None]'} for {shape[0]} gray images")
+        if elsewhere in CHANNELS and place not in CHANNELS:
+            turn = "permute" if first else "transpose"
+            axes = {(3, True): "2, 0, 1", (3, False): "1, 2, 0", (4, True): "0, 3, 1, 2", (4, False): "0, 2, 3, 1"}
+            ways_out.append(f".{turn}({axes[len(shape), first]}) for RGB")
+        elif len(shape) == 3 and 3 not in allowed:
+            ways_out.append("[None] for one image")
+    elif len(shape) in allowed:
+        return
+    kind, order = ("tensor", "first") if first else ("array", "last")
+    shapes = TENSOR_SHAPES if first else ARRAY_SHAPES
+    expected = f"{', '.join(shapes[axes] for axes in allowed)}, channels {order}"
+    hint = f"; give it with {' or with '.join(ways_out)}" if ways_out else ""
+    raise ValueError(f"the {kind} has shape {shape}; expected {expected}{hint}")
 
 
 def _found(source: Any) -> list[Any]:
@@ -96,6 +137,8 @@ def _found(source: Any) -> list[Any]:
         if not hasattr(source, "ndim") and not hasattr(source, "getbands"):
             expected = "a path, a folder, a pattern, a Pillow image, an array, a tensor, or a list of them"
             raise ValueError(f"the source is of type {type(source).__name__}; expected {expected}")
+        if hasattr(source, "ndim"):
+            check_layout(source, IMAGE + BATCH)
         return _listed(source)
     path = Path(source)
     if path.is_dir():

@@ -83,8 +83,9 @@ def track(
 
     Args:
         source: The path of a video, or of a folder of numbered images; a pattern such as ``"frames/*.png"``; the number
-            of a camera; or frames: an array (F, H, W, 3), a tensor (F, 3, H, W), RGB, a list of images or of their
-            paths, or anything that gives one after the other.
+            of a camera; or frames: an array (F, H, W, 3) or a tensor (F, 3, H, W), RGB, gray ones with one channel
+            instead of three; a list of images, as `detect` takes them, or of their paths; or anything that gives one
+            after the other.
         model: As for `detect`; "small" and "free" miss small faces unless `detector` is another one.
         stream: Give the faces of each frame as they are known, instead of all at the end. A face that is new appears
             some frames later, once it is confirmed, from its first frame on. The `problems` of a frame's faces say

@@ -51,16 +51,48 @@ def assert_same_faces(found: Faces, other: Faces) -> None:
         lambda image: read_image(image).permute(1, 2, 0).numpy(),
         lambda image: read_image(image).permute(1, 2, 0).numpy()[None],
         lambda image: read_image(image).float() / 255,
-        lambda image: [read_image(image).numpy()],
+        lambda image: read_image(image).permute(1, 2, 0).numpy()[::-1, ::-1][::-1, ::-1],
         lambda image: pytest.importorskip("PIL.Image").open(image),
     ],
-    ids=["path", "str", "tensor", "batch", "array", "array-batch", "unit-range", "channels-first", "pillow"],
+    ids=["path", "str", "tensor", "batch", "array", "array-batch", "unit-range", "negative-strides", "pillow"],
 )
 def test_every_kind_of_image_gives_the_same_face(make, model, image, box):
     found = clnf_torch.detect(make(image), model, boxes=box)
     expected = model.fit(read_image(image)[None], torch.tensor([box]))
     torch.testing.assert_close(found.landmarks, expected.landmarks, rtol=0, atol=0)
     assert len(found) == 1 and found.problems == ()
+
+
+STACKS = [
+    (
+        np.zeros((3, 40, 50), np.uint8),
+        r"array has shape \(3, 40, 50\); .*\[..., None\] for 3 gray .*transpose\(1, 2, 0\)",
+    ),
+    (np.zeros((5, 40, 50)), r"array has shape \(5, 40, 50\); .*channels last; give it with \[..., None\] for 5 gray"),
+    (torch.zeros(5, 40, 50), r"tensor has shape \(5, 40, 50\); .*channels first; give it with \[:, None\] for 5 gray"),
+    (torch.zeros(40, 50, 3), r"tensor has shape \(40, 50, 3\); .*with \.permute\(2, 0, 1\) for RGB"),
+    (np.zeros((2, 3, 40, 50)), r"array has shape \(2, 3, 40, 50\); .*with \.transpose\(0, 2, 3, 1\) for RGB"),
+    (torch.zeros(2, 40, 50, 3), r"tensor has shape \(2, 40, 50, 3\); .*with \.permute\(0, 3, 1, 2\) for RGB"),
+    (torch.zeros(2, 2, 40, 50), r"tensor has shape \(2, 2, 40, 50\); expected an image .*, channels first$"),
+    (np.zeros(40), r"array has shape \(40,\); expected an image"),
+]
+
+
+@pytest.mark.parametrize(("images", "message"), STACKS)
+def test_images_that_may_be_meant_in_two_ways_are_refused(images, message, model):
+    with pytest.raises(ValueError, match=message):
+        clnf_torch.detect(images, model, boxes=[])
+    if images.ndim == 3:
+        (problem,) = clnf_torch.detect([images], model, boxes=[[]]).problems
+        assert re.search(message.replace("expected an image .*", ".*"), problem.message)
+
+
+def test_batches_of_gray_images_have_an_axis_of_one_channel(model, image, box):
+    gray = read_image(image)[:1].expand(3, 1, -1, -1)
+    found = clnf_torch.detect(gray, model, boxes=[box] * 3)
+    assert found.image_index.tolist() == [0, 1, 2]
+    assert_same_faces(found, clnf_torch.detect(gray.movedim(1, -1).numpy(), model, boxes=[box] * 3))
+    assert_same_faces(found[:1], clnf_torch.detect(gray[0, 0].numpy(), model, boxes=box))
 
 
 def test_a_folder_a_pattern_and_a_list_give_the_same_faces(model, folder, box):

@@ -163,11 +163,24 @@ def test_frames_are_at_the_times_of_their_rate(frames, options, rate):
     torch.testing.assert_close(found.timestamp, torch.arange(3, dtype=torch.float64) / float(rate))
 
 
-@pytest.mark.parametrize("make", [np.asarray, torch.from_numpy], ids=["array", "tensor"])
-def test_one_image_is_no_video(frames, options, make):
-    with pytest.raises(ValueError, match=r"of one image; expected .* give one image to clnf_torch.detect, or as "):
-        clnf_torch.track(make(frames[0]), **options)
-    assert len(clnf_torch.track([frames[0]], **options)) == 1
+def test_one_image_is_no_video(frames, options):
+    one = frames[0]
+    for image in (one, torch.from_numpy(one).permute(2, 0, 1)):
+        with pytest.raises(ValueError, match=r"expected a batch .*; give it with \[None\] for one image$"):
+            clnf_torch.track(image, **options)
+    with pytest.raises(ValueError, match=r"give it with .* or with \.permute\(2, 0, 1\) for RGB$"):
+        clnf_torch.track(torch.from_numpy(one), **options)
+    assert len(clnf_torch.track([one], **options)) == 1
+
+
+def test_gray_frames_have_an_axis_of_one_channel(frames, options):
+    gray = np.stack(frames)[:3, ..., 1]
+    with pytest.raises(ValueError, match=r"give it with \[..., None\] for 3 gray images"):
+        clnf_torch.track(gray, **options)
+    found = clnf_torch.track(gray[..., None], **options)
+    assert len(found) == 3
+    tensor = clnf_torch.track(torch.from_numpy(gray)[:, None], **options)
+    torch.testing.assert_close(tensor.landmarks, found.landmarks, rtol=0, atol=0)
 
 
 def test_a_first_frame_that_is_no_image_is_named(frames, options):
