@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from clnf_torch.geometry.frames import as_tensor
+from clnf_torch.geometry.pillow import is_pillow_image, pillow_pixels
 from clnf_torch.media.image_folder import VIDEOS, description, image_files, natural_order
 from clnf_torch.media.images import ImageError, read_image
 from clnf_torch.media.pixel_depth import to_eight_bits
@@ -71,15 +71,15 @@ def as_image(image: Any) -> Tensor:
     """An image in memory as RGB, uint8, shape (3, H, W).
 
     Args:
-        image: One of Pillow's; an array (H, W), (H, W, 1) or (H, W, 3), RGB; or a tensor (H, W), (1, H, W) or
-            (3, H, W), see `check_layout`. Deeper than eight bits, or floating point, see `to_eight_bits`; a fourth
-            channel is dropped.
+        image: One of Pillow's, see `pillow_pixels`; an array (H, W), (H, W, 1) or (H, W, 3), RGB; or a tensor (H, W),
+            (1, H, W) or (3, H, W), see `check_layout`. Deeper than eight bits, or floating point, see `to_eight_bits`;
+            a fourth channel is dropped.
 
     Raises:
         ValueError: It has another shape or type.
     """
-    if hasattr(image, "getbands"):
-        image = np.asarray(image.convert("L" if image.mode in ("L", "1") else "RGB"))
+    if is_pillow_image(image):
+        image = pillow_pixels(image)
     if not hasattr(image, "ndim"):
         raise ValueError(f"expected an image, found {type(image).__name__}")
     check_layout(image, IMAGE)
@@ -134,7 +134,7 @@ def check_layout(images: Any, allowed: Sequence[int]) -> None:
 def _found(source: Any) -> list[Any]:
     """The images of one source; see `image_sources` for what it raises."""
     if not isinstance(source, (str, os.PathLike)):
-        if not hasattr(source, "ndim") and not hasattr(source, "getbands"):
+        if not hasattr(source, "ndim") and not is_pillow_image(source):
             expected = "a path, a folder, a pattern, a Pillow image, an array, a tensor, or a list of them"
             raise ValueError(f"the source is of type {type(source).__name__}; expected {expected}")
         if hasattr(source, "ndim"):

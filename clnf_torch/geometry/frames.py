@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from clnf_torch.geometry.pillow import is_pillow_image, pillow_pixels
+
 Frames: TypeAlias = Any
 """A tensor or array, gray (F, H, W), (F, 1, H, W) or RGB (F, 3, H, W); or a list of images of one size."""
 # Every so many pixels along each axis are looked at first, to see whether gray levels go up to 255 or to 1
@@ -39,8 +41,8 @@ def as_frames(frames: Frames) -> Tensor:
 
     Args:
         frames: Gray (F, H, W) or (F, 1, H, W), or RGB (F, 3, H, W), as a tensor or an array; or a list of images of one
-            size, each gray (H, W) or (1, H, W), or RGB (3, H, W), or one of Pillow's. uint8, or floating point from 0
-            to 255.
+            size, each gray (H, W) or (1, H, W), or RGB (3, H, W), or one of Pillow's, which is turned upright as its
+            EXIF orientation says. uint8, or floating point from 0 to 255.
 
     Raises:
         ValueError: The frames have another shape or number type, or may be meant in two ways.
@@ -90,12 +92,8 @@ def warn_of_unit_range(owner: Any, frames: Tensor) -> None:
 
 def _image(image: Any) -> Tensor:
     """One image of a list, (1 or 3, H, W)."""
-    if hasattr(image, "getbands"):
-        # Pillow's: rows of pixels of channels, from left to right
-        image = image.convert("L" if image.mode in ("L", "1") else "RGB")
-        channels = len(image.getbands())
-        pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
-        return pixels.view(image.height, image.width, channels).permute(2, 0, 1)
+    if is_pillow_image(image):
+        return pillow_pixels(image)
     image = as_tensor("frames", image)
     if image.ndim == 2:
         return image[None]

@@ -23,7 +23,7 @@ def to_eight_bits(pixels: np.ndarray) -> np.ndarray:
     numbers are black, as is NaN; an infinite one is as bright as the brightest.
 
     Args:
-        pixels: Of any shape, uint8, uint16, int16, float32 or float64.
+        pixels: Of any shape, uint8, int16 or wider whole numbers, float32 or float64.
 
     Returns:
         Likewise, uint8.
@@ -31,6 +31,10 @@ def to_eight_bits(pixels: np.ndarray) -> np.ndarray:
     Raises:
         DecodeError: The numbers have another type, or are larger than sixteen bits hold.
     """
+    if pixels.dtype.kind in "iu" and pixels.dtype.itemsize > 2:
+        # Wide numbers are what computing left images in; those that fit are none the deeper
+        fits = _brightest(pixels) < 1 << 16
+        return stored_to_eight_bits(pixels.clip(0, None).astype(np.uint16 if fits else np.float64))
     if pixels.dtype.kind != "f":
         return stored_to_eight_bits(pixels)
     brightest = _brightest(pixels)
@@ -49,7 +53,7 @@ def stored_to_eight_bits(pixels: np.ndarray) -> np.ndarray:
     brighter is white: files of such numbers hold the light of a scene, with its highlights.
 
     Args:
-        pixels: As of `to_eight_bits`.
+        pixels: Of any shape, uint8, uint16, int16, float32 or float64.
 
     Returns:
         Likewise, uint8.

@@ -16,6 +16,7 @@ import torch
 import clnf_torch
 from clnf_torch import Faces
 from clnf_torch.faces import models
+from clnf_torch.faces.sources import as_image
 from clnf_torch.media.images import read_image
 from clnf_torch.models.bundle import default_bundle
 from tests.media.videos import FixedBox, write_folder
@@ -93,6 +94,20 @@ def test_batches_of_gray_images_have_an_axis_of_one_channel(model, image, box):
     assert found.image_index.tolist() == [0, 1, 2]
     assert_same_faces(found, clnf_torch.detect(gray.movedim(1, -1).numpy(), model, boxes=[box] * 3))
     assert_same_faces(found[:1], clnf_torch.detect(gray[0, 0].numpy(), model, boxes=box))
+
+
+def test_images_of_pillow_are_those_of_their_files(tmp_path):
+    """Of sixteen bits, and lying on its side."""
+    pillow = pytest.importorskip("PIL.Image", reason="Pillow is not installed: pip install pillow")
+    levels = np.linspace(0, 65535, 600).astype(np.uint16).reshape(20, 30)
+    pillow.fromarray(levels).save(deep := tmp_path / "deep.png")
+    exif = pillow.Exif()
+    exif[0x0112] = 6
+    pillow.fromarray((levels >> 8).astype(np.uint8)).save(turned := tmp_path / "turned.png", exif=exif)
+    for path in (deep, turned):
+        torch.testing.assert_close(as_image(pillow.open(path)), read_image(path), rtol=0, atol=0)
+    assert as_image(pillow.open(deep)).unique().numel() > 200
+    torch.testing.assert_close(as_image(pillow.fromarray(levels / np.float32(65535))), read_image(deep), rtol=0, atol=1)
 
 
 def test_a_folder_a_pattern_and_a_list_give_the_same_faces(model, folder, box):

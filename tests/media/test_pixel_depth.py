@@ -34,9 +34,13 @@ def test_floating_point_is_as_bright_as_meant(values, expected, kind):
     [([0, 100, 255], [0, 100, 255]), ([0, 100, 256], [0, 25, 64]), ([0, 256, 65535], [0, 1, 255])],
 )
 def test_integers_have_the_depth_of_the_brightest(values, expected):
-    assert to_eight_bits(np.array(values, np.uint16)).tolist() == expected
+    for kind in (np.uint16, np.int32, np.uint32, np.int64):
+        assert to_eight_bits(np.array(values, kind)).tolist() == expected
+    assert to_eight_bits(np.array([-7, *values], np.int64)).tolist() == [0, *expected]
 
 
 def test_numbers_beyond_sixteen_bits_are_refused():
     with pytest.raises(DecodeError, match="expected 0 to 1, 0 to 255 or 0 to 65535"):
         to_eight_bits(np.array([1e9], np.float32))
+    with pytest.raises(DecodeError, match="numbers up to 65536 are not read"):
+        to_eight_bits(np.array([65536], np.int64))
