@@ -72,6 +72,8 @@ def detect(
 
     Raises:
         FileNotFoundError: The source is one path, and there is no such file.
+        TypeError: The source, or an item of a list, is of a type that holds no images. (None in a list stands for an
+            image that could not be read.)
         ValueError: The source, or an argument, is none of what it may be.
         BundleError: The model's file is none.
     """

@@ -2,15 +2,16 @@
 
 import glob
 import os
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from fractions import Fraction
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from clnf_torch.faces.sources import BATCH, as_image, check_layout, matching_files
+from clnf_torch.faces.sources import BATCH, as_image, check_layout, check_type, matching_files
 from clnf_torch.media.image_folder import IMAGES, image_files, video_files
 from clnf_torch.media.images import ImageError, read_image
 from clnf_torch.media.video import open_video
@@ -34,6 +35,7 @@ class FramesInMemory:
         rate: Frames per second.
 
     Raises:
+        TypeError: The first frame is of a type that holds no image.
         ValueError: There is no frame, or the first one is no image.
     """
 
@@ -44,6 +46,7 @@ class FramesInMemory:
         self._first = next(self._rest, NO_FRAME)
         if self._first is NO_FRAME:
             raise ValueError("expected frames, found none")
+        _check_frame(self._first, 0)
         self.height, self.width = _pixels(self._first).shape[1:]
 
     problem: str | None
@@ -81,6 +84,7 @@ def frame_source(source: Any, rate: float | None = None, device: torch.device | 
     Raises:
         FileNotFoundError: There is no such file or folder.
         VideoError: It cannot be read as a video.
+        TypeError: It, or a frame of a list other than None, is of a type that holds no images.
         ValueError: It is none of these, or a single image; or the rate is none.
     """
     speed = FOLDER_RATE if rate is None else _rate(rate)
@@ -89,11 +93,13 @@ def frame_source(source: Any, rate: float | None = None, device: torch.device | 
         if isinstance(found, list):
             return FramesInMemory(found, speed)
         return open_video(found, device=None if device is None else torch.device(device))
-    if isinstance(source, int):
-        return open_source(Path(str(source)))
-    if not isinstance(source, Iterable):
+    if isinstance(source, Integral) and not isinstance(source, bool):
+        return open_source(Path(str(int(source))))
+    if not isinstance(source, Iterable) or isinstance(source, (bytes, Mapping)):
         expected = "the path of a video, a folder of images, the number of a camera, a batch or a list of frames"
-        raise ValueError(f"the source is of type {type(source).__name__}; expected {expected}")
+        raise TypeError(f"the source is of type {type(source).__name__}; expected {expected}")
+    for number, frame in enumerate(source if isinstance(source, (list, tuple)) else ()):
+        _check_frame(frame, number)
     if hasattr(source, "ndim"):
         check_layout(source, BATCH)
     return FramesInMemory(source, speed)
@@ -128,6 +134,12 @@ def _single(videos: list[Path], where: Path) -> Path:
     if len(videos) > 1:
         raise ValueError(f"{where}: expected one video, found {len(videos)}; give each to clnf_torch.track")
     return videos[0]
+
+
+def _check_frame(frame: Any, number: int) -> None:
+    """Refuses what can hold no image; None may stand for a frame that could not be read."""
+    if frame is not None:
+        check_type(frame, f"frame {number + 1}", "an image of Pillow's, an array, a tensor, or the path of an image")
 
 
 def _pixels(image: Any) -> Tensor:

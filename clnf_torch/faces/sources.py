@@ -18,6 +18,8 @@ from clnf_torch.media.pixel_depth import to_eight_bits
 
 # Channels of gray images, and of those in colour without and with transparency
 CHANNELS = (1, 3, 4)
+# What may hold images
+HELD = "a path, a folder, a pattern, an image of Pillow's, an array, a tensor"
 # Numbers of axes, see `check_layout`
 IMAGE, BATCH = (2, 3), (4,)
 ARRAY_SHAPES = {2: "an image (H, W)", 3: "(H, W, 3)", 4: "a batch (F, H, W, 3)"}
@@ -59,10 +61,15 @@ def image_sources(source: Any) -> list[ImageSource]:
 
     Raises:
         FileNotFoundError: It is one path, and there is no such file; or a pattern that nothing matches.
-        ValueError: It is a folder without images, a video, or nothing that holds images; or an array or a tensor of
-            which `check_layout` cannot say what it holds.
+        TypeError: It, or an item of the list other than None, is of a type that holds no images.
+        ValueError: It is a folder without images, or a video; or an array or a tensor of which `check_layout` cannot
+            say what it holds.
     """
     if isinstance(source, (list, tuple)):
+        for number, item in enumerate(source):
+            # Readers give None for an image that they cannot read
+            if item is not None:
+                check_type(item, f"item {number} of the list", HELD)
         return _numbered([each for item in source for each in _listed(item)])
     return _numbered(_found(source))
 
@@ -134,9 +141,7 @@ def check_layout(images: Any, allowed: Sequence[int]) -> None:
 def _found(source: Any) -> list[Any]:
     """The images of one source; see `image_sources` for what it raises."""
     if not isinstance(source, (str, os.PathLike)):
-        if not hasattr(source, "ndim") and not is_pillow_image(source):
-            expected = "a path, a folder, a pattern, a Pillow image, an array, a tensor, or a list of them"
-            raise ValueError(f"the source is of type {type(source).__name__}; expected {expected}")
+        check_type(source, "the source", f"{HELD}, or a list of them")
         if hasattr(source, "ndim"):
             check_layout(source, IMAGE + BATCH)
         return _listed(source)
@@ -150,6 +155,16 @@ def _found(source: Any) -> list[Any]:
     if path.suffix.lower() in VIDEOS:
         raise ValueError(f"{path}: expected images, found a video; give it to clnf_torch.track")
     return [path]
+
+
+def check_type(value: Any, name: str, expected: str) -> None:
+    """Refuses what can hold no image, whatever its contents are.
+
+    Raises:
+        TypeError: It is no path, no image of Pillow's, no array and no tensor.
+    """
+    if not isinstance(value, (str, os.PathLike)) and not hasattr(value, "ndim") and not is_pillow_image(value):
+        raise TypeError(f"{name} is of type {type(value).__name__}; expected {expected}")
 
 
 def matching_files(pattern: str) -> list[Path]:

@@ -109,6 +109,8 @@ def track(
 
     Raises:
         FileNotFoundError: There is no such file.
+        TypeError: The source, or an item of a list, is of a type that holds no images. (None in a list stands for an
+            image that could not be read.)
         ValueError: The source, or an argument, is none of what it may be; or the video cannot be read.
         BundleError: The model's file is none.
     """

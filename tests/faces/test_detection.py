@@ -159,7 +159,16 @@ def test_boxes_by_corner_by_name_and_by_image(model, image, box):
         ("missing.png", FileNotFoundError, "missing.png: there is no such file or folder"),
         ("*.nothing", FileNotFoundError, "no file matches this pattern"),
         ("https://example.org/a.png", FileNotFoundError, "is not fetched"),
-        (7, ValueError, "the source is of type int"),
+        (7, TypeError, "the source is of type int; expected a path, a folder"),
+        (None, TypeError, "the source is of type NoneType; expected a path"),
+        (
+            [object()],
+            TypeError,
+            "item 0 of the list is of type object; expected a path, a folder, a pattern, an image of",
+        ),
+        ([None, 3], TypeError, "item 1 of the list is of type int"),
+        ([[np.zeros((4, 4))]], TypeError, "item 0 of the list is of type list"),
+        ((b"a.png",), TypeError, "item 0 of the list is of type bytes"),
     ],
 )
 def test_a_source_that_is_none_is_refused_in_a_sentence(source, error, text, model):

@@ -145,8 +145,19 @@ def test_sources_that_are_no_videos(options, tmp_path):
         clnf_torch.track(tmp_path / "missing.mp4", **options)
     with pytest.raises(ValueError, match="expected frames, found none"):
         clnf_torch.track([], **options)
-    with pytest.raises(ValueError, match="the source is of type float"):
-        clnf_torch.track(0.5, **options)
+    for source in (0.5, None, True, b"clip.mp4", {"a": 1}):
+        with pytest.raises(
+            TypeError, match=f"the source is of type {type(source).__name__}; expected the path of a video"
+        ):
+            clnf_torch.track(source, **options)
+
+
+def test_frames_of_a_type_that_holds_no_image_are_refused(frames, options):
+    for source, number in (([object()], 1), (iter([3]), 1), ([frames[0], 3], 2)):
+        with pytest.raises(
+            TypeError, match=rf"^frame {number} is of type \w+; expected an image of Pillow's, an array"
+        ):
+            clnf_torch.track(source, **options)
 
 
 @pytest.mark.parametrize("rate", [0, -5, float("nan"), float("inf"), "fast", [30]])
