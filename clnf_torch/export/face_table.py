@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from clnf_torch.geometry.records import row_index
 from clnf_torch.measures.measure import Measures
 from clnf_torch.models.files import escaped_name
 from clnf_torch.models.pdm import ShapeParams
@@ -104,9 +106,10 @@ class FaceTable:
             errors=errors,
         )
 
-    def __getitem__(self, rows: slice | list[int]) -> "FaceTable":
-        """The rows of these numbers, or a slice of them."""
-        numbers = range(len(self))[rows] if isinstance(rows, slice) else rows
+    def __getitem__(self, rows: Any) -> "FaceTable":
+        """The rows of these numbers, or those where a mask is true, or a slice of them."""
+        rows = row_index(rows, len(self))
+        numbers = torch.arange(len(self))[rows.cpu() if isinstance(rows, Tensor) else rows].tolist()
         image = None if self.image is None else tuple(self.image[number] for number in numbers)
         return self._mapped(lambda values: values[rows], image)
 

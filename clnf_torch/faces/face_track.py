@@ -10,6 +10,7 @@ from torch import Tensor
 from clnf_torch.faces.faces import Faces, Problem
 from clnf_torch.faces.record import FaceRecord, confidence_range, row_number
 from clnf_torch.faces.sources import ImageSource
+from clnf_torch.geometry.records import row_index
 from clnf_torch.media.recording import NO_FACE
 
 
@@ -17,9 +18,9 @@ from clnf_torch.media.recording import NO_FACE
 class FaceTrack(FaceRecord):
     """The faces of a video, one per row, by frame and number; `track` gives them.
 
-    ``len(found)`` is the number of frames; ``found[0]`` and iteration give the `Faces` of a frame, a slice the
-    `FaceTrack` of some frames, ``found.face(0)`` the rows of one face. A frame without a face has one row, whose
-    `face_id` is -1 and whose numbers are 0, as in the tables of the command line.
+    ``len(found)`` is the number of frames; ``found[0]`` and iteration give the `Faces` of a frame, a slice, places or a
+    mask the `FaceTrack` of some frames, ``found.face(0)`` the rows of one face. A frame without a face has one row,
+    whose `face_id` is -1 and whose numbers are 0, as in the tables of the command line.
 
     Attributes:
         video: The name of the video.
@@ -42,14 +43,24 @@ class FaceTrack(FaceRecord):
     @overload
     def __getitem__(self, frames: int) -> Faces: ...
     @overload
-    def __getitem__(self, frames: slice) -> "FaceTrack": ...
-    def __getitem__(self, frames: int | slice) -> "Faces | FaceTrack":
-        """The faces of a frame by its place, or the frames of a slice."""
+    def __getitem__(self, frames: Any) -> "FaceTrack": ...
+    def __getitem__(self, frames: Any) -> "Faces | FaceTrack":
+        """The faces of a frame by its place, or the frames of a slice, of places, or where a mask is true.
+
+        Raises:
+            IndexError: There is no such frame, or it is asked for twice.
+            TypeError: It is none of these.
+        """
         numbers = self._frames()
-        if isinstance(frames, slice):
-            return self._taken(torch.isin(self.table.frame, numbers[frames]))
-        number = int(numbers[row_number(frames, len(numbers), "frames")])
-        return faces_of_frame(self._taken(self.table.frame == number))
+        if hasattr(frames, "__index__") and not getattr(frames, "ndim", 0):
+            number = int(numbers[row_number(frames, len(numbers), "frames")])
+            return faces_of_frame(self._taken(self.table.frame == number))
+        chosen = torch.arange(len(numbers))[row_index(frames, len(numbers))].tolist()
+        if len(set(chosen)) < len(chosen):
+            raise IndexError("a frame is asked for twice; a track has each of its frames once")
+        counts = self.table.frame.unique_consecutive(return_counts=True)[1].tolist()
+        rows = torch.arange(len(self.table)).split(counts)
+        return self._taken(torch.cat([rows[place] for place in chosen]) if chosen else [])
 
     @property
     def face_ids(self) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.export.face_table import FaceTable, columns
-from clnf_torch.geometry.records import map_tensors
+from clnf_torch.geometry.records import map_tensors, row_index
 from clnf_torch.models.pdm import ShapeParams
 from clnf_torch.pipeline import FitResult
 
@@ -199,15 +199,11 @@ class FaceRecord:
 
     def _taken(self: Own, rows: Any) -> Own:
         """The rows of a slice, of numbers, or where a mask is true."""
-        if not isinstance(rows, slice):
-            chosen = torch.as_tensor(rows).cpu()
-            # An empty list is one of floating point numbers to torch
-            numbers = torch.arange(len(self.table))
-            rows = numbers[chosen if chosen.numel() or chosen.dtype == torch.bool else chosen.long()].tolist()
-        elif rows.step is not None and rows.step < 0:
-            # Tensors have no slices from the end
-            rows = list(range(len(self.table)))[rows]
-        return self._mapped(lambda values: values[rows], self.table[rows])
+        index = row_index(rows, len(self.table))
+        if isinstance(index, Tensor):
+            # As the host knows them: the names of images are no tensor
+            index = torch.arange(len(self.table))[index.cpu()].tolist()
+        return self._mapped(lambda values: values[index], self.table[index])
 
 
 def row_number(number: Any, count: int, what: str) -> int:
@@ -220,7 +216,10 @@ def row_number(number: Any, count: int, what: str) -> int:
 
     Raises:
         IndexError: There is no such row.
+        TypeError: It is a flag, which is no number.
     """
+    if isinstance(number, bool) or getattr(number, "dtype", None) == torch.bool:
+        raise TypeError(f"{bool(number)} is no number of {what}; a mask has one value for each")
     try:
         return range(count)[number]
     except IndexError:

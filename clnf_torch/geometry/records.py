@@ -1,5 +1,6 @@
 """Rows of records: dataclasses and dictionaries of tensors, each tensor with one row per face."""
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -7,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from clnf_torch.geometry.frames import as_tensor
 from clnf_torch.geometry.host import is_readable
 
 Record = TypeVar("Record")
@@ -23,9 +25,14 @@ class Rows:
         """Number of rows."""
         return len(getattr(self, _names(type(self))[0]))
 
-    def __getitem__(self: Own, rows: Tensor | slice | list[int]) -> Own:
-        """The rows of these numbers, or those where a mask is true, or a slice of them."""
-        return take_rows(self, rows)
+    def __getitem__(self: Own, rows: Any) -> Own:
+        """The rows of these numbers, or those where a mask is true, or a slice of them; of one number without its axis.
+
+        Raises:
+            IndexError: There are no such rows, or the mask has another length.
+            TypeError: It is none of these.
+        """
+        return take_rows(self, row_index(rows, len(self)))
 
     def where(self: Own, keep: Tensor, other: Own) -> Own:
         """These rows where `keep` (B,) is true, those of `other` in the rest."""
@@ -51,6 +58,42 @@ def map_tensors(function: Callable[..., Tensor], record: Record, *others: Record
 def _names(kind: Any) -> tuple[str, ...]:
     """The fields of a kind of records, which have no others; `dataclasses.fields` takes as long as an operation."""
     return tuple(kind.__dataclass_fields__)
+
+
+def row_index(rows: Any, count: int) -> Any:
+    """What tensors with so many rows are indexed by, from all that an array of one axis may be indexed by.
+
+    Args:
+        rows: A whole number; a slice, also from the end; whole numbers, as a list, tuple, array or tensor; or a mask.
+        count: Number of rows.
+
+    Returns:
+        A number, a slice with a positive step, or a tensor of whole numbers or a mask.
+
+    Raises:
+        IndexError: A mask has another length.
+        TypeError: It is none of these.
+    """
+    if isinstance(rows, slice):
+        forward = rows.step is None or rows.step > 0
+        return rows if forward else torch.tensor(range(count)[rows], dtype=torch.int64)
+    one = not getattr(rows, "ndim", 0) and hasattr(rows, "__index__")
+    if one and not isinstance(rows, Tensor) and not isinstance(rows, bool):
+        return operator.index(rows)
+    try:
+        index = as_tensor("rows", list(rows) if isinstance(rows, range) else rows)
+    except ValueError as error:
+        raise TypeError(f"{error}, a number, a slice or a mask") from None
+    if not index.numel() and index.dtype != torch.bool:
+        # An empty list is one of floating point numbers to torch
+        index = index.long()
+    mask, whole = index.dtype == torch.bool, not index.is_floating_point() and not index.is_complex()
+    if not whole or index.ndim > 1 or (mask and not index.ndim):
+        found = f"{str(index.dtype).removeprefix('torch.')} of shape {tuple(index.shape)}"
+        raise TypeError(f"rows are {found}; expected a number, a slice, whole numbers (K,) or a mask ({count},)")
+    if mask and len(index) != count:
+        raise IndexError(f"a mask of {len(index)} values chooses among {count} rows; expected one for each")
+    return index if mask else index.long()
 
 
 def take_rows(record: Record, rows: Tensor | slice | list[int]) -> Record:

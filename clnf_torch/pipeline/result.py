@@ -49,7 +49,9 @@ class FitResult(Rows):
 
     def __repr__(self) -> str:
         """The sizes in a line; the fields are tensors of many numbers."""
-        count, points = self.landmarks.shape[:2]
+        points = self.landmarks.shape[-2]
+        # Without rows: of a single number, as of a tensor
+        count = len(self.landmarks) if self.landmarks.ndim > 2 else 1
         parts = f", parts {', '.join(self.parts)}" if self.parts else ""
         return f"FitResult({count} face{'' if count == 1 else 's'}, {points} landmarks{parts}, {self.landmarks.device})"
 
@@ -58,7 +60,7 @@ class FitResult(Rows):
         """Both eyes' landmarks, left then right, pixels, shape (B, 56, 2); None without eye parts."""
         if not all(name in self.parts for name in EYE_PARTS):
             return None
-        return torch.cat([self.parts[name].landmarks for name in EYE_PARTS], dim=1)
+        return torch.cat([self.parts[name].landmarks for name in EYE_PARTS], dim=-2)
 
 
 # So that the programs which `torch.export` makes of fits can give results back

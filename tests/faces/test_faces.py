@@ -49,6 +49,22 @@ def test_no_rows_and_rows_from_the_end(found):
     assert found[2:0:-1].table.image == found[[2, 1]].table.image
 
 
+def test_flags_and_masks_of_another_length_are_refused(found):
+    for flag in (True, np.True_, found.success[0]):
+        with pytest.raises(TypeError):
+            found[flag]
+    with pytest.raises(IndexError, match="a mask of 2 values chooses among 3 rows"):
+        found[[True, False]]
+    with pytest.raises(TypeError, match="expected a number, a slice"):
+        found[[0.5]]
+    assert found[(True, False, True)].table.image == found.table[::-2].image[::-1]
+    assert len(found.table[found.success]) == 3
+
+
+def test_a_single_fit_says_so_in_a_line(found):
+    assert repr(found.fit[0]) == f"FitResult(1 face, 68 landmarks, {found.device})"
+
+
 def test_parameters_of_a_single_face_have_no_first_dimension(found):
     params = found[1].params
     assert params.scale.shape == () and params.rotation.shape == (3,) and params.local.ndim == 1

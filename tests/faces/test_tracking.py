@@ -63,6 +63,24 @@ def test_frames_rows_and_faces(frames, options):
     assert repr(found).startswith("FaceTrack(frames: 4 frames with 1 face, confidence ")
 
 
+def test_frames_are_taken_from_the_end_by_number_and_by_mask(frames, options):
+    found = clnf_torch.track(frames, **options)
+    chosen = {(4, 3, 2, 1): slice(None, None, -1), (3, 1): [2, 0], (1, 4): np.array([True, False, False, True])}
+    for numbers, places in chosen.items():
+        some = found[places]
+        assert isinstance(some, clnf_torch.FaceTrack) and some.frame.tolist() == list(numbers)
+        assert [int(faces.frame[0]) for faces in some] == list(numbers)
+        expected = torch.stack([found.landmarks[number - 1] for number in numbers])
+        torch.testing.assert_close(some.landmarks, expected, rtol=0, atol=0)
+    for none in (slice(2, 1), [], [False] * 4):
+        assert len(found[none]) == 0 and found[none].face_ids == ()
+    assert int(found[np.int64(-1)].frame[0]) == int(found[torch.tensor(3)].frame[0]) == 4
+    with pytest.raises(IndexError, match="a frame is asked for twice"):
+        found[[1, 1]]
+    with pytest.raises(TypeError, match="True is no number of frames"):
+        found[True]
+
+
 def test_streamed_frames_are_those_of_the_whole(frames, options):
     whole = clnf_torch.track(frames, **options)
     streamed = list(clnf_torch.track(iter(frames), stream=True, **options))

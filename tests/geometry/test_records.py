@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -48,6 +49,57 @@ def assert_same(found: Record, expected: Record):
 def test_taken():
     assert_same(take_rows(record(1, 2, 3), torch.tensor([2, 0])), record(3, 1))
     assert_same(take_rows(record(1, 2, 3), torch.tensor([False, True, True])), record(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (slice(None, None, -1), [3, 2, 1]),
+        (slice(-1, -3, -1), [3, 2]),
+        (slice(0, 3, -1), []),
+        (slice(2, 1), []),
+        (slice(None, 99, 2), [1, 3]),
+        ([True, False, True], [1, 3]),
+        ((True, False, True), [1, 3]),
+        (np.array([False, False, True]), [3]),
+        ([False] * 3, []),
+        ([2, 0, -1], [3, 1, 3]),
+        ((2, 0), [3, 1]),
+        (np.array([0, 2])[::-1], [3, 1]),
+        (np.array([0, 2], np.uint8), [1, 3]),
+        (torch.tensor([1], dtype=torch.int32), [2]),
+        (range(2), [1, 2]),
+        ([], []),
+        ((), []),
+        (np.zeros(0), []),
+    ],
+)
+def test_rows_are_those_of_an_array_of_one_axis(rows, expected):
+    assert_same(record(1, 2, 3)[rows], record(*expected))
+
+
+def test_a_single_number_leaves_the_axis_out():
+    for number in (1, -2, np.int64(1), torch.tensor(1)):
+        assert record(1, 2, 3)[number].numbers.tolist() == [2, -2]
+
+
+@pytest.mark.parametrize(
+    ("rows", "error", "message"),
+    [
+        ([0.5], TypeError, r"rows are float32 of shape \(1,\); expected a number, a slice, whole numbers"),
+        (True, TypeError, "rows are of type bool"),
+        (torch.tensor(True), TypeError, r"rows are bool of shape \(\)"),
+        (torch.ones(3, 1, dtype=torch.bool), TypeError, r"rows are bool of shape \(3, 1\)"),
+        ("numbers", TypeError, "rows are of type str"),
+        (None, TypeError, "rows are of type NoneType"),
+        ([True], IndexError, "a mask of 1 values chooses among 3 rows"),
+        ([5], IndexError, "out of bounds"),
+        (3, IndexError, "out of bounds"),
+    ],
+)
+def test_what_is_no_row_is_refused(rows, error, message):
+    with pytest.raises(error, match=message):
+        record(1, 2, 3)[rows]
 
 
 def test_taken_in_order():
