@@ -19,7 +19,8 @@ class FitConfig:
         window_sizes: Side of the response windows at each scale, reference pixels, odd; 0 skips the scale.
         iterations: Steps at most, rigid and non-rigid each.
         sigma: Width of the mean-shift kernel, response cells; one, or one per scale.
-        regularisation: Weight of the shape prior; one, or one per scale; or one per face, shape (B,).
+        regularisation: Weight of the shape prior; one, or one per scale; or one per face, a tensor of shape (B,), which
+            must be that of the faces of the call. Faces whose number is negative, NaN or infinite are unsuccessful.
         weight_factor: Landmarks weigh this times their experts' confidence; 0: all weigh 1.
         adapt: OpenFace's ``refine_parameters``: sigma, regularisation and weight change with the scale.
         any_size: Shifts count in reference pixels, so that the prior weighs the same on faces of any size.
@@ -48,6 +49,10 @@ class FitConfig:
             raise ValueError(f"window_sizes {self.window_sizes} hold {odd[0]}; give odd windows, or 0 to skip a scale")
         if not any(self.window_sizes):
             raise ValueError(f"window_sizes {self.window_sizes} skip every scale; give at least one odd window")
+        per_face = self.regularisation
+        if isinstance(per_face, Tensor) and (per_face.ndim > 1 or per_face.is_complex()):
+            found = f"{str(per_face.dtype).removeprefix('torch.')} of shape {tuple(per_face.shape)}"
+            raise ValueError(f"regularisation is {found}; expected real numbers, one per face, (B,)")
         # Of a prior per face each row decides for itself
         prior = () if isinstance(self.regularisation, Tensor) else _each(self.regularisation)
         others = (*prior, self.weight_factor, self.tolerance)

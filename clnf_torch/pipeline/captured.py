@@ -58,6 +58,10 @@ class CapturedFit:
                 f"max_faces {max_faces}, frames {frames}, channels {channels}, frame_size {frame_size}: expected at "
                 "least one face and frame, 1 or 3 channels, and a height and width of at least 1"
             )
+        if getattr(getattr(settings.get("preset"), "regularisation", None), "ndim", 0):
+            raise ValueError(
+                "preset has a regularisation per face; a captured fit has any number of faces: give one number"
+            )
         self._detector, self._settings = detector, settings
         self._sizes = (*(size for size in BUCKETS if size < max_faces), max_faces)
         self._graphs: dict[Any, _Graph] = {}

@@ -122,8 +122,9 @@ class LandmarkDetector(nn.Module):
             OpenFace ``DetectLandmarksInImage``.
         """
         boxes = boxes_from(check_points("boxes", boxes, (4,), like=self.model.pdm.mean), box_format)
-        given, sensible = known_beforehand(self._shape(boxes), boxes, regularisation, landmark_weight, visible)
         config = self._config(preset, multi_view)
+        prior = _prior(config, regularisation)
+        given, sensible = known_beforehand(self._shape(boxes), boxes, prior, landmark_weight, visible)
         return self._fit_boxes(frames, boxes, image_index, config, given, parts, validate, sensible)[0]
 
     @in_own_precision
@@ -144,7 +145,8 @@ class LandmarkDetector(nn.Module):
         """
         boxes = check_points("boxes", boxes, (4,), like=self.model.pdm.mean)
         config = self._config(preset, multi_view)
-        return self._fit_boxes(frames, boxes, image_index, config, {}, parts=True, validate=True)
+        given, sensible = self._known_of(config, boxes)
+        return self._fit_boxes(frames, boxes, image_index, config, given, True, True, sensible)
 
     @in_own_precision
     @in_blocks
@@ -183,7 +185,9 @@ class LandmarkDetector(nn.Module):
         """
         landmarks = check_points("landmarks", landmarks, (self.model.pdm.num_landmarks, 2), like=self.model.pdm.mean)
         images, framed = read_images(frames, image_index, landmarks.shape[0], landmarks.device, self)
-        given, sensible = known_beforehand(self._shape(landmarks), landmarks, regularisation, landmark_weight, visible)
+        config = self._config(preset)
+        prior = _prior(config, regularisation)
+        given, sensible = known_beforehand(self._shape(landmarks), landmarks, prior, landmark_weight, visible)
         known = landmarks.isfinite().all(-1)
         low = torch.where(known[..., None], landmarks, torch.inf).amin(-2)
         apart = (torch.where(known[..., None], landmarks, -torch.inf).amax(-2) > low).any(-1)
@@ -193,7 +197,7 @@ class LandmarkDetector(nn.Module):
         start = params_from_landmarks(self.model.pdm, landmarks, known | ~usable[:, None])
         start = start.where(usable, start.filled(torch.nan))
         state = FitState.at(start, self.model.pdm.num_landmarks, **given)
-        return self._fit_from(images, state, self._config(preset), parts, validate)
+        return self._fit_from(images, state, config, parts, validate)
 
     @in_own_precision
     @in_blocks
@@ -228,9 +232,12 @@ class LandmarkDetector(nn.Module):
         """
         params = check_params(params, self.model.pdm)
         images, framed = read_images(frames, image_index, len(params), params.scale.device, self)
-        params = params.where(framed, params.filled(torch.nan))
-        state = FitState.at(params, self.model.pdm.num_landmarks)
-        return self._fit_from(images, state, self._config(preset), parts, validate)
+        config = self._config(preset)
+        given, sensible = self._known_of(config, params.scale)
+        usable = framed if sensible is None else framed & sensible
+        params = params.where(usable, params.filled(torch.nan))
+        state = FitState.at(params, self.model.pdm.num_landmarks, **given)
+        return self._fit_from(images, state, config, parts, validate)
 
     def captured(
         self,
@@ -293,6 +300,11 @@ class LandmarkDetector(nn.Module):
         state = LandmarkFitter(self.model, config, self.numerics).fit(images, start)
         return finish(self, images, state, parts, validate)
 
+    def _known_of(self, config: FitConfig, faces: Tensor) -> tuple[Mapping[str, Tensor | None], Tensor | None]:
+        """What settings know of each face (B, ...), see `known_beforehand`; most know nothing, which costs nothing."""
+        prior = _prior(config, None)
+        return ({}, None) if prior is None else known_beforehand(self._shape(faces), faces, prior, None, None)
+
     def _shape(self, faces: Tensor) -> tuple[int, int]:
         """Number of faces and of landmarks (B, N)."""
         return faces.shape[0], self.model.pdm.num_landmarks
@@ -301,3 +313,9 @@ class LandmarkDetector(nn.Module):
         """Settings by name, or the caller's own; with or without hypotheses as the preset or the caller says."""
         config = preset_named(preset, self.model.family) if isinstance(preset, str) else preset
         return config if multi_view is None else replace(config, multi_view=multi_view)
+
+
+def _prior(config: FitConfig, regularisation: Any) -> Any:
+    """The regularisation that is given, or else the settings' own where it is one per face, to be checked as well."""
+    own = config.regularisation if isinstance(config.regularisation, Tensor) else None
+    return own if regularisation is None else regularisation

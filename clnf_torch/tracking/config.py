@@ -63,6 +63,8 @@ class VideoConfig:
     def __post_init__(self) -> None:
         """Refuses settings without sense."""
         check_settings(self)
+        if getattr(getattr(self.preset, "regularisation", None), "ndim", 0):
+            raise ValueError("preset has a regularisation per face; faces come and go in videos: give one number")
         if self.redetect_every == 0:
             raise ValueError("redetect_every is 0; give a number of frames, or a negative one for never")
         for name in COUNTS:

@@ -92,6 +92,8 @@ def test_iterations_and_tolerance_stay():
         ({"sigma": 0.0}, "sigma > 0"),
         ({"sigma": math.nan}, "a finite number"),
         ({"regularisation": -1.0}, "nothing negative"),
+        ({"regularisation": torch.ones(2, 1)}, r"float32 of shape \(2, 1\); expected real numbers, one per face"),
+        ({"regularisation": torch.ones(2, dtype=torch.complex64)}, "complex64 of shape"),
         ({"weight_factor": -1.0}, "nothing negative"),
         ({"tolerance": -0.1}, "nothing negative"),
         ({"tolerance": math.nan}, "a finite number"),

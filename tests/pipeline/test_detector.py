@@ -22,6 +22,7 @@ from clnf_torch.models.numerics import EXACT, OPENFACE
 from clnf_torch.models.pdm import ShapeParams
 from clnf_torch.pipeline import FitResult, LandmarkDetector, load
 from clnf_torch.pipeline.finish import _is_inside
+from clnf_torch.tracking import VideoConfig
 from tests.factories import CONFIG, M, N, make_boxes, make_images, make_model, make_pdm, make_rules
 from tests.models.test_bundle import make_bundle
 
@@ -435,6 +436,31 @@ def test_arguments_of_the_wrong_shape_are_refused(call, arguments, message):
 def test_a_regularisation_without_sense_is_refused(regularisation):
     with pytest.raises(ValueError, match="expected a finite number that is not negative"):
         detector().fit(make_images(), make_boxes(2), preset=CONFIG, regularisation=regularisation)
+
+
+@pytest.mark.parametrize("call", ["fit", "fit_with_own_success", "fit_from_landmarks", "fit_from_params"])
+def test_a_regularisation_per_face_of_the_settings_is_checked_as_the_argument(call):
+    model, images, boxes = detector(), make_images(), make_boxes(4)
+    start = model.fit(images, boxes, preset=CONFIG)
+    faces = {"fit_from_landmarks": start.landmarks, "fit_from_params": start.params}.get(call, boxes)
+
+    def fitted(values):
+        found = getattr(model, call)(images, faces, preset=replace(CONFIG, regularisation=torch.tensor(values)))
+        return found[0] if isinstance(found, tuple) else found
+
+    found = fitted([25.0, math.nan, -5.0, math.inf])
+    assert found.success.tolist() == [True, False, False, False]
+    assert_same(found[:1], fitted([25.0] * 4)[:1])
+    with pytest.raises(ValueError, match=r"regularisation has shape \(3,\); expected \(4,\)"):
+        fitted([25.0] * 3)
+
+
+def test_a_regularisation_per_face_is_refused_where_faces_come_and_go():
+    settings = replace(CONFIG, regularisation=torch.ones(2))
+    with pytest.raises(ValueError, match="captured fit has any number of faces: give one number"):
+        detector().captured(2, (40, 40), preset=settings)
+    with pytest.raises(ValueError, match="faces come and go in videos: give one number"):
+        VideoConfig(preset=settings)
 
 
 @pytest.mark.parametrize(
