@@ -58,7 +58,7 @@ def outcome(detector: clnf_torch.LandmarkDetector, read: Reader, truth: Tensor) 
     corrupted = corrupt_landmarks(truth, kind - 1, mean, torch.Generator().manual_seed(SEED))
     repaired, refitted, before, after = [], [], [], []
     for rows, frames in _batches(read, len(truth)):
-        done = repair_landmarks(detector, frames, corrupted[rows], torch.arange(len(rows)))
+        done = repair_landmarks(corrupted[rows], detector, frames, torch.arange(len(rows)))
         repaired.append(done.landmarks)
         for values, some in ((refitted, done.refitted), (before, done.before.poor), (after, done.after.poor)):
             values.append(some.cpu())

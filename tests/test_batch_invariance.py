@@ -173,7 +173,7 @@ def test_repair(scene: Scene, rows: list[int]) -> None:
         index = scene.image_index[some]
         landmarks = given_landmarks[some]
         return Columns(
-            leaves(clnf_torch.repair_landmarks(scene.detector, scene.frames, landmarks, index, multi_view=False))
+            leaves(clnf_torch.repair_landmarks(landmarks, scene.detector, scene.frames, index, multi_view=False))
         )
 
     check_rows(scene, "repair", repair, rows)

@@ -165,7 +165,7 @@ def test_repair(scene: Scene) -> None:
     def repair(some: Tensor) -> Columns:
         index = scene.image_index[some]
         done = clnf_torch.repair_landmarks(
-            scene.detector, scene.frames[:, None], landmarks[some], index, preset=PRESET, multi_view=False
+            landmarks[some], scene.detector, scene.frames[:, None], index, preset=PRESET, multi_view=False
         )
         return Columns(leaves(done))
 

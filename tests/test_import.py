@@ -123,3 +123,20 @@ def test_help_has_one_line_for_each_public_name():
 
 def test_converters_and_weights_are_imported_as_subpackages():
     assert python("import clnf_torch.converters, clnf_torch.weights; print('both')") == "both\n"
+
+
+def test_a_detector_is_the_landmark_detector_and_a_face_detector_is_called_so():
+    """In every signature; functions that judge given landmarks take them first, the detector second."""
+    import inspect
+
+    import clnf_torch
+
+    for function in (clnf_torch.detect, clnf_torch.track):
+        assert "face_detector" in inspect.signature(function).parameters
+    for name in clnf_torch.__all__:
+        thing = getattr(clnf_torch, name)
+        parameters = inspect.signature(thing).parameters if callable(thing) else {}
+        if "detector" in parameters:
+            assert "LandmarkDetector" in str(parameters["detector"].annotation), name
+    for judge in (clnf_torch.check_landmark_quality, clnf_torch.repair_landmarks):
+        assert list(inspect.signature(judge).parameters)[:4] == ["landmarks", "detector", "frames", "image_index"]

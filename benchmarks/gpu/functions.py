@@ -103,9 +103,9 @@ def repair(places: Places, material: Material, dtype: torch.dtype, bound: Bound)
 
     def run(device: torch.device) -> tuple[Tensor, Tensor]:
         refined = repair_landmarks(
+            landmarks.to(device),
             moved(material.default(dtype), device),
             faces.images[:, None],
-            landmarks.to(device),
             boxes=faces.boxes.to(device),
             multi_view=not material.quick,
         )

@@ -28,7 +28,7 @@ def detect(
     source: Any,
     model: Any = None,
     *,
-    detector: Any = None,
+    face_detector: Any = None,
     boxes: Any = None,
     box_format: str = "xywh",
     preset: str | FitConfig = "default",
@@ -51,9 +51,9 @@ def detect(
             gray ones (F, H, W, 1) or (F, 1, H, W). Other shapes are refused.
         model: A bundle, the name of a landmark model that another package registers, or a `LandmarkDetector`; None:
             the default model. What is loaded is kept for the next call. "small" and "free" find faces with BlazeFace,
-            which misses those that are small in the image; `detector` may be the default model's MTCNN instead.
-        detector: A `FaceDetector`, the name of one that another package registers, or a bundle with one; None: that
-            of the model's bundle.
+            which misses those that are small in the image; `face_detector` may be the default model's MTCNN instead.
+        face_detector: A `FaceDetector`, the name of one that another package registers, or a bundle with one; None:
+            that of the model's bundle.
         boxes: Extent of the faces' landmarks, brows to chin and jaw to jaw, pixels, in place of detected ones: shape
             (4,) or (K, 4) for one image, a list with an entry for each image, or a dictionary by file name.
         box_format: "xywh" (left, top, width, height) or "xyxy" (left, top, right, bottom).
@@ -79,7 +79,7 @@ def detect(
     """
     sources = image_sources(source)
     given = None if boxes is None else boxes_by_image(boxes, box_format, sources)
-    models = loaded_models(model, detector, device, numerics, precision, find=given is None)
+    models = loaded_models(model, face_detector, device, numerics, precision, find=given is None)
     options = FitOptions(preset, multi_view, camera_of(camera), likelihoods, parts=eyes)
     problems: list[Problem] = []
 

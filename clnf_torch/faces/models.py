@@ -39,7 +39,7 @@ class LoadedModels:
 
 def loaded_models(
     model: Any,
-    detector: Any,
+    face_detector: Any,
     device: torch.device | str | None,
     numerics: str | Numerics | None,
     precision: str | None,
@@ -50,8 +50,8 @@ def loaded_models(
 
     Args:
         model: A `LandmarkDetector`; or what `load` takes as a path; None: the default model.
-        detector: A `FaceDetector`; or what `load_face_detector` takes as a path; None: that in the model's bundle, or
-            in the default one where the model is in memory.
+        face_detector: A `FaceDetector`; or what `load_face_detector` takes as a path; None: that in the model's bundle,
+            or in the default one where the model is in memory.
         device: Where to compute; None: where the model is, the CPU for one that is loaded.
         numerics: See `load`.
         precision: See `load`.
@@ -70,12 +70,12 @@ def loaded_models(
     name = "" if isinstance(model, LandmarkDetector) else os.fspath(path)
     if not find:
         return LoadedModels(landmarks, None, name)
-    if detector is not None and not isinstance(detector, (str, os.PathLike)):
-        return LoadedModels(landmarks, detector, name)
+    if face_detector is not None and not isinstance(face_detector, (str, os.PathLike)):
+        return LoadedModels(landmarks, face_detector, name)
     own = landmarks.origin.get("face_detector")
-    if detector is None and own is not None:
+    if face_detector is None and own is not None:
         return LoadedModels(landmarks, _own_finder(landmarks, own), name)
-    where = path if detector is None else Path(detector)
+    where = path if face_detector is None else Path(face_detector)
     faces = _kept_finder(os.fspath(where), _stamp(where), str(landmarks.model.pdm.mean.device))
     return LoadedModels(landmarks, faces, name)
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 class TrackOptions(TypedDict, total=False):
     """What `track` may be told by name, beside `stream`."""
 
-    detector: Any
+    face_detector: Any
     box: Any
     box_format: str
     single_face: bool
@@ -65,7 +65,7 @@ def track(
     model: Any = None,
     *,
     stream: bool = False,
-    detector: Any = None,
+    face_detector: Any = None,
     box: Any = None,
     box_format: str = "xywh",
     single_face: bool = False,
@@ -86,11 +86,11 @@ def track(
             of a camera; or frames: an array (F, H, W, 3) or a tensor (F, 3, H, W), RGB, gray ones with one channel
             instead of three; a list of images, as `detect` takes them, or of their paths; or anything that gives one
             after the other.
-        model: As for `detect`; "small" and "free" miss small faces unless `detector` is another one.
+        model: As for `detect`; "small" and "free" miss small faces unless `face_detector` is another one.
         stream: Give the faces of each frame as they are known, instead of all at the end. A face that is new appears
             some frames later, once it is confirmed, from its first frame on. The `problems` of a frame's faces say
             why it is damaged; what is wrong with the whole video is a warning behind its last frame.
-        detector: As for `detect`.
+        face_detector: As for `detect`.
         box: Extent of the landmarks of a face in the first frame, pixels, shape (4,), in place of detection.
         box_format: As for `detect`.
         single_face: Follow one face, exactly as OpenFace does.
@@ -116,7 +116,7 @@ def track(
     """
     video = frame_source(source, rate, device)
     given = None if box is None else _given_box(box, box_format, video)
-    models = loaded_models(model, detector, device, numerics, precision, find=box is None)
+    models = loaded_models(model, face_detector, device, numerics, precision, find=box is None)
     config = VideoConfig(preset=preset, multi_view=multi_view, single_face=single_face, smooth=smooth)
     tracker = VideoTracker(models.landmarks, models.faces, config)
     rows = _Rows(models, video)

@@ -43,9 +43,9 @@ POOR_PENALTY = 1e4
 @torch.no_grad()
 @in_own_precision
 def repair_landmarks(
+    landmarks: Any,
     detector: LandmarkDetector,
     frames: Frames,
-    landmarks: Any,
     image_index: Any = None,
     *,
     boxes: Any = None,
@@ -66,10 +66,10 @@ def repair_landmarks(
     face are good, as in all but crossed eyes, these inliers stay.
 
     Args:
-        detector: Fits; any family of patch experts.
-        frames: Gray (F, H, W) or RGB (F, 3, H, W) images, uint8 or floating point in 0 to 255.
         landmarks: Another method's 68 points, pixels (x, y), shape (B, 68, 2), as a tensor or an array, as all that is
             given of the faces; NaN where it knows none.
+        detector: Fits; any family of patch experts.
+        frames: Gray (F, H, W) or RGB (F, 3, H, W) images, uint8 or floating point in 0 to 255.
         image_index: Index of each face's image in `frames`, int64, shape (B,). May be left out for one image, or for
             one face per image.
         boxes: Face boxes as for `LandmarkDetector.fit`, pixels, shape (B, 4); rows with a NaN are unknown.

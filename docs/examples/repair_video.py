@@ -61,9 +61,9 @@ def main(video: Path, table: Path, out: Path, model: Path | None = None) -> Repa
     for frames in read_frames(video):
         rows = ((frame >= first) & (frame < first + len(frames))).nonzero().squeeze(1)
         done = clnf_torch.repair_landmarks(
+            landmarks[rows],
             detector,
             frames,
-            landmarks[rows],
             frame[rows] - first,
             previous=previous[rows],
             following=following[rows],

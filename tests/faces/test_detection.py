@@ -112,17 +112,17 @@ def test_images_of_pillow_are_those_of_their_files(tmp_path):
 
 def test_a_folder_a_pattern_and_a_list_give_the_same_faces(model, folder, box):
     finder = FixedBox(box)
-    found = clnf_torch.detect(folder, model, detector=finder)
+    found = clnf_torch.detect(folder, model, face_detector=finder)
     assert [Path(name).name for name in found.images] == ["1.png", "2.png", "3.png"]
     assert found.image_index.tolist() == [0, 1]
-    assert_same_faces(found, clnf_torch.detect(f"{folder}/*.png", model, detector=finder))
-    assert_same_faces(found, clnf_torch.detect(sorted(folder.glob("*.png")), model, detector=finder))
-    assert_same_faces(found, clnf_torch.detect([folder], model, detector=finder))
+    assert_same_faces(found, clnf_torch.detect(f"{folder}/*.png", model, face_detector=finder))
+    assert_same_faces(found, clnf_torch.detect(sorted(folder.glob("*.png")), model, face_detector=finder))
+    assert_same_faces(found, clnf_torch.detect([folder], model, face_detector=finder))
 
 
 def test_images_in_a_batch_do_not_see_each_other(model, folder, box):
-    found = clnf_torch.detect(folder, model, detector=FixedBox(box))
-    alone = clnf_torch.detect(folder / "2.png", model, detector=FixedBox(box))
+    found = clnf_torch.detect(folder, model, face_detector=FixedBox(box))
+    alone = clnf_torch.detect(folder / "2.png", model, face_detector=FixedBox(box))
     torch.testing.assert_close(found.in_image(1).landmarks, alone.landmarks, rtol=0, atol=0)
 
 

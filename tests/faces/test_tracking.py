@@ -24,7 +24,7 @@ def frames(image) -> list[np.ndarray]:
 
 @pytest.fixture
 def options(bundle, box):
-    return {"model": bundle, "detector": FixedBox(box), "multi_view": False}
+    return {"model": bundle, "face_detector": FixedBox(box), "multi_view": False}
 
 
 @pytest.mark.parametrize("name", ["video.mp4", "folder"])

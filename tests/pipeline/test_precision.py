@@ -133,7 +133,7 @@ def test_switches_change_no_bit_of_finding_measuring_judging_and_tracking(monkey
         yield from (head_pose(shape, camera).values, landmarks_3d(shape, camera))
         quality = check_landmark_quality(crossed, detector, frames=image, image_index=torch.zeros(2, dtype=torch.int64))
         yield from (quality.violation, quality.expert_agreement, quality.shape.params.local)
-        yield repair_landmarks(detector, image, crossed, torch.zeros(2, dtype=torch.int64), multi_view=False).landmarks
+        yield repair_landmarks(crossed, detector, image, torch.zeros(2, dtype=torch.int64), multi_view=False).landmarks
 
         tracker = VideoTracker(detector, finders[0])
         state, _ = tracker.step(tracker.begin(), image)

@@ -40,7 +40,7 @@ def acme(tmp_path, monkeypatch):
 
 
 def test_a_face_detector_is_used_by_its_name(acme, image, bundle):
-    found = clnf_torch.detect(image, bundle, detector="acme_middle")
+    found = clnf_torch.detect(image, bundle, face_detector="acme_middle")
     height, width = read_image(image).shape[1:]
     assert found.boxes.tolist() == [[width / 4, height / 4, width / 2, height / 2]]
 
@@ -48,7 +48,7 @@ def test_a_face_detector_is_used_by_its_name(acme, image, bundle):
 def test_the_command_line_uses_it_too(acme, image, bundle, clnf_torch_cli, tmp_path):
     done = clnf_torch_cli("detect", image, "--model", bundle, "--detector", "acme_middle", "--csv", tmp_path / "a.csv")
     assert done.exit_code == 0, done.stderr
-    clnf_torch.detect(image, bundle, detector="acme_middle").save(tmp_path / "b.csv")
+    clnf_torch.detect(image, bundle, face_detector="acme_middle").save(tmp_path / "b.csv")
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
     refused = clnf_torch_cli(
         "detect", image, "--model", bundle, "--detector", "acme_midle", "--csv", tmp_path / "c.csv"

@@ -32,7 +32,7 @@ def test_spoilt_landmarks_on_marked_faces_are_mended_and_annotated_ones_left_alo
     mean = detector.model.pdm.mean[:, :2].detach()
     corrupted = corrupt_landmarks(faces.landmarks, kind, mean, torch.Generator().manual_seed(1))
 
-    repaired = clnf_torch.repair_landmarks(detector, frames, corrupted, torch.arange(FACES))
+    repaired = clnf_torch.repair_landmarks(corrupted, detector, frames, torch.arange(FACES))
 
     good = kind < 0
     assert repaired.before.poor[~good].float().mean() >= 0.9

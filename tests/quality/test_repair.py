@@ -35,7 +35,7 @@ def corrupted(detector, fitted):
 
 @pytest.fixture(scope="module")
 def repaired(detector, image, corrupted):
-    return repair_landmarks(detector, image, corrupted, torch.zeros(len(corrupted), dtype=torch.int64), **SETTINGS)
+    return repair_landmarks(corrupted, detector, image, torch.zeros(len(corrupted), dtype=torch.int64), **SETTINGS)
 
 
 def test_poor_faces_are_fitted_again_and_become_good(repaired, corrupted, fitted):
@@ -49,7 +49,7 @@ def test_poor_faces_are_fitted_again_and_become_good(repaired, corrupted, fitted
 
 def test_good_faces_stay_as_they_are_to_the_last_bit(detector, image, fitted):
     landmarks = fitted.double() + 1e-9  # more digits than the detector computes with
-    done = repair_landmarks(detector, image, landmarks, **SETTINGS)
+    done = repair_landmarks(landmarks, detector, image, **SETTINGS)
     assert torch.equal(done.landmarks, landmarks) and done.landmarks.dtype == torch.float64
     assert done.landmarks is not landmarks and not done.refitted.any()
     assert torch.equal(done.after.violation, done.before.violation)
@@ -57,7 +57,7 @@ def test_good_faces_stay_as_they_are_to_the_last_bit(detector, image, fitted):
 
 def test_what_was_given_is_not_changed(detector, image, corrupted):
     kept = corrupted.clone()
-    repair_landmarks(detector, image, corrupted[1:2], **SETTINGS)
+    repair_landmarks(corrupted[1:2], detector, image, **SETTINGS)
     assert torch.equal(corrupted, kept)
 
 
@@ -65,30 +65,30 @@ def test_arrays_and_lists_are_repaired_as_tensors(detector, image, corrupted, fi
     low = fitted.amin(1)
     some, boxes = corrupted[:2], torch.cat((low, fitted.amax(1) - low), 1).repeat(2, 1)
     given = {"boxes": boxes, "previous": some, "following": some, "confidence": torch.tensor([0.9, 0.8])}
-    expected = repair_landmarks(detector, image, some, torch.zeros(2, dtype=torch.int64), **given, **SETTINGS)
+    expected = repair_landmarks(some, detector, image, torch.zeros(2, dtype=torch.int64), **given, **SETTINGS)
     arrays = {name: value.numpy() for name, value in given.items()}
-    done = repair_landmarks(detector, image.numpy(), some.numpy(), np.zeros(2, np.int64), **arrays, **SETTINGS)
+    done = repair_landmarks(some.numpy(), detector, image.numpy(), np.zeros(2, np.int64), **arrays, **SETTINGS)
     torch.testing.assert_close(done.landmarks, expected.landmarks, rtol=0, atol=0)
     assert expected.refitted.tolist() == done.refitted.tolist() == [False, True]
     lists = {name: value.tolist() for name, value in given.items()}
-    done = repair_landmarks(detector, image, some.tolist(), [0, 0], **lists, **SETTINGS)
+    done = repair_landmarks(some.tolist(), detector, image, [0, 0], **lists, **SETTINGS)
     torch.testing.assert_close(done.landmarks, expected.landmarks, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("as_given", [torch.Tensor.long, lambda given: given.int().numpy()])
 def test_fits_of_whole_numbers_are_not_rounded(detector, image, corrupted, as_given):
     whole = corrupted[1:2].round()
-    expected = repair_landmarks(detector, image, whole, **SETTINGS)
-    done = repair_landmarks(detector, image, as_given(whole), **SETTINGS)
+    expected = repair_landmarks(whole, detector, image, **SETTINGS)
+    done = repair_landmarks(as_given(whole), detector, image, **SETTINGS)
     assert done.refitted.all() and done.landmarks.dtype == torch.float32
     torch.testing.assert_close(done.landmarks, expected.landmarks, rtol=0, atol=0)
 
 
 def test_faces_do_not_see_each_other(detector, image, corrupted):
     image_index = torch.zeros(len(corrupted), dtype=torch.int64)
-    together = repair_landmarks(detector, image, corrupted, image_index, **SETTINGS)
+    together = repair_landmarks(corrupted, detector, image, image_index, **SETTINGS)
     for row in (0, 2, 5):
-        alone = repair_landmarks(detector, image, corrupted[row : row + 1], **SETTINGS)
+        alone = repair_landmarks(corrupted[row : row + 1], detector, image, **SETTINGS)
         assert torch.equal(alone.landmarks[0], together.landmarks[row])
         assert alone.refitted[0] == together.refitted[row]
 
@@ -99,7 +99,7 @@ def test_unknown_faces_are_found_by_their_box(detector, image, fitted):
     boxes = torch.cat((low, fitted.amax(1) - low), 1).repeat(3, 1)
     boxes[1] = torch.nan
     image_index = torch.tensor([0, 0, 9])  # the last one is in no frame
-    done = repair_landmarks(detector, image, unknown, image_index, boxes=boxes, **SETTINGS)
+    done = repair_landmarks(unknown, detector, image, image_index, boxes=boxes, **SETTINGS)
     assert done.refitted[0] and not done.refitted[2]
     assert torch.linalg.vector_norm(done.landmarks[0] - fitted[0], dim=-1).mean() < 8
     assert done.landmarks[2].isnan().all() and done.after.poor[2]
@@ -131,7 +131,7 @@ def unlucky(fitted: torch.Tensor) -> dict[str, torch.Tensor]:
 
 def test_a_repair_is_never_worse_than_the_fault(detector, image, fitted):
     given = torch.stack([*unlucky(fitted).values()])
-    done = repair_landmarks(detector, image, given, torch.zeros(len(given), dtype=torch.int64), **SETTINGS)
+    done = repair_landmarks(given, detector, image, torch.zeros(len(given), dtype=torch.int64), **SETTINGS)
     assert not (done.refitted & done.unrepaired).any() and not done.after.poor[done.refitted].any()
     torch.testing.assert_close(done.landmarks[~done.refitted], given[~done.refitted], rtol=0, atol=0, equal_nan=True)
     repaired, edge = done.landmarks[done.refitted], torch.tensor([image.shape[3], image.shape[2]])
@@ -160,27 +160,27 @@ def test_a_fit_far_from_what_was_given_needs_consent(detector, image, fitted, mo
     monkeypatch.setattr("clnf_torch.quality.repair.CLEARLY_SEEN", 1.0 if clear else 0.0)
     crossed = fitted.clone()
     crossed[:, 36:48] = crossed[:, [*range(42, 48), *range(36, 42)]]
-    done = repair_landmarks(detector, image, crossed, **SETTINGS)
+    done = repair_landmarks(crossed, detector, image, **SETTINGS)
     assert done.refitted.item() == (supported or clear) != done.unrepaired.item()
 
 
 def test_few_landmarks_are_repaired_by_a_box(detector, image, fitted):
     low = fitted.amin(1)
     box = torch.cat((low, fitted.amax(1) - low), 1)
-    done = repair_landmarks(detector, image, unlucky(fitted)["2 known"][None], boxes=box, **SETTINGS)
+    done = repair_landmarks(unlucky(fitted)["2 known"][None], detector, image, boxes=box, **SETTINGS)
     assert done.refitted.all() and not done.unrepaired.any() and not done.after.poor.any()
     assert torch.linalg.vector_norm(done.landmarks - fitted, dim=-1).mean() < 8
 
 
 @pytest.mark.parametrize("confidence", [0.0, torch.nan])
 def test_confidence_without_sense_repairs_no_face_for_the_worse(detector, image, fitted, confidence):
-    done = repair_landmarks(detector, image, fitted, confidence=torch.tensor([confidence]), **SETTINGS)
+    done = repair_landmarks(fitted, detector, image, confidence=torch.tensor([confidence]), **SETTINGS)
     assert done.landmarks.isfinite().all() and not done.after.poor[done.refitted].any()
     assert torch.linalg.vector_norm(done.landmarks - fitted, dim=-1).mean() < 8
 
 
 def test_doubted_faces_are_fitted_again(detector, image, fitted):
-    done = repair_landmarks(detector, image, fitted, confidence=torch.tensor([0.1]), **SETTINGS)
+    done = repair_landmarks(fitted, detector, image, confidence=torch.tensor([0.1]), **SETTINGS)
     assert done.before.reasons["unsure"].all() and done.refitted.all() and not done.after.poor.any()
 
 
@@ -196,35 +196,35 @@ def test_statistics_of_batches_add_up(detector, image, corrupted, repaired):
     total = RepairStatistics()
     for some in corrupted.split(3):
         image_index = torch.zeros(len(some), dtype=torch.int64)
-        total += repair_landmarks(detector, image, some, image_index, **SETTINGS).statistics
+        total += repair_landmarks(some, detector, image, image_index, **SETTINGS).statistics
     assert total == repaired.statistics
 
 
 def test_no_faces_and_no_poor_faces(detector, image):
-    done = repair_landmarks(detector, image, torch.zeros(0, 68, 2))
+    done = repair_landmarks(torch.zeros(0, 68, 2), detector, image)
     assert done.landmarks.shape == (0, 68, 2) and done.statistics == RepairStatistics()
-    assert repair_landmarks(detector, image, []).landmarks.shape == (0, 68, 2)
+    assert repair_landmarks([], detector, image).landmarks.shape == (0, 68, 2)
 
 
 def test_faces_need_a_frame_each(detector, image, corrupted):
     with pytest.raises(ValueError, match="7 faces in 2 frames"):
-        repair_landmarks(detector, image.repeat(2, 1, 1, 1), corrupted)
+        repair_landmarks(corrupted, detector, image.repeat(2, 1, 1, 1))
 
 
 def test_inliers_of_poor_faces_stay(detector, image, fitted, monkeypatch):
     monkeypatch.setattr("clnf_torch.quality.repair.MIN_AGREEMENT", 0.0)  # the free model's experts have no opinion
     crossed = fitted.double() + 1e-9
     crossed[:, 36:48] = crossed[:, [*range(42, 48), *range(36, 42)]]
-    done = repair_landmarks(detector, image, crossed, **SETTINGS)
+    done = repair_landmarks(crossed, detector, image, **SETTINGS)
     assert done.refitted.all() and done.before.reasons["eyes crossed"].all() and not done.after.poor.any()
     assert not done.inliers[:, 36:48].any() and done.inliers.sum() > 45
     assert torch.equal(done.landmarks[done.inliers], crossed[done.inliers])
-    everything = repair_landmarks(detector, image, crossed, keep_inliers=False, **SETTINGS)
+    everything = repair_landmarks(crossed, detector, image, keep_inliers=False, **SETTINGS)
     assert not everything.inliers.any() and not torch.equal(everything.landmarks[:, :17], crossed[:, :17])
 
 
 def test_nothing_stays_that_the_other_method_is_unsure_of(detector, image, fitted):
-    done = repair_landmarks(detector, image, fitted, confidence=torch.tensor([0.1]), **SETTINGS)
+    done = repair_landmarks(fitted, detector, image, confidence=torch.tensor([0.1]), **SETTINGS)
     assert done.refitted.all() and not done.inliers.any()
 
 

@@ -194,9 +194,9 @@ class _Repairer:
     def _repair(self, images: Tensor, rows: Tensor, image_index: Tensor) -> None:
         """Repairs some rows in their images."""
         done = repair_landmarks(
+            self.table.landmarks[rows],
             self.detector,
             images,
-            self.table.landmarks[rows],
             image_index,
             previous=self._previous[rows],
             following=self._following[rows],
