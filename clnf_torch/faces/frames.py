@@ -93,7 +93,7 @@ def frame_source(source: Any, rate: float | None = None, device: torch.device | 
         if isinstance(found, list):
             return FramesInMemory(found, speed)
         return open_video(found, device=None if device is None else torch.device(device))
-    if isinstance(source, Integral) and not isinstance(source, bool):
+    if type(source) is not bool and isinstance(source, Integral):
         return open_source(Path(str(int(source))))
     if not isinstance(source, Iterable) or isinstance(source, (bytes, Mapping)):
         expected = "the path of a video, a folder of images, the number of a camera, a batch or a list of frames"
