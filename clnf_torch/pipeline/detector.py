@@ -312,6 +312,8 @@ class LandmarkDetector(nn.Module):
     def _config(self, preset: str | FitConfig, multi_view: bool | None = None) -> FitConfig:
         """Settings by name, or the caller's own; with or without hypotheses as the preset or the caller says."""
         config = preset_named(preset, self.model.family) if isinstance(preset, str) else preset
+        if not isinstance(config, FitConfig):
+            raise ValueError(f"preset is of type {type(config).__name__}; expected the name of one, or a FitConfig")
         return config if multi_view is None else replace(config, multi_view=multi_view)
 
 

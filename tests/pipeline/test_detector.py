@@ -455,6 +455,14 @@ def test_a_regularisation_per_face_of_the_settings_is_checked_as_the_argument(ca
         fitted([25.0] * 3)
 
 
+@pytest.mark.parametrize("preset", [None, 3, {"iterations": 5}])
+def test_a_preset_of_another_type_is_refused(preset):
+    with pytest.raises(
+        ValueError, match=f"preset is of type {type(preset).__name__}; expected the name of one, or a Fit"
+    ):
+        detector().fit(make_images(), make_boxes(2), preset=preset)
+
+
 def test_a_regularisation_per_face_is_refused_where_faces_come_and_go():
     settings = replace(CONFIG, regularisation=torch.ones(2))
     with pytest.raises(ValueError, match="captured fit has any number of faces: give one number"):
