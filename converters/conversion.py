@@ -13,7 +13,7 @@ from clnf_torch.converters.openface.model_files import ModelFiles, Skipped, read
 from clnf_torch.converters.openface.mtcnn import convert_mtcnn, find_mtcnn, mtcnn_files
 from clnf_torch.converters.openface.sources import SourceFile, describe_source
 from clnf_torch.converters.openface.validator import convert_validator
-from clnf_torch.models.archive import Progress
+from clnf_torch.files.archive import Progress
 from clnf_torch.models.bundle import FAMILIES, save_bundle
 from clnf_torch.models.bundle_schema import check_bundle
 from clnf_torch.models.schema import Context

@@ -15,8 +15,8 @@ from clnf_torch.converters.openface.landmark_model import early_termination_text
 from clnf_torch.converters.openface.model_files import read_model_files
 from clnf_torch.converters.openface.pdm import convert_pdm, pdm_text
 from clnf_torch.converters.openface.sources import describe_source
+from clnf_torch.files.writing import write_atomically
 from clnf_torch.models.bundle import BundleError, load_bundle
-from clnf_torch.models.files import write_atomically
 from clnf_torch.models.landmark_model import REPEAT
 from clnf_torch.models.patch_experts.cen import CENExperts
 

@@ -9,7 +9,7 @@ from clnf_torch.converters.mediapipe_package import blazeface_record
 from clnf_torch.converters.mtcnn_package import face_detector_record
 from clnf_torch.converters.openface.errors import ConversionError
 from clnf_torch.converters.openface.sources import describe_source
-from clnf_torch.models.archive import save_archive
+from clnf_torch.files.archive import save_archive
 from clnf_torch.models.bundle import FORMAT, VERSION
 
 READERS = {"mediapipe": blazeface_record, "mtcnn": face_detector_record}

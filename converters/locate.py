@@ -7,7 +7,7 @@ from pathlib import Path
 
 from clnf_torch.compilation.cache import user_cache
 from clnf_torch.converters.openface.errors import ConversionError
-from clnf_torch.models.files import lookalike
+from clnf_torch.files.names import lookalike
 
 PREFERRED = "main_ceclm_general.txt"
 CACHE = Path("OpenFaceModels", "2.2.0")

@@ -6,8 +6,9 @@ import zlib
 from pathlib import Path
 
 from clnf_torch.converters.openface.errors import ConversionError
-from clnf_torch.models.archive_reader import ENCRYPTED, DirectoryFile
-from clnf_torch.models.files import lookalike, require_regular_file
+from clnf_torch.files.archive_reader import ENCRYPTED, DirectoryFile
+from clnf_torch.files.names import lookalike
+from clnf_torch.files.reading import require_regular_file
 
 ZIP_ERRORS = (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error)
 

@@ -74,7 +74,7 @@ def box(free_model: Path) -> list[float]:
 def bundle(free_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The free model, converted; its terms are not OpenFace's, so that no command mentions them."""
     from clnf_torch.converters import convert
-    from clnf_torch.models.archive import save_archive
+    from clnf_torch.files.archive import save_archive
     from clnf_torch.models.bundle import load_bundle
 
     folder = tmp_path_factory.mktemp("bundle")

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.gpu.page import to_markdown
 from benchmarks.gpu.records import FAILED, NO_MEMORY, OFF, OK, Report, Row, Skipped, to_json
-from clnf_torch.models.files import write_atomically
+from clnf_torch.files.writing import write_atomically
 
 SHARES = {"right": 0.45, "fast": 0.9, "why": 1.0}  # of the time budget that is used up when a part must end
 NO_TIME = "time budget used up"

@@ -13,10 +13,10 @@ from clnf_torch.cli.output_check import Input, Output, check_outputs
 from clnf_torch.cli.outputs import keep_earlier
 from clnf_torch.converters.face_detector import READERS, package_of
 from clnf_torch.detection import load_face_detector
+from clnf_torch.files.writing import PARTIAL, partial_of
 from clnf_torch.geometry.landmarks68 import MIRROR
 from clnf_torch.media.images import read_image
 from clnf_torch.models.bundle import load_bundle
-from clnf_torch.models.files import PARTIAL, partial_of
 from clnf_torch.models.pdm import PDM
 from clnf_torch.training.checkpoint import CHECKPOINT_NAME
 from clnf_torch.training.data.annotations import IMAGES, TABLE, Annotations, read_annotations

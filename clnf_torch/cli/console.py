@@ -11,7 +11,8 @@ from types import FrameType
 
 import typer
 
-from clnf_torch.models.files import InputError, one_line, printable
+from clnf_torch.files.names import one_line, printable
+from clnf_torch.files.reading import InputError
 
 # The exit code of a program that Ctrl-C ended
 INTERRUPTED = 130

@@ -12,7 +12,9 @@ from typing import Any
 import typer
 
 from clnf_torch.cli.console import complain
-from clnf_torch.models.files import escaped_name, locked_folder, name_from_escaped, shared_partial_of, write_atomically
+from clnf_torch.files.locks import locked_folder
+from clnf_torch.files.names import escaped_name, name_from_escaped
+from clnf_torch.files.writing import shared_partial_of, write_atomically
 
 NAME = "manifest.json"
 FORMAT, VERSION = "clnf_torch manifest", 1

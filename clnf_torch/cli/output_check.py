@@ -14,8 +14,9 @@ import typer
 
 from clnf_torch.cli.console import complain
 from clnf_torch.cli.options import STDOUT
+from clnf_torch.files.reading import InputError, require_regular_file
+from clnf_torch.files.writing import NEW, PARTIAL, new_partial_of, partial_of
 from clnf_torch.media.image_folder import image_files
-from clnf_torch.models.files import NEW, PARTIAL, InputError, new_partial_of, partial_of, require_regular_file
 
 # To the name of a file until it is complete
 LONGEST_ADDITION = f"{PARTIAL}.{NEW}"

@@ -19,10 +19,11 @@ from clnf_torch.cli.output_check import Output
 from clnf_torch.export.csv import DEFAULT_FORM, CSVForm, csv_file, csv_stream
 from clnf_torch.export.face_table import FaceTable
 from clnf_torch.export.json import JSONRows, face_lines, image_heads, json_document, json_file
+from clnf_torch.files.growing import SAVE_EVERY, set_aside
+from clnf_torch.files.names import escaped_names
+from clnf_torch.files.writing import partial_of
 from clnf_torch.geometry.records import map_tensors
 from clnf_torch.media.batches import Batch
-from clnf_torch.models.files import escaped_names, partial_of
-from clnf_torch.models.growing_files import SAVE_EVERY, set_aside
 from clnf_torch.pipeline import FitResult
 
 # What "-" sends to stdout

@@ -16,9 +16,10 @@ from clnf_torch.cli.manifest import NAME, Manifest, Task, require_manifest
 from clnf_torch.cli.options import STDOUT
 from clnf_torch.cli.output_check import Input, Output, check_outputs
 from clnf_torch.cli.outputs import keep_earlier
-from clnf_torch.models.archive_reader import ArchiveError, read_archive
-from clnf_torch.models.files import escaped_name, one_line, partial_of, remove_file, write_atomically
-from clnf_torch.models.growing_files import SAVE_EVERY, GrowingFile, growing_file
+from clnf_torch.files.archive_reader import ArchiveError, read_archive
+from clnf_torch.files.growing import SAVE_EVERY, GrowingFile, growing_file
+from clnf_torch.files.names import escaped_name, one_line
+from clnf_torch.files.writing import partial_of, remove_file, write_atomically
 
 FORMAT, VERSION = "clnf_torch repair", 1
 

@@ -18,7 +18,7 @@ from clnf_torch.distributed.job import JobReport, Progress, blocks_of, on_actors
 from clnf_torch.distributed.model import ModelFile
 from clnf_torch.distributed.output import InputReport, JobOutput
 from clnf_torch.distributed.shards import MOST_IMAGES, Shard
-from clnf_torch.models.files import escaped_name, one_line
+from clnf_torch.files.names import escaped_name, one_line
 
 # Of a reader: half of what each actor leaves, so that two of them share a crowded node
 READER_CPUS = READERS_SHARE / 2

@@ -15,11 +15,11 @@ from clnf_torch.distributed.inputs import InputFile
 from clnf_torch.distributed.settings import JobSettings
 from clnf_torch.distributed.storage import is_local, may_pass, opened
 from clnf_torch.export.parquet import arrow_table
+from clnf_torch.files.names import one_line
 from clnf_torch.media.batches import MAX_FRAMES, Job, find_faces, image_problem, in_batches, with_boxes
 from clnf_torch.media.boxes import boxes_of
 from clnf_torch.media.image_faces import FitOptions, fit_batch
 from clnf_torch.media.images import BYTES_PER_PIXEL, ImageError, decode_image, max_pixels, read_image
-from clnf_torch.models.files import one_line
 
 # Decoded bytes of a batch beyond which its other images wait as files: an image may unpack to 2 GB
 MOST_DECODED = 2**28

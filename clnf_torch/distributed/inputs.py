@@ -11,8 +11,8 @@ from typing import Any
 from fsspec import AbstractFileSystem
 
 from clnf_torch.distributed.storage import StorageError, absolute, as_url, is_local, opened
+from clnf_torch.files.reading import read_text
 from clnf_torch.media.image_folder import IMAGES, VIDEOS, natural_order
-from clnf_torch.models.files import read_text
 
 # A file that names inputs, one a line
 LIST = ".txt"

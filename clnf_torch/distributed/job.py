@@ -14,7 +14,7 @@ from clnf_torch.distributed.model import ModelFile
 from clnf_torch.distributed.output import InputReport, JobOutput
 from clnf_torch.distributed.settings import JobSettings
 from clnf_torch.distributed.shards import Shard, digest, in_shards, unfinished
-from clnf_torch.models.files import one_line
+from clnf_torch.files.names import one_line
 
 # Rounds without any progress after which a job gives up
 ROUNDS = 3

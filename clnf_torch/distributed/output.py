@@ -10,7 +10,7 @@ from typing import Any
 
 from clnf_torch.distributed.shards import Shard
 from clnf_torch.distributed.storage import OutputFolder, StorageError
-from clnf_torch.models.files import escaped_name
+from clnf_torch.files.names import escaped_name
 
 FORMAT, VERSION = "clnf_torch job", 1
 # Names in the output

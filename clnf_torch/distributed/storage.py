@@ -13,7 +13,7 @@ from fsspec import AbstractFileSystem, get_filesystem_class
 from fsspec.core import split_protocol, url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from clnf_torch.models.files import write_atomically
+from clnf_torch.files.writing import write_atomically
 
 # What a Path makes of the two slashes of a URL
 _ONE_SLASH = ":/"

@@ -22,11 +22,12 @@ from clnf_torch.distributed.model import ModelFile
 from clnf_torch.distributed.output import UNFINISHED, InputReport, JobOutput
 from clnf_torch.distributed.shards import Shard
 from clnf_torch.distributed.videos import TrackFaces, TrackSettings, VideoTask
+from clnf_torch.files.archive_reader import ArchiveError, read_archive
+from clnf_torch.files.names import one_line
+from clnf_torch.files.writing import partial_of
 from clnf_torch.media.boxes import BoxError, check_box
 from clnf_torch.media.recording import Recording
 from clnf_torch.media.video_frames import VideoError
-from clnf_torch.models.archive_reader import ArchiveError, read_archive
-from clnf_torch.models.files import one_line, partial_of
 from clnf_torch.tracking import TrackState
 from clnf_torch.tracking.saved_state import StateError
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from clnf_torch.export.decimals import shortest_texts
 from clnf_torch.export.face_table import Block, FaceTable, columns
 from clnf_torch.export.openface_columns import Unknown, openface_columns
-from clnf_torch.models.growing_files import growing_file
+from clnf_torch.files.growing import growing_file
 
 # What begins a formula in spreadsheets, also in full width; and the mark of those that are none
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", "'")

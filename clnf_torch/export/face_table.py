@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clnf_torch.files.names import escaped_name
 from clnf_torch.geometry.records import row_index
 from clnf_torch.measures.measure import Measures
-from clnf_torch.models.files import escaped_name
 from clnf_torch.models.pdm import ShapeParams
 
 

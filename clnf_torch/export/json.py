@@ -10,8 +10,9 @@ from typing import Any, BinaryIO, Protocol
 
 from clnf_torch.export.decimals import nine_digit_texts
 from clnf_torch.export.face_table import FaceTable
-from clnf_torch.models.files import escaped_name, new_partial_of, write_atomically
-from clnf_torch.models.growing_files import GrowingFile, growing_file
+from clnf_torch.files.growing import GrowingFile, growing_file
+from clnf_torch.files.names import escaped_name
+from clnf_torch.files.writing import new_partial_of, write_atomically
 from clnf_torch.pipeline import FitResult
 
 # Fields of a table, by their keys in JSON

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from clnf_torch.export.face_table import Block, FaceTable, columns
-from clnf_torch.models.files import NEW, held, partial_of, write_atomically
-from clnf_torch.models.growing_files import PartialError, set_aside
+from clnf_torch.files.growing import PartialError, set_aside
+from clnf_torch.files.locks import held
+from clnf_torch.files.writing import NEW, partial_of, write_atomically
 
 try:
     import pyarrow as pa

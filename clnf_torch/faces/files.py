@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from clnf_torch.export.csv import CSVForm, csv_file
 from clnf_torch.export.json import face_lines, frame_heads, image_heads, json_file
+from clnf_torch.files.names import escaped_names
 from clnf_torch.geometry.records import map_tensors
-from clnf_torch.models.files import escaped_names
 
 if TYPE_CHECKING:
     from clnf_torch.faces.record import FaceRecord

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from clnf_torch.faces.sources import BATCH, as_image, check_layout, check_type, matching_files
+from clnf_torch.files.names import one_line
 from clnf_torch.media.image_folder import IMAGES, image_files, video_files
 from clnf_torch.media.images import ImageError, read_image
 from clnf_torch.media.video import open_video
 from clnf_torch.media.video_capture import open_source
 from clnf_torch.media.video_frames import FOLDER_RATE, Frame, FrameSource
-from clnf_torch.models.files import one_line
 
 # Stands for the first of no frames; None may be a frame, if a damaged one
 NO_FRAME = object()

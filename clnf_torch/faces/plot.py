@@ -11,9 +11,9 @@ from torch import Tensor
 
 from clnf_torch.drawing import DrawnFaces, confidence_colour, draw_faces
 from clnf_torch.drawing.style import AXES, FAILED, GAZE, Colour
+from clnf_torch.files.writing import write_atomically
 from clnf_torch.geometry.landmarks68 import CONTOURS, NUM_LANDMARKS
 from clnf_torch.media.images import write_image
-from clnf_torch.models.files import write_atomically
 
 if TYPE_CHECKING:
     from clnf_torch.faces.face_track import FaceTrack

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from clnf_torch.models.files import InputError, read_text
+from clnf_torch.files.reading import InputError, read_text
 
 Box = tuple[float, float, float, float]
 """x, y, width, height in pixels."""

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clnf_torch.files.reading import InputError, require_regular_file
+from clnf_torch.files.writing import write_atomically
 from clnf_torch.media.decoder_messages import caught_messages
 from clnf_torch.media.image_folder import VIDEOS, description
 from clnf_torch.media.image_headers import ImageHeader, first_image, read_header
 from clnf_torch.media.other_formats import CODECS, DecodeError, decode_heic, decode_with_ffmpeg
 from clnf_torch.media.pixel_depth import stored_to_eight_bits
-from clnf_torch.models.files import InputError, require_regular_file, write_atomically
 
 # Pixels of an image: above the 200 million of the largest cameras. This many take 2 GB while they are read
 MAX_PIXELS = 2**28

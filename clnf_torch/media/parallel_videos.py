@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from clnf_torch.files.growing import SAVE_EVERY
 from clnf_torch.media.upload import stacked, uploaded
 from clnf_torch.media.video_frames import Frame, FrameSource, ahead, video_problem
-from clnf_torch.models.growing_files import SAVE_EVERY
 from clnf_torch.tracking import TrackState, VideoResult, VideoTracker
 from clnf_torch.tracking.result import HostRows, results_by_video
 

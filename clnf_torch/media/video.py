@@ -13,11 +13,11 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from torch import Tensor
 
+from clnf_torch.files.names import one_line
 from clnf_torch.media.video_frames import Frame, FrameFolder, VideoError
 from clnf_torch.media.video_geometry import PixelAspect, geometry_notes, shown_image, shown_size
 from clnf_torch.media.video_stream import Tally, decoded, opened, promised, shown_frames, stream_rate, video_streams
 from clnf_torch.media.video_times import Gap
-from clnf_torch.models.files import one_line
 
 # Runs of damaged frames that are named
 NAMED_RUNS = 5

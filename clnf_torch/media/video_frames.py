@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from clnf_torch.compilation.conditions import OWN_THREADS
+from clnf_torch.files.names import one_line
 from clnf_torch.media.image_folder import description, image_files, notes_on
 from clnf_torch.media.images import ImageError, read_image
-from clnf_torch.models.files import one_line
 
 # Frames per second of a folder, which does not say
 FOLDER_RATE = Fraction(30)

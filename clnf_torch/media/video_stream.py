@@ -16,6 +16,7 @@ from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from clnf_torch.files.reading import require_regular_file
 from clnf_torch.media.images import MAX_PIXELS_NAME, ImageError, max_pixels
 from clnf_torch.media.mp4_boxes import require_possible_counts
 from clnf_torch.media.video_frames import VideoError
@@ -33,7 +34,6 @@ from clnf_torch.media.video_times import (
     measured_rate,
     seconds,
 )
-from clnf_torch.models.files import require_regular_file
 
 # Places in a row that cannot be read until the file is taken to end there
 UNREADABLE = 100

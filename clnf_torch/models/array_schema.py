@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clnf_torch.models.archive import LARGEST, LazyTensor
-from clnf_torch.models.archive_reader import FEW
+from clnf_torch.files.archive import LARGEST, LazyTensor
+from clnf_torch.files.archive_reader import FEW
 from clnf_torch.models.schema import Context, Fields, OneOf, Schema, SchemaError, refuse
 
 REAL = (torch.float64, torch.float32, torch.float16, torch.bfloat16)

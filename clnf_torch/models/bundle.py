@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
-from clnf_torch.models.archive import Progress, save_archive
-from clnf_torch.models.archive_reader import ArchiveError, read_archive
+from clnf_torch.files.archive import Progress, save_archive
+from clnf_torch.files.archive_reader import ArchiveError, read_archive
+from clnf_torch.files.names import lookalike, one_line
+from clnf_torch.files.reading import InputError, require_regular_file
 from clnf_torch.models.bundle_schema import check_bundle
-from clnf_torch.models.files import InputError, lookalike, one_line, require_regular_file
 from clnf_torch.models.landmark_model import OLD_NAMES, LandmarkModel
 from clnf_torch.models.model_schema import check_model
 from clnf_torch.models.patch_experts.base import Experts

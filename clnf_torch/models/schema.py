@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from clnf_torch.models.archive import LazyTensor
+from clnf_torch.files.archive import LazyTensor
 
 # Characters of a value that a message repeats
 SHOWN = 40

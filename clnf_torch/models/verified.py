@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from clnf_torch.compilation.cache import user_cache
-from clnf_torch.models.files import write_atomically
+from clnf_torch.files.writing import write_atomically
 
 # Bytes; smaller files are read every time: 18 MB in 7 ms
 SMALL = 64 << 20

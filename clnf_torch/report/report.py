@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 import clnf_torch
-from clnf_torch.models.files import write_atomically
+from clnf_torch.files.writing import write_atomically
 from clnf_torch.report.frames import frames_each, shown_frames
 from clnf_torch.report.page import Part, page_of, part_of
 from clnf_torch.report.sources import Entry, find_tables, read_entries

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from clnf_torch.files.names import name_from_escaped
 from clnf_torch.media.image_folder import VIDEOS
-from clnf_torch.models.files import name_from_escaped
 from clnf_torch.report.records import FaceLog, NoFacesError, TableError
 from clnf_torch.report.tables import READERS, read_log
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from clnf_torch.models.files import one_line
+from clnf_torch.files.names import one_line
 from clnf_torch.report.records import FaceLog, NoFacesError, TableError
 
 # Columns that a report looks at; all others are not even converted

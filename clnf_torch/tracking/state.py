@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clnf_torch.files.writing import write_atomically
 from clnf_torch.geometry.records import Rows, join_rows, map_tensors, take_rows
-from clnf_torch.models.files import write_atomically
 from clnf_torch.models.pdm import PDM, ShapeParams
 from clnf_torch.tracking.appearance import PIXELS
 from clnf_torch.tracking.saved_state import FORMAT, NONE_MISSED, VERSION, StateError, check_saved_state

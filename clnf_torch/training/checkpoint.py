@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clnf_torch.models.archive import LARGEST
-from clnf_torch.models.archive_reader import ArchiveError, read_archive
+from clnf_torch.files.archive import LARGEST
+from clnf_torch.files.archive_reader import ArchiveError, read_archive
+from clnf_torch.files.names import one_line
+from clnf_torch.files.reading import InputError, require_regular_file
+from clnf_torch.files.writing import write_atomically
 from clnf_torch.models.array_schema import Array, like
-from clnf_torch.models.files import InputError, one_line, require_regular_file, write_atomically
 from clnf_torch.models.schema import Context, Fields, Number, Schema, SchemaError, field, found, refuse
 
 # Of the file; others are refused

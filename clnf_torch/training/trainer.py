@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clnf_torch.files.reading import InputError
 from clnf_torch.models.array_schema import any_numbers, like
-from clnf_torch.models.files import InputError
 from clnf_torch.models.schema import Either, Fields, Number, Schema
 from clnf_torch.training.checkpoint import Checkpoint, OptimiserState
 

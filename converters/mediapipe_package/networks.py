@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from clnf_torch.converters.mediapipe_package.layers import read_layers
 from clnf_torch.converters.openface.errors import ConversionError
 from clnf_torch.converters.package_files import read_package_file
-from clnf_torch.models.archive import LARGEST
+from clnf_torch.files.archive import LARGEST
 
 # Bytes of a file; the package's own have less than 1,300,000
 MOST = 1 << 22

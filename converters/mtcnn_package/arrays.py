@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clnf_torch.models.plain_pickle import PickleError, read_pickle
+from clnf_torch.files.plain_pickle import PickleError, read_pickle
 
 # Numbers of an array; those of the largest network are 300,000
 LARGEST = 1 << 24

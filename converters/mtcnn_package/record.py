@@ -12,7 +12,7 @@ from clnf_torch.converters.mtcnn_package.lz4 import decompress_frame
 from clnf_torch.converters.openface.errors import ConversionError
 from clnf_torch.converters.package_files import read_package_file
 from clnf_torch.detection import MTCNN
-from clnf_torch.models.archive import LARGEST
+from clnf_torch.files.archive import LARGEST
 
 LICENCE = """\
 MIT License

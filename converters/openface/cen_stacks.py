@@ -15,7 +15,7 @@ from clnf_torch.converters.openface.binary import FLOAT64, BinaryMatrix
 from clnf_torch.converters.openface.cen import ACTIVATIONS, CenFile, Expert, Layer
 from clnf_torch.converters.openface.errors import ConversionError, Place
 from clnf_torch.converters.openface.views import MAX_PADDING, fit_into
-from clnf_torch.models.archive import LazyTensor
+from clnf_torch.files.archive import LazyTensor
 from clnf_torch.models.patch_experts.cen import CENExperts
 from clnf_torch.models.patch_experts.mlp_stack import MLPStack
 

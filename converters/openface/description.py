@@ -5,7 +5,7 @@ from pathlib import Path
 
 from clnf_torch.converters.openface.errors import ConversionError, Place
 from clnf_torch.converters.openface.text import read_text
-from clnf_torch.models.files import printable
+from clnf_torch.files.names import printable
 
 REMEDY = "name an OpenFace description such as main_ceclm_general.txt"
 

@@ -4,7 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from clnf_torch.models.files import InputError, lookalike, one_line
+from clnf_torch.files.names import lookalike, one_line
+from clnf_torch.files.reading import InputError
 
 DOWNLOAD_AGAIN = "the file is damaged or incomplete; download it again"
 

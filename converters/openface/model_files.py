@@ -10,7 +10,7 @@ from clnf_torch.converters.openface.errors import ConversionError
 from clnf_torch.converters.openface.expert_files import FAMILIES, ExpertFiles, choose_experts
 from clnf_torch.converters.openface.parts import KEYWORD as PART
 from clnf_torch.converters.openface.parts import PartLine, read_part_line
-from clnf_torch.models.files import lookalike
+from clnf_torch.files.names import lookalike
 
 VALIDATOR = "DetectionValidator"
 OF_ONE_MODEL = ("PDM", "Triangulations", "EarlyTermination", *FAMILIES)

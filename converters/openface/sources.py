@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from clnf_torch.models.files import printable
+from clnf_torch.files.names import printable
 
 PUBLISHED_CEN = frozenset(
     {

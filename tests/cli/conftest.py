@@ -12,8 +12,8 @@ import torch
 
 import clnf_torch
 from clnf_torch.cli import annotated_faces
+from clnf_torch.files.archive import save_archive
 from clnf_torch.media.images import read_image
-from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import FORMAT, VERSION
 from tests.mtcnns import make_mtcnn_record
 from tests.training.heads import make_crops, make_gaussian, make_heads

@@ -22,9 +22,9 @@ from clnf_torch.cli import outputs
 from clnf_torch.cli.images.summary import ImageSummary
 from clnf_torch.cli.runs import detect as command
 from clnf_torch.converters import convert
+from clnf_torch.files.writing import partial_of
 from clnf_torch.media.batches import Batch, Job
 from clnf_torch.media.images import read_image
-from clnf_torch.models.files import partial_of
 from tests.export.tables import make_table
 from tests.media.videos import FixedBox, shades, write_folder
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from clnf_torch.models.archive import save_archive
+from clnf_torch.files.archive import save_archive
 from clnf_torch.models.bundle import default_bundle
 
 

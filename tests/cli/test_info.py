@@ -5,7 +5,7 @@ from __future__ import annotations
 from clnf_torch.cli.runs.info import describe
 from clnf_torch.converters import convert
 from clnf_torch.models.bundle import default_bundle, load_bundle
-from tests.models.archives import with_byte
+from tests.files.archives import with_byte
 
 
 def lines_of(source, out) -> dict[str, str]:

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from clnf_torch.cli import annotated_faces
-from clnf_torch.models.archive_reader import read_archive
+from clnf_torch.files.archive_reader import read_archive
+from clnf_torch.files.writing import NEW, PARTIAL
 from clnf_torch.models.bundle import load_bundle, save_bundle
-from clnf_torch.models.files import NEW, PARTIAL
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.pipeline import load
 from tests.cli.killing import SIGNALS, Nursery

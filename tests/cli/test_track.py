@@ -17,9 +17,9 @@ from clnf_torch.cli.videos import run as command
 from clnf_torch.cli.videos.drawn_recording import DRAWN_TOGETHER
 from clnf_torch.converters import convert
 from clnf_torch.drawing import DrawnFaces
+from clnf_torch.files.names import one_line
 from clnf_torch.measures.measure import measure
 from clnf_torch.media.video import VideoFile
-from clnf_torch.models.files import one_line
 from clnf_torch.pipeline import measuring
 from tests.media.videos import FixedBox, damage_frame, moving, shades, write_folder, write_key_frames, write_video
 

@@ -21,8 +21,8 @@ from clnf_torch.cli.manifest import NAME as MANIFEST
 from clnf_torch.cli.videos import run as command
 from clnf_torch.cli.videos.outputs import STATE, SUMMARY
 from clnf_torch.cli.videos.video_writer import image_count
+from clnf_torch.files.writing import new_partial_of, partial_of
 from clnf_torch.media.video import VideoFile
-from clnf_torch.models.files import new_partial_of, partial_of
 from clnf_torch.tracking import VideoTracker
 from tests.cli.killing import SIGNALS, Ended, Nursery
 from tests.media.videos import FixedBox, moving, write_video

@@ -11,7 +11,7 @@ import torch
 
 from clnf_torch.converters import ConversionError, convert, export
 from clnf_torch.converters.openface.cen import read_cen
-from clnf_torch.models.archive import save_archive
+from clnf_torch.files.archive import save_archive
 from tests.converters.evaluate import from_bundle, from_file, visible_slots
 from tests.converters.model_directory import write_model
 from tests.converters.mtcnn_files import write_mtcnn

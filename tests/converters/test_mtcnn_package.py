@@ -18,8 +18,8 @@ from clnf_torch.converters.mtcnn_package.arrays import read_arrays
 from clnf_torch.converters.mtcnn_package.lz4 import decompress_frame
 from clnf_torch.converters.openface.mtcnn import convert_mtcnn
 from clnf_torch.detection.mtcnn import MTCNN, MTCNNConfig
+from clnf_torch.files.archive import save_archive
 from clnf_torch.geometry.boxes import box_iou
-from clnf_torch.models.archive import save_archive
 from clnf_torch.models.layers import build_network
 from tests.converters.mtcnn_package_files import (
     forward,

@@ -20,7 +20,7 @@ from clnf_torch.converters.openface.cen import read_cen
 from clnf_torch.converters.openface.cen_stacks import convert_cen
 from clnf_torch.converters.openface.landmark_model import convert_early_termination, convert_triangulations
 from clnf_torch.converters.openface.pdm import convert_pdm
-from clnf_torch.models.archive import LazyTensor
+from clnf_torch.files.archive import LazyTensor
 from tests.converters.model_directory import EARLY_TERMINATION, TRIANGULATIONS, write_model
 from tests.converters.openface_files import POINTS, cen_pieces
 

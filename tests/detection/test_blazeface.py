@@ -13,8 +13,8 @@ from clnf_torch.compilation.conditions import loops_in
 from clnf_torch.detection import BlazeFace, BlazeFaceConfig, MTCNNConfig, blazeface_networks, load_face_detector
 from clnf_torch.detection.blazeface import keypoint_features, landmark_corners, merged
 from clnf_torch.detection.blazeface_networks import NETWORKS, anchor_centres
+from clnf_torch.files.archive import save_archive
 from clnf_torch.geometry.boxes import box_iou
-from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import FORMAT, VERSION, BundleError, installed_file, load_bundle
 from tests.factories import seeded
 from tests.transfers import count_transfers

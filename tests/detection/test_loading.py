@@ -7,7 +7,7 @@ import torch
 
 from clnf_torch.detection import MTCNNConfig, load_face_detector
 from clnf_torch.detection.mtcnn import TO_LANDMARKS
-from clnf_torch.models.archive import save_archive
+from clnf_torch.files.archive import save_archive
 from clnf_torch.models.bundle import FORMAT, VERSION, BundleError
 from tests.mtcnns import CONFIG, make_mtcnn, make_mtcnn_record
 

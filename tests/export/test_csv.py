@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from clnf_torch.export.csv import CSVForm, csv_file, text_cell
-from clnf_torch.models.files import partial_of
+from clnf_torch.files.writing import partial_of
 from tests.export.tables import by_name, make_table, names_of, part_of
 
 ROWS = 6

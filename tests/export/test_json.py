@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from clnf_torch.export.json import face_lines, json_document, json_file
-from clnf_torch.models.files import partial_of
+from clnf_torch.files.writing import partial_of
 from clnf_torch.models.pdm import ShapeParams
 from clnf_torch.pipeline import FitResult
 from tests.export.tables import make_table

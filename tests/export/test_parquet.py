@@ -11,8 +11,8 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from clnf_torch.export.parquet import ROW_GROUP, parquet_file
-from clnf_torch.models.files import partial_of
-from clnf_torch.models.growing_files import PartialError
+from clnf_torch.files.growing import PartialError
+from clnf_torch.files.writing import partial_of
 from tests.export.tables import by_name, make_table, names_of, part_of
 
 

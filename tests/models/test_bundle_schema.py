@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import clnf_torch
+from clnf_torch.files.archive import save_archive
 from clnf_torch.models import array_schema
-from clnf_torch.models.archive import save_archive
 from clnf_torch.models.array_schema import bounds
 from clnf_torch.models.bundle import FORMAT, VERSION, BundleError, build_model, load_bundle
 from clnf_torch.models.landmark_model import LandmarkModel

@@ -8,10 +8,10 @@ import time
 import pytest
 import torch
 
+from clnf_torch.files.archive import save_archive
 from clnf_torch.models import verified
-from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import BundleError, load_bundle
-from tests.models.archives import with_byte
+from tests.files.archives import with_byte
 from tests.models.test_bundle_schema import make_whole
 
 

@@ -11,8 +11,8 @@ import torch
 from clnf_torch.models.schema import Fields
 from clnf_torch.training.checkpoint import Checkpoint, CheckpointError, fingerprint
 from clnf_torch.training.trainer import Trainer
+from tests.files.archives import with_byte
 from tests.fuzz.checkpoints import ROUNDS, SmallTask
-from tests.models.archives import with_byte
 
 ANYTHING = Fields({})
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import clnf_torch
 from clnf_torch.converters import convert, export
-from clnf_torch.models.archive import save_archive
+from clnf_torch.files.archive import save_archive
 from clnf_torch.models.bundle import build_model, load_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.training.augmentation.photometric import NO_AUGMENTATION

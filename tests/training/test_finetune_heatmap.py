@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from clnf_torch.files.archive import save_archive
 from clnf_torch.geometry.boxes import box_around
-from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import FORMAT, VERSION, load_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.patch_experts.heatmap import HeatmapExperts

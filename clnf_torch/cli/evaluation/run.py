@@ -15,11 +15,12 @@ from torch import Tensor
 from clnf_torch.cli.console import add_note, notice
 from clnf_torch.cli.manifest import Task, file_hash
 from clnf_torch.cli.options import STDOUT
+from clnf_torch.files.archive_reader import ArchiveError, read_archive
+from clnf_torch.files.growing import SAVE_EVERY, GrowingFile, growing_file
+from clnf_torch.files.names import escaped_name, one_line
+from clnf_torch.files.writing import partial_of, remove_file, write_atomically
 from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
 from clnf_torch.geometry.records import join_rows
-from clnf_torch.models.archive_reader import ArchiveError, read_archive
-from clnf_torch.models.files import escaped_name, one_line, partial_of, remove_file, write_atomically
-from clnf_torch.models.growing_files import SAVE_EVERY, GrowingFile, growing_file
 from clnf_torch.training.checkpoint import fingerprint
 from clnf_torch.training.data.annotations import Annotations
 from clnf_torch.training.evaluation.annotated import FoundFaces

@@ -20,8 +20,9 @@ from torch import Tensor
 
 from clnf_torch.cli.options import STDOUT
 from clnf_torch.export.csv import text_cell
+from clnf_torch.files.names import escaped_name, escaped_names
+from clnf_torch.files.writing import write_atomically
 from clnf_torch.geometry.landmarks68 import ALL_POINTS, INNER_POINTS
-from clnf_torch.models.files import escaped_name, escaped_names, write_atomically
 from clnf_torch.training.data.annotations import Annotations
 from clnf_torch.training.evaluation.annotated import FoundFaces
 from clnf_torch.training.evaluation.metrics import (

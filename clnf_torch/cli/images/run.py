@@ -13,8 +13,8 @@ from clnf_torch.cli.manifest import IMAGES, NAME, Manifest, file_hash
 from clnf_torch.cli.options import STDOUT
 from clnf_torch.cli.outputs import Targets
 from clnf_torch.export.face_table import FaceTable
+from clnf_torch.files.names import escaped_name
 from clnf_torch.media.batches import Batch
-from clnf_torch.models.files import escaped_name
 
 
 def manifest_of(targets: Targets, images: Sequence[Path]) -> Path | None:

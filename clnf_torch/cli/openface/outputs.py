@@ -10,10 +10,11 @@ from clnf_torch.cli.openface.aligned_files import Alignment
 from clnf_torch.cli.outputs import Targets
 from clnf_torch.export.csv import CSVForm
 from clnf_torch.export.openface_columns import GROUPS
+from clnf_torch.files.names import escaped_name
+from clnf_torch.files.writing import write_atomically
 from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.measures.gaze import EYE_PARTS
 from clnf_torch.media.image_folder import IMAGES, VIDEOS
-from clnf_torch.models.files import escaped_name, write_atomically
 from clnf_torch.models.landmark_model import LandmarkModel
 
 OUT_DIR = Path("processed")

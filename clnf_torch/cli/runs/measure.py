@@ -16,7 +16,7 @@ from clnf_torch.cli.tables.measures import MeasureTable, PointTable, measure_tab
 from clnf_torch.cli.tables.smoothing import one_euro, savitzky_golay
 from clnf_torch.cli.tables.text import TableError
 from clnf_torch.cli.videos.outputs import SUMMARY
-from clnf_torch.models.files import write_atomically
+from clnf_torch.files.writing import write_atomically
 
 SUFFIX = "_measures.csv"
 

@@ -13,11 +13,11 @@ from clnf_torch.cli.options import device_named
 from clnf_torch.cli.output_check import Input, Output, check_outputs
 from clnf_torch.cli.progress import training_bars
 from clnf_torch.detection import load_face_detector
+from clnf_torch.files.archive import save_archive
 from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
 from clnf_torch.geometry.records import join_rows
 from clnf_torch.media.image_folder import image_files
 from clnf_torch.media.images import read_image
-from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import build_model, load_bundle
 from clnf_torch.models.landmark_model import Part
 from clnf_torch.training.eyes.gaze import GazeConfig, train_gaze_network

@@ -17,8 +17,8 @@ from clnf_torch.cli.annotated_faces import (
 from clnf_torch.cli.console import complain, failures_exit_with, finishing_first, say
 from clnf_torch.cli.options import device_named
 from clnf_torch.cli.progress import counting_bar
+from clnf_torch.files.archive import save_archive
 from clnf_torch.geometry.landmarks68 import MIRROR
-from clnf_torch.models.archive import save_archive
 from clnf_torch.models.bundle import build_model, load_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.pipeline import LandmarkDetector

@@ -9,9 +9,9 @@ import numpy as np
 from clnf_torch.cli.console import failures_exit_with, finishing_first, say
 from clnf_torch.cli.progress import counting_bar
 from clnf_torch.drawing.canvas import Canvas
+from clnf_torch.files.writing import write_atomically
 from clnf_torch.geometry.landmarks68 import JAW
 from clnf_torch.media.images import jpeg
-from clnf_torch.models.files import write_atomically
 from clnf_torch.training.synthetic.face_generator import FaceGenerator
 from clnf_torch.training.synthetic.face_shards import SHARD_FACES, missing_shards, shard_path, stack_faces, write_shard
 from clnf_torch.training.synthetic.labels import RenderedFace

@@ -17,7 +17,7 @@ from clnf_torch.cli.console import complain, failures_exit_with, finishing_first
 from clnf_torch.cli.options import device_named
 from clnf_torch.cli.progress import training_bars
 from clnf_torch.cli.runs.train_model import CROP, require_effort
-from clnf_torch.models.archive import save_archive
+from clnf_torch.files.archive import save_archive
 from clnf_torch.models.bundle import build_model, load_bundle
 from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
 from clnf_torch.training.finetune import tuned_bundle

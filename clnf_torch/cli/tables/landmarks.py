@@ -168,7 +168,7 @@ def _require_pixels(names: list[str], number: str) -> None:
     if in_capitals and (f"Z{number}" in there or FRAME in there):
         raise TableError(
             f"expected landmarks in pixels, x{number} and so on, found those in millimetres alone, X{number}; "
-            "write the table with 2D landmarks (OpenFace: -2Dfp)"
+            "write the table with 2D landmarks, in OpenFace by -2Dfp"
         )
 
 

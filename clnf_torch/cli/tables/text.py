@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from clnf_torch.models.files import read_text
+from clnf_torch.files.reading import read_text
 
 DELIMITERS = (",", ";", "\t", "|", " ")
 # What programs write where they know no number

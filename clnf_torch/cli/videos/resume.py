@@ -13,17 +13,12 @@ from clnf_torch.cli.manifest import Task
 from clnf_torch.cli.options import STDOUT
 from clnf_torch.cli.outputs import ALIGNED, Targets
 from clnf_torch.cli.videos.video_writer import image_count
+from clnf_torch.files.archive_reader import ArchiveError, read_archive
+from clnf_torch.files.locks import locked_folder
+from clnf_torch.files.names import one_line
+from clnf_torch.files.writing import partial_of, remove_file, shared_partial_of, write_atomically
 from clnf_torch.media.parallel_videos import Snapshot
 from clnf_torch.media.video_frames import FrameSource
-from clnf_torch.models.archive_reader import ArchiveError, read_archive
-from clnf_torch.models.files import (
-    locked_folder,
-    one_line,
-    partial_of,
-    remove_file,
-    shared_partial_of,
-    write_atomically,
-)
 from clnf_torch.tracking import TrackState
 
 FORMAT, VERSION = "clnf_torch run", 3

@@ -15,7 +15,9 @@ from rich.table import Table
 from clnf_torch.cli.console import complain
 from clnf_torch.cli.manifest import Manifest
 from clnf_torch.export.csv import text_cell
-from clnf_torch.models.files import escaped_name, locked_folder, shared_partial_of, write_atomically
+from clnf_torch.files.locks import locked_folder
+from clnf_torch.files.names import escaped_name
+from clnf_torch.files.writing import shared_partial_of, write_atomically
 
 COLUMNS = (
     "input", "frames", "frames_with_face", "longest_gap", "mean_confidence", "frames_per_second", "problem", "outputs",

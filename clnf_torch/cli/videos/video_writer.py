@@ -14,8 +14,9 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from clnf_torch.models.files import held, move_into_place, new_partial_of, partial_of, write_atomically
-from clnf_torch.models.growing_files import GrowingFile, PartialError, set_aside
+from clnf_torch.files.growing import GrowingFile, PartialError, set_aside
+from clnf_torch.files.locks import held
+from clnf_torch.files.writing import move_into_place, new_partial_of, partial_of, write_atomically
 
 # That are written
 FORMATS = {".avi": "avi", ".m4v": "mp4", ".mkv": "matroska", ".mov": "mov", ".mp4": "mp4"}

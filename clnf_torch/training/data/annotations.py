@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clnf_torch.files.reading import InputError, read_text, require_regular_file
 from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS, OUTER_EYE_CORNERS
-from clnf_torch.models.files import InputError, read_text, require_regular_file
 
 # Beyond it, no image has a pixel
 MOST_PIXELS = 1e6

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clnf_torch.files.names import one_line
+from clnf_torch.files.reading import InputError, require_regular_file
 from clnf_torch.fitting.initialise import params_under_noise
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.models.bundle import build_model, load_bundle
-from clnf_torch.models.files import InputError, one_line, require_regular_file
 from clnf_torch.models.pdm import MOST_LANDMARKS, PDM, ShapeParams
 from clnf_torch.training.shape.gaussian import ShapeGaussian, projection_off_pose
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from clnf_torch.files.writing import write_atomically
 from clnf_torch.geometry.records import Rows
-from clnf_torch.models.files import write_atomically
 from clnf_torch.training.synthetic.labels import FaceLabels, RenderedFace
 
 # Faces of one file: some 60 MB

@@ -11,9 +11,10 @@ import torch
 from clnf_torch.cli.manifest import Manifest, Task
 from clnf_torch.cli.outputs import Targets
 from clnf_torch.cli.videos.resume import SavedRun
+from clnf_torch.files.locks import locked_folder
+from clnf_torch.files.writing import partial_of
 from clnf_torch.media.parallel_videos import Snapshot
 from clnf_torch.media.video_frames import FrameSource
-from clnf_torch.models.files import locked_folder, partial_of
 from clnf_torch.tracking import TrackState
 from tests.tracking.test_state import state_of
 
@@ -99,7 +100,7 @@ def test_processes_that_share_a_folder_lose_nothing(tmp_path):
 
 
 def test_a_folder_is_locked_by_one_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr("clnf_torch.models.files.PATIENCE", 0.05)
+    monkeypatch.setattr("clnf_torch.files.locks.PATIENCE", 0.05)
     with locked_folder(tmp_path) as first, locked_folder(tmp_path) as second:
         assert (first, second) == (True, False)
     assert not any(tmp_path.iterdir())

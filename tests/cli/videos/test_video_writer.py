@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from clnf_torch.cli.videos.video_writer import FORMATS, KEY_INTERVAL, Place, image_count, video_file
+from clnf_torch.files.growing import PartialError
+from clnf_torch.files.writing import partial_of
 from clnf_torch.media.video import VideoFile
-from clnf_torch.models.files import partial_of
-from clnf_torch.models.growing_files import PartialError
 from tests.media.videos import assert_shades, levels, shades
 
 COUNT = 3 * KEY_INTERVAL + 5

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from clnf_torch.models.archive import save_archive
+from clnf_torch.files.archive import save_archive
 
 STORAGES = {torch.float32: torch.FloatStorage, torch.int64: torch.LongStorage}
 

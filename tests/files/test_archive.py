@@ -8,7 +8,7 @@ import zipfile
 import pytest
 import torch
 
-from clnf_torch.models.archive import ALIGNMENT, LazyTensor, save_archive
+from clnf_torch.files.archive import ALIGNMENT, LazyTensor, save_archive
 
 DTYPES = [
     torch.float64,

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from clnf_torch.models.files import new_partial_of, partial_of
-from clnf_torch.models.growing_files import GrowingFile, PartialError, growing_file, set_aside
+from clnf_torch.files.growing import GrowingFile, PartialError, growing_file, set_aside
+from clnf_torch.files.writing import new_partial_of, partial_of
 
 
 def test_the_name_comes_at_the_end(tmp_path):

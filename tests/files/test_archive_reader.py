@@ -11,9 +11,9 @@ import zipfile
 import pytest
 import torch
 
-from clnf_torch.models.archive_reader import ArchiveError, read_archive
-from tests.models.archives import Stored, pickled, saved, with_byte, write
-from tests.models.test_archive import equal, sample
+from clnf_torch.files.archive_reader import ArchiveError, read_archive
+from tests.files.archives import Stored, pickled, saved, with_byte, write
+from tests.files.test_archive import equal, sample
 
 FOUR = {"data/0": bytes(16)}
 

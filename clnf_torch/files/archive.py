@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clnf_torch.models.files import write_atomically
+from clnf_torch.files.writing import write_atomically
 
 # Bytes; as torch.save does, so that mapped tensors are aligned for any vector instruction
 ALIGNMENT = 64

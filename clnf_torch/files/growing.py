@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from clnf_torch.models.files import held, move_into_place, new_partial_of, partial_of
+from clnf_torch.files.locks import held
+from clnf_torch.files.writing import move_into_place, new_partial_of, partial_of
 
 # Seconds from one time to the next at which a run writes all that waits, of the five that it may lose when it is killed
 SAVE_EVERY = 3.0

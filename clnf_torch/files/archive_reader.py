@@ -18,8 +18,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from clnf_torch.models.archive import CHUNK, LARGEST, LOCAL_HEADER, is_sane
-from clnf_torch.models.plain_pickle import PickleError, read_pickle
+from clnf_torch.files.archive import CHUNK, LARGEST, LOCAL_HEADER, is_sane
+from clnf_torch.files.plain_pickle import PickleError, read_pickle
 
 # Numbers of a tensor that the schema of what is read looks at, as it knows their names
 FEW = 1 << 16

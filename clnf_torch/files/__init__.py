@@ -1,0 +1,1 @@
+"""Files: what may be read, how they are written, shared and named; and archives of tensors."""

@@ -1,0 +1,87 @@
+"""Files that are read: regular ones alone, and text in whatever encoding programs wrote it."""
+
+import codecs
+import contextlib
+import errno
+import os
+import stat
+
+# What a path may name instead of a file, and whose opening waits, never ends, or does something
+_OTHER_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+# Byte order marks, the longer ones first
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+
+class InputError(Exception):
+    """Something given that cannot be used, and that a user can change; its text is one line."""
+
+
+def require_regular_file(path: str | os.PathLike[str]) -> int:
+    """Refuses what is no regular file, behind any number of links, without opening it.
+
+    Opening a pipe waits for whoever writes into it, a device may never end.
+
+    Args:
+        path: What is about to be read.
+
+    Returns:
+        Its size in bytes.
+
+    Raises:
+        OSError: It is missing, or a folder, pipe, socket or device; `strerror` says which, `filename` is the path.
+    """
+    try:
+        status = os.stat(path)
+    except ValueError as error:
+        raise OSError(errno.EINVAL, f"no name of a file: {error}", os.fspath(path)) from error
+    if stat.S_ISREG(status.st_mode):
+        return status.st_size
+    kind = next((name for is_kind, name in _OTHER_KINDS if is_kind(status.st_mode)), "something else")
+    code = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL
+    remedy = "" if kind == "a folder" else "; save what it gives as a file first"
+    raise OSError(code, f"expected a file, found {kind}{remedy}", os.fspath(path))
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """The text of a file in any of the encodings that programs write tables and settings in.
+
+    A byte order mark decides; without one it is UTF-8, or UTF-16 where every other byte of the beginning is 0, or else
+    Windows' Latin alphabet. No file is refused: what is no text has strange characters.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its text, without the mark; line ends as they are.
+
+    Raises:
+        OSError: It is no file, or cannot be read.
+    """
+    require_regular_file(path)
+    with open(path, "rb") as file:
+        content = file.read()
+    for mark, encoding in _MARKS:
+        if content.startswith(mark):
+            return content[len(mark) :].decode(encoding, "replace")
+    beginning = content[:256]
+    for start, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
+        if len(beginning) > 3 and not any(beginning[start::2]) and all(beginning[1 - start :: 2]):
+            return content.decode(encoding, "replace")
+    with contextlib.suppress(UnicodeDecodeError):
+        return content.decode("utf-8")
+    # Five bytes that cp1252 has no letters for are control characters in Latin-1
+    with contextlib.suppress(UnicodeDecodeError):
+        return content.decode("cp1252")
+    return content.decode("latin-1")
