@@ -97,7 +97,7 @@ def tracking(places: Places, material: Material, dtype: torch.dtype, bound: Boun
 def repair(places: Places, material: Material, dtype: torch.dtype, bound: Bound) -> dict[str, Any]:
     """Landmarks of which every second face's are wrong, fitted again."""
     faces = material.faces
-    landmarks = faces.landmarks.to(dtype)
+    landmarks = faces.landmarks.to(dtype, copy=True)
     landmarks[::2, 36:48] += torch.tensor([0.3 * SIDE, 0.1 * SIDE], dtype=dtype)  # both eyes, off the face
     landmarks[::2, 8] = torch.nan
 
