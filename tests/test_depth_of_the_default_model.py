@@ -64,6 +64,32 @@ def test_a_corner_of_the_mouth_that_moves_sideways_is_measured_in_full(model, ya
     assert bool((off.mean(0).abs() < 1.5).all()) and bool((off.std(0) < 4).all())
 
 
+@pytest.mark.parametrize(
+    ("camera", "place"),
+    [
+        ((500.0, 500.0, 320.0, 240.0), (200.0, 0.0, 500.0)),
+        ((500.0, 500.0, 320.0, 240.0), (-200.0, 100.0, 500.0)),
+        ((500.0, 500.0, 320.0, 240.0), (80.0, 50.0, 250.0)),
+        ((500.0, 600.0, 320.0, 240.0), (20.0, 10.0, 600.0)),
+        ((600.0, 500.0, 320.0, 240.0), (20.0, 10.0, 600.0)),
+        ((500.0, 500.0, 320.0, 240.0), (20.0, 10.0, 600.0)),
+    ],
+    ids=["right border", "left border", "near", "tall pixels", "wide pixels", "middle"],
+)
+def test_neither_place_nor_camera_turns_a_head(model, camera, place):
+    """Weak perspective, by which the shape is placed, holds around the axis and for square pixels alone."""
+    camera, place, euler = Intrinsics.of(*camera).to(torch.zeros(())), torch.tensor(place), torch.tensor([0.1, 0.2, 0])
+    points = model.depth_shape.pdm.mean[None] @ euler_to_matrix(euler).mT + place
+    seen = project(points, camera)
+    face = FittedShape(model.pdm, params_from_landmarks(model.pdm, seen), seen, depth=model.depth_shape)
+    found, pose = measure_head(face, camera)
+    torch.testing.assert_close(project(found, camera), seen, atol=1e-3, rtol=0)
+    assert (found - points).norm(dim=-1).mean() < 3
+    torch.testing.assert_close(pose.translation[0], place, atol=3, rtol=0)
+    torch.testing.assert_close(pose.rotation[0, 1:], euler[1:], atol=0.03, rtol=0)
+    torch.testing.assert_close(pose.rotation[0, 0], euler[0], atol=0.08, rtol=0)
+
+
 def test_the_shape_of_the_fit_alone_does_not_measure_it(model):
     """Which is why there is another one: it takes half of a turn for an asymmetry."""
     pdm = model.depth_shape.pdm

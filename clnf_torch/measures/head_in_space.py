@@ -1,12 +1,15 @@
 """Heads in camera space: landmarks and pose together, by the shape that tells how deep a face is."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from clnf_torch.fitting.initialise import params_under_noise
 from clnf_torch.geometry.camera import Intrinsics, back_project
 from clnf_torch.geometry.precision import in_own_precision
-from clnf_torch.geometry.rotation import euler_to_matrix
+from clnf_torch.geometry.rotation import euler_to_matrix, matrix_to_euler
+from clnf_torch.measures.gaze import sight_rotation
 from clnf_torch.measures.head_pose import HeadPose, head_pose
 from clnf_torch.measures.landmarks_3d import FittedShape, landmarks_3d
 from clnf_torch.measures.pnp import LOOSE_TOLERANCE
@@ -30,7 +33,8 @@ def measure_head(
 
     Without a depth shape they are OpenFace's (`landmarks_3d`, `head_pose`). With one, it is placed on its anchors among
     the landmarks; every landmark then lies where its line of sight passes nearest to its place in that shape, so that
-    the image is met exactly, and what one side alone does is measured in full.
+    the image is met exactly, and what one side alone does is measured in full. It is placed in what a camera of square
+    pixels would see that is turned to the face: weak perspective, by which it is placed, holds around the axis alone.
 
     Args:
         face: The faces.
@@ -43,9 +47,38 @@ def measure_head(
     """
     if face.depth is None:
         return landmarks_3d(face, camera), head_pose(face, camera, numerics)
-    placed = _placed(face, face.depth, camera.to(face.landmarks))
-    pose = head_pose(placed, camera, "exact", face.depth.anchors, LOOSE_TOLERANCE)
-    return _on_lines_of_sight(placed, pose, camera.to(face.landmarks)), pose
+    camera = camera.to(face.landmarks)
+    turned, turn, facing = _turned_to(face, camera)
+    placed = _placed(turned, face.depth, facing)
+    pose = head_pose(placed, facing, "exact", face.depth.anchors, LOOSE_TOLERANCE)
+    # Single precision has no angles of a head that is upside down
+    rotation = matrix_to_euler(turn.double() @ euler_to_matrix(pose.rotation.double())).to(pose.rotation)
+    pose = HeadPose((turn @ pose.translation[..., None])[..., 0], rotation)
+    return _on_lines_of_sight(replace(placed, landmarks=face.with_valid_rows().landmarks), pose, camera), pose
+
+
+def _turned_to(face: FittedShape, camera: Intrinsics) -> tuple[FittedShape, Tensor, Intrinsics]:
+    """Faces as a camera of square pixels sees them that looks at the middle of each.
+
+    Returns:
+        The faces, rows that are not valid as they are; the rotations (B, 3, 3) from the new camera's axes to the old
+        ones, none in those rows; and the new camera, whose principal point is (0, 0).
+    """
+    valid, seen = face.valid(), face.with_valid_rows().landmarks
+    sight = back_project(seen, torch.ones_like(seen[..., 0]), camera)
+    identity = torch.eye(3, dtype=seen.dtype, device=seen.device)
+    turn = torch.where(valid[:, None, None], sight_rotation(sight.mean(1)), identity)
+    across, depth = (sight @ turn).split((2, 1), dim=-1)
+    focal = camera.focal[..., :1].expand_as(camera.focal)
+    landmarks = across / depth * focal[..., None, :]
+    params = replace(face.params, scale=face.params.scale * _spread(landmarks) / _spread(seen))
+    landmarks = torch.where(valid[:, None, None], landmarks, face.landmarks)
+    return replace(face, params=params, landmarks=landmarks), turn, Intrinsics(focal, torch.zeros_like(camera.center))
+
+
+def _spread(landmarks: Tensor) -> Tensor:
+    """How far (B,) landmarks (B, N, 2) are from their middle."""
+    return torch.linalg.vector_norm(landmarks - landmarks.mean(1, keepdim=True), dim=(1, 2))
 
 
 def _placed(face: FittedShape, depth: DepthShape, camera: Intrinsics) -> FittedShape:
@@ -60,12 +93,14 @@ def _placed(face: FittedShape, depth: DepthShape, camera: Intrinsics) -> FittedS
 
 
 def _without_perspective(face: FittedShape, camera: Intrinsics) -> Tensor:
-    """Landmarks (B, N, 2) as if all of a face were as far away as its middle; its own shape says how far they are."""
+    """Landmarks (B, N, 2) as if all of a face were as far away as its middle; its own shape says how far they are.
+
+    The camera's principal point is (0, 0).
+    """
     params = face.params
     beyond = (face.pdm.points(params.local) @ euler_to_matrix(params.rotation)[:, 2, :, None])[..., 0]
     distance = (camera.focal[..., 0] / params.scale)[:, None]
-    nearness = 1 + beyond / distance
-    return camera.center[..., None, :] + (face.landmarks - camera.center[..., None, :]) * nearness[..., None]
+    return face.landmarks * (1 + beyond / distance)[..., None]
 
 
 def _on_lines_of_sight(placed: FittedShape, pose: HeadPose, camera: Intrinsics) -> Tensor:
