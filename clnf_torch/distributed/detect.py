@@ -14,14 +14,26 @@ from pyarrow import parquet
 from clnf_torch.distributed.cluster import READERS_SHARE, Actors
 from clnf_torch.distributed.images import DetectFaces, DetectSettings, decode_images
 from clnf_torch.distributed.inputs import image_inputs
-from clnf_torch.distributed.job import JobReport, Progress, blocks_of, on_actors, outcome, run_job, silent
+from clnf_torch.distributed.job import (
+    JobReport,
+    Progress,
+    blocks_of,
+    failed,
+    on_actors,
+    outcome,
+    quiet_arguments,
+    run_job,
+    silent,
+)
 from clnf_torch.distributed.model import ModelFile
 from clnf_torch.distributed.output import InputReport, JobOutput
 from clnf_torch.distributed.shards import MOST_IMAGES, Shard
-from clnf_torch.files.names import escaped_name, one_line
+from clnf_torch.files.names import escaped_name
 
 # Of a reader: half of what each actor leaves, so that two of them share a crowded node
 READER_CPUS = READERS_SHARE / 2
+# Times that a reader that died begins anew, before its shard waits for the next round
+READER_RETRIES = 1
 
 
 def detect_images(
@@ -82,9 +94,17 @@ class _Detection:
         """Blocks of decoded images, and what became of each; an actor has one shard in hand in any case."""
         given = {"output": self.output, "weights": self.weights.shared(ray), "settings": self.settings}
         readers = max(1, int(ray.cluster_resources().get("CPU", 1) - size[1] * actors.num_cpus))
-        decoded = blocks_of(ray, [shard.to_json() for shard in shards]).map_batches(
-            decode_shard, batch_size=None, batch_format="pyarrow", concurrency=readers, num_cpus=READER_CPUS
-        )
+        blocks = blocks_of(ray, [shard.to_json() for shard in shards])
+        with quiet_arguments():
+            decoded = blocks.map_batches(
+                decode_shard,
+                batch_size=None,
+                batch_format="pyarrow",
+                concurrency=readers,
+                num_cpus=READER_CPUS,
+                # Ray Data begins for ever anew otherwise where an image kills its reader
+                max_retries=READER_RETRIES,
+            )
         return on_actors(decoded, DetectShards, given, actors, size)
 
 
@@ -118,7 +138,7 @@ class DetectShards:
         try:
             rows = self._computed(shard, block)
         except Exception as error:
-            found = outcome(shard, error=one_line(f"{type(error).__name__}: {error}"))
+            found = failed(shard, error)
         else:
             found = outcome(shard, rows)
         return pa.Table.from_pylist([found])

@@ -18,6 +18,8 @@ from clnf_torch.files.names import one_line
 
 # Rounds without any progress after which a job gives up
 ROUNDS = 3
+# What Ray raises where the process of a task died at its work, again and again
+READER_DIED = {"WorkerCrashedError", "OutOfMemoryError"}
 # Bytes of a block that Ray would cut: a shard is one block, however large
 UNCUT = 2**40
 # Blocks that wait for an actor: the next one is there when it is done
@@ -180,6 +182,9 @@ class Job:
 
     def _take(self, row: dict[str, Any]) -> None:
         """What became of a shard."""
+        if row["died"]:
+            # As where an actor died, which says nothing at all
+            return
         if row["error"]:
             self.errors[row["shard"]] = row["error"]
             return
@@ -218,9 +223,17 @@ def _count(shards: Sequence[Shard]) -> int:
     return sum(len(shard.inputs) for shard in shards)
 
 
-def outcome(shard: Shard, rows: int = 0, error: str | None = None) -> dict[str, Any]:
-    """What an actor says of a shard: it is in the manifest, or why not."""
-    return {"shard": shard.name, "inputs": len(shard.inputs), "rows": rows, "error": error or ""}
+def outcome(shard: Shard, rows: int = 0, error: str | None = None, died: bool = False) -> dict[str, Any]:
+    """What an actor says of a shard: it is in the manifest, or why not; or its reader died, as an actor may."""
+    return {"shard": shard.name, "inputs": len(shard.inputs), "rows": rows, "error": error or "", "died": died}
+
+
+def failed(shard: Shard, error: Exception) -> dict[str, Any]:
+    """What an actor says of a shard that something kept from being finished."""
+    if type(error).__name__ in READER_DIED:
+        return outcome(shard, died=True)
+    name = f"{shard.inputs[0].name}: " if len(shard.inputs) == 1 else ""
+    return outcome(shard, error=one_line(f"{name}{type(error).__name__}: {error}"))
 
 
 def blocks_of(ray: Any, texts: Sequence[str]) -> Any:
@@ -238,9 +251,7 @@ def on_actors(blocks: Any, work: type, given: dict[str, Any], actors: Actors, si
         actors: What each has.
         size: Fewest and most.
     """
-    with warnings.catch_warnings():
-        # What restarts an actor but not its task has no other name up to Ray 2.63
-        warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
+    with quiet_arguments():
         return blocks.map_batches(
             work,
             batch_size=None,
@@ -250,6 +261,14 @@ def on_actors(blocks: Any, work: type, given: dict[str, Any], actors: Actors, si
             concurrency=size,
             **actors.remote_args(),
         )
+
+
+@contextlib.contextmanager
+def quiet_arguments() -> Iterator[None]:
+    """Lets Ray Data take how often a process begins anew, which has no other name up to Ray 2.63, without a warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
+        yield
 
 
 @contextlib.contextmanager

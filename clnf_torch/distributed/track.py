@@ -17,13 +17,12 @@ from pyarrow import parquet
 from clnf_torch.distributed.cluster import READERS_SHARE, Actors
 from clnf_torch.distributed.frame_stream import remote_frames
 from clnf_torch.distributed.inputs import video_inputs
-from clnf_torch.distributed.job import JobReport, Progress, blocks_of, on_actors, outcome, run_job, silent
+from clnf_torch.distributed.job import JobReport, Progress, blocks_of, failed, on_actors, outcome, run_job, silent
 from clnf_torch.distributed.model import ModelFile
 from clnf_torch.distributed.output import UNFINISHED, InputReport, JobOutput
 from clnf_torch.distributed.shards import Shard
 from clnf_torch.distributed.videos import TrackFaces, TrackSettings, VideoTask
 from clnf_torch.files.archive_reader import ArchiveError, read_archive
-from clnf_torch.files.names import one_line
 from clnf_torch.files.writing import partial_of
 from clnf_torch.media.boxes import BoxError, check_box
 from clnf_torch.media.recording import Recording
@@ -116,20 +115,34 @@ class TrackShards:
         (text,) = block["shards"].to_pylist()
         shards = [Shard.from_json(line) for line in text.splitlines()]
         rows: dict[str, int] = {}
-        error = None
+        failures: dict[str, Exception] = {}
+        of_all = None
         try:
-            self._computed(shards, rows)
+            self._computed(shards, rows, failures)
         except Exception as failure:
-            error = one_line(f"{type(failure).__name__}: {failure}")
-        found = [outcome(shard, rows.get(shard.name, 0), None if shard.name in rows else error) for shard in shards]
+            of_all = failure
+        found = []
+        for shard in shards:
+            failure = failures.get(shard.name) or (None if shard.name in rows else of_all)
+            found.append(failed(shard, failure) if failure else outcome(shard, rows.get(shard.name, 0)))
         return pa.Table.from_pylist(found)
 
-    def _computed(self, shards: Sequence[Shard], rows: dict[str, int]) -> None:
-        """Tracks, writes and enters videos; `rows` takes how many each that is finished has."""
+    def _computed(self, shards: Sequence[Shard], rows: dict[str, int], failures: dict[str, Exception]) -> None:
+        """Tracks, writes and enters videos.
+
+        Args:
+            shards: The videos.
+            rows: Takes how many each that is finished has.
+            failures: Takes what kept one of them from being finished, while the others go on.
+        """
         with tempfile.TemporaryDirectory(prefix="clnf-torch-") as folder:
-            opened = [UnfinishedVideo(self.output, shard, Path(folder), rows) for shard in shards]
-            share = READERS_SHARE / self.faces.settings.batch
-            tasks = [video.task(share, self.faces.settings) for video in opened]
+            share, tasks = READERS_SHARE / self.faces.settings.batch, []
+            for shard in shards:
+                video = UnfinishedVideo(self.output, shard, Path(folder), rows, failures)
+                try:
+                    tasks.append(video.task(share, self.faces.settings))
+                except Exception as failure:
+                    failures[shard.name] = failure
             self.faces([task for task in tasks if task is not None])
 
 
@@ -141,10 +154,13 @@ class UnfinishedVideo:
         shard: The video.
         folder: Of this machine, for files until they are complete.
         rows: Takes how many there are when it is finished.
+        failures: Takes what kept it from being read to its end or entered; others beside it go on.
     """
 
-    def __init__(self, output: JobOutput, shard: Shard, folder: Path, rows: dict[str, int]) -> None:
-        self.output, self.shard, self.rows = output, shard, rows
+    def __init__(
+        self, output: JobOutput, shard: Shard, folder: Path, rows: dict[str, int], failures: dict[str, Exception]
+    ) -> None:
+        self.output, self.shard, self.rows, self.failures = output, shard, rows, failures
         self.table = folder / f"{shard.name}.parquet"
         self.begun = self.saved_at = time.monotonic()
         # Another worker, given up for dead, may still write: each has its own parts
@@ -172,9 +188,16 @@ class UnfinishedVideo:
         return VideoTask(self.source, self.table, self._finish, self._save, self._restored())
 
     def _finish(self, record: Recording) -> None:
-        """Enters the complete video."""
-        if self.source.failure is not None:
-            raise self.source.failure
+        """Enters the complete video, or what kept it from being complete."""
+        try:
+            if self.source.failure is not None:
+                raise self.source.failure
+            self._enter_rows(record)
+        except Exception as error:
+            self.failures[self.shard.name] = error
+
+    def _enter_rows(self, record: Recording) -> None:
+        """Enters the rows of a complete video."""
         entry = record.entry()
         table = self.table if self.table.exists() else None
         rows = parquet.read_metadata(table).num_rows if table is not None else 0

@@ -98,7 +98,9 @@ def test_shards_of_an_older_version_lack_a_column(output, tmp_path):
 def test_a_box_that_is_in_no_frame_is_a_problem_of_the_video(output, tmp_path, monkeypatch, box, problem):
     source = types.SimpleNamespace(width=640, height=480)
     monkeypatch.setattr(track, "remote_frames", lambda video, num_cpus: source)
-    video = track.UnfinishedVideo(output, Shard(0, (InputFile("a.mp4", "a.mp4", 1, "1"),), "settings"), tmp_path, {})
+    video = track.UnfinishedVideo(
+        output, Shard(0, (InputFile("a.mp4", "a.mp4", 1, "1"),), "settings"), tmp_path, {}, {}
+    )
     assert video.task(1, TrackSettings(box=box)) is None
     (found,) = manifest(output.place)["problem"].to_pylist()
     assert found.startswith("a.mp4: box ") and problem in found
