@@ -123,8 +123,8 @@ class TrackShards:
             of_all = failure
         found = []
         for shard in shards:
-            failure = failures.get(shard.name) or (None if shard.name in rows else of_all)
-            found.append(failed(shard, failure) if failure else outcome(shard, rows.get(shard.name, 0)))
+            reason = failures.get(shard.name) or (None if shard.name in rows else of_all)
+            found.append(failed(shard, reason) if reason else outcome(shard, rows.get(shard.name, 0)))
         return pa.Table.from_pylist(found)
 
     def _computed(self, shards: Sequence[Shard], rows: dict[str, int], failures: dict[str, Exception]) -> None:
