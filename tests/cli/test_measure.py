@@ -118,6 +118,18 @@ def test_frames_at_rest_without_a_face(table):
         measure_table(table, (8, 9))
 
 
+def test_a_face_of_another_video_is_another_face(tmp_path):
+    """As in the table of a cluster's job: both videos have a face 0."""
+    head, other = make_face()[0], make_face(p54=(9, 0))[0]
+    write(path := tmp_path / "t.csv", torch.stack((head, head, other, other)), [(1, 0, 1), (2, 0, 1)] * 2)
+    lines = path.read_text().splitlines()
+    videos = ["video", "a.mp4", "a.mp4", "b.mp4", "b.mp4"]
+    path.write_text("\n".join(f"{name},{line}" for name, line in zip(videos, lines, strict=True)))
+    measured = measure_table(path, rest=(1, 1))
+    assert measured.measures.commissure_excursion_image_right.max() < 1e-6
+    assert [cells[0] for cells in measured.cells] == videos[1:]
+
+
 def test_openface_writes_blanks_and_tables_of_images(tmp_path):
     write(tmp_path / "of.csv", make_faces(2), [(1, 0, 1), (2, 0, 1)], blank=" ")
     write(tmp_path / "image.csv", make_faces(2), [(0, 0, 1), (1, 0, 1)], head="face")

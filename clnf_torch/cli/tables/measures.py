@@ -18,8 +18,10 @@ from clnf_torch.measures.head_pose import HeadPose
 POSE = [f"pose_{name}" for name in ("Tx", "Ty", "Tz", "Rx", "Ry", "Rz")]
 POINTS = [f"{axis}_{point}" for axis in "XYZ" for point in range(NUM_LANDMARKS)]
 FRAME, SUCCESS = "frame", "success"
+# Tables of clusters hold several videos, each with faces of its own
+VIDEO, FACE = "video", "face_id"
 # What a table of measures keeps of the one that it is made of, where that has it
-KEPT = ("image", FRAME, "face", "face_id", "timestamp", "confidence", SUCCESS)
+KEPT = (VIDEO, "image", FRAME, "face", "face_id", "timestamp", "confidence", SUCCESS)
 # Digits after the point: a tenth of a micrometre
 DECIMALS = 4
 
@@ -159,7 +161,7 @@ def _parse(text: str) -> PointTable:
         values.extend(numbers(line, row, targets, names))
         cells.append([row[places[name]].strip() for name in kept])
         frames.append(frame_number(line, row[places[FRAME]]) if FRAME in places else len(cells))
-        identity(row[places["face_id"]].strip() if "face_id" in places else "")
+        identity(tuple(row[places[name]].strip() for name in (VIDEO, FACE) if name in places))
     found = torch.tensor(values, dtype=torch.float64).view(-1, len(targets))
     pose, rest = found.split((len(POSE), len(targets) - len(POSE)), dim=1)
     points = rest[:, : len(POINTS)].view(-1, 3, NUM_LANDMARKS).mT
@@ -177,10 +179,10 @@ def _parse(text: str) -> PointTable:
 
 
 class _Numbering:
-    """Numbers of texts, equal ones having the same, from 0."""
+    """Numbers of groups of texts, equal ones having the same, from 0."""
 
     def __init__(self) -> None:
-        self.numbers, self._known = array("q"), dict[str, int]()
+        self.numbers, self._known = array("q"), dict[tuple[str, ...], int]()
 
-    def __call__(self, text: str) -> None:
-        self.numbers.append(self._known.setdefault(text, len(self._known)))
+    def __call__(self, texts: tuple[str, ...]) -> None:
+        self.numbers.append(self._known.setdefault(texts, len(self._known)))
