@@ -1,9 +1,10 @@
 """Tables of faces as a report reads them: CSV, Parquet and JSON, with whichever columns they have."""
 
+import codecs
 import csv
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count as count_up
 from itertools import islice
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from clnf_torch.files.names import one_line
+from clnf_torch.files.table_text import bare, cells_of, decimal, filled_lines, header, miscounted
 from clnf_torch.report.records import FaceLog, NoFacesError, TableError
 
 # Columns that a report looks at; all others are not even converted
@@ -29,6 +31,7 @@ JSON_GROUPS = {
 }  # fmt: skip
 # As R, pandas and spreadsheets write whether a row counts
 TRUTHS = {"true": 1.0, "false": 0.0}
+NO_FACES = "expected columns of faces (x_0, y_0 and so on, or confidence), found none"
 # Rows of a CSV file that are held as texts
 CHUNK = 512
 
@@ -53,21 +56,44 @@ def read_log(path: Path) -> FaceLog:
 
 
 def _read_csv(path: Path) -> FaceLog:
-    """Rows that are too short, and texts that are no numbers, become NaN."""
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        lines = csv.reader(file)
-        names = [name.strip() for name in next(lines, [])]
+    """Delimiter and decimal mark are the file's. Rows that are too short, and texts that are no numbers, become NaN.
+
+    Raises:
+        TableError: A row has more cells than there are columns: its numbers would stand in wrong ones.
+    """
+    with path.open(newline="", encoding=_encoding(path), errors="replace") as file:
+        lines = (line for _, line in filled_lines(file))
+        delimiter, named = header(next(lines, ""), "confidence")
+        names = [bare(name) for name in named]
+        # Foreign tables may have rows of any length
+        if not {"x_0", "confidence"}.intersection(names):
+            raise NoFacesError(f"{path}: {NO_FACES}")
         wanted = [column for column, name in enumerate(names) if WANTED.fullmatch(name)]
         place = names.index(IMAGE) if IMAGE in names else None
         images, chunks = list[str](), list[np.ndarray]()
-        while rows := list(islice(lines, CHUNK)):
-            rows = [row for row in rows if row]
+        cells = _filled(path, enumerate(cells_of(lines, delimiter), start=2), len(names))
+        while rows := list(islice(cells, CHUNK)):
             chunks.append(np.array([_numbers(row, wanted) for row in rows]).reshape(len(rows), len(wanted)))
             if place is not None:
                 images += [row[place] if place < len(row) else "" for row in rows]
     values = np.concatenate(chunks) if chunks else np.zeros((0, len(wanted)))
     columns = {names[column]: values[:, number] for number, column in enumerate(wanted)}
     return _of_columns(path, columns, images if place is not None else None)
+
+
+def _encoding(path: Path) -> str:
+    """That of a text, by its first bytes: spreadsheets write UTF-16 too."""
+    with path.open("rb") as file:
+        return "utf-16" if file.read(2) in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE} else "utf-8-sig"
+
+
+def _filled(path: Path, rows: Iterable[tuple[int, list[str]]], count: int) -> Iterator[list[str]]:
+    """Rows with a cell that is not empty, none longer than the names of the columns."""
+    for number, cells in rows:
+        if any(map(str.strip, cells)):
+            if any(map(str.strip, cells[count:])):
+                raise TableError(f"{path}: {miscounted(number, cells, count)}")
+            yield cells
 
 
 def _numbers(row: Sequence[str], wanted: Sequence[int]) -> list[float]:
@@ -79,10 +105,11 @@ def _numbers(row: Sequence[str], wanted: Sequence[int]) -> list[float]:
 
 
 def _number(text: str) -> float:
+    text = bare(text)
     try:
-        return float(text)
+        return decimal(text)
     except ValueError:
-        return TRUTHS.get(text.strip().strip("\"'").lower(), np.nan)
+        return TRUTHS.get(text.lower(), np.nan)
 
 
 def _read_parquet(path: Path) -> FaceLog:
@@ -101,7 +128,7 @@ def _of_columns(path: Path, columns: Columns, images: Sequence[str] | None) -> F
     """A log of the columns that a table has."""
     landmarks = _points(columns, "x_", "y_")
     if landmarks is None and "confidence" not in columns:
-        raise NoFacesError(f"{path}: expected columns of faces (x_0, y_0 and so on, or confidence), found none")
+        raise NoFacesError(f"{path}: {NO_FACES}")
     rows = len(next(iter(columns.values())))
     frame, names = _places(columns.get("frame"), images, rows)
     success = columns.get("success")

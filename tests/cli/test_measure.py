@@ -13,7 +13,7 @@ from torch import Tensor
 
 from clnf_torch.cli.tables.measures import POINTS, POSE, measure_table, read_points
 from clnf_torch.cli.tables.smoothing import one_euro, savitzky_golay
-from clnf_torch.cli.tables.text import TableError
+from clnf_torch.files.table_text import TableError
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.measures.face import face_measures
 from tests.factories import seeded
@@ -187,6 +187,13 @@ def test_an_empty_cell_is_a_row_without_measures(tmp_path):
     (tmp_path / "clip.csv").write_text("\n".join((head, first, second)))
     found = measure_table(tmp_path / "clip.csv").measures
     assert found.mouth_width[0].isnan() and found.mouth_width[1].isfinite()
+
+
+def test_images_may_be_called_as_comments_begin(clnf_torch_cli, table):
+    text = table.read_text().replace("frame,", "image,", 1).replace("\n2,7,", "\n#2.png,7,")
+    table.write_text(text)
+    done = clnf_torch_cli("measure", table, "--out", "-")
+    assert [row["image"] for row in read(done.stdout)] == ["1", "1", "2", "#2.png"]
 
 
 def test_a_table_without_rows(tmp_path):

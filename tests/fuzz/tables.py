@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from clnf_torch.cli.tables.landmarks import COLUMNS, read_table
-from clnf_torch.cli.tables.text import TableError
+from clnf_torch.files.table_text import TableError
 from clnf_torch.media.boxes import BoxError, boxes_of, check_box, read_boxes_file
 from clnf_torch.training.data.annotations import AnnotationError, read_annotations, read_pts
 from tests.fuzz.formats import Format

@@ -34,6 +34,37 @@ def test_blanks_after_commas_and_unknown_columns_are_read_over(tmp_path):
     assert log.landmarks.shape == (3, 68, 2) and log.points is not None
 
 
+@pytest.mark.parametrize(
+    ("delimiter", "mark", "encoding", "first", "last"),
+    [
+        (";", ",", "utf-8-sig", "", ""),
+        (";", ".", "utf-8", "sep=;\r\n", "\r\n"),
+        ("\t", ",", "utf-16", "", ""),
+        (",", ".", "utf-8", "# edited\r\n", "," * 700 + "\r\n\r\n"),
+    ],
+)
+def test_tables_that_a_spreadsheet_saved_hold_the_same(tmp_path, delimiter, mark, encoding, first, last):
+    path = write_table(tmp_path / "t.csv", talking(3))
+    rows = [line.replace(",", delimiter) for line in path.read_text().splitlines()]
+    text = "\r\n".join([rows[0], *(row.replace(".", mark) for row in rows[1:]), last])
+    (edited := tmp_path / "e.csv").write_bytes((first + text).encode(encoding))
+    before, after = read_log(path), read_log(edited)
+    assert len(after) == 3 and after.success.all() and after.confidence[0] == 0.5
+    for name in ("frame", "time", "landmarks", "points", "pose", "gaze", "params", "eyes"):
+        np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
+
+
+def test_decimal_commas_between_commas_are_refused(tmp_path):
+    path = write_columns(tmp_path / "t.csv", {"frame": [1, 2], "confidence": ["0,5", "0,7"], "success": [1, 1]})
+    with pytest.raises(TableError, match="row 2 has 4 cells for 3 columns; are decimals written with commas"):
+        read_log(path)
+
+
+def test_images_may_be_called_as_comments_begin(tmp_path):
+    log = read_log(write_columns(tmp_path / "t.csv", {"image": ["#1.png", "2.png"], "confidence": [0.5, 0.7]}))
+    assert log.images == ("#1.png", "2.png")
+
+
 def test_missing_columns_are_none(tmp_path):
     log = read_log(write_columns(tmp_path / "t.csv", {"frame": [4, 5], "confidence": [0.5, "x"]}))
     assert (log.landmarks, log.points, log.pose, log.gaze, log.params, log.eyes, log.time) == (None,) * 7

@@ -14,8 +14,8 @@ from clnf_torch.cli.options import STDOUT
 from clnf_torch.cli.output_check import Input, Output, check_outputs
 from clnf_torch.cli.tables.measures import MeasureTable, PointTable, measure_table
 from clnf_torch.cli.tables.smoothing import one_euro, savitzky_golay
-from clnf_torch.cli.tables.text import TableError
 from clnf_torch.cli.videos.outputs import SUMMARY
+from clnf_torch.files.table_text import TableError
 from clnf_torch.files.writing import write_atomically
 
 SUFFIX = "_measures.csv"

@@ -22,8 +22,8 @@ from clnf_torch.cli.options import (
 from clnf_torch.cli.progress import counting_bar
 from clnf_torch.cli.repair_job import RepairJob, check_repair
 from clnf_torch.cli.tables.landmarks import COLUMNS_FROM_1, LandmarkTable, read_table
-from clnf_torch.cli.tables.text import TableError
 from clnf_torch.files.growing import GrowingFile
+from clnf_torch.files.table_text import TableError
 from clnf_torch.media.video import open_video
 from clnf_torch.media.video_frames import Frame, VideoError, ahead
 from clnf_torch.pipeline import LandmarkDetector, load

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from clnf_torch.cli.tables.text import (
+from clnf_torch.files.table_text import (
     TableError,
     bare,
     data_rows,

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from clnf_torch.cli.tables.text import TableError, data_rows, frame_number, header, numbers, read_table_text
+from clnf_torch.files.table_text import TableError, data_rows, frame_number, header, numbers, read_table_text
 from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
 from clnf_torch.measures.face import FaceMeasures, face_measures, points_in_head
 from clnf_torch.measures.head_pose import HeadPose

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from clnf_torch.cli.tables.landmarks import COLUMNS, COLUMNS_FROM_1, LandmarkTable, read_table
-from clnf_torch.cli.tables.text import TableError
+from clnf_torch.files.table_text import TableError
 from tests.media.videos import write_folder
 
 LANDMARKS = torch.arange(3 * 136, dtype=torch.float64).view(3, 2, 68).mT.contiguous() / 8

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -42,8 +42,8 @@ def header(text: str, wanted: str) -> tuple[str, list[str]]:
         text: The table.
         wanted: The name of a column, in small letters; a delimiter that gives it is the right one.
     """
-    line = next((line for _, line in _lines(text)), "")
-    found = [(delimiter, next(_reader([line], delimiter), [])) for delimiter in DELIMITERS]
+    line = next((line for _, line in filled_lines(io.StringIO(text, newline=None))), "")
+    found = [(delimiter, next(cells_of([line], delimiter), [])) for delimiter in DELIMITERS]
     delimiter, names = max(found, key=lambda one: (wanted in map(plain, one[1]), len(one[1])))
     return delimiter, [name.strip() for name in names]
 
@@ -74,15 +74,25 @@ def _stem(name: str) -> str:
     return name.rstrip("0123456789")
 
 
-def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """Lines that hold something, with their numbers: no comments, and not what Excel notes in the first one."""
-    for number, line in enumerate(io.StringIO(text, newline=None), start=1):
+def filled_lines(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """Lines that hold something, with their numbers: no comments, and not what Excel notes in the first one.
+
+    Behind a line of names that begins with ``image`` none is a comment: images may be called ``#1.png``.
+    """
+    named, of_images = False, False
+    for number, line in enumerate(lines, start=1):
         begin = line.lstrip()
-        if begin and not begin.startswith("#") and not (number == 1 and re.fullmatch(r"sep=.\n?", begin)):
-            yield number, line
+        if not begin or (begin.startswith("#") and not of_images):
+            continue
+        if number == 1 and re.fullmatch(r"sep=.\r?\n?", begin):
+            continue
+        if not named:
+            named, of_images = True, re.match(r"[\"']?image\b", begin, re.IGNORECASE) is not None
+        yield number, line
 
 
-def _reader(lines: list[str] | Iterator[str], delimiter: str) -> Iterator[list[str]]:
+def cells_of(lines: list[str] | Iterator[str], delimiter: str) -> Iterator[list[str]]:
+    """The cells of each line, or of lines that one cell goes over."""
     return csv.reader(lines, delimiter=delimiter, skipinitialspace=delimiter == " ")
 
 
@@ -96,11 +106,11 @@ def data_rows(text: str, delimiter: str, count: int) -> Iterator[tuple[int, list
 
     def lines() -> Iterator[str]:
         nonlocal last
-        for number, line in _lines(text):
+        for number, line in filled_lines(io.StringIO(text, newline=None)):
             last = number
             yield line
 
-    rows = _reader(lines(), delimiter)
+    rows = cells_of(lines(), delimiter)
     try:
         next(rows, None)
         for cells in rows:
@@ -110,11 +120,16 @@ def data_rows(text: str, delimiter: str, count: int) -> Iterator[tuple[int, list
             if not any(map(str.strip, cells)):
                 continue
             if len(cells) != count:
-                hint = "; are decimals written with commas? Separate cells by semicolons" if len(cells) > count else ""
-                raise TableError(f"row {last} has {len(cells)} cells for {count} columns{hint}")
+                raise TableError(miscounted(last, cells, count))
             yield last, cells
     except csv.Error as error:
         raise TableError(f"row {last}: {error}") from error
+
+
+def miscounted(line: int, cells: list[str], count: int) -> str:
+    """What is wrong with a row that has another number of cells than there are columns."""
+    hint = "; are decimals written with commas? Separate cells by semicolons" if len(cells) > count else ""
+    return f"row {line} has {len(cells)} cells for {count} columns{hint}"
 
 
 def numbers(line: int, cells: list[str], places: list[int], names: list[str]) -> list[float]:
@@ -131,14 +146,23 @@ def numbers(line: int, cells: list[str], places: list[int], names: list[str]) ->
 
 def _number(line: int, cell: str, name: str) -> float:
     """The number of a cell that may have quotes, a decimal comma, or none."""
-    text = cell.strip().strip("\"'").strip()
+    text = bare(cell)
     # R, pandas and spreadsheets write it so
     if plain(name) == "success" and text.lower() in {"true", "false"}:
         return float(text.lower() == "true")
     try:
-        return torch.nan if text.lower() in MISSING else float(re.sub(r"^([^.,]*),([^.,]*)$", r"\1.\2", text))
+        return torch.nan if text.lower() in MISSING else decimal(text)
     except ValueError:
         raise TableError(f"row {line}, {plain(name)}: expected a number, found {excerpt(text)}") from None
+
+
+def decimal(text: str) -> float:
+    """The number of a text that may have a decimal comma.
+
+    Raises:
+        ValueError: It is none.
+    """
+    return float(re.sub(r"^([^.,]*),([^.,]*)$", r"\1.\2", text))
 
 
 def frame_number(line: int, cell: str) -> int:
