@@ -1,6 +1,7 @@
 """``clnf-torch``: the program and its commands."""
 
 import gc
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from clnf_torch.cli.commands.train_free import free
 from clnf_torch.cli.commands.train_model import model
 from clnf_torch.cli.commands.train_render import render
 from clnf_torch.cli.commands.train_retrain import retrain
-from clnf_torch.cli.console import STOPS, say
+from clnf_torch.cli.console import STOPS, complain, say
 
 command: Callable[..., None]
 
@@ -65,6 +66,12 @@ def program(
     ] = False,
 ) -> None:
     """Facial landmark detection and tracking by OpenFace's CE-CLM, in PyTorch."""
+    try:
+        os.getcwd()
+    except OSError:
+        # No relative path leads anywhere, and PyTorch does not load
+        complain("the working directory no longer exists; change into another one")
+        raise typer.Exit(2) from None
 
 
 def main() -> None:

@@ -60,6 +60,9 @@ class Targets:
         """Refuses two documents on one stream."""
         if self.csv == self.json == STDOUT:
             raise typer.BadParameter("--csv - and --json - would both go to stdout; give one of them a file")
+        # Python has none where the caller closed it
+        if STDOUT in (self.csv, self.json) and sys.stdout is None:
+            raise typer.BadParameter("stdout, where results would go, is closed; give --csv or --json a file")
 
     def given(self) -> dict[str, Path]:
         """The paths that were given, by their options."""

@@ -78,3 +78,21 @@ def test_threads_are_those_asked_for(clnf_torch_cli, tmp_path):
         assert torch.get_num_threads() == before + 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_working_directory_that_is_gone_is_refused_in_a_line(tmp_path):
+    code = "import os, sys; os.rmdir(os.getcwd()); from clnf_torch.cli.main import main; main()"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
+    done = subprocess.run(
+        [sys.executable, "-c", code, "info"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr == "clnf-torch: error: the working directory no longer exists; change into another one\n"
+
+
+def test_a_closed_stdout_takes_no_results(tmp_path):
+    (photo := tmp_path / "a.png").touch()
+    code = "import sys; sys.stdout = None; from clnf_torch.cli.main import main; main()"
+    words = [sys.executable, "-c", code, "detect", str(photo), "--csv", "-"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "stdout, where results would go, is closed" in done.stderr
