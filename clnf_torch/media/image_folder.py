@@ -65,14 +65,17 @@ def notes_on(folder: Path, files: list[Path]) -> list[str]:
 def description(folder: Path) -> str:
     """What a folder holds that was given as an image, and which command takes it."""
     try:
-        suffixes = [file.suffix.lower() for file in folder.iterdir() if _is_shown(file)]
+        shown = [file for file in folder.iterdir() if _is_shown(file)]
     except OSError as error:
         return f"a folder that cannot be read: {error.strerror or error}"
+    suffixes = [file.suffix.lower() for file in shown]
     videos, images = (sum(suffix in kinds for suffix in suffixes) for kinds in (VIDEOS, IMAGES))
     if videos:
         return f"a folder of videos ({videos}); give them to clnf-torch track one by one"
     if images:
         return f"a folder of images ({images}); give them one by one, or the folder to clnf-torch track as one video"
+    if folders := sum(file.is_dir() for file in shown):
+        return f"a folder of folders ({folders}), which are not looked into; give these"
     return "a folder without images"
 
 

@@ -296,6 +296,9 @@ def test_finished_outputs_of_another_video_stay(clnf_torch_cli, bundle, image, b
     assert f"{videos[1]}: its outputs exist, made of {videos[0]}; skipped" in skipped.stderr
     again = clnf_torch_cli("track", videos[0], *words, "--resume")
     assert again.exit_code == 0 and "finished by an earlier run; skipped" in again.stderr
+    assert "replaces" not in clnf_torch_cli("track", videos[0], *words).stderr
+    replaced = clnf_torch_cli("track", videos[1], *words)
+    assert f"{videos[1]}: replaces outputs that were made of {videos[0]}" in replaced.stderr
 
 
 def test_a_real_clip(clnf_torch_cli, shared, openface_models, tmp_path):
@@ -317,3 +320,11 @@ def test_a_real_clip(clnf_torch_cli, shared, openface_models, tmp_path):
     for row in rows:
         assert -1 < float(row["gaze_0_z"]) <= 0
         assert 100 < float(row["pose_Tz"]) < 1000
+
+
+def test_a_folder_of_folders_is_called_one(clnf_torch_cli, bundle, tmp_path):
+    for name in ("P1", "P2"):
+        (tmp_path / "all" / name).mkdir(parents=True)
+    done = clnf_torch_cli("track", tmp_path / "all", "--csv", tmp_path / "o.csv", "--model", bundle)
+    assert done.exit_code == 1
+    assert "found a folder of folders (2), which are not looked into; give these" in " ".join(done.stderr.split())

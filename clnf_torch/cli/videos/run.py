@@ -142,6 +142,9 @@ def _opened(
             other = _other_input(path, targets, manifest)
             notice(f"{path}: its outputs exist{other and f', made of {other}'}; skipped")
             continue
+        # Where it goes on with earlier outputs, those of others stay
+        if not options.resume and (other := _other_input(path, targets, manifest)):
+            notice(f"{path}: replaces outputs that were made of {other}")
         try:
             source = open_source(path, notice, device)
             if options.box is not None:
