@@ -63,6 +63,20 @@ def require_possible_counts(file: BinaryIO, size: int) -> None:
         raise ValueError(f"its boxes claim {fragments + single} samples, its {size} bytes hold at most {most}")
 
 
+def lacks_index(file: BinaryIO, size: int) -> bool:
+    """Whether a file of boxes has frames, but not the index of them that is written last: its end is missing.
+
+    Args:
+        file: An open file, whose place is changed.
+        size: Of the file, bytes.
+    """
+    file.seek(0)
+    if file.read(HEAD.size)[4:] not in STARTS:
+        return False
+    kinds = {kind for kind, _, _ in _boxes(file, 0, size)}
+    return b"mdat" in kinds and not kinds & {b"moov", b"moof"}
+
+
 def _unwritten(content: bytes, size: int) -> int:
     """The samples that a fragment claims without the room in its box to describe them one by one."""
     flags, count = struct.unpack_from(">II", content)

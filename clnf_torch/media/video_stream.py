@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 
 from clnf_torch.files.reading import require_regular_file
 from clnf_torch.media.images import MAX_PIXELS_NAME, ImageError, max_pixels
-from clnf_torch.media.mp4_boxes import require_possible_counts
+from clnf_torch.media.mp4_boxes import lacks_index, require_possible_counts
 from clnf_torch.media.video_frames import VideoError
 from clnf_torch.media.video_geometry import keep_exif
 from clnf_torch.media.video_times import (
@@ -111,11 +111,14 @@ def _container(path: Path, limit: int, device: torch.device | None) -> InputCont
         with path.open("rb") as file:
             beginning = file.read(PROBED)
             require_possible_counts(file, size)
+            cut_off = lacks_index(file, size)
     except OSError as error:
         raise VideoError(f"{path}: cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise VideoError(f"{path}: expected a video, found a damaged one: {error}; copy it anew") from error
-    if beginning and not any(beginning):
+    if not beginning:
+        raise VideoError(f"{path}: expected a video, found an empty file; copy it anew")
+    if not any(beginning):
         raise VideoError(f"{path}: expected a video, found zeros")
     if beginning.startswith(PLAYLIST):
         # That of a broadcast is waited for
@@ -131,6 +134,9 @@ def _container(path: Path, limit: int, device: torch.device | None) -> InputCont
     try:
         return open_file()
     except Exception as error:
+        if cut_off:
+            found = "an MP4 or MOV file without its index (moov), which is written last"
+            raise VideoError(f"{path}: expected a video, found {found}: its end is missing; copy it anew") from error
         reason = error.strerror if isinstance(error, av.FFmpegError) else f"{type(error).__name__}: {error}"
         raise VideoError(f"{path}: expected a video, found something else ({str(reason)[:100]})") from error
 

@@ -223,6 +223,20 @@ def test_a_video_one_pixel_high_is_read(tmp_path):
     assert_shades(levels(source))
 
 
+def test_an_empty_file_is_called_one(tmp_path):
+    (path := tmp_path / "a.mp4").touch()
+    with pytest.raises(VideoError, match="found an empty file; copy it anew"):
+        VideoFile(path)
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.9])
+def test_an_mp4_file_whose_index_was_cut_off_is_named(tmp_path, kept):
+    content = encode(tmp_path / "a.mp4", shades(20)).read_bytes()
+    (cut := tmp_path / "b.mp4").write_bytes(content[: int(kept * content.index(b"moov"))])
+    with pytest.raises(VideoError, match=r"without its index \(moov\).* its end is missing; copy it anew"):
+        VideoFile(cut)
+
+
 def test_a_cut_mp4_file_whose_index_comes_first_is_read_as_far_as_it_goes(tmp_path):
     path = encode(tmp_path / "front.mp4", shades(20), g="1", movflags="faststart")
     path.write_bytes(path.read_bytes()[:-500])
