@@ -1,8 +1,10 @@
 """Part 1, is it right: the tests marked ``cuda``, in a process of their own."""
 
+import os
 import re
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,8 +20,9 @@ QUICK = ("tests/test_devices.py", "tests/detection/test_mtcnn.py")
 TOUCHES_DEVICES = re.compile(r"\bcuda\b|\bdevice\b")
 LINE = re.compile(r"^(tests/\S+?\.py)(?:::(.+?))? (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b")
 COLLECTION_ERROR = re.compile(r"^ERROR (tests/\S+\.py)(?: - (.*))?$")
+CONFTEST = re.compile(rf"while loading conftest '{re.escape(str(ROOT))}/(\S+)/conftest\.py'")
 CONFTEST_FAILED = 4  # pytest's exit status where a conftest.py cannot be imported, among others
-USUAL, NONE_CHOSEN, CUT_OFF = (0, 1), 5, -99  # all passed or some failed; no test is marked; took too long
+USUAL, CUT_OFF = (0, 1), -99  # all passed or some failed; took too long
 PROGRAM = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); "
     "from benchmarks.gpu.checkout import make_importable; make_importable(); "
@@ -37,15 +40,22 @@ class Outcomes:
     not_imported: tuple[str, ...]  # test files that need a module which is missing here
 
 
-def measure_cuda_tests(recorder: Recorder, log: Path, quick: bool) -> None:
-    """Records the outcome of the tests marked ``cuda``; what they print goes to a file."""
+def measure_cuda_tests(recorder: Recorder, log: Path, quick: bool, share: float = 0.5) -> None:
+    """Records the outcome of the tests marked ``cuda``; what they print goes to a file.
+
+    Args:
+        recorder: Takes the row.
+        log: The file.
+        quick: A few files of tests alone.
+        share: Of the time that is left to the part, which they may take.
+    """
     if find_spec("pytest") is None:
         recorder.skip(PART, TABLE, "all", "pytest is not installed")
         return
 
     def run() -> dict[str, object]:
         files = list(QUICK) if quick else files_with_devices(ROOT)
-        status, lines = run_tests(files, log, max(20.0, 0.5 * recorder.left(PART)))
+        status, lines = run_tests(files, log, max(20.0, share * recorder.left(PART)))
         outcomes = count_outcomes(lines)
         whole = status in USUAL and outcomes.passed + outcomes.skipped > 0
         return {
@@ -70,27 +80,27 @@ def files_with_devices(root: Path) -> list[str]:
 
 
 def run_tests(files: list[str], log: Path, timeout: float) -> tuple[int, list[str]]:
-    """Runs the tests marked ``cuda`` of some files, each folder by itself where they cannot run together.
+    """Runs the tests marked ``cuda`` of some files, without the folders whose ``conftest.py`` cannot be imported.
 
     Args:
         files: From the repository's root.
-        log: Where to keep what they print.
+        log: Where to keep what they print, line by line while they run.
         timeout: Seconds for all of them; what was printed until then counts.
 
     Returns:
         Exit status, and the lines that they print.
     """
-    status, lines = _pytest(files, timeout)
-    if status == CONFTEST_FAILED:
-        worst, lines = 0, []
-        for folder in dict.fromkeys(Path(file).parent for file in files):
-            inside = [file for file in files if Path(file).parent == folder]
-            status, more = _pytest(inside, timeout)
-            failed = status == CONFTEST_FAILED
-            lines += [f"ERROR {folder}/conftest.py - {_reason(more)}"] if failed else more
-            worst = status if status not in (*USUAL, CONFTEST_FAILED, NONE_CHOSEN) else worst
-        status = worst
-    log.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    log.write_bytes(b"")
+    end, broken = time.monotonic() + timeout, list[str]()
+    while True:
+        status, lines = _pytest(files, log, max(0.0, end - time.monotonic()))
+        folder = _folder_of_conftest(lines) if status == CONFTEST_FAILED else None
+        rest = [file for file in files if folder is None or not Path(file).is_relative_to(folder)]
+        if len(rest) in (0, len(files)):
+            break
+        broken.append(f"ERROR {folder}/conftest.py - {_reason(lines)}")
+        files = rest
+    lines += broken
     return status, lines
 
 
@@ -112,18 +122,33 @@ def count_outcomes(lines: Iterable[str]) -> Outcomes:
     )
 
 
-def _pytest(files: list[str], timeout: float) -> tuple[int, list[str]]:
-    """Exit status and lines of a run; `CUT_OFF` where it took too long."""
+def _pytest(files: list[str], log: Path, timeout: float) -> tuple[int, list[str]]:
+    """Exit status and lines of a run, which are added to the log; `CUT_OFF` where it took too long."""
     options = ["-v", "-m", "cuda", "--color=no", "--continue-on-collection-errors", "-p", "no:cacheprovider"]
     command = [sys.executable, "-c", PROGRAM, str(ROOT), *options, *files]
-    try:
-        done = subprocess.run(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False
-        )
-        return done.returncode, done.stdout.splitlines()
-    except subprocess.TimeoutExpired as error:
-        printed = error.stdout or b""
-        return CUT_OFF, (printed.decode(errors="replace") if isinstance(printed, bytes) else printed).splitlines()
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    begin = log.stat().st_size
+    with log.open("ab") as output:
+        try:
+            done = subprocess.run(
+                command,
+                cwd=ROOT,
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=timeout,
+                check=False,
+            )
+            status = done.returncode
+        except subprocess.TimeoutExpired:
+            status = CUT_OFF
+    return status, log.read_bytes()[begin:].decode(errors="replace").splitlines()
+
+
+def _folder_of_conftest(lines: Iterable[str]) -> str | None:
+    """The folder, from the root, whose ``conftest.py`` could not be imported."""
+    found = (CONFTEST.search(line) for line in lines)
+    return next((match[1] for match in found if match), None)
 
 
 def _reason(lines: list[str]) -> str:

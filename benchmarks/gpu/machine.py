@@ -7,11 +7,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
 import clnf_torch
 from benchmarks import machine
+from clnf_torch.compilation import conditions
+from clnf_torch.fitting import compiled as searching
 
 
 def describe(device: torch.device, commit: str | None = None) -> dict[str, Any]:
@@ -60,6 +63,28 @@ def threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def torch_forms_on_cpu(wanted: bool) -> Iterator[None]:
+    """The processor's results are those of torch's operations while the context lasts, where that is wanted.
+
+    They define what loops and cards compute; and loops would be compiled for minutes while a card waits.
+    """
+    if not wanted:
+        yield
+        return
+    loaded = conditions._loaded
+
+    def unless_cpu(module: str) -> tuple[Any, str]:
+        return (None, "the torch forms are wanted") if ".cpu" in module else loaded(module)
+
+    searching.kernels.cache_clear()
+    try:
+        with patch.object(conditions, "_loaded", unless_cpu):
+            yield
+    finally:
+        searching.kernels.cache_clear()
 
 
 def _describe_card(device: torch.device) -> dict[str, Any]:

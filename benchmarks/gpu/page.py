@@ -50,6 +50,8 @@ def _summary(report: Report) -> str:
         f"{state}: {count[OK]} rows are fine, {count[OFF]} beyond their bounds, {count[FAILED]} failed, "
         f"{count[NO_MEMORY]} ran out of memory; {len(report.skipped)} skipped."
     )
+    if report.under_way:
+        summary = f"{summary} Under way: {report.under_way}."
     wrong = "; ".join(f"{row.table}: {row.name}" for row in report.wrong)
     return f"{summary} Wrong: {wrong}." if wrong else summary
 

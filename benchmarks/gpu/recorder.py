@@ -3,8 +3,9 @@
 import gc
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from benchmarks.gpu.page import to_markdown
 from benchmarks.gpu.records import FAILED, NO_MEMORY, OFF, OK, Report, Row, Skipped, to_json
 from clnf_torch.files.writing import write_atomically
 
-SHARES = {"right": 0.45, "fast": 0.9, "why": 1.0}  # of the time budget that is used up when a part must end
+SHARES = {"right": 0.45, "fast": 0.45, "why": 0.1}  # of the time budget, in the order of the parts
 NO_TIME = "time budget used up"
 MEMORY_WORDS = ("out of memory", "alloc_failed", "can't allocate memory")
 
@@ -28,6 +29,7 @@ class Recorder:
         device: Where rows are measured.
         minutes: The time budget. A row that has begun is finished.
         say: Told what is done.
+        parts: Which are measured, and share the budget.
     """
 
     def __init__(
@@ -37,16 +39,20 @@ class Recorder:
         device: torch.device,
         minutes: float,
         say: Callable[[str], None] = print,
+        parts: Collection[str] = tuple(SHARES),
     ) -> None:
         self.report = Report(about=about)
         self._path, self._device, self._say = path, device, say
-        self._begin, self._budget = time.monotonic(), 60 * minutes
+        self._begin = time.monotonic()
+        chosen = {part: share for part, share in SHARES.items() if part in parts}
+        ends = accumulate(60 * minutes * share / sum(chosen.values()) for share in chosen.values())
+        self._ends = dict(zip(chosen, ends, strict=True))  # seconds after the beginning
         self._lost: str | None = None  # why the device answers no more
         self._write()
 
     def left(self, part: str) -> float:
         """Seconds that are left to a part."""
-        return self._begin + SHARES[part] * self._budget - time.monotonic()
+        return self._begin + self._ends[part] - time.monotonic()
 
     def measure(
         self, part: str, table: str, name: str, run: Callable[[], Mapping[str, Any]], needs: float = 0.0
@@ -67,12 +73,15 @@ class Recorder:
             self.skip(part, table, name, self._lost or NO_TIME)
             return None
         self._say(f"{part}: {table}: {name} ...")
+        # A row that takes the process or the machine with it is named in what is left
+        self.report = replace(self.report, under_way=f"{part}: {table}: {name}")
+        self._write()
         begin = time.monotonic()
         outcome, values = self._attempt(run)
         took = round(time.monotonic() - begin, 3)
         row = Row(part=part, table=table, name=name, outcome=outcome, values=values, seconds=took)
         self._say(f"    {outcome}, {row.seconds:.1f} s  {values.get('error', '')}")
-        self.report = replace(self.report, rows=(*self.report.rows, row))
+        self.report = replace(self.report, rows=(*self.report.rows, row), under_way=None)
         self._write()
         return row
 

@@ -41,6 +41,7 @@ class Report:
     rows: tuple[Row, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     complete: bool = False
+    under_way: str | None = None  # the row that has begun and not ended
 
     @property
     def wrong(self) -> tuple[Row, ...]:

@@ -41,18 +41,41 @@ def test_a_run_that_takes_too_long_is_cut_off(tmp_path):
     assert status == CUT_OFF and (tmp_path / "log").exists()
 
 
-def test_folders_run_alone_where_one_cannot_be_imported(tmp_path, monkeypatch):
-    def pytest_of(files, timeout):
-        if any("cli" in file for file in files):
-            return 4, ["E   ModuleNotFoundError: No module named 'av'"]
+def test_folders_that_cannot_be_imported_are_left_out(tmp_path, monkeypatch):
+    def pytest_of(files, log, timeout):
+        for folder in ("cli", "media"):
+            if any(folder in file for file in files):
+                place = ROOT / "tests" / folder / "conftest.py"
+                return 4, [
+                    f"ImportError while loading conftest '{place}'.",
+                    "E   ModuleNotFoundError: No module named 'av'",
+                ]
         return 0, [f"{file}::test PASSED" for file in files]
 
     monkeypatch.setattr(cuda_tests, "_pytest", pytest_of)
-    files = ["tests/a/test_a.py", "tests/a/test_b.py", "tests/cli/test_c.py"]
+    files = ["tests/a/test_a.py", "tests/a/test_b.py", "tests/cli/images/test_c.py", "tests/media/test_d.py"]
     status, lines = run_tests(files, tmp_path / "log", timeout=9.0)
     outcomes = count_outcomes(lines)
     assert status == 0 and outcomes.passed == 2
-    assert outcomes.not_imported == ("tests/cli/conftest.py: ModuleNotFoundError: No module named 'av'",)
+    missing = "conftest.py: ModuleNotFoundError: No module named 'av'"
+    assert outcomes.not_imported == (f"tests/cli/{missing}", f"tests/media/{missing}")
+
+
+def test_a_run_that_never_begins_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(cuda_tests, "_pytest", lambda files, log, timeout: (4, ["ERROR: no such option"]))
+    assert run_tests(["tests/a/test_a.py"], tmp_path / "log", timeout=9.0) == (4, ["ERROR: no such option"])
+
+
+def test_what_tests_print_is_in_the_log_while_they_run(tmp_path):
+    """A run that is cut off keeps what it has."""
+    program = "import sys, time; print('tests/test_a.py::test_a PASSED'); time.sleep(60)"
+    log = tmp_path / "log"
+    log.write_bytes(b"before\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cuda_tests, "PROGRAM", program)
+        status, lines = cuda_tests._pytest([], log, timeout=5.0)
+    assert status == CUT_OFF and count_outcomes(lines).passed == 1
+    assert log.read_text() == "before\ntests/test_a.py::test_a PASSED\n"
 
 
 def test_without_pytest_they_are_skipped_with_a_line(tmp_path, monkeypatch):

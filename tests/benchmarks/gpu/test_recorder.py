@@ -44,6 +44,27 @@ def test_both_files_are_written_after_every_row(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["card_day.json", "card_day.md"]
 
 
+def test_the_row_under_way_is_on_disk(tmp_path):
+    """Which may take the process, or the machine, with it."""
+    recorder = make(tmp_path)
+
+    def run():
+        assert read(tmp_path)["under_way"] == "fast: a table: a row"
+        assert "Under way: fast: a table: a row." in (tmp_path / "card_day.md").read_text()
+        return {"ms": 1.0}
+
+    assert recorder.measure("fast", "a table", "a row", run).outcome == "ok"
+    assert read(tmp_path)["under_way"] is None and "Under way" not in (tmp_path / "card_day.md").read_text()
+
+
+def test_parts_that_are_asked_for_share_the_time(tmp_path):
+    ends = {}
+    for parts in (("right", "fast", "why"), ("fast",), ("right", "why")):
+        recorder = Recorder(tmp_path / "r", {}, CPU, 10.0, say=lambda line: None, parts=parts)
+        ends[parts] = [round(recorder.left(part) / 6) for part in parts]
+    assert list(ends.values()) == [[45, 90, 100], [100], [82, 100]]
+
+
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [
