@@ -149,7 +149,16 @@ def simulated_cards() -> Iterator[SimulatedCards]:
     try:
         # Else autocast is not to be had
         able = patch("torch.cuda.amp.common.amp_definitely_not_available", lambda: False)
-        with _guarded(), able, patch.multiple(torch.cuda, **stand_ins), torch.no_grad(), SimulatedCards() as cards:
+        # Else operations that are made of others arrive whole, and tensors of other classes have no versions
+        inferring = patch("torch._C._InferenceMode", lambda mode: nullcontext())
+        with (
+            _guarded(),
+            able,
+            inferring,
+            patch.multiple(torch.cuda, **stand_ins),
+            torch.no_grad(),
+            SimulatedCards() as cards,
+        ):
             yield cards
     finally:
         torch._C._set_only_lift_cpu_tensors(False)

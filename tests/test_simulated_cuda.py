@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,13 +16,14 @@ from clnf_torch.fitting.gauss_newton import solve
 from clnf_torch.geometry.constants import constant
 from clnf_torch.geometry.records import map_tensors
 from clnf_torch.media.images import read_image
-from clnf_torch.pipeline import LandmarkDetector, captured
+from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.tracking import VideoConfig, VideoTracker
 from tests.detection.test_mtcnn import make_frames
 from tests.factories import CONFIG, make_boxes, make_images, make_model
 from tests.mtcnns import make_mtcnn
 from tests.pipeline.test_unread import calls, make_detector
 from tests.simulated_cuda import OnCard, SimulatedCards, missing, simulated_cards
+from tests.simulated_driver import simulated_driver
 
 ASTRONAUT = Path(__file__).parents[1] / "docs" / "images" / "astronaut.jpg"
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "cards can be simulated")
@@ -202,28 +202,11 @@ def test_products_are_rounded_to_bfloat16_and_come_back():
     assert_close(results[1], results[0], within=0.5)
 
 
-class Graph:
-    """Stands in for a CUDA graph, which would do again what was captured."""
-
-    replays = 0
-
-    def replay(self) -> None:
-        Graph.replays += 1
-
-    def pool(self) -> None:
-        return None
-
-
 @pytest.fixture
-def graphs(monkeypatch):
-    """Streams and graphs that do nothing; how often a fit was made."""
-    stream = SimpleNamespace(wait_stream=lambda other: None)
-    nothing: Any = lambda *_, **__: captured.holding()  # noqa: E731, any context
-    for name, stand_in in {
-        "Stream": lambda: stream, "current_stream": lambda: stream, "CUDAGraph": Graph, "stream": nothing,
-        "graph": nothing,
-    }.items():  # fmt: skip
-        monkeypatch.setattr(torch.cuda, name, stand_in)
+def graphs():
+    """Streams and graphs that do nothing."""
+    with simulated_driver():
+        yield
 
 
 class Copies(SimulatedCards):
