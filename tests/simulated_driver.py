@@ -15,6 +15,8 @@ from unittest.mock import patch
 
 import torch
 
+from tests.simulated_cuda import SimulatedCards
+
 NAME = "Simulated Card"
 MEMORY = 1 << 34
 ALLOCATED, PEAK = 3 << 20, 10 << 20
@@ -69,7 +71,7 @@ class Graph:
 def simulated_driver(cards: int = 1) -> Iterator[None]:
     """So many cards while the context lasts, which ``torch.cuda`` says are there."""
     card = SimpleNamespace(total_memory=MEMORY, major=9, minor=0, multi_processor_count=1, name=NAME)
-    nothing: Any = lambda *_, **__: nullcontext()  # noqa: E731, any context
+    memory = {"pin_memory": lambda values, *_: values, "record_stream": lambda values, stream: None}
     stand_ins = {
         "is_available": lambda: True,
         "device_count": lambda: cards,
@@ -86,9 +88,10 @@ def simulated_driver(cards: int = 1) -> Iterator[None]:
         "Event": Event,
         "Stream": Stream,
         "current_stream": Stream,
-        "stream": nothing,
+        # Threads that copy beside the fit have no cards of their own
+        "stream": lambda stream: SimulatedCards(),
         "CUDAGraph": Graph,
-        "graph": nothing,
+        "graph": lambda graph, **_: nullcontext(),
     }
-    with patch.multiple(torch.cuda, **stand_ins):
+    with patch.multiple(torch.cuda, **stand_ins), patch.multiple(torch.Tensor, **memory):
         yield
