@@ -50,6 +50,13 @@ class OnCard(Tensor):
     def __repr__(self, **_: Any) -> str:
         return f"OnCard({self.numbers}, {self.device})"
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> OnCard:
+        # Torch's would ask a driver for memory
+        made = memo[id(self)] = OnCard(self.numbers.clone(), self.device)
+        if isinstance(self, torch.nn.Parameter):
+            made._is_param = True
+        return made
+
     def tolist(self) -> Any:
         SimulatedCards.reads["tolist"] += 1
         return self.numbers.tolist()

@@ -41,7 +41,9 @@ class SavedRun:
             {"task": asdict(self.tasks[source]), "sink": sink}
             for source, sink in zip(snapshot.sources, snapshot.sinks, strict=True)
         ]
-        self._replace([{"state": snapshot.state.to_dict(), "videos": videos}] if videos else [])
+        # On the host: the card that it was on may not be there when it goes on
+        state = snapshot.state.to("cpu")
+        self._replace([{"state": state.to_dict(), "videos": videos}] if videos else [])
 
     def remove(self) -> None:
         """Forgets the state."""

@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.gpu import command, correctness
+from benchmarks.gpu import command, correctness, speed
 from tests.simulated_cuda import missing, simulated_cards
 from tests.simulated_driver import NAME, simulated_driver
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing() or "cards can be simulated")]
 BROKEN = "CEN, validated by view: poisoned"
+# Simulated cards have no random numbers of their own
+NO_GENERATOR = "CEN of one view and scale, 11 areas an expert, learning and judging"
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +38,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch, simulated_cards(), simulated_driver():
         patch.setattr(correctness, "NUMERICS", ("exact",))
         patch.setattr(correctness, "TYPES", {"float32": torch.float32})
+        patch.setattr(speed, "QUICK_COUNTS", ((2,), ()))
+        patch.setattr(speed, "QUICK_REPEATS", 1)
         patch.setattr(correctness, "poisoned", failing)
         patch.setattr(command, "measure_cuda_tests", lambda *_, **__: None)
         patch.setattr(torch.Tensor, "backward", lambda *_, **__: None)
@@ -53,10 +57,11 @@ def report(folder: Path) -> dict:
 
 def test_every_row_runs_on_a_card(report):
     assert report["complete"] and report["skipped"] == [] and report["under_way"] is None
-    (failed,) = [row for row in report["rows"] if row["outcome"] != "ok"]
+    failed, other = [row for row in report["rows"] if row["outcome"] != "ok"]
     assert (failed["name"], failed["outcome"]) == (BROKEN, "failed")
+    assert other["name"] == NO_GENERATOR and "generator" in other["values"]["error"]
     assert failed["values"]["error"].startswith("RuntimeError: CUDA error: a made-up one (test_dry_run.py:")
-    assert len(report["rows"]) > 100 and report["rows"][-1]["part"] == "why"
+    assert len(report["rows"]) > 80 and report["rows"][-1]["part"] == "why"
 
 
 def test_the_machine_is_described(report):
@@ -69,8 +74,8 @@ def test_the_page_has_every_row_and_the_reason_of_the_one_that_failed(folder, re
     page = path.read_text()
     assert (
         page.startswith(f"# {NAME}, ")
-        and "1 failed" in page
-        and f"Wrong: rows of a batch, on the card: {BROKEN}." in page
+        and "2 failed" in page
+        and f"Wrong: rows of a batch, on the card: {BROKEN};" in page
     )
     assert all(f"| {row['name']} |" in page for row in report["rows"])
     assert "RuntimeError: CUDA error: a made-up one (test_dry_run.py" in page
