@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.profiler import profile
 
-from benchmarks.gpu import command, correctness, speed
+from benchmarks.gpu import command, correctness, profiling, speed
 from tests.simulated_cuda import missing, simulated_cards
 from tests.simulated_driver import NAME, simulated_driver
 
@@ -41,6 +42,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(speed, "QUICK_COUNTS", ((2,), ()))
         patch.setattr(speed, "QUICK_REPEATS", 1)
         patch.setattr(correctness, "poisoned", failing)
+        # A profiler without a driver complains of every operation
+        patch.setattr(profiling, "profile", lambda activities: profile(activities=activities[:1]))
         patch.setattr(command, "measure_cuda_tests", lambda *_, **__: None)
         patch.setattr(torch.Tensor, "backward", lambda *_, **__: None)
         status = command.main(["--quick", "--minutes", "600", "--commit", "a commit", "-o", str(folder)])
