@@ -13,6 +13,8 @@ Frames: TypeAlias = Any
 """A tensor or array, gray (F, H, W), (F, 1, H, W) or RGB (F, 3, H, W); or a list of images of one size."""
 # Every so many pixels along each axis are looked at first, to see whether gray levels go up to 255 or to 1
 SPARSE = 16
+# Number types of frames; torch computes nothing in shorter ones
+FRAME_TYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def as_tensor(name: str, values: Any) -> Tensor:
@@ -50,8 +52,7 @@ def as_frames(frames: Frames) -> Tensor:
     if isinstance(frames, list | tuple):
         frames = _stacked([_image(frame) for frame in frames])
     frames = as_tensor("frames", frames)
-    if frames.dtype != torch.uint8 and not frames.is_floating_point():
-        raise ValueError(f"frames are {frames.dtype}; give uint8, or floating point numbers from 0 to 255")
+    check_frame_type(frames.dtype)
     shape = tuple(frames.shape)
     if frames.ndim == 3 and 3 in (shape[0], shape[2]):
         channels = "frames[None]" if shape[0] == 3 else "frames.permute(2, 0, 1)[None]"
@@ -66,6 +67,19 @@ def as_frames(frames: Frames) -> Tensor:
             f"frames have shape {shape}; expected gray (F, H, W) or (F, 1, H, W), or RGB (F, 3, H, W)" + _way_out(shape)
         )
     return frames
+
+
+def check_frame_type(dtype: torch.dtype) -> None:
+    """Refuses number types that frames do not have.
+
+    Raises:
+        ValueError: It is none of `FRAME_TYPES`.
+    """
+    if dtype not in FRAME_TYPES:
+        raise ValueError(
+            f"frames are {dtype}; give uint8, or floating point numbers from 0 to 255, of float16, bfloat16, float32 or "
+            "float64"
+        )
 
 
 def warn_of_unit_range(owner: Any, frames: Tensor) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.compilation.conditions import load_kernels, transformed
+from clnf_torch.geometry.frames import check_frame_type
 
 # 0.299, 0.587 and 0.114 in OpenCV's 15-bit fixed point
 RED, GREEN, BLUE = 9798, 19235, 3735
@@ -36,8 +37,7 @@ def to_gray(frames: Tensor) -> Tensor:
     Source:
         ``cv::cvtColor`` with ``COLOR_BGR2GRAY``, which OpenFace applies to every image.
     """
-    if frames.dtype != torch.uint8 and not frames.is_floating_point():
-        raise ValueError(f"frames are {frames.dtype}; give uint8, or floating point numbers from 0 to 255")
+    check_frame_type(frames.dtype)
     if frames.ndim == 3:
         return frames
     if frames.ndim == 4 and frames.shape[1] == 1:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.geometry.constants import holding
-from clnf_torch.geometry.frames import Frames, as_frames
+from clnf_torch.geometry.frames import Frames, as_frames, check_frame_type
 from clnf_torch.geometry.host import unread
 from clnf_torch.geometry.records import map_tensors
 from clnf_torch.pipeline.inputs import check_points, image_index_of_each
@@ -58,6 +58,7 @@ class CapturedFit:
                 f"max_faces {max_faces}, frames {frames}, channels {channels}, frame_size {frame_size}: expected at "
                 "least one face and frame, 1 or 3 channels, and a height and width of at least 1"
             )
+        check_frame_type(dtype)
         if getattr(getattr(settings.get("preset"), "regularisation", None), "ndim", 0):
             raise ValueError(
                 "preset has a regularisation per face; a captured fit has any number of faces: give one number"

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from clnf_torch.geometry.frames import as_frames, as_tensor, warn_of_unit_range
+from clnf_torch.geometry.gray import to_gray
 
 RGB = torch.arange(2 * 3 * 4 * 5, dtype=torch.uint8).view(2, 3, 4, 5)
 GRAY = RGB[:, 0]
@@ -132,3 +133,13 @@ def test_black_and_unreadable_frames_are_nothing_to_warn_of():
         assert not warned(Owner(), frames)
     one[0, 0, 5, 7] = 200
     assert not warned(Owner(), one)
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.int16, torch.bool])
+@pytest.mark.parametrize("function", [as_frames, to_gray])
+def test_frames_of_another_number_type_are_refused(function, dtype):
+    frames = torch.zeros(1, 3, 8, 8).to(dtype)
+    with pytest.raises(
+        ValueError, match=rf"frames are {dtype}; give uint8, or .* float16, bfloat16, float32 or float64"
+    ):
+        function(frames)

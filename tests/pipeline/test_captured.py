@@ -134,6 +134,8 @@ def test_what_does_not_fit_is_refused():
         fit.fit(torch.zeros(3, 1, 72, 80, dtype=torch.uint8), torch.ones(1, 4))
     with pytest.raises(ValueError, match=r"are torch.float32; .* that are torch.uint8: .* dtype to captured"):
         fit.fit(make_frames().float() / 255, make_boxes(5), INDEX)
+    with pytest.raises(ValueError, match=r"frames are torch.int32; give uint8"):
+        make_detector("svr").captured(8, (72, 80), dtype=torch.int32)
     with pytest.raises(ValueError, match=r"max_faces 0, .*expected at least one face"):
         make_detector("svr").captured(0, (72, 80))
 
