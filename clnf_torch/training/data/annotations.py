@@ -173,6 +173,8 @@ def _from_table(path: Path) -> Annotations:
     """The faces that ``landmarks.npz`` lists."""
     arrays = read_arrays(path)
     names = _texts(arrays, "names", path)
+    if not names:
+        raise AnnotationError(f"{path}: names: expected at least one annotated face, found none")
     split = _texts(arrays, "split", path) if "split" in arrays else ("",) * len(names)
     landmarks = arrays.get("landmarks")
     if landmarks is None or landmarks.dtype.kind != "f" or landmarks.shape != (len(names), NUM_LANDMARKS, 2):
@@ -225,6 +227,9 @@ def _check_unpacked(entries: list[zipfile.ZipInfo], size: int) -> None:
 def _texts(arrays: dict[str, np.ndarray], key: str, path: Path) -> tuple[str, ...]:
     """An array of texts."""
     texts = arrays.get(key)
+    # numpy makes numbers of an empty list
+    if texts is not None and texts.shape == (0,):
+        return ()
     if texts is None or texts.dtype.kind != "U" or texts.ndim != 1:
         found = "nothing" if texts is None else f"{texts.dtype} of shape {texts.shape}"
         raise AnnotationError(f"{path}: {key}: expected a list of texts, found {found}")

@@ -40,6 +40,15 @@ def test_a_file_whose_points_enclose_nothing_is_named(tmp_path):
         read_annotations(tmp_path)
 
 
+@pytest.mark.parametrize("names", [[], np.array([], dtype="U1")])
+def test_a_table_without_faces_is_named(tmp_path, names):
+    write_table(tmp_path, names=names, landmarks=np.zeros((0, 68, 2), np.float32))
+    with pytest.raises(
+        AnnotationError, match=r"landmarks.npz: names: expected at least one annotated face, found none"
+    ):
+        read_annotations(tmp_path)
+
+
 @pytest.fixture
 def points() -> np.ndarray:
     """Landmarks of three faces."""
