@@ -53,6 +53,9 @@ def _rows(boxes: Any, box_format: str) -> list[Any]:
 
 def _converted(box: Any, box_format: str) -> Any:
     """A box x, y, width, height; what is no box stays as it is, to be named as a problem."""
+    # That torch would take for numbers
+    if isinstance(box, list) and any(isinstance(number, bool) for number in box):
+        return box
     try:
         return boxes_from(torch.tensor(box, dtype=torch.float64).view(4), box_format).tolist()
     except (TypeError, ValueError, RuntimeError):

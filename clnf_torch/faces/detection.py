@@ -15,7 +15,7 @@ from clnf_torch.faces.faces import Faces, Problem
 from clnf_torch.faces.models import LoadedModels, loaded_models
 from clnf_torch.faces.sources import ImageSource, image_sources
 from clnf_torch.fitting.config import FitConfig
-from clnf_torch.geometry.camera import Intrinsics
+from clnf_torch.geometry.camera import Intrinsics, check_camera
 from clnf_torch.geometry.records import join_rows
 from clnf_torch.media.batches import MAX_FRAMES, Batch, Complain, Job, find_faces, image_problem, in_batches, with_boxes
 from clnf_torch.media.image_faces import FitOptions, fit_batch
@@ -92,7 +92,10 @@ def detect(
 
 def camera_of(camera: Intrinsics | None) -> Callable[[int, int], Intrinsics]:
     """The camera behind images of a width and height, pixels: the given one, or the one that OpenFace assumes."""
-    return Intrinsics.for_image if camera is None else lambda width, height: camera
+    if camera is None:
+        return Intrinsics.for_image
+    camera = check_camera(camera)
+    return lambda width, height: camera
 
 
 def _jobs(

@@ -132,6 +132,8 @@ def track(
 def _given_box(box: Any, box_format: str, video: FrameSource) -> Tensor:
     """A caller's box (4,) or (1, 4), which must be one in the video's frames, as x, y, width, height, shape (1, 4)."""
     box = as_tensor("box", box)
+    if box.dtype == torch.bool:
+        raise ValueError("box is True and False; expected the four numbers of one box, pixels")
     if box.shape not in ((4,), (1, 4)):
         raise ValueError(f"box has shape {tuple(box.shape)}; expected the four numbers of one box, (4,)")
     boxes = boxes_from(box.view(1, 4), box_format)

@@ -1,6 +1,7 @@
 """Pinhole cameras: what they see of points in front of them, and where what they see may lie."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -86,6 +87,19 @@ class Intrinsics:
     def to(self, other: Tensor) -> "Intrinsics":
         """The same camera in the number type of another tensor, and on its device."""
         return Intrinsics(self.focal.to(other), self.center.to(other))
+
+
+def check_camera(camera: Any) -> Intrinsics:
+    """The camera that is given.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if not isinstance(camera, Intrinsics):
+        raise ValueError(
+            f"camera is of type {type(camera).__name__}; expected Intrinsics, such as Intrinsics.for_image(width, height)"
+        )
+    return camera
 
 
 def project(points: Tensor, camera: Intrinsics) -> Tensor:

@@ -15,6 +15,7 @@ from clnf_torch.fitting.config import FitConfig
 from clnf_torch.geometry.frames import as_frames, as_tensor
 from clnf_torch.geometry.host import is_readable
 from clnf_torch.geometry.records import Rows, join_rows, take_rows
+from clnf_torch.models.pdm import ShapeParams
 
 Result = TypeVar("Result")
 
@@ -41,6 +42,8 @@ def in_blocks(function: Callable[..., Result]) -> Callable[..., Result]:
         given = signature.bind(*args, **kwargs).arguments
         detector, frames = given.pop("self"), as_frames(given.pop("frames"))
         faces, image_index = given.pop(faces_name), given.pop("image_index", None)
+        if faces_name == "params" and not isinstance(faces, ShapeParams):
+            raise ValueError(f"params are of type {type(faces).__name__}; expected ShapeParams, such as a fit's params")
         if not isinstance(faces, Rows):
             faces = as_tensor(faces_name, faces)
         if image_index is not None:

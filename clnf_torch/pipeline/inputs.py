@@ -29,6 +29,8 @@ def check_points(name: str, values: Any, shape: tuple[int, ...], like: Tensor) -
     values = as_tensor(name, values)
     if values.ndim == 1 and not len(values):
         values = values.new_zeros(0, *shape)
+    if values.dtype == torch.bool:
+        raise ValueError(f"{name} are True and False; expected real numbers, pixels")
     if values.is_complex() or values.ndim != 1 + len(shape) or values.shape[1:] != shape:
         expected = ", ".join(("B", *map(str, shape)))
         hint = f"; give {name}[None] for one face" if values.shape == shape else ""
@@ -147,7 +149,7 @@ def known_beforehand(
     counts = valid[:, None].expand(shape)
     if regularisation is not None:
         if isinstance(regularisation, int | float):
-            if not 0 <= regularisation < math.inf:
+            if isinstance(regularisation, bool) or not 0 <= regularisation < math.inf:
                 raise ValueError(f"regularisation is {regularisation}; expected a finite number that is not negative")
             regularisation = like.new_full((), float(regularisation))
         regularisation = as_tensor("regularisation", regularisation).to(like)

@@ -1,6 +1,6 @@
 """What is measured of fitted faces, from the result of a fit and the detector that made it."""
 
-from clnf_torch.geometry.camera import Intrinsics
+from clnf_torch.geometry.camera import Intrinsics, check_camera
 from clnf_torch.measures.landmarks_3d import FittedShape
 from clnf_torch.measures.measure import Measures, measure
 from clnf_torch.pipeline.detector import LandmarkDetector
@@ -17,7 +17,11 @@ def measure_faces(faces: FitResult, detector: LandmarkDetector, camera: Intrinsi
 
     Returns:
         One row per face.
+
+    Raises:
+        ValueError: The camera is none.
     """
+    camera = check_camera(camera)
     model = detector.model
     parts = [(part, faces.parts[part.name]) for part in model.parts if part.name in faces.parts]
     return measure(

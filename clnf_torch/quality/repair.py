@@ -76,7 +76,7 @@ def repair_landmarks(
         previous: As for `check_landmark_quality`.
         following: As for `check_landmark_quality`.
         confidence: As for `check_landmark_quality`.
-        preset: As for `LandmarkDetector.fit`.
+        preset: As for `LandmarkDetector.fit`; its regularisation must be one number for all faces.
         multi_view: As for `LandmarkDetector.fit`, of the fits from boxes.
         keep_inliers: Leave inliers among a poor face's landmarks where they are; otherwise all 68 are fitted again.
         config: Thresholds of the quality.
@@ -87,6 +87,8 @@ def repair_landmarks(
     Raises:
         ValueError: The shapes or types of the arguments are wrong, or the detector has other landmarks.
     """
+    if getattr(getattr(preset, "regularisation", None), "ndim", 0):
+        raise ValueError("preset has a regularisation per face; only poor faces are fitted again: give one number")
     landmarks = as_tensor("landmarks", landmarks)
     given = check_points("landmarks", landmarks, (NUM_LANDMARKS, 2), like=detector.model.pdm.mean)
     # What is fitted lies between whole pixels

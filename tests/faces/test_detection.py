@@ -247,3 +247,8 @@ def test_files_are_those_of_the_command_line(clnf_torch_cli, bundle, folder, ima
         assert own.read_bytes() == path.read_bytes(), suffix
     found.save(own := tmp_path / "rounded.csv", openface_precision=True)
     assert len(own.read_bytes()) < len(files["csv"].read_bytes())
+
+
+def test_flags_are_no_boxes(model, image):
+    faces = clnf_torch.detect(image, model=model, boxes=[[False, False, True, True]])
+    assert not len(faces) and "is not four numbers" in faces.problems[0].message

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
+from clnf_torch.faces.detection import camera_of
 from clnf_torch.measures.gaze import EYE_PARTS, gaze_angles, gaze_directions
 from clnf_torch.measures.head_pose import head_pose
 from clnf_torch.measures.landmarks_3d import FittedShape, landmarks_3d
 from clnf_torch.measures.measure import measure
+from clnf_torch.pipeline import measure_faces
 from tests.measures.heads import CAMERA, EYE, make_face, make_params, make_shape, spoiled
 
 
@@ -46,3 +49,11 @@ def test_spoiled_rows_spare_the_others():
     assert found.eyes.gaze[1:4].isnan().all()
     torch.testing.assert_close(found.eyes.gaze[[0, 4]], clean.eyes.gaze[[0, 4]])
     torch.testing.assert_close(found.eyes.points, clean.eyes.points)  # the eyes have parameters of their own
+
+
+def test_what_is_no_camera_is_named():
+    for given, kind in ((None, "NoneType"), ((500, 500, 320, 240), "tuple")):
+        with pytest.raises(ValueError, match=rf"camera is of type {kind}; expected Intrinsics, .*for_image\(width"):
+            measure_faces(None, None, given)
+    with pytest.raises(ValueError, match="camera is of type str; expected Intrinsics"):
+        camera_of("webcam")

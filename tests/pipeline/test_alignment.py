@@ -117,6 +117,9 @@ def test_no_faces_and_no_frames(pdm):
         ({"frames": torch.zeros(2, 3, 8, 8)}, r"say with image_index \(B,\)"),
         ({"scale": 0.0}, "scale 0.0; expected pixels, and pixels per millimetre, above 0"),
         ({"size": 0}, "size is 0"),
+        ({"size": 12.5}, "size is 12.5; expected a whole number of pixels"),
+        ({"size": True}, "size is True; expected a whole number of pixels"),
+        ({"landmarks": torch.ones(1, 68, 2) > 0}, "landmarks are True and False; expected real numbers"),
     ],
 )
 def test_wrong_arguments_are_named(pdm, change, sentence):

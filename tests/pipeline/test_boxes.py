@@ -54,3 +54,16 @@ def test_nothing_is_read_where_reading_waits(detector):
     with warnings.catch_warnings(), unread():
         warnings.simplefilter("error")
         detector.fit(make_images(), torch.tensor([[30.0, 20.0, 70.0, 65.0]]), preset=CONFIG)
+
+
+def test_flags_are_no_boxes(detector):
+    with pytest.raises(ValueError, match="boxes are True and False; expected real numbers, pixels"):
+        detector.fit(make_images(), [[True, True, True, True]], preset=CONFIG)
+    with pytest.raises(ValueError, match="regularisation is True; expected a finite number"):
+        detector.fit(make_images(), make_boxes(1), preset=CONFIG, regularisation=True)
+
+
+@pytest.mark.parametrize(("given", "kind"), [(None, "NoneType"), (torch.zeros(1, 4), "Tensor")])
+def test_what_is_no_parameters_is_named(detector, given, kind):
+    with pytest.raises(ValueError, match=f"params are of type {kind}; expected ShapeParams, such as a fit's params"):
+        detector.fit_from_params(make_images(), given)

@@ -288,3 +288,9 @@ def test_faces_are_kept_apart():
 def test_no_faces():
     before, after = adjacent_frames(torch.zeros(0, 68, 2), torch.zeros(0, dtype=torch.int64))
     assert before.shape == after.shape == (0, 68, 2)
+
+
+def test_a_regularisation_per_face_is_refused_in_a_sentence(detector, image, fitted):
+    preset = replace(detector.preset("default"), regularisation=torch.tensor([20.0]))
+    with pytest.raises(ValueError, match="preset has a regularisation per face; only poor faces .*: give one number"):
+        repair_landmarks(fitted, detector, image, preset=preset)
