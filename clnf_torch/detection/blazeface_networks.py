@@ -147,7 +147,7 @@ def anchor_centres(anchors: Sequence[tuple[int, int]]) -> Tensor:
     """The centres (A, 2) of a network's anchors, x and y in sides of its image."""
     centres = []
     for cells, count in anchors:
-        middle = (torch.arange(cells) + 0.5) / cells
+        middle = (torch.arange(cells, dtype=torch.float32, device="cpu") + 0.5) / cells
         rows, columns = torch.meshgrid(middle, middle, indexing="ij")
         centres.append(torch.stack((columns, rows), -1).flatten(0, 1).repeat_interleave(count, 0))
     return torch.cat(centres)

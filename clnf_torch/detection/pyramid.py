@@ -95,7 +95,7 @@ class ProposalPyramid:
         """All frames (F, 3, h, w) at each level, as the networks are shown them."""
         loops = resizing_loops(images.padded, dtype)
         if loops is not None:
-            frames = torch.arange(len(images.padded))
+            frames = torch.arange(len(images.padded), device="cpu")
             for grids in self.grids:
                 left, above, right, down = (part.expand(len(frames), -1) for part in grids)
                 yield shown(read_grids(loops, images.padded, frames, (left, above, right, down)))
@@ -121,9 +121,10 @@ def pyramid_of(
     row_pixels = width + 2 * MARGIN
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     grids: list[Grids] = []
+    first = torch.zeros(1, dtype=torch.int64, device="cpu")
     for rows, columns in sizes:
-        row, down = positions(torch.zeros(1, dtype=torch.int64), torch.tensor([height]), rows)
-        column, right = positions(torch.zeros(1, dtype=torch.int64), torch.tensor([width]), columns)
+        row, down = positions(first, first + height, rows)
+        column, right = positions(first, first + width, columns)
         grids.append((column, row, right.to(dtype), down.to(dtype)))
         corner = (row[0] + MARGIN)[:, None] * row_pixels + column[0] + MARGIN
         parts.append(
@@ -193,9 +194,9 @@ class Cells:
 @lru_cache(KEPT_SIZES)
 def cells_of(maps: tuple[tuple[int, int], ...], scales: tuple[float, ...], device: torch.device) -> Cells:
     """The cells of maps of these sizes (rows, columns) at these scales, made once for each."""
-    rows, columns = torch.tensor(maps).unbind(1)
+    rows, columns = torch.tensor(maps, device="cpu").unbind(1)
     ends = (rows * columns).cumsum(0)
-    level = torch.arange(len(maps)).repeat_interleave(rows * columns)
-    divisor = torch.tensor(scales, dtype=torch.float32)
+    level = torch.arange(len(maps), device="cpu").repeat_interleave(rows * columns)
+    divisor = torch.tensor(scales, dtype=torch.float32, device="cpu")
     tables = (level, ends - rows * columns, rows, columns, divisor)
     return Cells(int(ends[-1]), *(table.to(device) for table in tables))

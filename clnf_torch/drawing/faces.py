@@ -119,7 +119,7 @@ class DrawnFaces:
             None if value is None else value.detach().cpu().double() for value in (pose, head, eyes, gaze, seen_gaze)
         )
         eyes = None if eyes is None or eyes.shape[1] != EYE_LANDMARKS else eyes
-        near = torch.ones(landmarks.shape[:2], dtype=torch.bool) if visible is None else visible.cpu()
+        near = torch.ones(landmarks.shape[:2], dtype=torch.bool, device="cpu") if visible is None else visible.cpu()
         has_scheme = landmarks.shape[1] == NUM_LANDMARKS
         seen, arrows = None if pose is None else SeenHeads.of(pose, head), None
         if seen is not None and has_scheme:

@@ -109,7 +109,7 @@ class FaceTable:
     def __getitem__(self, rows: Any) -> "FaceTable":
         """The rows of these numbers, or those where a mask is true, or a slice of them."""
         rows = row_index(rows, len(self))
-        numbers = torch.arange(len(self))[rows.cpu() if isinstance(rows, Tensor) else rows].tolist()
+        numbers = torch.arange(len(self), device="cpu")[rows.cpu() if isinstance(rows, Tensor) else rows].tolist()
         image = None if self.image is None else tuple(self.image[number] for number in numbers)
         return self._mapped(lambda values: values[rows], image)
 

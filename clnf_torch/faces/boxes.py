@@ -23,7 +23,7 @@ def boxes_by_image(boxes: Any, box_format: str, sources: Sequence[ImageSource]) 
     Raises:
         ValueError: They belong to another number of images, or there is no such format.
     """
-    boxes_from(torch.zeros(0, 4), box_format)
+    boxes_from(torch.zeros(0, 4, device="cpu"), box_format)
     if isinstance(boxes, Mapping):
         table = {name: _plain(values) for name, values in boxes.items()}
         return lambda number: _rows(boxes_of(Path(sources[number].name), table), box_format)
@@ -57,7 +57,7 @@ def _converted(box: Any, box_format: str) -> Any:
     if isinstance(box, list) and any(isinstance(number, bool) for number in box):
         return box
     try:
-        return boxes_from(torch.tensor(box, dtype=torch.float64).view(4), box_format).tolist()
+        return boxes_from(torch.tensor(box, dtype=torch.float64, device="cpu").view(4), box_format).tolist()
     except (TypeError, ValueError, RuntimeError):
         return box
 

@@ -148,8 +148,8 @@ def _fitted(
     return Faces(
         fit=join_rows(*fits),
         table=FaceTable.join(tables),
-        given_boxes=torch.tensor(boxes, dtype=torch.float64).view(-1, 4),
-        image_index=torch.tensor(image_index, dtype=torch.int64),
+        given_boxes=torch.tensor(boxes, dtype=torch.float64, device="cpu").view(-1, 4),
+        image_index=torch.tensor(image_index, dtype=torch.int64, device="cpu"),
         sources=tuple(sources),
         problems=tuple(problems),
         head={"model": models.name},

@@ -55,11 +55,11 @@ class FaceTrack(FaceRecord):
         if hasattr(frames, "__index__") and not getattr(frames, "ndim", 0):
             number = int(numbers[row_number(frames, len(numbers), "frames")])
             return faces_of_frame(self._taken(self.table.frame == number))
-        chosen = torch.arange(len(numbers))[row_index(frames, len(numbers))].tolist()
+        chosen = torch.arange(len(numbers), device="cpu")[row_index(frames, len(numbers))].tolist()
         if len(set(chosen)) < len(chosen):
             raise IndexError("a frame is asked for twice; a track has each of its frames once")
         counts = self.table.frame.unique_consecutive(return_counts=True)[1].tolist()
-        rows = torch.arange(len(self.table)).split(counts)
+        rows = torch.arange(len(self.table), device="cpu").split(counts)
         return self._taken(torch.cat([rows[place] for place in chosen]) if chosen else [])
 
     @property

@@ -202,7 +202,7 @@ class FaceRecord:
         index = row_index(rows, len(self.table))
         if isinstance(index, Tensor):
             # As the host knows them: the names of images are no tensor
-            index = torch.arange(len(self.table))[index.cpu()].tolist()
+            index = torch.arange(len(self.table), device="cpu")[index.cpu()].tolist()
         return self._mapped(lambda values: values[index], self.table[index])
 
 

@@ -171,7 +171,7 @@ def _tracked(tracker: VideoTracker, video: FrameSource, box: Tensor | None) -> I
     """The frames of a video with their faces; what is wrong with it is its own `problem` then."""
     state = tracker.begin(1)
     state = state if box is None else tracker.place(state, box)
-    black = torch.zeros(3, video.height, video.width, dtype=torch.uint8)
+    black = torch.zeros(3, video.height, video.width, dtype=torch.uint8, device="cpu")
     reading = ahead(uploaded(video, tracker.detector.model.pdm.mean.device))
     with contextlib.closing(reading) as frames:
         for number, frame in enumerate(_readable(frames, video), start=1):

@@ -221,7 +221,7 @@ class _TensorReader:
         """The bytes of a record: a part of the mapped file where numbers can be read there, otherwise a copy."""
         if self.whole is not None and record.start % 8 == 0:
             return self.whole[record.start : record.start + record.size]
-        memory = torch.empty(record.size, dtype=torch.uint8)
+        memory = torch.empty(record.size, dtype=torch.uint8, device="cpu")
         self.file.seek(record.start)
         for piece in memory.split(CHUNK) if record.size else ():
             content = bytearray(self.file.read(len(piece)))
@@ -247,7 +247,7 @@ class _TensorReader:
             raise ArchiveError(f"found a tensor outside of its record data/{storage.key[:40]}")
         if count and not _each_its_own(shape, strides):
             raise ArchiveError(f"found a tensor whose numbers stand in several places of it, data/{storage.key[:40]}")
-        return torch.empty(0, dtype=storage.dtype).set_(storage.memory, offset, shape, strides)
+        return torch.empty(0, dtype=storage.dtype, device="cpu").set_(storage.memory, offset, shape, strides)
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,8 @@ class ResponseField:
 
     def spreads(self) -> Tensor:
         """Root mean square distance of the responses from their centroid, pixels, shape (B, N); NaN of an empty map."""
-        cells = torch.arange(self.responses.shape[-1], device=self.responses.device) * 1.0
+        own = torch.promote_types(self.responses.dtype, torch.float32)
+        cells = torch.arange(self.responses.shape[-1], dtype=own, device=self.responses.device)
         columns, rows = self.responses.sum(-2), self.responses.sum(-1)
         mass = rows.sum(-1)
         safe = torch.where(mass > 0, mass, 1)
@@ -58,7 +59,8 @@ class ResponseField:
             known: Landmarks that have one, bool, shape (B, N); the others, and those whose map is empty, get NaN.
         """
         middle = (self.responses.shape[-1] - 1) / 2
-        cells = torch.arange(-middle, middle + 1, device=self.responses.device)
+        own = torch.promote_types(self.responses.dtype, torch.float32)
+        cells = torch.arange(-middle, middle + 1, dtype=own, device=self.responses.device)
         sums = torch.stack((self.responses.sum(-2), self.responses.sum(-1)), 2)
         mass, moments = sums[:, :, 1].sum(-1, keepdim=True), (sums * cells).sum(-1)
         # An empty map sends no gradients

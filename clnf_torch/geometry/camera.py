@@ -39,7 +39,8 @@ class Intrinsics:
         """
         if not (0 < fx < float("inf") and 0 < fy < float("inf")):
             raise ValueError(f"focal lengths are {fx} and {fy} px; expected two positive numbers")
-        return cls(torch.tensor((fx, fy), dtype=torch.float64), torch.tensor((cx, cy), dtype=torch.float64))
+        pairs = torch.tensor(((fx, fy), (cx, cy)), dtype=torch.float64, device="cpu")
+        return cls(pairs[0], pairs[1])
 
     @classmethod
     def for_image(cls, width: int, height: int) -> "Intrinsics":
@@ -97,7 +98,8 @@ def check_camera(camera: Any) -> Intrinsics:
     """
     if not isinstance(camera, Intrinsics):
         raise ValueError(
-            f"camera is of type {type(camera).__name__}; expected Intrinsics, such as Intrinsics.for_image(width, height)"
+            f"camera is of type {type(camera).__name__}; expected Intrinsics, such as "
+            "Intrinsics.for_image(width, height)"
         )
     return camera
 

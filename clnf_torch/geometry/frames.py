@@ -28,11 +28,11 @@ def as_tensor(name: str, values: Any) -> Tensor:
     try:
         if hasattr(values, "astype"):
             # Contiguous, in this machine's byte order, and writable, as torch wants arrays
-            return torch.as_tensor(values.astype(values.dtype.newbyteorder("="), order="C"))
+            return torch.as_tensor(values.astype(values.dtype.newbyteorder("="), order="C"), device="cpu")
         if isinstance(values, Sequence) and not isinstance(values, str | bytes):
             if any(getattr(value, "ndim", 0) for value in values):
                 return torch.stack([as_tensor(name, value) for value in values])
-            return torch.as_tensor(values)
+            return torch.as_tensor(values, device="cpu")
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(f"{name} do not make a tensor: {str(error).splitlines()[0][:120]}") from None
     raise ValueError(f"{name} are of type {type(values).__name__}; expected a tensor, an array or a list of numbers")
@@ -77,8 +77,8 @@ def check_frame_type(dtype: torch.dtype) -> None:
     """
     if dtype not in FRAME_TYPES:
         raise ValueError(
-            f"frames are {dtype}; give uint8, or floating point numbers from 0 to 255, of float16, bfloat16, float32 or "
-            "float64"
+            f"frames are {dtype}; give uint8, or floating point numbers from 0 to 255, of float16, bfloat16, float32 "
+            "or float64"
         )
 
 

@@ -33,7 +33,11 @@ def pillow_pixels(image: Any) -> Tensor:
     dtype = DEEP.get(image.mode[:1], torch.uint8)
     other = "L" if image.mode in GRAY else "RGB"
     plain = image.convert(other if dtype == torch.uint8 else image.mode[:1])
-    rows = torch.frombuffer(bytearray(plain.tobytes()), dtype=dtype) if plain.width * plain.height else torch.zeros(0)
+    rows = (
+        torch.frombuffer(bytearray(plain.tobytes()), dtype=dtype)
+        if plain.width * plain.height
+        else torch.zeros(0, device="cpu")
+    )
     pixels = rows.to(dtype).view(plain.height, plain.width, len(plain.getbands())).permute(2, 0, 1)
     # Only now: some files say it behind their pixels
     exif = image.getexif() if hasattr(image, "getexif") else {}

@@ -76,7 +76,7 @@ def row_index(rows: Any, count: int) -> Any:
     """
     if isinstance(rows, slice):
         forward = rows.step is None or rows.step > 0
-        return rows if forward else torch.tensor(range(count)[rows], dtype=torch.int64)
+        return rows if forward else torch.tensor(range(count)[rows], dtype=torch.int64, device="cpu")
     one = not getattr(rows, "ndim", 0) and hasattr(rows, "__index__")
     if one and not isinstance(rows, Tensor) and not isinstance(rows, bool):
         return operator.index(rows)
@@ -103,7 +103,7 @@ def take_rows(record: Record, rows: Tensor | slice | list[int]) -> Record:
 
 def take_in_order(record: Record, rows: Tensor) -> Record:
     """As `take_rows`, of rows (K,) that are most often all of them in their order: then the record itself."""
-    if is_readable(rows) and torch.equal(rows, torch.arange(_count(record))):
+    if is_readable(rows) and torch.equal(rows, torch.arange(_count(record), device=rows.device)):
         return record
     return take_rows(record, rows)
 

@@ -76,7 +76,7 @@ def read_grids(loops: Any, padded: Tensor, image_index: Tensor, grids: Grids) ->
         grids: Their columns and rows.
     """
     column, row, _, _ = grids
-    levels = torch.empty(len(row), row.shape[1], column.shape[1], padded.shape[1])
+    levels = row.new_empty(len(row), row.shape[1], column.shape[1], padded.shape[1], dtype=torch.float32)
     numbers = (values.contiguous().numpy() for values in (image_index, *grids))
     loops.read_grids(padded.numpy(), *numbers, MARGIN, levels.numpy())
     return levels.permute(0, 3, 1, 2)

@@ -28,8 +28,10 @@ class ThinPlate:
         middle = points.mean(1, keepdim=True)
         unit = (points - middle).square().sum(-1, keepdim=True).mean(1, keepdim=True).sqrt()
         held = ((points - middle) / unit).double()
-        system = torch.zeros(len(points), points.shape[1] + 3, points.shape[1] + 3).to(held)
-        system[:, :-3, :-3] = _kernel(held, held) + STIFFNESS * torch.eye(points.shape[1]).to(held)
+        system = held.new_zeros(len(points), points.shape[1] + 3, points.shape[1] + 3)
+        system[:, :-3, :-3] = _kernel(held, held) + STIFFNESS * torch.eye(
+            points.shape[1], dtype=held.dtype, device=held.device
+        )
         system[:, :-3, -3:] = _plane(held)
         system[:, -3:, :-3] = _plane(held).mT
         right = torch.nn.functional.pad(shifts.double(), (0, 0, 0, 3))

@@ -61,8 +61,8 @@ class Batch:
         """Frames (F, 3, H, W), boxes (B, 4) and the index of each box's image (B,)."""
         boxes = [box for job in self.jobs for box in job.boxes]
         image_index = [number for number, job in enumerate(self.jobs) for _ in job.boxes]
-        boxes_tensor = torch.tensor(boxes, dtype=torch.float64).view(-1, 4)
-        return self.frames(), boxes_tensor, torch.tensor(image_index, dtype=torch.int64)
+        boxes_tensor = torch.tensor(boxes, dtype=torch.float64, device="cpu").view(-1, 4)
+        return self.frames(), boxes_tensor, torch.tensor(image_index, dtype=torch.int64, device="cpu")
 
     def rows(self) -> Iterator[tuple[Job, slice]]:
         """Every job with its rows among the boxes."""

@@ -27,7 +27,7 @@ def restored_frame(saved: dict[str, Any], model: LandmarkModel) -> VideoFrame:
         ValueError: It holds the faces of another model.
     """
     result = from_plain(no_faces(model), saved["result"])
-    image = torch.zeros(3, 0, 0, dtype=torch.uint8)
+    image = torch.zeros(3, 0, 0, dtype=torch.uint8, device="cpu")
     return VideoFrame(image, saved["time"], saved["number"], result, HostRows.of(result), saved["damaged"])
 
 

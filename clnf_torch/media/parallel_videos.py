@@ -223,4 +223,4 @@ class _RunningVideo:
         """The frame (3, H, W), black where it is damaged."""
         if self.frame.image is not None:
             return self.frame.image
-        return torch.zeros(3, self.source.height, self.source.width, dtype=torch.uint8)
+        return torch.zeros(3, self.source.height, self.source.width, dtype=torch.uint8, device="cpu")

@@ -122,7 +122,9 @@ class PDM(nn.Module):
         self.modes = nn.Parameter(modes, requires_grad=False)
         self.variances = nn.Parameter(variances, requires_grad=False)
         self.shift_columns: Tensor
-        self.register_buffer("shift_columns", torch.eye(2, dtype=mean.dtype)[:, None], persistent=False)  # (2, 1, 2)
+        self.register_buffer(
+            "shift_columns", torch.eye(2, dtype=mean.dtype, device=mean.device)[:, None], persistent=False
+        )  # (2, 1, 2)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "PDM":
         """What `to`, `half` and their like do to all tensors; see `refuse_short_numbers`."""

@@ -53,7 +53,7 @@ def in_blocks(function: Callable[..., Result]) -> Callable[..., Result]:
         if len(blocks) < 2:
             with _few_threads(count, frames):
                 return function(detector, frames, faces, image_index, **given)
-        image_index = torch.arange(len(faces)) if image_index is None else image_index.cpu()
+        image_index = torch.arange(len(faces), device="cpu") if image_index is None else image_index.cpu()
         results = []
         for rows in blocks:
             some, place = _used_frames(frames, image_index[rows])
@@ -96,7 +96,7 @@ def blocks_of_faces(frames: Tensor, image_index: Tensor | None, faces: int) -> l
     count = frames.shape[0]
     if not is_readable(frames) or count <= at_once or (image_index is None and count != faces):
         return []
-    index = torch.arange(faces) if image_index is None else image_index.cpu()
+    index = torch.arange(faces, device="cpu") if image_index is None else image_index.cpu()
     if index.shape != (faces,) or index.is_floating_point() or not faces:
         return []
     order = index.argsort(stable=True)

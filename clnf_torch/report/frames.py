@@ -140,7 +140,7 @@ def drawn_frame(image: Tensor, log: FaceLog, number: int, *, drawn: bool = False
     faces = DrawnFaces.of_numbers(
         landmarks=_scaled(log.landmarks[rows], share),
         confidence=torch.from_numpy(log.confidence[rows]),
-        found=torch.ones(len(rows), dtype=torch.bool),
+        found=torch.ones(len(rows), dtype=torch.bool, device="cpu"),
         pose=None if log.params is None else _scaled_pose(log.params[rows], share),
         head=None if log.pose is None else torch.from_numpy(log.pose[rows]),
         eyes=None if log.eyes is None else _scaled(log.eyes[rows], share),

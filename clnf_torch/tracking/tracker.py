@@ -203,7 +203,11 @@ def _videos(video: Any, boxes: int, state: TrackState) -> Tensor:
     if video is None and state.videos not in (1, boxes):
         raise ValueError(f"{boxes} boxes for {state.videos} videos: say with video (K,) which video each is in")
     if video is None:
-        video = torch.arange(boxes) if state.videos == boxes else torch.zeros(boxes, dtype=torch.int64)
+        video = (
+            torch.arange(boxes, device="cpu")
+            if state.videos == boxes
+            else torch.zeros(boxes, dtype=torch.int64, device="cpu")
+        )
     video = as_tensor("video", video)
     if video.shape != (boxes,) or video.is_floating_point() or ((video < 0) | (video >= state.videos)).any():
         raise ValueError(f"video is {video.tolist()}; expected for each of {boxes} boxes a number below {state.videos}")

@@ -292,5 +292,5 @@ def test_no_faces():
 
 def test_a_regularisation_per_face_is_refused_in_a_sentence(detector, image, fitted):
     preset = replace(detector.preset("default"), regularisation=torch.tensor([20.0]))
-    with pytest.raises(ValueError, match="preset has a regularisation per face; only poor faces .*: give one number"):
+    with pytest.raises(ValueError, match=r"preset has a regularisation per face; only poor faces .*: give one number"):
         repair_landmarks(fitted, detector, image, preset=preset)

@@ -77,7 +77,9 @@ class CENExperts(PatchExperts):
         self._runs = [list(_runs(view_experts, sizes)) for view_experts in expert.tolist()]
         for view, runs in enumerate(self._runs):
             for k, run in enumerate(runs):
-                self.register_buffer(f"_landmarks_{view}_{k}", torch.tensor(run.landmarks), persistent=False)
+                self.register_buffer(
+                    f"_landmarks_{view}_{k}", torch.tensor(run.landmarks, device="cpu"), persistent=False
+                )
         self._widest = max(stack.widest for stack in stacks)
         self._firsts = [sum(sizes[:stack]) for stack in range(len(sizes))]
         for stack, first in enumerate(self._firsts):

@@ -69,7 +69,9 @@ class TemplateExperts(PatchExperts):
         self.expert: Tensor
         self.register_buffer("expert", numbers_of_each, persistent=False)
         for view, landmarks in enumerate(seen):
-            self.register_buffer(f"_landmarks_{view}", torch.tensor(landmarks, dtype=torch.int64), persistent=False)
+            self.register_buffer(
+                f"_landmarks_{view}", torch.tensor(landmarks, dtype=torch.int64, device="cpu"), persistent=False
+            )
         for name, values in {"weights": weights, **numbers}.items():
             self.register_parameter(name, nn.Parameter(values, requires_grad=False))
 

@@ -62,8 +62,8 @@ def crop(
     areas = cut_areas(padded, image_index, landmarks, to_image, width, on_32nds)
     if on_32nds and padded.dtype == torch.uint8:
         # Whatever the positions
-        return areas, torch.ones(len(areas), dtype=torch.bool)
-    readable = torch.empty(len(areas), dtype=torch.bool)
+        return areas, torch.ones(len(areas), dtype=torch.bool, device="cpu")
+    readable = torch.empty(len(areas), dtype=torch.bool, device="cpu")
     crops.keep_readable(*arrays(areas, readable))
     return areas, readable
 

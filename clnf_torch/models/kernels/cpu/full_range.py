@@ -136,7 +136,8 @@ def _packed(network: Any) -> FullRange:
             layer.weight = nn.Parameter(torch.cat([part.weight for part in parts]), requires_grad=False)
             layer.bias = nn.Parameter(torch.cat([part.bias for part in parts]), requires_grad=False)
         # A product that changes nothing
-        head = Separable.of(filters, torch.eye(mix.out_channels), torch.zeros(mix.out_channels), LOWEST)
+        unchanged = torch.eye(mix.out_channels, dtype=torch.float32, device="cpu")
+        head = Separable.of(filters, unchanged, unchanged.new_zeros(mix.out_channels), LOWEST)
         return FullRange(
             Layer.of(network.stem),
             [[Bottleneck.of(block) for block in stage] for stage in network.down],

@@ -50,7 +50,7 @@ def respond_with_mlps(
         experts, served = rows
         mlps.respond(given, experts, served, flags, *numbers, kinds, widest, checkerboard, found)
 
-    in_threads(some, (arrays(torch.arange(first, first + len(landmarks)), landmarks),), len(landmarks))
+    in_threads(some, (arrays(torch.arange(first, first + len(landmarks), device="cpu"), landmarks),), len(landmarks))
 
 
 def respond_with_ccnf(

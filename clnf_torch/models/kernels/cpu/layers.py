@@ -121,14 +121,18 @@ def _packed(network: nn.Module) -> Layers | None:
 def _gains(activation: nn.Module | None) -> Tensor:
     """What an activation multiplies negative numbers by, a number or one for each channel."""
     if activation is None:
-        return torch.ones(())
-    return activation.weight.detach() if isinstance(activation, nn.PReLU) else torch.zeros(())
+        return torch.ones((), dtype=torch.float32, device="cpu")
+    return (
+        activation.weight.detach()
+        if isinstance(activation, nn.PReLU)
+        else torch.zeros((), dtype=torch.float32, device="cpu")
+    )
 
 
 def _columns(weight: Tensor, bias: Tensor | None, gains: Tensor) -> tuple[Array, Array, Array]:
     """A matrix, packed, with a bias and gains for its columns; as many columns as fill a vector."""
     channels = weight.shape[1]
-    bias = torch.zeros(channels) if bias is None else bias.detach()
+    bias = weight.new_zeros(channels) if bias is None else bias.detach()
     lacking = max(0, LANES - channels)
     matrix, offsets, factors = arrays(pad(weight, (0, lacking)), pad(bias, (0, lacking)), gains.expand(channels))
     return pack(matrix), np.array(offsets), np.array(factors)
