@@ -1,7 +1,6 @@
 """Faces aligned to the mean shape by a similarity: images of one size in which every face is upright and as large."""
 
 import math
-from numbers import Integral
 from typing import Any
 
 import torch
@@ -54,7 +53,8 @@ def align_faces(
     Raises:
         ValueError: Shapes or types are wrong, or size and scale are not above 0.
     """
-    if isinstance(size, bool) or not isinstance(size, Integral):
+    # numpy's whole numbers are none of Python's
+    if isinstance(size, bool) or not hasattr(size, "__index__"):
         raise ValueError(f"size is {size!r:.60}; expected a whole number of pixels")
     if size < 1 or not 0 < scale < math.inf:
         raise ValueError(f"size is {size}, scale {scale}; expected pixels, and pixels per millimetre, above 0")
