@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from clnf_torch.files.locks import held
-from clnf_torch.files.writing import move_into_place, new_partial_of, partial_of
+from clnf_torch.files.writing import move_into_place, names_what_is_full, new_partial_of, partial_of
 
 # Seconds from one time to the next at which a run writes all that waits, of the five that it may lose when it is killed
 SAVE_EVERY = 3.0
@@ -62,8 +62,10 @@ class GrowingFile:
         """Appends a piece."""
         rest = memoryview(piece)
         try:
-            while rest:
-                rest = rest[self._file.write(rest) :]
+            # A file in memory has no name, and is never full
+            with names_what_is_full(getattr(self._file, "name", "")):
+                while rest:
+                    rest = rest[self._file.write(rest) :]
         except BaseException:
             with contextlib.suppress(OSError):
                 self._file.truncate(self.position)

@@ -1,6 +1,7 @@
 """Files that are written: each appears under its name once it is complete, and is ``NAME.partial`` until then."""
 
 import contextlib
+import errno
 import os
 import secrets
 import sys
@@ -13,6 +14,8 @@ from clnf_torch.files.locks import PATIENCE, require_lock
 
 # What a file is called until it is complete
 PARTIAL, NEW = ".partial", "new"
+# What a disk says that takes no more
+FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 def partial_of(path: str | os.PathLike[str]) -> Path:
@@ -26,6 +29,17 @@ def new_partial_of(path: str | os.PathLike[str]) -> Path:
     partial = partial_of(path)
     # Programs that read all of a folder leave out what begins so
     return partial / f"_{NEW}" if partial.is_dir() else partial.with_name(f"{partial.name}.{NEW}")
+
+
+@contextlib.contextmanager
+def names_what_is_full(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Lets the error of a full disk say which file was being written: the system's own does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in FULL:
+            error.filename = os.fspath(path)
+        raise
 
 
 @contextlib.contextmanager
@@ -54,7 +68,7 @@ def write_atomically(path: str | os.PathLike[str], temporary: Path | None = None
     # Holds the lock until the file has its name, also where a writer closes it; Windows renames no open files
     lock = None if sys.platform == "win32" else os.dup(opened)
     try:
-        with open(opened, "w+b") as file:
+        with names_what_is_full(path), open(opened, "w+b") as file:
             yield file
             # Some writers close it
             if not file.closed:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from clnf_torch.files import writing
+from clnf_torch.files.growing import GrowingFile
 from clnf_torch.files.writing import new_partial_of, partial_of, remove_file, write_atomically
 
 
@@ -115,3 +118,15 @@ def test_a_file_that_another_process_writes_for_too_long(tmp_path, monkeypatch):
         ):
             pass
     assert (tmp_path / "page.html").read_bytes() == b"first"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_is_told_with_the_file(tmp_path):
+    (rows := tmp_path / "rows.csv.partial").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as growing, open(rows, "r+b", buffering=0) as file:
+        GrowingFile(file).write(b"one")
+    assert growing.value.filename == str(rows)
+
+    with pytest.raises(OSError, match="No space left") as whole, write_atomically(tmp_path / "face.json"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert whole.value.filename == str(tmp_path / "face.json")
