@@ -143,7 +143,7 @@ def everything(device: str) -> dict[str, Any]:
     return {
         "fit": fit.landmarks, "eyes": fit.parts["left_eye_28"].landmarks, "gaze": fit.gaze, "success": fit.success,
         "several": detector.fit(frames, boxes, multi_view=True).landmarks, "pose": measures.pose.rotation,
-        "repaired": clnf_torch.repair_landmarks(detector, frames, moved, boxes=boxes).landmarks,
+        "repaired": clnf_torch.repair_landmarks(moved, detector, frames, boxes=boxes).landmarks,
     }  # fmt: skip
 
 

@@ -206,17 +206,17 @@ def device_named(name: str) -> "torch.device":
     """The device of that name; refuses one that is not there."""
     import torch
 
+    from clnf_torch.geometry.host import require_device
+
     try:
         device = torch.device(name)
     except RuntimeError:
         raise typer.BadParameter(f"--device {name}: give cpu, cuda, cuda:1, ...") from None
     try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        # AssertionError: this torch was built without it
-        complain(f"--device {name}: not available: {str(error).partition(chr(10))[0]}")
+        return require_device(device)
+    except ValueError as error:
+        complain(f"--{error}")
         raise typer.Exit(1) from None
-    return device
 
 
 def boxes_from(box: Box | None, file: Path | None) -> Callable[[Path], list[Any]]:

@@ -1,5 +1,6 @@
 """The host and its devices: which are there, and whether the host may look at numbers, for which a card would wait."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -32,7 +33,9 @@ def require_device(device: torch.device | str) -> torch.device:
         torch.empty(0, device=found)
     # AssertionError: this torch was built without it
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {found}: not available: {str(error).partition(chr(10))[0]}") from None
+        # Torch lists all that it could do instead
+        reason = re.split(r"\. |\n", str(error), maxsplit=1)[0]
+        raise ValueError(f"device {found}: not available: {reason}") from None
     return found
 
 
