@@ -14,7 +14,7 @@ from tests.simulated_cuda import missing, simulated_cards
 from tests.simulated_driver import simulated_driver
 
 # OpenFace's grids, 1/32 of a pixel, would enlarge rounding
-EXACT = ("--numerics", "exact")
+ALIKE = ("--no-multi-view", "--numerics", "exact")
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "cards can be simulated")
 
 
@@ -38,16 +38,8 @@ def assert_same_table(path, expected) -> None:
 
 def test_images_are_fitted_on_a_card(clnf_torch_cli, bundle, image, box, tmp_path, card):
     for device in ("cpu", "cuda"):
-        words = (
-            "--box",
-            *box,
-            "--csv",
-            tmp_path / f"{device}.csv",
-            "--draw",
-            tmp_path / device,
-            "--no-multi-view",
-            *EXACT,
-        )
+        files = "--csv", tmp_path / f"{device}.csv", "--draw", tmp_path / device
+        words = "--box", *box, *files, *ALIKE
         done = clnf_torch_cli("detect", image, "--model", bundle, *words, "--device", device)
         assert done.exit_code == 0, done.stderr
     assert_same_table(tmp_path / "cuda.csv", tmp_path / "cpu.csv")
@@ -61,7 +53,7 @@ def test_videos_are_tracked_on_a_card(clnf_torch_cli, bundle, image, box, tmp_pa
     monkeypatch.setattr(video_stream, "HWAccel", lambda *args, **known: asked.append(known) or hwaccel(*args, **known))
     video = damage_frame(write_key_frames(tmp_path / "video.avi", moving(image, 4)), 2)
     for device in ("cpu", "cuda"):
-        words = "--csv", tmp_path / f"{device}.csv", "--no-multi-view", *EXACT, "--device", device
+        words = "--csv", tmp_path / f"{device}.csv", *ALIKE, "--device", device
         done = clnf_torch_cli("track", video, "--model", bundle, *words)
         assert "4 frames" in done.stderr, done.stderr
     assert asked and all(known["device"] == "0" for known in asked)
