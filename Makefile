@@ -9,7 +9,7 @@ PYTEST_ARGS ?= -n 2
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test fuzz kills lint types bench weights small eyes free docs clean
+.PHONY: help demo test fuzz kills dryrun lint types bench weights small eyes free docs clean
 
 help:
 	@echo "make demo    find the face in a photograph and its landmarks (IMAGE=file: in yours)"
@@ -17,6 +17,7 @@ help:
 	@echo "make test    run the tests (PYTEST_ARGS='-k fit' narrows them)"
 	@echo "make fuzz    open and use damaged files of every format (SECONDS=600, FUZZ_ARGS='--formats bundle')"
 	@echo "make kills   kill every command at random moments, with three signals (KILLS=30 each; an hour)"
+	@echo "make dryrun  run the benchmark of a card on one that the processor simulates (four minutes)"
 	@echo "make lint    ruff (rules and format) and mypy"
 	@echo "make bench   time the fit and print a table"
 	@echo "make weights train the default model again (hours; MESH=wheel of mediapipe 0.10.14, FACES=, ASSETS=folders, SHAPES=, MTCNN=wheel)"
@@ -63,6 +64,10 @@ KILLS ?= 30
 
 kills: $(READY)
 	CLNF_KILLS=$(KILLS) $(BIN)/python -m pytest -n 0 -v tests/cli/test_kills.py tests/cli/test_track_kills.py
+
+# Before a card is at hand
+dryrun: $(READY)
+	CLNF_DRY_RUN=1 $(BIN)/python -m pytest -n 0 -v tests/benchmarks/gpu/test_dry_run.py
 
 lint: $(READY) types
 	$(BIN)/ruff check .

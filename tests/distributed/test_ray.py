@@ -205,7 +205,9 @@ def test_an_output_that_cannot_be_written_ends_in_a_line(cluster, pictures, bund
 
     given = {"settings": settings, "actors": Actors(concurrency=1), "progress": spoil}
     files = [str(pictures / f"{number}.png") for number in range(3)]
-    with pytest.raises(JobError, match=r"^3 inputs are not finished: \w+: .*; the same job again goes on with them$"):
+    with pytest.raises(
+        JobError, match=r"^3 inputs are not finished: \S+\.png: \w+: .*; the same job again goes on with them$"
+    ):
         detect_images(files, tmp_path / "out", model=bundle, **given)
 
 

@@ -1,12 +1,14 @@
 """``python -m benchmarks gpu`` on a card that the processor simulates: every row of it, as it will run on a real one.
 
 Numbers are the processor's; there is no backward pass, so that gradients are not compared. Of the fits, which
-`tests/test_simulated_cuda.py` looks at, one number type and one kind of numerics is run.
+`tests/test_simulated_cuda.py` looks at, one number type and one kind of numerics is run. It takes four minutes:
+``make dryrun`` alone runs it.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +20,11 @@ from benchmarks.gpu import command, correctness, profiling, speed
 from tests.simulated_cuda import missing, simulated_cards
 from tests.simulated_driver import NAME, simulated_driver
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing() or "cards can be simulated")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif("CLNF_DRY_RUN" not in os.environ, reason="it takes four minutes: make dryrun"),
+    pytest.mark.skipif(bool(missing()), reason=missing() or "cards can be simulated"),
+]
 BROKEN = "CEN, validated by view: poisoned"
 # Simulated cards have no random numbers of their own
 NO_GENERATOR = "CEN of one view and scale, 11 areas an expert, learning and judging"
