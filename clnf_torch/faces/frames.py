@@ -30,8 +30,7 @@ class FramesInMemory:
 
     Args:
         frames: A batch, an array (F, H, W, 3) or a tensor (F, 3, H, W), a list, or anything that gives images, see
-            `as_image`, or the
-            paths of image files.
+            `as_image`, or the paths of image files.
         rate: Frames per second.
 
     Raises:

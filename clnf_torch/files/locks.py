@@ -20,16 +20,13 @@ MOMENT = 0.2
 
 def require_lock(opened: int, path: Path, until: float) -> None:
     """Locks what is open, where locks are known, as soon as it is free; refuses what is not before a time."""
-    if sys.platform == "win32" or _lock(opened, until):
+    if sys.platform == "win32":
         return
     try:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(opened, until)
     except BlockingIOError:
         problem = "another process is writing this file; wait until it has finished, or give another name"
         raise OSError(errno.EBUSY, problem, os.fspath(path)) from None
-    except OSError:
-        # A network disk without locks
-        return
 
 
 @contextlib.contextmanager
@@ -68,21 +65,28 @@ def locked_folder(folder: Path) -> Iterator[bool]:
     if sys.platform == "win32":
         yield False
         return
-    opened, until = os.open(folder, os.O_RDONLY), time.monotonic() + PATIENCE
+    opened, until, locked = os.open(folder, os.O_RDONLY), time.monotonic() + PATIENCE, False
     try:
-        yield _lock(opened, until)
+        with contextlib.suppress(BlockingIOError):
+            locked = _lock(opened, until)
+        yield locked
     finally:
         os.close(opened)
 
 
 def _lock(opened: int, until: float) -> bool:
-    """Locks an open folder as soon as it is free; whether it could be done before a time of `time.monotonic`."""
-    while time.monotonic() < until:
+    """Locks what is open as soon as it is free; False where the disk knows no locks, as some in networks.
+
+    Raises:
+        BlockingIOError: Another process holds it at a time of `time.monotonic`.
+    """
+    while True:
         try:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         except BlockingIOError:
+            if time.monotonic() >= until:
+                raise
             time.sleep(0.01)
         except OSError:
             return False
-    return False

@@ -41,11 +41,15 @@ def pillow_pixels(image: Any) -> Tensor:
     pixels = rows.to(dtype).view(plain.height, plain.width, len(plain.getbands())).permute(2, 0, 1)
     # Only now: some files say it behind their pixels
     exif = image.getexif() if hasattr(image, "getexif") else {}
-    return _upright(pixels, exif.get(ORIENTATION, 1))
+    return upright(pixels, exif.get(ORIENTATION, 1))
 
 
-def _upright(pixels: Tensor, orientation: Any) -> Tensor:
-    """Pixels (C, H, W) turned and mirrored as an EXIF orientation says; see `clnf_torch.media.images`."""
+def upright(pixels: Tensor, orientation: Any) -> Tensor:
+    """Pixels (C, H, W) turned and mirrored as an EXIF orientation asks for; as they are by anything that is none.
+
+    Source:
+        EXIF 2.3, tag 0x0112: 2 to 4 mirror and turn by half; 5 to 8 exchange rows and columns first.
+    """
     if orientation in (5, 6, 7, 8):
         pixels = pixels.mT
     if orientation in (2, 3, 6, 7):

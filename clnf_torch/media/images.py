@@ -11,6 +11,7 @@ from torch import Tensor
 
 from clnf_torch.files.reading import InputError, require_regular_file
 from clnf_torch.files.writing import write_atomically
+from clnf_torch.geometry.pillow import upright
 from clnf_torch.media.decoder_messages import caught_messages
 from clnf_torch.media.image_folder import VIDEOS, description
 from clnf_torch.media.image_headers import ImageHeader, first_image, read_header
@@ -83,7 +84,9 @@ def decode_image(content: bytes, path: Path, note: Callable[[str], None] | None 
         note(f"{path}: the {header.format} file is damaged, its image may be wrong in places: {damages[0]}")
     if header.several and note is not None:
         note(f"{path}: holds several images; the first one is used")
-    return torch.from_numpy(np.ascontiguousarray(_upright(pixels, header.orientation).transpose(2, 0, 1)))
+    pixels = np.broadcast_to(pixels[..., None], (*pixels.shape, 3)) if pixels.ndim == 2 else pixels
+    image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+    return upright(image, header.orientation).contiguous()
 
 
 def _content(path: Path, most: int) -> bytes:
@@ -136,20 +139,6 @@ def _decoded(content: bytes, header: ImageHeader, limit: int) -> np.ndarray:
     if header.inverted:
         pixels = np.iinfo(np.uint16).max - pixels if pixels.dtype == np.uint16 else pixels.max() - pixels
     return pixels[..., ::-1] if pixels.ndim == 3 else pixels
-
-
-def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """RGB (H, W, 3) of gray or RGB pixels, turned and mirrored as EXIF asks for.
-
-    Source:
-        EXIF 2.3, tag 0x0112: 2 to 4 mirror and turn by half; 5 to 8 exchange rows and columns first.
-    """
-    pixels = np.broadcast_to(pixels[..., None], (*pixels.shape, 3)) if pixels.ndim == 2 else pixels
-    if orientation >= 5:
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    return pixels[::-1] if orientation in (3, 4, 7, 8) else pixels
 
 
 def write_image(path: Path, pixels: np.ndarray) -> None:
