@@ -34,7 +34,7 @@ DOCS = ROOT / "docs"
 CODE = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 PACKAGES = (
     "geometry", "models", "fitting", "detection", "measures", "pipeline", "tracking", "quality", "export", "training",
-    "media", "drawing", "report", "faces", "distributed",
+    "media", "drawing", "report", "faces", "distributed", "files",
 )  # fmt: skip
 
 
