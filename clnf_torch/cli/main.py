@@ -28,6 +28,7 @@ from clnf_torch.cli.commands.train_model import model
 from clnf_torch.cli.commands.train_render import render
 from clnf_torch.cli.commands.train_retrain import retrain
 from clnf_torch.cli.console import STOPS, complain, say
+from clnf_torch.cli.streams import open_streams, require_stdout
 
 command: Callable[..., None]
 
@@ -55,6 +56,7 @@ app.add_typer(train, name="train")
 def _print_version(asked: bool) -> None:
     """Ends the program with its version, if that was asked for."""
     if asked:
+        require_stdout("leave it open")
         say(f"clnf-torch {clnf_torch.__version__}")
         raise typer.Exit
 
@@ -76,6 +78,7 @@ def program(
 
 def main() -> None:
     """Runs the program; a polite request to stop cleans up as Ctrl-C does."""
+    open_streams()
     for number in STOPS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, lambda asked, _: sys.exit(128 + asked))
@@ -84,5 +87,9 @@ def main() -> None:
     gc.disable()
     try:
         app()
+    except OSError as error:
+        # Of help and the version; commands tell of their own
+        complain(f"{error.filename}: {error.strerror}" if error.filename else error)
+        sys.exit(1)
     finally:
         gc.freeze()

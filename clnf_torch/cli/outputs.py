@@ -16,6 +16,7 @@ from clnf_torch.cli.drawing import Drawing, drawn_files
 from clnf_torch.cli.openface.aligned_files import DEFAULT_ALIGNMENT, SUFFIX, Alignment
 from clnf_torch.cli.options import STDOUT
 from clnf_torch.cli.output_check import Output
+from clnf_torch.cli.streams import require_stdout
 from clnf_torch.export.csv import DEFAULT_FORM, CSVForm, csv_file, csv_stream
 from clnf_torch.export.face_table import FaceTable
 from clnf_torch.export.json import JSONRows, face_lines, image_heads, json_document, json_file
@@ -60,9 +61,8 @@ class Targets:
         """Refuses two documents on one stream."""
         if self.csv == self.json == STDOUT:
             raise typer.BadParameter("--csv - and --json - would both go to stdout; give one of them a file")
-        # Python has none where the caller closed it
-        if STDOUT in (self.csv, self.json) and sys.stdout is None:
-            raise typer.BadParameter("stdout, where results would go, is closed; give --csv or --json a file")
+        if STDOUT in (self.csv, self.json):
+            require_stdout("give --csv or --json a file")
 
     def given(self) -> dict[str, Path]:
         """The paths that were given, by their options."""

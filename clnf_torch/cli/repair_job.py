@@ -16,6 +16,7 @@ from clnf_torch.cli.manifest import NAME, Manifest, Task, require_manifest
 from clnf_torch.cli.options import STDOUT
 from clnf_torch.cli.output_check import Input, Output, check_outputs
 from clnf_torch.cli.outputs import keep_earlier
+from clnf_torch.cli.streams import require_stdout
 from clnf_torch.files.archive_reader import ArchiveError, read_archive
 from clnf_torch.files.growing import SAVE_EVERY, GrowingFile, growing_file
 from clnf_torch.files.names import escaped_name, one_line
@@ -34,6 +35,8 @@ def check_repair(inputs: Sequence[Path], table: Path) -> None:
     Raises:
         typer.Exit: With code 2, after a line on stderr.
     """
+    if table == STDOUT:
+        require_stdout("give --csv a file")
     state, manifest = _beside(table)
     named = {"--csv": None if table == STDOUT else table, "the manifest": manifest, "the state of the run": state}
     check_outputs([Input(path) for path in inputs], [Output(what, path) for what, path in named.items() if path])
@@ -123,7 +126,7 @@ class RepairJob:
         """The table, from a position of its partial file on."""
         if self._state is None:
             yield GrowingFile(printed := io.BytesIO())
-            typer.echo(printed.getvalue().decode("utf-8"), nl=False)
+            typer.echo(printed.getvalue(), nl=False)
             return
         if position is None:
             keep_earlier([self.table])

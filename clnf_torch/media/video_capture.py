@@ -92,6 +92,9 @@ def _camera(number: int) -> Camera:
 
 def _spooled(note: Callable[[str], None] | None, device: torch.device | None) -> VideoFile:
     """What comes on stdin, as a file: most formats cannot be read in one pass."""
+    # Python has none where the caller closed it
+    if sys.stdin is None:
+        raise VideoError("stdin is closed; send a video to it, or give the name of one")
     folder = Path(tempfile.mkdtemp(prefix="clnf-torch-"))
     file = folder / "stdin"
     try:

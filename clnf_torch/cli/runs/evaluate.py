@@ -34,6 +34,7 @@ from clnf_torch.cli.options import (
 from clnf_torch.cli.output_check import Input, Output, check_outputs
 from clnf_torch.cli.outputs import keep_earlier
 from clnf_torch.cli.progress import counting_bar
+from clnf_torch.cli.streams import require_stdout
 from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
 from clnf_torch.media.images import read_image
 from clnf_torch.pipeline import LandmarkDetector, load, load_face_detector_for
@@ -70,6 +71,8 @@ def evaluate(
     """Evaluate a model on annotated faces. Prints its normalised mean errors (NME) and failure rates."""
     if curve is not None:
         check_plots("--curve", curve)
+    if json == STDOUT or json is curve is errors is None:
+        require_stdout("give --json a file")
     given = {"--json": None if json == STDOUT else json, "--curve": curve, "--errors": errors}
     given["the state of the run"] = state = state_of(list(given.values()))
     inputs = [Input(model), Input(data, annotation_files), Input(Path(boxes))]

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from clnf_torch.cli.console import failures_exit_with, say
+from clnf_torch.cli.streams import require_stdout
 from clnf_torch.fitting import compiled
 from clnf_torch.models.bundle import FAMILIES, build_model, load_bundle
 from clnf_torch.models.landmark_model import REPEAT, family_of
@@ -128,6 +129,7 @@ def info(
     verify: bool,
 ) -> None:
     """Print the contents of a bundle: shape model, patch experts, sources and licence; and where loops are compiled."""
+    require_stdout("leave it open")
     with failures_exit_with(1):
         contents = load_bundle(bundle, verify=True if verify else None)
         for line in (*describe(contents, bundle), *describe_sources(contents)):

@@ -12,6 +12,7 @@ from clnf_torch.cli.commands.measure import Smoother
 from clnf_torch.cli.console import Complaints, failures_exit_with, notice
 from clnf_torch.cli.options import STDOUT
 from clnf_torch.cli.output_check import Input, Output, check_outputs
+from clnf_torch.cli.streams import require_stdout
 from clnf_torch.cli.tables.measures import MeasureTable, PointTable, measure_table
 from clnf_torch.cli.tables.smoothing import one_euro, savitzky_golay
 from clnf_torch.cli.videos.outputs import SUMMARY
@@ -46,6 +47,8 @@ def measure(
         Smoother.one_euro: one_euro,
     }
     smoother = None if smooth is None else smoothers[smooth]
+    if out == STDOUT:
+        require_stdout("give --out a file")
     tables = list(_tables(tables))
     places = list(_places(tables, out))
     folders = [Output("--out", out, folder=True)] if out not in places else []
@@ -104,7 +107,8 @@ def _places(tables: list[Path], out: Path) -> Iterator[Path]:
 def _write(measured: MeasureTable, place: Path) -> None:
     """Writes a table."""
     if place == STDOUT:
-        typer.echo(measured.text(), nl=False)
+        # In UTF-8 as in a file, whatever the terminal has
+        typer.echo(measured.text().encode("utf-8"), nl=False)
         return
     with write_atomically(place) as file:
         file.write(measured.text().encode("utf-8"))
