@@ -15,7 +15,7 @@ class _NamedStdout(io.FileIO):
 
     _failed = False
 
-    def write(self, piece: Any) -> int | None:
+    def write(self, piece: Any, /) -> int:
         """Writes bytes; drops those behind an error."""
         if self._failed:
             return len(piece)
@@ -29,7 +29,7 @@ class _NamedStdout(io.FileIO):
 class _LastingStderr(io.FileIO):
     """stderr that ends no run of hours where its terminal is gone, or the disk of its log is full."""
 
-    def write(self, piece: Any) -> int | None:
+    def write(self, piece: Any, /) -> int:
         """Writes bytes, or drops them."""
         try:
             return super().write(piece)
@@ -50,7 +50,9 @@ def open_streams() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     sys.stderr = _text(_LastingStderr(ERR, "w", closefd=False), sys.stderr, line_buffering=True)
     if sys.stdout is not None:
-        sys.stdout = _text(_NamedStdout(OUT, "w", closefd=False), sys.stdout, line_buffering=sys.stdout.line_buffering)
+        sys.stdout = _text(
+            _NamedStdout(OUT, "w", closefd=False), sys.stdout, line_buffering=bool(sys.stdout.line_buffering)
+        )
 
 
 def _text(raw: io.FileIO, before: Any, *, line_buffering: bool) -> io.TextIOWrapper:

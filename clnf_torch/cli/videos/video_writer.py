@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -155,6 +156,38 @@ class DrawnVideo:
         self._container.mux(packet)
 
 
+class _Witness:
+    """A file that remembers why it could not be written: PyAV's own errors do not always say it."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def write(self, piece: bytes) -> int:
+        """Writes a piece."""
+        try:
+            count: int = self._file.write(piece)
+            return count
+        except OSError as error:
+            self.error = error
+            raise
+
+
+@contextlib.contextmanager
+def _witnessed(file: Any) -> Iterator[Any]:
+    """The same file for PyAV, whose errors become those of the file."""
+    witness = _Witness(file)
+    try:
+        yield witness
+    except av.FFmpegError as error:
+        if witness.error is not None and error is not witness.error:
+            raise witness.error from error
+        raise
+
+
 @contextlib.contextmanager
 def video_file(path: str | os.PathLike[str], rate: Fraction, kept: Place | None = None) -> Iterator[DrawnVideo]:
     """A video that grows with the images appended to it.
@@ -181,8 +214,8 @@ def video_file(path: str | os.PathLike[str], rate: Fraction, kept: Place | None 
         for written in (partial, new) if again and partial.exists() else (new,):
             written.touch()
             stack.enter_context(held(written))
-        with open(new, "wb", buffering=0) as file:
-            video = DrawnVideo(GrowingFile(file), kind, rate)
+        with open(new, "wb", buffering=0) as file, _witnessed(GrowingFile(file)) as growing:
+            video = DrawnVideo(growing, kind, rate)
             if kept is not None and again:
                 try:
                     video.copy(partial, kept)
@@ -221,7 +254,8 @@ def _clock(kind: str, rate: Fraction) -> Fraction:
 def _publish(partial: Path, path: Path, kind: str, clock: Fraction) -> None:
     """Makes the complete file: the same images in its own format, with an index."""
     with (
-        write_atomically(path, new_partial_of(path)) as file,
+        write_atomically(path, new_partial_of(path)) as written,
+        _witnessed(written) as file,
         av.open(f"file:{partial}") as source,
         av.open(file, "w", format=kind) as target,
     ):

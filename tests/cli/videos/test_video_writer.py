@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import resource
 from fractions import Fraction
 
 import numpy as np
@@ -88,3 +90,16 @@ def test_too_few_images_are_refused_and_stay(tmp_path):
         with video_file(path, Fraction(25), Place(KEY_INTERVAL)):
             pass
     assert image_count(partial_of(path)) == 1
+
+
+def test_a_full_disk_is_told_as_such(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # A file that may not grow is what a full disk is; PyAV's error had another number and "<none>"
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(OSError) as caught, video_file(tmp_path / "v.mp4", Fraction(25)) as video:
+            for image in images(COUNT):
+                video.append(image)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(tmp_path / "v.mp4.partial"))
