@@ -189,6 +189,14 @@ def test_an_empty_cell_is_a_row_without_measures(tmp_path):
     assert found.mouth_width[0].isnan() and found.mouth_width[1].isfinite()
 
 
+def test_decimal_commas_become_points(clnf_torch_cli, table):
+    text = table.read_text().replace(",", ";").replace(".", ",")
+    table.write_text(text)
+    done = clnf_torch_cli("measure", table, "--out", "-")
+    first = read(done.stdout)[0]
+    assert (first["timestamp"], first["confidence"]) == ("0.04", "0.95") and float(first["mouth_width_mm"]) > 0
+
+
 def test_images_may_be_called_as_comments_begin(clnf_torch_cli, table):
     text = table.read_text().replace("frame,", "image,", 1).replace("\n2,7,", "\n#2.png,7,")
     table.write_text(text)

@@ -22,6 +22,8 @@ FRAME, SUCCESS = "frame", "success"
 VIDEO, FACE = "video", "face_id"
 # What a table of measures keeps of the one that it is made of, where that has it
 KEPT = (VIDEO, "image", FRAME, "face", "face_id", "timestamp", "confidence", SUCCESS)
+# Of these, numbers that need not be whole
+FRACTIONS = {"timestamp", "confidence"}
 # Digits after the point: a tenth of a micrometre
 DECIMALS = 4
 
@@ -159,7 +161,7 @@ def _parse(text: str) -> PointTable:
     cells, frames, identity = list[list[str]](), array("q"), _Numbering()
     for line, row in data_rows(text, delimiter, len(names)):
         values.extend(numbers(line, row, targets, names))
-        cells.append([row[places[name]].strip() for name in kept])
+        cells.append([_kept(name, row[places[name]].strip()) for name in kept])
         frames.append(frame_number(line, row[places[FRAME]]) if FRAME in places else len(cells))
         identity(tuple(row[places[name]].strip() for name in (VIDEO, FACE) if name in places))
     found = torch.tensor(values, dtype=torch.float64).view(-1, len(targets))
@@ -176,6 +178,11 @@ def _parse(text: str) -> PointTable:
         points=torch.where(failed[:, None, None], torch.nan, points),
         rejected=failed if SUCCESS in places else None,
     )
+
+
+def _kept(name: str, cell: str) -> str:
+    """A cell as a table of measures has it, whose decimals have points whatever those of the other table have."""
+    return cell.replace(",", ".") if name in FRACTIONS else cell
 
 
 class _Numbering:
