@@ -183,7 +183,7 @@ def _witnessed(file: Any) -> Iterator[Any]:
     try:
         yield witness
     except av.FFmpegError as error:
-        if witness.error is not None and error is not witness.error:
+        if witness.error is not None:
             raise witness.error from error
         raise
 
