@@ -30,6 +30,8 @@ POINTS = 8
 CPU_FRAMES, CUDA_FRAMES = 1, 256
 # Candidates of a frame that are compared, and passes of non-maximum suppression; doubled where they do not suffice
 CANDIDATES, PASSES = 64, 6
+# Pairs of candidates that are compared at once, about 120 bytes each: 1,024 frames of `CANDIDATES`
+PAIRS = 1 << 22
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,6 +243,18 @@ def merged(points: Tensor, weight: Tensor, valid: Tensor, max_iou: float, passes
     Source:
         MediaPipe ``NonMaxSuppressionCalculator`` with ``algorithm: WEIGHTED``.
     """
+    # Frames do not see each other, and memory does not grow with their number
+    together = max(1, PAIRS // max(1, weight.shape[1] ** 2))
+    blocks = zip(points.split(together), weight.split(together), valid.split(together), strict=True)
+    found = [_merged_together(*block, max_iou, passes) for block in blocks]
+    kept, means, unsettled = (list(parts) for parts in zip(*found, strict=True))
+    return torch.cat(kept), torch.cat(means), torch.stack(unsettled).sum()
+
+
+def _merged_together(
+    points: Tensor, weight: Tensor, valid: Tensor, max_iou: float, passes: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `merged`, all frames at once."""
     frames, count = weight.shape
     boxes = torch.cat((points[:, :, 0] - points[:, :, 1] / 2, points[:, :, 1]), -1)
     close = (box_iou(boxes[:, :, None], boxes[:, None]) > max_iou) & valid[:, None] & valid[:, :, None]

@@ -8,9 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from clnf_torch.compilation.conditions import loops_in
-from clnf_torch.detection import BlazeFace, BlazeFaceConfig, MTCNNConfig, blazeface_networks, load_face_detector
+from clnf_torch.detection import (
+    BlazeFace,
+    BlazeFaceConfig,
+    MTCNNConfig,
+    blazeface,
+    blazeface_networks,
+    load_face_detector,
+)
 from clnf_torch.detection.blazeface import keypoint_features, landmark_corners, merged
 from clnf_torch.detection.blazeface_networks import NETWORKS, anchor_centres
 from clnf_torch.files.archive import save_archive
@@ -207,6 +215,42 @@ def test_weighted_suppression_equals_one_box_at_a_time():
         rows, expected = merged_one_by_one(points[frame], weight[frame], valid[frame], 0.3)
         assert kept[frame].nonzero().squeeze(1).tolist() == rows and 1 < len(rows) < valid[frame].sum()
         torch.testing.assert_close(means[frame, rows], expected)
+
+
+class LargestTensor(TorchDispatchMode):
+    """Remembers how many numbers the largest tensor has that an operation makes."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        """Looks at what was made, views of it aside."""
+        made = function(*args, **(kwargs or {}))
+        for one in made if isinstance(made, tuple | list) else (made,):
+            self.numbers = max(self.numbers, one.untyped_storage().nbytes() // one.element_size())
+        return made
+
+
+def test_memory_of_suppression_does_not_grow_with_the_frames(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    frames, count = 64, 100
+    points = torch.rand(frames, count, 8, 2, generator=generator)
+    weight = torch.rand(frames, count, generator=generator).sort(descending=True).values
+    arguments = points, weight, weight > 0.2, 0.3, 24
+    expected = merged(*arguments)
+    monkeypatch.setattr(blazeface, "PAIRS", 4 * count**2)
+    with LargestTensor() as largest:
+        found = merged(*arguments)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert largest.numbers <= 16 * 4 * count**2
+    # One frame is the least
+    monkeypatch.setattr(blazeface, "PAIRS", 1)
+    assert torch.equal(merged(*arguments)[1], expected[1])
+
+
+def test_suppression_among_no_frames_has_no_faces():
+    none = torch.zeros(0, 5)
+    kept, means, unsettled = merged(torch.zeros(0, 5, 8, 2), none, none.bool(), 0.3, 6)
+    assert kept.shape == (0, 5) and means.shape == (0, 5, 8, 2) and unsettled == 0
 
 
 def test_boxes_of_landmarks_follow_the_keypoints():
