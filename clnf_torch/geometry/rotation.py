@@ -40,13 +40,28 @@ def _entries(products: Tensor) -> tuple[Tensor, ...]:
 
 
 def matrix_to_euler(matrix: Tensor) -> Tensor:
-    """Euler angles of rotation matrices, by way of the unit quaternion.
+    """Euler angles of rotation matrices, half turns among them.
 
     Args:
         matrix: Rotations, shape (..., 3, 3).
 
     Returns:
-        Angles (rx, ry, rz) in radians, shape (..., 3); NaN at a half turn, where the quaternion's first part is 0.
+        Angles (rx, ry, rz) in radians, shape (..., 3); where ry is a quarter turn, rx and rz are about one axis, and
+        neither is known.
+    """
+    rows = matrix.flatten(-2).unbind(-1)
+    return torch.stack((angle_of(-rows[5], rows[8]), rows[2].clamp(-1, 1).asin(), angle_of(-rows[1], rows[0])), dim=-1)
+
+
+def euler_by_quaternion(matrix: Tensor) -> Tensor:
+    """Euler angles of rotation matrices, by way of the unit quaternion, as a fit has them.
+
+    Args:
+        matrix: Rotations, shape (..., 3, 3).
+
+    Returns:
+        Angles (rx, ry, rz) in radians, shape (..., 3); NaN at a half turn, where the quaternion's first part is 0, and
+        inexact near one.
 
     Source:
         OpenFace ``RotationMatrix2Euler``.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from clnf_torch.geometry.precision import refuse_short_numbers
 from clnf_torch.geometry.records import Rows, map_tensors
-from clnf_torch.geometry.rotation import euler_to_matrix, matrix_to_euler, turn
+from clnf_torch.geometry.rotation import euler_by_quaternion, euler_to_matrix, turn
 from clnf_torch.models import compiled
 from clnf_torch.models.array_schema import Array
 from clnf_torch.models.schema import Context, Fields, SchemaError
@@ -60,7 +60,7 @@ class PosedShape:
 
     def params(self) -> ShapeParams:
         """Back to Euler angles. OpenFace: where they are not numbers (a half turn) all three become 0."""
-        euler = matrix_to_euler(self.rotation)
+        euler = euler_by_quaternion(self.rotation)
         euler = torch.where(euler.isnan().any(-1, keepdim=True), torch.zeros_like(euler), euler)
         return ShapeParams(self.scale, euler, self.translation, self.local)
 

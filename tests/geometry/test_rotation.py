@@ -7,7 +7,14 @@ import math
 import pytest
 import torch
 
-from clnf_torch.geometry.rotation import angle_of, euler_to_matrix, matrix_to_euler, rodrigues_to_matrix, turn
+from clnf_torch.geometry.rotation import (
+    angle_of,
+    euler_by_quaternion,
+    euler_to_matrix,
+    matrix_to_euler,
+    rodrigues_to_matrix,
+    turn,
+)
 
 SHAPES = [(3,), (0, 3), (1, 3), (5, 3), (2, 4, 3)]
 
@@ -45,8 +52,26 @@ def test_round_trip_about_one_axis_nearly_to_a_half_turn(axis):
     torch.testing.assert_close(matrix_to_euler(euler_to_matrix(euler)), euler, atol=1e-6, rtol=0)
 
 
-def test_a_half_turn_is_not_a_number():
-    assert matrix_to_euler(torch.diag(torch.tensor([1.0, -1.0, -1.0]))).isnan().any()
+def test_a_half_turn_is_not_a_number_by_way_of_the_quaternion():
+    assert euler_by_quaternion(torch.diag(torch.tensor([1.0, -1.0, -1.0]))).isnan().any()
+
+
+@pytest.mark.parametrize("axes", [(0,), (2,), (0, 2)])
+@pytest.mark.parametrize("short", [0.0, 1e-4, 1e-2])
+def test_half_turns_have_angles(dtype, axes, short):
+    """Of one axis, or of two; a head that is upside down, as in films of a turned camera, is one."""
+    euler = torch.tensor([0.0, 0.2, 0.0], dtype=dtype)
+    euler[list(axes)] = torch.pi - short
+    matrix = euler_to_matrix(euler)
+    found = matrix_to_euler(matrix)
+    tolerance = 1e-6 if dtype == torch.float32 else 1e-14
+    torch.testing.assert_close(euler_to_matrix(found), matrix, rtol=0, atol=tolerance)
+    torch.testing.assert_close(found[1], euler[1], rtol=0, atol=tolerance)
+
+
+def test_angles_by_way_of_the_quaternion_are_those_of_the_matrix(rng):
+    matrix = euler_to_matrix(angles(rng, 200))
+    torch.testing.assert_close(euler_by_quaternion(matrix), matrix_to_euler(matrix))
 
 
 @pytest.mark.parametrize("size", [0.0, 1e-9, 1e-3, 0.3, 2.0])
@@ -84,6 +109,7 @@ def test_gradients(rng):
     rotation = euler_to_matrix(euler).detach().requires_grad_()
     assert torch.autograd.gradcheck(euler_to_matrix, (euler,))
     assert torch.autograd.gradcheck(matrix_to_euler, (rotation,))
+    assert torch.autograd.gradcheck(euler_by_quaternion, (rotation,))
     assert torch.autograd.gradcheck(lambda e: matrix_to_euler(euler_to_matrix(e)), (euler,))
     assert torch.autograd.gradcheck(turn, (rotation, angle))
 
