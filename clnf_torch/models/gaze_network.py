@@ -150,7 +150,9 @@ def _described(network: nn.Module, left: Tensor, right: Tensor) -> Tensor:
 def _normalised(gray: Tensor) -> Tensor:
     """Gray levels (..., H, W) without their mean, by their contrast."""
     centred = gray - gray.mean((-2, -1), keepdim=True)
-    return centred / (centred.square().mean((-2, -1), keepdim=True).sqrt() + LEAST_CONTRAST)
+    # A root has no gradient at 0, where there is no contrast at all
+    variance = centred.square().mean((-2, -1), keepdim=True).clamp_min(torch.finfo(gray.dtype).tiny)
+    return centred / (variance.sqrt() + LEAST_CONTRAST)
 
 
 def _halved(layer: Mapping[str, Any]) -> dict[str, Any]:

@@ -139,3 +139,9 @@ def test_other_records_are_refused(network, changes, landmarks, fault):
 
 def test_rows_of_an_eye_are_lids(network):
     assert EYE_ROWS.start == EYE_SIDE - EYE_ROWS.stop
+
+
+def test_eyes_without_contrast_send_back_no_nan(network, faces, gray):
+    flat = torch.full_like(gray, 90.0).requires_grad_()
+    look(network, flat, faces[:1]).sum().backward()
+    assert flat.grad is not None and flat.grad.isfinite().all()
