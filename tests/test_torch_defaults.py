@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -11,8 +12,21 @@ import pytest
 import torch
 
 from tests.programs import ROOT
+from tests.test_architecture import parsed
 from tests.test_batch_invariance import check_same
 from tests.torch_defaults import DEFAULTS
+
+# What makes tensors of torch's default number type, and what makes them on its default device
+OF_DEFAULT_TYPE = {"zeros", "ones", "empty", "linspace", "logspace", "eye", "rand", "randn"}
+ON_DEFAULT_DEVICE = OF_DEFAULT_TYPE | {"tensor", "full", "arange", "randint", "randperm"}
+
+
+def left_to_defaults(call: ast.Call) -> set[str]:
+    """Which of device and number type a call of torch leaves to its defaults."""
+    name = ast.unparse(call.func).removeprefix("torch.")
+    needed = {"device"} if name in ON_DEFAULT_DEVICE else set[str]()
+    needed |= {"dtype"} if name in OF_DEFAULT_TYPE else set()
+    return needed - {keyword.arg for keyword in call.keywords if keyword.arg}
 
 
 def found_under(default: str, folder: Path) -> dict[str, list[torch.Tensor]]:
@@ -40,3 +54,16 @@ def test_defaults_of_the_process_change_nothing(default, expected, tmp_path):
         assert [tensor.dtype for tensor in found[name]] == [tensor.dtype for tensor in tensors], name
         if tensors:
             check_same(found[name], tensors)
+
+
+def test_every_new_tensor_names_its_device_and_its_number_type():
+    """Outside of training, whose programs own their process."""
+    files = [file for part in ("clnf_torch", "converters") for file in (ROOT / part).rglob("*.py")]
+    found = []
+    for file in files:
+        if "training" in file.parts:
+            continue
+        for node in ast.walk(parsed(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and left_to_defaults(node):
+                found.append(f"{file.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)[:80]}")
+    assert len(files) > 100 and not found, "\n".join(found)

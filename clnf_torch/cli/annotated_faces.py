@@ -102,7 +102,7 @@ def read_crops(
 
 def retrained(prior: ShapeGaussian, crops: FaceCrops, slack: float = 0.0) -> PDM:
     """A shape model trained on the faces, on their device; each point may leave the prior's modes by `slack` mm."""
-    pdm = train_shape(crops.landmarks.cpu(), prior, torch.tensor(MIRROR), ShapeConfig(slack=slack))
+    pdm = train_shape(crops.landmarks.cpu(), prior, torch.tensor(MIRROR, device="cpu"), ShapeConfig(slack=slack))
     return pdm.float().to(crops.landmarks.device)
 
 

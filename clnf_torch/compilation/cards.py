@@ -33,7 +33,7 @@ def obstacle(device: torch.device) -> str:
     if tuple(map(int, triton.__version__.split(".")[:2])) < LEAST_VERSION:
         return f"Triton {triton.__version__} is older than {'.'.join(map(str, LEAST_VERSION))}"
     try:
-        number = torch.zeros(1, device=device)
+        number = torch.zeros(1, device=device, dtype=torch.float32)
         with on_device_of(number):
             _trial[(1,)](number, enable_fp_fusion=True)
     # Compilers and drivers have errors of their own; whatever they are, the torch forms run

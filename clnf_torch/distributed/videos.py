@@ -132,7 +132,8 @@ class TrackFaces:
     def _begin(self) -> TrackState:
         """The state before the first frame of a video."""
         state = self.tracker.begin(1)
-        return self.tracker.place(state, torch.tensor([self.settings.box])) if self.settings.box else state
+        box = self.settings.box
+        return self.tracker.place(state, torch.tensor([box], dtype=torch.float64, device="cpu")) if box else state
 
 
 def _saving(tasks: Mapping[FrameSource, VideoTask]) -> Callable[[Snapshot], None]:

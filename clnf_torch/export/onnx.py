@@ -90,7 +90,7 @@ def export_onnx(model: LandmarkModel, path: str | Path) -> list[Path]:
 
 def _graph(experts: HeatmapExperts) -> Any:
     """The experts' network as a protocol buffer of ONNX."""
-    areas = torch.zeros(TRACED, experts.width, experts.width)
+    areas = torch.zeros(TRACED, experts.width, experts.width, dtype=torch.float32, device="cpu")
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(

@@ -23,7 +23,7 @@ def boxes_by_image(boxes: Any, box_format: str, sources: Sequence[ImageSource]) 
     Raises:
         ValueError: They belong to another number of images, or there is no such format.
     """
-    boxes_from(torch.zeros(0, 4, device="cpu"), box_format)
+    boxes_from(torch.zeros(0, 4, device="cpu", dtype=torch.float32), box_format)
     if isinstance(boxes, Mapping):
         table = {name: _plain(values) for name, values in boxes.items()}
         return lambda number: _rows(boxes_of(Path(sources[number].name), table), box_format)

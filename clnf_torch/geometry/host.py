@@ -30,7 +30,7 @@ def require_device(device: torch.device | str) -> torch.device:
     except RuntimeError:
         raise ValueError(f"device is {device!r}; give cpu, cuda, cuda:1, ...") from None
     try:
-        torch.empty(0, device=found)
+        torch.empty(0, device=found, dtype=torch.float32)
     # AssertionError: this torch was built without it
     except (RuntimeError, AssertionError) as error:
         # Torch lists all that it could do instead

@@ -36,7 +36,7 @@ def pillow_pixels(image: Any) -> Tensor:
     rows = (
         torch.frombuffer(bytearray(plain.tobytes()), dtype=dtype)
         if plain.width * plain.height
-        else torch.zeros(0, device="cpu")
+        else torch.zeros(0, device="cpu", dtype=torch.float32)
     )
     pixels = rows.to(dtype).view(plain.height, plain.width, len(plain.getbands())).permute(2, 0, 1)
     # Only now: some files say it behind their pixels

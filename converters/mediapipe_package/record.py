@@ -32,7 +32,10 @@ def blazeface_record(source: str | Path) -> dict[str, Any]:
             this package is not installed.
     """
     networks = {
-        name: {"weights": _weights(Path(source), name), "to_landmarks": torch.tensor(TO_LANDMARKS[name])}
+        name: {
+            "weights": _weights(Path(source), name),
+            "to_landmarks": torch.tensor(TO_LANDMARKS[name], dtype=torch.float32, device="cpu"),
+        }
         for name in NETWORKS
     }
     return {"kind": KIND, "networks": networks, "config": {}, "licence": LICENCE}
@@ -42,5 +45,7 @@ def _weights(source: Path, name: str) -> dict[str, Tensor]:
     """The weights of one network, by the names of its modules."""
     with torch.device("meta"):
         network = NETWORKS[name]()
-        layers = layers_in_order(network, torch.zeros(1, 3, network.side, network.side))
+        layers = layers_in_order(
+            network, torch.zeros(1, 3, network.side, network.side, dtype=torch.float32, device="cpu")
+        )
     return read_weights(source, f"modules/face_detection/{FILES[name]}", name, layers)

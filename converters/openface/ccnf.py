@@ -248,7 +248,7 @@ def _record(file: CcnfFile, components: dict[int, Tensor], half: bool) -> dict[s
     # Biases, alphas
     numbers = np.zeros((2, len(experts), max(counts, default=0)))
     weights = torch.zeros(
-        len(experts), file.support**2, numbers.shape[-1], dtype=torch.float16 if half else torch.float32
+        len(experts), file.support**2, numbers.shape[-1], dtype=torch.float16 if half else torch.float32, device="cpu"
     )
     for (view, landmark), expert, row, target in zip(
         np.argwhere(views.visible), experts, numbers.swapaxes(0, 1), weights.numpy(), strict=True

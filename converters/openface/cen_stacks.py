@@ -60,7 +60,7 @@ def _fill(stack: list[Expert], k: int, read: ReadLayer, shape: tuple[int, ...], 
 
     With numpy, on one thread: torch's threads cost more than they give on pieces this small.
     """
-    padded = torch.zeros(shape, dtype=dtype)
+    padded = torch.zeros(shape, dtype=dtype, device="cpu")
     for expert, row in zip(stack, padded.numpy(), strict=True):
         layer = expert.layers[k]
         values = fit_into(dtype, read(layer, k), layer.weight.place)
@@ -218,12 +218,12 @@ def _file_record(stack: list[Expert], half: bool) -> dict[str, Any]:
     """What the runtime does not need but the way back to the file does; float16 weights have no exact way back."""
     widths = _widths(stack)
     rows = [[layer.bias.cols == layer.weight.rows != 1 for layer in expert.layers] for expert in stack]
-    record: dict[str, Any] = {"widths": torch.from_numpy(widths), "bias_rows": torch.tensor(rows)}
+    record: dict[str, Any] = {"widths": torch.from_numpy(widths), "bias_rows": torch.tensor(rows, device="cpu")}
     if half:
         return record
     codes = [[[layer.bias.code, layer.weight.code] for layer in expert.layers] for expert in stack]
     first = (int(widths[:, 0].max()),)
-    record["types"] = torch.tensor(codes)
+    record["types"] = torch.tensor(codes, device="cpu")
     record["bias"] = lazy_layer(stack, 0, bias, first, torch.float32)
     record["constant"] = lazy_layer(stack, 0, constant, first, torch.float32)
     record["doubles"] = [

@@ -94,4 +94,6 @@ def part_record(line: PartLine, points: int, model: dict[str, Any]) -> dict[str,
         if max(indices) >= count:
             expected, found = f"landmarks of {whose} from 0 to {count - 1}", str(max(indices))
             raise ConversionError(line.place, expected=expected, found=found, remedy="correct the line")
-    return Part.record(line.name, torch.tensor(line.in_parent), torch.tensor(line.in_part), model)
+    return Part.record(
+        line.name, torch.tensor(line.in_parent, device="cpu"), torch.tensor(line.in_part, device="cpu"), model
+    )

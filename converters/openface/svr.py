@@ -218,7 +218,7 @@ def _record(file: SvrFile, half: bool) -> dict[str, Any]:
     confidence = np.zeros(views.visible.shape)
     scalings, biases = np.zeros((2, len(file.experts), many))
     kind = torch.float16 if half else torch.float32
-    weights = torch.zeros(len(file.experts), file.support**2, many, dtype=kind)
+    weights = torch.zeros(len(file.experts), file.support**2, many, dtype=kind, device="cpu")
     for row, ((view, landmark), expert) in enumerate(file.experts.items()):
         place = Place(file=file.path, view=view, landmark=landmark)
         confidence[view, landmark] = fit_into(torch.float32, np.array(sum(part.confidence for part in expert)), place)

@@ -36,14 +36,14 @@ def known_boxes(kind: str, faces: Annotations, data: Path, seed: int) -> Tensor:
         return perturb_boxes(faces.landmarks, torch.Generator().manual_seed(seed))
     table = _read_table(Path(kind), data)
     boxes = [box_of_face(_boxes_in(path, table), extent) for path, extent in zip(faces.images, extents, strict=True)]
-    return torch.stack(boxes) if boxes else torch.zeros(0, 4)
+    return torch.stack(boxes) if boxes else torch.zeros(0, 4, dtype=torch.float32, device="cpu")
 
 
 def detected_boxes(
     finder: FaceDetector, faces: Annotations, read: Reader, rows: range, done: Callable[[int], None]
 ) -> Tensor:
     """Evaluation boxes that a face detector finds on some faces, float32, shape (len(rows), 4); NaN where none."""
-    boxes = torch.full((len(rows), 4), torch.nan)
+    boxes = torch.full((len(rows), 4), torch.nan, dtype=torch.float32, device="cpu")
     for place, extent in enumerate(box_around(faces.landmarks[rows.start : rows.stop])):
         with torch.inference_mode():
             found = finder.detect(read(rows[place])[None])
@@ -74,6 +74,6 @@ def _boxes_in(image: Path, table: dict[str, Any]) -> Tensor:
     """The boxes (K, 4) that a table has for an image."""
     given = boxes_of(image, table)
     try:
-        return torch.tensor(given, dtype=torch.float32).reshape(-1, 4)
+        return torch.tensor(given, dtype=torch.float32, device="cpu").reshape(-1, 4)
     except (TypeError, ValueError, RuntimeError) as error:
         raise BoxError(f"{image}: expected a list of boxes [x, y, width, height] in the file of boxes") from error

@@ -72,9 +72,12 @@ class EvaluationRun:
 
     def __init__(self, state: Path | None, task: Task, passes: Sequence[str]) -> None:
         self._state, self._task, self._saved_at = state, task, time.monotonic()
-        none = FoundFaces(landmarks=torch.zeros(0, NUM_LANDMARKS, 2), success=torch.zeros(0, dtype=torch.bool))
+        none = FoundFaces(
+            landmarks=torch.zeros(0, NUM_LANDMARKS, 2, dtype=torch.float32, device="cpu"),
+            success=torch.zeros(0, dtype=torch.bool, device="cpu"),
+        )
         self.found: dict[str, list[FoundFaces]] = {name: [none] for name in passes}
-        self.skin, self.done = [torch.zeros(0)], 0
+        self.skin, self.done = [torch.zeros(0, dtype=torch.float32, device="cpu")], 0
         # Bytes of the table of errors that belong to these faces; None: it begins anew
         self.position: int | None = None
 

@@ -70,7 +70,7 @@ class AlignedFiles:
         """Aligns faces and writes a file for each."""
         if not names:
             return
-        how, index = self._how, torch.zeros(len(names), dtype=torch.int64)
+        how, index = self._how, torch.zeros(len(names), dtype=torch.int64, device="cpu")
         aligned = align_faces(
             image[None].cpu(), landmarks, self._pdm, index, size=how.size, scale=how.scale, masked=how.masked
         )

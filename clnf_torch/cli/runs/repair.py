@@ -136,7 +136,7 @@ class _Repairer:
     def __init__(self, detector: LandmarkDetector, settings: _Settings, table: LandmarkTable, first: int) -> None:
         self.detector, self.settings, self.table, self.first = detector, settings, table, first
         self.repaired = table.landmarks.clone()
-        self.outcome = torch.full((len(table),), UNSEEN, dtype=torch.int64)
+        self.outcome = torch.full((len(table),), UNSEEN, dtype=torch.int64, device="cpu")
         self.statistics = RepairStatistics()
         self._previous, self._following = adjacent_frames(table.landmarks, table.frame, table.identity)
         self._frame = table.frame - first
@@ -183,8 +183,8 @@ class _Repairer:
         """Repairs the rows of the next frames; those of damaged ones stay as they are."""
         first, self.done = self.done, self.done + len(frames)
         valid = [number for number, frame in enumerate(frames) if frame.image is not None]
-        place = torch.full((len(frames),), -1)
-        place[valid] = torch.arange(len(valid))
+        place = torch.full((len(frames),), -1, device="cpu")
+        place[valid] = torch.arange(len(valid), device="cpu")
         inside = (self._frame >= first) & (self._frame < self.done)
         index = torch.where(inside, place[(self._frame - first).clamp(0, len(frames) - 1)], -1)
         rows = (index >= 0).nonzero().squeeze(1)

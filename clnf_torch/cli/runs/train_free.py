@@ -77,7 +77,7 @@ def free(
         finder = cast(BlazeFace, load_face_detector("blazeface"))
         detector = calibrated(finder, _scenes(read_shards(faces), shown))
         rendered = rendered_crops(read_shards(faces), CROP)
-        back = torch.arange(len(rendered)) % RENDERED_HELD == 0
+        back = torch.arange(len(rendered), device="cpu") % RENDERED_HELD == 0
         unknown = [path for folder in portraits for path in image_files(folder) if path not in annotated.images]
         known, others = (cut_crops(each, read_image, CROP) for each in (shown, annotated[held]))
         cut = cut_portraits(map(read_image, unknown), detector, CROP)

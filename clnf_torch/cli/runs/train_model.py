@@ -59,16 +59,18 @@ def model(
         shapes = read_prior(prior or default_bundle())
         faces_record = face_detector_record(detector or default_bundle())
         found, crops = read_crops(data, split, 2 * hold_out, where, CROP)
-        back = torch.arange(len(crops)) % hold_out == 0
+        back = torch.arange(len(crops), device="cpu") % hold_out == 0
         kept, unseen = crops[~back], crops[back]
         recipe = replace((SMALL if small else FULL) if mesh else UNETS, seed=seed).with_effort(effort)
         begin = mesh_maker(mesh, seed)
         with training_bars(stop_if_asked) as report:
-            trained = train_landmark_model(kept, shapes, torch.tensor(MIRROR), recipe, work, report, unseen, begin)
+            trained = train_landmark_model(
+                kept, shapes, torch.tensor(MIRROR, device="cpu"), recipe, work, report, unseen, begin
+            )
             trained = with_early_termination(trained.to(where).eval(), unseen, seed)
             judge = train_validator(trained, kept, judging(seed, effort), work, report)
             # The validator looks at the shape's landmarks
-            trained = with_refinement(trained, unseen, torch.tensor(MIRROR), seed)
+            trained = with_refinement(trained, unseen, torch.tensor(MIRROR, device="cpu"), seed)
             trained = with_error_model(trained, unseen, seed)
         trained = with_depths(trained, crops, seed)
         save_bundle(
@@ -87,7 +89,7 @@ def model(
 def with_depths(trained: LandmarkModel, faces: FaceCrops, seed: int) -> LandmarkModel:
     """The model with a depth shape, or without one and a line that says why."""
     try:
-        return with_depth_shape(trained, faces, torch.tensor(MIRROR), seed)
+        return with_depth_shape(trained, faces, torch.tensor(MIRROR, device="cpu"), seed)
     except ModuleNotFoundError as error:
         say(f"depths stay those of the shape model: {error}")
         return trained

@@ -129,14 +129,15 @@ def _parse(text: str) -> LandmarkTable:
         frames.append(frame_number(line, cells[places[FRAME]]))
         key = cells[places[IDENTITY]].strip() if IDENTITY in places else ""
         identity.append(keys.setdefault(key, len(keys)))
-    found = torch.frombuffer(values, dtype=torch.float64) if values else torch.zeros(0, dtype=torch.float64)
+    none = torch.zeros(0, dtype=torch.float64, device="cpu")
+    found = torch.frombuffer(values, dtype=torch.float64) if values else none
     return LandmarkTable(
         lines=text,
         delimiter=delimiter,
         names=names,
         columns=columns,
-        frame=torch.tensor(frames, dtype=torch.int64),
-        identity=torch.tensor(identity, dtype=torch.int64),
+        frame=torch.tensor(frames, dtype=torch.int64, device="cpu"),
+        identity=torch.tensor(identity, dtype=torch.int64, device="cpu"),
         landmarks=found.view(-1, 2, NUM_LANDMARKS).mT.contiguous(),
     )
 

@@ -164,7 +164,7 @@ def _parse(text: str) -> PointTable:
         cells.append([_kept(name, row[places[name]].strip()) for name in kept])
         frames.append(frame_number(line, row[places[FRAME]]) if FRAME in places else len(cells))
         identity(tuple(row[places[name]].strip() for name in (VIDEO, FACE) if name in places))
-    found = torch.tensor(values, dtype=torch.float64).view(-1, len(targets))
+    found = torch.tensor(values, dtype=torch.float64, device="cpu").view(-1, len(targets))
     pose, rest = found.split((len(POSE), len(targets) - len(POSE)), dim=1)
     points = rest[:, : len(POINTS)].view(-1, 3, NUM_LANDMARKS).mT
     points = points_in_head(points, HeadPose(pose[:, :3], pose[:, 3:]))
@@ -173,8 +173,8 @@ def _parse(text: str) -> PointTable:
     return PointTable(
         names=kept,
         cells=cells,
-        frame=torch.tensor(frames, dtype=torch.int64),
-        identity=torch.tensor(identity.numbers, dtype=torch.int64),
+        frame=torch.tensor(frames, dtype=torch.int64, device="cpu"),
+        identity=torch.tensor(identity.numbers, dtype=torch.int64, device="cpu"),
         points=torch.where(failed[:, None, None], torch.nan, points),
         rejected=failed if SUCCESS in places else None,
     )

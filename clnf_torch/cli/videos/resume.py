@@ -70,7 +70,7 @@ class SavedRun:
             for run in runs:
                 kept = [row for row, video in enumerate(run["videos"]) if not mine & _outputs(video)]
                 if kept:
-                    state = TrackState.from_dict(run["state"]).select(torch.tensor(kept))
+                    state = TrackState.from_dict(run["state"]).select(torch.tensor(kept, device="cpu"))
                     yield {"state": state.to_dict(), "videos": [run["videos"][row] for row in kept]}
         except (ArchiveError, OSError, ValueError, KeyError, TypeError):
             return

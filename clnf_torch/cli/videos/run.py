@@ -184,7 +184,7 @@ def _stopping(sources: list[FrameSource], stop_if_asked: Callable[[], None]) -> 
 def _begin(tracker: VideoTracker, box: Box | None) -> TrackState:
     """The state before the first frame of a video."""
     state = tracker.begin(1)
-    return tracker.place(state, torch.tensor([box])) if box else state
+    return tracker.place(state, torch.tensor([box], dtype=torch.float64, device="cpu")) if box else state
 
 
 def _by_size(sources: list[FrameSource]) -> Iterator[list[FrameSource]]:
