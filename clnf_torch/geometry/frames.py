@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from clnf_torch.geometry.host import is_batched
 from clnf_torch.geometry.pillow import is_pillow_image, pillow_pixels
 
 Frames: TypeAlias = Any
@@ -92,7 +93,7 @@ def warn_of_unit_range(owner: Any, frames: Tensor) -> None:
     known = getattr(owner, "_knows_range", False)
     if known or not frames.is_floating_point() or not frames.numel() or frames.device.type == "meta":
         return
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or is_batched(frames):
         return
     values = frames.detach()
     low = not (values[..., ::SPARSE, ::SPARSE] > 1).any() and not (values > 1).any() and bool((values > 0).any())

@@ -12,11 +12,23 @@ _UNREAD = ContextVar("unread", default=False)
 
 
 def is_readable(tensor: Tensor) -> bool:
-    """Whether Python can read the tensor at once: it is in the processor's memory, and no compiler traces the call.
+    """Whether Python can read the tensor at once: it is in the processor's memory, and not traced, nor one of many.
 
-    Elsewhere the same is computed with masks over everything that there might be.
+    A compiler traces a call, and ``torch.vmap`` has many of a tensor. Elsewhere the same is computed with masks over
+    everything that there might be.
     """
-    return tensor.device.type == "cpu" and not torch.compiler.is_compiling() and not _UNREAD.get()
+    there = tensor.device.type == "cpu" and not torch.compiler.is_compiling() and not _UNREAD.get()
+    return there and not is_batched(tensor)
+
+
+def is_batched(tensor: Tensor) -> bool:
+    """Whether a tensor stands for many in ``torch.vmap``, also within ``torch.func.grad`` and its like."""
+    functorch = torch._C._functorch
+    while functorch.is_functorch_wrapped_tensor(tensor):
+        if functorch.is_batchedtensor(tensor):
+            return True
+        tensor = functorch.get_unwrapped(tensor)
+    return False
 
 
 def require_device(device: torch.device | str) -> torch.device:

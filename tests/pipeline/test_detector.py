@@ -581,3 +581,19 @@ def test_parameters_of_another_number_type_are_converted():
     doubled = ShapeParams(*(values.double() for values in vars(params).values()))
     found = shipped.fit_from_params(frames, doubled, parts=False)
     torch.testing.assert_close(found.landmarks, expected.landmarks, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_fits_and_their_gradients_in_vmap():
+    """As in `torch.func`'s gradients for each sample; warned of is what torch does one by one."""
+    detector = LandmarkDetector(make_model(), "exact")
+    images, boxes = make_images(2), make_boxes(2)
+
+    def fit(frame: torch.Tensor, box: torch.Tensor) -> torch.Tensor:
+        return detector.fit(frame[None], box[None], preset=CONFIG).landmarks[0]
+
+    expected = detector.fit(images, leaf := boxes.clone().requires_grad_(), preset=CONFIG).landmarks
+    expected.sum().backward()
+    torch.testing.assert_close(torch.func.vmap(fit)(images, boxes), expected.detach())
+    slopes = torch.func.vmap(torch.func.grad(lambda box, frame: fit(frame, box).sum()))(boxes, images)
+    torch.testing.assert_close(slopes, leaf.grad)
