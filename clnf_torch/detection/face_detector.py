@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 
 from clnf_torch.geometry.frames import as_tensor
+from clnf_torch.geometry.records import loadable
 
 # OpenFace: the score of a frame without a face
 NO_FACE = -2.0
 
 
+@loadable
 @dataclass(frozen=True, kw_only=True)
 class FaceBoxes:
     """Faces found in frames, by frame, the surest first.

@@ -7,10 +7,12 @@ from functools import cache, lru_cache
 import torch
 from torch import Tensor
 
+from clnf_torch.geometry.records import loadable
 from clnf_torch.geometry.settings import check_settings
 from clnf_torch.models.patch_experts.base import Experts
 
 
+@loadable
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
     """Settings of a multi-scale fit; defaults from OpenFace's ``FaceModelParameters`` for any model but CE-CLM.

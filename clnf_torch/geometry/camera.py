@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 
 from clnf_torch.geometry.frames import as_tensor
+from clnf_torch.geometry.records import loadable
 
 
+@loadable
 @dataclass(frozen=True)
 class Intrinsics:
     """A pinhole camera without lens distortion, one for all faces or one per face.

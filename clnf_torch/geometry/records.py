@@ -13,13 +13,28 @@ from clnf_torch.geometry.host import is_readable
 
 Record = TypeVar("Record")
 Own = TypeVar("Own", bound="Rows")
+Kind = TypeVar("Kind", bound=type)
+
+
+def loadable(kind: Kind) -> Kind:
+    """Lets ``torch.load`` make records of a class again of what ``torch.save`` wrote, as it is called by default.
+
+    With ``weights_only=True`` it makes none but of classes that are known to be harmless, as records of tensors and
+    settings are.
+    """
+    torch.serialization.add_safe_globals([kind])
+    return kind
 
 
 class Rows:
     """Base of dataclasses that are a table: every field has one row per face, the first one in all cases.
 
-    Fields are tensors, records, dictionaries of them, or None.
+    Fields are tensors, records, dictionaries of them, or None. All of them are `loadable`.
     """
+
+    def __init_subclass__(cls) -> None:
+        """See `loadable`."""
+        loadable(cls)
 
     def __len__(self) -> int:
         """Number of rows."""

@@ -25,6 +25,7 @@ from clnf_torch.geometry.landmarks68 import (
     UPPER_LIP,
 )
 from clnf_torch.geometry.precision import in_own_precision
+from clnf_torch.geometry.records import loadable
 from clnf_torch.geometry.rotation import angle_of, euler_to_matrix
 from clnf_torch.measures.gaze import eye_middles
 from clnf_torch.measures.head_pose import HeadPose
@@ -33,6 +34,7 @@ ANGLES = frozenset(("smile_angle_image_left", "smile_angle_image_right", "mouth_
 """Fields of `FaceMeasures` that are degrees; all others are millimetres."""
 
 
+@loadable
 @dataclass(frozen=True, kw_only=True)
 class FaceMeasures:
     """Distances (millimetres) and angles (degrees) of B faces, each of shape (B,).

@@ -7,12 +7,14 @@ from torch import Tensor
 
 from clnf_torch.geometry.camera import Intrinsics, weak_perspective_origin
 from clnf_torch.geometry.precision import in_own_precision
+from clnf_torch.geometry.records import loadable
 from clnf_torch.geometry.rotation import angle_of, euler_to_matrix, matrix_to_euler, rodrigues_to_matrix
 from clnf_torch.measures.landmarks_3d import FittedShape
 from clnf_torch.measures.pnp import STEP_TOLERANCE, Correspondences, RigidMotion, solve_pnp
 from clnf_torch.models.numerics import Numerics, numerics_named
 
 
+@loadable
 @dataclass(frozen=True)
 class HeadPose:
     """Positions and rotations of B heads.

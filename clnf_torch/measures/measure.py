@@ -8,6 +8,7 @@ from torch import Tensor
 
 from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.geometry.precision import in_own_precision
+from clnf_torch.geometry.records import loadable
 from clnf_torch.measures.gaze import EYE_PARTS, eye_middles, gaze_angles, gaze_directions, in_camera_space
 from clnf_torch.measures.head_in_space import measure_head
 from clnf_torch.measures.head_pose import HeadPose
@@ -15,6 +16,7 @@ from clnf_torch.measures.landmarks_3d import FittedShape, landmarks_3d
 from clnf_torch.models.numerics import Numerics
 
 
+@loadable
 @dataclass(frozen=True)
 class Eyes:
     """Both eyes of B faces, the one further left in the image first.
@@ -32,6 +34,7 @@ class Eyes:
     gaze_angle: Tensor
 
 
+@loadable
 @dataclass(frozen=True)
 class Measures:
     """What fitted landmarks say about B faces in front of the camera.

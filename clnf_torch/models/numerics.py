@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 from clnf_torch.geometry.precision import check_precision
+from clnf_torch.geometry.records import loadable
 
 
+@loadable
 @dataclass(frozen=True, kw_only=True)
 class Numerics:
     """Where OpenFace's approximations stand in for the exact forms; the code path is the same for both."""

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, fields
 
+from clnf_torch.geometry.records import loadable
 from clnf_torch.geometry.settings import check_settings
 from clnf_torch.models.patch_experts.base import Experts
 
 
+@loadable
 @dataclass(frozen=True, kw_only=True)
 class QualityConfig:
     """Thresholds of the quality checks; beyond one of them a face's landmarks are poor.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from clnf_torch.geometry.records import Rows
+from clnf_torch.geometry.records import Rows, loadable
 from clnf_torch.quality.checks import REASONS
 from clnf_torch.quality.robust_fit import RobustFit
 
@@ -42,6 +42,7 @@ class LandmarkQuality(Rows):
         return dict(zip(REASONS, (self.violation > 1).unbind(-1), strict=True))
 
 
+@loadable
 @dataclass(frozen=True, kw_only=True)
 class RepairStatistics:
     """How many faces were poor, and how many still are. Those of several calls add up.
@@ -87,6 +88,7 @@ class RepairStatistics:
         return "\n".join(lines)
 
 
+@loadable
 @dataclass(frozen=True, kw_only=True)
 class RepairedLandmarks:
     """Landmarks of which the poor ones were fitted again, one row per face.

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from clnf_torch.fitting.config import FitConfig, preset_named
+from clnf_torch.geometry.records import loadable
 from clnf_torch.geometry.settings import check_settings
 from clnf_torch.models.patch_experts.base import Experts
 
@@ -11,6 +12,7 @@ IOUS = ("match_iou", "duplicate_iou")
 SIMILARITIES = ("reidentify_similarity", "resume_similarity")
 
 
+@loadable
 @dataclass(frozen=True, kw_only=True)
 class VideoConfig:
     """How faces are tracked. The attributes up to `template` are OpenFace's settings with its defaults.

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from clnf_torch.fitting.mean_shift import UNSEEN
 from clnf_torch.fitting.parts import PartFit
-from clnf_torch.geometry.records import take_listed
+from clnf_torch.geometry.records import loadable, take_listed
 from clnf_torch.models.landmark_model import LandmarkModel, Part
 from clnf_torch.pipeline.result import FitResult
 from clnf_torch.tracking.state import Tracks
@@ -17,6 +17,7 @@ from clnf_torch.tracking.state import Tracks
 NEVER_FITTED = -10.0
 
 
+@loadable
 @dataclass(frozen=True, kw_only=True)
 class VideoResult:
     """Faces in the current frames, one per row, by video and identity.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.files.writing import write_atomically
-from clnf_torch.geometry.records import Rows, join_rows, map_tensors, take_rows
+from clnf_torch.geometry.records import Rows, join_rows, loadable, map_tensors, take_rows
 from clnf_torch.models.pdm import PDM, ShapeParams
 from clnf_torch.tracking.appearance import PIXELS
 from clnf_torch.tracking.saved_state import FORMAT, NONE_MISSED, VERSION, StateError, check_saved_state
@@ -87,6 +87,7 @@ def new_identities(video: Tensor, next_identity: Tensor, new: Tensor | None = No
     return next_identity[video] + order
 
 
+@loadable
 @dataclass(frozen=True, kw_only=True)
 class TrackState:
     """What a tracker knows of V videos between two frames. With a single face there is one track per video, in order.
