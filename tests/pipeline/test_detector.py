@@ -597,3 +597,11 @@ def test_fits_and_their_gradients_in_vmap():
     torch.testing.assert_close(torch.func.vmap(fit)(images, boxes), expected.detach())
     slopes = torch.func.vmap(torch.func.grad(lambda box, frame: fit(frame, box).sum()))(boxes, images)
     torch.testing.assert_close(slopes, leaf.grad)
+
+
+def test_results_are_loaded_as_torch_loads_by_default(tmp_path):
+    found = detector().fit(make_images(2), make_boxes(2), preset=CONFIG)
+    torch.save({"fit": found, "settings": CONFIG}, tmp_path / "fits.pt")
+    again = torch.load(tmp_path / "fits.pt", weights_only=True)
+    assert_same(again["fit"], found)
+    assert again["settings"] == CONFIG
