@@ -131,9 +131,17 @@ class FrameFitter:
         """What the smoothing of results knows of new tracks, so many."""
         return SmoothedFaces.none(rows, self.smoothed_size, self.detector.model.pdm.mean)
 
-    def smooth(self, before: SmoothedFaces, faces: FitResult, found: Tensor) -> tuple[SmoothedFaces, FitResult]:
-        """The faces (R,), smoothed where they were found (R,) if that is asked for, and what the next frame needs."""
-        return smooth_faces(before, faces, found) if self.config.smooth else (before, faces)
+    def smooth(
+        self, before: SmoothedFaces, faces: FitResult, found: Tensor, detected: Tensor
+    ) -> tuple[SmoothedFaces, FitResult]:
+        """The faces (R,), smoothed where they were found (R,) if that is asked for, and what the next frame needs.
+
+        Those that were not found where they were, but detected anew (R,), begin anew: in the same frame too they may
+        be elsewhere, as behind a cut, and what lies in between is no place of theirs.
+        """
+        if not self.config.smooth:
+            return before, faces
+        return smooth_faces(replace(before, known=before.known & ~detected), faces, found)
 
     def appearance(self, batch: FrameBatch, landmarks: Tensor, video: Tensor) -> Tensor:
         """Appearance descriptors of faces with these landmarks (K, N, 2), shape (K, 256)."""

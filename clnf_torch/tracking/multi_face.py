@@ -243,7 +243,7 @@ def _finish(
         templates = templates.join(Templates.none(new, tracks.video.device))
         smoothed = join_rows(smoothed, fitter.nothing_smoothed(new))
     templates = fitter.update_templates(templates, batch, tracks, tracks.success)
-    smoothed, fits = fitter.smooth(smoothed, current.fits, tracks.success)
+    smoothed, fits = fitter.smooth(smoothed, current.fits, tracks.success, current.detected)
     order = tracks.identity.sort(stable=True).indices
     order = order[tracks.video[order].sort(stable=True).indices]
     # A copy, which callers may change

@@ -52,7 +52,7 @@ def step_single_face(fitter: FrameFitter, state: TrackState, batch: FrameBatch) 
         tracks = undetected
     age = torch.where(before.initialised, before.age, 0)
     success = torch.where(found, accepted, tracks.success)
-    smoothed, faces = fitter.smooth(state.smoothed, faces, success)
+    smoothed, faces = fitter.smooth(state.smoothed, faces, success, found)
     result = VideoResult(
         faces=replace(faces, success=tracks.success),
         video=before.video,

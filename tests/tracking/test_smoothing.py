@@ -171,6 +171,16 @@ def test_a_new_face_begins_anew():
 
 
 @pytest.mark.parametrize("config", [SINGLE, MANY], ids=["single", "many"])
+def test_a_face_that_a_cut_moves_begins_anew(config):
+    """It is lost and detected in one frame: no face is where the filter would put it, between both places."""
+    cut = [*[frame((50, 60, 100))] * 9, *[frame((140, 60, 100))] * 3]
+    (_, plain), (_, results) = tracked(config, cut), tracked(replace(config, smooth=True), cut)
+    assert plain[9].success.all() and plain[9].identity.tolist() == plain[8].identity.tolist()
+    for one, other in zip(results[9:], plain[9:], strict=True):
+        torch.testing.assert_close(one.faces.landmarks, other.faces.landmarks)
+
+
+@pytest.mark.parametrize("config", [SINGLE, MANY], ids=["single", "many"])
 def test_a_saved_state_goes_on_the_same(config, tmp_path):
     config = replace(config, smooth=True)
     _, whole = tracked(config, VIDEO)
