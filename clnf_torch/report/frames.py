@@ -49,7 +49,8 @@ def frames_each(tables: int) -> int:
 
 def frame_scores(log: FaceLog) -> tuple[np.ndarray, np.ndarray]:
     """The frames of a table, ascending, and the least confidence of their faces; -1 without a face."""
-    numbers, place = np.unique(log.frame, return_inverse=True)
+    numbers = log.frames()
+    place = np.searchsorted(numbers, log.frame)
     scores = np.full(len(numbers), np.inf)
     np.minimum.at(scores, place[log.success], np.nan_to_num(log.confidence[log.success]))
     return numbers, np.where(np.isfinite(scores), scores, -1.0)

@@ -149,7 +149,7 @@ def _thumbnails(frames: Sequence[ShownFrame], places: Sequence[float], captions:
             source = base64.b64encode(frame.content).decode("ascii")
             size = f'width="{frame.width}" height="{frame.height}"'
             yield (
-                f'<button type="button" class="frame" data-place="{place:.6g}" data-score="{frame.score:.3g}">'
+                f'<button type="button" class="frame" data-place="{_place(place)}" data-score="{frame.score:.3g}">'
                 f'<img alt="{escape(caption)}" {size} src="data:image/jpeg;base64,{source}">'
                 f"<span>{escape(caption)}</span></button>\n"
             )
@@ -165,7 +165,7 @@ def _numbers(log: FaceLog, summary: Summary) -> dict[str, Any]:
     return {
         "unit": "s" if log.time is not None else "frame" if log.images is None else "image",
         "range": [float(finite.min()), float(finite.max())] if len(finite) else [0, 1],
-        "gaps": [[_rounded(first), _rounded(last)] for first, last in summary.gaps],
+        "gaps": [[_place(first), _place(last)] for first, last in summary.gaps],
         "left_out": len(faces) - len(kept),
         "faces": [{"face": int(face), "charts": _charts(log, log.of_face(int(face)))} for face in kept],
     }
@@ -174,7 +174,7 @@ def _numbers(log: FaceLog, summary: Summary) -> dict[str, Any]:
 def _charts(log: FaceLog, rows: np.ndarray) -> list[dict[str, Any]]:
     """The charts of one face, with a break in each line where frames are missing."""
     times = log.frame[rows].astype(float) if log.time is None else log.time[rows]
-    breaks = np.flatnonzero(np.diff(log.frame[rows]) > 1) + 1
+    breaks = np.flatnonzero(np.diff(log.frame[rows]) > log.step()) + 1
     places = np.insert(times, breaks, times[breaks - 1] if len(breaks) else [])
     return [
         {
@@ -190,12 +190,17 @@ def _charts(log: FaceLog, rows: np.ndarray) -> list[dict[str, Any]]:
 def _line(name: str, places: np.ndarray, values: np.ndarray) -> dict[str, Any]:
     """One line: places on the axis of time, and values, null where it breaks."""
     kept, values = thinned(values)
-    return {"name": name, "x": [_rounded(x, 6) for x in places[kept]], "y": [_rounded(y) for y in values]}
+    return {"name": name, "x": [_place(x) for x in places[kept]], "y": [_rounded(y) for y in values]}
 
 
-def _rounded(value: float, digits: int = DIGITS) -> float | None:
+def _rounded(value: float) -> float | None:
     """A number with few digits; None where it is not finite."""
-    return float(f"{value:.{digits}g}") if np.isfinite(value) else None
+    return float(f"{value:.{DIGITS}g}") if np.isfinite(value) else None
+
+
+def _place(place: float) -> float | None:
+    """A place on the axis of time to the millisecond, however long a recording is; None where it is not known."""
+    return round(float(place), 3) if np.isfinite(place) else None
 
 
 def _json(content: Any) -> str:

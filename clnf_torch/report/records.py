@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# Frames without a row that are counted, nine hours at 30 a second: with more, some number of a frame is wrong
+MOST_MISSING = 1_000_000
+
 
 class TableError(ValueError):
     """A table that cannot be read; its text is one line."""
@@ -66,6 +69,23 @@ class FaceLog:
         if not rejected:
             return None
         return f"Rows with success 0 are left out, {rejected} of {len(self)}: no face, or a rejected fit."
+
+    def frames(self) -> np.ndarray:
+        """Numbers of the frames or images, ascending; of a video also those without a row between others.
+
+        OpenFace's tables of several faces have rows of faces alone: where nobody is found, a number is missing.
+        """
+        numbers, step = np.unique(self.frame), self.step()
+        steps = np.round(np.diff(numbers) / step).astype(np.int64)
+        if self.images is not None or not 0 < (steps - 1).clip(0).sum() <= MOST_MISSING:
+            return numbers
+        between = [first + step * np.arange(max(count, 1)) for first, count in zip(numbers, steps, strict=False)]
+        return np.concatenate([*between, numbers[-1:]])
+
+    def step(self) -> int:
+        """How far the numbers of frames usually are apart; more than 1 where only every so many were tracked."""
+        apart = np.diff(np.unique(self.frame))
+        return int(np.median(apart)) if len(apart) else 1
 
     def rows_of(self, frame: int) -> np.ndarray:
         """The rows of a frame that count."""

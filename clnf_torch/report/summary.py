@@ -40,7 +40,6 @@ def summarise(log: FaceLog) -> Summary:
     found = scores >= 0
     confidence = log.confidence[log.success]
     mean = float(np.nanmean(confidence)) if np.isfinite(confidence).any() else None
-    known = log.time[np.isfinite(log.time)] if log.time is not None else np.zeros(0)
     bounds = _runs(~found)
     places = axis_places(log, numbers)
     longest = sorted(bounds, key=lambda run: run[0] - run[1])[:MOST_GAPS]
@@ -49,19 +48,33 @@ def summarise(log: FaceLog) -> Summary:
         found=int(found.sum()),
         faces=len(np.unique(log.face[log.success])),
         confidence=mean,
-        seconds=float(known.max() - known.min()) if len(known) else None,
+        seconds=_length(log),
         longest_gap=max((last - first for first, last in bounds), default=0),
         # A gap lasts until the next frame
         gaps=[(float(places[first]), float(places[min(last, len(places) - 1)])) for first, last in sorted(longest)],
     )
 
 
+def _length(log: FaceLog) -> float | None:
+    """Seconds from the first frame to the end of the last one, which is shown as long as is usual."""
+    times = np.unique(log.time[np.isfinite(log.time)]) if log.time is not None else np.zeros(0)
+    if not len(times):
+        return None
+    return float(times[-1] - times[0] + (np.median(np.diff(times)) if len(times) > 1 else 0))
+
+
 def axis_places(log: FaceLog, frames: np.ndarray) -> np.ndarray:
-    """Where frames stand on the axis of time: seconds, or their numbers where the table has no times."""
+    """Where frames stand on the axis of time: seconds, or their numbers where the table has no times.
+
+    Frames without a row, or without a time, stand between their neighbours.
+    """
     if log.time is None:
         return frames.astype(float)
-    order = np.argsort(log.frame, kind="stable")
-    return log.time[order[np.searchsorted(log.frame[order], frames)]]
+    known = np.isfinite(log.time)
+    if not known.any():
+        return np.full(len(frames), np.nan)
+    numbers, rows = np.unique(log.frame[known], return_index=True)
+    return np.interp(frames, numbers, log.time[known][rows])
 
 
 def _runs(mask: np.ndarray) -> list[tuple[int, int]]:

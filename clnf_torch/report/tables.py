@@ -21,7 +21,8 @@ WANTED = re.compile(
     r"frame|face|face_id|timestamp|confidence|success|gaze_angle_[xy]|pose_[TR][xyz]|p_scale|p_r[xyz]|p_t[xy]|"
     r"(eye_lmk_[xy]|[xyXYZ])_\d+"
 )
-IMAGE = "image"
+# Of several videos, as tables that are joined have it, no page can be made: their frames have the same numbers
+IMAGE, VIDEO = "image", "video"
 PARAMS = ("p_scale", "p_rx", "p_ry", "p_rz", "p_tx", "p_ty")
 POSE = ("pose_Tx", "pose_Ty", "pose_Tz", "pose_Rx", "pose_Ry", "pose_Rz")
 # Keys of a face in JSON, by the fields of a log
@@ -69,13 +70,16 @@ def _read_csv(path: Path) -> FaceLog:
         if not {"x_0", "confidence"}.intersection(names):
             raise NoFacesError(f"{path}: {NO_FACES}")
         wanted = [column for column, name in enumerate(names) if WANTED.fullmatch(name)]
-        place = names.index(IMAGE) if IMAGE in names else None
-        images, chunks = list[str](), list[np.ndarray]()
+        place, of_video = (names.index(name) if name in names else None for name in (IMAGE, VIDEO))
+        images, videos, chunks = list[str](), set[str](), list[np.ndarray]()
         cells = _filled(path, enumerate(cells_of(lines, delimiter), start=2), len(names))
         while rows := list(islice(cells, CHUNK)):
             chunks.append(np.array([_numbers(row, wanted) for row in rows]).reshape(len(rows), len(wanted)))
             if place is not None:
                 images += [row[place] if place < len(row) else "" for row in rows]
+            if of_video is not None:
+                videos.update(row[of_video] for row in rows if of_video < len(row))
+    _require_one_video(path, videos)
     values = np.concatenate(chunks) if chunks else np.zeros((0, len(wanted)))
     columns = {names[column]: values[:, number] for number, column in enumerate(wanted)}
     return _of_columns(path, columns, images if place is not None else None)
@@ -118,10 +122,20 @@ def _read_parquet(path: Path) -> FaceLog:
     except ImportError as error:
         raise TableError(f"{path}: Parquet needs pyarrow; pip install 'clnf_torch[tables]'") from error
     file = pyarrow.parquet.ParquetFile(path)
-    names = [name for name in file.schema_arrow.names if WANTED.fullmatch(name) or name == IMAGE]
+    names = [name for name in file.schema_arrow.names if WANTED.fullmatch(name) or name in (IMAGE, VIDEO)]
     table = file.read(columns=names)
-    columns = {name: table[name].to_numpy().astype(float) for name in names if name != IMAGE}
+    _require_one_video(path, set(table[VIDEO].to_pylist()) if VIDEO in names else set())
+    columns = {name: table[name].to_numpy().astype(float) for name in names if name not in (IMAGE, VIDEO)}
     return _of_columns(path, columns, table[IMAGE].to_pylist() if IMAGE in names else None)
+
+
+def _require_one_video(path: Path, videos: set[str]) -> None:
+    """Refuses a table of several videos, whose frames would be taken for those of one."""
+    if len(videos) > 1:
+        found = ", ".join(sorted(map(str, videos))[:3])
+        raise TableError(
+            f"{path}: expected one video, column video names {len(videos)}: {found}; write a table of each"
+        )
 
 
 def _of_columns(path: Path, columns: Columns, images: Sequence[str] | None) -> FaceLog:
