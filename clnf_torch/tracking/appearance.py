@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
 
 from clnf_torch.compilation.conditions import load_kernels, plain_numbers
 from clnf_torch.geometry.sampling import cells_at, pad_with_black, read_bilinear
@@ -22,6 +22,8 @@ LEAST_LENGTH = 1e-3
 EMA_WEIGHT = 0.05
 
 PIXELS = SIDE * SIDE
+# Pixels of the shorter side of an image that are looked at for cuts, at least: more would take longer and say no more
+CUT_SIDE = 8 * SIDE
 
 
 def appearance_descriptor(gray: Tensor, image_index: Tensor, landmarks: Tensor, mean: Tensor) -> Tensor:
@@ -56,6 +58,20 @@ def _torch_descriptor(gray: Tensor, image_index: Tensor, landmarks: Tensor, mean
     positions = grid @ to_image.mT + landmarks.mean(1, keepdim=True)
     levels = read_bilinear(pad_with_black(gray), image_index, cells_at(positions), mean.dtype)
     return _normalise_contrast(avg_pool2d(levels.view(-1, 1, 2 * SIDE, 2 * SIDE), 2))
+
+
+def scene_descriptor(gray: Tensor) -> Tensor:
+    """Whole images, small and normalised for local contrast as faces are: those on both sides of a cut differ.
+
+    Args:
+        gray: Images, uint8, shape (V, H, W).
+
+    Returns:
+        Descriptors of length 1, shape (V, 256) float32; 0 where nothing can be seen.
+    """
+    every = max(1, min(gray.shape[1:]) // CUT_SIDE)
+    levels = gray[:, None, every // 2 :: every, every // 2 :: every].float()
+    return _normalise_contrast(adaptive_avg_pool2d(levels, SIDE))
 
 
 def normalised_cross_correlation(one: Tensor, other: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from clnf_torch.geometry.records import put_rows, rows_where, take_rows, where_r
 from clnf_torch.models.pdm import ShapeParams
 from clnf_torch.pipeline.detector import LandmarkDetector
 from clnf_torch.pipeline.result import FitResult
-from clnf_torch.tracking.appearance import appearance_descriptor
+from clnf_torch.tracking.appearance import appearance_descriptor, is_known, scene_descriptor
 from clnf_torch.tracking.config import VideoConfig
 from clnf_torch.tracking.result import empty_result
 from clnf_torch.tracking.smoothing import SmoothedFaces, smooth_faces, smoothed_size
@@ -142,6 +142,17 @@ class FrameFitter:
         if not self.config.smooth:
             return before, faces
         return smooth_faces(replace(before, known=before.known & ~detected), faces, found)
+
+    def scenes(self, batch: FrameBatch, before: Tensor) -> tuple[Tensor, Tensor]:
+        """Descriptors of the frames (V, 256), and in which videos (V,) there is a cut in front of them.
+
+        Where nothing can be seen it stays the one before (V, 256): a camera that fails for a while is no cut.
+        """
+        scene = scene_descriptor(batch.gray).to(before)
+        valid = is_known(scene) & ~batch.damaged
+        similarity = (scene * before).sum(1)
+        cut = valid & is_known(before) & (similarity < self.config.scene_similarity)
+        return torch.where(valid[:, None], scene, before), cut
 
     def appearance(self, batch: FrameBatch, landmarks: Tensor, video: Tensor) -> Tensor:
         """Appearance descriptors of faces with these landmarks (K, N, 2), shape (K, 256)."""

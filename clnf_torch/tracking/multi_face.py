@@ -79,10 +79,11 @@ def step_multi_face(fitter: FrameFitter, state: TrackState, batch: FrameBatch) -
     """One frame of every video.
 
     Tracks are fitted from where they were; duplicates are suppressed. Every few frames, and where a track was just
-    lost, faces are detected in the whole frame. Detections that no track accounts for are re-identified as lost tracks,
-    by place and appearance, or begin new ones. A fit in a detected box counts only where it succeeds. Unlike OpenFace's
-    tracker of one face, a lost face is fitted where it was last found, not where the failed fit went; its identity is
-    kept for longer than that.
+    lost, faces are detected in the whole frame. Behind a cut place says nothing: a track goes on only with a face that
+    looks like its own. Detections that no track accounts for are re-identified as lost tracks, by place and appearance,
+    or begin new ones. A fit in a detected box counts only where it succeeds. Unlike OpenFace's tracker of one face, a
+    lost face is fitted where it was last found, not where the failed fit went; its identity is kept for longer than
+    that.
 
     Args:
         fitter: Detectors and settings.
@@ -93,7 +94,11 @@ def step_multi_face(fitter: FrameFitter, state: TrackState, batch: FrameBatch) -
         The next state, and one row per face that is tracked, was lost not long ago, or is new.
     """
     config, identities = fitter.config, state.next_identity
-    current = _fit_tracks(fitter, state, batch)
+    scene, cut = fitter.scenes(batch, state.scene)
+    if fitter.face_detector is None:
+        # Nobody would find the face that follows
+        cut = torch.zeros_like(cut)
+    current = _fit_tracks(fitter, state, batch, cut)
     due = detection_due(config, state, current.tracks)
     searched = due & ~batch.damaged
     outcome = _outcome(config, searched, current)
@@ -101,14 +106,14 @@ def step_multi_face(fitter: FrameFitter, state: TrackState, batch: FrameBatch) -
         boxes = _unmatched(config, current.tracks, fitter.detect(batch, searched, outcome.counts.searched))
         if len(boxes.image_index):
             detections = _fit_detections(fitter, batch, current.tracks, boxes)
-            match = _reidentify(config, current.tracks, detections)
+            match = _reidentify(config, current.tracks, detections, cut)
             current = _resume_tracks(current, detections, match)
             new = _valid_rows(replace(detections, valid=detections.valid & (match < 0)))
             current = join_rows(current, _new_tracks(fitter.detector.model.pdm, new, identities))
             identities = identities.index_add(0, new.video, new.valid.long())
             outcome = _outcome(config, searched, current)
-    state = replace(state, next_identity=identities, unsearched=due & batch.damaged)
-    return _finish(fitter, state, batch, current, outcome)
+    state = replace(state, next_identity=identities, unsearched=due & batch.damaged, scene=scene)
+    return _finish(fitter, state, batch, current, outcome, cut)
 
 
 def detection_due(config: VideoConfig, state: TrackState, tracks: Tracks) -> Tensor:
@@ -121,17 +126,19 @@ def detection_due(config: VideoConfig, state: TrackState, tracks: Tracks) -> Ten
     return (state.frame % config.detect_every == 0) | (losses > 0) | state.unsearched
 
 
-def _fit_tracks(fitter: FrameFitter, state: TrackState, batch: FrameBatch) -> CurrentTracks:
-    """All tracks after their fits in this frame; a lost one is resumed only where the face looks as it did."""
+def _fit_tracks(fitter: FrameFitter, state: TrackState, batch: FrameBatch, cut: Tensor) -> CurrentTracks:
+    """All tracks after their fits in this frame.
+
+    A lost one is resumed, and one behind a cut (V,) goes on, only where the face looks as it did.
+    """
     before, fits = state.tracks, fitter.fit_tracks(state, batch)
     appearance = fitter.appearance(batch, fits.landmarks, before.video)
-    found = fits.success
-    if state.fits_due[0] < len(before) or len(before) > 1:
-        similarity = normalised_cross_correlation(before.appearance, appearance).diagonal()
-        similarity = torch.where(is_known(before.appearance), similarity, 1)
-        found = found & (before.success | (similarity >= fitter.config.resume_similarity))
-        if len(before) > 1:
-            found = found & _best_of_duplicates(fitter.config, before, fits, found, similarity)
+    similarity = normalised_cross_correlation(before.appearance, appearance).diagonal()
+    similarity = torch.where(is_known(before.appearance), similarity, 1)
+    found = fits.success & (before.success | (similarity >= fitter.config.resume_similarity))
+    found = found & (~cut[before.video] | (similarity >= fitter.config.cut_similarity))
+    if len(before) > 1:
+        found = found & _best_of_duplicates(fitter.config, before, fits, found, similarity)
     tracks = _update(before, fits, found)
     detected, exists = torch.zeros_like(tracks.success), torch.ones_like(tracks.success)
     return CurrentTracks(tracks=tracks, fits=fits, appearance=appearance, detected=detected, exists=exists)
@@ -197,12 +204,16 @@ def _valid_rows(detections: Detections) -> Detections:
     return take_rows(detections, detections.valid) if is_readable(detections.valid) else detections
 
 
-def _reidentify(config: VideoConfig, tracks: Tracks, detections: Detections) -> Tensor:
-    """The lost track that each detection belongs to, -1 for a new one, int64, shape (K,)."""
+def _reidentify(config: VideoConfig, tracks: Tracks, detections: Detections, cut: Tensor) -> Tensor:
+    """The lost track that each detection belongs to, -1 for a new one, int64, shape (K,).
+
+    Behind a cut (V,) appearance alone decides.
+    """
     allowed = ~tracks.success[:, None] & (tracks.video[:, None] == detections.video) & detections.valid
     distance = center_distances(box_around(tracks.landmarks), box_around(detections.fits.landmarks))
     distance = distance / config.reidentify_distance
     distance = distance + (tracks.missed_frames - NONE_MISSED)[:, None] / config.delete_after
+    distance = torch.where(cut[detections.video], 1, distance)
     similarity = normalised_cross_correlation(tracks.appearance, detections.appearance)
     return associate(reidentification_scores(similarity, distance, allowed, config.reidentify_similarity))
 
@@ -235,7 +246,7 @@ def _from_detections(tracks: Tracks, detections: Detections) -> CurrentTracks:
 
 
 def _finish(
-    fitter: FrameFitter, state: TrackState, batch: FrameBatch, current: CurrentTracks, outcome: Outcome
+    fitter: FrameFitter, state: TrackState, batch: FrameBatch, current: CurrentTracks, outcome: Outcome, cut: Tensor
 ) -> tuple[TrackState, VideoResult]:
     """The next state and the result, both by video and identity."""
     tracks, templates, smoothed, counts = current.tracks, state.templates, state.smoothed, outcome.counts
@@ -243,7 +254,8 @@ def _finish(
         templates = templates.join(Templates.none(new, tracks.video.device))
         smoothed = join_rows(smoothed, fitter.nothing_smoothed(new))
     templates = fitter.update_templates(templates, batch, tracks, tracks.success)
-    smoothed, fits = fitter.smooth(smoothed, current.fits, tracks.success, current.detected)
+    anew = current.detected | cut[tracks.video]
+    smoothed, fits = fitter.smooth(smoothed, current.fits, tracks.success, anew)
     order = tracks.identity.sort(stable=True).indices
     order = order[tracks.video[order].sort(stable=True).indices]
     # A copy, which callers may change

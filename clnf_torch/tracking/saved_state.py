@@ -8,7 +8,7 @@ from torch import Tensor
 
 from clnf_torch.tracking.appearance import PIXELS
 
-FORMAT, VERSION = "clnf_torch track state", 6
+FORMAT, VERSION = "clnf_torch track state", 7
 # OpenFace ``failures_in_a_row``: begins here, so that the first failure makes it 0
 NONE_MISSED = -1
 # What a saved state holds: the kind of numbers, and the sizes for V videos, R tracks, N landmarks, M modes, S smoothed
@@ -18,6 +18,7 @@ SAVED: dict[str, tuple[str, str]] = {
     "next_identity": ("int64", "V"),
     "preferred": ("float", "V 2"),
     "unsearched": ("bool", "V"),
+    "scene": ("float", f"V {PIXELS}"),
     "video": ("int64", "R"),
     "identity": ("int64", "R"),
     "age": ("int64", "R"),

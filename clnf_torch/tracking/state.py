@@ -99,6 +99,8 @@ class TrackState:
             NaN: anywhere.
         unsearched: Videos whose last frame was damaged when faces were to be detected in all of it: they are detected
             in the next one, bool, shape (V,).
+        scene: Descriptors of the last whole frames in which something could be seen, 0 before the first one and with a
+            single face, shape (V, 256).
         tracks: The R tracks of all videos.
         templates: Their images for template matching.
         smoothed: What the smoothing of results knows of them.
@@ -111,6 +113,7 @@ class TrackState:
     next_identity: Tensor
     preferred: Tensor
     unsearched: Tensor
+    scene: Tensor
     tracks: Tracks
     templates: Templates
     smoothed: SmoothedFaces
@@ -158,6 +161,7 @@ class TrackState:
             next_identity=self.next_identity[videos],
             preferred=self.preferred[videos],
             unsearched=self.unsearched[videos],
+            scene=self.scene[videos],
             tracks=replace(tracks, video=place[tracks.video]),
             templates=take_rows(self.templates, rows),
             smoothed=take_rows(self.smoothed, rows),
@@ -171,6 +175,7 @@ class TrackState:
             next_identity=torch.cat((self.next_identity, other.next_identity)),
             preferred=torch.cat((self.preferred, other.preferred)),
             unsearched=torch.cat((self.unsearched, other.unsearched)),
+            scene=torch.cat((self.scene, other.scene)),
             tracks=join_rows(self.tracks, moved),
             templates=self.templates.join(other.templates),
             smoothed=join_rows(self.smoothed, other.smoothed),
@@ -191,6 +196,7 @@ class TrackState:
             "next_identity": self.next_identity,
             "preferred": self.preferred,
             "unsearched": self.unsearched,
+            "scene": self.scene,
             **tracks,
             "params_global": params.globals,
             "params_local": params.local,
@@ -219,6 +225,7 @@ class TrackState:
             next_identity=saved["next_identity"],
             preferred=saved["preferred"],
             unsearched=saved["unsearched"],
+            scene=saved["scene"],
             tracks=Tracks(params=params, **{name: saved[name] for name in names}),
             templates=Templates(saved["template_pixels"], saved["template_size"]),
             smoothed=SmoothedFaces(*(saved[f"smoothed_{name}"] for name in ("values", "speed", "trend", "known"))),

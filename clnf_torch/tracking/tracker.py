@@ -14,6 +14,7 @@ from clnf_torch.geometry.records import join_rows, put_rows, take_rows
 from clnf_torch.models.pdm import ShapeParams
 from clnf_torch.pipeline.detector import LandmarkDetector
 from clnf_torch.pipeline.inputs import check_points
+from clnf_torch.tracking.appearance import PIXELS
 from clnf_torch.tracking.config import VideoConfig
 from clnf_torch.tracking.frame_fitter import FrameBatch, FrameFitter
 from clnf_torch.tracking.multi_face import step_multi_face
@@ -61,6 +62,7 @@ class VideoTracker:
             next_identity=frame + int(self.config.single_face),
             preferred=torch.full((videos, 2), torch.nan, dtype=pdm.mean.dtype, device=device),
             unsearched=torch.zeros_like(frame, dtype=torch.bool),
+            scene=pdm.mean.new_zeros(videos, PIXELS),
             tracks=Tracks.uninitialised(pdm, rows, torch.zeros_like(rows)),
             templates=Templates.none(len(rows), device),
             smoothed=self._fitter.nothing_smoothed(len(rows)),

@@ -10,7 +10,7 @@ import torch
 
 from clnf_torch.detection.face_detector import FaceBoxes
 from clnf_torch.tracking import VideoConfig, VideoResult, VideoTracker
-from tests.tracking.world import FIRST, HEIGHT, MANY, WIDTH, Fitter, Rectangles, frame
+from tests.tracking.world import FIRST, HEIGHT, MANY, WIDTH, Fitter, Rectangles, frame, room
 
 LASTING = replace(MANY, delete_after=1000)
 
@@ -92,6 +92,39 @@ def test_a_lost_face_is_detected_at_once():
 def test_a_face_of_other_appearance_is_a_new_track():
     results = run(make(), [frame((60, 60, 80))] * 3 + [frame((130, 60, 90))])
     assert places(results[-1]) == {1: (130, 60)} and results[-1].identity.tolist() == [0, 1]
+
+
+def test_behind_a_cut_another_face_at_the_same_place_is_another_one_and_comes_back_as_itself():
+    one, other = room(1, (100, 60, 80)), room(2, (100, 60, 110))
+    results = run(make(LASTING), [*[one] * 4, *[other] * 4, *[one] * 4, *[other] * 4])
+    assert [list(places(result)) for result in results] == [[0]] * 4 + [[1]] * 4 + [[0]] * 4 + [[1]] * 4
+
+
+def test_a_face_keeps_its_identity_behind_a_cut():
+    shots = [*[room(1, (100, 60, 80))] * 4, *[room(2, (103, 60, 80))] * 4, *[room(3, (50, 60, 80))] * 4]
+    assert all(list(places(result)) == [0] for result in run(make(), shots))
+
+
+def test_what_changes_a_face_alone_is_no_cut():
+    """A hand, or another light on it: it keeps its identity where the rest of the frame stays."""
+    shots = [*[room(1, (100, 60, 80))] * 4, *[room(1, (100, 60, 110))] * 4]
+    assert all(list(places(result)) == [0] for result in run(make(), shots))
+
+
+def test_a_camera_that_fails_for_a_while_is_no_cut():
+    tracker = make()
+    state, _ = tracker.step(tracker.begin(), room(1, (100, 60, 80))[None])
+    for image, damaged in ((frame(), False), (room(2, (100, 60, 110)), True)):
+        after, _ = tracker.step(state, image[None], torch.tensor([damaged]))
+        assert torch.equal(after.scene, state.scene) and state.scene.any()
+
+
+def test_without_a_face_detector_a_cut_ends_no_track():
+    tracker = VideoTracker(Fitter(), None, MANY)
+    state = tracker.place(tracker.begin(), torch.tensor([[80.0, 40.0, 40.0, 40.0]]))
+    for image in [*[room(1, (100, 60, 80))] * 4, *[room(2, (100, 60, 110))] * 4]:
+        state, result = tracker.step(state, image[None])
+        assert list(places(result)) == [0]
 
 
 def test_faces_lost_together_are_reidentified_by_appearance():

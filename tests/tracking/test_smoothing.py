@@ -13,7 +13,7 @@ from clnf_torch.fitting.parts import PartFit
 from clnf_torch.tracking import TrackState, VideoTracker
 from clnf_torch.tracking.smoothing import SmoothedFaces, smooth_faces, smooth_series, smoothed_size
 from tests.factories import make_model, seeded
-from tests.tracking.world import MANY, SINGLE, Fitter, Rectangles, frame
+from tests.tracking.world import MANY, SINGLE, Fitter, Rectangles, frame, room
 
 MODEL = make_model()
 SIZE = smoothed_size(MODEL)
@@ -177,6 +177,14 @@ def test_a_face_that_a_cut_moves_begins_anew(config):
     (_, plain), (_, results) = tracked(config, cut), tracked(replace(config, smooth=True), cut)
     assert plain[9].success.all() and plain[9].identity.tolist() == plain[8].identity.tolist()
     for one, other in zip(results[9:], plain[9:], strict=True):
+        torch.testing.assert_close(one.faces.landmarks, other.faces.landmarks)
+
+
+def test_a_face_that_keeps_its_identity_behind_a_cut_begins_anew():
+    cut = [*[room(1, (100, 60, 100))] * 6, *[room(2, (104, 60, 100))] * 3]
+    (_, plain), (_, results) = tracked(MANY, cut), tracked(replace(MANY, smooth=True), cut)
+    for one, other in zip(results[6:], plain[6:], strict=True):
+        assert one.identity.tolist() == [0]
         torch.testing.assert_close(one.faces.landmarks, other.faces.landmarks)
 
 

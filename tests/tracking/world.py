@@ -38,6 +38,16 @@ def frame(*faces: tuple[float, float, int]) -> Tensor:
     return gray
 
 
+def room(number: int, *faces: tuple[float, float, int]) -> Tensor:
+    """As `frame`, in a room of its own: patches that are too small to be faces lie about."""
+    gray, rng = frame(*faces), torch.Generator().manual_seed(number)
+    for level in range(130, 250, 10):
+        x, y = (int(torch.randint(size - 14, (), generator=rng)) for size in (WIDTH, HEIGHT))
+        place = gray[y : y + 14, x : x + 14]
+        place[place == 0] = level
+    return gray
+
+
 def tens(gray: Tensor) -> Tensor:
     """The level of the face that each pixel belongs to."""
     return gray - gray % 10
