@@ -34,7 +34,7 @@ def untrained_network(source: str | Path, landmarks: int, widths: Sequence[int] 
             of this package is not installed.
     """
     with torch.device("meta"):
-        layers = layers_in_order(MeshNetwork(landmarks), torch.zeros(1, SIDE, SIDE, dtype=torch.float32, device="cpu"))
+        layers = layers_in_order(MeshNetwork(landmarks), torch.zeros(1, SIDE, SIDE, dtype=torch.float32, device="meta"))
         trunk = [(name, layer) for name, layer in layers if name.partition(".")[0] in TRUNK]
         name, stem = trunk[0]
         assert isinstance(stem, nn.Conv2d)

@@ -46,6 +46,6 @@ def _weights(source: Path, name: str) -> dict[str, Tensor]:
     with torch.device("meta"):
         network = NETWORKS[name]()
         layers = layers_in_order(
-            network, torch.zeros(1, 3, network.side, network.side, dtype=torch.float32, device="cpu")
+            network, torch.zeros(1, 3, network.side, network.side, dtype=torch.float32, device="meta")
         )
     return read_weights(source, f"modules/face_detection/{FILES[name]}", name, layers)
