@@ -15,7 +15,7 @@ import typer
 from clnf_torch.cli.console import complain
 from clnf_torch.cli.options import STDOUT
 from clnf_torch.files.reading import InputError, require_regular_file
-from clnf_torch.files.writing import NEW, PARTIAL, new_partial_of, partial_of
+from clnf_torch.files.writing import NEW, PARTIAL, new_partial_of, partial_of, target_of
 from clnf_torch.media.image_folder import image_files
 
 # To the name of a file until it is complete
@@ -130,14 +130,15 @@ def _require_place(output: Output, folders: set[str]) -> None:
         if path == STDOUT:
             raise _RefusedError(f"{output}: expected the name of a file; stdout cannot be written to here")
         # Long names fail here
-        _status_of(path.with_name(f"{path.name}{LONGEST_ADDITION}"))
+        target = target_of(path)
+        _status_of(target.with_name(f"{target.name}{LONGEST_ADDITION}"))
         if found:
             require_regular_file(path)
             if not os.access(path, os.W_OK):
                 raise _RefusedError(f"{output}: this file is write-protected; give another name")
     except (OSError, ValueError) as error:
         raise _RefusedError(f"{output}: {getattr(error, 'strerror', None) or error}; give another name") from error
-    parent = os.path.realpath(path.parent)
+    parent = os.path.realpath(target.parent)
     if not _is_made(parent, folders) or os.path.lexists(parent):
         _require_folder(output, Path(parent) if os.path.lexists(parent) else _nearest(Path(parent)))
 
@@ -150,11 +151,14 @@ def _is_made(parent: str, folders: set[str]) -> bool:
 def _make_parents(outputs: Sequence[Output], folders: set[str]) -> None:
     """Makes the folders of files that are missing, but those that the command makes."""
     for output in outputs:
-        parent = os.path.realpath(output.path.parent)
+        given = target_of(output.path).parent
+        parent = os.path.realpath(given)
         if output.folder or output.path == STDOUT or _is_made(parent, folders):
             continue
         try:
             os.makedirs(parent, exist_ok=True)
+            # Behind a folder that is missing the system finds no ".."
+            os.makedirs(given, exist_ok=True)
         except OSError as error:
             raise _RefusedError(f"{output}: the folder {parent} cannot be made: {error.strerror or error}") from error
 

@@ -18,9 +18,14 @@ PARTIAL, NEW = ".partial", "new"
 FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
+def target_of(path: str | os.PathLike[str]) -> Path:
+    """The file that is written where a path is given: behind a symbolic link the one it leads to, there or not yet."""
+    return Path(os.path.realpath(path) if os.path.islink(path) else path)
+
+
 def partial_of(path: str | os.PathLike[str]) -> Path:
-    """Where a file lies until it is complete: ``NAME.partial``."""
-    path = Path(path)
+    """Where a file lies until it is complete: ``NAME.partial``, beside what a symbolic link leads to."""
+    path = target_of(path)
     return path.with_name(path.name + PARTIAL)
 
 
@@ -46,6 +51,7 @@ def names_what_is_full(path: str | os.PathLike[str]) -> Iterator[None]:
 def write_atomically(path: str | os.PathLike[str], temporary: Path | None = None) -> Iterator[BinaryIO]:
     """A file that appears under its name when the block ends; a file of that name is replaced then, and not before.
 
+    A symbolic link stays, and the file that it leads to is written.
     Nothing appears when the block fails, and the temporary file is removed. One that a killed process left is written
     over; behind a process that writes the same file, this one waits. For results that grow while a video runs see
     `growing_file`.
@@ -126,8 +132,9 @@ def move_into_place(temporary: Path, path: Path) -> None:
 
     Args:
         temporary: The file.
-        path: Its final name, on the same disk; a file of that name is replaced.
+        path: Its final name, on the same disk; a file of that name is replaced, or what a symbolic link leads to.
     """
+    path = target_of(path)
     os.replace(temporary, path)
     # Windows opens no folders, and some file systems cannot do it
     if hasattr(os, "O_DIRECTORY"):
@@ -141,5 +148,5 @@ def move_into_place(temporary: Path, path: Path) -> None:
 
 def remove_file(path: Path) -> None:
     """Removes a file from `write_atomically`, if it is there, and what a killed process left of another."""
-    path.unlink(missing_ok=True)
+    target_of(path).unlink(missing_ok=True)
     partial_of(path).unlink(missing_ok=True)

@@ -156,6 +156,22 @@ def test_folders_of_files_are_made_where_they_are_missing(refused, files):
     assert (files / "no" / "deeper").is_dir()
 
 
+def test_a_folder_that_is_left_again_is_made_too(files):
+    """The system finds no ``missing/..`` where nothing is called so."""
+    check_outputs([], [Output("--out", Path("missing/../o.csv"))])
+    Path("missing/../o.csv").write_text("can be written")
+
+
+def test_behind_a_link_the_folder_of_its_target_counts(refused, files, monkeypatch):
+    (files / "o.csv").symlink_to(files / "no" / "deeper" / "t.csv")
+    (files / "frames" / "p.csv").symlink_to(files / "p.csv")
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != files / "frames")
+    check_outputs([], [Output("--csv", Path("o.csv")), Output("--csv", Path("frames/p.csv"))])
+    assert (files / "no" / "deeper").is_dir()
+    (files / "q.csv").symlink_to(files / "frames" / "new.csv")
+    assert "cannot be written to" in refused([], Output("--csv", Path("q.csv")))
+
+
 def test_one_folder_may_hold_outputs_of_several_kinds(files):
     check_outputs([], [Output("--csv", Path("new"), folder=True), Output("--json", Path("new"), folder=True)])
 

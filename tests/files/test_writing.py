@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from clnf_torch.files import writing
-from clnf_torch.files.growing import GrowingFile
+from clnf_torch.files.growing import GrowingFile, growing_file
 from clnf_torch.files.writing import new_partial_of, partial_of, remove_file, write_atomically
 
 
@@ -23,6 +23,24 @@ def test_appears_when_it_is_done(tmp_path):
         file.write(b"new")
         assert target.read_bytes() == b"old"
     assert target.read_bytes() == b"new" and list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("write", [write_atomically, growing_file])
+def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path, write, there):
+    (tmp_path / "real").mkdir()
+    target, link = tmp_path / "real" / "t.csv", tmp_path / "link.csv"
+    (tmp_path / "inner.csv").symlink_to("real/t.csv")
+    link.symlink_to("inner.csv")
+    if there:
+        target.write_bytes(b"old")
+    with write(link) as file:
+        file.write(b"new")
+        # On the target's disk, which may be another one than the link's
+        assert partial_of(link) == tmp_path / "real" / "t.csv.partial" and partial_of(link).exists()
+    assert link.is_symlink() and target.read_bytes() == b"new" and [*target.parent.iterdir()] == [target]
+    remove_file(link)
+    assert link.is_symlink() and not any(target.parent.iterdir())
 
 
 def test_what_a_killed_process_left_is_written_over(tmp_path):
