@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -41,8 +41,13 @@ def header(text: str, wanted: str) -> tuple[str, list[str]]:
     Args:
         text: The table.
         wanted: The name of a column, in small letters; a delimiter that gives it is the right one.
+
+    Raises:
+        TableError: There is no line of names.
     """
     line = next((line for _, line in filled_lines(io.StringIO(text, newline=None))), "")
+    if not line:
+        raise TableError(f"expected a table, found {'no line but comments' if text.strip() else 'an empty file'}")
     found = [(delimiter, next(cells_of([line], delimiter), [])) for delimiter in DELIMITERS]
     delimiter, names = max(found, key=lambda one: (wanted in map(plain, one[1]), len(one[1])))
     return delimiter, [name.strip() for name in names]
@@ -124,6 +129,24 @@ def data_rows(text: str, delimiter: str, count: int) -> Iterator[tuple[int, list
             yield last, cells
     except csv.Error as error:
         raise TableError(f"row {last}: {error}") from error
+
+
+def repetition(name: str, keys: Iterable[tuple[Hashable, ...]]) -> str | None:
+    """A line about rows that say of themselves what an earlier one says; None where there are none.
+
+    Args:
+        name: Of the first value of a key: "frame" or "image".
+        keys: What tells the rows apart.
+    """
+    seen, again = set[tuple[Hashable, ...]](), list[Hashable]()
+    for key in keys:
+        if key in seen:
+            again.append(key[0])
+        seen.add(key)
+    if not again:
+        return None
+    found = "1 row has" if len(again) == 1 else f"{len(again)} rows have"
+    return f"{found} the {name} and face of an earlier row, first in {name} {again[0]}; remove copies"
 
 
 def miscounted(line: int, cells: list[str], count: int) -> str:

@@ -35,6 +35,7 @@ class FaceLog:
         images: Names of the images by `frame`, from the first one on; None for videos.
         video: Name of the video, where the table says it.
         judged: Whether the table says which rows count; where it does not, all that hold a face do.
+        cut: Rows with fewer cells than there are columns.
     """
 
     frame: np.ndarray
@@ -51,6 +52,7 @@ class FaceLog:
     images: tuple[str, ...] | None = None
     video: str | None = None
     judged: bool = True
+    cut: int = 0
 
     def __len__(self) -> int:
         """Number of rows R."""
@@ -62,13 +64,16 @@ class FaceLog:
         return rows[np.argsort(self.frame[rows], kind="stable")]
 
     def left_out(self) -> str | None:
-        """Which rows do not count, or that rejected fits may count, in a sentence; None where all do."""
+        """Which rows do not count or are cut, or that rejected fits may count, in sentences; None where all do."""
+        said, rejected = [], int((~self.success).sum())
         if not self.judged:
-            return "No column success says which fits were rejected: all are shown; compare their confidence."
-        rejected = int((~self.success).sum())
-        if not rejected:
-            return None
-        return f"Rows with success 0 are left out, {rejected} of {len(self)}: no face, or a rejected fit."
+            said.append("No column success says which fits were rejected: all are shown; compare their confidence.")
+        elif rejected:
+            said.append(f"Rows with success 0 are left out, {rejected} of {len(self)}: no face, or a rejected fit.")
+        if self.cut:
+            found = "1 row has" if self.cut == 1 else f"{self.cut} rows have"
+            said.append(f"{found} fewer cells than there are columns: the file may be cut off; copy it again.")
+        return " ".join(said) or None
 
     def frames(self) -> np.ndarray:
         """Numbers of the frames or images, ascending; of a video also those without a row between others.

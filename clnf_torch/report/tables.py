@@ -5,6 +5,7 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import count as count_up
 from itertools import islice
 from pathlib import Path
@@ -64,17 +65,21 @@ def _read_csv(path: Path) -> FaceLog:
     """
     with path.open(newline="", encoding=_encoding(path), errors="replace") as file:
         lines = (line for _, line in filled_lines(file))
-        delimiter, named = header(next(lines, ""), "confidence")
+        first = next(lines, "")
+        if not first:
+            raise NoFacesError(f"{path}: expected a table of faces, found an empty file")
+        delimiter, named = header(first, "confidence")
         names = [bare(name) for name in named]
         # Foreign tables may have rows of any length
         if not {"x_0", "confidence"}.intersection(names):
             raise NoFacesError(f"{path}: {NO_FACES}")
         wanted = [column for column, name in enumerate(names) if WANTED.fullmatch(name)]
         place, of_video = (names.index(name) if name in names else None for name in (IMAGE, VIDEO))
-        images, videos, chunks = list[str](), set[str](), list[np.ndarray]()
+        images, videos, chunks, cut = list[str](), set[str](), list[np.ndarray](), 0
         cells = _filled(path, enumerate(cells_of(lines, delimiter), start=2), len(names))
         while rows := list(islice(cells, CHUNK)):
             chunks.append(np.array([_numbers(row, wanted) for row in rows]).reshape(len(rows), len(wanted)))
+            cut += sum(len(row) < len(names) for row in rows)
             if place is not None:
                 images += [row[place] if place < len(row) else "" for row in rows]
             if of_video is not None:
@@ -82,7 +87,7 @@ def _read_csv(path: Path) -> FaceLog:
     _require_one_video(path, videos)
     values = np.concatenate(chunks) if chunks else np.zeros((0, len(wanted)))
     columns = {names[column]: values[:, number] for number, column in enumerate(wanted)}
-    return _of_columns(path, columns, images if place is not None else None)
+    return replace(_of_columns(path, columns, images if place is not None else None), cut=cut)
 
 
 def _encoding(path: Path) -> str:

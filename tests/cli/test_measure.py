@@ -257,6 +257,50 @@ def test_one_euro_sees_earlier_frames_alone_and_begins_anew_behind_gaps(clnf_tor
     assert widths[1] < 0.8 * widths[0]
 
 
+@pytest.mark.parametrize("smoother", ["savgol", "one-euro"])
+@pytest.mark.parametrize("step", [2, 5])
+def test_tables_of_every_nth_frame_are_smoothed(clnf_torch_cli, tmp_path, smoother, step):
+    """As those of all frames, also where a face is lost for a while and another one in every second of its frames."""
+    pytest.importorskip("scipy", reason="no SciPy: pip install 'clnf-torch[smooth]'")
+    texts = []
+    frames = [*range(1, 21), *range(31, 51)]
+    for factor in (1, step):
+        path = noisy(tmp_path, [factor * frame for frame in frames], [0] * len(frames))
+        done = clnf_torch_cli("measure", path, "--out", "-", "--smooth", smoother)
+        assert done.exit_code == 0 and "smoothed" not in done.stderr
+        texts.append([row["mouth_width_mm"] for row in read(done.stdout)])
+    assert texts[0] == texts[1]
+
+
+def test_smoothing_that_does_nothing_is_said(clnf_torch_cli, tmp_path):
+    """A face that is lost in every second frame has no neighbours, although its rows are equally far apart."""
+    faces, rows = make_face().repeat(20, 1, 1), [(frame, 0, frame % 2) for frame in range(1, 21)]
+    write(tmp_path / "t.csv", faces + 0.1 * torch.rand(20, 68, 3, generator=seeded(3), dtype=torch.float64), rows)
+    done = clnf_torch_cli("measure", tmp_path / "t.csv", "--out", "-", "--smooth", "one-euro")
+    assert done.exit_code == 0
+    assert "nothing is smoothed: no face was found in enough frames in a row" in done.stderr
+
+
+def test_rows_that_appear_twice_are_said(clnf_torch_cli, table, tmp_path):
+    assert "earlier row" not in clnf_torch_cli("measure", table, "--out", "-").stderr
+    lines = table.read_text().splitlines(keepends=True)
+    table.write_text("".join([*lines, *lines[3:]]))
+    done = clnf_torch_cli("measure", table, "--out", "-")
+    assert done.exit_code == 0 and len(read(done.stdout)) == 6
+    assert "2 rows have the frame and face of an earlier row, first in frame 2; remove copies" in done.stderr
+    table.write_text(lines[0].replace("frame", "image", 1) + lines[1] * 2)
+    assert "1 row has the image and face" in clnf_torch_cli("measure", table, "--out", "-").stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("", "an empty file"), (" \n\r\n", "an empty file"), ("# a\n", "no line but")]
+)
+def test_an_empty_file_is_called_so(clnf_torch_cli, tmp_path, text, found):
+    (tmp_path / "t.csv").write_text(text)
+    done = clnf_torch_cli("measure", tmp_path / "t.csv", "--out", "-")
+    assert done.exit_code == 1 and f"t.csv: expected a table, found {found}" in done.stderr
+
+
 def test_an_even_window_is_refused(clnf_torch_cli, table):
     done = clnf_torch_cli("measure", table, "--out", "-", "--smooth", "savgol", "--window", "8")
     assert done.exit_code == 2 and "--window 8: give an odd number of frames" in done.stderr

@@ -86,6 +86,14 @@ def test_without_faces_in_the_video_the_table_comes_out_as_it_is(clnf_torch_cli,
     assert "1 of 1 rows are of frames 7 to 7, but the video has frames 1 to 2; these rows stay" in done.stderr
 
 
+def test_rows_that_appear_twice_are_said(clnf_torch_cli, bundle, image, tmp_path, fitted):
+    video = write_video(tmp_path / "clip.mp4", [cv2.imread(str(image))] * 2)
+    write(tmp_path / "theirs.csv", [(7, "later", fitted), (8, "later", fitted), (7, "again", fitted)])
+    done = clnf_torch_cli("repair", video, "--landmarks", tmp_path / "theirs.csv", "--csv", "-", "--model", bundle)
+    assert done.exit_code == 0 and len(done.stdout.splitlines()) == 4
+    assert "theirs.csv: 1 row has the frame and face of an earlier row, first in frame 7" in done.stderr
+
+
 def test_rows_of_damaged_frames_stay_and_it_is_said(clnf_torch_cli, bundle, image, table, tmp_path):
     folder = write_folder(tmp_path / "frames", [cv2.imread(str(image))] * 4)
     (folder / "2.png").write_bytes(b"nothing")  # the third frame, where the eyes are exchanged

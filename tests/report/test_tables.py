@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from clnf_torch.report import TableError, read_log
+from clnf_torch.report.records import NoFacesError
 from tests.export.tables import part_of
 from tests.report.tables import columns_of, talking, write_columns, write_table
 
@@ -83,6 +84,13 @@ def test_rows_that_are_cut_off_are_nan(tmp_path):
     path.write_text("\n".join([*lines[:-1], lines[-1][: len(lines[-1]) // 2]]))
     log = read_log(path)
     assert len(log) == 3 and np.isnan(log.params[2]).any() and np.isfinite(log.params[:2]).all()
+    assert log.cut == 1 and "1 row has fewer cells than there are columns: the file may be cut off" in log.left_out()
+
+
+def test_an_empty_table_is_called_so(tmp_path):
+    (tmp_path / "t.csv").touch()
+    with pytest.raises(NoFacesError, match="found an empty file"):
+        read_log(tmp_path / "t.csv")
 
 
 def test_tables_of_images_are_numbered_by_image(tmp_path):

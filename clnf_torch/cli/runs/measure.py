@@ -119,5 +119,6 @@ def _described(measured: MeasureTable) -> Iterator[str]:
     known = int(measured.measures.mouth_width.isfinite().sum())
     rejected = f"; {measured.rejected} with success 0 are not measured" if measured.rejected else ""
     yield f"{len(measured.cells)} rows, {known} with a face{rejected}"
+    yield from measured.notes
     if measured.rejected is None and measured.cells:
         yield "no column success says which fits were rejected: all are measured; compare their confidence"

@@ -23,7 +23,7 @@ from clnf_torch.cli.progress import counting_bar
 from clnf_torch.cli.repair_job import RepairJob, check_repair
 from clnf_torch.cli.tables.landmarks import COLUMNS_FROM_1, LandmarkTable, read_table
 from clnf_torch.files.growing import GrowingFile
-from clnf_torch.files.table_text import TableError
+from clnf_torch.files.table_text import TableError, repetition
 from clnf_torch.media.video import open_video
 from clnf_torch.media.video_frames import Frame, VideoError, ahead
 from clnf_torch.pipeline import LandmarkDetector, load
@@ -115,6 +115,8 @@ class _Settings(TypedDict):
 
 def _first_frame(table: LandmarkTable, path: Path) -> int:
     """The number that the table gives the video's first frame; says what is not usual."""
+    if again := repetition("frame", zip(table.frame.tolist(), table.identity.tolist(), strict=True)):
+        notice(f"{path}: {again}")
     if table.columns == COLUMNS_FROM_1:
         notice(f"{path}: points are counted from 1: x_1 to x_68 are read as x_0 to x_67")
     if not (table.frame == 0).any():

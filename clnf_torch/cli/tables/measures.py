@@ -10,7 +10,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from clnf_torch.files.table_text import TableError, data_rows, frame_number, header, numbers, read_table_text
+from clnf_torch.files.table_text import (
+    TableError,
+    data_rows,
+    frame_number,
+    header,
+    numbers,
+    read_table_text,
+    repetition,
+)
 from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
 from clnf_torch.measures.face import FaceMeasures, face_measures, points_in_head
 from clnf_torch.measures.head_pose import HeadPose
@@ -20,8 +28,9 @@ POINTS = [f"{axis}_{point}" for axis in "XYZ" for point in range(NUM_LANDMARKS)]
 FRAME, SUCCESS = "frame", "success"
 # Tables of clusters hold several videos, each with faces of its own
 VIDEO, FACE = "video", "face_id"
+IMAGE = "image"
 # What a table of measures keeps of the one that it is made of, where that has it
-KEPT = (VIDEO, "image", FRAME, "face", "face_id", "timestamp", "confidence", SUCCESS)
+KEPT = (VIDEO, IMAGE, FRAME, "face", FACE, "timestamp", "confidence", SUCCESS)
 # Of these, numbers that need not be whole
 FRACTIONS = {"timestamp", "confidence"}
 # Digits after the point: a tenth of a micrometre
@@ -60,6 +69,7 @@ class MeasureTable:
     cells: list[list[str]]
     measures: FaceMeasures  # R rows
     rejected: int | None  # rows without success; None: the table does not say which
+    notes: tuple[str, ...] = ()  # what a user should know of the table, a line each
 
     def text(self) -> str:
         """The table as CSV; measures that are not known are ``nan``."""
@@ -97,14 +107,29 @@ def measure_table(
     table = read_points(path)
     if FRAME not in table.names and (rest is not None or smooth is not None):
         raise TableError(f"{path}: has no column frame; leave out --rest and --smooth, which are of videos")
+    notes = [] if (again := _repetition(table)) is None else [again]
     if smooth is not None:
-        table = replace(table, points=smooth(table))
+        points = smooth(table)
+        if table.points.isfinite().any() and points.allclose(table.points, rtol=0, atol=0, equal_nan=True):
+            notes.append("nothing is smoothed: no face was found in enough frames in a row")
+        table = replace(table, points=points)
     try:
         at_rest = None if rest is None else faces_at_rest(table, *rest)
     except TableError as error:
         raise TableError(f"{path}: {error}") from error
     rejected = None if table.rejected is None else int(table.rejected.sum())
-    return MeasureTable(table.names, table.cells, face_measures(table.points, at_rest), rejected)
+    return MeasureTable(table.names, table.cells, face_measures(table.points, at_rest), rejected, tuple(notes))
+
+
+def _repetition(table: PointTable) -> str | None:
+    """A line about rows of the same frame or image and face; None where there are none."""
+    name = next((name for name in (FRAME, IMAGE) if name in table.names), None)
+    if name is None:
+        return None
+    places = [table.names.index(one) for one in (VIDEO, "face", FACE) if one in table.names]
+    first = table.frame.tolist() if name == FRAME else [row[table.names.index(IMAGE)] for row in table.cells]
+    keys = ((one, *(row[place] for place in places)) for one, row in zip(first, table.cells, strict=True))
+    return repetition(name, keys)
 
 
 def faces_at_rest(table: PointTable, first: int, last: int) -> Tensor:

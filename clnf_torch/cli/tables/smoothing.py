@@ -1,4 +1,7 @@
-"""Smoothing of tables: each face's points over the frames in which it was found without a gap."""
+"""Smoothing of tables: each face's points over the frames in which it was found without a gap.
+
+Frames follow each other in the table's usual step: 1, or 5 where every fifth one was tracked. Timestamps play no part.
+"""
 
 from collections.abc import Iterator
 
@@ -51,10 +54,20 @@ def one_euro(table: PointTable) -> Tensor:
 
 
 def _runs(table: PointTable) -> Iterator[Tensor]:
-    """Rows, int64, of each face that was found in one frame after the other."""
+    """Rows, int64, of each face that was found in one frame of the table after the other."""
+    step = _usual_step(table)
     known = table.points.isfinite().all(-1).all(-1).nonzero()[:, 0]
     order = known[table.frame[known].sort(stable=True).indices]
     order = order[table.identity[order].sort(stable=True).indices]
-    follows = (table.frame[order].diff() == 1) & (table.identity[order].diff() == 0)
+    follows = (table.frame[order].diff() == step) & (table.identity[order].diff() == 0)
     ends = (~follows).nonzero()[:, 0] + 1
     return iter(order.tensor_split(ends))
+
+
+def _usual_step(table: PointTable) -> int:
+    """How far frames of a face's neighbouring rows mostly are apart, rejected ones too; the least of equals."""
+    order = table.frame.sort(stable=True).indices
+    order = order[table.identity[order].sort(stable=True).indices]
+    steps = table.frame[order].diff()
+    steps = steps[(table.identity[order].diff() == 0) & (steps > 0)]
+    return int(steps.mode().values) if len(steps) else 1

@@ -167,8 +167,8 @@ def changed(row, column, value):
 
 
 FAULTS = {
-    "empty": ("", "expected columns frame, x_0 to x_67 and y_0 to y_67, found no frame"),
-    "blank lines": ("\n\n \n", "found no frame"),
+    "empty": ("", "expected a table, found an empty file"),
+    "blank lines": ("\n\n \n", "found an empty file"),
     "few columns": ("frame,x_0\n1,2\n", "found no x_1"),
     "no frame": (text(rows=[row[1:] for row in cells()]), "found no frame"),
     "one column less": (text(rows=[row[:-1] for row in cells()]), "found no y_67"),
