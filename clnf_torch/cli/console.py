@@ -16,6 +16,8 @@ from clnf_torch.files.reading import InputError
 
 # The exit code of a program that Ctrl-C ended
 INTERRUPTED = 130
+# That of one whose results nobody reads any more, as SIGPIPE would end it
+CLOSED_PIPE = 141
 # Polite requests to stop: of other programs, and of a terminal that is closed
 STOPS = [number for number in (signal.SIGTERM, getattr(signal, "SIGHUP", None)) if number is not None]
 

@@ -27,7 +27,7 @@ from clnf_torch.cli.commands.train_free import free
 from clnf_torch.cli.commands.train_model import model
 from clnf_torch.cli.commands.train_render import render
 from clnf_torch.cli.commands.train_retrain import retrain
-from clnf_torch.cli.console import STOPS, complain, say
+from clnf_torch.cli.console import CLOSED_PIPE, STOPS, complain, say
 from clnf_torch.cli.streams import open_streams, require_stdout
 
 command: Callable[..., None]
@@ -87,6 +87,11 @@ def main() -> None:
     gc.disable()
     try:
         app()
+    except SystemExit as end:
+        # Of a pipe whose reader is gone typer makes 1, which is a failure; other programs end by the signal
+        if isinstance(end.__context__, BrokenPipeError):
+            sys.exit(CLOSED_PIPE)
+        raise
     except OSError as error:
         # Of help and the version; commands tell of their own
         complain(f"{error.filename}: {error.strerror}" if error.filename else error)

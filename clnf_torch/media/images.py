@@ -24,6 +24,11 @@ MAX_PIXELS = 2**28
 MAX_PIXELS_NAME = "CLNF_TORCH_MAX_PIXELS"
 # Bytes of a file for each pixel that an image may have: four channels of float32
 BYTES_PER_PIXEL = 16
+# How videos begin: Windows Media, Matroska and WebM, Flash, MPEG; and the first boxes of MP4 and QuickTime
+VIDEO_BEGINNINGS = (b"\x30\x26\xb2\x75", b"\x1a\x45\xdf\xa3", b"FLV\x01", b"\0\0\x01\xba", b"\0\0\x01\xb3")
+MOVIE_BOXES = (b"ftyp", b"moov", b"mdat", b"wide")
+# What else has boxes: raw photographs, sound, and images that are not known
+NO_MOVIES = (b"crx ", b"M4A ", b"mif1", b"msf1", b"heic", b"avif")
 # Depth and colours as they are stored, without transparency; the EXIF orientation is followed here
 AS_STORED = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 
@@ -106,9 +111,16 @@ def _something_else(path: Path, content: bytes) -> str:
     """What a file is that is no image."""
     if not content:
         return "an empty file"
-    if path.suffix.lower() in VIDEOS:
+    if path.suffix.lower() in VIDEOS or _begins_as_video(content):
         return "a video; give it to clnf-torch track"
     return "something else"
+
+
+def _begins_as_video(content: bytes) -> bool:
+    """Whether a file that is no image begins as videos do, whatever its name."""
+    is_avi = content[:4] == b"RIFF" and content[8:12] == b"AVI "
+    is_movie = content[4:8] in MOVIE_BOXES and content[8:12] not in NO_MOVIES
+    return is_avi or is_movie or content.startswith(VIDEO_BEGINNINGS)
 
 
 def max_pixels(usual: int = MAX_PIXELS) -> int:

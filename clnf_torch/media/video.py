@@ -14,6 +14,7 @@ from av.video.stream import VideoStream
 from torch import Tensor
 
 from clnf_torch.files.names import one_line
+from clnf_torch.media.image_headers import read_header
 from clnf_torch.media.video_frames import Frame, FrameFolder, VideoError
 from clnf_torch.media.video_geometry import PixelAspect, geometry_notes, shown_image, shown_size
 from clnf_torch.media.video_stream import Tally, decoded, opened, promised, shown_frames, stream_rate, video_streams
@@ -55,7 +56,8 @@ class VideoFile:
             self.width, self.height = shown_size(first, aspect)
             if stream.codec_context.is_hwaccel:
                 self._say(f"is decoded on {device}")
-            for line in (*_streams(container, stream), *geometry_notes(first, aspect)):
+            several = _several_images(path, container)
+            for line in (*_streams(container, stream), *several, *geometry_notes(first, aspect)):
                 self._say(line)
 
     def __iter__(self) -> Iterator[Frame]:
@@ -187,6 +189,14 @@ def _streams(container: InputContainer, stream: VideoStream) -> list[str]:
     return [
         f"holds {len(found)} videos; number {found.index(stream) + 1} is read, of {sizes[found.index(stream)]} pixels"
     ]
+
+
+def _several_images(path: Path, container: InputContainer) -> list[str]:
+    """What is said about pages of a TIFF file and others that FFmpeg reads as images of one frame each."""
+    if not container.format.name.endswith("_pipe"):
+        return []
+    header = read_header(path.read_bytes(), path.suffix)
+    return ["holds several images; the first one is used"] if header is not None and header.several else []
 
 
 def _frame_count(path: Path, container: InputContainer, stream: VideoStream, rate: Fraction) -> int | None:

@@ -80,6 +80,17 @@ def test_a_full_stdout_is_named(table, monkeypatch, words):
     assert b"Traceback" not in done.stderr and b"Exception" not in done.stderr
 
 
+@pytest.mark.parametrize("words", [("measure", "t.csv", "--out", "-"), ("info",), ("--version",)], ids=lambda w: w[0])
+def test_a_pipe_that_nobody_reads_ends_quietly(table, monkeypatch, words):
+    """As SIGPIPE ends other programs, and not by the code of a failure."""
+    monkeypatch.chdir(table.parent)
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([*PROGRAM, *words], stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert done.returncode == 141 and b"error" not in done.stderr and b"Exception" not in done.stderr, done.stderr
+
+
 def test_a_terminal_that_is_gone_ends_no_run(table):
     ours, theirs = pty.openpty()
     out = table.with_name("out.csv")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -155,6 +156,24 @@ def test_an_inverse_cmyk_photograph_is_no_negative(tmp_path):
     # Black ink alone, which is where the image is dark
     path.write_bytes(cmyk_jpeg([np.zeros_like(gray)] * 3 + [255 - gray]))
     assert (read_image(path).int() - torch.from_numpy(gray).int()).abs().max() <= 3
+
+
+@pytest.mark.parametrize("kind", ["mp4", "avi", "wmv", "mkv", "mov", "flv", "mpg"])
+def test_a_video_that_is_called_an_image_is_known_by_its_beginning(tmp_path, kind):
+    encoder = {"wmv": "wmv2", "flv": "flv1", "mpg": "mpeg1video"}.get(kind, "mpeg4")
+    path, container = tmp_path / "v.jpg", {"wmv": "asf", "mkv": "matroska"}.get(kind, kind)
+    with av.open(path, "w", format="mpeg" if kind == "mpg" else container) as file:
+        stream = file.add_stream(encoder, rate=25, width=64, height=48, pix_fmt="yuv420p")
+        file.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
+        file.mux(stream.encode())
+    with pytest.raises(ImageError, match=r"v\.jpg: expected an image, found a video; give it to clnf-torch track"):
+        read_image(path)
+
+
+def test_a_raw_photograph_is_no_video(tmp_path):
+    (tmp_path / "raw.jpg").write_bytes(b"\0\0\0\x18ftypcrx \0\0\0\1crx isom")
+    with pytest.raises(ImageError, match="found something else"):
+        read_image(tmp_path / "raw.jpg")
 
 
 @pytest.mark.parametrize("kind", ["gif", "png", "webp", "tiff"])

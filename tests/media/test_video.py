@@ -12,6 +12,7 @@ import torch
 from clnf_torch.cli.videos.video_writer import FORMATS, video_file
 from clnf_torch.media.video import VideoFile
 from clnf_torch.media.video_frames import VideoError
+from tests.media.image_files import several_images
 from tests.media.videos import assert_shades, damage_frame, levels, shades, write_key_frames, write_video
 
 
@@ -39,6 +40,19 @@ def test_colours_come_as_rgb(tmp_path):
 def test_odd_sides_lose_a_line(tmp_path):
     source = VideoFile(write_video(tmp_path / "odd.mp4", shades(3, width=65, height=49)))
     assert (source.width, source.height) == (64, 48)
+
+
+def test_pages_of_a_file_that_are_not_read_are_said(tmp_path):
+    several_images(path := tmp_path / "two.tiff", [np.full((16, 24, 3), shade, np.uint8) for shade in (255, 0)])
+    said = list[str]()
+    assert len(list(VideoFile(path, said.append))) == 1
+    assert said == [f"{path}: holds several images; the first one is used"]
+
+
+def test_frames_of_an_animation_are_read(tmp_path):
+    several_images(path := tmp_path / "two.gif", [np.full((16, 24, 3), shade, np.uint8) for shade in (255, 0)])
+    said = list[str]()
+    assert len(list(VideoFile(path, said.append))) == 2 and not said
 
 
 def test_a_telephones_video_is_turned_upright(tmp_path):
