@@ -148,6 +148,15 @@ class Manifest:
             if all(os.path.exists(name_from_escaped(path)) for path in entry["outputs"].values())
         ]
 
+    def images_of(self, files: set[str]) -> list[dict[str, Any]]:
+        """The images that tables or drawings were made of, as they were entered; none where it is not known."""
+        return [
+            image
+            for entry in self._entries[IMAGES]
+            for image in entry.get("inputs", ())
+            if files & {*entry["outputs"].values(), image.get("drawing")}
+        ]
+
     def add(self, task: Task, result: Mapping[str, Any]) -> dict[str, Any]:
         """Enters the finished outputs of a video, and gives the entry."""
         self.enter(VIDEOS, entry := {**asdict(task), **result})

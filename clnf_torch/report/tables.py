@@ -227,6 +227,7 @@ def _read_json(path: Path) -> FaceLog:
         images=names,
         video=video if isinstance(video, str) else None,
         judged="success" in first or not faces,
+        cut=0,
         **groups,
     )
 

@@ -305,6 +305,28 @@ def test_outputs_that_are_there_are_skipped(clnf_torch_cli, bundle, image, found
     assert "skipped" not in clnf_torch_cli(*words[:-2], "--csv", "-").stderr
 
 
+@pytest.mark.parametrize("option", ["--csv", "--draw"])
+def test_outputs_of_other_images_are_said_to_be_so(clnf_torch_cli, bundle, image, found, tmp_path, option):
+    for name in ("a/x.png", "a/y.png", "b/x.png", "b/y.png", "moved/x.png", "moved/y.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(image, tmp_path / name)
+    for name in ("x.png", "y.png"):
+        shutil.copystat(tmp_path / "a" / name, tmp_path / "moved" / name)
+    (tmp_path / "b" / "y.png").touch()
+    shutil.copystat(tmp_path / "a" / "x.png", tmp_path / "b" / "x.png")
+    words = "--model", bundle, option, tmp_path / ("t.csv" if option == "--csv" else "drawn"), "--skip-existing"
+    assert clnf_torch_cli("detect", tmp_path / "a", *words).exit_code == 0
+    for folder in ("a", "moved"):
+        done = clnf_torch_cli("detect", tmp_path / folder, *words)
+        assert done.stderr.splitlines() == ["2 of 2 images have their outputs; skipped"]
+    done = clnf_torch_cli("detect", tmp_path / "b", *words)
+    assert done.stderr.splitlines() == [
+        "2 of 2 images have their outputs; skipped",
+        f"{tmp_path}/b/y.png: the outputs that are there were made of other images, or of this one as it was",
+        "1 of 2 are so; leave out --skip-existing to make them anew",
+    ]
+
+
 def test_entries_of_other_outputs_stay_in_the_manifest(clnf_torch_cli, bundle, image, box, tmp_path):
     shutil.copy(image, tmp_path / "b.png")
     words = ["detect", image, tmp_path / "b.png", "--model", bundle, "--box", *box]

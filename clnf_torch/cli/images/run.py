@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,30 @@ def images_left(targets: Targets, images: Sequence[Path], drawings: Sequence[str
         done = STDOUT not in tables and all(path.exists() for path in tables) and (draw is None or draw.is_dir())
         return [] if done else numbers
     return numbers if draw is None else [number for number in numbers if not (draw / drawings[number]).exists()]
+
+
+def made_of_others(
+    targets: Targets, images: Sequence[Path], drawings: Sequence[str], manifest: Manifest
+) -> Iterator[Path]:
+    """Images that outputs which are there were not made of, as far as the manifest says; moved ones are the same.
+
+    Args:
+        targets: The outputs.
+        images: Those that are skipped.
+        drawings: The names of their drawings.
+        manifest: What earlier runs entered.
+    """
+    tables = {_written(path) for option, path in targets.given().items() if option != "--draw"}
+    of_tables = manifest.images_of(tables)
+    for image, drawing in zip(images, drawings, strict=True):
+        known = of_tables if tables or targets.draw is None else manifest.images_of({_written(targets.draw / drawing)})
+        if known and _identity(_status(image)) not in map(_identity, known):
+            yield image
+
+
+def _identity(status: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What an image keeps that is moved into another folder: name, size and time."""
+    return Path(str(status.get("input"))).name, status.get("bytes"), status.get("modified")
 
 
 @dataclass

@@ -10,9 +10,9 @@ import typer
 from clnf_torch.cli.cluster_jobs import Cluster, run_on_cluster
 from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, mention_terms, notice
 from clnf_torch.cli.drawing import drawn_files
-from clnf_torch.cli.images.run import ImageRun, images_left, manifest_of
+from clnf_torch.cli.images.run import ImageRun, images_left, made_of_others, manifest_of
 from clnf_torch.cli.input_files import image_inputs, require_some
-from clnf_torch.cli.manifest import file_hash, require_manifest
+from clnf_torch.cli.manifest import Manifest, file_hash, require_manifest
 from clnf_torch.cli.options import (
     CameraOptions,
     NumericsName,
@@ -95,6 +95,11 @@ def detect(
         left = images_left(targets, images, drawings)
         if skipped := len(images) - len(left):
             notice(f"{skipped} of {len(images)} images have their outputs; skipped")
+            numbers = sorted({*range(len(images))}.difference(left))
+            there = [images[number] for number in numbers], [drawings[number] for number in numbers]
+            if others := list(made_of_others(targets, *there, Manifest(manifest))):
+                notice(f"{others[0]}: the outputs that are there were made of other images, or of this one as it was")
+                notice(f"{len(others)} of {skipped} are so; leave out --skip-existing to make them anew")
         if not left:
             return
         images, drawings = [images[number] for number in left], [drawings[number] for number in left]
