@@ -1,6 +1,7 @@
 """The bundle: one `.pt` of plain values and tensors, read without a copy in memory and built into a model."""
 
 import os
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -47,6 +48,10 @@ class BundleError(InputError, ValueError):
 
 class _Read(dict[str, Any]):
     """The contents of a file, whose numbers were looked at when it was read."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Its copies are dictionaries that any reader knows, ``torch.load`` and ours; nobody has looked at them."""
+        return OrderedDict, (), None, None, iter(self.items())
 
 
 def default_bundle() -> Path:
