@@ -20,7 +20,6 @@ from torch import Tensor, nn
 import clnf_torch
 from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.models.bundle import bundle_file
-
 from tests.media.videos import FixedBox
 
 pytest.importorskip("cv2")
