@@ -124,6 +124,9 @@ def _stacked(images: list[Tensor]) -> Tensor:
     shapes = sorted({(tuple(image.shape), str(image.dtype).removeprefix("torch.")) for image in images})
     if not shapes:
         raise ValueError("the list of frames is empty; give at least one, or a tensor of shape (0, H, W)")
+    devices = sorted({str(image.device) for image in images})
+    if len(devices) > 1:
+        raise ValueError(f"the list of frames holds images on {' and '.join(devices)}; move them to one device")
     if len(shapes) > 1:
         raise ValueError(
             f"the list of frames holds images of shape and type {shapes[0]} and {shapes[1]}; give each kind "

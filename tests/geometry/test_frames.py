@@ -89,6 +89,7 @@ def test_pillows_images_are_rows_of_channels():
         ([], "list of frames is empty"),
         ([GRAY[0], GRAY[0, 1:]], r"shape and type \(\(1, 3, 5\), 'uint8'\) and \(\(1, 4, 5\), 'uint8'\)"),
         ([GRAY[0], GRAY[0].float()], "give each kind in a call of its own"),
+        ([GRAY[0], GRAY[0].to("meta")], "images on cpu and meta; move them to one device"),
         ([RGB[0].permute(1, 2, 0)], r"permute\(2, 0, 1\) makes \(3, H, W\)"),
         ([torch.zeros(5)], r"an image in the list has shape \(5,\)"),
         (["face.jpg"], "of type str"),

@@ -15,6 +15,7 @@ from clnf_torch.tracking.appearance import (
     is_known,
     moving_average,
     normalised_cross_correlation,
+    scene_descriptor,
 )
 from tests.factories import make_pdm
 
@@ -103,6 +104,12 @@ def test_loops_agree_with_torch(monkeypatch, rng):
     expected = appearance_descriptor(images, image_index, landmarks, MEAN.float())
     assert expected.any(1).tolist() == [True] * 12 + [False] * 3
     torch.testing.assert_close(found, expected, atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(0, 0), (5, 0), (0, 5)])
+def test_nothing_is_known_of_scenes_without_pixels(size):
+    found = scene_descriptor(torch.zeros(2, *size, dtype=torch.uint8))
+    assert found.shape == (2, 256) and not found.any()
 
 
 def test_exponential_moving_average():
