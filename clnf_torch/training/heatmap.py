@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from clnf_torch.models.patch_experts.heatmap_network import HeatmapNetwork
+from clnf_torch.models.patch_experts.mesh import MeshNetwork
 from clnf_torch.models.patch_experts.unet import UNet
 from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.augmentation.pose_warp import PoseWarp
@@ -55,6 +56,7 @@ class HeatmapConfig:
     scale: float  # of their maps, pixels per millimetre
     width: int  # side of their input area, its pixels: a half of a reference pixel for a U-Net, else a quarter
     mesh: bool = False  # a `MeshNetwork`, which begins as MediaPipe's face mesh; otherwise a `UNet`
+    frozen_trunk: bool = False  # of a `MeshNetwork`: it stays MediaPipe's
     widths: tuple[int, ...] = (24, 48, 96, 160, 256)  # of a new network, see there
     jitter: PoseJitter  # errors of the fit that the network must expect
     warp: PoseWarp = field(default_factory=PoseWarp)  # other head poses and face shapes
@@ -104,6 +106,8 @@ class HeatmapTask(Task):
             network = UNet(len(mirror), config.widths) if start is None else deepcopy(start).requires_grad_()
         # Convolutions are fastest so
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+        if config.frozen_trunk:
+            freeze_trunk(network)
         self.module = network.to(self.device).train()
         self.average = MovingAverage(self.module, EMA_DECAY)
         self.optimiser = torch.optim.AdamW(_groups(self.module, config.weight_decay), lr=config.learning_rate)
@@ -135,8 +139,16 @@ class HeatmapTask(Task):
         return draw_samples(self.dataset, rows, config.jitter, config.warp, zoom, config.width, self.mirror, sampler)
 
 
+def freeze_trunk(network: nn.Module) -> None:
+    """Asks for no gradients of what is MediaPipe's in a `MeshNetwork`; other networks have nothing of it."""
+    if isinstance(network, MeshNetwork):
+        for name in network.trunk_layers:
+            network.get_submodule(name).requires_grad_(False)
+
+
 def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameter groups: weight decay for filters, none for biases and normalisations."""
-    filters = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+    """Parameter groups of what is trained: weight decay for filters, none for biases and normalisations."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    filters = [parameter for parameter in trained if parameter.ndim > 1]
+    others = [parameter for parameter in trained if parameter.ndim <= 1]
     return [{"params": filters, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ from clnf_torch.training.checkpoint import Checkpoint, fingerprint
 from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.data.heatmap_samples import FaceDataset, PoseJitter
 from clnf_torch.training.end_to_end import EndToEndConfig, learnable_experts, train_end_to_end
-from clnf_torch.training.heatmap import HeatmapConfig, HeatmapTask
+from clnf_torch.training.heatmap import HeatmapConfig, HeatmapTask, freeze_trunk
 from clnf_torch.training.shape.gaussian import ShapeGaussian
 from clnf_torch.training.shape.pdm import ShapeConfig, train_shape
 from clnf_torch.training.trainer import Report, Trainer
@@ -113,6 +114,17 @@ def config_like(experts: HeatmapExperts, configs: Sequence[HeatmapConfig] = CONF
     return min(configs, key=unlike)
 
 
+def networks_of(model: LandmarkModel, recipe: Recipe) -> list[tuple[HeatmapExperts, HeatmapConfig]]:
+    """The experts of each network of a model, and the settings by which it is trained further.
+
+    They are those of the recipe's scales in order, or, where these have other networks, of the scale most like it.
+    """
+    experts = [cast(HeatmapExperts, each) for each in dict.fromkeys(model.experts)]
+    if [isinstance(each, MeshExperts) for each in experts] == [config.mesh for config in recipe.scales]:
+        return list(zip(experts, recipe.scales, strict=True))
+    return [(each, config_like(each, recipe.scales)) for each in experts]
+
+
 def train_landmark_model(
     faces: FaceCrops,
     prior: ShapeGaussian,
@@ -200,6 +212,9 @@ def train_together(
     config = replace(recipe.end_to_end, seed=recipe.seed)
     if config.steps:
         learnable_experts(model)
+        for experts, scale in networks_of(model, recipe):
+            if scale.frozen_trunk:
+                freeze_trunk(experts.network)
         detector = LandmarkDetector(model, "exact").to(faces.landmarks.device)
         train_end_to_end(detector, faces, config, report, checkpoint)
         model.cpu().requires_grad_(False)

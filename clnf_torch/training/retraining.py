@@ -16,7 +16,7 @@ from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.data.heatmap_samples import FaceDataset
 from clnf_torch.training.data.trial_fits import fit_unseen
 from clnf_torch.training.heatmap import HeatmapConfig, HeatmapTask
-from clnf_torch.training.recipe import Recipe, config_like, train_together
+from clnf_torch.training.recipe import Recipe, networks_of, train_together
 from clnf_torch.training.trainer import Report, Trainer
 
 # Of the steps of a new network; the learning rate falls from a third of the highest once more
@@ -60,8 +60,8 @@ def retrain_networks(
     params = params_from_landmarks(model.pdm, faces.landmarks)
     errors = model.error_model
     expected = None if errors is None else _expected_errors(model, faces, recipe.seed)
-    for number, experts in enumerate(dict.fromkeys(model.experts)):
-        config, seed = _config_of(cast(HeatmapExperts, experts), recipe), recipe.seed + number
+    for number, (experts, scale) in enumerate(networks_of(model, recipe)):
+        config, seed = _continued(scale, experts), recipe.seed + number
         network = cast(HeatmapNetwork, experts.network)
         dataset = FaceDataset.of(faces, model.pdm, params, config.levels)
         task, name = HeatmapTask(config, dataset, params.rotation[:, 1], mirror, seed, network), f"scale_{number}"
@@ -82,8 +82,7 @@ def _expected_errors(model: LandmarkModel, faces: FaceCrops, seed: int) -> Tenso
     return (found.landmark_errors / found.params.scale[:, None]).log().nanmean(0)
 
 
-def _config_of(experts: HeatmapExperts, recipe: Recipe) -> HeatmapConfig:
-    """The recipe's settings for the scale of some experts, for a network that goes on."""
-    config = config_like(experts, recipe.scales)
+def _continued(config: HeatmapConfig, experts: HeatmapExperts) -> HeatmapConfig:
+    """The settings of a scale for the network of experts that goes on."""
     steps, rate = max(1, round(CONTINUED_STEPS * config.steps)), CONTINUED_RATE * config.learning_rate
     return replace(config, scale=experts.scale, width=experts.width, steps=steps, learning_rate=rate)

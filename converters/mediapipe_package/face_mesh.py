@@ -16,8 +16,6 @@ LICENCE = f"Its network began as {SOURCE}; its numbers were changed by training.
 COLOURS = 3
 # Of the image that the layers are looked up with
 SIDE = 192
-# The layers that are MediaPipe's; the others are new
-TRUNK = ("stem", "rectify", "down")
 
 
 def untrained_network(source: str | Path, landmarks: int, widths: Sequence[int] = (), seed: int = 0) -> MeshNetwork:
@@ -35,7 +33,7 @@ def untrained_network(source: str | Path, landmarks: int, widths: Sequence[int] 
     """
     with torch.device("meta"):
         layers = layers_in_order(MeshNetwork(landmarks), torch.zeros(1, SIDE, SIDE, dtype=torch.float32, device="meta"))
-        trunk = [(name, layer) for name, layer in layers if name.partition(".")[0] in TRUNK]
+        trunk = [(name, layer) for name, layer in layers if name.partition(".")[0] in MeshNetwork.trunk_layers]
         name, stem = trunk[0]
         assert isinstance(stem, nn.Conv2d)
         # MediaPipe's sees colours

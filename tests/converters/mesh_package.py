@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from clnf_torch.converters.mediapipe_package.face_mesh import FILE, SIDE, TRUNK
+from clnf_torch.converters.mediapipe_package.face_mesh import FILE, SIDE
 from clnf_torch.converters.mediapipe_package.networks import layers_in_order
 from clnf_torch.models.patch_experts.mesh import MeshNetwork
 from tests.converters.tflite_files import Layer, write_tflite
@@ -24,7 +24,7 @@ def mesh_layers(network: MeshNetwork) -> list[Layer]:
     """The network's trunk in TensorFlow's order of axes, for pictures in colour, and one layer more."""
     layers: list[Layer] = []
     for name, layer in layers_in_order(network, torch.zeros(1, SIDE, SIDE)):
-        if name.partition(".")[0] not in TRUNK:
+        if name.partition(".")[0] not in network.trunk_layers:
             continue
         weight = layer.weight.half()
         if weight.ndim == 1:

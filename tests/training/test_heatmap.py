@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 import torch
 
+from clnf_torch.models.patch_experts.heatmap_network import HeatmapNetwork
+from clnf_torch.models.patch_experts.mesh import MeshNetwork
 from clnf_torch.models.patch_experts.unet import UNet
 from clnf_torch.training.data.heatmap_samples import FaceDataset, PoseJitter
 from clnf_torch.training.heatmap import HeatmapConfig, HeatmapTask, heatmap_loss
@@ -23,12 +28,12 @@ CONFIG = HeatmapConfig(
 )
 
 
-def make_task(seed: int = 0, **networks: UNet) -> HeatmapTask:
+def make_task(seed: int = 0, config: HeatmapConfig = CONFIG, **networks: HeatmapNetwork) -> HeatmapTask:
     """Eight heads of dots."""
     pdm = make_gaussian().pdm()
     params = make_heads(pdm, 8)
-    dataset = FaceDataset.of(make_crops(pdm.landmarks(params)), pdm, params, CONFIG.levels)
-    return HeatmapTask(CONFIG, dataset, params.rotation[:, 1].float(), MIRROR, seed, **networks)
+    dataset = FaceDataset.of(make_crops(pdm.landmarks(params)), pdm, params, config.levels)
+    return HeatmapTask(config, dataset, params.rotation[:, 1].float(), MIRROR, seed, **networks)
 
 
 def weights(task: HeatmapTask) -> torch.Tensor:
@@ -111,3 +116,17 @@ def test_gradcheck(rng):
     scores = torch.randn(2, 3, 5, 5, generator=rng, dtype=torch.float64, requires_grad=True)
     positions = 4 * torch.rand(2, 3, 2, generator=rng, dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda s: heatmap_loss(s, positions, 0.8), (scores,))
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_frozen_trunk_stays_as_it_was(frozen):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        start = MeshNetwork(68, normalised=True)
+    before = {name: value.clone() for name, value in start.state_dict().items()}
+    task = make_task(config=replace(CONFIG, mesh=True, widths=(), frozen_trunk=frozen), start=start)
+    Trainer(task).run(until=2)
+    after = task.module.state_dict()
+    changed = {name.partition(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed >= {"up", "head"}
+    assert changed.isdisjoint(MeshNetwork.trunk_layers) == frozen

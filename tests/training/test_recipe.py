@@ -11,6 +11,7 @@ from clnf_torch.detection import load_face_detector
 from clnf_torch.models.bundle import BundleError, build_model, load_bundle, save_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
+from clnf_torch.models.patch_experts.mesh import MeshNetwork
 from clnf_torch.pipeline import LandmarkDetector, load
 from clnf_torch.training.calibration.early_termination import with_early_termination
 from clnf_torch.training.checkpoint import CheckpointError
@@ -19,7 +20,8 @@ from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.data.heatmap_samples import PoseJitter
 from clnf_torch.training.end_to_end import EndToEndConfig
 from clnf_torch.training.heatmap import HeatmapConfig
-from clnf_torch.training.recipe import Recipe, train_landmark_model
+from clnf_torch.training.recipe import Recipe, networks_of, train_landmark_model
+from clnf_torch.training.retraining import retrain_networks
 from clnf_torch.training.shape.pdm import ShapeConfig
 from tests.training.heads import MIRROR, make_crops, make_gaussian, make_heads
 
@@ -99,3 +101,26 @@ def test_a_damaged_record_is_refused(trained, tmp_path):
 def test_calibration_leaves_a_model_that_always_fails_as_it_is(trained):
     faces = heads(4)
     assert with_early_termination(trained, faces, seed=0) is trained or trained.early_termination is None
+
+
+def mesh_network(widths: tuple[int, ...] = ()) -> MeshNetwork:
+    """One that stands for MediaPipe's."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(4)
+        return MeshNetwork(68, widths, normalised=True)
+
+
+def test_of_two_mesh_networks_the_frozen_one_keeps_its_trunk_in_all_steps(tmp_path):
+    mesh = replace(COARSE, mesh=True, widths=())
+    recipe = replace(RECIPE, scales=(mesh, replace(mesh, frozen_trunk=True)), passes=(0, 1))
+    faces = heads()
+    trained = train_landmark_model(faces, make_gaussian(), MIRROR, recipe, tmp_path / "1", begin=mesh_network)
+    retrained = retrain_networks(trained.eval(), faces, MIRROR, recipe, tmp_path / "2")
+    (moved, _), (kept, frozen) = networks_of(retrained, recipe)
+    assert frozen.frozen_trunk
+    begun = mesh_network().state_dict()
+    for name, value in kept.network.state_dict().items():
+        if name.partition(".")[0] in MeshNetwork.trunk_layers:
+            assert torch.equal(value, begun[name]), name
+    assert not torch.equal(moved.network.stem.weight, begun["stem.weight"])
+    assert not torch.equal(kept.network.head.weight, begun["head.weight"])

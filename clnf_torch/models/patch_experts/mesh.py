@@ -54,6 +54,8 @@ class MeshNetwork(HeatmapNetwork):
         back: The argument `widths`; `widths` are those of all layers.
     """
 
+    # Names of the layers that begin as MediaPipe's; the others are new
+    trunk_layers: ClassVar[tuple[str, ...]] = ("stem", "rectify", "down")
     stride = 4
     # Mean and standard deviation of the gray levels that the trunk was trained on, nearly, in parts of white
     levels = 0.45, 0.25

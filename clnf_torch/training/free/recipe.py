@@ -42,8 +42,10 @@ SCALES = (
         warp=PoseWarp(pitch=0.2, yaw=0.35, shape=0.6, probability=0.8),
     ),
 )
-# One network for all scales, which begins as MediaPipe's face mesh
-MESHED = (replace(MESH, widths=LARGE, steps=2200, warp=SCALES[0].warp),)
+# A network that begins as MediaPipe's face mesh, and another one whose trunk stays it: this one has been shown more
+# people than there are free photographs of, and forgets none
+_MESHED = replace(MESH, widths=LARGE, steps=2200, warp=SCALES[0].warp)
+MESHED = _MESHED, replace(_MESHED, frozen_trunk=True, steps=3000, pen_marks=0.7)
 TOGETHER = EndToEndConfig(
     steps=400, batch=8, learning_rate=3e-5, judge_every=100, augmentation=ImageAugmentation(pen_marks=0.4)
 )
@@ -65,8 +67,8 @@ class FreeRecipe:
     agreement: Agreement = field(default_factory=Agreement)
 
     def meshed(self) -> "FreeRecipe":
-        """This recipe with one network that begins as MediaPipe's face mesh, and is asked twice."""
-        return replace(self, first=replace(self.first, scales=MESHED, passes=(0, 0)))
+        """This recipe with the two networks of `MESHED`, the second one asked from where the first one leads."""
+        return replace(self, first=replace(self.first, scales=MESHED, passes=(0, 1)))
 
     def with_effort(self, effort: float, seed: int) -> "FreeRecipe":
         """This recipe with another number of steps, so many times its own, and another seed."""
