@@ -70,7 +70,7 @@ def scene_descriptor(gray: Tensor) -> Tensor:
         Descriptors of length 1, shape (V, 256) float32; 0 where nothing can be seen.
     """
     if not gray.numel():
-        return torch.zeros(len(gray), PIXELS, device=gray.device)
+        return torch.zeros(len(gray), PIXELS, dtype=torch.float32, device=gray.device)
     every = max(1, min(gray.shape[1:]) // CUT_SIDE)
     levels = gray[:, None, every // 2 :: every, every // 2 :: every].float()
     return _normalise_contrast(adaptive_avg_pool2d(levels, SIDE))
