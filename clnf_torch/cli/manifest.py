@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -148,14 +149,14 @@ class Manifest:
             if all(os.path.exists(name_from_escaped(path)) for path in entry["outputs"].values())
         ]
 
-    def images_of(self, files: set[str]) -> list[dict[str, Any]]:
-        """The images that tables or drawings were made of, as they were entered; none where it is not known."""
-        return [
-            image
-            for entry in self._entries[IMAGES]
-            for image in entry.get("inputs", ())
-            if files & {*entry["outputs"].values(), image.get("drawing")}
-        ]
+    def images_by_output(self) -> dict[str, list[dict[str, Any]]]:
+        """The images that each table and drawing was made of, as they were entered."""
+        found = defaultdict[str, list[dict[str, Any]]](list)
+        for entry in self._entries[IMAGES]:
+            for image in entry.get("inputs", ()):
+                for output in {*entry["outputs"].values(), image.get("drawing")}:
+                    found[output].append(image)
+        return found
 
     def add(self, task: Task, result: Mapping[str, Any]) -> dict[str, Any]:
         """Enters the finished outputs of a video, and gives the entry."""

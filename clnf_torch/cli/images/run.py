@@ -62,11 +62,13 @@ def made_of_others(
         drawings: The names of their drawings.
         manifest: What earlier runs entered.
     """
-    tables = {_written(path) for option, path in targets.given().items() if option != "--draw"}
-    of_tables = manifest.images_of(tables)
+    made = {output: set(map(_identity, inputs)) for output, inputs in manifest.images_by_output().items()}
+    tables = [_written(path) for option, path in targets.given().items() if option != "--draw"]
+    of_tables = set[tuple[Any, ...]]().union(*(made.get(table, ()) for table in tables))
+    folder = None if tables else targets.draw
     for image, drawing in zip(images, drawings, strict=True):
-        known = of_tables if tables or targets.draw is None else manifest.images_of({_written(targets.draw / drawing)})
-        if known and _identity(_status(image)) not in map(_identity, known):
+        known = of_tables if folder is None else made.get(_written(folder / drawing), set())
+        if known and _identity(_status(image)) not in known:
             yield image
 
 
