@@ -76,6 +76,15 @@ def program(
         raise typer.Exit(2) from None
 
 
+def _refuse_empty(arguments: list[str]) -> None:
+    """Ends the program where an argument is empty: as a path it would be the current folder, and its files be read."""
+    if "" in arguments:
+        before = arguments[: arguments.index("")]
+        place = f"behind {before[-1]}" if before else "at the beginning"
+        complain(f"expected a value, found an empty argument {place}; is a variable of the shell not set?")
+        sys.exit(2)
+
+
 def main() -> None:
     """Runs the program; a polite request to stop cleans up as Ctrl-C does."""
     open_streams()
@@ -86,6 +95,7 @@ def main() -> None:
     # loads them, and once more at the end: a sixth of the start. `run_by` switches it on when they are loaded
     gc.disable()
     try:
+        _refuse_empty(sys.argv[1:])
         app()
     except SystemExit as end:
         # Of a pipe whose reader is gone typer makes 1, which is a failure; other programs end by the signal

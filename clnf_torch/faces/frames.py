@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clnf_torch.faces.sources import BATCH, as_image, check_layout, check_type, matching_files
+from clnf_torch.faces.sources import BATCH, as_image, check_layout, check_type, matching_files, require_path
 from clnf_torch.files.names import one_line
 from clnf_torch.media.image_folder import IMAGES, image_files, video_files
 from clnf_torch.media.images import ImageError, read_image
@@ -84,7 +84,7 @@ def frame_source(source: Any, rate: float | None = None, device: torch.device | 
         FileNotFoundError: There is no such file or folder.
         VideoError: It cannot be read as a video.
         TypeError: It, or a frame of a list other than None, is of a type that holds no images.
-        ValueError: It is none of these, or a single image; or the rate is none.
+        ValueError: It is none of these, an empty path, or a single image; or the rate is none.
     """
     speed = FOLDER_RATE if rate is None else _rate(rate)
     if isinstance(source, (str, os.PathLike)):
@@ -118,7 +118,7 @@ def _rate(rate: Any) -> Fraction:
 
 def _found(source: str | os.PathLike[str]) -> Path | list[Path]:
     """The file or folder of a path or of a pattern, or the images that match it."""
-    path = Path(source)
+    path = require_path(source)
     if path.exists():
         return _single([path] if not path.is_dir() or image_files(path) else video_files(path) or [path], path)
     if not glob.has_magic(os.fspath(source)):

@@ -62,8 +62,8 @@ def image_sources(source: Any) -> list[ImageSource]:
     Raises:
         FileNotFoundError: It is one path, and there is no such file; or a pattern that nothing matches.
         TypeError: It, or an item of the list other than None, is of a type that holds no images.
-        ValueError: It is a folder without images, or a video; or an array or a tensor of which `check_layout` cannot
-            say what it holds.
+        ValueError: It is an empty path, a folder without images, or a video; or an array or a tensor of which
+            `check_layout` cannot say what it holds.
     """
     if isinstance(source, (list, tuple)):
         for number, item in enumerate(source):
@@ -145,7 +145,7 @@ def _found(source: Any) -> list[Any]:
         if hasattr(source, "ndim"):
             check_layout(source, IMAGE + BATCH)
         return _listed(source)
-    path = Path(source)
+    path = require_path(source)
     if path.is_dir():
         if files := image_files(path):
             return list(files)
@@ -155,6 +155,17 @@ def _found(source: Any) -> list[Any]:
     if path.suffix.lower() in VIDEOS:
         raise ValueError(f"{path}: expected images, found a video; give it to clnf_torch.track")
     return [path]
+
+
+def require_path(source: str | os.PathLike[str]) -> Path:
+    """The path of a source.
+
+    Raises:
+        ValueError: It is empty: the current folder's files would be read.
+    """
+    if not os.fspath(source):
+        raise ValueError("the source is an empty path; give that of a file or a folder, or . for the current folder")
+    return Path(source)
 
 
 def check_type(value: Any, name: str, expected: str) -> None:
@@ -184,7 +195,7 @@ def _listed(item: Any) -> list[Any]:
     if not isinstance(item, (str, os.PathLike)):
         return list(item) if getattr(item, "ndim", 0) == 4 else [item]
     path = Path(item)
-    if path.is_dir():
+    if path.is_dir() and os.fspath(item):
         return list(image_files(path)) or [path]
     try:
         return [path] if path.exists() else matching_files(os.fspath(item))

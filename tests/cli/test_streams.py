@@ -111,3 +111,10 @@ def test_tables_on_stdout_are_utf_8_whatever_the_terminal_has(table):
 def test_a_closed_stdin_holds_no_video(tmp_path):
     done = in_shell('"$@" <&-', "track", "-", "--csv", tmp_path / "out.csv")
     assert done.returncode == 1 and b"stdin is closed" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(("words", "place"), [(("info", ""), b"behind info"), (("",), b"at the beginning")])
+def test_an_empty_argument_is_not_the_current_folder(words, place):
+    done = in_shell('"$@"', *words)
+    assert done.returncode == 2 and not done.stdout
+    assert b"found an empty argument " + place in b" ".join(done.stderr.split())

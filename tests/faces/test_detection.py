@@ -158,6 +158,7 @@ def test_boxes_by_corner_by_name_and_by_image(model, image, box):
     [
         ("missing.png", FileNotFoundError, "missing.png: there is no such file or folder"),
         ("*.nothing", FileNotFoundError, "no file matches this pattern"),
+        ("", ValueError, "the source is an empty path; give that of a file or a folder"),
         ("https://example.org/a.png", FileNotFoundError, "is not fetched"),
         (7, TypeError, "the source is of type int; expected a path, a folder"),
         (None, TypeError, "the source is of type NoneType; expected a path"),
@@ -174,6 +175,12 @@ def test_boxes_by_corner_by_name_and_by_image(model, image, box):
 def test_a_source_that_is_none_is_refused_in_a_sentence(source, error, text, model):
     with pytest.raises(error, match=re.escape(text)):
         clnf_torch.detect(source, model, boxes=[0, 0, 1, 1])
+
+
+def test_an_empty_path_in_a_list_is_a_problem_and_not_the_current_folder(model, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    found = clnf_torch.detect(["", "1.png"], model, boxes=[[0, 0, 9, 9]] * 2)
+    assert len(found.images) == 2 and len(found.problems) == 1
 
 
 def test_folders_and_videos_that_are_no_images(model, tmp_path):

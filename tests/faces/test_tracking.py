@@ -159,6 +159,8 @@ def test_a_frame_without_a_face_has_no_faces(frames, options):
 
 
 def test_sources_that_are_no_videos(options, tmp_path):
+    with pytest.raises(ValueError, match="the source is an empty path"):
+        clnf_torch.track("")
     with pytest.raises(FileNotFoundError, match="there is no such video or folder"):
         clnf_torch.track(tmp_path / "missing.mp4", **options)
     with pytest.raises(ValueError, match="expected frames, found none"):
