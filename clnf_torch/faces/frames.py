@@ -4,6 +4,7 @@ import glob
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from fractions import Fraction
+from itertools import chain, islice
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,14 @@ from clnf_torch.media.video import open_video
 from clnf_torch.media.video_capture import open_source
 from clnf_torch.media.video_frames import FOLDER_RATE, Frame, FrameSource
 
-# Stands for the first of no frames; None may be a frame, if a damaged one
-NO_FRAME = object()
+# Frames among which there must be an image: ten seconds of a camera
+FIRST = 300
 
 
 class FramesInMemory:
     """Frames that a caller has, or that come one after the other, such as those of a camera.
 
-    The first one says how large frames are; those of another size, and those that are no images, are damaged frames.
+    The first image says how large frames are; those of another size, and those that are no images, are damaged frames.
 
     Args:
         frames: A batch, an array (F, H, W, 3) or a tensor (F, 3, H, W), a list, or anything that gives images, see
@@ -34,27 +35,39 @@ class FramesInMemory:
         rate: Frames per second.
 
     Raises:
-        TypeError: The first frame is of a type that holds no image.
-        ValueError: There is no frame, or the first one is no image.
+        TypeError: A frame before the first image is of a type that holds none.
+        ValueError: There is no frame, or none of the first `FIRST` is an image.
     """
 
     def __init__(self, frames: Iterable[Any], rate: Fraction) -> None:
         self.path, self.rate, self.problem = Path("frames"), rate, None
         self.count = len(frames) if isinstance(frames, Sized) else None
         self._rest = iter(frames)
-        self._first = next(self._rest, NO_FRAME)
-        if self._first is NO_FRAME:
-            raise ValueError("expected frames, found none")
-        _check_frame(self._first, 0)
-        self.height, self.width = _pixels(self._first).shape[1:]
+        self._first: list[Any] = []
+        self.height, self.width = self._size()
 
     problem: str | None
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames, each at its time; they are read once."""
-        yield self._frame(self._first, 0)
-        for number, image in enumerate(self._rest, start=1):
+        for number, image in enumerate(chain(self._first, self._rest)):
             yield self._frame(image, number)
+
+    def _size(self) -> tuple[int, int]:
+        """Height and width of the first image; what comes before it is kept for `__iter__`."""
+        failure: Exception | None = None
+        for number, image in enumerate(islice(self._rest, FIRST)):
+            self._first.append(image)
+            _check_frame(image, number)
+            try:
+                height, width = _pixels(image).shape[1:]
+            except (OSError, ValueError) as error:
+                failure = failure or error
+            else:
+                return height, width
+        if failure is None:
+            raise ValueError("expected frames, found none")
+        raise ValueError(f"none of the first {len(self._first)} frames can be used; frame 1: {failure}")
 
     def _frame(self, image: Any, number: int) -> Frame:
         """The frame of a number, from 0; without an image where it is damaged."""
@@ -63,7 +76,7 @@ class FramesInMemory:
             pixels = _pixels(image)
             if pixels.shape[1:] != (self.height, self.width):
                 found = f"{pixels.shape[2]} x {pixels.shape[1]} pixels, not {self.width} x {self.height}"
-                raise ImageError(f"has {found} as the first")
+                raise ImageError(f"has {found} as the first image")
         except Exception as error:
             problem = one_line(f"frame {number + 1} cannot be used: {error}")
             self.problem = self.problem or problem

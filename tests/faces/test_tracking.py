@@ -214,9 +214,21 @@ def test_gray_frames_have_an_axis_of_one_channel(frames, options):
     torch.testing.assert_close(tensor.landmarks, found.landmarks, rtol=0, atol=0)
 
 
-def test_a_first_frame_that_is_no_image_is_named(frames, options):
-    with pytest.raises(ValueError, match="expected an image, found NoneType"):
-        clnf_torch.track([None, frames[0]], **options)
+def test_frames_before_the_first_image_are_damaged_ones(frames, bundle, box):
+    found = clnf_torch.track([None, frames[0][:0], frames[0], frames[1]], bundle, box=box)
+    assert found.success.tolist() == [False, False, True, True]
+    assert found.problem == "frame 1 cannot be used: expected an image, found NoneType"
+    expected = clnf_torch.track(frames[:2], bundle, box=box)
+    torch.testing.assert_close(found.landmarks[2:], expected.landmarks, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("endless", [False, True])
+def test_a_camera_that_gives_no_image_is_given_up(options, endless):
+    source = iter(lambda: None, 0) if endless else [None, None]
+    with pytest.raises(
+        ValueError, match=r"none of the first (2|300) frames can be used; frame 1: expected an image, found None"
+    ):
+        clnf_torch.track(source, **options)
 
 
 def test_a_stream_says_which_frames_are_damaged(frames, bundle, box):
