@@ -146,8 +146,11 @@ class FrameFitter:
     def scenes(self, batch: FrameBatch, before: Tensor) -> tuple[Tensor, Tensor]:
         """Descriptors of the frames (V, 256), and in which videos (V,) there is a cut in front of them.
 
-        Where nothing can be seen it stays the one before (V, 256): a camera that fails for a while is no cut.
+        Where nothing can be seen it stays the one before (V, 256): a camera that fails for a while is no cut. Without a
+        face detector nobody would find the face that follows a cut, and nobody looks for cuts.
         """
+        if self.face_detector is None:
+            return before, torch.zeros_like(batch.damaged)
         scene = scene_descriptor(batch.gray).to(before)
         valid = is_known(scene) & ~batch.damaged
         similarity = (scene * before).sum(1)

@@ -95,9 +95,6 @@ def step_multi_face(fitter: FrameFitter, state: TrackState, batch: FrameBatch) -
     """
     config, identities = fitter.config, state.next_identity
     scene, cut = fitter.scenes(batch, state.scene)
-    if fitter.face_detector is None:
-        # Nobody would find the face that follows
-        cut = torch.zeros_like(cut)
     current = _fit_tracks(fitter, state, batch, cut)
     due = detection_due(config, state, current.tracks)
     searched = due & ~batch.damaged
