@@ -14,7 +14,7 @@ from numba import config, njit
 from clnf_torch.compilation.cache import user_cache
 
 # Where functions and constants of loops are
-PARTS = ("compilation", "geometry", "models", "fitting", "tracking/kernels", "export/kernels")
+PARTS = ("compilation", "geometry", "models", "fitting", "tracking/kernels", "export/kernels", "measures/kernels")
 # numba knows the types
 Array: TypeAlias = Any
 Arrays: TypeAlias = Any

@@ -99,7 +99,9 @@ def as_image(image: Any) -> Tensor:
     if pixels.dtype != torch.uint8:
         eight = to_eight_bits(pixels.float().cpu().numpy() if pixels.is_floating_point() else pixels.cpu().numpy())
         pixels = torch.from_numpy(eight).to(pixels.device)
-    return pixels[:3].expand(3, -1, -1).contiguous()
+    pixels = pixels[:3].expand(3, -1, -1)
+    # As arrays lie in memory, they are shrunk and become gray in half the time
+    return pixels if pixels.movedim(0, -1).is_contiguous() else pixels.contiguous()
 
 
 def check_layout(images: Any, allowed: Sequence[int]) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from clnf_torch.compilation.conditions import load_kernels, transformed
 from clnf_torch.fitting.gauss_newton import normal_equations, solve
 from clnf_torch.geometry.camera import Intrinsics, project, projection_jacobian
 from clnf_torch.geometry.host import is_readable
@@ -84,10 +85,28 @@ def solve_pnp(correspondences: Correspondences, start: RigidMotion, tolerance: f
         ``cv::solvePnP`` with ``SOLVEPNP_ITERATIVE`` and a starting guess: the same minimum.
     """
     with torch.no_grad():
-        minimum = _levenberg_marquardt(correspondences.detached(), start, tolerance)
+        fixed = correspondences.detached()
+        minimum = _in_loops(fixed, start, tolerance) or _levenberg_marquardt(fixed, start, tolerance)
     camera = correspondences.camera
     inputs = (correspondences.points, correspondences.pixels, camera.focal, camera.center)
     return _newton_step(correspondences, minimum) if any(value.requires_grad for value in inputs) else minimum
+
+
+def _in_loops(correspondences: Correspondences, start: RigidMotion, tolerance: float) -> RigidMotion | None:
+    """`_levenberg_marquardt` by compiled loops, for which a face is a step; None where they cannot run."""
+    points, pixels, camera = correspondences.points, correspondences.pixels, correspondences.camera
+    numbers = (points, pixels, camera.focal, camera.center, start.rotation, start.translation)
+    loops = load_kernels("clnf_torch.measures.kernels.cpu.pnp") if _are_plain(numbers) else None
+    if loops is None:
+        return None
+    own = tuple(values.expand(len(points), 2) for values in (camera.focal, camera.center))
+    search = (MAX_ITERATIONS, tolerance, INITIAL_DAMPING)
+    return RigidMotion(*loops.search_motions(points, pixels, own, (start.rotation, start.translation), search))
+
+
+def _are_plain(numbers: tuple[Tensor, ...]) -> bool:
+    """Whether all are float64 in the processor's memory, and nothing traces or transforms operations."""
+    return all(is_readable(values) and values.dtype == torch.float64 for values in numbers) and not transformed()
 
 
 def _levenberg_marquardt(correspondences: Correspondences, motion: RigidMotion, tolerance: float) -> RigidMotion:

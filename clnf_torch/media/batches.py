@@ -54,8 +54,10 @@ class Batch:
         return same_size and len(self.jobs) < most and self.faces + len(job.boxes) <= MAX_FACES
 
     def frames(self) -> Tensor:
-        """The images, (F, 3, H, W)."""
-        return torch.stack([job.image for job in self.jobs])
+        """The images, (F, 3, H, W); in memory, channels are last."""
+        rows = [job.image.movedim(0, -1) for job in self.jobs]
+        # One alone need not be copied
+        return (torch.stack(rows) if len(rows) > 1 else rows[0][None]).movedim(-1, 1)
 
     def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
         """Frames (F, 3, H, W), boxes (B, 4) and the index of each box's image (B,)."""

@@ -41,7 +41,7 @@ class ImageError(InputError, ValueError):
 
 
 def read_image(path: Path, note: Callable[[str], None] | None = None) -> Tensor:
-    """An image as RGB, uint8, shape (3, H, W).
+    """An image as RGB, uint8, shape (3, H, W); in memory, its channels are last.
 
     Gray images come with three equal channels, from which OpenFace's gray is the same again. Deeper images are brought
     to eight bits as `stored_to_eight_bits` says, transparency is dropped, and a photograph is turned upright as its
@@ -90,8 +90,8 @@ def decode_image(content: bytes, path: Path, note: Callable[[str], None] | None 
     if header.several and note is not None:
         note(f"{path}: holds several images; the first one is used")
     pixels = np.broadcast_to(pixels[..., None], (*pixels.shape, 3)) if pixels.ndim == 2 else pixels
-    image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
-    return upright(image, header.orientation).contiguous()
+    image = torch.from_numpy(np.ascontiguousarray(pixels)).movedim(-1, 0)
+    return upright(image, header.orientation)
 
 
 def _content(path: Path, most: int) -> bytes:
@@ -150,7 +150,9 @@ def _decoded(content: bytes, header: ImageHeader, limit: int) -> np.ndarray:
         raise DecodeError("damaged, or stored in an unusual way")
     if header.inverted:
         pixels = np.iinfo(np.uint16).max - pixels if pixels.dtype == np.uint16 else pixels.max() - pixels
-    return pixels[..., ::-1] if pixels.ndim == 3 else pixels
+    if pixels.ndim == 2:
+        return pixels
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if pixels.dtype in (np.uint8, np.uint16) else pixels[..., ::-1]
 
 
 def write_image(path: Path, pixels: np.ndarray) -> None:
