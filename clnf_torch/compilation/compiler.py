@@ -1,20 +1,13 @@
 """How loops are compiled: once for a machine and a version of these files, and kept on disk for later programs."""
 
-import hashlib
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
-from numba import config, njit
+from numba import njit
 
-from clnf_torch.compilation.cache import user_cache
+from clnf_torch.compilation.loop_cache import LoopCache, tell_of_loops_not_kept
 
-# Where functions and constants of loops are
-PARTS = ("compilation", "geometry", "models", "fitting", "tracking/kernels", "export/kernels", "measures/kernels")
 # numba knows the types
 Array: TypeAlias = Any
 Arrays: TypeAlias = Any
@@ -27,35 +20,6 @@ EXACT: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": Fals
 # choice, made anew for each copy of a function: with a single copy, inside the loop that calls it, the process that
 # compiles a loop rounds as those that find it on disk.
 REORDERED: dict[str, Any] = {**EXACT, "fastmath": {"contract", "reassoc", "nsz"}}
-
-_one_at_a_time = threading.Lock()
-
-
-@cache
-def _folder() -> str:
-    """Where what is compiled is kept: a folder for the content of the files that functions and constants come from.
-
-    numba looks at the file of a function alone, and would go on with those of other files as they were.
-    """
-    package = Path(__file__).parents[1]
-    files = sorted(file for part in PARTS for file in (package / part).rglob("*.py"))
-    content = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
-    given = getattr(config, "CACHE_DIR", "")
-    root = Path(given) if given else user_cache() / "clnf_torch"
-    return str(root / f"kernels-{content}")
-
-
-@contextmanager
-def _cache() -> Iterator[None]:
-    """Lets numba keep what is compiled in `_folder`."""
-    settings: Any = config
-    # One thread's word for the setting must not be what another one goes back to
-    with _one_at_a_time:
-        before, settings.CACHE_DIR = settings.CACHE_DIR, _folder()
-        try:
-            yield
-        finally:
-            settings.CACHE_DIR = before
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -75,9 +39,12 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _compiled(function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
-    """A function compiled when it is first called; kept only where there is a place to write to."""
+    """A function compiled when it is first called; kept only where there is a place for it."""
+    loop: Any = njit(**options)(function)
     try:
-        with _cache():
-            return njit(cache=True, **options)(function)
-    except (RuntimeError, OSError):
-        return njit(**options)(function)
+        # As numba's `enable_caching` does, with a cache of ours
+        loop._cache = LoopCache(function)
+    except (RuntimeError, OSError) as error:
+        tell_of_loops_not_kept(error)
+    own: Callable[..., Any] = loop
+    return own

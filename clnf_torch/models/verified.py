@@ -35,7 +35,8 @@ def stamp_of(path: Path) -> str:
 
 def is_known(path: Path, stamp: str) -> bool:
     """Whether a large file was verified and has not changed since."""
-    with contextlib.suppress(OSError, ValueError):
+    # RuntimeError: the user has no home
+    with contextlib.suppress(OSError, ValueError, RuntimeError):
         return path.stat().st_size >= SMALL and _note(path).read_text(encoding="utf-8") == stamp
     return False
 

@@ -6,9 +6,7 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -127,19 +125,3 @@ def test_exact_loops_are_exact_and_the_others_are_not():
     exact, reordered = flags(compiled_exactly(lambda: None)), flags(compiled(lambda: None))
     assert not exact.fastmath
     assert reordered.fastmath.flags == {"contract", "reassoc", "nsz"}
-
-
-def test_threads_that_compile_at_once_leave_numbas_folder_as_it_was(monkeypatch):
-    from clnf_torch.compilation import compiler
-
-    def waiting(**options):
-        # For the other thread, which must not be here
-        time.sleep(0.05 * options["turn"])
-        seen.append(numba.config.CACHE_DIR)
-        return lambda function: function
-
-    before, seen = numba.config.CACHE_DIR, []
-    monkeypatch.setattr(compiler, "njit", waiting)
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda turn: compiler._compiled(len, {"turn": turn}), [1, 2]))
-    assert numba.config.CACHE_DIR == before and seen == [compiler._folder()] * 2

@@ -76,3 +76,11 @@ def test_a_note_that_is_damaged(bundle, monkeypatch):
     (note,) = (bundle.parent / "cache" / "clnf_torch" / "verified").iterdir()
     note.write_bytes(b"\xff\xfe")
     assert reads(bundle, monkeypatch) and not reads(bundle, monkeypatch)
+
+
+def test_a_user_without_a_home_reads_all_each_time(bundle, monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(verified, "user_cache", homeless)
+    assert reads(bundle, monkeypatch) and reads(bundle, monkeypatch)
