@@ -21,6 +21,8 @@ NAME = "manifest.json"
 FORMAT, VERSION = "clnf_torch manifest", 1
 # Of entries: one for each video, or for all images of a run
 KINDS = VIDEOS, IMAGES = "videos", "images"
+# What to do where --skip-existing meets outputs that were made of something else
+KEEP_OR_REPLACE = "leave out --skip-existing to replace them, or give another folder or name"
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,14 @@ class Manifest:
         """
         return next((str(entry["input"]) for entry in self.earlier(task) if task.is_of_another(entry)), None)
 
+    def made_of(self, task: Task) -> str | None:
+        """What outputs that are there were made of, in words, where that is not the task's file as it is now."""
+        if other := self.other_input(task):
+            return other
+        mine = [entry for entry in self.earlier(task) if entry.get("input") == task.input]
+        changed = any((entry.get("bytes"), entry.get("modified")) != (task.bytes, task.modified) for entry in mine)
+        return "it before it changed" if changed else None
+
     def earlier(self, task: Task) -> Iterator[dict[str, Any]]:
         """The entries of which outputs of a task are there, whatever made them."""
         for entry in self._entries[VIDEOS]:
@@ -187,6 +197,14 @@ def _files(entry: Mapping[str, Any]) -> set[str]:
     """All files that an entry is about."""
     drawings = {image.get("drawing") for image in entry.get("inputs", ())}
     return {*entry["outputs"].values(), *drawings} - {None}
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether a file is there, and a manifest."""
+    try:
+        return path.exists() and bool(_read(path))
+    except OSError:
+        return False
 
 
 def require_manifest(path: Path | None) -> None:

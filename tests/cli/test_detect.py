@@ -20,8 +20,10 @@ import torch
 import clnf_torch
 from clnf_torch.cli import outputs
 from clnf_torch.cli.images.summary import ImageSummary
+from clnf_torch.cli.manifest import KEEP_OR_REPLACE
 from clnf_torch.cli.runs import detect as command
 from clnf_torch.converters import convert
+from clnf_torch.files.names import one_line
 from clnf_torch.files.writing import partial_of
 from clnf_torch.media.batches import Batch, Job
 from clnf_torch.media.images import read_image
@@ -320,11 +322,55 @@ def test_outputs_of_other_images_are_said_to_be_so(clnf_torch_cli, bundle, image
         done = clnf_torch_cli("detect", tmp_path / folder, *words)
         assert done.stderr.splitlines() == ["2 of 2 images have their outputs; skipped"]
     done = clnf_torch_cli("detect", tmp_path / "b", *words)
-    assert done.stderr.splitlines() == [
-        "2 of 2 images have their outputs; skipped",
-        f"{tmp_path}/b/y.png: the outputs that are there were made of other images, or of this one as it was",
-        "1 of 2 are so; leave out --skip-existing to make them anew",
+    first, *others = done.stderr.splitlines()
+    assert done.exit_code == 1 and first == "2 of 2 images have their outputs; skipped"
+    assert others == [
+        one_line(
+            f"clnf-torch: error: {tmp_path}/b/y.png: skipped, though its outputs were made of other images, or of it "
+            f"before it changed (1 of 2 are so); {KEEP_OR_REPLACE}"
+        )
     ]
+
+
+@pytest.mark.parametrize("option", ["--csv", "--draw"])
+def test_outputs_of_another_image_are_told_from_those_of_one_alone(
+    clnf_torch_cli, bundle, image, found, tmp_path, option
+):
+    for name in ("a/x.png", "b/x.png"):
+        (tmp_path / name).parent.mkdir()
+        shutil.copy(image, tmp_path / name)
+    (tmp_path / "b" / "x.png").touch()
+    target = tmp_path / "out" / ("t.csv" if option == "--csv" else "")
+    words = "--model", bundle, option, target, "--skip-existing"
+    assert clnf_torch_cli("detect", tmp_path / "a" / "x.png", *words).exit_code == 0
+    again = clnf_torch_cli("detect", tmp_path / "a" / "x.png", *words)
+    assert (again.exit_code, again.stderr) == (0, "1 of 1 images have their outputs; skipped\n")
+    other = clnf_torch_cli("detect", tmp_path / "b" / "x.png", *words)
+    assert other.exit_code == 1 and "x.png: skipped, though" in other.stderr
+
+
+def test_the_last_of_several_images_is_known_to_the_manifest(clnf_torch_cli, bundle, image, found, tmp_path):
+    for name in "xy":
+        shutil.copy(image, tmp_path / f"{name}.png")
+    words = "detect", tmp_path / "x.png", tmp_path / "y.png", "--model", bundle, "--draw", tmp_path / "drawn"
+    clnf_torch_cli(*words)
+    (tmp_path / "drawn" / "y_landmarks.png").unlink()
+    (tmp_path / "y.png").touch()
+    assert clnf_torch_cli(*words, "--skip-existing").exit_code == 0
+    assert clnf_torch_cli(*words, "--skip-existing").exit_code == 0
+
+
+def test_a_single_image_replaces_what_a_manifest_says_of_its_outputs(clnf_torch_cli, bundle, image, box, tmp_path):
+    shutil.copy(image, tmp_path / "b.png")
+    words = "--model", bundle, "--csv", tmp_path / "t.csv", "--box", *box
+    clnf_torch_cli("detect", image, tmp_path / "b.png", *words)
+    assert clnf_torch_cli("detect", tmp_path / "b.png", *words).exit_code == 0
+    (entry,) = json.loads((tmp_path / "manifest.json").read_text())["images"]
+    assert [Path(one["input"]).name for one in entry["inputs"]] == ["b.png"]
+    # Another program's is none of its business
+    (tmp_path / "manifest.json").write_text("{}")
+    assert clnf_torch_cli("detect", tmp_path / "b.png", *words).exit_code == 0
+    assert (tmp_path / "manifest.json").read_text() == "{}"
 
 
 def test_entries_of_other_outputs_stay_in_the_manifest(clnf_torch_cli, bundle, image, box, tmp_path):

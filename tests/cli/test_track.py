@@ -13,6 +13,7 @@ from itertools import islice
 
 import pytest
 
+from clnf_torch.cli.manifest import KEEP_OR_REPLACE
 from clnf_torch.cli.videos import run as command
 from clnf_torch.cli.videos.drawn_recording import DRAWN_TOGETHER
 from clnf_torch.converters import convert
@@ -293,12 +294,26 @@ def test_finished_outputs_of_another_video_stay(clnf_torch_cli, bundle, image, b
     # As every complaint is, where the path is long
     assert one_line(f"clnf-torch: error: {line}") in second.stderr
     skipped = clnf_torch_cli("track", videos[1], *words, "--skip-existing")
-    assert f"{videos[1]}: its outputs exist, made of {videos[0]}; skipped" in skipped.stderr
+    line = f"{videos[1]}: skipped, though its outputs were made of {videos[0]}; {KEEP_OR_REPLACE}"
+    assert skipped.exit_code == 1 and one_line(f"clnf-torch: error: {line}") in skipped.stderr
+    assert (out / "cam.csv").read_bytes() == before
+    same = clnf_torch_cli("track", videos[0], *words, "--skip-existing")
+    assert (same.exit_code, same.stderr) == (0, f"{videos[0]}: its outputs exist; skipped\n")
     again = clnf_torch_cli("track", videos[0], *words, "--resume")
     assert again.exit_code == 0 and "finished by an earlier run; skipped" in again.stderr
     assert "replaces" not in clnf_torch_cli("track", videos[0], *words).stderr
     replaced = clnf_torch_cli("track", videos[1], *words)
     assert f"{videos[1]}: replaces outputs that were made of {videos[0]}" in replaced.stderr
+
+
+def test_a_video_that_changed_is_not_skipped_as_if_it_had_not(clnf_torch_cli, bundle, image, box, tmp_path):
+    video = write_folder(tmp_path / "cam", moving(image, 1))
+    words = "track", video, "--csv", tmp_path / "out", "--model", bundle, "--no-multi-view", "--box", *box
+    assert clnf_torch_cli(*words).exit_code == 0
+    next(iter(sorted(video.iterdir()))).touch()
+    skipped = clnf_torch_cli(*words, "--skip-existing")
+    line = f"{video}: skipped, though its outputs were made of it before it changed; {KEEP_OR_REPLACE}"
+    assert skipped.exit_code == 1 and one_line(f"clnf-torch: error: {line}") in skipped.stderr
 
 
 def test_a_real_clip(clnf_torch_cli, shared, openface_models, tmp_path):

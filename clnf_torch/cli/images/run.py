@@ -9,7 +9,7 @@ from typing import Any
 
 from clnf_torch.cli.console import Complaints
 from clnf_torch.cli.images.summary import ImageSummary
-from clnf_torch.cli.manifest import IMAGES, NAME, Manifest, file_hash
+from clnf_torch.cli.manifest import IMAGES, NAME, Manifest, file_hash, is_manifest
 from clnf_torch.cli.options import STDOUT
 from clnf_torch.cli.outputs import Targets
 from clnf_torch.export.face_table import FaceTable
@@ -17,21 +17,24 @@ from clnf_torch.files.names import escaped_name
 from clnf_torch.media.batches import Batch
 
 
-def manifest_of(targets: Targets, images: Sequence[Path]) -> Path | None:
+def manifest_of(targets: Targets, images: Sequence[Path], skip_existing: bool) -> Path | None:
     """Where the manifest of images lies: beside the first output, or in the folder of drawings.
 
     Args:
         targets: The outputs.
         images: All that were given.
+        skip_existing: Whether what is there is skipped, so that it must be known what it was made of.
 
     Returns:
-        The file; None of a single image, whose name its rows have, and where there are no outputs but stdout.
+        The file; None where there are no outputs but stdout, and of a single image, whose name its rows have, unless
+        `skip_existing` or a manifest that is there needs it.
     """
     given = [(option, path) for option, path in targets.given().items() if path != STDOUT]
-    if len(images) < 2 or not given:
+    if not given:
         return None
     option, first = given[0]
-    return (first if option == "--draw" else first.parent) / NAME
+    path = (first if option == "--draw" else first.parent) / NAME
+    return path if len(images) > 1 or skip_existing or is_manifest(path) else None
 
 
 def images_left(targets: Targets, images: Sequence[Path], drawings: Sequence[str]) -> list[int]:
@@ -86,6 +89,7 @@ class ImageRun:
         drawings: The names of their drawings.
         targets: The outputs.
         complaints: Prints what is wrong.
+        manifest: Its file, from `manifest_of`; None: the run is not entered.
         problems: The lines about each image, by its number among those that are read.
     """
 
@@ -93,6 +97,7 @@ class ImageRun:
     drawings: Sequence[str]
     targets: Targets
     complaints: Complaints
+    manifest: Path | None
     problems: dict[int, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -115,8 +120,7 @@ class ImageRun:
             model: The weights file.
             settings: By option.
         """
-        manifest = Manifest(manifest_of(self.targets, self.images))
-        if manifest.path is None:
+        if self.manifest is None:
             return
         faces = self.summary.faces
         outputs = {option: path for option, path in self.targets.given().items() if option != "--draw"}
@@ -130,7 +134,7 @@ class ImageRun:
             "seconds": round(self.summary.seconds(), 1),
             "inputs": self._inputs(),
         }
-        manifest.enter(IMAGES, entry)
+        Manifest(self.manifest).enter(IMAGES, entry)
         if STDOUT not in self.targets.given().values():
             self.summary.show(list(self.targets.given().values()))
 

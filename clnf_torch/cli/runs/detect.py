@@ -12,7 +12,7 @@ from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_fir
 from clnf_torch.cli.drawing import drawn_files
 from clnf_torch.cli.images.run import ImageRun, images_left, made_of_others, manifest_of
 from clnf_torch.cli.input_files import image_inputs, require_some
-from clnf_torch.cli.manifest import Manifest, file_hash, require_manifest
+from clnf_torch.cli.manifest import KEEP_OR_REPLACE, Manifest, file_hash, require_manifest
 from clnf_torch.cli.options import (
     CameraOptions,
     NumericsName,
@@ -85,12 +85,12 @@ def detect(
             boxes=None if boxes is None else boxes_in(boxes),
         )
     images = image_inputs(images)
-    inputs, manifest = [*images, model, *([boxes] if boxes else [])], manifest_of(targets, images)
+    inputs, manifest = [*images, model, *([boxes] if boxes else [])], manifest_of(targets, images, skip_existing)
     beside = [Output("the manifest", manifest)] if manifest else []
     check_outputs(list(map(Input, inputs)), [*targets.image_outputs(images), *beside])
     require_manifest(manifest)
     require_some(images)
-    drawings = drawn_files(images)
+    drawings, complaints = drawn_files(images), Complaints()
     if skip_existing:
         left = images_left(targets, images, drawings)
         if skipped := len(images) - len(left):
@@ -98,12 +98,16 @@ def detect(
             numbers = sorted({*range(len(images))}.difference(left))
             there = [images[number] for number in numbers], [drawings[number] for number in numbers]
             if others := list(made_of_others(targets, *there, Manifest(manifest))):
-                notice(f"{others[0]}: the outputs that are there were made of other images, or of this one as it was")
-                notice(f"{len(others)} of {skipped} are so; leave out --skip-existing to make them anew")
+                complaints(
+                    f"{others[0]}: skipped, though its outputs were made of other images, or of it before it changed "
+                    f"({len(others)} of {skipped} are so); {KEEP_OR_REPLACE}"
+                )
         if not left:
+            if complaints.any:
+                raise typer.Exit(1)
             return
         images, drawings = [images[number] for number in left], [drawings[number] for number in left]
-    run = ImageRun(images, drawings, targets, Complaints())
+    run = ImageRun(images, drawings, targets, complaints, manifest)
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         where = device_named(device)
         detector = load(model, where, numerics=numerics, precision=precision.value)
@@ -127,7 +131,7 @@ def detect(
         settings |= {"detector": face_detector} if face_detector else {}
         settings |= {"openface_precision": openface_precision, "header_blanks": header_blanks}
         run.finish(model, {**settings, **asdict(camera)})
-    if run.complaints.any:
+    if complaints.any:
         raise typer.Exit(1)
 
 

@@ -11,7 +11,7 @@ import torch
 import typer
 
 from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, mention_terms, notice
-from clnf_torch.cli.manifest import Manifest, Task, require_manifest
+from clnf_torch.cli.manifest import KEEP_OR_REPLACE, Manifest, Task, require_manifest
 from clnf_torch.cli.options import CameraOptions, NumericsName, PrecisionName, device_named
 from clnf_torch.cli.output_check import Input, check_outputs
 from clnf_torch.cli.outputs import Targets
@@ -139,11 +139,13 @@ def _opened(
     manifest = Manifest(outputs.manifest())
     for path, targets in zip(paths, outputs.files, strict=True):
         if options.skip_existing and targets.are_there():
-            other = _other_input(path, targets, manifest)
-            notice(f"{path}: its outputs exist{other and f', made of {other}'}; skipped")
+            if made_of := _known(manifest.made_of, path, targets):
+                complain(f"{path}: skipped, though its outputs were made of {made_of}; {KEEP_OR_REPLACE}")
+            else:
+                notice(f"{path}: its outputs exist; skipped")
             continue
         # Where it goes on with earlier outputs, those of others stay
-        if not options.resume and (other := _other_input(path, targets, manifest)):
+        if not options.resume and (other := _known(manifest.other_input, path, targets)):
             notice(f"{path}: replaces outputs that were made of {other}")
         try:
             source = open_source(path, notice, device)
@@ -157,12 +159,12 @@ def _opened(
             yield source, targets
 
 
-def _other_input(path: Path, targets: Targets, manifest: Manifest) -> str:
-    """The other file of which outputs that are there were made; "" where there is none, or it is not known."""
+def _known(asked: Callable[[Task], str | None], path: Path, targets: Targets) -> str | None:
+    """What a manifest knows of the files of a video; None of cameras and streams."""
     try:
-        return manifest.other_input(Task.of(path, "", {}, targets.given())) or ""
+        return asked(Task.of(path, "", {}, targets.given()))
     except OSError:
-        return ""
+        return None
 
 
 def _stopping(sources: list[FrameSource], stop_if_asked: Callable[[], None]) -> Callable[[], None]:
