@@ -16,7 +16,7 @@ def boxes_by_image(boxes: Any, box_format: str, sources: Sequence[ImageSource]) 
 
     Args:
         boxes: Shape (4,) or (K, 4) for one image; a list with an entry of these for each image; or a dictionary of
-            them by path or file name. Tensors, arrays or lists.
+            them by path or file name. Tensors, arrays or lists. An empty list is an image without boxes.
         box_format: "xywh" or "xyxy".
         sources: The images.
 
@@ -28,12 +28,15 @@ def boxes_by_image(boxes: Any, box_format: str, sources: Sequence[ImageSource]) 
         table = {name: _plain(values) for name, values in boxes.items()}
         return lambda number: _rows(boxes_of(Path(sources[number].name), table), box_format)
     entries = _plain(boxes)
-    if len(sources) == 1 and _depth(entries) < 3:
+    # An empty list is an image without boxes, no box
+    by_image = _depth(entries) > 2 or (entries != [] and all(entry == [] for entry in entries))
+    if len(sources) == 1 and not by_image:
         entries = [entries]
     if len(entries) != len(sources):
+        images = f"{len(sources)} image{'' if len(sources) == 1 else 's'}"
         raise ValueError(
-            f"there are boxes for {len(entries)} images, and {len(sources)} images; give a list with the boxes of "
-            "each, or a dictionary by file name"
+            f"expected boxes for {images}, found those for {len(entries)}; give a list with the boxes of each, or a "
+            "dictionary by file name"
         )
     return lambda number: _rows(entries[number], box_format)
 

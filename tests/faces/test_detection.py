@@ -142,6 +142,21 @@ def test_no_face_at_all(model, image):
     assert repr(found) == "Faces(0 faces in 1 image, 68 landmarks, cpu)"
 
 
+NONE = [[], [[]], (), ([],), np.zeros((0, 4)), torch.zeros(0, 4), torch.zeros(1, 0, 4), [np.zeros((0, 4))]]
+
+
+@pytest.mark.parametrize("boxes", NONE, ids=str)
+def test_no_box_for_a_single_image_is_no_face_however_it_is_said(model, image, boxes):
+    found = clnf_torch.detect(image, model, boxes=boxes)
+    assert len(found) == 0 and found.problems == ()
+
+
+@pytest.mark.parametrize("boxes", [[[], []], torch.zeros(2, 0, 4), [[[1, 1, 9, 9]], []]], ids=str)
+def test_boxes_of_two_images_are_refused_for_one(model, image, boxes):
+    with pytest.raises(ValueError, match=r"^expected boxes for 1 image, found those for 2; "):
+        clnf_torch.detect(image, model, boxes=boxes)
+
+
 def test_boxes_by_corner_by_name_and_by_image(model, image, box):
     x, y, w, h = box
     expected = clnf_torch.detect(image, model, boxes=torch.tensor([box]))
@@ -192,7 +207,7 @@ def test_folders_and_videos_that_are_no_images(model, tmp_path):
 
 
 def test_boxes_for_other_images_are_refused(model, image, box):
-    with pytest.raises(ValueError, match="boxes for 3 images, and 2 images"):
+    with pytest.raises(ValueError, match="expected boxes for 2 images, found those for 3"):
         clnf_torch.detect([image, image], model, boxes=[box, box, box])
     with pytest.raises(ValueError, match="box_format is 'cxcywh'"):
         clnf_torch.detect(image, model, boxes=box, box_format="cxcywh")
