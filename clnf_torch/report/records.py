@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+
+from clnf_torch.media.frame_step import usual_step
 
 # Frames without a row that are counted, nine hours at 30 a second: with more, some number of a frame is wrong
 MOST_MISSING = 1_000_000
@@ -89,8 +92,7 @@ class FaceLog:
 
     def step(self) -> int:
         """How far the numbers of frames usually are apart; more than 1 where only every so many were tracked."""
-        apart = np.diff(np.unique(self.frame))
-        return int(np.median(apart)) if len(apart) else 1
+        return usual_step(torch.from_numpy(self.frame), torch.from_numpy(self.face))
 
     def rows_of(self, frame: int) -> np.ndarray:
         """The rows of a frame that count."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.cli.tables.measures import PointTable
+from clnf_torch.media.frame_step import usual_step
 from clnf_torch.tracking.smoothing import smooth_series
 
 # Of the polynomial that is fitted around each frame: the least that keeps the height of a smile's peak
@@ -55,19 +56,10 @@ def one_euro(table: PointTable) -> Tensor:
 
 def _runs(table: PointTable) -> Iterator[Tensor]:
     """Rows, int64, of each face that was found in one frame of the table after the other."""
-    step = _usual_step(table)
+    step = usual_step(table.frame, table.identity)
     known = table.points.isfinite().all(-1).all(-1).nonzero()[:, 0]
     order = known[table.frame[known].sort(stable=True).indices]
     order = order[table.identity[order].sort(stable=True).indices]
     follows = (table.frame[order].diff() == step) & (table.identity[order].diff() == 0)
     ends = (~follows).nonzero()[:, 0] + 1
     return iter(order.tensor_split(ends))
-
-
-def _usual_step(table: PointTable) -> int:
-    """How far frames of a face's neighbouring rows mostly are apart, rejected ones too; the least of equals."""
-    order = table.frame.sort(stable=True).indices
-    order = order[table.identity[order].sort(stable=True).indices]
-    steps = table.frame[order].diff()
-    steps = steps[(table.identity[order].diff() == 0) & (steps > 0)]
-    return int(steps.mode().values) if len(steps) else 1
