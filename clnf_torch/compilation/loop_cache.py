@@ -3,7 +3,7 @@
 import hashlib
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from numba import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, UserProvidedCacheLocator
@@ -41,7 +41,7 @@ def tell_of_loops_not_kept(error: Exception) -> None:
     )
 
 
-class _Place(UserProvidedCacheLocator):  # type: ignore[misc]
+class _Place(UserProvidedCacheLocator):  # type: ignore[misc,unused-ignore]
     """A function's place in `kernels_folder`; unlike numba's own it is also one where nothing can be written.
 
     So what others have compiled is read there, and numba takes no other place, whose name would not change with the
@@ -58,13 +58,13 @@ class _Place(UserProvidedCacheLocator):  # type: ignore[misc]
         return cls(py_func, py_file)
 
 
-class _Contents(CompileResultCacheImpl):  # type: ignore[misc]
+class _Contents(CompileResultCacheImpl):  # type: ignore[misc,unused-ignore]
     """What is kept of compiled functions, and where."""
 
-    _locator_classes = (_Place,)
+    _locator_classes: ClassVar[list[Any]] = [_Place]
 
 
-class LoopCache(FunctionCache):  # type: ignore[misc]
+class LoopCache(FunctionCache):  # type: ignore[misc,unused-ignore]
     """numba's cache of one function, whose faults end no fit.
 
     What cannot be read is compiled, and what cannot be kept is not.
