@@ -3,7 +3,7 @@
 import hashlib
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from numba import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, UserProvidedCacheLocator
@@ -61,7 +61,7 @@ class _Place(UserProvidedCacheLocator):  # type: ignore[misc,unused-ignore]
 class _Contents(CompileResultCacheImpl):  # type: ignore[misc,unused-ignore]
     """What is kept of compiled functions, and where."""
 
-    _locator_classes: ClassVar[list[Any]] = [_Place]
+    _locator_classes = [_Place]  # noqa: RUF012
 
 
 class LoopCache(FunctionCache):  # type: ignore[misc,unused-ignore]
