@@ -19,3 +19,8 @@ def printed_by(module: str) -> dict[str, Any]:
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def said(stderr: str) -> str:
+    """What a program said, but for the line of the first one on a machine that runs loops."""
+    return "".join(line for line in stderr.splitlines(keepends=True) if not line.startswith("compiling loops"))

@@ -23,6 +23,7 @@ from clnf_torch.measures.measure import measure
 from clnf_torch.media.video import VideoFile
 from clnf_torch.pipeline import measuring
 from tests.media.videos import FixedBox, damage_frame, moving, shades, write_folder, write_key_frames, write_video
+from tests.programs import said
 
 
 def rows_of(path) -> list[dict[str, str]]:
@@ -267,7 +268,7 @@ def test_ctrl_c_keeps_what_was_done(bundle, image, box, tmp_path):
     assert program.returncode == 130
     names = [f"t.{suffix}.partial" for suffix in ("csv", "json", "mp4")]
     left = ", ".join(str(out / name) for name in names)
-    assert complaints == f"clnf-torch: interrupted\nclnf-torch: unfinished: {left}\n"
+    assert said(complaints) == f"clnf-torch: interrupted\nclnf-torch: unfinished: {left}\n"
     assert sorted(path.name for path in out.iterdir()) == [names[0], "t.csv.state", *names[1:]]
     rows = rows_of(out / names[0])
     assert 1 <= len(rows) < 3000
