@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import typer
 
-from clnf_torch.cli.console import add_note, complain
+from clnf_torch.cli.console import add_note, complain, notice
 from clnf_torch.cli.output_check import Input, Output, check_outputs
 from clnf_torch.cli.outputs import keep_earlier
 from clnf_torch.converters.face_detector import READERS, package_of
@@ -96,6 +96,8 @@ def read_crops(
     if len(found) < least:
         complain(f"{data}: {len(found)} faces are too few to train on; give at least {least}")
         raise typer.Exit(1)
+    # Of thousands of photographs that takes minutes, before the first bar
+    notice(f"reading {len(found)} annotated faces of {data}")
     crops = cut_crops(found, read_image, side)
     return found, FaceCrops(gray=crops.gray.to(where), landmarks=crops.landmarks.to(where))
 
