@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from numba import config
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, UserProvidedCacheLocator
+from numba.core import caching
+from numba.core.caching import CompileResultCacheImpl, FunctionCache
 
 from clnf_torch.compilation.cache import user_cache
 from clnf_torch.compilation.conditions import in_a_line, warn_once
 
 # Where functions and constants of loops are
 PARTS = ("compilation", "geometry", "models", "fitting", "tracking/kernels", "export/kernels", "measures/kernels")
+# numba's locator of a folder that is given; 0.60 has it under the second name
+_NAMES = "UserProvidedCacheLocator", "_UserProvidedCacheLocator"
+_Locator: Any = next(getattr(caching, name) for name in _NAMES if hasattr(caching, name))
 
 
 @cache
@@ -41,7 +45,7 @@ def tell_of_loops_not_kept(error: Exception) -> None:
     )
 
 
-class _Place(UserProvidedCacheLocator):  # type: ignore[misc,unused-ignore]
+class _Place(_Locator):  # type: ignore[misc,unused-ignore]
     """A function's place in `kernels_folder`; unlike numba's own it is also one where nothing can be written.
 
     So what others have compiled is read there, and numba takes no other place, whose name would not change with the
