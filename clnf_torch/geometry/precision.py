@@ -102,6 +102,7 @@ class _Shared:
     """
 
     def __init__(self) -> None:
+        self.used = False
         self._kind: str | None = None
         self._threads = 0
         self._left, self._set = threading.Condition(), ExitStack()
@@ -112,7 +113,7 @@ class _Shared:
             self._left.wait_for(lambda: self._kind in (None, kind))
             if self._kind is None:
                 self._set.enter_context(_switches_set(kind))
-            self._kind, self._threads = kind, self._threads + 1
+            self.used, self._kind, self._threads = True, kind, self._threads + 1
 
     def leave(self) -> None:
         """Sets the switches as they were, unless another thread is inside."""
@@ -161,9 +162,17 @@ class _Here(threading.local):
         self.wanted = _Wanted()
 
 
+def _in_forked_process() -> None:
+    """Forgets what belongs to threads that a forked process does not have."""
+    _shared.forget_others(inside=_here.wanted.held is not None)
+    # OpenMP would wait for ever for its threads to share what torch computes; with one thread it asks for none
+    if _shared.used and torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
+
+
 _shared, _here = _Shared(), _Here()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: _shared.forget_others(inside=_here.wanted.held is not None))
+    os.register_at_fork(after_in_child=_in_forked_process)
 
 
 @contextmanager

@@ -13,7 +13,14 @@ THEIRS = re.compile(
     rb"libpng (?:error|warning): *|Corrupt JPEG data: *|(?=Premature end of JPEG|Invalid |Inconsistent |Unsupported |"
     rb"Bogus |Unknown Adobe|Warning: unknown JFIF)"
 )
-_one_at_a_time = threading.Lock()
+_one_at_a_time = threading.RLock()
+# A process that another thread forks meanwhile would have its stderr in a file, and wait for ever for this lock
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_one_at_a_time.acquire,
+        after_in_parent=_one_at_a_time.release,
+        after_in_child=_one_at_a_time.release,
+    )
 
 
 @contextlib.contextmanager

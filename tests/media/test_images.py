@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
+import time
 
 import av
 import cv2
@@ -90,6 +93,28 @@ def test_what_others_print_while_an_image_is_decoded_is_passed_on(capfd):
     with caught_messages() as messages:
         os.write(2, b"libpng warning: strange\nsomebody else\n")
     assert messages == ["strange"] and capfd.readouterr().err == "somebody else\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are forked here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_process_that_is_forked_while_another_thread_reads_can_read_and_has_its_stderr():
+    before, reading = os.fstat(2), threading.Event()
+
+    def read():
+        with caught_messages():
+            reading.set()
+            time.sleep(0.3)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    reading.wait()
+    if not (child := os.fork()):
+        signal.alarm(10)
+        same = os.path.samestat(before, os.fstat(2))
+        with caught_messages():
+            os._exit(not same)
+    reader.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])

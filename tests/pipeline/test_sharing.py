@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -81,6 +83,23 @@ def test_a_spawned_process_is_given_a_detector_and_sends_back_what_it_finds():
     worker.start()
     found = answers.get(timeout=PATIENCE)
     check_same(found, fit(detector, image))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are forked here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_process_that_is_forked_after_a_fit_fits_as_well(two_threads):
+    detector, images, boxes = make_detector(), make_images(12).float(), make_boxes(12)
+    expected = detector.fit(images, boxes, preset=CONFIG)
+    torch.ones(1 << 20).add(1)  # OpenMP's threads are there
+    if not (child := os.fork()):
+        signal.alarm(PATIENCE)
+        try:
+            torch.ones(1 << 20).add(1)
+            check_same(detector.fit(images, boxes, preset=CONFIG), expected)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 class Frames(Dataset[tuple[Tensor, Tensor]]):
