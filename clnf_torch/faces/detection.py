@@ -160,6 +160,6 @@ def _nothing(models: LoadedModels, options: FitOptions) -> tuple[FitResult, Face
     """The fit, and the table, of no face."""
     fit = no_faces(models.landmarks.model).faces
     none = torch.zeros(0, dtype=torch.int64, device=models.device)
-    rows = FaceRows(faces=fit, success=fit.success, frame=none, face_id=none, timestamp=none.float())
+    rows = FaceRows(faces=fit, success=fit.success, frame=none, face_id=none, timestamp=none.double())
     table = face_table(rows, models.landmarks, options.camera(1, 1), options.likelihoods)
     return fit, replace(table, image=())

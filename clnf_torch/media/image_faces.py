@@ -49,4 +49,10 @@ def _numbered(batch: Batch, result: FitResult) -> FaceRows:
     numbers = [number for job in batch.jobs for number in range(len(job.boxes))]
     face_id = torch.tensor(numbers, dtype=torch.int64, device=result.success.device)
     ones = torch.ones_like(face_id)
-    return FaceRows(faces=result, success=result.success, frame=ones, face_id=face_id, timestamp=0.0 * ones)
+    return FaceRows(
+        faces=result,
+        success=result.success,
+        frame=ones,
+        face_id=face_id,
+        timestamp=torch.zeros_like(ones, dtype=torch.float64),
+    )

@@ -274,3 +274,14 @@ def test_files_are_those_of_the_command_line(clnf_torch_cli, bundle, folder, ima
 def test_flags_are_no_boxes(model, image):
     faces = clnf_torch.detect(image, model=model, boxes=[[False, False, True, True]])
     assert not len(faces) and "is not four numbers" in faces.problems[0].message
+
+
+def test_times_of_images_are_of_float64_whatever_the_default(model, image, box):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float16)
+    try:
+        found = clnf_torch.detect(image, model, boxes=box)
+        none = clnf_torch.detect([None], model, boxes=[box])
+    finally:
+        torch.set_default_dtype(before)
+    assert found.timestamp.dtype == none.timestamp.dtype == torch.float64
