@@ -1,6 +1,6 @@
 """A landmark model: a shape, and for each scale the patch experts that look for its landmarks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -77,6 +77,16 @@ class LandmarkModel(nn.Module):
         self.gaze_network = gaze_network
         self.early_termination: Tensor | None
         self.register_buffer("early_termination", early_termination)
+
+    def named_modules(
+        self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, nn.Module]]:
+        """All modules, those that several scales or parts share once, whatever is asked for.
+
+        `torch.func.functional_call` asks for each of their names, exchanges their numbers under each, and would so put
+        back what it was given itself: the model would keep them.
+        """
+        yield from super().named_modules(memo, prefix)
 
     @staticmethod
     def record(

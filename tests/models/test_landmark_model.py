@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.pdm import PDM
@@ -29,6 +30,30 @@ def test_state_dict_round_trip():
     other.load_state_dict(model.state_dict())
     for name, value in model.state_dict().items():
         torch.testing.assert_close(other.state_dict()[name], value)
+
+
+class Numbers(nn.Module):
+    """What a model's numbers are, for `functional_call`."""
+
+    def __init__(self, model: LandmarkModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self) -> dict[str, torch.Tensor]:
+        return {name: value.clone() for name, value in self.model.state_dict().items()}
+
+
+def test_shared_experts_keep_their_numbers_in_functional_calls():
+    experts = make_experts()
+    model = LandmarkModel(make_pdm(), [experts, experts])
+    own = dict(model.named_parameters())
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    given = {f"model.{name}": 2 * value for name, value in own.items()}
+    found = torch.func.functional_call(Numbers(model), given, ())
+    assert all(torch.equal(found[name], 2 * before[name]) for name in own)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert all(model.get_parameter(name) is value for name, value in own.items())
 
 
 def test_experts_for_other_landmarks_are_refused():
