@@ -47,6 +47,17 @@ def test_every_box_knows_its_image():
     assert [(done.path.name, rows) for done, rows in batch.rows()] == [("a", slice(0, 2)), ("b", slice(2, 3))]
 
 
+def test_frames_are_the_images_however_these_lie_in_memory():
+    planes = torch.arange(3 * 6 * 8, dtype=torch.uint8).view(3, 6, 8)
+    interleaved = planes.movedim(0, -1).contiguous().movedim(-1, 0)
+    images = [planes, interleaved, planes.flip(-1)]
+    (batch,) = in_batches([Job(Path("a"), image, [BOX]) for image in images])
+    assert torch.equal(batch.frames(), torch.stack(images))
+    (alone,) = in_batches([Job(Path("a"), interleaved, [BOX])])
+    assert torch.equal(alone.frames(), planes[None])
+    assert alone.frames().data_ptr() == interleaved.data_ptr()
+
+
 def test_results_keep_the_order_and_do_not_depend_on_the_batch(clnf_torch_cli, bundle, image, box, tmp_path):
     whole = cv2.imread(str(image))
     names = {"a.png": whole, "b.png": whole[:220], "c.png": whole[::-1], "d.png": whole}
