@@ -103,7 +103,7 @@ weights: $(READY)
 	$(BIN)/clnf-torch train retrain $(FACES) --model build/first.pt --threads 1 --work $(WORK)/all -o build/blind.pt
 	$(MAKE) eyes BLIND=build/blind.pt OUT=build/default.pt
 
-# One network, which begins so too
+# Two networks, the first of which begins so too
 small: $(READY)
 	$(BIN)/clnf-torch train model $(FACES) --split helen_train --split lfpw_train --prior $(SHAPES) --detector $(BLAZEFACE) \
 		--mesh "$(MESH)" --small --threads 1 --work $(WORK)/small -o build/small_first.pt

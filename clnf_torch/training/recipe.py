@@ -62,6 +62,8 @@ MESH = HeatmapConfig(
 )
 # From where that one leads
 LARGE_MESH = replace(MESH, widths=LARGE, jitter=PoseJitter(rotation=0.12, scale=0.07, translation=3.5), pen_marks=0.7)
+# From where the small one leads, and as small: another kind of network, which errs in other ways
+SMALL_FINE = replace(FINE, widths=(16, 24, 40, 64, 96), steps=6000, weight_decay=0.01, pen_marks=0.7)
 CONFIGS = COARSE, FINE, MESH, LARGE_MESH
 # All of them, end to end
 TOGETHER = EndToEndConfig(
@@ -92,16 +94,18 @@ class Recipe:
 
 # U-Nets, from nothing
 UNETS = Recipe()
-# One small network that begins as MediaPipe's face mesh
-SMALL = Recipe(scales=(MESH,), passes=(0, 0))
+# Two small networks: one that begins as MediaPipe's face mesh, and a U-Net
+SMALL = Recipe(scales=(MESH, SMALL_FINE), passes=(0, 1))
 # Two that begin so, a large one after the small one, and a U-Net after both, which errs in other ways
 FULL = Recipe(scales=(MESH, LARGE_MESH, FINE), passes=(0, 1, 2), end_to_end=replace(TOGETHER, steps=1800))
 
 
 def recipe_of(model: LandmarkModel) -> Recipe:
-    """The recipe of models like one."""
-    mesh = [isinstance(experts, MeshExperts) for experts in model.experts]
-    return SMALL if all(mesh) else FULL if any(mesh) else UNETS
+    """The recipe of models like one: with networks of the same kinds, or of some of them."""
+    mesh = [isinstance(experts, MeshExperts) for experts in dict.fromkeys(model.experts)]
+    if all(mesh) or mesh == [config.mesh for config in SMALL.scales]:
+        return SMALL
+    return FULL if any(mesh) else UNETS
 
 
 def config_like(experts: HeatmapExperts, configs: Sequence[HeatmapConfig] = CONFIGS) -> HeatmapConfig:

@@ -20,7 +20,7 @@ from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.data.heatmap_samples import PoseJitter
 from clnf_torch.training.end_to_end import EndToEndConfig
 from clnf_torch.training.heatmap import HeatmapConfig
-from clnf_torch.training.recipe import Recipe, networks_of, train_landmark_model
+from clnf_torch.training.recipe import FULL, SMALL, UNETS, Recipe, networks_of, recipe_of, train_landmark_model
 from clnf_torch.training.retraining import retrain_networks
 from clnf_torch.training.shape.pdm import ShapeConfig
 from tests.training.heads import MIRROR, make_crops, make_gaussian, make_heads
@@ -108,6 +108,18 @@ def mesh_network(widths: tuple[int, ...] = ()) -> MeshNetwork:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(4)
         return MeshNetwork(68, widths, normalised=True)
+
+
+def test_models_that_ship_have_their_recipes():
+    default, small = load().model, load("small").model
+    assert (recipe_of(default), recipe_of(small)) == (FULL, SMALL)
+    for model, recipe in ((default, FULL), (small, SMALL)):
+        assert [config for _, config in networks_of(model, recipe)] == list(recipe.scales)
+    unet, mesh = default.experts[-1], small.experts[0]
+    # As models were before
+    assert recipe_of(LandmarkModel(default.pdm, [unet, unet])) is UNETS
+    alone = LandmarkModel(default.pdm, [mesh, mesh])
+    assert recipe_of(alone) is SMALL and [config for _, config in networks_of(alone, SMALL)] == [SMALL.scales[0]]
 
 
 def test_of_two_mesh_networks_the_frozen_one_keeps_its_trunk_in_all_steps(tmp_path):

@@ -9,7 +9,7 @@ from clnf_torch.cli.commands.command import run_by
 from clnf_torch.cli.options import Data, Device, Effort, Out, Seed, Split, Threads
 
 MESH_HELP = "Begin as MediaPipe's face mesh: the wheel of mediapipe, or its folder. Without: from nothing."
-SMALL_HELP = "Train one small network alone; wants --mesh."
+SMALL_HELP = "Train two small networks; wants --mesh."
 HOLD_OUT_HELP = "Keep every K-th face back: to tune by, and to tell how good the model is."
 
 
