@@ -86,12 +86,19 @@ class VideoConfig:
             if not -1 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it is a correlation between -1 and 1")
 
-    def fit_configs(self, family: type[Experts]) -> tuple[FitConfig, FitConfig]:
+    def fit_configs(self, family: type[Experts], networks: int = 0) -> tuple[FitConfig, FitConfig]:
         """Settings for detected or lost faces, and for tracked faces, with a family of patch experts.
+
+        Args:
+            family: Of the patch experts.
+            networks: Between how many, one a scale, the landmarks are means; 0 where they are none.
 
         Raises:
             ValueError: There is no such preset.
         """
         detected = preset_named(self.preset, family) if isinstance(self.preset, str) else self.preset
         windows = self.tracking_windows or preset_named("tracking", family).window_sizes
+        if networks == 2 and not self.tracking_windows:
+            # Neither is left out: together they are better, and the first one finds what has moved far
+            windows = detected.window_sizes
         return detected, replace(detected, window_sizes=windows)

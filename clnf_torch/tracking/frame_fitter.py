@@ -64,11 +64,13 @@ class FrameFitter:
 
     def __init__(self, detector: LandmarkDetector, face_detector: FaceDetector | None, config: VideoConfig) -> None:
         self.detector, self.face_detector, self.config = detector, face_detector, config
-        self._detected_fit, self._tracked_fit = config.fit_configs(detector.model.family)
+        model = detector.model
+        networks = 0 if model.refinement is None else len(set(model.experts))
+        self._detected_fit, self._tracked_fit = config.fit_configs(model.family, networks)
         # As `Tracks.fits_due` orders them
         self._presets = self._tracked_fit, self._detected_fit
         # Numbers of a face that are smoothed
-        self.smoothed_size = smoothed_size(detector.model) if config.smooth else 0
+        self.smoothed_size = smoothed_size(model) if config.smooth else 0
 
     def fit_tracks(self, state: TrackState, batch: FrameBatch) -> FitResult:
         """Fit initialised tracks from where they were; the others get an empty result. One row per track.

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+import clnf_torch
 from clnf_torch.models.patch_experts.cen import CENExperts
 from clnf_torch.tracking import TrackState, VideoConfig, VideoTracker
+from clnf_torch.tracking.frame_fitter import FrameFitter
 from tests.tracking.world import HEIGHT, MANY, SINGLE, WIDTH, Fitter, Rectangles, frame
 
 WALK = [frame((40 + 3 * t, 60, 80), (170 - 2 * t, 60, 90)) for t in range(8)]
@@ -154,3 +156,14 @@ def test_presets_by_name():
     assert small.iterations == first.iterations == 10 and small.sigma == first.sigma == 1.5 * 1.25
     with pytest.raises(ValueError, match="not known"):
         VideoConfig(preset="fast").fit_configs(CENExperts)
+
+
+def test_tracked_faces_are_asked_of_both_networks_where_landmarks_are_means_between_two():
+    small, default = (clnf_torch.load(name).model for name in ("small", "default"))
+    first, tracked = VideoConfig().fit_configs(small.family, 2)
+    assert tracked.window_sizes == first.window_sizes and 0 not in tracked.window_sizes[: small.num_scales]
+    assert VideoConfig().fit_configs(default.family, 3)[1].window_sizes == (0, 21, 11)
+    assert VideoConfig(tracking_windows=(0, 9)).fit_configs(small.family, 2)[1].window_sizes == (0, 9)
+    fitters = (FrameFitter(clnf_torch.load(name), None, VideoConfig()) for name in ("small", "free", "default"))
+    windows = [fitter._tracked_fit.window_sizes[0] for fitter in fitters]
+    assert [window > 0 for window in windows] == [True, True, False]
