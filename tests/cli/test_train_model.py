@@ -11,6 +11,7 @@ from clnf_torch.models.bundle import load_bundle
 from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
 from clnf_torch.models.patch_experts.mesh import LARGE, MeshExperts
 from clnf_torch.pipeline import load
+from clnf_torch.training.recipe import SMALL_FINE
 from clnf_torch.training.shape.depth import HEADS
 from tests.factories import seeded
 from tests.measures.heads import FACE
@@ -92,7 +93,7 @@ def test_its_networks_are_trained_again(dotted_faces, tmp_path):
     assert load(tmp_path / "again.pt").validator is not None
 
 
-def test_a_small_model_begins_as_another_network(dotted_faces, tmp_path):
+def test_a_small_model_has_one_that_begins_as_another_network_and_a_small_unet(dotted_faces, tmp_path):
     pytest.importorskip("tflite", reason="the extra mediapipe is not installed")
     from tests.converters.mesh_package import random_network, write_wheel
 
@@ -100,15 +101,17 @@ def test_a_small_model_begins_as_another_network(dotted_faces, tmp_path):
     ended = run(dotted_faces, first, "--mesh", str(wheel), "--small")
     assert ended.exit_code == 0, ended.output
     made, content = load(first).model, load_bundle(first)
-    assert made.family is MeshExperts and made.experts_at(0) is made.experts_at(1) and made.num_scales == 2
-    assert made.refinement is not None and made.error_model is not None
+    assert [type(experts) for experts in made.experts] == [MeshExperts, HeatmapExperts]
+    assert [experts.sizes() for experts in made.experts] == [{}, {"widths": list(SMALL_FINE.widths)}]
+    assert made.refinement is not None and made.refinement.scales == 2 and made.error_model is not None
     assert "research" in content["licence"] and "Apache License" in content["licence"]
     assert any("face mesh" in source["name"] for source in content["sources"])
     ended = retrain(dotted_faces, tmp_path / "again.pt", "--model", str(first))
     assert ended.exit_code == 0, ended.output
     after = load(tmp_path / "again.pt").model
-    before, now = (model.experts_at(0).network.head.weight for model in (made, after))
-    assert after.family is MeshExperts and not torch.equal(before, now)
+    for scale in range(2):
+        before, now = (model.experts_at(scale).network.head.weight for model in (made, after))
+        assert not torch.equal(before, now)
 
 
 def test_a_full_model_has_two_of_these_and_a_unet(dotted_faces, tmp_path):
