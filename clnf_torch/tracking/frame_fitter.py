@@ -65,8 +65,10 @@ class FrameFitter:
     def __init__(self, detector: LandmarkDetector, face_detector: FaceDetector | None, config: VideoConfig) -> None:
         self.detector, self.face_detector, self.config = detector, face_detector, config
         model = detector.model
-        networks = 0 if model.refinement is None else len(set(model.experts))
-        self._detected_fit, self._tracked_fit = config.fit_configs(model.family, networks)
+        networks = len(set(model.experts))
+        # Where one is asked twice, a tracked face need not be asked of it twice
+        averaged = networks if model.refinement is not None and networks == model.num_scales else 0
+        self._detected_fit, self._tracked_fit = config.fit_configs(model.family, averaged)
         # As `Tracks.fits_due` orders them
         self._presets = self._tracked_fit, self._detected_fit
         # Numbers of a face that are smoothed

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 import clnf_torch
+from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.patch_experts.cen import CENExperts
+from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.tracking import TrackState, VideoConfig, VideoTracker
 from clnf_torch.tracking.frame_fitter import FrameFitter
 from tests.tracking.world import HEIGHT, MANY, SINGLE, WIDTH, Fitter, Rectangles, frame
@@ -167,3 +169,11 @@ def test_tracked_faces_are_asked_of_both_networks_where_landmarks_are_means_betw
     fitters = (FrameFitter(clnf_torch.load(name), None, VideoConfig()) for name in ("small", "free", "default"))
     windows = [fitter._tracked_fit.window_sizes[0] for fitter in fitters]
     assert [window > 0 for window in windows] == [True, True, False]
+
+
+def test_tracked_faces_are_not_asked_twice_of_a_network_that_a_fit_asks_twice():
+    detector = clnf_torch.load("default")
+    coarse, fine = detector.model.experts[0], detector.model.experts[-1]
+    model = LandmarkModel(detector.model.pdm, [coarse, coarse, fine], refinement=detector.model.refinement)
+    fitter = FrameFitter(LandmarkDetector(model, "exact"), None, VideoConfig())
+    assert fitter._tracked_fit.window_sizes == (0, 21, 11)
