@@ -7,6 +7,7 @@ from torch import Tensor
 
 from clnf_torch.compilation.compiler import Array, Arrays, compiled_exactly
 from clnf_torch.compilation.threads import arrays, in_threads
+from clnf_torch.fitting.kernels.cpu.equations import solve
 
 # Small turns, then shifts
 SIZE = 6
@@ -64,7 +65,7 @@ def levenberg_marquardt(
             damped[:], delta[:] = hessian, descent
             for p in range(SIZE):
                 damped[p, p] += damping * hessian[p, p]
-            solve(damped, delta)
+            solve(damped, delta, SIZE)
             turn(rotation[b], delta, turned)
             for a in range(3):
                 moved[a] = translation[b, a] + delta[3 + a]
@@ -109,29 +110,6 @@ def equations(
                     hessian[p, q] += row[p] * row[q]
             cost += residual * residual
     return cost / 2
-
-
-@compiled_exactly
-def solve(hessian: Array, right: Array) -> None:
-    """`gauss_newton.solve`: the step in place of the right side, of the lower half of a matrix, which is lost."""
-    definite, total = True, 0.0
-    for i in range(SIZE):
-        for j in range(i + 1):
-            rest = hessian[i, j]
-            for k in range(j):
-                rest -= hessian[i, k] * hessian[j, k]
-            hessian[i, j] = rest / hessian[j, j] if j < i else math.sqrt(rest)
-        definite = definite and hessian[i, i] > 0
-        for k in range(i):
-            right[i] -= hessian[i, k] * right[k]
-        right[i] /= hessian[i, i]
-    for i in range(SIZE - 1, -1, -1):
-        right[i] /= hessian[i, i]
-        total += right[i]
-        for k in range(i):
-            right[k] -= hessian[i, k] * right[i]
-    if not (definite and math.isfinite(total)):
-        right[:] = 0
 
 
 @compiled_exactly
