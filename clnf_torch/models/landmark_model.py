@@ -88,6 +88,31 @@ class LandmarkModel(nn.Module):
         """
         yield from super().named_modules(memo, prefix)
 
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """All numbers by their names, those of modules that several scales or parts share under their first alone.
+
+        `named_modules` has no other, and what `torch.func.functional_call` is given by another, the model would keep.
+        """
+        found = super().state_dict(*args, **kwargs)
+        prefix = kwargs.get("prefix", "")
+        further = tuple(prefix + path for path in self._further_paths())
+        for name in [name for name in found if further and name.startswith(further)]:
+            del found[name]
+        return found
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Gives shared modules their further names, by which torch goes on to ask; older files have them."""
+        for path, first in self._further_paths().items():
+            for name in [name for name in state_dict if name.startswith(prefix + first)]:
+                state_dict.setdefault(prefix + path + name.removeprefix(prefix + first), state_dict[name])
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _further_paths(self) -> dict[str, str]:
+        """The first path of modules by each of their further ones; paths end with a dot."""
+        firsts: dict[nn.Module, str] = {}
+        paths = [(path, firsts.setdefault(module, path)) for path, module in _paths(self)]
+        return {path: first for path, first in paths if path != first}
+
     @staticmethod
     def record(
         *,
@@ -297,3 +322,11 @@ def family_of(record: Mapping[str, Any], families: Families) -> type[Experts]:
     if not (isinstance(family, type) and issubclass(family, Experts)):
         raise PluginError(f"{name[:40]}: registered in {PATCH_EXPERTS} as {family!r:.60}; expected a class of Experts")
     return family
+
+
+def _paths(module: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """A module and all below it, shared ones by each of their paths, which end with a dot."""
+    yield path, module
+    for name, child in module._modules.items():
+        if child is not None:
+            yield from _paths(child, f"{path}{name}.")

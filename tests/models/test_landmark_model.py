@@ -56,6 +56,30 @@ def test_shared_experts_keep_their_numbers_in_functional_calls():
     assert all(model.get_parameter(name) is value for name, value in own.items())
 
 
+def test_functional_calls_with_all_of_a_state_leave_the_model_as_it_was():
+    """Shared experts had several names in it, and kept what was given by the second."""
+    experts = make_experts()
+    model = LandmarkModel(make_pdm(), [experts, experts])
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    given = {f"model.{name}": 2 * value for name, value in before.items()}
+    found = torch.func.functional_call(Numbers(model), given, ())
+    assert all(torch.equal(found[name], 2 * value) for name, value in before.items())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("names", ["own", "older"])
+def test_states_of_shared_experts_are_loaded(names):
+    """Older ones have all names of shared experts."""
+    experts, others = make_experts(), make_experts(seed=9)
+    model, other = nn.Sequential(LandmarkModel(make_pdm(), [experts, experts])), LandmarkModel(make_pdm(), [others] * 2)
+    given = {f"0.{name}": value.clone() for name, value in other.state_dict().items()}
+    if names == "older":
+        given |= {name.replace("experts.0", "experts.1"): value for name, value in given.items()}
+    model.load_state_dict(given)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, given[name]), name
+
+
 def test_experts_for_other_landmarks_are_refused():
     with pytest.raises(ValueError, match=r"the PDM has 4 landmarks, the patch experts of the scales are for \[5\]"):
         LandmarkModel(PDM(torch.zeros(4, 3), torch.zeros(2, 4, 3), torch.ones(2)), [make_experts()])
