@@ -2,15 +2,17 @@
 
 import math
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.geometry.frames import Frames, as_frames, as_tensor, warn_of_unit_range
 from clnf_torch.geometry.gray import to_gray
 from clnf_torch.geometry.host import is_readable
+from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.pdm import PDM, ShapeParams
 
 # Of a face, that a fit follows: the pose has six numbers
@@ -18,6 +20,40 @@ LEAST_LANDMARKS = 3
 # Share of its width or height by which a box leaves an image so far that it may be no box of a face
 OUTSIDE = 0.25
 WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
+def check_number_types(model: LandmarkModel, validator: nn.Module | None) -> None:
+    """Refuses a detector one part of which was cast alone, before an operation deep inside a fit does.
+
+    Raises:
+        ValueError: A part that fits use has another number type than the shape model.
+    """
+    expected = model.pdm.mean.dtype
+    for name, part in (*_parts_in_use(model, "model"), ("validator", validator)):
+        number = None if part is None else _first_number(part)
+        if number is not None and number.dtype != expected:
+            raise ValueError(
+                f"detector.{name} is {number.dtype}, detector.model.pdm {expected}; expected one number type in all "
+                "parts: cast the whole detector, detector.float() or detector.double(), or load it anew"
+            )
+
+
+def _parts_in_use(model: LandmarkModel, where: str) -> Iterator[tuple[str, nn.Module | None]]:
+    """What a model's fits use, by the places where it is."""
+    yield f"{where}.pdm", model.pdm
+    yield from ((f"{where}.experts[{index}]", experts) for index, experts in enumerate(model.experts))
+    yield from ((f"{where}.refinement", model.refinement), (f"{where}.gaze_network", model.gaze_network))
+    for index, part in enumerate(model.parts):
+        yield from _parts_in_use(part.model, f"{where}.parts[{index}].model")
+
+
+def _first_number(module: nn.Module) -> Tensor | None:
+    """The first floating-point parameter of a module; `Module.parameters` takes a hundred times as long to begin."""
+    for value in module._parameters.values():
+        if value is not None and value.is_floating_point():
+            return value
+    found = (_first_number(child) for child in module._modules.values() if child is not None)
+    return next((value for value in found if value is not None), None)
 
 
 def check_points(name: str, values: Any, shape: tuple[int, ...], like: Tensor) -> Tensor:

@@ -628,3 +628,44 @@ def test_results_are_loaded_as_torch_loads_by_default(tmp_path):
     again = torch.load(tmp_path / "fits.pt", weights_only=True)
     assert_same(again["fit"], found)
     assert again["settings"] == CONFIG
+
+
+@pytest.fixture
+def shipped_alone() -> LandmarkDetector:
+    """The small model, to be changed."""
+    return load("small")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_experts_that_were_cast_alone_are_refused(dtype):
+    model = detector()
+    model.model.experts[1].to(dtype)
+    sentence = (
+        rf"detector.model.experts\[1\] is {dtype}, detector.model.pdm torch.float64; expected one number type in all "
+        r"parts: cast the whole detector, detector.float\(\) or detector.double\(\), or load it anew"
+    )
+    images, boxes, start = make_images(2), make_boxes(2), detector().fit(make_images(2), make_boxes(2), preset=CONFIG)
+    for fit, given in (
+        (model.fit, boxes),
+        (model.fit_from_landmarks, start.landmarks),
+        (model.fit_from_params, start.params),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            fit(images, given, preset=CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("place", "named"),
+    [
+        ("refinement", "model.refinement"),
+        ("gaze_network", "model.gaze_network"),
+        ("pdm", r"model.experts\[0\]"),
+        ("_parts", r"model.parts\[0\].model.pdm"),
+        ("", "validator"),
+    ],
+)
+def test_parts_of_a_model_that_were_cast_alone_are_refused(shipped_alone, place, named):
+    model = shipped_alone.model
+    (getattr(model, place) if place else shipped_alone.validator).double()
+    with pytest.raises(ValueError, match=rf"detector.{named} is torch.float\d\d, detector.model.pdm torch.float\d\d; "):
+        shipped_alone.fit(torch.zeros(1, 9, 9, dtype=torch.uint8), [[1.0, 1, 5, 5]])
