@@ -72,15 +72,15 @@ def recorded(*tensors: Tensor) -> bool:
     return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
-def plain_numbers(*tensors: Tensor) -> bool:
-    """Whether tensors are float32 on one device, and nothing records, traces or transforms operations on them.
+def plain_numbers(*tensors: Tensor, dtype: torch.dtype = torch.float32) -> bool:
+    """Whether tensors are of a type on one device, and nothing records, traces or transforms operations on them.
 
     What does so: gradients, `torch.compile`, `torch.func`.
     """
     if transformed() or recorded(*tensors):
         return False
     device = tensors[0].device
-    return all(tensor.device == device and tensor.dtype == torch.float32 for tensor in tensors)
+    return all(tensor.device == device and tensor.dtype == dtype for tensor in tensors)
 
 
 def alone() -> bool:

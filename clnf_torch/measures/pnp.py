@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from clnf_torch.compilation.conditions import load_kernels, transformed
+from clnf_torch.compilation.conditions import load_kernels, plain_numbers
 from clnf_torch.fitting.gauss_newton import normal_equations, solve
 from clnf_torch.geometry.camera import Intrinsics, project, projection_jacobian
 from clnf_torch.geometry.host import is_readable
@@ -96,17 +96,13 @@ def _in_loops(correspondences: Correspondences, start: RigidMotion, tolerance: f
     """`_levenberg_marquardt` by compiled loops, for which a face is a step; None where they cannot run."""
     points, pixels, camera = correspondences.points, correspondences.pixels, correspondences.camera
     numbers = (points, pixels, camera.focal, camera.center, start.rotation, start.translation)
-    loops = load_kernels("clnf_torch.measures.kernels.cpu.pnp") if _are_plain(numbers) else None
+    plain = is_readable(points) and plain_numbers(*numbers, dtype=torch.float64)
+    loops = load_kernels("clnf_torch.measures.kernels.cpu.pnp") if plain else None
     if loops is None:
         return None
     own = tuple(values.expand(len(points), 2) for values in (camera.focal, camera.center))
     search = (MAX_ITERATIONS, tolerance, INITIAL_DAMPING)
     return RigidMotion(*loops.search_motions(points, pixels, own, (start.rotation, start.translation), search))
-
-
-def _are_plain(numbers: tuple[Tensor, ...]) -> bool:
-    """Whether all are float64 in the processor's memory, and nothing traces or transforms operations."""
-    return all(is_readable(values) and values.dtype == torch.float64 for values in numbers) and not transformed()
 
 
 def _levenberg_marquardt(correspondences: Correspondences, motion: RigidMotion, tolerance: float) -> RigidMotion:
