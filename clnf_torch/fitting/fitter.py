@@ -21,11 +21,11 @@ from clnf_torch.models.pdm import ShapeParams
 
 # Pixels per millimetre; OpenFace: smaller faces fail
 SMALLEST = 0.25
-# Faces, or hypotheses of faces, that are fitted together: their areas and response maps take up to 4 MB each, and more
-# of them are no faster
-CPU_ROWS = 32
-# What a row takes on a card at most, maps and temporaries of the largest model that ships, and the share of its memory
-# that rows may take
+# Faces, or hypotheses of faces, that are fitted together on any device: their areas and response maps take up to 4 MB
+# each, and more of them are no faster on the CPU
+FEW_ROWS = 32
+# What a row takes on a card at most, maps and temporaries of the largest model that ships, and the share of its free
+# memory that rows may take
 CUDA_ROW_BYTES, CUDA_SHARE = 4 << 20, 0.5
 # OpenFace: faces smaller than this get their likelihood at every scale, since they may fail at the next
 SMALL = 0.30
@@ -126,8 +126,8 @@ class LandmarkFitter:
             OpenFace ``CLNF::Fit``.
         """
         state, device = self.with_prior(state), state.params.scale.device
-        together = _rows_together(device)
-        if len(state) > together:
+        # To ask a card takes as long as some operations on it
+        if len(state) > FEW_ROWS and len(state) > (together := _rows_together(device)):
             blocks = torch.arange(len(state), device=device).split(together)
             return join_rows(*(self._fit_together(images.rows(rows), state[rows]) for rows in blocks))
         return self._fit_together(images, state)
@@ -235,13 +235,21 @@ class LandmarkFitter:
 
 
 def _rows_together(device: torch.device) -> int:
-    """How many rows a device fits together."""
+    """How many rows a device fits together, as far as more than `FEW_ROWS` are to be fitted."""
     if device.type == "cpu":
-        return CPU_ROWS
+        return FEW_ROWS
     if device.type != "cuda":
         return sys.maxsize
-    memory = torch.cuda.get_device_properties(device).total_memory
-    return max(1, int(CUDA_SHARE * memory) // CUDA_ROW_BYTES)
+    return max(FEW_ROWS, int(CUDA_SHARE * _free_memory(device)) // CUDA_ROW_BYTES)
+
+
+def _free_memory(device: torch.device) -> int:
+    """Bytes of a card that nobody uses; all of them within a capture, which asks drivers for nothing."""
+    if torch.cuda.is_current_stream_capturing():
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    free, _ = torch.cuda.mem_get_info(device)
+    # Torch keeps what it once had of a card, and uses it again
+    return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
 
 
 def _stand_in(params: ShapeParams) -> ShapeParams:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from clnf_torch.fitting.config import FitConfig
-from clnf_torch.fitting.fitter import FitState, LandmarkFitter
+from clnf_torch.fitting.fitter import FitState, LandmarkFitter, _rows_together
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_box
 from clnf_torch.fitting.mean_shift import UNSEEN
@@ -227,3 +228,20 @@ def test_a_model_of_one_scale():
     model = LandmarkModel(make_pdm(), [make_experts()])
     state = fit(model, make_images(), torch.zeros(2).long(), start_at(make_boxes(2)), FitConfig(window_sizes=(5,)))
     assert state.likelihood.isfinite().all()
+
+
+@pytest.mark.parametrize(("free", "kept", "used", "rows"), [(8, 2, 1, 1152), (0, 3, 1, 256), (0, 1, 1, 32)])
+def test_a_card_fits_as_many_rows_together_as_its_free_memory_holds(monkeypatch, free, kept, used, rows):
+    """Gigabytes that the driver has, that torch has of it, and that are in use; a row takes 4 MiB of half of them."""
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free << 30, 80 << 30))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: kept << 30)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: used << 30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=80 << 30))
+    assert _rows_together(torch.device("cuda", 1)) == rows
+
+
+def test_captures_ask_no_driver_for_free_memory(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=8 << 30))
+    assert _rows_together(torch.device("cuda", 1)) == 1024

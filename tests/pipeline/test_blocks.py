@@ -25,7 +25,7 @@ def small_blocks(monkeypatch):
     """Blocks of two frames, and of three faces."""
     pixels = 2 * make_images(1)[0].numel()
     monkeypatch.setattr(clnf_torch.pipeline.blocks, "CPU_PIXELS", pixels)
-    monkeypatch.setattr(clnf_torch.fitting.fitter, "CPU_ROWS", 3)
+    monkeypatch.setattr(clnf_torch.fitting.fitter, "FEW_ROWS", 3)
 
 
 def everything(detector: LandmarkDetector) -> list:
