@@ -39,6 +39,7 @@ def test_a_bundle_is_made_and_made_again(dotted_faces, tmp_path):
     ended = run(dotted_faces, tmp_path / "model.pt")
     assert ended.exit_code == 0, ended.output
     assert "8 faces, 4 held out" in ended.output
+    assert ended.output.count("calibrating: ") == 3
     bundle = load_bundle(tmp_path / "model.pt")
     assert bundle["face_detector"]["kind"] == "mtcnn" and bundle["validator"]["kind"] == "cnn"
     assert "research use only" in bundle["licence"] and bundle["sources"] == [

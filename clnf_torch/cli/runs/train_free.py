@@ -10,7 +10,7 @@ from torch import Tensor
 
 import clnf_torch
 from clnf_torch.cli.annotated_faces import check_trained, face_detector_record
-from clnf_torch.cli.console import failures_exit_with, finishing_first, say
+from clnf_torch.cli.console import failures_exit_with, finishing_first, notice, say
 from clnf_torch.cli.options import device_named
 from clnf_torch.cli.progress import training_bars
 from clnf_torch.cli.runs.train_model import judging, made_of, mesh_maker, require_effort, with_depths, with_notice
@@ -92,9 +92,11 @@ def free(
             trained = train_free_model(
                 material, shapes, torch.tensor(mirror, device=where), recipe, work, report, begin
             )
+            notice("calibrating: which hypotheses of a head's rotation end the search early")
             trained = with_early_termination(trained.to(where).eval(), unseen, seed)
             judges = join_rows(material.rendered[::JUDGED], material.templates)
             judge = train_validator(trained, judges, judging(seed, effort), work, report)
+            notice("calibrating: how far landmarks are expected to be off")
             trained = with_error_model(trained, unseen, seed)
         trained = with_depths(trained, known, seed)
         save_bundle(

@@ -10,7 +10,7 @@ import typer
 
 import clnf_torch
 from clnf_torch.cli.annotated_faces import check_trained, face_detector_record, read_crops
-from clnf_torch.cli.console import failures_exit_with, finishing_first, say
+from clnf_torch.cli.console import failures_exit_with, finishing_first, notice, say
 from clnf_torch.cli.options import device_named
 from clnf_torch.cli.progress import training_bars
 from clnf_torch.converters.mediapipe_package import face_mesh
@@ -67,10 +67,13 @@ def model(
             trained = train_landmark_model(
                 kept, shapes, torch.tensor(MIRROR, device="cpu"), recipe, work, report, unseen, begin
             )
+            notice("calibrating: which hypotheses of a head's rotation end the search early")
             trained = with_early_termination(trained.to(where).eval(), unseen, seed)
             judge = train_validator(trained, kept, judging(seed, effort), work, report)
+            notice("calibrating: the refinement of landmarks")
             # The validator looks at the shape's landmarks
             trained = with_refinement(trained, unseen, torch.tensor(MIRROR, device="cpu"), seed)
+            notice("calibrating: how far landmarks are expected to be off")
             trained = with_error_model(trained, unseen, seed)
         trained = with_depths(trained, crops, seed)
         save_bundle(
