@@ -21,6 +21,8 @@ NAME = "manifest.json"
 FORMAT, VERSION = "clnf_torch manifest", 1
 # Of entries: one for each video, or for all images of a run
 KINDS = VIDEOS, IMAGES = "videos", "images"
+# Bytes of a file that are compared where its time has changed, and how many times so many
+BLOCK, BLOCKS = 1 << 16, 16
 # What to do where --skip-existing meets outputs that were made of something else
 KEEP_OR_REPLACE = "leave out --skip-existing to replace them, or give another folder or name"
 
@@ -36,6 +38,7 @@ class Task:
         model: SHA-256 of the weights file.
         settings: By option.
         outputs: Files by option.
+        content: See `content_of`; None of a folder, and in what was written before it was noted.
     """
 
     input: str
@@ -44,6 +47,7 @@ class Task:
     model: str
     settings: dict[str, Any]
     outputs: dict[str, str]
+    content: str | None = None
 
     @classmethod
     def of(cls, source: Path, model: str, settings: Mapping[str, Any], outputs: Mapping[str, Path]) -> "Task":
@@ -62,6 +66,7 @@ class Task:
             # As they come back from a file: lists, no tuples
             settings=json.loads(json.dumps(dict(settings))),
             outputs={option: escaped_name(str(path.resolve())) for option, path in outputs.items()},
+            content=None if source.is_dir() else content_of(source),
         )
 
     def is_done(self) -> bool:
@@ -73,13 +78,13 @@ class Task:
         if (other := saved.get("input")) is None or other == self.input:
             return False
         same_name = Path(str(other)).name == Path(self.input).name
-        return not same_name or (saved.get("bytes"), saved.get("modified")) != (self.bytes, self.modified)
+        return not same_name or not is_same_content(saved, asdict(self))
 
     def difference(self, saved: Mapping[str, Any]) -> str | None:
         """What is no longer as it was saved, in words, or None."""
         if saved.get("input") != self.input:
             return "it is another file"
-        if (saved.get("bytes"), saved.get("modified")) != (self.bytes, self.modified):
+        if not is_same_content(saved, asdict(self)):
             return "it has changed"
         if saved.get("model") != self.model:
             return "the model is another one"
@@ -100,6 +105,33 @@ def file_hash(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def content_of(path: Path) -> str | None:
+    """SHA-256 of blocks of a file, evenly spread, and of its end; small files are read whole. None: it cannot be read.
+
+    Of a long video that is enough to tell another one of its size, and takes no time.
+    """
+    # What is read from pipes is gone
+    if not path.is_file():
+        return None
+    size, digest = path.stat().st_size, hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            for start in (*range(0, size, max(BLOCK, size // BLOCKS)), max(0, size - BLOCK)):
+                file.seek(start)
+                digest.update(file.read(BLOCK))
+    except OSError:
+        return None
+    return digest.hexdigest()
+
+
+def is_same_content(saved: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+    """Whether a file is as it was saved: of the same size, and of the same time or, as copies, of the same contents."""
+    if saved.get("bytes") != found.get("bytes"):
+        return False
+    content = saved.get("content")
+    return saved.get("modified") == found.get("modified") or (content is not None and content == found.get("content"))
 
 
 class Manifest:
@@ -132,7 +164,7 @@ class Manifest:
     def other_input(self, task: Task) -> str | None:
         """The file from which an earlier run made outputs that are there, where it is another one than the task's.
 
-        One of the same name, size and time is the same, moved.
+        One of the same name and contents is the same, moved or copied.
         """
         return next((str(entry["input"]) for entry in self.earlier(task) if task.is_of_another(entry)), None)
 
@@ -141,7 +173,7 @@ class Manifest:
         if other := self.other_input(task):
             return other
         mine = [entry for entry in self.earlier(task) if entry.get("input") == task.input]
-        changed = any((entry.get("bytes"), entry.get("modified")) != (task.bytes, task.modified) for entry in mine)
+        changed = any(not is_same_content(entry, asdict(task)) for entry in mine)
         return "it before it changed" if changed else None
 
     def earlier(self, task: Task) -> Iterator[dict[str, Any]]:

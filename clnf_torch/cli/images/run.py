@@ -2,14 +2,15 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from clnf_torch.cli.console import Complaints
 from clnf_torch.cli.images.summary import ImageSummary
-from clnf_torch.cli.manifest import IMAGES, NAME, Manifest, file_hash, is_manifest
+from clnf_torch.cli.manifest import IMAGES, NAME, Manifest, content_of, file_hash, is_manifest, is_same_content
 from clnf_torch.cli.options import STDOUT
 from clnf_torch.cli.outputs import Targets
 from clnf_torch.export.face_table import FaceTable
@@ -65,19 +66,23 @@ def made_of_others(
         drawings: The names of their drawings.
         manifest: What earlier runs entered.
     """
-    made = {output: set(map(_identity, inputs)) for output, inputs in manifest.images_by_output().items()}
+    made = manifest.images_by_output()
     tables = [_written(path) for option, path in targets.given().items() if option != "--draw"]
-    of_tables = set[tuple[Any, ...]]().union(*(made.get(table, ()) for table in tables))
+    of_tables = _by_name([image for table in tables for image in made.get(table, ())])
     folder = None if tables else targets.draw
     for image, drawing in zip(images, drawings, strict=True):
-        known = of_tables if folder is None else made.get(_written(folder / drawing), set())
-        if known and _identity(_status(image)) not in known:
+        known = of_tables if folder is None else _by_name(made.get(_written(folder / drawing), ()))
+        found = _status(image)
+        if known and not any(is_same_content(one, found) for one in known.get(Path(found["input"]).name, ())):
             yield image
 
 
-def _identity(status: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What an image keeps that is moved into another folder: name, size and time."""
-    return Path(str(status.get("input"))).name, status.get("bytes"), status.get("modified")
+def _by_name(images: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Entries of images by what an image keeps that is moved into another folder."""
+    found = defaultdict[str, list[Mapping[str, Any]]](list)
+    for image in images:
+        found[Path(str(image.get("input"))).name].append(image)
+    return found
 
 
 @dataclass
@@ -159,12 +164,15 @@ class ImageRun:
 
 
 def _status(image: Path) -> dict[str, Any]:
-    """An image's name, size in bytes and time of its last change, nanoseconds since 1970; None where it is missing."""
+    """An image's name, size in bytes, time of its last change, nanoseconds since 1970, and contents (`content_of`).
+
+    None where it is missing.
+    """
     try:
-        status = os.stat(image)
+        status, content = os.stat(image), content_of(image)
     except (OSError, ValueError):
-        return {"input": _written(image), "bytes": None, "modified": None}
-    return {"input": _written(image), "bytes": status.st_size, "modified": status.st_mtime_ns}
+        return {"input": _written(image), "bytes": None, "modified": None, "content": None}
+    return {"input": _written(image), "bytes": status.st_size, "modified": status.st_mtime_ns, "content": content}
 
 
 def _written(path: Path) -> str:

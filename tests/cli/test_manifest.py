@@ -1,0 +1,58 @@
+"""`clnf_torch.cli.manifest`: what tells an input from another one."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from clnf_torch.cli.manifest import BLOCK, BLOCKS, Task
+
+
+def task_of(video: Path) -> Task:
+    """What is done with a video."""
+    return Task.of(video, "model", {}, {"--csv": video.with_suffix(".csv")})
+
+
+@pytest.mark.parametrize("size", [1, 3 * BLOCK + 1, 3 * BLOCKS * BLOCK + 1])
+def test_a_file_of_another_time_is_the_same_if_its_contents_are(tmp_path, size):
+    """As of a copy, or after `touch`."""
+    video = tmp_path / "a.mp4"
+    video.write_bytes(content := os.urandom(size))
+    saved = asdict(task_of(video))
+    os.utime(video, (7, 7))
+    assert task_of(video).difference(saved) is None
+    for place in (0, -1):
+        changed = bytearray(content)
+        changed[place] ^= 1
+        video.write_bytes(changed)
+        os.utime(video, (7, 7))
+        assert task_of(video).difference(saved) == "it has changed"
+
+
+def test_a_copy_elsewhere_is_no_other_input(tmp_path):
+    videos = [tmp_path / folder / "a.mp4" for folder in "xyz"]
+    for number, video in enumerate(videos):
+        video.parent.mkdir()
+        video.write_bytes(b"123" if number < 2 else b"321")
+        os.utime(video, (number, number))
+    first, copy, other = map(task_of, videos)
+    assert not copy.is_of_another(asdict(first))
+    assert other.is_of_another(asdict(first))
+
+
+def test_entries_of_which_contents_are_not_known_go_by_the_time(tmp_path):
+    video = tmp_path / "a.mp4"
+    video.write_bytes(b"123")
+    saved = asdict(task_of(video))
+    del saved["content"]
+    assert task_of(video).difference(saved) is None
+    os.utime(video, (7, 7))
+    assert task_of(video).difference(saved) == "it has changed"
+
+
+def test_what_is_read_but_once_is_not_read_for_its_contents(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert task_of(tmp_path / "pipe").content is None
