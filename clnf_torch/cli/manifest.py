@@ -231,22 +231,14 @@ def _files(entry: Mapping[str, Any]) -> set[str]:
     return {*entry["outputs"].values(), *drawings} - {None}
 
 
-def is_manifest(path: Path) -> bool:
-    """Whether a file is there, and a manifest."""
-    try:
-        return path.exists() and bool(_read(path))
-    except OSError:
-        return False
-
-
-def require_manifest(path: Path | None) -> None:
-    """Refuses a place for a manifest that another file has.
+def opened_manifest(path: Path | None) -> Manifest:
+    """The manifest at a place; refuses one that another file has.
 
     Raises:
         typer.Exit: With code 2, after a line on stderr.
     """
     try:
-        Manifest(path)
+        return Manifest(path)
     except OSError as error:
         complain(f"{path}: {error.strerror}")
         raise typer.Exit(2) from None

@@ -12,7 +12,7 @@ import torch
 import typer
 
 from clnf_torch.cli.console import add_note, notice
-from clnf_torch.cli.manifest import NAME, Manifest, Task, require_manifest
+from clnf_torch.cli.manifest import NAME, Manifest, Task, opened_manifest
 from clnf_torch.cli.options import STDOUT
 from clnf_torch.cli.output_check import Input, Output, check_outputs
 from clnf_torch.cli.outputs import keep_earlier
@@ -40,7 +40,7 @@ def check_repair(inputs: Sequence[Path], table: Path) -> None:
     state, manifest = _beside(table)
     named = {"--csv": None if table == STDOUT else table, "the manifest": manifest, "the state of the run": state}
     check_outputs([Input(path) for path in inputs], [Output(what, path) for what, path in named.items() if path])
-    require_manifest(manifest)
+    opened_manifest(manifest)
 
 
 def _beside(table: Path) -> tuple[Path | None, Path | None]:

@@ -4,13 +4,14 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from clnf_torch.cli.console import Complaints
 from clnf_torch.cli.images.summary import ImageSummary
-from clnf_torch.cli.manifest import IMAGES, NAME, Manifest, content_of, file_hash, is_manifest, is_same_content
+from clnf_torch.cli.manifest import IMAGES, NAME, Manifest, content_of, file_hash, is_same_content, opened_manifest
 from clnf_torch.cli.options import STDOUT
 from clnf_torch.cli.outputs import Targets
 from clnf_torch.export.face_table import FaceTable
@@ -18,8 +19,8 @@ from clnf_torch.files.names import escaped_name
 from clnf_torch.media.batches import Batch
 
 
-def manifest_of(targets: Targets, images: Sequence[Path], skip_existing: bool) -> Path | None:
-    """Where the manifest of images lies: beside the first output, or in the folder of drawings.
+def manifest_of(targets: Targets, images: Sequence[Path], skip_existing: bool) -> Manifest | None:
+    """The manifest of images: beside the first output, or in the folder of drawings.
 
     Args:
         targets: The outputs.
@@ -27,15 +28,22 @@ def manifest_of(targets: Targets, images: Sequence[Path], skip_existing: bool) -
         skip_existing: Whether what is there is skipped, so that it must be known what it was made of.
 
     Returns:
-        The file; None where there are no outputs but stdout, and of a single image, whose name its rows have, unless
+        None where there are no outputs but stdout, and of a single image, whose name its rows have, unless
         `skip_existing` or a manifest that is there needs it.
+
+    Raises:
+        typer.Exit: With code 2, after a line on stderr: another file has its place.
     """
     given = [(option, path) for option, path in targets.given().items() if path != STDOUT]
     if not given:
         return None
     option, first = given[0]
     path = (first if option == "--draw" else first.parent) / NAME
-    return path if len(images) > 1 or skip_existing or is_manifest(path) else None
+    if len(images) > 1 or skip_existing:
+        return opened_manifest(path)
+    with suppress(OSError):
+        return Manifest(path) if path.exists() else None
+    return None
 
 
 def images_left(targets: Targets, images: Sequence[Path], drawings: Sequence[str]) -> list[int]:
@@ -94,7 +102,7 @@ class ImageRun:
         drawings: The names of their drawings.
         targets: The outputs.
         complaints: Prints what is wrong.
-        manifest: Its file, from `manifest_of`; None: the run is not entered.
+        manifest: From `manifest_of`; None: the run is not entered.
         problems: The lines about each image, by its number among those that are read.
     """
 
@@ -102,7 +110,7 @@ class ImageRun:
     drawings: Sequence[str]
     targets: Targets
     complaints: Complaints
-    manifest: Path | None
+    manifest: Manifest | None
     problems: dict[int, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -139,7 +147,7 @@ class ImageRun:
             "seconds": round(self.summary.seconds(), 1),
             "inputs": self._inputs(),
         }
-        Manifest(self.manifest).enter(IMAGES, entry)
+        self.manifest.enter(IMAGES, entry)
         if STDOUT not in self.targets.given().values():
             self.summary.show(list(self.targets.given().values()))
 

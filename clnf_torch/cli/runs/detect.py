@@ -12,7 +12,7 @@ from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_fir
 from clnf_torch.cli.drawing import drawn_files
 from clnf_torch.cli.images.run import ImageRun, images_left, made_of_others, manifest_of
 from clnf_torch.cli.input_files import image_inputs, require_some
-from clnf_torch.cli.manifest import KEEP_OR_REPLACE, Manifest, file_hash, require_manifest
+from clnf_torch.cli.manifest import KEEP_OR_REPLACE, file_hash
 from clnf_torch.cli.options import (
     CameraOptions,
     NumericsName,
@@ -86,9 +86,8 @@ def detect(
         )
     images = image_inputs(images)
     inputs, manifest = [*images, model, *([boxes] if boxes else [])], manifest_of(targets, images, skip_existing)
-    beside = [Output("the manifest", manifest)] if manifest else []
+    beside = [Output("the manifest", manifest.path)] if manifest and manifest.path else []
     check_outputs(list(map(Input, inputs)), [*targets.image_outputs(images), *beside])
-    require_manifest(manifest)
     require_some(images)
     drawings, complaints = drawn_files(images), Complaints()
     if skip_existing:
@@ -97,7 +96,7 @@ def detect(
             notice(f"{skipped} of {len(images)} images have their outputs; skipped")
             numbers = sorted({*range(len(images))}.difference(left))
             there = [images[number] for number in numbers], [drawings[number] for number in numbers]
-            if others := list(made_of_others(targets, *there, Manifest(manifest))):
+            if manifest and (others := list(made_of_others(targets, *there, manifest))):
                 complaints(
                     f"{others[0]}: skipped, though its outputs were made of other images, or of it before it changed "
                     f"({len(others)} of {skipped} are so); {KEEP_OR_REPLACE}"

@@ -8,7 +8,6 @@ from typing import Any
 from clnf_torch.cli.console import Complaints, notice
 from clnf_torch.cli.manifest import Manifest, Task, file_hash
 from clnf_torch.cli.outputs import Targets
-from clnf_torch.cli.videos.outputs import VideoOutputs
 from clnf_torch.cli.videos.resume import SavedRun
 from clnf_torch.media.recording import Recording
 from clnf_torch.media.video_frames import FrameSource
@@ -32,12 +31,17 @@ class VideoJobs:
 
     @classmethod
     def of(
-        cls, targets: dict[FrameSource, Targets], model: Path, settings: Mapping[str, Any], outputs: VideoOutputs
+        cls,
+        targets: dict[FrameSource, Targets],
+        model: Path,
+        settings: Mapping[str, Any],
+        manifest: Manifest,
+        state: Path | None,
     ) -> "VideoJobs":
-        """The videos with these files, of a run with this weights file and these settings."""
+        """The videos with these files, of a run with this weights file, these settings and this file of its state."""
         digest = file_hash(model)
         tasks = {source: Task.of(source.path, digest, settings, files.given()) for source, files in targets.items()}
-        return cls(targets, tasks, Manifest(outputs.manifest()), SavedRun(outputs.state(), tasks))
+        return cls(targets, tasks, manifest, SavedRun(state, tasks))
 
     def unfinished(
         self, complaints: Complaints, finished: Callable[[Mapping[str, Any]], None]

@@ -11,7 +11,7 @@ import torch
 import typer
 
 from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, mention_terms, notice
-from clnf_torch.cli.manifest import KEEP_OR_REPLACE, Manifest, Task, require_manifest
+from clnf_torch.cli.manifest import KEEP_OR_REPLACE, Manifest, Task, opened_manifest
 from clnf_torch.cli.options import CameraOptions, NumericsName, PrecisionName, device_named
 from clnf_torch.cli.output_check import Input, check_outputs
 from clnf_torch.cli.outputs import Targets
@@ -86,12 +86,12 @@ def track_videos(
         typer.Exit: Something could not be done; what was wrong is on stderr.
     """
     check_outputs([*map(Input, videos), Input(options.model)], outputs.outputs())
-    require_manifest(outputs.manifest())
+    manifest = opened_manifest(outputs.manifest())
     require_summary(outputs.summary())
     complaints = Complaints()
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         where = device_named(options.device)
-        sources = dict(_opened(videos, outputs, options, complaints, where))
+        sources = dict(_opened(videos, outputs, options, complaints, where, manifest))
         if not sources:
             if complaints.any:
                 raise typer.Exit(1)
@@ -100,7 +100,7 @@ def track_videos(
         mention_terms(options.model, detector.origin.get("licence", ""))
         finder = None if options.box else load_face_detector_for(detector, options.model, options.face_detector)
         tracker = VideoTracker(detector, finder, options.config)
-        jobs = VideoJobs.of(sources, options.model, options.settings(where, outputs.targets), outputs)
+        jobs = VideoJobs.of(sources, options.model, options.settings(where, outputs.targets), manifest, outputs.state())
         summary = VideoSummary(outputs.summary(), outputs.manifest(), videos)
         if options.resume:
             sources = jobs.unfinished(complaints, summary.add)
@@ -132,11 +132,15 @@ def track_videos(
 
 
 def _opened(
-    paths: Sequence[Path], outputs: VideoOutputs, options: VideoOptions, complain: Complaints, device: torch.device
+    paths: Sequence[Path],
+    outputs: VideoOutputs,
+    options: VideoOptions,
+    complain: Complaints,
+    device: torch.device,
+    manifest: Manifest,
 ) -> Iterator[tuple[FrameSource, Targets]]:
     """Videos that can be read, have the given box in their frames and are to be tracked, and their files."""
     outputs.make_folders()
-    manifest = Manifest(outputs.manifest())
     for path, targets in zip(paths, outputs.files, strict=True):
         if options.skip_existing and targets.are_there():
             if made_of := _known(manifest.made_of, path, targets):
