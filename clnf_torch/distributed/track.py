@@ -200,7 +200,7 @@ class UnfinishedVideo:
         """Enters the rows of a complete video."""
         entry = record.entry()
         table = self.table if self.table.exists() else None
-        rows = parquet.read_metadata(table).num_rows if table is not None else 0
+        rows = 0 if table is None else _rows_in(table)
         self._enter(table, InputReport(rows, self.source.problem, tuple(self.source.notes), entry))
         if self.is_saved:
             self.output.remove(self._name())
@@ -244,6 +244,13 @@ class UnfinishedVideo:
             shutil.rmtree(folder)
             return None
         return saved
+
+
+def _rows_in(table: Path) -> int:
+    """The number of rows of a Parquet file; pyarrow opens none whose name is not UTF-8."""
+    with table.open("rb") as file:
+        rows: int = parquet.read_metadata(file).num_rows
+    return rows
 
 
 def saved_state(output: JobOutput, shard: Shard) -> dict[str, Any] | None:

@@ -145,9 +145,11 @@ def _publish(folder: Path, path: Path) -> None:
     """Makes one file of those in a folder, in groups of rows that do not depend on when they were written."""
     files = sorted(folder.glob("*.parquet"))
     waiting: list[pa.Table] = []
-    with write_atomically(path) as file, parquet.ParquetWriter(file, parquet.read_schema(files[0])) as writer:
+    # Opened here and not by name: a folder called a=b would become a column, and names that are no UTF-8 are refused
+    with files[0].open("rb") as opened:
+        schema = parquet.read_schema(opened)
+    with write_atomically(path) as file, parquet.ParquetWriter(file, schema) as writer:
         for part in files:
-            # Not by name: a folder called a=b would become a column
             with part.open("rb") as opened:
                 waiting.append(parquet.ParquetFile(opened).read())
             if sum(map(len, waiting)) >= ROW_GROUP:

@@ -126,9 +126,11 @@ def _read_parquet(path: Path) -> FaceLog:
         import pyarrow.parquet
     except ImportError as error:
         raise TableError(f"{path}: Parquet needs pyarrow; pip install 'clnf_torch[tables]'") from error
-    file = pyarrow.parquet.ParquetFile(path)
-    names = [name for name in file.schema_arrow.names if WANTED.fullmatch(name) or name in (IMAGE, VIDEO)]
-    table = file.read(columns=names)
+    # pyarrow opens no file whose name is not UTF-8
+    with path.open("rb") as opened:
+        file = pyarrow.parquet.ParquetFile(opened)
+        names = [name for name in file.schema_arrow.names if WANTED.fullmatch(name) or name in (IMAGE, VIDEO)]
+        table = file.read(columns=names)
     _require_one_video(path, set(table[VIDEO].to_pylist()) if VIDEO in names else set())
     columns = {name: table[name].to_numpy().astype(float) for name in names if name not in (IMAGE, VIDEO)}
     return _of_columns(path, columns, table[IMAGE].to_pylist() if IMAGE in names else None)

@@ -102,3 +102,12 @@ def test_names_that_are_not_utf8_are_escaped(tmp_path):
     with parquet_file(tmp_path / "t.parquet") as file:
         file.append(make_table(2, image=("\udcff.png", "=\n.png")))
     assert parquet.read_table(tmp_path / "t.parquet").column("image").to_pylist() == [r"\xff.png", r"=\x0a.png"]
+
+
+def test_a_folder_whose_name_is_not_utf8_holds_tables(tmp_path):
+    folder = tmp_path / "caf\udce9"
+    folder.mkdir()
+    with parquet_file(folder / "t.parquet") as file:
+        file.append(make_table(2))
+    with (folder / "t.parquet").open("rb") as opened:
+        assert parquet.ParquetFile(opened).metadata.num_rows == 2

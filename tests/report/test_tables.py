@@ -29,6 +29,13 @@ def test_every_format_holds_the_same(tmp_path, suffix):
     assert log.of_face(1).tolist() == [1, 3, 7, 9, 11] and log.rows_of(3).tolist() == []
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json"])
+def test_tables_in_a_folder_whose_name_is_not_utf8_are_read(tmp_path, suffix):
+    folder = tmp_path / "caf\udce9"
+    folder.mkdir()
+    assert len(read_log(write_table(folder / f"clip{suffix}", talking(3)))) == 3
+
+
 def test_blanks_after_commas_and_unknown_columns_are_read_over(tmp_path):
     columns = {**columns_of(talking(3)), "AU01_r": ["0.1"] * 3}
     log = read_log(write_columns(tmp_path / "t.csv", columns, blank=" "))
