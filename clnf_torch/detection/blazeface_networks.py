@@ -114,7 +114,12 @@ class FullRange(compiled.KnownNumbers):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (F, A) and regressions (F, A, 16) of images (F, 3, 192, 192), from -1 to 1."""
         own_size = images.shape[1:] == (3, self.side, self.side)
-        if own_size and compiled.usable(images, self.numbers()) and (loops := _loops()) is not None:
+        if (
+            own_size
+            and self.is_as_made()
+            and compiled.usable(images, self.numbers())
+            and (loops := _loops()) is not None
+        ):
             found: tuple[Tensor, Tensor] = loops.respond(self, images)
             return found
         maps, levels = self.down[0](self.stem(images).relu_()), []

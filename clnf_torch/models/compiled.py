@@ -23,6 +23,28 @@ class KnownNumbers(nn.Module):
         found = [parameters.get(name) for parameters, name in self._places]
         return [values for values in found if values is not None]
 
+    @cached_property
+    def _layers(self) -> list[tuple[dict[str, Any], str, nn.Module, type]]:
+        """Where each layer is, which one it is, and of which type."""
+        return [
+            (module._modules, name, layer, type(layer))
+            for module in self.modules()
+            for name, layer in module._modules.items()
+            if layer is not None
+        ]
+
+    @cached_property
+    def _known(self) -> bool:
+        """Whether all layers are torch's or the package's own."""
+        return all(kind.__module__.startswith(("torch.nn.modules.", "clnf_torch.")) for *_, kind in self._layers)
+
+    def is_as_made(self) -> bool:
+        """Whether loops may stand for its layers: none was replaced or parametrized, or has hooks, which loops skip."""
+        return self._known and all(
+            layers.get(name) is layer and type(layer) is kind and not (layer._forward_hooks or layer._forward_pre_hooks)
+            for layers, name, layer, kind in self._layers
+        )
+
 
 def kernels() -> Any:
     """`clnf_torch.models.kernels.cpu.launch`; None where there is no compiler: see `load_kernels`."""

@@ -30,7 +30,7 @@ class HeatmapNetwork(compiled.KnownNumbers):
 
     def has_loops_for(self, gray: Tensor) -> bool:
         """Whether maps of images (B, A, A) can be compiled loops'."""
-        plain = compiled.usable(gray, self.numbers())
+        plain = compiled.usable(gray, self.numbers()) and self.is_as_made()
         return plain and not self.normalised and compiled.kernels().fills_vectors((*self.widths, self.landmarks))
 
     @abstractmethod

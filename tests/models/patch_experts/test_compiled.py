@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+import clnf_torch
 from clnf_torch.models import compiled
 from clnf_torch.models.numerics import EXACT, OPENFACE
 from clnf_torch.models.patch_experts.cen import CENExperts
@@ -203,3 +204,31 @@ def test_windows_of_heatmaps_are_those_of_the_torch_form(side, window, rng, monk
     middle = torch.randint(0, side, (3, 4, 2), generator=rng)
     found, expected = both(monkeypatch, lambda: cut_windows(maps, middle, window))
     assert torch.equal(found, expected)
+
+
+class _Silenced(torch.nn.Module):
+    """A wrapped layer, as adapters have them, that answers with zeros."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, maps):
+        return self.layer(maps) * 0
+
+
+@pytest.mark.parametrize("fitted_before", [False, True])
+def test_wrapped_and_hooked_layers_of_the_default_model_count(fitted_before):
+    experts = clnf_torch.load().model.experts[0]
+    areas = torch.rand(1, experts.width, experts.width, generator=torch.Generator().manual_seed(68)) * 255
+    plain, calls, stem = experts.maps(areas) if fitted_before else None, [], experts.network.stem
+    experts.network.stem = _Silenced(stem)
+    with torch.enable_grad():
+        expected = experts.maps(areas.clone().requires_grad_()).detach()
+    torch.testing.assert_close(experts.maps(areas), expected, atol=1e-4, rtol=1e-3)
+    experts.network.stem = stem
+    with stem.register_forward_hook(lambda *_: calls.append(1)):
+        experts.maps(areas)
+    assert calls
+    if plain is not None:
+        torch.testing.assert_close(experts.maps(areas), plain, atol=0, rtol=0)
