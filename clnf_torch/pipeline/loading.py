@@ -109,8 +109,10 @@ def save(
         licence: The terms of its use; None: those of that bundle.
 
     Raises:
-        ValueError: It holds numbers that are not finite, or parts that bundles do not hold.
+        ValueError: It holds numbers that are not finite, parts that bundles do not hold, or pruned or parametrized
+            weights.
     """
+    _require_plain_weights(detector)
     origin = detector.origin
     save_bundle(
         path,
@@ -123,6 +125,17 @@ def save(
         validator=None if detector.validator is None else _on_cpu(detector.validator.to_record()),
         face_detector=origin.get("face_detector") if face_detector is None else _on_cpu(face_detector.to_record()),
     )
+
+
+def _require_plain_weights(detector: LandmarkDetector) -> None:
+    """Refuses weights that are computed from others, as those of `torch.nn.utils.prune` and `parametrize` are."""
+    names = detector.state_dict(keep_vars=True)
+    made = next((name for name in names if name.endswith("_orig") or ".parametrizations." in name), None)
+    if made is not None:
+        raise ValueError(
+            f"expected weights that are stored as they are, found {made}, from which pruning or a parametrization "
+            "computes them; call torch.nn.utils.prune.remove, or parametrize.remove_parametrizations, first"
+        )
 
 
 def _detector(

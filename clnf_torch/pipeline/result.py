@@ -1,5 +1,6 @@
 """What a fit gives back."""
 
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -64,5 +65,8 @@ class FitResult(Rows):
 
 
 # So that the programs which `torch.export` makes of fits can give results back
-for record in (ShapeParams, PartFit, FitResult):
-    torch.export.register_dataclass(record, serialized_type_name=f"clnf_torch.{record.__name__}")
+with warnings.catch_warnings():
+    # Torch 2.4 calls what it has deprecated itself
+    warnings.simplefilter("ignore", FutureWarning)
+    for record in (ShapeParams, PartFit, FitResult):
+        torch.export.register_dataclass(record, serialized_type_name=f"clnf_torch.{record.__name__}")

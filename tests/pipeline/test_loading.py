@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+from torch.nn.utils import parametrizations, prune
 
 import clnf_torch
 from clnf_torch import BundleError, load, load_face_detector, save
@@ -147,3 +148,13 @@ def test_installed_models_have_names(name, bundle, tmp_path, monkeypatch):
     # A file of that name is the one that is meant
     (tmp_path / name).write_bytes(bundle.read_bytes())
     assert load(name).origin["sources"] == load_bundle(bundle)["sources"]
+
+
+def test_pruned_and_parametrized_weights_are_refused_with_the_way_out(tmp_path):
+    for change in (lambda layer: prune.l1_unstructured(layer, "weight", amount=0.5), parametrizations.weight_norm):
+        detector = clnf_torch.load()
+        change(detector.model.experts[0].network.stem)
+        (tmp_path / "model.pt").write_bytes(b"older")
+        with pytest.raises(ValueError, match=r"found model\.experts\.0\.network\.stem.*remove"):
+            clnf_torch.save(detector, tmp_path / "model.pt")
+        assert (tmp_path / "model.pt").read_bytes() == b"older"
