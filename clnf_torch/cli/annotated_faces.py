@@ -24,8 +24,9 @@ from clnf_torch.training.data.crops import FaceCrops, cut_crops
 from clnf_torch.training.shape.gaussian import ShapeGaussian
 from clnf_torch.training.shape.pdm import ShapeConfig, train_shape
 
-# Pixels: a face of 140 mm at 1.25 pixels per millimetre, and as much around it; 8 divides its quarter
-CROP = 352
+# Sides of crops, pixels, and how many extents of a face they show. 8 divides the quarter of the first one; what a
+# heatmap network sees from a box far off a face ends within the second: black beyond would tell it where the face is
+CLOSE, WIDE = (352, 2.0), (504, 3.0)
 LEAST_FACES = 20
 # Of Adam: a step moves each weight by about as much
 MOST_LEARNING_RATE = 1
@@ -81,16 +82,16 @@ def checkpoint_folder(out: Path, work: Path | None) -> Iterator[Path]:
 
 
 def read_faces(
-    data: Path, split: list[str] | None, hold_out: int, where: torch.device
+    data: Path, split: list[str] | None, hold_out: int, where: torch.device, size: tuple[int, float] = CLOSE
 ) -> tuple[Annotations, FaceCrops]:
     """The annotated faces, and their crops on a device; refuses too few to train patch experts."""
-    return read_crops(data, split, max(LEAST_FACES, hold_out), where, CROP)
+    return read_crops(data, split, max(LEAST_FACES, hold_out), where, size)
 
 
 def read_crops(
-    data: Path, split: list[str] | None, least: int, where: torch.device, side: int
+    data: Path, split: list[str] | None, least: int, where: torch.device, size: tuple[int, float]
 ) -> tuple[Annotations, FaceCrops]:
-    """The annotated faces, and their crops of some side on a device; refuses fewer than `least`."""
+    """The annotated faces, and their crops of some size on a device; refuses fewer than `least`."""
     found = read_annotations(data)
     found = found.of_split(*split) if split else found
     if len(found) < least:
@@ -98,7 +99,7 @@ def read_crops(
         raise typer.Exit(1)
     # Of thousands of photographs that takes minutes, before the first bar
     notice(f"reading {len(found)} annotated faces of {data}")
-    crops = cut_crops(found, read_image, side)
+    crops = cut_crops(found, read_image, *size)
     return found, FaceCrops(gray=crops.gray.to(where), landmarks=crops.landmarks.to(where))
 
 

@@ -15,7 +15,7 @@ from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.checkpoint import Checkpoint
-from clnf_torch.training.data.boxes import perturb_boxes
+from clnf_torch.training.data.boxes import boxes_to_start_from, perturb_boxes
 from clnf_torch.training.data.crops import FaceCrops, split_held_out
 from clnf_torch.training.trainer import EarlyStopping, Report, Schedule, Task, Trainer
 
@@ -30,6 +30,7 @@ class EndToEndConfig:
     max_grad_norm: float = 1.0  # gradients are clipped to this norm
     size: float = 0.05  # of the boxes that fits start from: see `perturb_boxes`
     center: float = 0.03
+    far_off: float = 0.0  # probability of boxes far off their faces to train from: see `boxes_to_start_from`
     held_out: int = 10  # every so-many-th face is held out to judge by; 0: none is
     judge_every: int = 50  # steps
     fit: FitConfig | None = None  # None: the default preset of the model's family
@@ -82,7 +83,7 @@ class EndToEndTask(Task):
         config, sampler = self.config, Sampler(self.generators[0], self.learn.landmarks.device)
         faces = self.learn[torch.randint(len(self.learn), (config.batch,), generator=sampler.generator)]
         gray = config.augmentation(faces.gray.float(), faces.landmarks, sampler)
-        boxes = perturb_boxes(faces.landmarks, sampler.generator, config.size, config.center)
+        boxes = boxes_to_start_from(faces.landmarks, config.far_off, sampler, config.size, config.center)
         shown = FaceCrops(gray=gray, landmarks=faces.landmarks)
         with _one_scale(self.detector.model, sampler):
             errors = fit_errors(self.detector, shown, boxes, config)

@@ -67,6 +67,7 @@ class HeatmapConfig:
     weight_decay: float = 0.02
     target_sigma: float = 0.8  # width of the target Gaussians, cells
     pen_marks: float = 0.5  # probability on a face
+    cut_off: float = 0.0  # probability that the image ends within the face
     yaw_weight: float = 3.0  # sampling weight of a face: 1 + yaw_weight * |yaw|, radians
 
 
@@ -123,7 +124,8 @@ class HeatmapTask(Task):
         sampler = Sampler(self.generators[0], self.device)
         samples = self._samples(sampler)
         with torch.no_grad():
-            gray = ImageAugmentation(pen_marks=self.config.pen_marks)(samples.gray, samples.landmarks, sampler)
+            augmentation = ImageAugmentation(pen_marks=self.config.pen_marks, cut_off=self.config.cut_off)
+            gray = augmentation(samples.gray, samples.landmarks, sampler)
         with mixed_precision(self.device):
             scores = self.module(gray)
         yield heatmap_loss(scores.float(), samples.landmarks / self.module.stride, self.config.target_sigma)

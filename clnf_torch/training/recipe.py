@@ -47,21 +47,28 @@ FINE = HeatmapConfig(
     steps=9000,
     batch=32,
 )
-# Small, from boxes and from where that leads; it begins as MediaPipe's face mesh
+# Small, from boxes, far off ones among them, and from where that leads; it begins as MediaPipe's face mesh
 MESH = HeatmapConfig(
     mesh=True,
     scale=0.225,
     width=192,
     widths=(),
-    jitter=PoseJitter(rotation=0.2, scale=0.1, translation=5.0, from_box=0.4),
+    jitter=PoseJitter(rotation=0.2, scale=0.1, translation=5.0, from_box=0.5, far_off=0.35),
     warp=PoseWarp(pitch=0.15, yaw=0.25, shape=0.3),
     levels=2,
     steps=6000,
     batch=32,
     learning_rate=2e-3,
+    cut_off=0.1,
 )
 # From where that one leads
-LARGE_MESH = replace(MESH, widths=LARGE, jitter=PoseJitter(rotation=0.12, scale=0.07, translation=3.5), pen_marks=0.7)
+LARGE_MESH = replace(
+    MESH,
+    widths=LARGE,
+    jitter=PoseJitter(rotation=0.12, scale=0.07, translation=3.5),
+    pen_marks=0.7,
+    cut_off=0.0,
+)
 # From where the small one leads, and as small: another kind of network, which errs in other ways
 SMALL_FINE = replace(FINE, widths=(16, 24, 40, 64, 96), steps=6000, weight_decay=0.01, pen_marks=0.7)
 CONFIGS = COARSE, FINE, MESH, LARGE_MESH
@@ -69,6 +76,8 @@ CONFIGS = COARSE, FINE, MESH, LARGE_MESH
 TOGETHER = EndToEndConfig(
     steps=600, batch=8, learning_rate=3e-5, judge_every=100, augmentation=ImageAugmentation(pen_marks=0.4)
 )
+# From boxes that are far off too, where the first network has been trained on them
+TOGETHER_FROM_AFAR = replace(TOGETHER, far_off=0.3, augmentation=ImageAugmentation(pen_marks=0.4, cut_off=0.1))
 # Makes a network that begins as MediaPipe's face mesh, with so many channels on the way back; see `MeshNetwork`
 MeshMaker = Callable[[tuple[int, ...]], MeshNetwork]
 
@@ -95,9 +104,9 @@ class Recipe:
 # U-Nets, from nothing
 UNETS = Recipe()
 # Two small networks: one that begins as MediaPipe's face mesh, and a U-Net
-SMALL = Recipe(scales=(MESH, SMALL_FINE), passes=(0, 1))
+SMALL = Recipe(scales=(MESH, SMALL_FINE), passes=(0, 1), end_to_end=TOGETHER_FROM_AFAR)
 # Two that begin so, a large one after the small one, and a U-Net after both, which errs in other ways
-FULL = Recipe(scales=(MESH, LARGE_MESH, FINE), passes=(0, 1, 2), end_to_end=replace(TOGETHER, steps=1800))
+FULL = Recipe(scales=(MESH, LARGE_MESH, FINE), passes=(0, 1, 2), end_to_end=replace(TOGETHER_FROM_AFAR, steps=1800))
 
 
 def recipe_of(model: LandmarkModel) -> Recipe:

@@ -6,6 +6,8 @@ from pathlib import Path
 import typer
 
 from clnf_torch.cli.annotated_faces import (
+    CLOSE,
+    WIDE,
     check_trained,
     checkpoint_folder,
     mirror_of,
@@ -21,6 +23,7 @@ from clnf_torch.files.archive import save_archive
 from clnf_torch.geometry.landmarks68 import MIRROR
 from clnf_torch.models.bundle import build_model, load_bundle
 from clnf_torch.models.landmark_model import LandmarkModel
+from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
 from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.checkpoint import Checkpoint, fingerprint
@@ -66,7 +69,8 @@ def finetune(
         where, content = device_named(device), load_bundle(model)
         tuned = build_model(content).to(where)
         _check_family(tuned, model)
-        faces, crops = read_faces(data, split, hold_out, where)
+        size = WIDE if issubclass(tuned.family, HeatmapExperts) else CLOSE
+        faces, crops = read_faces(data, split, hold_out, where, size)
         if shape:
             tuned.pdm = retrained(ShapeGaussian.of_pdm(tuned.pdm.cpu()), crops, SLACK)
         crops = frontal_first(crops, tuned.pdm)

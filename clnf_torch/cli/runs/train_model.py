@@ -9,7 +9,7 @@ import torch
 import typer
 
 import clnf_torch
-from clnf_torch.cli.annotated_faces import check_trained, face_detector_record, read_crops
+from clnf_torch.cli.annotated_faces import WIDE, check_trained, face_detector_record, read_crops
 from clnf_torch.cli.console import failures_exit_with, finishing_first, notice, say
 from clnf_torch.cli.options import device_named
 from clnf_torch.cli.progress import training_bars
@@ -28,9 +28,6 @@ from clnf_torch.training.shape.depth import HEADS, with_depth_shape
 from clnf_torch.training.shape.pdm import read_prior
 from clnf_torch.training.trainer import keep_freed_memory
 from clnf_torch.training.validator.training import ValidatorConfig, train_validator
-
-# Pixels: twice the extent of a face of 140 mm, at 1.2 pixels per millimetre
-CROP = 336
 
 
 def model(
@@ -58,7 +55,7 @@ def model(
         where = device_named(device)
         shapes = read_prior(prior or default_bundle())
         faces_record = face_detector_record(detector or default_bundle())
-        found, crops = read_crops(data, split, 2 * hold_out, where, CROP)
+        found, crops = read_crops(data, split, 2 * hold_out, where, WIDE)
         back = torch.arange(len(crops), device="cpu") % hold_out == 0
         kept, unseen = crops[~back], crops[back]
         recipe = replace((SMALL if small else FULL) if mesh else UNETS, seed=seed).with_effort(effort)

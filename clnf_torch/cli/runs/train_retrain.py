@@ -6,6 +6,7 @@ from pathlib import Path
 import typer
 
 from clnf_torch.cli.annotated_faces import (
+    WIDE,
     check_trained,
     checkpoint_folder,
     face_detector_record,
@@ -16,7 +17,7 @@ from clnf_torch.cli.annotated_faces import (
 from clnf_torch.cli.console import complain, failures_exit_with, finishing_first, say
 from clnf_torch.cli.options import device_named
 from clnf_torch.cli.progress import training_bars
-from clnf_torch.cli.runs.train_model import CROP, require_effort
+from clnf_torch.cli.runs.train_model import require_effort
 from clnf_torch.files.archive import save_archive
 from clnf_torch.models.bundle import build_model, load_bundle
 from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
@@ -52,7 +53,7 @@ def retrain(
             raise typer.Exit(1)
         if detector:
             content = {**content, "face_detector": face_detector_record(detector)}
-        faces, crops = read_crops(data, split, LEAST_FACES, where, CROP)
+        faces, crops = read_crops(data, split, LEAST_FACES, where, WIDE)
         recipe = replace(recipe_of(trained), seed=seed).with_effort(effort)
         with checkpoint_folder(out, work) as folder, training_bars(stop_if_asked) as report:
             trained = retrain_networks(trained, crops, mirror_of(crops), recipe, folder, report)

@@ -91,18 +91,30 @@ def random_erasing(gray: Tensor, sampler: Sampler, probability: float) -> Tensor
     return torch.where(covered, other, gray)
 
 
+def cut_off(gray: Tensor, sampler: Sampler, probability: float) -> Tensor:
+    """Black on one side of a line, as where a photograph ends within a face, with a probability for each image."""
+    count, side = len(gray), gray.shape[-1]
+    beyond = torch.arange(side, device=gray.device) > sampler.uniform(0.3, 0.95, count)[:, None] * side  # (B, A)
+    beyond = torch.where(sampler.bernoulli(0.5, count, 1), beyond, beyond.flip(-1))
+    beyond = torch.where(sampler.bernoulli(0.5, count, 1, 1), beyond[:, None], beyond[:, :, None])
+    return gray.masked_fill(beyond & sampler.bernoulli(probability, count, 1, 1), 0)
+
+
 @dataclass(frozen=True)
 class ImageAugmentation:
     """Augmentation of training images. Poses are augmented apart, by `PoseWarp` and `PoseJitter`."""
 
     photometric: bool = True  # occlusion, light, blur, compression and noise: see `augment`
     pen_marks: float = 0.0  # probability of pen marks on a face, which need 68 landmarks
+    cut_off: float = 0.0  # probability that the image ends within a face
 
     def __call__(self, gray: Tensor, landmarks: Tensor, sampler: Sampler) -> Tensor:
         """Images (B, S, S) in 0 to 255 of faces with landmarks (B, N, 2) in their pixels."""
         if self.pen_marks:
             gray = draw_pen_marks(gray, landmarks, sampler.generator, probability=self.pen_marks)
-        return augment(gray, sampler) if self.photometric else gray
+        gray = augment(gray, sampler) if self.photometric else gray
+        # Last, as neither light nor noise reaches beyond the edge of an image
+        return cut_off(gray, sampler, self.cut_off) if self.cut_off else gray
 
 
 NO_AUGMENTATION = ImageAugmentation(photometric=False)

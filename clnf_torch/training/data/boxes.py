@@ -13,16 +13,21 @@ from torch import Tensor
 from clnf_torch.detection import FaceDetector
 from clnf_torch.detection.mtcnn import Factors
 from clnf_torch.geometry.boxes import box_around, box_iou
+from clnf_torch.training.augmentation.random import Sampler
 
 # The least overlap of a found box with the extent of the face that it belongs to
 SAME_FACE = 0.3
+# The least factor of a perturbed box's size: no box vanishes or turns over
+SMALLEST = 0.3
+# Deviations of size and middle of boxes as other face detectors, hands and quick faces leave them
+FAR_OFF = 0.25, 0.2
 
 
 def perturb_boxes(landmarks: Tensor, generator: torch.Generator, size: float = 0.05, center: float = 0.03) -> Tensor:
     """Boxes as face detectors give them: not quite where the landmarks are.
 
-    Each is the landmarks' extent, its two sides multiplied by one Gaussian number around 1, its middle moved by
-    Gaussian shares of the extent's own width and height.
+    Each is the landmarks' extent, its two sides multiplied by one Gaussian number around 1, but at least by `SMALLEST`,
+    its middle moved by Gaussian shares of the extent's own width and height.
 
     Args:
         landmarks: Pixels, shape (B, N, 2).
@@ -36,8 +41,19 @@ def perturb_boxes(landmarks: Tensor, generator: torch.Generator, size: float = 0
     boxes = box_around(landmarks)
     middle, extent = boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:]
     drawn = torch.randn(len(boxes), 3, generator=generator).to(boxes)
-    grown = extent * (1 + size * drawn[:, :1])
+    grown = extent * (1 + size * drawn[:, :1]).clamp_min(SMALLEST)
     return torch.cat([middle + center * drawn[:, 1:] * extent - grown / 2, grown], 1)
+
+
+def boxes_to_start_from(
+    landmarks: Tensor, far_off: float, sampler: Sampler, size: float = 0.05, center: float = 0.03
+) -> Tensor:
+    """`perturb_boxes`, but each box has a probability to be far off its face: moved and resized by `FAR_OFF`."""
+    boxes = perturb_boxes(landmarks, sampler.generator, size, center)
+    if not far_off:
+        return boxes
+    off = perturb_boxes(landmarks, sampler.generator, *FAR_OFF)
+    return torch.where(sampler.bernoulli(far_off, len(boxes), 1), off, boxes)
 
 
 def box_of_face(found: Tensor, extent: Tensor) -> Tensor:

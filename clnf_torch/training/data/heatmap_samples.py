@@ -13,7 +13,7 @@ from clnf_torch.geometry.similarity import invert_similarity, similarity_between
 from clnf_torch.models.pdm import PDM, ShapeParams
 from clnf_torch.training.augmentation.pose_warp import PoseWarp, warp_faces
 from clnf_torch.training.augmentation.random import Sampler
-from clnf_torch.training.data.boxes import perturb_boxes
+from clnf_torch.training.data.boxes import boxes_to_start_from
 from clnf_torch.training.data.crops import FaceCrops, to_pyramid_level
 
 
@@ -26,6 +26,7 @@ class PoseJitter:
     translation: float  # each coordinate, millimetres
     aspect: float = 0.06  # width to height, logarithm of the ratio: heads are turned, and faces differ
     from_box: float = 0.0  # probability that the pose is known from a box alone, as at the start of a fit
+    far_off: float = 0.0  # probability that such a box is far off the face; see `boxes_to_start_from`
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,12 @@ class FaceDataset:
     @classmethod
     def of(cls, crops: FaceCrops, pdm: PDM, params: ShapeParams, levels: int) -> "FaceDataset":
         """Faces with their fitted parameters, and image pyramids of so many levels."""
-        images = [crops.gray.float()]
-        for _ in range(levels - 1):
-            images.append(halve(images[-1]))
-        padded = tuple(pad_with_black(image.round().to(torch.uint8)) for image in images)
+        images, padded = crops.gray.float(), []
+        for level in range(levels):
+            images = halve(images) if level else images
+            padded.append(pad_with_black(images.round().to(torch.uint8)))
         single = ShapeParams.from_globals(params.globals.float(), params.local.float())
-        return cls(padded, crops.landmarks, deepcopy(pdm).float(), single)
+        return cls(tuple(padded), crops.landmarks, deepcopy(pdm).float(), single)
 
     def __len__(self) -> int:
         """Number of faces F."""
@@ -85,7 +86,7 @@ def draw_samples(
     """
     count = len(rows)
     faces = warp_faces(dataset.pdm, dataset.params[rows], dataset.landmarks[rows], warp, sampler)
-    believed = _from_boxes(dataset.pdm, faces.landmarks, sampler).where(
+    believed = _from_boxes(dataset.pdm, faces.landmarks, jitter.far_off, sampler).where(
         sampler.bernoulli(jitter.from_box, count), faces.params
     )
     shapes = dataset.pdm.landmarks(believed)
@@ -102,9 +103,9 @@ def draw_samples(
     return Samples(gray, torch.where(flip[:, None, None], landmarks[:, mirror], landmarks))
 
 
-def _from_boxes(pdm: PDM, landmarks: Tensor, sampler: Sampler) -> ShapeParams:
+def _from_boxes(pdm: PDM, landmarks: Tensor, far_off: float, sampler: Sampler) -> ShapeParams:
     """The pose at the start of a fit: the mean face from the front, in a perturbed box."""
-    boxes = perturb_boxes(landmarks, sampler.generator)
+    boxes = boxes_to_start_from(landmarks, far_off, sampler)
     return params_from_box(pdm, boxes, boxes.new_zeros(len(boxes), 3))
 
 

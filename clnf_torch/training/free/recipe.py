@@ -43,8 +43,16 @@ SCALES = (
     ),
 )
 # A network that begins as MediaPipe's face mesh, and another one whose trunk stays it: this one has been shown more
-# people than there are free photographs of, and forgets none
-_MESHED = replace(MESH, widths=LARGE, steps=2200, warp=SCALES[0].warp)
+# people than there are free photographs of, and forgets none. No box is far off: the photographs end not far from the
+# face, and black beyond would tell where it is
+_MESHED = replace(
+    MESH,
+    widths=LARGE,
+    steps=2200,
+    warp=SCALES[0].warp,
+    jitter=replace(MESH.jitter, from_box=0.4, far_off=0.0),
+    cut_off=0.0,
+)
 MESHED = _MESHED, replace(_MESHED, frozen_trunk=True, steps=3000, pen_marks=0.7)
 TOGETHER = EndToEndConfig(
     steps=400, batch=8, learning_rate=3e-5, judge_every=100, augmentation=ImageAugmentation(pen_marks=0.4)

@@ -10,6 +10,7 @@ from clnf_torch.training.augmentation.photometric import (
     ImageAugmentation,
     augment,
     blur,
+    cut_off,
     jpeg_compression,
     photometric_jitter,
     random_erasing,
@@ -38,7 +39,7 @@ def test_augmented_images_are_images():
     assert not torch.equal(augmented, augment(images(), sampler(2)))
 
 
-@pytest.mark.parametrize("change", [blur, jpeg_compression, random_erasing])
+@pytest.mark.parametrize("change", [blur, cut_off, jpeg_compression, random_erasing])
 def test_a_share_of_the_images_is_changed(change):
     before = images(200)
     changed = (change(before, sampler(), probability=0.3) - before).abs().amax((-2, -1)) > 1
@@ -73,3 +74,21 @@ def test_pen_marks_lie_on_the_faces(rng):
     gray = torch.full((3, 96, 96), 150.0)
     marked = ImageAugmentation(photometric=False, pen_marks=1.0)(gray, landmarks, sampler())
     assert (marked != gray).flatten(1).any(1).all() and torch.equal(NO_AUGMENTATION(gray, landmarks, sampler()), gray)
+
+
+def test_an_image_that_is_cut_off_is_black_on_one_side_of_a_line_and_as_it_was_on_the_other():
+    light = torch.full((200, 64, 64), 150.0)
+    cut = cut_off(light, sampler(), probability=1.0)
+    columns, rows = (cut == 0).all(1), (cut == 0).all(2)
+    assert torch.equal(cut == 0, torch.where(columns.any(1)[:, None, None], columns[:, None], rows[:, :, None]))
+    black = torch.where(columns.any(1, keepdim=True), columns, rows)
+    # One edge of the image alone, each of the four now and then, and never most of the image
+    assert ((black.diff(dim=1) != 0).sum(1) == 1).all() and (black[:, 0] != black[:, -1]).all()
+    sides = torch.stack((columns[:, 0], columns[:, -1], rows[:, 0], rows[:, -1])).sum(1)
+    assert (sides > 25).all() and black.float().mean(1).max() <= 0.7
+
+
+def test_light_and_noise_do_not_reach_beyond_the_edge_of_an_image():
+    gray, landmarks = torch.full((40, 96, 96), 150.0), torch.zeros(40, 68, 2)
+    cut = ImageAugmentation(cut_off=1.0)(gray, landmarks, sampler())
+    assert ((cut == 0).all(1).any(1) | (cut == 0).all(2).any(1)).all()

@@ -8,8 +8,15 @@ import torch
 
 from clnf_torch.detection import FaceBoxes
 from clnf_torch.geometry.boxes import box_around
+from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.annotations import read_annotations
-from clnf_torch.training.data.boxes import box_of_face, detect_annotated, fit_factors, perturb_boxes
+from clnf_torch.training.data.boxes import (
+    box_of_face,
+    boxes_to_start_from,
+    detect_annotated,
+    fit_factors,
+    perturb_boxes,
+)
 from tests.factories import seeded
 
 FACE = torch.tensor([[10.0, 20.0], [50.0, 30.0], [20.0, 100.0]])
@@ -29,6 +36,20 @@ def test_perturbed_boxes_scatter_as_they_should(rng):
     torch.testing.assert_close(spread.mean(1), torch.tensor([1.0, 0.0, 0.0]), atol=1e-3, rtol=0)
     torch.testing.assert_close(spread.std(1), torch.tensor([0.05, 0.03, 0.03]), rtol=0.02, atol=0)
     assert (torch.corrcoef(spread) - torch.eye(3)).abs().amax() < 0.03
+
+
+def test_no_perturbed_box_vanishes_or_turns_over(rng):
+    boxes = perturb_boxes(FACE.expand(20000, -1, -1), rng, size=1.0)
+    torch.testing.assert_close(boxes[:, 2:].amin(0), torch.tensor([12.0, 24.0]))
+
+
+def test_a_share_of_the_boxes_to_start_from_is_far_off():
+    faces = FACE.expand(20000, -1, -1)
+    usual, some = (boxes_to_start_from(faces, share, Sampler(seeded(3), torch.device("cpu"))) for share in (0.0, 0.3))
+    assert torch.equal(usual, perturb_boxes(faces, seeded(3)))
+    off = (some != usual).any(1)
+    torch.testing.assert_close(off.float().mean(), torch.tensor(0.3), atol=0.01, rtol=0)
+    torch.testing.assert_close((some[off, 2] / 40).std(), torch.tensor(0.25), rtol=0.03, atol=0)
 
 
 def test_the_reference_boxes_of_afw_scatter_alike(shared):
