@@ -69,8 +69,8 @@ def finetune(
         where, content = device_named(device), load_bundle(model)
         tuned = build_model(content).to(where)
         _check_family(tuned, model)
-        size = WIDE if issubclass(tuned.family, HeatmapExperts) else CLOSE
-        faces, crops = read_faces(data, split, hold_out, where, size)
+        around = WIDE if issubclass(tuned.family, HeatmapExperts) else CLOSE
+        faces, crops = read_faces(data, split, hold_out, where, around)
         if shape:
             tuned.pdm = retrained(ShapeGaussian.of_pdm(tuned.pdm.cpu()), crops, SLACK)
         crops = frontal_first(crops, tuned.pdm)
