@@ -144,6 +144,10 @@ def simulated_cards() -> Iterator[SimulatedCards]:
         "_lazy_init": lambda: None,
         "device": lambda device: nullcontext(),
         "get_device_properties": lambda device: card,
+        "is_current_stream_capturing": lambda: False,
+        "mem_get_info": lambda device: (MEMORY, MEMORY),
+        "memory_reserved": lambda device: 0,
+        "memory_allocated": lambda device: 0,
         "is_bf16_supported": lambda *_: True,
     }
     modules = torch.__future__

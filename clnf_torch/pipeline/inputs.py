@@ -13,6 +13,8 @@ from clnf_torch.geometry.frames import Frames, as_frames, as_tensor, warn_of_uni
 from clnf_torch.geometry.gray import to_gray
 from clnf_torch.geometry.host import is_readable
 from clnf_torch.models.landmark_model import LandmarkModel
+from clnf_torch.models.patch_experts.base import Experts
+from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
 from clnf_torch.models.pdm import PDM, ShapeParams
 
 # Of a face, that a fit follows: the pose has six numbers
@@ -30,7 +32,8 @@ def check_number_types(model: LandmarkModel, validator: nn.Module | None) -> Non
     """
     expected = model.pdm.mean.dtype
     for name, part in (*_parts_in_use(model, "model"), ("validator", validator)):
-        number = None if part is None else _first_number(part)
+        # The weights of experts may be of the type that they are stored in, and are widened where they are used
+        number = part.confidence if isinstance(part, Experts) else None if part is None else _first_number(part)
         if number is not None and number.dtype != expected:
             raise ValueError(
                 f"detector.{name} is {number.dtype}, detector.model.pdm {expected}; expected one number type in all "
@@ -41,7 +44,10 @@ def check_number_types(model: LandmarkModel, validator: nn.Module | None) -> Non
 def _parts_in_use(model: LandmarkModel, where: str) -> Iterator[tuple[str, nn.Module | None]]:
     """What a model's fits use, by the places where it is."""
     yield f"{where}.pdm", model.pdm
-    yield from ((f"{where}.experts[{index}]", experts) for index, experts in enumerate(model.experts))
+    for index, experts in enumerate(model.experts):
+        yield f"{where}.experts[{index}]", experts
+        if isinstance(experts, HeatmapExperts):
+            yield f"{where}.experts[{index}].network", experts.network
     yield from ((f"{where}.refinement", model.refinement), (f"{where}.gaze_network", model.gaze_network))
     for index, part in enumerate(model.parts):
         yield from _parts_in_use(part.model, f"{where}.parts[{index}].model")

@@ -16,6 +16,6 @@ def test_reading_is_said_before_it_begins(four_copies, monkeypatch, capsys):
 
     crops = annotated_faces.cut_crops
     monkeypatch.setattr(annotated_faces, "cut_crops", cut_crops)
-    found, cut = annotated_faces.read_crops(four_copies, None, 1, torch.device("cpu"), 32)
+    found, cut = annotated_faces.read_crops(four_copies, None, 1, torch.device("cpu"), (32, 2.0))
     assert len(found) == len(cut) == 4
     assert said_before == [f"reading 4 annotated faces of {four_copies}\n"]

@@ -214,9 +214,13 @@ def test_a_second_run_skips_what_is_finished_and_begins_anew_what_has_changed(pr
     again = program(out, "--resume")
     assert again.code == 0 and again.stderr.count("finished by an earlier run; skipped") == 3
     os.utime(videos[1], ns=(0, 0))
+    assert program(out, "--resume").stderr.count("skipped") == 3
+    content = videos[1].read_bytes()
+    videos[1].write_bytes(content + bytes(8))
     changed = program(out, "--resume")
     assert f"{videos[1]}: begins anew: it has changed" in changed.stderr and changed.stderr.count("skipped") == 2
     other = program(out, "--resume", "--likelihoods")
+    videos[1].write_bytes(content)
     assert other.stderr.count("begins anew: likelihoods is True, not False as before") == 3
 
 
