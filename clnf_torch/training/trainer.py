@@ -55,7 +55,8 @@ def mixed_precision(device: torch.device) -> torch.autocast:
 
     With AVX-512 BF16 a step of heatmap experts takes 0.63 of the time, on a processor without both a third more.
     """
-    able = torch.cpu.get_capabilities()
+    # Older versions of torch do not say
+    able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     fast = device.type != "cpu" or able.get("amx_bf16", False) or able.get("avx512_bf16", False)
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)
 

@@ -73,7 +73,7 @@ def test_every_changed_bit_is_seen_or_changes_nothing(tmp_path):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
 def test_numbers_that_are_none(tmp_path, bad, dtype):
     numbers = torch.ones(3_000_001).to(dtype)
-    numbers[-1] = bad
+    numbers[-1] = torch.tensor(bad, dtype=torch.float64)
     path = saved(tmp_path / "a.pt", [torch.arange(9), numbers])
     with pytest.raises(ArchiveError, match="not finite, or beyond 1e"):
         read_archive(path, finite=True)

@@ -15,7 +15,7 @@ from clnf_torch.models import compiled as experts_compiled
 from tests.fitting.random_searches import make_pdm, make_search
 from tests.programs import printed_by
 
-pytest.importorskip("triton", reason="Triton is not installed: pip install -e '.[cuda]'")
+pytest.importorskip("triton", minversion="3.3", reason="no Triton from 3.3 on: pip install -e '.[cuda]'")
 
 # Pixels of faces that are 100 pixels wide, cells, and scales. Measured: 3e-5, of a shape beyond its limits 1.1e-4. Both
 # forms are rounded to float32, each in its order

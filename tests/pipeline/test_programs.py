@@ -15,6 +15,8 @@ from clnf_torch.pipeline import FitResult, LandmarkDetector
 from tests.factories import CONFIG, make_boxes, make_images, make_rules
 from tests.pipeline.test_unread import FAMILIES, calls, make_detector
 
+pytestmark = pytest.mark.skipif(torch.__version__ < (2, 5), reason="torch 2.4 cannot trace functions in contexts")
+
 
 @pytest.fixture(autouse=True)
 def short_loops(monkeypatch):
