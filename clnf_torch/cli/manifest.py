@@ -66,7 +66,7 @@ class Task:
             # As they come back from a file: lists, no tuples
             settings=json.loads(json.dumps(dict(settings))),
             outputs={option: escaped_name(str(path.resolve())) for option, path in outputs.items()},
-            content=None if source.is_dir() else content_of(source),
+            content=content_of(source),
         )
 
     def is_done(self) -> bool:

@@ -164,10 +164,10 @@ def fit_errors(detector: LandmarkDetector, faces: FaceCrops, boxes: Tensor, conf
 
 @torch.no_grad()
 def _judge(detector: LandmarkDetector, faces: FaceCrops, config: EndToEndConfig) -> Tensor:
-    """Mean error of faces, float64, boxes and pen marks being the same every time; lost ones count as a face size."""
+    """Mean error of faces, float64, boxes, pen marks and edges the same every time; lost ones count as a face size."""
     generator = torch.Generator().manual_seed(config.seed)
-    sampler, pens_alone = Sampler(generator, faces.landmarks.device), replace(config.augmentation, photometric=False)
-    faces = FaceCrops(gray=pens_alone(faces.gray.float(), faces.landmarks, sampler), landmarks=faces.landmarks)
+    sampler, clear = Sampler(generator, faces.landmarks.device), replace(config.augmentation, photometric=False)
+    faces = FaceCrops(gray=clear(faces.gray.float(), faces.landmarks, sampler), landmarks=faces.landmarks)
     boxes = perturb_boxes(faces.landmarks, generator, config.size, config.center)
     rows = torch.arange(len(faces)).split(config.batch)
     errors = torch.cat([fit_errors(detector, faces[some], boxes[some], config) for some in rows])

@@ -77,7 +77,7 @@ TOGETHER = EndToEndConfig(
     steps=600, batch=8, learning_rate=3e-5, judge_every=100, augmentation=ImageAugmentation(pen_marks=0.4)
 )
 # From boxes that are far off too, where the first network has been trained on them
-TOGETHER_FROM_AFAR = replace(TOGETHER, far_off=0.3, augmentation=ImageAugmentation(pen_marks=0.4, cut_off=0.1))
+TOGETHER_FROM_AFAR = replace(TOGETHER, far_off=0.3, augmentation=replace(TOGETHER.augmentation, cut_off=0.1))
 # Makes a network that begins as MediaPipe's face mesh, with so many channels on the way back; see `MeshNetwork`
 MeshMaker = Callable[[tuple[int, ...]], MeshNetwork]
 
