@@ -22,6 +22,8 @@ from clnf_torch.media.images import ImageError, read_image
 FOLDER_RATE = Fraction(30)
 # Frames that wait to be used; each takes three bytes per pixel
 READ_AHEAD = 4
+# Seconds for which a thread that reads ahead is waited for, once nobody wants its items: most are made in less
+PATIENCE = 5.0
 
 Item = TypeVar("Item")
 
@@ -158,7 +160,9 @@ def ahead(items: Iterable[Item], depth: int = READ_AHEAD) -> Generator[Item, Non
     """The same items, made in a thread of their own while the caller is busy with earlier ones.
 
     Args:
-        items: Read in the other thread alone; an error there is raised here, after the items before it.
+        items: Read in the other thread alone; an error there, whatever it is, is raised here, after the items before
+            it. Where the next one does not come, as from a camera that has stopped, the thread is left behind after
+            `PATIENCE`, and ends with it.
         depth: Items that may wait.
     """
     # What gives an item or raises; None: the end
@@ -178,7 +182,8 @@ def ahead(items: Iterable[Item], depth: int = READ_AHEAD) -> Generator[Item, Non
                 put(functools.partial(_same, item))
                 if stopped.is_set():
                     return
-        except Exception as error:
+        # That of sys.exit, too: without an end the caller would wait for ever
+        except BaseException as error:
             put(functools.partial(_raise, error))
         put(None)
 
@@ -189,12 +194,12 @@ def ahead(items: Iterable[Item], depth: int = READ_AHEAD) -> Generator[Item, Non
             yield give()
     finally:
         stopped.set()
-        thread.join()
+        thread.join(PATIENCE)
 
 
 def _same(item: Item) -> Item:
     return item
 
 
-def _raise(error: Exception) -> NoReturn:
+def _raise(error: BaseException) -> NoReturn:
     raise error

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from clnf_torch.media import video_frames
 from clnf_torch.media.video import open_video
 from clnf_torch.media.video_frames import FrameFolder, VideoError, ahead
 from tests.media.videos import assert_shades, levels, shades, write_folder
@@ -74,3 +75,47 @@ def test_errors_of_the_other_thread_come_after_the_items_before_it():
     assert next(items) == 1
     with pytest.raises(VideoError, match="no more"):
         next(items)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_whatever_ends_the_other_thread_is_raised_here(error):
+    def ended():
+        yield 1
+        raise error("pressed q")
+
+    items, found = ahead(ended()), []
+
+    def read():
+        try:
+            found.extend(items)
+        except BaseException as raised:
+            found.append(type(raised))
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    reader.join(20)
+    assert found == [1, error]
+
+
+def test_items_that_do_not_come_are_not_waited_for(monkeypatch):
+    monkeypatch.setattr(video_frames, "PATIENCE", 0.2)
+    goes_on, closed = threading.Event(), threading.Event()
+
+    def stalled():
+        try:
+            yield 1
+            goes_on.wait(20)
+            yield 2
+        finally:
+            closed.set()
+
+    items = ahead(stalled())
+    assert next(items) == 1
+    start = time.monotonic()
+    items.close()
+    assert time.monotonic() - start < 10
+    assert not closed.is_set()
+    # The thread ends with what it waits for
+    del items
+    goes_on.set()
+    assert closed.wait(20)
