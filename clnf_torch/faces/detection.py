@@ -65,7 +65,7 @@ def detect(
         precision: As for `load`.
         camera: The camera behind all images; None: the one that OpenFace assumes for their size.
         likelihoods: Add each landmark's likelihood to the tables.
-        batch: Images that are computed together.
+        batch: Images that are computed together, at most; of large ones 67 million pixels.
 
     Returns:
         All faces, in the order of the images; what cannot be read, and boxes that cannot be used, are in `problems`.

@@ -17,6 +17,8 @@ from clnf_torch.media.images import ImageError, read_image
 MAX_FRAMES = 16
 # Faces of a batch, unless one image alone has more
 MAX_FACES = 64
+# Pixels of the images of a batch, unless one alone has more: 32 of 1920 x 1080. A batch exists up to three times
+MAX_BATCH_PIXELS = 1 << 26
 
 Complain = Callable[[int, str], None]
 """Told the number of an image among those that were given, and a line about it."""
@@ -51,7 +53,9 @@ class Batch:
     def takes(self, job: Job, most: int) -> bool:
         """Whether another job may join, where a batch has at most so many images."""
         same_size = self.jobs[0].image.shape == job.image.shape
-        return same_size and len(self.jobs) < most and self.faces + len(job.boxes) <= MAX_FACES
+        pixels = (len(self.jobs) + 1) * job.image[0].numel()
+        few_images = len(self.jobs) < most and pixels <= MAX_BATCH_PIXELS
+        return same_size and few_images and self.faces + len(job.boxes) <= MAX_FACES
 
     def frames(self) -> Tensor:
         """The images, (F, 3, H, W); in memory, channels are last."""

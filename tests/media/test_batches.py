@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -36,6 +37,16 @@ def test_batches_have_a_limit_of_frames_and_of_faces():
     assert [len(batch) for batch in names([job("a")] * (MAX_FRAMES + 1))] == [MAX_FRAMES, 1]
     assert names([job("a", boxes=MAX_FACES), job("b"), job("c")]) == [["a"], ["b", "c"]]
     assert names([job("crowd", boxes=2 * MAX_FACES)]) == [["crowd"]]
+
+
+def test_large_photographs_are_few_together_or_alone():
+    # A photograph of 48 megapixels, without its memory
+    photograph = replace(job("a"), image=torch.zeros((), dtype=torch.uint8).expand(3, 6000, 8000))
+    assert names([photograph] * 3) == [["a"]] * 3
+    frame = replace(job("f"), image=torch.zeros((), dtype=torch.uint8).expand(3, 1080, 1920))
+    assert [len(batch) for batch in names([frame] * (MAX_FRAMES + 1))] == [MAX_FRAMES, 1]
+    camera = replace(job("c"), image=torch.zeros((), dtype=torch.uint8).expand(3, 3000, 4000))
+    assert [len(batch) for batch in names([camera] * 7)] == [5, 2]
 
 
 def test_every_box_knows_its_image():
