@@ -1,7 +1,9 @@
 """The landmark detector: from frame tensors and face boxes, or from other landmarks, to landmarks in one call."""
 
+import io
 from collections.abc import Mapping
 from dataclasses import replace
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import torch
@@ -325,3 +327,24 @@ def _prior(config: FitConfig, regularisation: Any) -> Any:
     """The regularisation that is given, or else the settings' own where it is one per face, to be checked as well."""
     own = config.regularisation if isinstance(config.regularisation, Tensor) else None
     return own if regularisation is None else regularisation
+
+
+def _sent(detector: LandmarkDetector) -> Any:
+    """How a detector goes to another process: as a copy of its bytes, unless it is in shared memory or on a card.
+
+    Torch sends an open file for every tensor, and a fork server, Python 3.14's usual start method, takes 252 of them.
+    """
+    if any(value.is_shared() for value in (*detector.parameters(), *detector.buffers())):
+        return detector.__reduce_ex__(2)
+    content = io.BytesIO()
+    torch.save(detector, content)
+    return _received, (content.getvalue(),)
+
+
+def _received(content: bytes) -> LandmarkDetector:
+    """The detector that `_sent` made bytes of."""
+    detector: LandmarkDetector = torch.load(io.BytesIO(content), weights_only=False)
+    return detector
+
+
+ForkingPickler.register(LandmarkDetector, _sent)

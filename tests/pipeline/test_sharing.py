@@ -6,11 +6,12 @@ import multiprocessing
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from clnf_torch import FitResult, LandmarkDetector, VideoTracker
@@ -83,6 +84,27 @@ def test_a_spawned_process_is_given_a_detector_and_sends_back_what_it_finds():
     worker.start()
     found = answers.get(timeout=PATIENCE)
     check_same(found, fit(detector, image))
+
+
+@pytest.mark.skipif("forkserver" not in multiprocessing.get_all_start_methods(), reason="no fork server here")
+def test_a_fork_server_takes_a_detector_of_more_tensors_than_open_files():
+    context, detector, image = multiprocessing.get_context("forkserver"), make_detector(), make_images()[0].float()
+    detector.unused = nn.ParameterList(torch.zeros(1) for _ in range(300))
+    answers: Any = context.Queue()
+    worker = context.Process(target=work, args=(detector, image, answers), daemon=True)
+    worker.start()
+    check_same(answers.get(timeout=PATIENCE), fit(detector, image))
+
+
+def test_a_detector_that_is_sent_is_a_copy_unless_its_memory_is_shared():
+    detector = make_detector()
+    copy = ForkingPickler.loads(ForkingPickler.dumps(detector))
+    assert not any(value.is_shared() for value in (*detector.buffers(), *copy.buffers()))
+    check_same(fit(copy, make_images()[0].float()), fit(detector, make_images()[0].float()))
+    detector.share_memory()
+    shared = ForkingPickler.loads(ForkingPickler.dumps(detector))
+    detector.model.pdm.mean.zero_()
+    assert not shared.model.pdm.mean.any() and copy.model.pdm.mean.any()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are forked here")
