@@ -6,7 +6,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ class Task:
         model: SHA-256 of the weights file.
         settings: By option.
         outputs: Files by option.
-        content: See `content_of`; None of a folder, and in what was written before it was noted.
+        content: See `content_of`; `with_content` reads it. None of a folder, and in what was written before that.
     """
 
     input: str
@@ -66,8 +66,11 @@ class Task:
             # As they come back from a file: lists, no tuples
             settings=json.loads(json.dumps(dict(settings))),
             outputs={option: escaped_name(str(path.resolve())) for option, path in outputs.items()},
-            content=content_of(source),
         )
+
+    def with_content(self) -> "Task":
+        """The task with its input's contents, which only those need that are entered: reading them takes time."""
+        return replace(self, content=content_of(Path(name_from_escaped(self.input))))
 
     def is_done(self) -> bool:
         """Whether all outputs are there."""
@@ -78,13 +81,13 @@ class Task:
         if (other := saved.get("input")) is None or other == self.input:
             return False
         same_name = Path(str(other)).name == Path(self.input).name
-        return not same_name or not is_same_content(saved, asdict(self))
+        return not same_name or not self.is_as(saved)
 
     def difference(self, saved: Mapping[str, Any]) -> str | None:
         """What is no longer as it was saved, in words, or None."""
         if saved.get("input") != self.input:
             return "it is another file"
-        if not is_same_content(saved, asdict(self)):
+        if not self.is_as(saved):
             return "it has changed"
         if saved.get("model") != self.model:
             return "the model is another one"
@@ -96,6 +99,10 @@ class Task:
             if before.get(name) != value:
                 return f"{name} is {value}, not {before.get(name)} as before"
         return None
+
+    def is_as(self, saved: Mapping[str, Any]) -> bool:
+        """Whether the input is as it was saved, see `is_same_content`."""
+        return is_same_content(saved, asdict(self), Path(name_from_escaped(self.input)))
 
 
 def file_hash(path: Path) -> str:
@@ -126,12 +133,18 @@ def content_of(path: Path) -> str | None:
     return digest.hexdigest()
 
 
-def is_same_content(saved: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
-    """Whether a file is as it was saved: of the same size, and of the same time or, as copies, of the same contents."""
+def is_same_content(saved: Mapping[str, Any], found: Mapping[str, Any], path: Path) -> bool:
+    """Whether a file is as it was saved: of the same size, and of the same time or, as copies, of the same contents.
+
+    Args:
+        saved: Its "bytes", "modified" and "content" as they were.
+        found: The former two as they are.
+        path: The file, which is read only where its size alone agrees.
+    """
     if saved.get("bytes") != found.get("bytes"):
         return False
     content = saved.get("content")
-    return saved.get("modified") == found.get("modified") or (content is not None and content == found.get("content"))
+    return saved.get("modified") == found.get("modified") or (content is not None and content == content_of(path))
 
 
 class Manifest:
@@ -173,7 +186,7 @@ class Manifest:
         if other := self.other_input(task):
             return other
         mine = [entry for entry in self.earlier(task) if entry.get("input") == task.input]
-        changed = any(not is_same_content(entry, asdict(task)) for entry in mine)
+        changed = any(not task.is_as(entry) for entry in mine)
         return "it before it changed" if changed else None
 
     def earlier(self, task: Task) -> Iterator[dict[str, Any]]:

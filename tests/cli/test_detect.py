@@ -18,7 +18,8 @@ import pytest
 import torch
 
 import clnf_torch
-from clnf_torch.cli import outputs
+from clnf_torch.cli import manifest, outputs
+from clnf_torch.cli.images import run as image_run
 from clnf_torch.cli.images.summary import ImageSummary
 from clnf_torch.cli.manifest import KEEP_OR_REPLACE
 from clnf_torch.cli.runs import detect as command
@@ -316,7 +317,7 @@ def change_byte(image: Path) -> None:
 
 
 @pytest.mark.parametrize("option", ["--csv", "--draw"])
-def test_outputs_of_other_images_are_said_to_be_so(clnf_torch_cli, bundle, image, found, tmp_path, option):
+def test_outputs_of_other_images_are_said_to_be_so(clnf_torch_cli, bundle, image, found, tmp_path, monkeypatch, option):
     for name in ("a/x.png", "a/y.png", "b/x.png", "b/y.png", "copied/x.png", "copied/y.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(image, tmp_path / name)
@@ -328,6 +329,10 @@ def test_outputs_of_other_images_are_said_to_be_so(clnf_torch_cli, bundle, image
     for folder in ("a", "copied"):
         done = clnf_torch_cli("detect", tmp_path / folder, *words)
         assert done.stderr.splitlines() == ["2 of 2 images have their outputs; skipped"]
+    with monkeypatch.context() as patched:
+        for module in (image_run, manifest):
+            patched.setattr(module, "content_of", lambda path: pytest.fail(f"{path} is read, though its time agrees"))
+        assert clnf_torch_cli("detect", tmp_path / "a", *words).exit_code == 0
     done = clnf_torch_cli("detect", tmp_path / "b", *words)
     first, *others = done.stderr.splitlines()
     assert done.exit_code == 1 and first == "2 of 2 images have their outputs; skipped"

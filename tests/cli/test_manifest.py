@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from clnf_torch.cli import manifest
 from clnf_torch.cli.manifest import BLOCK, BLOCKS, Task
 
 
 def task_of(video: Path) -> Task:
     """What is done with a video."""
-    return Task.of(video, "model", {}, {"--csv": video.with_suffix(".csv")})
+    return Task.of(video, "model", {}, {"--csv": video.with_suffix(".csv")}).with_content()
 
 
 @pytest.mark.parametrize("size", [1, 3 * BLOCK + 1, 3 * BLOCKS * BLOCK + 1])
@@ -56,3 +57,14 @@ def test_entries_of_which_contents_are_not_known_go_by_the_time(tmp_path):
 def test_what_is_read_but_once_is_not_read_for_its_contents(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     assert task_of(tmp_path / "pipe").content is None
+
+
+def test_contents_are_read_only_where_size_and_time_leave_a_doubt(tmp_path, monkeypatch):
+    """As of thousands of videos on a network's disk, which are skipped."""
+    video = tmp_path / "a.mp4"
+    video.write_bytes(b"123")
+    saved, read, content_of = asdict(task_of(video)), [], manifest.content_of
+    monkeypatch.setattr(manifest, "content_of", lambda path: read.append(path) or content_of(path))
+    known = Task.of(video, "model", {}, {"--csv": video.with_suffix(".csv")})
+    assert known.difference(saved) is None and not read
+    assert known.difference({**saved, "modified": 7}) is None and read == [video]

@@ -81,7 +81,7 @@ def made_of_others(
     for image, drawing in zip(images, drawings, strict=True):
         known = of_tables if folder is None else _by_name(made.get(_written(folder / drawing), ()))
         found = _status(image)
-        if known and not any(is_same_content(one, found) for one in known.get(Path(found["input"]).name, ())):
+        if known and not any(is_same_content(one, found, image) for one in known.get(Path(found["input"]).name, ())):
             yield image
 
 
@@ -160,6 +160,7 @@ class ImageRun:
             found.append(
                 {
                     **_status(image),
+                    "content": content_of(image),
                     # None: it was not read
                     "faces": count,
                     "first_row": row if count else None,
@@ -172,15 +173,12 @@ class ImageRun:
 
 
 def _status(image: Path) -> dict[str, Any]:
-    """An image's name, size in bytes, time of its last change, nanoseconds since 1970, and contents (`content_of`).
-
-    None where it is missing.
-    """
+    """An image's name, size in bytes, and time of its last change, nanoseconds since 1970; None where it is missing."""
     try:
-        status, content = os.stat(image), content_of(image)
+        status = os.stat(image)
     except (OSError, ValueError):
-        return {"input": _written(image), "bytes": None, "modified": None, "content": None}
-    return {"input": _written(image), "bytes": status.st_size, "modified": status.st_mtime_ns, "content": content}
+        return {"input": _written(image), "bytes": None, "modified": None}
+    return {"input": _written(image), "bytes": status.st_size, "modified": status.st_mtime_ns}
 
 
 def _written(path: Path) -> str:

@@ -79,6 +79,7 @@ def repair(
         if resume and job.finished():
             notice(f"{csv}: finished by an earlier run; skipped")
             return
+        job.task = job.task.with_content()
         repairer = _Repairer(load(model, where, numerics=numerics, precision=precision.value), settings, table, first)
         saved = job.load() if resume else None
         if saved is not None:

@@ -1,6 +1,6 @@
 """The videos of a run with what is to be done for each: which are finished, and what is entered when they are."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,11 @@ class VideoJobs:
             if entry.get("problem"):
                 complaints(entry["problem"])
         return left
+
+    def read_contents(self, sources: Iterable[FrameSource]) -> None:
+        """Reads what the manifest is going to know videos by; those that are skipped are spared it."""
+        for source in sources:
+            self.tasks[source] = self.tasks[source].with_content()
 
     def finish(self, source: FrameSource, record: Recording) -> dict[str, Any]:
         """Enters a finished video, and gives its entry."""

@@ -104,6 +104,7 @@ def track_videos(
         summary = VideoSummary(outputs.summary(), outputs.manifest(), videos)
         if options.resume:
             sources = jobs.unfinished(complaints, summary.add)
+        jobs.read_contents(sources)
 
         @contextlib.contextmanager
         def recorded(source: FrameSource, saved: dict[str, Any] | None) -> Iterator[Recording]:
