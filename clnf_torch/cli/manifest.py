@@ -63,8 +63,7 @@ class Task:
             bytes=sum(each.st_size for each in status),
             modified=max((each.st_mtime_ns for each in status), default=0),
             model=model,
-            # As they come back from a file: lists, no tuples
-            settings=json.loads(json.dumps(dict(settings))),
+            settings=_as_written(settings),
             outputs={option: escaped_name(str(path.resolve())) for option, path in outputs.items()},
         )
 
@@ -209,9 +208,23 @@ class Manifest:
         found = defaultdict[str, list[dict[str, Any]]](list)
         for entry in self._entries[IMAGES]:
             for image in entry.get("inputs", ()):
-                for output in {*entry["outputs"].values(), image.get("drawing")}:
+                for output in {*entry["outputs"].values(), *_image_files(image)}:
                     found[output].append(image)
         return found
+
+    def images_without_face(self, model: str, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Images, as they were entered, in which this model found no face with these settings; others may find one.
+
+        Args:
+            model: SHA-256 of the weights file.
+            settings: By option; an entry may have further ones.
+        """
+        wanted = _as_written(settings)
+        for entry in self._entries[IMAGES]:
+            known = entry.get("settings")
+            same = isinstance(known, dict) and all(known.get(name) == value for name, value in wanted.items())
+            if same and entry.get("model") == model:
+                yield from (image for image in entry.get("inputs", ()) if image.get("faces") == 0)
 
     def add(self, task: Task, result: Mapping[str, Any]) -> dict[str, Any]:
         """Enters the finished outputs of a video, and gives the entry."""
@@ -223,14 +236,15 @@ class Manifest:
 
         Args:
             kind: `VIDEOS` or `IMAGES`.
-            entry: Has "outputs", files by option; of images "inputs" with a "drawing" each.
+            entry: Has "outputs", files by option; of images "inputs", with a "drawing" or "outputs" of their own each.
         """
         if self.path is None:
             return
         with locked_folder(self.path.parent) as locked:
             # Others may have written since
-            entries, mine = _read(self.path), _files(entry)
-            self._entries = {name: [one for one in some if not mine & _files(one)] for name, some in entries.items()}
+            earlier = _read(self.path).items()
+            left = {name: [_without(one, entry) for one in some] for name, some in earlier}
+            self._entries = {name: [one for one in some if one is not None] for name, some in left.items()}
             self._entries[kind].append(entry)
             found = {name: some for name, some in self._entries.items() if some}
             content = json.dumps({"format": FORMAT, "version": VERSION, **found}, indent=1)
@@ -240,8 +254,33 @@ class Manifest:
 
 def _files(entry: Mapping[str, Any]) -> set[str]:
     """All files that an entry is about."""
-    drawings = {image.get("drawing") for image in entry.get("inputs", ())}
-    return {*entry["outputs"].values(), *drawings} - {None}
+    return set(entry["outputs"].values()).union(*map(_image_files, entry.get("inputs", ())))
+
+
+def _image_files(image: Mapping[str, Any]) -> set[str]:
+    """The files of one image of an entry alone."""
+    return {image.get("drawing"), *image.get("outputs", {}).values()} - {None}
+
+
+def _without(entry: dict[str, Any], newer: Mapping[str, Any]) -> dict[str, Any] | None:
+    """An entry without what a newer one replaces; None where nothing is left of it."""
+    files = _files(newer)
+    if entry["outputs"] or "inputs" not in entry:
+        return None if files & _files(entry) else entry
+    # Images without a face have no files
+    again = {image.get("input") for image in newer.get("inputs", ())}
+    left = [
+        image
+        for image in entry["inputs"]
+        if not (files & own if (own := _image_files(image)) else image.get("input") in again)
+    ]
+    return {**entry, "inputs": left} if left else None
+
+
+def _as_written(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as they come back from a file: lists, no tuples."""
+    found: dict[str, Any] = json.loads(json.dumps(dict(settings)))
+    return found
 
 
 def opened_manifest(path: Path | None) -> Manifest:

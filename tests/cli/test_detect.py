@@ -268,7 +268,7 @@ def test_a_manifest_says_what_became_of_each_of_several_images(clnf_torch_cli, b
     assert columns[0] == [str(path) for path in paths] and columns[1] == [path.stat().st_size for path in paths]
     assert columns[2:] == [[1, None, 0, 1], [0, None, None, 1]]
     drawings = [one["drawing"] and os.path.exists(one["drawing"]) for one in entry["inputs"]]
-    assert drawings == [True, None, None, True]
+    assert drawings == [True, None, True, True]
     assert ["problem" in one and one["problem"] is not None for one in entry["inputs"]] == [False, True, False, False]
     assert [row["image"] for row in rows_of(out / "t.csv")] == [str(paths[0]), str(paths[3])]
 
@@ -307,6 +307,26 @@ def test_outputs_that_are_there_are_skipped(clnf_torch_cli, bundle, image, found
     assert len(rows_of(table)) == 2
     assert "2 of 2 images have their outputs; skipped" in clnf_torch_cli(*words, "--csv", table).stderr
     assert "skipped" not in clnf_torch_cli(*words[:-2], "--csv", "-").stderr
+
+
+def test_what_was_drawn_without_a_face_is_known(clnf_torch_cli, bundle, image, found, tmp_path):
+    shutil.copy(image, tmp_path / "a.png")
+    dark = tmp_path / "dark.png"
+    cv2.imwrite(str(dark), np.zeros((300, 300, 3), np.uint8))
+    drawn = tmp_path / "drawn"
+    words = ["detect", tmp_path / "a.png", dark, "--model", bundle, "--draw", drawn, "--skip-existing"]
+    assert clnf_torch_cli(*words).exit_code == 0
+    # What is drawn again leaves what is known of the others
+    (drawn / "a_landmarks.png").unlink()
+    assert clnf_torch_cli(*words).exit_code == 0
+    entries = json.loads((drawn / "manifest.json").read_text())["images"]
+    assert [[Path(one["drawing"]).name for one in entry["inputs"]] for entry in entries] == [
+        ["dark_landmarks.png"],
+        ["a_landmarks.png"],
+    ]
+    change_byte(dark)
+    done = clnf_torch_cli(*words)
+    assert done.exit_code == 1 and "dark.png: skipped, though its outputs were made of other images" in done.stderr
 
 
 def change_byte(image: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,7 +15,7 @@ import clnf_torch
 from clnf_torch.cli.openface import images as openface_images
 from clnf_torch.cli.openface.outputs import output_place
 from clnf_torch.cli.videos import run as video_run
-from clnf_torch.media.images import read_image
+from clnf_torch.media.images import read_image, write_image
 from clnf_torch.media.video import VideoFile
 from tests.media.videos import FixedBox, moving, write_folder, write_video
 
@@ -110,7 +111,7 @@ def test_a_folder_is_a_video_or_photographs(openface, image, tmp_path):
     assert (header[:5], len(rows)) == (HEAD, 2)
     done = openface("FaceLandmarkImg", "-fdir", folder, "-out_dir", "each", "-2Dfp", "-tracked")
     assert done.exit_code == 0 and done.stdout.split()[:2] == ["2", "images"]
-    expected = {f"{name}{end}" for name in "01" for end in (".csv", ".png", "_of_details.txt")}
+    expected = {f"{name}{end}" for name in "01" for end in (".csv", ".png", "_of_details.txt")} | {"manifest.json"}
     assert {path.name for path in (tmp_path / "each").iterdir()} == expected
     header, rows = table(tmp_path / "each" / "0.csv")
     assert (header[:3], header[-1], len(rows)) == (["face", "confidence", "x_0"], "y_67", 1)
@@ -122,6 +123,36 @@ def test_a_photograph_is_one_without_saying_so(openface, image, tmp_path):
     assert (tmp_path / "processed" / "face.csv").read_text().startswith("face, confidence, pose_Tx, ")
     again = openface("-f", "face.png", "-pose", "--skip-existing")
     assert again.exit_code == 0 and "1 images have their outputs; skipped" in again.stderr
+
+
+def test_photographs_are_known_to_the_manifest(openface, image, tmp_path):
+    for name in ("a.png", "b.png", "x/b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(image, tmp_path / name)
+    write_image(tmp_path / "x" / "b.png", np.full((300, 300, 3), 90, np.uint8))
+    write_image(tmp_path / "dark.png", np.zeros((300, 300, 3), np.uint8))
+    (tmp_path / "bad.png").write_bytes(b"none")
+    words = [word for name in ("a", "b", "dark", "bad") for word in ("-f", f"{name}.png")] + ["-pose"]
+    assert openface(*words).exit_code == 1
+    place = tmp_path / "processed" / "manifest.json"
+    (entry,) = json.loads(place.read_text())["images"]
+    assert [one["faces"] for one in entry["inputs"]] == [1, 1, 0, None]
+    assert entry["inputs"][1]["outputs"] == {"--csv": str(tmp_path / "processed" / "b.csv")}
+    assert [bool(one["problem"]) for one in entry["inputs"]] == [False, False, False, True]
+    again = openface(*words[:-3], "-pose", "--skip-existing")
+    assert (again.exit_code, again.stderr.splitlines()) == (
+        0,
+        [
+            "3 images have their outputs; skipped",
+            "in 1 of them an earlier run found no face; leave out --skip-existing to look again",
+        ],
+    )
+    other = openface("-f", "x/b.png", "-pose", "--skip-existing")
+    assert other.exit_code == 1
+    assert "x/b.png: skipped, though its outputs were made of another image" in " ".join(other.stderr.split())
+    place.write_text("{}")
+    refused = openface(*words)
+    assert refused.exit_code == 2 and place.read_text() == "{}"
 
 
 def test_a_photograph_and_a_video_of_one_name_have_outputs_of_their_own(openface, clip, image, tmp_path):

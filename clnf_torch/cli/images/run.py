@@ -5,7 +5,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +38,37 @@ def manifest_of(targets: Targets, images: Sequence[Path], skip_existing: bool) -
     if not given:
         return None
     option, first = given[0]
-    path = (first if option == "--draw" else first.parent) / NAME
-    if len(images) > 1 or skip_existing:
+    return manifest_at((first if option == "--draw" else first.parent) / NAME, len(images) > 1 or skip_existing)
+
+
+def manifest_at(path: Path, needed: bool) -> Manifest | None:
+    """The manifest at a place; where it is not needed, None unless one is there.
+
+    Raises:
+        typer.Exit: With code 2, after a line on stderr: another file has its place, and it is needed.
+    """
+    if needed:
         return opened_manifest(path)
     with suppress(OSError):
         return Manifest(path) if path.exists() else None
     return None
+
+
+def images_without_face(
+    images: Sequence[Path], manifest: Manifest | None, model: Path, settings: Mapping[str, Any]
+) -> set[int]:
+    """The numbers of images in which an earlier run found no face, with the same model and settings.
+
+    Args:
+        images: All that were given.
+        manifest: What earlier runs entered.
+        model: The weights file.
+        settings: By option, those that decide whether a face is found.
+    """
+    if manifest is None:
+        return set()
+    known = _by_name(manifest.images_without_face(file_hash(model), settings))
+    return {number for number, image in enumerate(images) if _is_among(image, known)}
 
 
 def images_left(targets: Targets, images: Sequence[Path], drawings: Sequence[str]) -> list[int]:
@@ -80,9 +105,26 @@ def made_of_others(
     folder = None if tables else targets.draw
     for image, drawing in zip(images, drawings, strict=True):
         known = of_tables if folder is None else _by_name(made.get(_written(folder / drawing), ()))
-        found = _status(image)
-        if known and not any(is_same_content(one, found, image) for one in known.get(Path(found["input"]).name, ())):
+        if known and not _is_among(image, known):
             yield image
+
+
+def is_made_of_another(targets: Targets, image: Path, made: Mapping[str, Iterable[Mapping[str, Any]]]) -> bool:
+    """Whether outputs of one image that are there were made of another one, as far as the manifest says.
+
+    Args:
+        targets: The outputs.
+        image: The image.
+        made: From `Manifest.images_by_output`.
+    """
+    known = _by_name([one for path in targets.given().values() for one in made.get(_written(path), ())])
+    return bool(known) and not _is_among(image, known)
+
+
+def _is_among(image: Path, known: Mapping[str, Iterable[Mapping[str, Any]]]) -> bool:
+    """Whether an image is one of these entries by their names, moved or not."""
+    found = image_status(image)
+    return any(is_same_content(one, found, image) for one in known.get(Path(found["input"]).name, ()))
 
 
 def _by_name(images: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
@@ -135,19 +177,8 @@ class ImageRun:
         """
         if self.manifest is None:
             return
-        faces = self.summary.faces
-        outputs = {option: path for option, path in self.targets.given().items() if option != "--draw"}
-        entry = {
-            "model": file_hash(model),
-            "settings": json.loads(json.dumps(dict(settings))),
-            "outputs": {option: _written(path) for option, path in outputs.items() if path != STDOUT},
-            "frames": len(faces),
-            "frames_with_face": self.summary.with_face(),
-            "faces": sum(faces.values()),
-            "seconds": round(self.summary.seconds(), 1),
-            "inputs": self._inputs(),
-        }
-        self.manifest.enter(IMAGES, entry)
+        tables = written_names(replace(self.targets, draw=None))
+        self.manifest.enter(IMAGES, run_entry(self.summary, model, settings, tables, self._inputs()))
         if STDOUT not in self.targets.given().values():
             self.summary.show(list(self.targets.given().values()))
 
@@ -156,10 +187,11 @@ class ImageRun:
         found, row, draw = [], 0, self.targets.draw
         for number, (image, drawing) in enumerate(zip(self.images, self.drawings, strict=True)):
             count = self.summary.faces.get(number)
-            drawn = draw / drawing if draw is not None and count else None
+            # Without a face it is drawn as it is
+            drawn = draw / drawing if draw is not None and count is not None else None
             found.append(
                 {
-                    **_status(image),
+                    **image_status(image),
                     "content": content_of(image),
                     # None: it was not read
                     "faces": count,
@@ -172,7 +204,40 @@ class ImageRun:
         return found
 
 
-def _status(image: Path) -> dict[str, Any]:
+def run_entry(
+    summary: ImageSummary,
+    model: Path,
+    settings: Mapping[str, Any],
+    outputs: Mapping[str, str],
+    inputs: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """The entry of a run in the manifest.
+
+    Args:
+        summary: Of its images.
+        model: The weights file.
+        settings: By option.
+        outputs: Of all images, by option.
+        inputs: What became of each image.
+    """
+    return {
+        "model": file_hash(model),
+        "settings": json.loads(json.dumps(dict(settings))),
+        "outputs": dict(outputs),
+        "frames": len(summary.faces),
+        "frames_with_face": summary.with_face(),
+        "faces": sum(summary.faces.values()),
+        "seconds": round(summary.seconds(), 1),
+        "inputs": list(inputs),
+    }
+
+
+def written_names(targets: Targets) -> dict[str, str]:
+    """Outputs but stdout, as they stand in a manifest."""
+    return {option: _written(path) for option, path in targets.given().items() if path != STDOUT}
+
+
+def image_status(image: Path) -> dict[str, Any]:
     """An image's name, size in bytes, and time of its last change, nanoseconds since 1970; None where it is missing."""
     try:
         status = os.stat(image)

@@ -1,11 +1,21 @@
 """Photographs as FaceLandmarkImg takes them: every image has a table, a drawing and a description of its own."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, mention_terms, notice
+from clnf_torch.cli.images.run import (
+    image_status,
+    images_without_face,
+    is_made_of_another,
+    run_entry,
+    written_names,
+)
 from clnf_torch.cli.images.summary import ImageSummary
+from clnf_torch.cli.manifest import IMAGES, KEEP_OR_REPLACE, Manifest, content_of
 from clnf_torch.cli.openface.aligned_files import SUFFIX, AlignedFiles
 from clnf_torch.cli.openface.outputs import measured_groups, write_details
 from clnf_torch.cli.options import device_named
@@ -29,6 +39,10 @@ class ImageOptions:
     batch: int
     fit: FitOptions
     skip_existing: bool
+    settings: Mapping[str, Any]
+    """By option, for the manifest."""
+    manifest: Manifest | None
+    """From `manifest_at`; None: the run is not entered."""
 
 
 def fit_photographs(images: Sequence[Path], outputs: Sequence[Targets], options: ImageOptions) -> bool:
@@ -40,23 +54,32 @@ def fit_photographs(images: Sequence[Path], outputs: Sequence[Targets], options:
         options: How.
 
     Returns:
-        Whether all could be read; what was wrong is on stderr.
+        Whether all could be read, and what is skipped was made of them; what was wrong is on stderr.
 
     Raises:
         typer.Exit: Something else could not be done.
     """
     complaints = Complaints()
     with failures_exit_with(1), finishing_first() as stop_if_asked:
-        wanted = [number for number, files in enumerate(outputs) if not (options.skip_existing and files.are_there())]
-        if skipped := len(images) - len(wanted):
-            notice(f"{skipped} images have their outputs; skipped")
+        wanted = list(range(len(images)))
+        if options.skip_existing:
+            wanted = _left(images, outputs, options, complaints)
+            if not wanted:
+                return not complaints.any
         where = device_named(options.device)
         detector = load(options.model, where)
         finder = load_face_detector_for(detector, options.model)
         mention_terms(options.model, detector.origin.get("licence", ""))
         summary = ImageSummary([images[number] for number in wanted])
-        read = read_all(summary.images, lambda _, line: complaints(line), notice)
-        with counting_bar(len(wanted), "images", stop_if_asked) as done:
+        problems: dict[int, str] = {}
+
+        def complain_of(number: int, line: str) -> None:
+            complaints(line)
+            problems[number] = line
+
+        read = read_all(summary.images, complain_of, notice)
+        entered = _entered(summary, [outputs[number] for number in wanted], problems, options)
+        with counting_bar(len(wanted), "images", stop_if_asked) as done, entered:
             for job in find_faces(finder, in_batches(read, options.batch)):
                 if job.boxes:
                     batch = Batch([job])
@@ -67,6 +90,53 @@ def fit_photographs(images: Sequence[Path], outputs: Sequence[Targets], options:
                 done(1)
         summary.show([next(iter(outputs[0].given().values())).parent])
     return not complaints.any
+
+
+def _left(images: Sequence[Path], outputs: Sequence[Targets], options: ImageOptions, complain: Complaints) -> list[int]:
+    """The numbers of photographs that are not skipped; arguments as of `fit_photographs`."""
+    manifest = options.manifest
+    without_face = images_without_face(images, manifest, options.model, options.settings)
+    there = [number for number, files in enumerate(outputs) if files.are_there()]
+    if skipped := len(without_face.union(there)):
+        notice(f"{skipped} images have their outputs; skipped")
+        if none := len(without_face.difference(there)):
+            notice(f"in {none} of them an earlier run found no face; leave out --skip-existing to look again")
+    made = manifest.images_by_output() if manifest else {}
+    if others := [images[number] for number in there if is_made_of_another(outputs[number], images[number], made)]:
+        complain(
+            f"{others[0]}: skipped, though its outputs were made of another image, or of it before it changed "
+            f"({len(others)} of {skipped} are so); {KEEP_OR_REPLACE}"
+        )
+    return sorted(set(range(len(images))).difference(without_face, there))
+
+
+@contextlib.contextmanager
+def _entered(
+    summary: ImageSummary, outputs: Sequence[Targets], problems: Mapping[int, str], options: ImageOptions
+) -> Iterator[None]:
+    """Enters what became of the photographs in the manifest, whatever ends the block: each is complete by itself.
+
+    Args:
+        summary: Of those that are read.
+        outputs: Of each of them.
+        problems: What is wrong with some, by their number.
+        options: How they are fitted.
+    """
+    try:
+        yield
+    finally:
+        if options.manifest is not None:
+            inputs = [
+                {
+                    **image_status(image),
+                    "content": content_of(image),
+                    "faces": summary.faces.get(number),
+                    "outputs": written_names(files) if summary.faces.get(number) else {},
+                    "problem": problems.get(number),
+                }
+                for number, (image, files) in enumerate(zip(summary.images, outputs, strict=True))
+            ]
+            options.manifest.enter(IMAGES, run_entry(summary, options.model, options.settings, {}, inputs))
 
 
 def _write(batch: Batch, targets: Targets, detector: LandmarkDetector, options: FitOptions) -> FaceTable:

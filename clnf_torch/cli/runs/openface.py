@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import compress
 from pathlib import Path
 
@@ -11,13 +11,14 @@ import typer
 from clnf_torch.cli.commands.openface import Program
 from clnf_torch.cli.console import notice
 from clnf_torch.cli.drawing import FreeNames
+from clnf_torch.cli.images.run import manifest_at
 from clnf_torch.cli.input_files import image_inputs, require_some, video_inputs
 from clnf_torch.cli.manifest import NAME as MANIFEST
 from clnf_torch.cli.openface.aligned_files import Alignment
 from clnf_torch.cli.openface.images import ImageOptions, fit_photographs, outputs_of
 from clnf_torch.cli.openface.outputs import Requested, measured_groups, output_place, write_details
 from clnf_torch.cli.options import CameraOptions, PrecisionName
-from clnf_torch.cli.output_check import Input, check_outputs
+from clnf_torch.cli.output_check import Input, Output, check_outputs
 from clnf_torch.cli.outputs import Targets
 from clnf_torch.cli.videos.outputs import SUMMARY, VideoOutputs, video_name
 from clnf_torch.cli.videos.run import VideoOptions, track_videos
@@ -98,7 +99,10 @@ def openface(
     image_outputs = [outputs_of(targets, name) for name in image_names]
     video_outputs = VideoOutputs(targets, videos, video_names, drawn=".avi")
     written = [output for outputs in image_outputs for output in outputs.outputs()]
-    written += video_outputs.outputs() if videos else []
+    place = folder / MANIFEST
+    manifest = manifest_at(place, len(images) > 1 or skip_existing) if images else None
+    # Videos have theirs at the same place
+    written += video_outputs.outputs() if videos else [Output("the manifest", place)] if manifest else []
     check_outputs([*map(Input, [*images, *videos]), Input(bundle)], written)
     preset, views = "wild" if wild else "default", multi_view
     if not videos:
@@ -106,7 +110,18 @@ def openface(
     complete = True
     if images:
         fit = FitOptions(preset, None if views is None else bool(views), lens.behind)
-        how = ImageOptions(model=bundle, device=device, batch=batch, fit=fit, skip_existing=skip_existing)
+        groups_of_form = {**vars(form), "openface_groups": sorted(requested.groups)}
+        settings = {"preset": preset, "multi_view": fit.multi_view, **groups_of_form, **asdict(lens)}
+        settings |= {"alignment": asdict(targets.alignment)} if targets.aligned else {}
+        how = ImageOptions(
+            model=bundle,
+            device=device,
+            batch=batch,
+            fit=fit,
+            skip_existing=skip_existing,
+            settings=settings,
+            manifest=manifest,
+        )
         complete = fit_photographs(images, image_outputs, how)
     if videos:
         single = program is not Program.videos_of_many
