@@ -26,8 +26,8 @@ from clnf_torch.pipeline.captured import CapturedFit
 from clnf_torch.pipeline.finish import finish, with_verdict
 from clnf_torch.pipeline.inputs import (
     LEAST_LANDMARKS,
-    check_number_types,
     check_params,
+    check_parts,
     check_points,
     known_beforehand,
     read_images,
@@ -187,7 +187,7 @@ class LandmarkDetector(nn.Module):
             ValueError: The shapes or types of the arguments are wrong.
         """
         landmarks = check_points("landmarks", landmarks, (self.model.pdm.num_landmarks, 2), like=self.model.pdm.mean)
-        check_number_types(self.model, self.validator)
+        check_parts(self.model, self.validator)
         images, framed = read_images(frames, image_index, landmarks.shape[0], landmarks.device, self)
         config = self._config(preset)
         prior = _prior(config, regularisation)
@@ -235,7 +235,7 @@ class LandmarkDetector(nn.Module):
             OpenFace ``CLNF::DetectLandmarks``, as ``DetectLandmarksInVideo`` calls it.
         """
         params = check_params(params, self.model.pdm)
-        check_number_types(self.model, self.validator)
+        check_parts(self.model, self.validator)
         images, framed = read_images(frames, image_index, len(params), params.scale.device, self)
         config = self._config(preset)
         given, sensible = self._known_of(config, params.scale)
@@ -278,7 +278,7 @@ class LandmarkDetector(nn.Module):
         sensible: Tensor | None = None,
     ) -> tuple[FitResult, Tensor]:
         """See `fit_with_own_success`."""
-        check_number_types(self.model, self.validator)
+        check_parts(self.model, self.validator)
         images, framed = read_images(frames, image_index, boxes.shape[0], boxes.device, self)
         warn_of_boxes_outside(self, boxes, framed, images.size)
         usable = framed & boxes.isfinite().all(-1) & (boxes[:, 2:] > 0).all(-1)

@@ -24,16 +24,21 @@ OUTSIDE = 0.25
 WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
-def check_number_types(model: LandmarkModel, validator: nn.Module | None) -> None:
-    """Refuses a detector one part of which was cast alone, before an operation deep inside a fit does.
+def check_parts(model: LandmarkModel, validator: nn.Module | None) -> None:
+    """Refuses a detector one part of which was cast or moved alone, before an operation deep inside a fit does.
 
     Raises:
-        ValueError: A part that fits use has another number type than the shape model.
+        ValueError: A part that fits use has another number type than the shape model, or is on another device.
     """
-    expected = model.pdm.mean.dtype
+    expected, device = model.pdm.mean.dtype, model.pdm.mean.device
     for name, part in (*_parts_in_use(model, "model"), ("validator", validator)):
         # The weights of experts may be of the type that they are stored in, and are widened where they are used
         number = part.confidence if isinstance(part, Experts) else None if part is None else _first_number(part)
+        if number is not None and number.device != device:
+            raise ValueError(
+                f"detector.{name} is on {number.device}, detector.model.pdm on {device}; expected all parts on one "
+                f'device: move the whole detector, detector.to("{device}"), or load it anew'
+            )
         if number is not None and number.dtype != expected:
             raise ValueError(
                 f"detector.{name} is {number.dtype}, detector.model.pdm {expected}; expected one number type in all "
@@ -42,24 +47,31 @@ def check_number_types(model: LandmarkModel, validator: nn.Module | None) -> Non
 
 
 def _parts_in_use(model: LandmarkModel, where: str) -> Iterator[tuple[str, nn.Module | None]]:
-    """What a model's fits use, by the places where it is."""
+    """What a model's fits, and measures of them, use, by the places where it is."""
     yield f"{where}.pdm", model.pdm
     for index, experts in enumerate(model.experts):
         yield f"{where}.experts[{index}]", experts
         if isinstance(experts, HeatmapExperts):
             yield f"{where}.experts[{index}].network", experts.network
-    yield from ((f"{where}.refinement", model.refinement), (f"{where}.gaze_network", model.gaze_network))
+    for name in ("refinement", "gaze_network", "error_model", "depth_shape"):
+        yield f"{where}.{name}", getattr(model, name)
     for index, part in enumerate(model.parts):
         yield from _parts_in_use(part.model, f"{where}.parts[{index}].model")
 
 
 def _first_number(module: nn.Module) -> Tensor | None:
-    """The first floating-point parameter of a module; `Module.parameters` takes a hundred times as long to begin."""
-    for value in module._parameters.values():
+    """The first floating-point parameter of a module, or else buffer, some of which have a type of their own."""
+    return next((found for kind in ("_parameters", "_buffers") if (found := _first_of(module, kind)) is not None), None)
+
+
+def _first_of(module: nn.Module, kind: str) -> Tensor | None:
+    """The first floating-point number of a kind; `Module.parameters` takes a hundred times as long to begin."""
+    for value in getattr(module, kind).values():
         if value is not None and value.is_floating_point():
-            return value
-    found = (_first_number(child) for child in module._modules.values() if child is not None)
-    return next((value for value in found if value is not None), None)
+            found: Tensor = value
+            return found
+    children = (_first_of(child, kind) for child in module._modules.values() if child is not None)
+    return next((value for value in children if value is not None), None)
 
 
 def check_points(name: str, values: Any, shape: tuple[int, ...], like: Tensor) -> Tensor:

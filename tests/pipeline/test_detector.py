@@ -661,11 +661,21 @@ def test_experts_that_were_cast_alone_are_refused(dtype):
         ("gaze_network", "model.gaze_network"),
         ("pdm", r"model.experts\[0\]"),
         ("_parts", r"model.parts\[0\].model.pdm"),
+        ("error_model", "model.error_model"),
+        ("depth_shape", "model.depth_shape"),
         ("", "validator"),
     ],
 )
-def test_parts_of_a_model_that_were_cast_alone_are_refused(shipped_alone, place, named):
-    model = shipped_alone.model
-    (getattr(model, place) if place else shipped_alone.validator).double()
+def test_parts_of_a_model_that_were_cast_or_moved_alone_are_refused(shipped_alone, place, named):
+    model, frames, boxes = shipped_alone.model, torch.zeros(1, 9, 9, dtype=torch.uint8), [[1.0, 1, 5, 5]]
+    part = getattr(model, place) if place else shipped_alone.validator
+    shipped_alone.fit(frames, boxes)
+    part.double()
     with pytest.raises(ValueError, match=rf"detector.{named} is torch.float\d\d, detector.model.pdm torch.float\d\d; "):
-        shipped_alone.fit(torch.zeros(1, 9, 9, dtype=torch.uint8), [[1.0, 1, 5, 5]])
+        shipped_alone.fit(frames, boxes)
+    part.float().to("meta")
+    sentence = (
+        rf"detector.{named} is on (meta|cpu), detector.model.pdm on (cpu|meta); expected all parts on one device: "
+    )
+    with pytest.raises(ValueError, match=sentence):
+        shipped_alone.fit(frames, boxes)
