@@ -1,6 +1,7 @@
 """Landmark quality: whether landmarks, whoever found them, can be those of a face, and of the face in the image."""
 
 import functools
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -36,7 +37,7 @@ def check_landmark_quality(
     *,
     frames: Frames | None = None,
     image_index: Any = None,
-    size: tuple[int, int] | None = None,
+    size: tuple[float, float] | None = None,
     boxes: Any = None,
     previous: Any = None,
     following: Any = None,
@@ -78,7 +79,9 @@ def check_landmark_quality(
     if frames is not None:
         images, has_image = read_images(frames, image_index, len(landmarks), landmarks.device, detector)
         size = images.size
-    boxes = None if boxes is None else check_points("boxes", boxes, (4,), like=landmarks)
+    elif size is not None:
+        size = _checked_size(size)
+    boxes = None if boxes is None else _of_each_face("boxes", boxes, (4,), landmarks)
     faces = _fit_shape(pdm, landmarks, size, boxes)
     faces = replace(
         faces,
@@ -104,7 +107,7 @@ def _installed(device: str) -> LandmarkDetector:
     return load(device=device)
 
 
-def _fit_shape(pdm: PDM, landmarks: Tensor, size: tuple[int, int] | None, boxes: Tensor | None) -> Evidence:
+def _fit_shape(pdm: PDM, landmarks: Tensor, size: tuple[float, float] | None, boxes: Tensor | None) -> Evidence:
     """The shape that most of the landmarks agree on, and which landmarks are known and where."""
     # NaN is not
     known = (landmarks.abs() < LARGEST).all(-1)
@@ -131,7 +134,7 @@ def _trusted(known: Tensor, inside: Tensor) -> Tensor:
     return known & (inside | ~enough[:, None])
 
 
-def _outside_image(landmarks: Tensor, size: tuple[int, int]) -> Tensor:
+def _outside_image(landmarks: Tensor, size: tuple[float, float]) -> Tensor:
     """Landmarks (B, N) beyond the outer edges of an image's pixels."""
     edge = constant((size[1] - 0.5, size[0] - 0.5), landmarks)
     return ((landmarks < -0.5) | (landmarks > edge)).any(-1)
@@ -147,10 +150,37 @@ def _outside_box(landmarks: Tensor, boxes: Tensor) -> Tensor:
 def _adjacent(like: Tensor, **frames: Any) -> tuple[Tensor, ...]:
     """The landmarks of those adjacent frames that are given."""
     return tuple(
-        check_points(f"{name} landmarks", one, (NUM_LANDMARKS, 2), like=like)
+        _of_each_face(f"{name} landmarks", one, (NUM_LANDMARKS, 2), like)
         for name, one in frames.items()
         if one is not None
     )
+
+
+def _of_each_face(name: str, values: Any, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Coordinates (B, *shape) of faces with landmarks (B, N, 2), checked as by `check_points`.
+
+    Raises:
+        ValueError: They have another shape, or are of another number of faces.
+    """
+    values = check_points(name, values, shape, like=like)
+    if len(values) != len(like):
+        raise ValueError(f"{name} have {len(values)} rows for {len(like)} faces; give one per face, NaN where unknown")
+    return values
+
+
+def _checked_size(size: Any) -> tuple[float, float]:
+    """Height and width of images.
+
+    Raises:
+        ValueError: They are no two numbers that are not negative.
+    """
+    try:
+        height, width = map(float, size)
+    except (TypeError, ValueError):
+        height = width = math.nan
+    if not (0 <= height < math.inf and 0 <= width < math.inf):
+        raise ValueError(f"size is {size!r:.60}; expected height and width of the images, pixels") from None
+    return height, width
 
 
 def _agreement(detector: LandmarkDetector, images: ImageBatch, faces: Evidence) -> tuple[Tensor, Tensor]:
@@ -166,8 +196,10 @@ def _mean_confidence(confidence: Any, landmarks: Tensor) -> Tensor:
     Raises:
         ValueError: It has another shape.
     """
-    confidence, faces = as_tensor("confidence", confidence).to(landmarks), len(landmarks)
-    if confidence.shape not in ((faces,), (faces, NUM_LANDMARKS)):
-        expected = f"({faces},) or ({faces}, {NUM_LANDMARKS})"
-        raise ValueError(f"confidence has shape {tuple(confidence.shape)}; expected {expected}")
+    confidence, faces = as_tensor("confidence", confidence), len(landmarks)
+    if confidence.is_complex() or confidence.shape not in ((faces,), (faces, NUM_LANDMARKS)):
+        expected = f"real numbers of shape ({faces},) or ({faces}, {NUM_LANDMARKS})"
+        found = f"shape {tuple(confidence.shape)} and type {confidence.dtype}"
+        raise ValueError(f"confidence has {found}; expected {expected}")
+    confidence = confidence.to(landmarks)
     return confidence if confidence.ndim == 1 else confidence.mean(-1)

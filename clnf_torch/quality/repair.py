@@ -158,15 +158,30 @@ def adjacent_frames(landmarks: Any, frame: Any, identity: Any = None) -> tuple[T
 
     Returns:
         Both of shape (B, N, 2); NaN where the face is not in that frame.
+
+    Raises:
+        ValueError: The arguments have other shapes, or are no real numbers.
     """
     landmarks, frame = as_tensor("landmarks", landmarks), as_tensor("frame", frame)
     identity = torch.zeros_like(frame) if identity is None else as_tensor("identity", identity)
+    if landmarks.ndim != 3 or landmarks.shape[-1] != 2 or not _is_real(landmarks):
+        found = f"{landmarks.dtype} of shape {tuple(landmarks.shape)}"
+        raise ValueError(f"landmarks are {found}; expected real numbers of shape (B, N, 2)")
+    for name, numbers in (("frame", frame), ("identity", identity)):
+        if numbers.shape != landmarks.shape[:1] or not _is_real(numbers):
+            found = f"{numbers.dtype} of shape {tuple(numbers.shape)}"
+            raise ValueError(f"{name} is {found}; expected one whole number per face, ({len(landmarks)},)")
     _, number = identity.unique(return_inverse=True)
     first = frame.amin() if frame.numel() else 0
     time = frame - first + 1
     key = number * (time.amax() + 2 if frame.numel() else 1) + time
     order = key.argsort(stable=True)
     return _at(landmarks, key[order], order, key - 1), _at(landmarks, key[order], order, key + 1)
+
+
+def _is_real(values: Tensor) -> bool:
+    """Whether a tensor holds real numbers."""
+    return not values.is_complex() and values.dtype != torch.bool
 
 
 def _at(landmarks: Tensor, sorted_keys: Tensor, order: Tensor, keys: Tensor) -> Tensor:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -190,6 +192,33 @@ def test_wrong_shapes_are_refused(detector, faces, change, message):
     given = {"landmarks": faces[:2], **change}
     with pytest.raises(ValueError, match=message):
         check_landmark_quality(given.pop("landmarks"), detector, **given)
+
+
+@pytest.mark.parametrize("kind", ["half", "int", "double", "numpy", "list"])
+def test_numbers_of_every_type_are_judged(detector, faces, kind):
+    values = getattr(faces, {"list": "tolist"}.get(kind, kind))()
+    given = {"size": torch.tensor([400, 400]), "confidence": np.ones(6, np.float16), "boxes": np.ones((6, 4), int)}
+    assert len(check_landmark_quality(values, detector, previous=values, **given)) == 6
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"boxes": torch.ones(2, 4)}, "boxes have 2 rows for 1 faces; give one per face, NaN where unknown"),
+        ({"previous": torch.zeros(2, 68, 2)}, "previous landmarks have 2 rows for 1 faces; give one per face"),
+        ({"following": []}, "following landmarks have 0 rows for 1 faces"),
+        ({"size": (400,)}, "size is (400,); expected height and width of the images, pixels"),
+        ({"size": ("a", "b")}, "size is ('a', 'b'); expected height"),
+        ({"size": (-1, 5)}, "size is (-1, 5); expected height"),
+        (
+            {"confidence": torch.zeros(1, dtype=torch.complex64)},
+            "confidence has shape (1,) and type torch.complex64; ",
+        ),
+    ],
+)
+def test_what_belongs_to_no_face_is_refused(detector, faces, change, sentence):
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        check_landmark_quality(faces[:1], detector, **change)
 
 
 @pytest.mark.parametrize("change", [{"mean_residual": 0.0}, {"jump": float("nan")}, {"min_expert_agreement": 1.0}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -274,6 +275,24 @@ def test_adjacent_frames_of_arrays_and_lists():
     landmarks, frame, identity = np.random.default_rng(1).normal(size=(3, 68, 2)), [5, 6, 6], np.array([1, 1, 2])
     expected = adjacent_frames(torch.as_tensor(landmarks), torch.tensor(frame), torch.as_tensor(identity))
     torch.testing.assert_close(adjacent_frames(landmarks, frame, identity), expected, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"landmarks": torch.zeros(2, 136)}, "landmarks are torch.float32 of shape (2, 136); expected real numbers of"),
+        ({"landmarks": torch.zeros(2, 68, 2) > 0}, "landmarks are torch.bool of shape (2, 68, 2); expected real"),
+        ({"landmarks": []}, "landmarks are torch.float32 of shape (0,); expected"),
+        ({"frame": [1, 2, 3]}, "frame is torch.int64 of shape (3,); expected one whole number per face, (2,)"),
+        ({"frame": [True, False]}, "frame is torch.bool of shape (2,); expected one whole number per face"),
+        ({"identity": 1}, "identity are of type int; expected a tensor"),
+        ({"identity": np.array([1j, 2])}, "identity is torch.complex128 of shape (2,); expected one whole number"),
+    ],
+)
+def test_adjacent_frames_of_other_shapes_are_refused(change, sentence):
+    given = {"landmarks": torch.zeros(2, 68, 2), "frame": [1, 2], "identity": [0, 0], **change}
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        adjacent_frames(**given)
 
 
 def test_faces_are_kept_apart():
