@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as module_hooks
 
 from clnf_torch.compilation.conditions import load_kernels, plain_numbers, recorded
 
@@ -39,8 +40,15 @@ class KnownNumbers(nn.Module):
         return all(kind.__module__.startswith(("torch.nn.modules.", "clnf_torch.")) for *_, kind in self._layers)
 
     def is_as_made(self) -> bool:
-        """Whether loops may stand for its layers: none was replaced or parametrized, or has hooks, which loops skip."""
-        return self._known and all(
+        """Whether loops may stand for its layers: none was replaced or parametrized, or has hooks, which loops skip.
+
+        The network itself may be called by the loops' own names, so that its hooks would be skipped too, and so would
+        those that torch calls for every module.
+        """
+        of_all = module_hooks._global_forward_hooks or module_hooks._global_forward_pre_hooks
+        if not self._known or of_all or self._forward_hooks or self._forward_pre_hooks:
+            return False
+        return all(
             layers.get(name) is layer and type(layer) is kind and not (layer._forward_hooks or layer._forward_pre_hooks)
             for layers, name, layer, kind in self._layers
         )

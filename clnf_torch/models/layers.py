@@ -14,7 +14,7 @@ Layer = Mapping[str, Any]
 """A layer of a bundle: its `kind`, a key of `BUILDERS`, and what that kind needs."""
 
 
-class LayerNetwork(nn.Sequential):
+class LayerNetwork(compiled.KnownNumbers, nn.Sequential):
     """A network of a bundle's layers; on the CPU, where there is a compiler, they are compiled loops."""
 
     def forward(self, images: Tensor) -> Tensor:
@@ -29,7 +29,11 @@ class LayerNetwork(nn.Sequential):
     def has_loops_for(self, images: Tensor) -> bool:
         """Whether the responses to images can be loops'; those to rows of numbers are products."""
         plain = (
-            images.ndim == 4 and len(images) > 0 and compiled.usable(images, self.parameters()) and _loops() is not None
+            images.ndim == 4
+            and len(images) > 0
+            and self.is_as_made()
+            and compiled.usable(images, self.numbers())
+            and _loops() is not None
         )
         return plain and bool(_loops().has_layers(self))
 

@@ -213,3 +213,30 @@ def test_gradients_go_through_torch():
     assert not built.has_loops_for(images)
     built(images).sum().backward()
     assert images.grad is not None and images.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("kind", ["forward", "forward_pre"])
+@pytest.mark.parametrize("where", ["layer", "network", "all"])
+def test_hooks_are_called_though_there_are_loops(network, where, kind, before):
+    built, images = network
+    expected, calls = respond_to_all(built, [images]) if before else None, []
+    if where == "all":
+        register = getattr(torch.nn.modules.module, f"register_module_{kind}_hook")
+    else:
+        register = getattr(built[0] if where == "layer" else built, f"register_{kind}_hook")
+    with register(lambda *_: calls.append(1)):
+        (hooked,) = respond_to_all(built, [images])
+        assert calls
+        calls.clear()
+        built(images)
+    assert calls and built.has_loops_for(images)
+    if expected is not None:
+        torch.testing.assert_close(hooked, expected[0], atol=1e-3, rtol=1e-4)
+
+
+def test_layers_that_were_exchanged_count(network):
+    built, images = network
+    before = built(images)
+    built[0] = torch.nn.Sequential(built[0], torch.nn.Hardtanh(0, 0.1))
+    assert not torch.equal(built(images), before)

@@ -227,8 +227,15 @@ def test_wrapped_and_hooked_layers_of_the_default_model_count(fitted_before):
         expected = experts.maps(areas.clone().requires_grad_()).detach()
     torch.testing.assert_close(experts.maps(areas), expected, atol=1e-4, rtol=1e-3)
     experts.network.stem = stem
-    with stem.register_forward_hook(lambda *_: calls.append(1)):
-        experts.maps(areas)
-    assert calls
+    for register in (
+        stem.register_forward_hook,
+        experts.network.register_forward_hook,
+        torch.nn.modules.module.register_module_forward_hook,
+        torch.nn.modules.module.register_module_forward_pre_hook,
+    ):
+        calls.clear()
+        with register(lambda *_: calls.append(1)):
+            experts.maps(areas)
+        assert calls
     if plain is not None:
         torch.testing.assert_close(experts.maps(areas), plain, atol=0, rtol=0)
