@@ -182,7 +182,7 @@ def train_landmark_model(
         experts.append(heatmap_experts(config, task.experts().cpu(), len(mirror)))
     model = LandmarkModel(pdm.cpu(), [experts[number] for number in recipe.passes])
     if unseen is not None:
-        model = with_refinement(model.to(faces.landmarks.device).eval(), unseen, mirror, recipe.seed)
+        model = with_refinement(model.to(faces.landmarks.device).eval(), unseen, mirror, recipe.seed, report)
         data = f"{data} {fingerprint(unseen.gray, unseen.landmarks)}"
     train_together(model, faces, recipe, Checkpoint(folder / "end_to_end.pt", f"{recipe} {data}"), report)
     return model

@@ -11,6 +11,7 @@ from clnf_torch.models.refinement import FARTHEST, Refinement
 from clnf_torch.training.data.crops import FaceCrops
 from clnf_torch.training.data.trial_fits import fit_unseen
 from clnf_torch.training.evaluation.metrics import face_errors
+from clnf_torch.training.trainer import Report
 
 # Of L-BFGS, for a handful of shares
 STEPS = 100
@@ -71,7 +72,9 @@ def _symmetric(offset: Tensor, mirror: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def with_refinement(model: LandmarkModel, unseen: FaceCrops, mirror: Tensor, seed: int) -> LandmarkModel:
+def with_refinement(
+    model: LandmarkModel, unseen: FaceCrops, mirror: Tensor, seed: int, report: Report = lambda *_: None
+) -> LandmarkModel:
     """The model with a refinement that is learned from its fits of faces that it was not trained on; in place.
 
     A model that fits none of them stays without.
@@ -81,12 +84,14 @@ def with_refinement(model: LandmarkModel, unseen: FaceCrops, mirror: Tensor, see
         unseen: Annotated faces, on the model's device.
         mirror: As for `learn_refinement`.
         seed: Of where the fits start.
+        report: Told after the fits of each scale how far their centroids are off.
     """
-    centroids = []
+    centroids: list[Tensor] = []
     for scales in range(model.num_scales, 0, -1):
         model.refinement = Refinement.of_centroids(len(mirror), model.pdm.mean, scales)
         found, truth = fit_unseen(model, unseen, seed)
         centroids.append(found.landmarks)
+        report("refinement", len(centroids), model.num_scales, float(face_errors(found.landmarks, truth).mean()))
     shape = model.pdm.landmarks(found.params)
     to_image = similarity_between(model.pdm.reference_landmarks(found.params.local, 1.0), shape)
     faces = FittedFaces(shape=shape, centroids=torch.stack(centroids, 1), to_image=to_image, truth=truth)

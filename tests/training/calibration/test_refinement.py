@@ -71,7 +71,11 @@ def test_a_model_learns_from_its_own_fits():
     model = untrained_model()
     gray = (255 * torch.rand(3, 96, 96, generator=seeded(4))).to(torch.uint8)
     truth = (model.pdm.mean[:, :2] * 0.4 + 48).expand(3, 68, 2)
-    assert with_refinement(model, FaceCrops(gray=gray, landmarks=truth), MIRRORED, 0) is model
+    told = []
+    faces = FaceCrops(gray=gray, landmarks=truth)
+    assert with_refinement(model, faces, MIRRORED, 0, lambda *step: told.append(step)) is model
+    count = model.num_scales
+    assert [step[:3] for step in told] == [("refinement", number + 1, count) for number in range(count)]
     fitted = LandmarkDetector(model, "exact").fit(gray[:, None], box_around(truth), torch.arange(3))
     assert bool(fitted.success.any()) == (model.refinement is not None)
 
