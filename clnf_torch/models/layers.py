@@ -31,8 +31,8 @@ class LayerNetwork(compiled.KnownNumbers, nn.Sequential):
         plain = (
             images.ndim == 4
             and len(images) > 0
-            and self.is_as_made()
             and compiled.usable(images, self.numbers())
+            and self.is_as_made()
             and _loops() is not None
         )
         return plain and bool(_loops().has_layers(self))
