@@ -16,7 +16,7 @@ from clnf_torch.cli.console import complain
 from clnf_torch.cli.manifest import Manifest
 from clnf_torch.export.csv import text_cell
 from clnf_torch.files.locks import locked_folder
-from clnf_torch.files.names import escaped_name
+from clnf_torch.files.names import escaped_name, printable
 from clnf_torch.files.writing import shared_partial_of, write_atomically
 
 COLUMNS = (
@@ -113,11 +113,12 @@ def show_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -
         head: Names of the columns; the first and the last one hold words, the others numbers.
         rows: Their cells.
     """
-    table = Table(box=SIMPLE_HEAD, title=escape(title), title_justify="left")
+    table = Table(box=SIMPLE_HEAD, title=escape(printable(title)), title_justify="left")
     for name in head:
         table.add_column(name, justify="left" if name in {head[0], head[-1]} else "right", overflow="fold")
     for row in rows:
-        table.add_row(*map(escape, row))
+        # What cannot be shown has no width either, by which columns are aligned
+        table.add_row(*(escape(printable(cell)) for cell in row))
     screen = Console(highlight=False)
     Console(highlight=False, width=None if screen.is_terminal else FILE_WIDTH).print(table)
 
