@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import clnf_torch
+from clnf_torch.cli.evaluation.tables import draw_curves
 from clnf_torch.cli.runs import evaluate as command
 from clnf_torch.converters import convert
 from clnf_torch.geometry.boxes import box_around
@@ -295,6 +296,14 @@ def test_curves_are_drawn(clnf_torch_cli, bundle, faces, tmp_path):
     assert done.exit_code == 0, done.stderr
     drawn = read_image(path)
     assert min(drawn.shape[1:]) > 400 and (drawn.amax(0) - drawn.amin(0)).amax() > 50  # coloured curves
+
+
+def test_curves_of_folders_with_any_name_are_drawn(tmp_path):
+    """Matplotlib takes text between dollars for a formula, and no text with a byte that is not UTF-8."""
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install -e '.[training]'")
+    for number, name in enumerate(("caf\udce9", r"$\nothing$")):
+        draw_curves(tmp_path / f"{number}.png", {"68 points": torch.rand(9) / 10}, f"9 faces of {name}")
+        assert read_image(tmp_path / f"{number}.png").shape[0] == 3
 
 
 def test_curves_without_matplotlib_are_refused_at_once(clnf_torch_cli, bundle, tmp_path, monkeypatch):

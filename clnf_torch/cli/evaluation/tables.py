@@ -20,7 +20,7 @@ from torch import Tensor
 
 from clnf_torch.cli.options import STDOUT
 from clnf_torch.export.csv import text_cell
-from clnf_torch.files.names import escaped_name, escaped_names
+from clnf_torch.files.names import escaped_name, escaped_names, printable
 from clnf_torch.files.writing import write_atomically
 from clnf_torch.geometry.landmarks68 import ALL_POINTS, INNER_POINTS
 from clnf_torch.training.data.annotations import Annotations
@@ -200,7 +200,9 @@ def draw_curves(path: Path, curves: Mapping[str, Tensor], title: str) -> None:
     for name, errors in curves.items():
         axes.plot(*cumulative_curve(errors, UPTO), label=name)
     axes.axvline(FAILED, color="0.7", linewidth=0.8, linestyle=":")
-    axes.set(xlim=(0, UPTO), ylim=(0, 1), title=title)
+    # Names of files are no formulas
+    axes.set_title(printable(title), parse_math=False)
+    axes.set(xlim=(0, UPTO), ylim=(0, 1))
     axes.set(xlabel="NME by the distance of the outer eye corners", ylabel="share of the faces")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
