@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -97,6 +98,18 @@ def test_dots_in_names_of_outputs_and_folders_are_kept(openface, image, tmp_path
     for folder in ("processed", "own"):
         found = {path.name for path in (tmp_path / folder).iterdir()} - {"manifest.json"}
         assert found == {f"P01.s{number}{end}" for number in (1, 2) for end in (".csv", "_of_details.txt")}
+
+
+def test_a_folder_that_cannot_be_made_is_named_with_what_to_do(openface, image, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    done = openface("-f", image, "-out_dir", "file/out")
+    assert done.exit_code == 2 and "-out_dir file/out: expected a folder at " in done.stderr
+    done = openface("-f", image, "-of", "file/first")
+    assert done.exit_code == 2 and "-of file: expected a folder at " in done.stderr
+    monkeypatch.setattr(os, "access", lambda path, _mode: Path(path) != tmp_path)
+    done = openface("-f", image)
+    assert done.exit_code == 2
+    assert f"-out_dir processed: the folder {tmp_path} cannot be written to; give another one" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["first.csv", "first.AVI", "first.mp4", "first.png", "first.txt", "first"])

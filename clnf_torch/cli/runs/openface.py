@@ -90,6 +90,8 @@ def openface(
     if "aus" in requested.groups:
         notice("action units are not computed: their columns hold NaN")
     folder, names = output_place(out_dir, name, [given.path for given in inputs])
+    check_outputs([], [Output("-out_dir" if name is None or out_dir is not None else "-of", folder, folder=True)])
+    # Names with a dot are those of files where there is no folder yet
     folder.mkdir(parents=True, exist_ok=True)
     form = CSVForm(openface_precision=openface_precision, header_blanks=header_blanks, openface_groups=requested.groups)
     targets = requested.targets(folder, form, Alignment(size=simsize, scale=simscale, masked=not nomask))
