@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clnf_torch.geometry.frames import as_tensor
+from clnf_torch.geometry.frames import as_tensor, list_hint
 from clnf_torch.geometry.pillow import is_pillow_image, pillow_pixels
 from clnf_torch.media.image_folder import VIDEOS, description, image_files, natural_order
 from clnf_torch.media.images import ImageError, read_image
@@ -143,7 +143,7 @@ def check_layout(images: Any, allowed: Sequence[int]) -> None:
 def _found(source: Any) -> list[Any]:
     """The images of one source; see `image_sources` for what it raises."""
     if not isinstance(source, (str, os.PathLike)):
-        check_type(source, "the source", f"{HELD}, or a list of them")
+        check_type(source, "the source", f"{HELD}, or a list of them{list_hint(source)}")
         if hasattr(source, "ndim"):
             check_layout(source, IMAGE + BATCH)
         return _listed(source)

@@ -1,7 +1,7 @@
 """Frames as callers have them (tensors, arrays, lists of images), as a batch of gray or RGB images."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -36,7 +36,14 @@ def as_tensor(name: str, values: Any) -> Tensor:
             return torch.as_tensor(values, device="cpu")
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(f"{name} do not make a tensor: {str(error).splitlines()[0][:120]}") from None
-    raise ValueError(f"{name} are of type {type(values).__name__}; expected a tensor, an array or a list of numbers")
+    expected = "a tensor, an array or a list of numbers"
+    raise ValueError(f"{name} are of type {type(values).__name__}; expected {expected}{list_hint(values)}")
+
+
+def list_hint(values: Any) -> str:
+    """What makes a list of something refused that gives its items one by one, such as a generator; "" of others."""
+    iterable = isinstance(values, Iterable) and not isinstance(values, list | tuple | str | bytes | Mapping)
+    return "; give a list of it, list(...)" if iterable else ""
 
 
 def as_frames(frames: Frames) -> Tensor:

@@ -184,6 +184,8 @@ def test_boxes_by_corner_by_name_and_by_image(model, image, box):
         ),
         ([None, 3], TypeError, "item 1 of the list is of type int"),
         ([[np.zeros((4, 4))]], TypeError, "item 0 of the list is of type list"),
+        ((_ for _ in "ab"), TypeError, "a tensor, or a list of them; give a list of it, list(...)"),
+        ({}.values(), TypeError, "a tensor, or a list of them; give a list of it, list(...)"),
         ((b"a.png",), TypeError, "item 0 of the list is of type bytes"),
     ],
 )

@@ -96,6 +96,7 @@ def test_pillows_images_are_rows_of_channels():
         ("face.jpg", "of type str"),
         (None, "of type NoneType"),
         (np.array(["a"]), "do not make a tensor"),
+        ((_ for _ in RGB), "frames are of type generator; .* give a list of it, list"),
     ],
 )
 def test_what_is_refused(frames, message):
