@@ -23,6 +23,8 @@ from clnf_torch.geometry.landmarks68 import CONTOURS, NUM_LANDMARKS
 
 # Pixels: the lowest capital letters that can be read
 SMALLEST_TEXT = 7.0
+# Share of a face's extent that the letters of its label take at most: in a crowd they would cover other faces
+HIGHEST_LABEL = 0.15
 # Pixels of a face's extent: below this lines have no dark edges, which would cover the face
 SMALL_FACE = 90.0
 # Share of the image's longer side that the widest lines take, whatever the size of a face
@@ -83,8 +85,9 @@ def draw_faces(
         _draw_face(canvas, face, style)
     for face in drawn if style.labels else ():
         low, high = face.box
-        above = low[1] > 2 * text
-        canvas.label(face.label, (low[0], low[1] if above else high[1] + 2 * text), text, face.colour)
+        size = max(SMALLEST_TEXT, min(text, HIGHEST_LABEL * face.extent))
+        above = low[1] > 2 * size
+        canvas.label(face.label, (low[0], low[1] if above else high[1] + 2 * size), size, face.colour)
     if style.marks:
         _draw_marks(canvas, bool(faces.found.any()), text, caption)
     return canvas.pixels

@@ -42,7 +42,7 @@ class DrawingStyle:
         marks: The frame's caption, and "no face" where there is none.
         quality: The colour of contours is each landmark's expected error, where it is known, not the face's confidence.
         line_width: Of contours, as a share of the face's extent.
-        text_size: Height of capital letters, as a share of the image's shorter side.
+        text_size: Height of capital letters, as a share of the image's shorter side; labels of small faces are smaller.
     """
 
     contours: bool = True

@@ -1,5 +1,7 @@
 """Faces drawn on images."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -74,6 +76,19 @@ def test_the_image_is_left_as_it_is():
 def test_lines_grow_with_the_face():
     small, large = (changed(draw_faces(blank(), face(side=side), BARE)).sum() for side in (100, 280))
     assert large > 4 * small
+
+
+@pytest.mark.parametrize(("extent", "size"), [(30, 7), (100, 15), (600, 20)])
+def test_labels_of_small_faces_are_small_and_cover_no_other_face(extent, size):
+    """Of images with many faces these are small, and one label of the usual size covers several."""
+    given = face(found=False, side=extent)
+    image = torch.full((3, 1250, 2000), 128, dtype=torch.uint8)
+    given = dataclasses.replace(given, landmarks=given.landmarks + 500)
+    with_label, without = (draw_faces(image, given, DrawingStyle(labels=labels)) for labels in (True, False))
+    rows = (with_label != without).any(-1).any(1).nonzero()[0]
+    # Half the letters' height is free above and below them
+    assert np.ptp(rows) + 1 == pytest.approx(2 * size, abs=1)
+    assert rows.max() < 650 - extent / 2
 
 
 def test_the_far_side_has_gaps():
