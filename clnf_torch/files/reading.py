@@ -54,6 +54,20 @@ def require_regular_file(path: str | os.PathLike[str]) -> int:
     raise OSError(code, f"expected a file, found {kind}{remedy}", os.fspath(path))
 
 
+def wrong_download(beginning: bytes) -> str | None:
+    """What was saved in place of a file by a download that failed, and what to do; None where nothing says so.
+
+    Args:
+        beginning: Its first bytes, a hundred or more.
+    """
+    if beginning.startswith(b"version https://git-lfs.github.com/"):
+        return "a pointer of Git LFS in place of the file; fetch it with git lfs pull"
+    word = beginning.removeprefix(codecs.BOM_UTF8).lstrip()[:9].lower()
+    if word.startswith((b"<!doctype", b"<html")):
+        return "a web page, as downloads leave that failed; download the file anew"
+    return None
+
+
 def read_text(path: str | os.PathLike[str]) -> str:
     """The text of a file in any of the encodings that programs write tables and settings in.
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clnf_torch.files.reading import InputError, require_regular_file
+from clnf_torch.files.reading import InputError, require_regular_file, wrong_download
 from clnf_torch.files.writing import write_atomically
 from clnf_torch.geometry.pillow import upright
 from clnf_torch.media.decoder_messages import caught_messages
@@ -111,6 +111,8 @@ def _something_else(path: Path, content: bytes) -> str:
     """What a file is that is no image."""
     if not content:
         return "an empty file"
+    if download := wrong_download(content):
+        return download
     if path.suffix.lower() in VIDEOS or _begins_as_video(content):
         return "a video; give it to clnf-torch track"
     return "something else"

@@ -16,7 +16,7 @@ from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from clnf_torch.files.reading import require_regular_file
+from clnf_torch.files.reading import require_regular_file, wrong_download
 from clnf_torch.media.images import MAX_PIXELS_NAME, ImageError, max_pixels
 from clnf_torch.media.mp4_boxes import lacks_index, require_possible_counts
 from clnf_torch.media.video_frames import VideoError
@@ -123,6 +123,8 @@ def _container(path: Path, limit: int, device: torch.device | None) -> InputCont
     if beginning.startswith(PLAYLIST):
         # That of a broadcast is waited for
         raise VideoError(f"{path}: expected a video, found {NO_VIDEOS['hls']}")
+    if download := wrong_download(beginning):
+        raise VideoError(f"{path}: expected a video, found {download}")
     # The list of protocols and "file:": names with colons are names. The pattern: so are those with percent signs. The
     # number of pixels: frames are decoded already when a file is opened.
     options = {"protocol_whitelist": "file", "pattern_type": "none", "max_pixels": str(limit)}

@@ -269,11 +269,15 @@ def test_what_is_no_file_is_refused_at_once(tmp_path):
 def test_what_is_no_image_is_named(tmp_path):
     (tmp_path / "clip.mp4").write_bytes(b"\0\0\0\x18ftypisom")
     (tmp_path / "empty.jpg").touch()
+    (tmp_path / "page.jpg").write_text("\n <!DOCTYPE html><html><title>404 Not Found</title></html>")
+    (tmp_path / "pointer.png").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos" / "a.mp4").touch()
     found = {
         "clip.mp4": "a video; give it to clnf-torch track",
         "empty.jpg": "an empty file",
+        "page.jpg": "found a web page, .* download the file anew",
+        "pointer.png": "found a pointer of Git LFS in place of the file; fetch it with git lfs pull",
         "videos": "a folder of videos \\(1\\); give them to clnf-torch track",
         "nowhere.png": "No such file",
     }

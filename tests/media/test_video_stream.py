@@ -160,6 +160,8 @@ def test_one_of_several_videos_is_read_and_that_is_said(tmp_path):
         ("broadcast.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.4,\nvideo.ts\n", "a list of other files"),
         ("both.ffconcat", "ffconcat version 1.0\nfile video.ts\nfile video.ts\n", "a list of other files"),
         ("notes.txt", "hello world " * 100, "text"),
+        ("page.mp4", "\ufeff<html><body>Sign in</body></html>", "a web page, as downloads leave that failed"),
+        ("pointer.mp4", "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", "a pointer of Git LFS"),
     ],
 )
 def test_text_is_no_video(tmp_path, name, text, what):
