@@ -1,5 +1,6 @@
 """Parameters to start a fit from: out of a face box, or out of landmarks that are already known."""
 
+import math
 from dataclasses import replace
 
 import torch
@@ -104,6 +105,7 @@ def params_under_noise(
     noise: float,
     known: Tensor | None = None,
     rotation: Tensor | None = None,
+    largest_zoom: float = math.inf,
 ) -> ShapeParams:
     """`params_from_landmarks` where the shape prior counts the same whatever the size of the face in the image.
 
@@ -115,11 +117,13 @@ def params_under_noise(
         noise: Standard deviation of a coordinate from the shape model, millimetres.
         known: Landmarks that count, bool, shape (B, N); default all.
         rotation: Euler angles to start from, radians, shape (B, 3); default none.
+        largest_zoom: By how much faces are enlarged at most; 1 leaves small faces as they are.
     """
     counts = torch.ones_like(landmarks[..., :1], dtype=torch.bool) if known is None else known[..., None]
     low, high = _extent(landmarks, counts)
     model_low, model_high = _extent(pdm.mean[None, :, :2].expand_as(landmarks), counts)
     zoom = (model_high - model_low).mean(-1) / ((high - low).mean(-1) * noise)
+    zoom = zoom.clamp(max=largest_zoom)
     found = params_from_landmarks(pdm, landmarks * zoom[:, None, None], known, rotation)
     return ShapeParams(found.scale / zoom, found.rotation, found.translation / zoom[:, None], found.local)
 

@@ -9,12 +9,16 @@ from torch import Tensor
 from clnf_torch.fitting.config import part_preset
 from clnf_torch.fitting.fitter import FitState, LandmarkFitter
 from clnf_torch.fitting.images import ImageBatch
-from clnf_torch.fitting.initialise import params_from_landmarks
+from clnf_torch.fitting.initialise import params_from_landmarks, params_under_noise
 from clnf_torch.geometry.host import is_readable
 from clnf_torch.geometry.records import Rows
 from clnf_torch.models.landmark_model import LandmarkModel, Part
 from clnf_torch.models.numerics import EXACT, Numerics
 from clnf_torch.models.pdm import ShapeParams
+
+# Of a face's landmarks, millimetres, however large it is: the prior of a part's start counts pixels, and a shape that
+# meets the lids of a large face to the pixel leaves the eye
+LEAST_NOISE = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +113,12 @@ def _fit_alike(
     if len(parts) > 1:
         given, known = map(torch.cat, zip(*(_shared(part, landmarks) for part in parts), strict=True))
         refine, images = refine.repeat(len(parts)), images.repeated(len(parts))
-    start = params_from_landmarks(model.pdm, given, known)
-    fitter = LandmarkFitter(model, part_preset(parts[0].name, model.family), numerics)
+    preset = part_preset(parts[0].name, model.family)
+    if preset.any_size:
+        start = params_under_noise(model.pdm, given, LEAST_NOISE, known, largest_zoom=1)
+    else:
+        start = params_from_landmarks(model.pdm, given, known)
+    fitter = LandmarkFitter(model, preset, numerics)
     none = FitState.at(start, model.pdm.num_landmarks)
     nobody = is_readable(refine) and not bool(refine.any())
     state = none if nobody else fitter.fit(images, none)

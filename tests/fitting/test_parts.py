@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from clnf_torch import EXACT, OPENFACE
-from clnf_torch.fitting.config import PART_PRESETS, part_preset
+from clnf_torch.fitting import parts as parts_module
+from clnf_torch.fitting.config import PART_PRESETS, FitConfig, part_preset
 from clnf_torch.fitting.fitter import FitState, LandmarkFitter
 from clnf_torch.fitting.images import ImageBatch
 from clnf_torch.fitting.initialise import params_from_landmarks
@@ -59,6 +62,27 @@ def test_a_part_step_by_step(numerics):
     again = params_from_landmarks(model.pdm, folded)
     torch.testing.assert_close(found.local[refined], again.local[refined])
     torch.testing.assert_close(found.local[~refined], params.local[~refined])
+
+
+def test_a_part_of_a_large_face_starts_from_the_same_shape(monkeypatch):
+    """The prior counts pixels: in large images a shape bent itself to the face's landmarks, and went away with them."""
+    preset = FitConfig(window_sizes=(3, 5), any_size=True, adapt=False)
+    monkeypatch.setattr(parts_module, "part_preset", lambda *_: preset)
+    model, nobody = make_face(make_part("left_eye_28", IN_PARENT, IN_PART)), torch.zeros(3, dtype=torch.bool)
+
+    def start(size: float) -> torch.Tensor:
+        params = make_params(3)
+        params = replace(params, scale=size * torch.ones(3).double(), translation=size * params.translation)
+        return run(model, params, active=nobody)[1]["left_eye_28"].landmarks / size
+
+    largest = 1 / parts_module.LEAST_NOISE
+    torch.testing.assert_close(start(20 * largest), start(200 * largest), atol=1e-3, rtol=0)
+    small = start(0.1 * largest)
+    assert (start(20 * largest) - small).abs().max() > 0.01
+    monkeypatch.setattr(parts_module, "part_preset", lambda *_: replace(preset, any_size=False))
+    # Of small faces nothing changes
+    torch.testing.assert_close(start(0.1 * largest), small, atol=0, rtol=0)
+    assert (start(20 * largest) - start(200 * largest)).abs().max() > 0.01
 
 
 def test_later_parts_overwrite_earlier_ones():
