@@ -108,6 +108,7 @@ def train_end_to_end(
     config: EndToEndConfig | None = None,
     report: Report = lambda *_: None,
     checkpoint: Checkpoint | None = None,
+    judges: FaceCrops | None = None,
 ) -> tuple[float, float]:
     """Trains those parameters of a detector's model that ask for gradients, in place.
 
@@ -120,10 +121,12 @@ def train_end_to_end(
         config: Settings.
         report: Told after every step.
         checkpoint: From which the same call resumes. None: there is none.
+        judges: Faces to judge by; then none of `faces` is held out. Give some where the networks were trained on
+            `faces` before: what they know by heart does not tell when to stop.
 
     Returns:
-        The error of the held-out faces before and after, or of the faces themselves where none is held out: by the
-        settings, or because they are too few.
+        The error of the faces to judge by before and after: the judges or the held-out ones, or the faces themselves
+        where none is held out: by the settings, or because they are too few.
 
     Raises:
         ValueError: The numerics are not exact, no parameter asks for a gradient, or there are no faces.
@@ -138,10 +141,12 @@ def train_end_to_end(
         raise ValueError("no parameter of the model asks for a gradient; call learnable_experts(detector.model) first")
     if not len(faces):
         raise ValueError("there are no faces to train on; give at least one")
-    numbers = torch.arange(len(faces))
-    judged = numbers % config.held_out == config.held_out // 2 if config.held_out else torch.zeros(len(faces)).bool()
-    learn, judges = split_held_out(judged)
-    task = EndToEndTask(detector, faces[learn], faces[judges], config)
+    if judges is None:
+        numbers = torch.arange(len(faces))
+        every, none = config.held_out, torch.zeros(len(faces), dtype=torch.bool)
+        learn, judged = split_held_out(numbers % every == every // 2 if every else none)
+        faces, judges = faces[learn], faces[judged]
+    task = EndToEndTask(detector, faces, judges, config)
     Trainer(task).run("end to end", checkpoint, report)
     return task.early_stopping.before.item(), task.early_stopping.error.item()
 

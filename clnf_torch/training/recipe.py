@@ -158,7 +158,7 @@ def train_landmark_model(
         folder: For checkpoints, from which the same call resumes.
         report: Told after every step.
         unseen: Other annotated faces. A refinement is learned on them before the end-to-end steps, which so train what
-            the fits of the finished model will give.
+            the fits of the finished model will give, and which they judge.
         begin: Makes the networks that begin as MediaPipe's face mesh, where the recipe has some.
 
     Returns:
@@ -184,7 +184,7 @@ def train_landmark_model(
     if unseen is not None:
         model = with_refinement(model.to(faces.landmarks.device).eval(), unseen, mirror, recipe.seed, report)
         data = f"{data} {fingerprint(unseen.gray, unseen.landmarks)}"
-    train_together(model, faces, recipe, Checkpoint(folder / "end_to_end.pt", f"{recipe} {data}"), report)
+    train_together(model, faces, recipe, Checkpoint(folder / "end_to_end.pt", f"{recipe} {data}"), report, unseen)
     return model
 
 
@@ -219,9 +219,14 @@ def _shape(
 
 
 def train_together(
-    model: LandmarkModel, faces: FaceCrops, recipe: Recipe, checkpoint: Checkpoint, report: Report
+    model: LandmarkModel,
+    faces: FaceCrops,
+    recipe: Recipe,
+    checkpoint: Checkpoint,
+    report: Report,
+    judges: FaceCrops | None = None,
 ) -> None:
-    """Trains all experts together, end to end; in place."""
+    """Trains all experts together, end to end; in place. Arguments as of `train_end_to_end`."""
     config = replace(recipe.end_to_end, seed=recipe.seed)
     if config.steps:
         learnable_experts(model)
@@ -229,5 +234,5 @@ def train_together(
             if scale.frozen_trunk:
                 freeze_trunk(experts.network)
         detector = LandmarkDetector(model, "exact").to(faces.landmarks.device)
-        train_end_to_end(detector, faces, config, report, checkpoint)
+        train_end_to_end(detector, faces, config, report, checkpoint, judges)
         model.cpu().requires_grad_(False)

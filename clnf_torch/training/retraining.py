@@ -32,6 +32,7 @@ def retrain_networks(
     recipe: Recipe,
     folder: Path,
     report: Report = lambda *_: None,
+    judges: FaceCrops | None = None,
 ) -> LandmarkModel:
     """Trains the networks of a model further, scale by scale, and then all of them end to end; in place.
 
@@ -45,6 +46,7 @@ def retrain_networks(
         recipe: Settings, as the model was trained with.
         folder: For checkpoints, from which the same call resumes.
         report: Told after every step.
+        judges: Other annotated faces, that judge the end-to-end steps. None: some of `faces`.
 
     Returns:
         The model.
@@ -67,7 +69,7 @@ def retrain_networks(
         task, name = HeatmapTask(config, dataset, params.rotation[:, 1], mirror, seed, network), f"scale_{number}"
         Trainer(task).run(name, Checkpoint(folder / f"{name}.pt", f"{config} {seed} {data}"), report)
         experts.network = task.experts().to(faces.landmarks.device)
-    train_together(model, faces, recipe, Checkpoint(folder / "end_to_end.pt", f"{recipe} {data}"), report)
+    train_together(model, faces, recipe, Checkpoint(folder / "end_to_end.pt", f"{recipe} {data}"), report, judges)
     if errors is not None and expected is not None:
         change = expected - _expected_errors(model.to(faces.landmarks.device), faces, recipe.seed)
         errors.log_error.data.add_(change.nan_to_num(0.0))

@@ -60,6 +60,16 @@ def test_few_faces_are_trained_on_and_judged_by(count, held_out):
     assert not torch.equal(numbers(detector), numbers(LandmarkDetector(make_model(torch.float32), "exact")))
 
 
+def test_other_faces_judge_where_there_are_some():
+    def before(faces: FaceCrops, judges: FaceCrops | None) -> float:
+        detector = LandmarkDetector(make_model(torch.float32), "exact")
+        learnable_experts(detector.model)
+        return train_end_to_end(detector, faces, replace(FAST, steps=1, held_out=0), judges=judges)[0]
+
+    shown, others = patterned_faces(8)[:5], patterned_faces(8)[5:]
+    assert before(shown, others) == before(others, None) != before(shown, None)
+
+
 def test_no_faces_are_refused():
     detector = LandmarkDetector(make_model(torch.float32), "exact")
     learnable_experts(detector.model)
