@@ -16,6 +16,9 @@ from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.boxes import boxes_to_start_from
 from clnf_torch.training.data.crops import FaceCrops, to_pyramid_level
 
+# Faces that are worked on together
+BLOCK = 256
+
 
 @dataclass(frozen=True, kw_only=True)
 class PoseJitter:
@@ -41,16 +44,24 @@ class FaceDataset:
     @classmethod
     def of(cls, crops: FaceCrops, pdm: PDM, params: ShapeParams, levels: int) -> "FaceDataset":
         """Faces with their fitted parameters, and image pyramids of so many levels."""
-        images, padded = crops.gray.float(), []
-        for level in range(levels):
-            images = halve(images) if level else images
-            padded.append(pad_with_black(images.round().to(torch.uint8)))
+        # In blocks, as numbers of floating point take four times the memory
+        blocks = [_padded_pyramid(gray, levels) for gray in crops.gray.split(BLOCK)]
+        padded = tuple(torch.cat(level) for level in zip(*blocks, strict=True))
         single = ShapeParams.from_globals(params.globals.float(), params.local.float())
-        return cls(tuple(padded), crops.landmarks, deepcopy(pdm).float(), single)
+        return cls(padded, crops.landmarks, deepcopy(pdm).float(), single)
 
     def __len__(self) -> int:
         """Number of faces F."""
         return len(self.landmarks)
+
+
+def _padded_pyramid(gray: Tensor, levels: int) -> list[Tensor]:
+    """Image pyramid of crops (B, S, S), uint8, so many levels, each with a black margin."""
+    images, padded = gray.float(), []
+    for level in range(levels):
+        images = halve(images) if level else images
+        padded.append(pad_with_black(images.round().to(torch.uint8)))
+    return padded
 
 
 @dataclass(frozen=True)
