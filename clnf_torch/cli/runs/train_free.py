@@ -21,6 +21,8 @@ from clnf_torch.geometry.records import join_rows, map_tensors
 from clnf_torch.media.image_folder import image_files
 from clnf_torch.media.images import read_image
 from clnf_torch.models.bundle import installed_file, save_bundle
+from clnf_torch.training.augmentation.random import Sampler
+from clnf_torch.training.augmentation.surroundings import with_surroundings
 from clnf_torch.training.calibration.early_termination import with_early_termination
 from clnf_torch.training.calibration.face_boxes import calibrated
 from clnf_torch.training.calibration.landmark_error import with_error_model
@@ -36,8 +38,9 @@ from clnf_torch.training.synthetic.rendered_crops import rendered_crops
 from clnf_torch.training.trainer import keep_freed_memory
 from clnf_torch.training.validator.training import train_validator
 
-# Pixels of the side of a crop, which shows twice the extent of a face: about as large as faces are rendered
-CROP = 256
+# Pixels of the side of a crop, a face in it about as large as faces are rendered, and how many extents of it it shows;
+# what a network sees from a box far off a face ends within
+CROP, MARGIN = 384, 3.0
 # Every so manieth rendered face is held out
 RENDERED_HELD = 16
 # Rendered faces by which the boxes of the face detector are calibrated, and how often the templates count beside them
@@ -76,16 +79,18 @@ def free(
         # What is installed under this name
         finder = cast(BlazeFace, load_face_detector("blazeface"))
         detector = calibrated(finder, _scenes(read_shards(faces), shown))
-        rendered = rendered_crops(read_shards(faces), CROP)
+        rendered = rendered_crops(read_shards(faces), CROP, MARGIN)
         back = torch.arange(len(rendered), device="cpu") % RENDERED_HELD == 0
         unknown = [path for folder in portraits for path in image_files(folder) if path not in annotated.images]
-        known, others = (cut_crops(each, read_image, CROP) for each in (shown, annotated[held]))
-        cut = cut_portraits(map(read_image, unknown), detector, CROP)
+        known, others = (cut_crops(each, read_image, CROP, MARGIN) for each in (shown, annotated[held]))
+        cut = cut_portraits(map(read_image, unknown), detector, CROP, MARGIN)
         taught = MeshTeacher(known).landmarks(cut.gray) if teacher else None
-        material = FreeFaces(rendered=rendered[~back], templates=known, held_out=others, portraits=cut, taught=taught)
-        unseen = join_rows(rendered[back], others)
+        chance = Sampler(torch.Generator().manual_seed(seed), torch.device("cpu"))
+        unseen = with_surroundings(join_rows(rendered[back], others), chance)
+        material = FreeFaces(
+            rendered=rendered[~back], templates=known, held_out=others, judges=unseen, portraits=cut, taught=taught
+        )
         material = map_tensors(lambda values: values.to(where), material)
-        unseen = map_tensors(lambda values: values.to(where), unseen)
         with training_bars(stop_if_asked) as report:
             recipe = (FreeRecipe().meshed() if mesh else FreeRecipe()).with_effort(effort, seed)
             begin = mesh_maker(mesh, seed)
@@ -93,11 +98,11 @@ def free(
                 material, shapes, torch.tensor(mirror, device=where), recipe, work, report, begin
             )
             notice("calibrating: which hypotheses of a head's rotation end the search early")
-            trained = with_early_termination(trained.to(where).eval(), unseen, seed)
-            judges = join_rows(material.rendered[::JUDGED], material.templates)
-            judge = train_validator(trained, judges, judging(seed, effort), work, report)
+            trained = with_early_termination(trained.to(where).eval(), material.judges, seed)
+            judging_faces = join_rows(material.rendered[::JUDGED], material.templates)
+            judge = train_validator(trained, judging_faces, judging(seed, effort), work, report)
             notice("calibrating: how far landmarks are expected to be off")
-            trained = with_error_model(trained, unseen, seed)
+            trained = with_error_model(trained, material.judges, seed)
         trained = with_depths(trained, known, seed)
         save_bundle(
             out,

@@ -13,6 +13,7 @@ from clnf_torch.training.augmentation.open_mouth import open_mouths
 from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.augmentation.pose_warp import PoseWarp
 from clnf_torch.training.augmentation.random import Sampler
+from clnf_torch.training.augmentation.surroundings import with_surroundings
 from clnf_torch.training.calibration.refinement import with_refinement
 from clnf_torch.training.data.crops import FaceCrops, repeated
 from clnf_torch.training.end_to_end import EndToEndConfig
@@ -42,21 +43,26 @@ SCALES = (
         warp=PoseWarp(pitch=0.2, yaw=0.35, shape=0.6, probability=0.8),
     ),
 )
-# A network that begins as MediaPipe's face mesh, and another one whose trunk stays it: this one has been shown more
-# people than there are free photographs of, and forgets none. No box is far off: the photographs end not far from the
-# face, and black beyond would tell where it is
-_MESHED = replace(
-    MESH,
-    widths=LARGE,
-    steps=2200,
-    warp=SCALES[0].warp,
-    jitter=replace(MESH.jitter, from_box=0.4, far_off=0.0),
-    cut_off=0.0,
+# A network that begins as MediaPipe's face mesh; another one whose trunk stays it, which has been shown more people
+# than there are free photographs of, and forgets none; and a U-Net after both, which errs in other ways
+_MESHED = replace(MESH, widths=LARGE, warp=SCALES[0].warp)
+MESHED = (
+    replace(_MESHED, steps=2200),
+    replace(
+        _MESHED,
+        frozen_trunk=True,
+        steps=3000,
+        pen_marks=0.7,
+        jitter=replace(MESH.jitter, from_box=0.4, far_off=0.0),
+        cut_off=0.0,
+    ),
+    replace(SCALES[1], pen_marks=0.7, weight_decay=0.01),
 )
-MESHED = _MESHED, replace(_MESHED, frozen_trunk=True, steps=3000, pen_marks=0.7)
 TOGETHER = EndToEndConfig(
     steps=400, batch=8, learning_rate=3e-5, judge_every=100, augmentation=ImageAugmentation(pen_marks=0.4)
 )
+# From boxes that are far off too, as the first of those networks
+TOGETHER_FROM_AFAR = replace(TOGETHER, far_off=0.3, augmentation=replace(TOGETHER.augmentation, cut_off=0.1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +81,15 @@ class FreeRecipe:
     agreement: Agreement = field(default_factory=Agreement)
 
     def meshed(self) -> "FreeRecipe":
-        """This recipe with the two networks of `MESHED`, the second one asked from where the first one leads."""
-        return replace(self, first=replace(self.first, scales=MESHED, passes=(0, 1)))
+        """This recipe with the networks of `MESHED`, each asked from where the one before leads."""
+        first = replace(self.first, scales=MESHED, passes=(0, 1, 2))
+        return replace(self, first=first, end_to_end=TOGETHER_FROM_AFAR)
 
     def with_effort(self, effort: float, seed: int) -> "FreeRecipe":
         """This recipe with another number of steps, so many times its own, and another seed."""
         first = replace(self.first.with_effort(effort), seed=seed)
-        return replace(self, first=first, end_to_end=replace(self.end_to_end, steps=round(effort * TOGETHER.steps)))
+        end_to_end = replace(self.end_to_end, steps=round(effort * self.end_to_end.steps))
+        return replace(self, first=first, end_to_end=end_to_end)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +99,7 @@ class FreeFaces:
     rendered: FaceCrops
     templates: FaceCrops  # photographs with hand-set points, to train on
     held_out: FaceCrops  # others, to calibrate by
+    judges: FaceCrops  # of all kinds, none of them trained on: they tell when the end-to-end steps are done
     portraits: Portraits  # photographs that nobody has annotated
     taught: Tensor | None = None  # their landmarks by a `MeshTeacher`, (F, 68, 2) px, NaN where it finds no face
 
@@ -125,16 +134,16 @@ def train_free_model(
     """
     sampler = Sampler(torch.Generator().manual_seed(recipe.first.seed), faces.templates.gray.device)
     opened = open_mouths(repeated(faces.templates, recipe.opened), sampler)
-    known = join_rows(faces.rendered, repeated(faces.templates, recipe.templates), opened)
+    known = with_surroundings(join_rows(faces.rendered, repeated(faces.templates, recipe.templates), opened), sampler)
     model = train_landmark_model(known, prior, mirror, recipe.first, folder / "first", report, begin=begin)
     placed = model.to(known.gray.device).eval()
     going_on = recipe.first.with_effort(recipe.again)
     for number in range(recipe.rounds):
         seed = recipe.first.seed + number
         believed = annotate(placed, faces.portraits, mirror, seed, recipe.agreement, faces.taught)
-        more = join_rows(known, repeated(believed, recipe.portraits))
+        more = join_rows(known, with_surroundings(repeated(believed, recipe.portraits), sampler))
         if number == recipe.rounds - 1:
             going_on = replace(going_on, end_to_end=recipe.end_to_end)
-        model = retrain_networks(placed, more, mirror, going_on, folder / f"round_{number}", report)
+        model = retrain_networks(placed, more, mirror, going_on, folder / f"round_{number}", report, faces.judges)
         placed = model.to(known.gray.device).eval()
     return with_refinement(placed, faces.held_out, mirror, recipe.first.seed).cpu()

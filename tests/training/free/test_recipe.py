@@ -35,6 +35,7 @@ def faces() -> free.FreeFaces:
         rendered=crops[:5],
         templates=crops[5:7],
         held_out=crops[7:9],
+        judges=crops[7:9],
         portraits=Portraits(gray=crops.gray[9:], boxes=box_around(crops.landmarks[9:])),
     )
 
@@ -93,3 +94,12 @@ def test_effort_is_a_share_of_the_steps():
     assert [scale.steps for scale in recipe.first.scales] == [30, 40] and recipe.first.seed == 4
     assert recipe.end_to_end.steps == 4 and recipe.first.end_to_end.steps == 0
     assert replace(recipe.first, seed=0).shape == free.FreeRecipe().first.shape
+
+
+def test_networks_of_a_meshed_recipe():
+    recipe = free.FreeRecipe().meshed()
+    kinds = [(config.mesh, config.frozen_trunk, config.jitter.far_off > 0) for config in recipe.first.scales]
+    assert kinds == [(True, False, True), (True, True, False), (False, False, False)]
+    # Each is asked from where the one before leads, and all learn together from boxes far off
+    assert recipe.first.passes == (0, 1, 2) and recipe.end_to_end.far_off > 0
+    assert recipe.with_effort(0.01, seed=4).end_to_end.steps == 4
