@@ -113,9 +113,11 @@ def plain_and_marked(model: str, faces: Annotations, boxes: torch.Tensor) -> tup
     return errors, with_marks, plain.success
 
 
-@pytest.mark.parametrize(("model", "worse"), [("default", 1.05), ("small", 1.15)])
-def test_boxes_of_other_face_detectors(afw, model, worse):
-    """Wider and higher than the landmarks, and too high up. Measured: 1.01 and 1.09 times the median of usual ones."""
+@pytest.mark.parametrize(
+    ("model", "worse", "failed"), [("default", 1.05, 0.1), ("small", 1.15, 0.1), ("free", 1.05, 0.13)]
+)
+def test_boxes_of_other_face_detectors(afw, model, worse, failed):
+    """Wider and higher than the landmarks, too high up. Measured: 1.01, 1.10, 1.01 times the median of usual ones."""
     from clnf_torch.media.images import read_image
 
     def errors_from(some: torch.Tensor) -> torch.Tensor:
@@ -126,7 +128,7 @@ def test_boxes_of_other_face_detectors(afw, model, worse):
     middle, size = boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:] * torch.tensor([1.3, 1.45])
     higher = middle - torch.tensor([0.0, 0.12]) * boxes[:, 2:]
     loose = errors_from(torch.cat((higher - size / 2, size), 1))
-    assert loose.median() < worse * errors_from(boxes).median() and (loose > 0.08).float().mean() < 0.1
+    assert loose.median() < worse * errors_from(boxes).median() and (loose > 0.08).float().mean() < failed
 
 
 class TestSmallModel:
@@ -143,9 +145,9 @@ class TestSmallModel:
         assert "research" in licence and "MediaPipe" in licence
 
     def test_faces_of_every_day_and_pen_markings(self, afw):
-        """Measured: 0.0420, and 0.0456 behind markings; the model has never seen these faces."""
+        """Measured: 0.0401, and 0.0443 behind markings; the model has never seen these faces."""
         errors, with_marks, success = plain_and_marked("small", *afw)
-        assert errors.mean() < 0.0428 and with_marks.mean() < 0.0466
+        assert errors.mean() < 0.0412 and with_marks.mean() < 0.0454
         assert success[errors < 0.08].float().mean() > 0.9
 
 
@@ -166,7 +168,7 @@ class TestFreeModel:
         assert not any(word in everything for word in ("research", "helen", "lfpw", "afw", "300-w", "non-commercial"))
 
     def test_it_finds_what_the_default_model_finds(self):
-        """Measured: 0.026, without jaw and brows, which lie elsewhere by their own definition, 0.022."""
+        """Measured: 0.025, without jaw and brows, which lie elsewhere by their own definition, 0.023."""
         from clnf_torch.media.images import read_image
 
         frames = read_image(WEIGHTS.parent / "docs" / "images" / "astronaut.jpg")[None]
@@ -178,7 +180,7 @@ class TestFreeModel:
         assert face_errors(found.landmarks, expected.landmarks, slice(27, 68))[0] < 0.029
 
     def test_faces_of_every_day_and_pen_markings(self, afw):
-        """Measured: 0.0547, and 0.0587 behind markings; 96 % are accepted."""
+        """Measured: 0.0562, and 0.0598 behind markings; 95 % are accepted."""
         errors, with_marks, success = plain_and_marked("free", *afw)
-        assert errors.mean() < 0.0557 and with_marks.mean() < 0.0598
+        assert errors.mean() < 0.0572 and with_marks.mean() < 0.0608
         assert success[errors < 0.1].float().mean() > 0.93
