@@ -115,8 +115,9 @@ class TestLeftToTorch:
         assert as_torch(layer.double(), maps.double()).dtype == torch.float64
         assert layer.to("meta")(maps.double().to("meta")).device.type == "meta"
 
-    # Of PyTorch's own formulas for forward mode
+    # Of PyTorch's own formulas for forward mode, from 2.14 on as another kind
     @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+    @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
     def test_gradients(self, given):
         layer, maps = layer_of("convolution", given), images(given[0], 1, 3).requires_grad_()
         (gradient,) = torch.autograd.grad(layer(maps).square().sum(), maps)
