@@ -123,7 +123,7 @@ def is_made_of_another(targets: Targets, image: Path, made: Mapping[str, Iterabl
 
 def _is_among(image: Path, known: Mapping[str, Iterable[Mapping[str, Any]]]) -> bool:
     """Whether an image is one of these entries by their names, moved or not."""
-    found = image_status(image)
+    found = _status(image)
     return any(is_same_content(one, found, image) for one in known.get(Path(found["input"]).name, ()))
 
 
@@ -191,8 +191,7 @@ class ImageRun:
             drawn = draw / drawing if draw is not None and count is not None else None
             found.append(
                 {
-                    **image_status(image),
-                    "content": content_of(image),
+                    **entered_image(image),
                     # None: it was not read
                     "faces": count,
                     "first_row": row if count else None,
@@ -237,13 +236,18 @@ def written_names(targets: Targets) -> dict[str, str]:
     return {option: _written(path) for option, path in targets.given().items() if path != STDOUT}
 
 
-def image_status(image: Path) -> dict[str, Any]:
+def _status(image: Path) -> dict[str, Any]:
     """An image's name, size in bytes, and time of its last change, nanoseconds since 1970; None where it is missing."""
     try:
         status = os.stat(image)
     except (OSError, ValueError):
         return {"input": _written(image), "bytes": None, "modified": None}
     return {"input": _written(image), "bytes": status.st_size, "modified": status.st_mtime_ns}
+
+
+def entered_image(image: Path) -> dict[str, Any]:
+    """What an entry knows an image by: `_status`, and its contents, see `content_of`."""
+    return {**_status(image), "content": content_of(image)}
 
 
 def _written(path: Path) -> str:

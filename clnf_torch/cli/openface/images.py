@@ -8,14 +8,14 @@ from typing import Any
 
 from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, mention_terms, notice
 from clnf_torch.cli.images.run import (
-    image_status,
+    entered_image,
     images_without_face,
     is_made_of_another,
     run_entry,
     written_names,
 )
 from clnf_torch.cli.images.summary import ImageSummary
-from clnf_torch.cli.manifest import IMAGES, KEEP_OR_REPLACE, Manifest, content_of
+from clnf_torch.cli.manifest import IMAGES, KEEP_OR_REPLACE, Manifest
 from clnf_torch.cli.openface.aligned_files import SUFFIX, AlignedFiles
 from clnf_torch.cli.openface.outputs import measured_groups, write_details
 from clnf_torch.cli.options import device_named
@@ -128,8 +128,7 @@ def _entered(
         if options.manifest is not None:
             inputs = [
                 {
-                    **image_status(image),
-                    "content": content_of(image),
+                    **entered_image(image),
                     "faces": summary.faces.get(number),
                     "outputs": written_names(files) if summary.faces.get(number) else {},
                     "problem": problems.get(number),

@@ -98,7 +98,7 @@ def to_crop(landmarks: Tensor, left: int, top: int, length: int, side: int) -> T
 
 
 def image_pyramid(gray: Tensor, levels: int) -> tuple[Tensor, ...]:
-    """The image pyramid of images (F, S, S), uint8: so many levels, each halved from the one before."""
+    """The image pyramid of images (F, S, S), in their number type: so many levels, each halved from the one before."""
     images = [gray]
     for _ in range(levels - 1):
         images.append(halve(images[-1]))

@@ -7,14 +7,13 @@ import torch
 from torch import Tensor
 
 from clnf_torch.fitting.initialise import params_from_box
-from clnf_torch.geometry.pyramid import halve
 from clnf_torch.geometry.sampling import cells_at, pad_with_black, read_bilinear
 from clnf_torch.geometry.similarity import invert_similarity, similarity_between
 from clnf_torch.models.pdm import PDM, ShapeParams
 from clnf_torch.training.augmentation.pose_warp import PoseWarp, warp_faces
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.boxes import boxes_to_start_from
-from clnf_torch.training.data.crops import FaceCrops, to_pyramid_level
+from clnf_torch.training.data.crops import FaceCrops, image_pyramid, to_pyramid_level
 
 # Faces that are worked on together
 BLOCK = 256
@@ -57,11 +56,7 @@ class FaceDataset:
 
 def _padded_pyramid(gray: Tensor, levels: int) -> list[Tensor]:
     """Image pyramid of crops (B, S, S), uint8, so many levels, each with a black margin."""
-    images, padded = gray.float(), []
-    for level in range(levels):
-        images = halve(images) if level else images
-        padded.append(pad_with_black(images.round().to(torch.uint8)))
-    return padded
+    return [pad_with_black(images.round().to(torch.uint8)) for images in image_pyramid(gray.float(), levels)]
 
 
 @dataclass(frozen=True)

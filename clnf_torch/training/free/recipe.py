@@ -10,7 +10,6 @@ from clnf_torch.geometry.records import join_rows
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.patch_experts.mesh import LARGE
 from clnf_torch.training.augmentation.open_mouth import open_mouths
-from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.augmentation.pose_warp import PoseWarp
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.augmentation.surroundings import with_surroundings
@@ -18,7 +17,16 @@ from clnf_torch.training.calibration.refinement import with_refinement
 from clnf_torch.training.data.crops import FaceCrops, repeated
 from clnf_torch.training.end_to_end import EndToEndConfig
 from clnf_torch.training.free.self_training import Agreement, Portraits, annotate
-from clnf_torch.training.recipe import COARSE, FINE, MESH, MeshMaker, Recipe, train_landmark_model
+from clnf_torch.training.recipe import (
+    COARSE,
+    FINE,
+    MESH,
+    TOGETHER,
+    TOGETHER_FROM_AFAR,
+    MeshMaker,
+    Recipe,
+    train_landmark_model,
+)
 from clnf_torch.training.retraining import retrain_networks
 from clnf_torch.training.shape.gaussian import ShapeGaussian
 from clnf_torch.training.shape.pdm import ShapeConfig
@@ -58,11 +66,6 @@ MESHED = (
     ),
     replace(SCALES[1], pen_marks=0.7, weight_decay=0.01),
 )
-TOGETHER = EndToEndConfig(
-    steps=400, batch=8, learning_rate=3e-5, judge_every=100, augmentation=ImageAugmentation(pen_marks=0.4)
-)
-# From boxes that are far off too, as the first of those networks
-TOGETHER_FROM_AFAR = replace(TOGETHER, far_off=0.3, augmentation=replace(TOGETHER.augmentation, cut_off=0.1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +77,7 @@ class FreeRecipe:
     )
     rounds: int = 3  # of self-training
     again: float = 2.25  # effort of each of them: as many steps as the first training, see `CONTINUED_STEPS`
-    end_to_end: EndToEndConfig = TOGETHER  # after the last
+    end_to_end: EndToEndConfig = field(default_factory=lambda: replace(TOGETHER, steps=400))  # after the last
     templates: int = 8  # times that each is among the faces
     opened: int = 12  # times that each is among them with an open mouth, each time another one
     portraits: int = 4  # times that each one with believed landmarks is among the faces of a round
@@ -83,7 +86,7 @@ class FreeRecipe:
     def meshed(self) -> "FreeRecipe":
         """This recipe with the networks of `MESHED`, each asked from where the one before leads."""
         first = replace(self.first, scales=MESHED, passes=(0, 1, 2))
-        return replace(self, first=first, end_to_end=TOGETHER_FROM_AFAR)
+        return replace(self, first=first, end_to_end=replace(TOGETHER_FROM_AFAR, steps=self.end_to_end.steps))
 
     def with_effort(self, effort: float, seed: int) -> "FreeRecipe":
         """This recipe with another number of steps, so many times its own, and another seed."""
