@@ -126,12 +126,12 @@ def _require_place(output: Output, folders: set[str]) -> None:
     try:
         found = _status_of(path)
         if output.folder:
+            _require_short_names(path)
             return _require_folder(output, path if found else _nearest(path))
         if path == STDOUT:
             raise _RefusedError(f"{output}: expected the name of a file; stdout cannot be written to here")
-        # Long names fail here
         target = target_of(path)
-        _status_of(target.with_name(f"{target.name}{LONGEST_ADDITION}"))
+        _require_short_names(target.with_name(f"{target.name}{LONGEST_ADDITION}"))
         if found:
             require_regular_file(path)
             if not os.access(path, os.W_OK):
@@ -169,6 +169,13 @@ def _status_of(path: Path) -> os.stat_result | None:
         return path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def _require_short_names(path: Path) -> None:
+    """Raises OSError where a name is too long; in a folder that is missing, the system itself looks at none."""
+    nearest = _nearest(path)
+    for name in Path(os.path.abspath(path)).relative_to(nearest).parts:
+        _status_of(nearest / name)
 
 
 def _nearest(path: Path) -> Path:
