@@ -16,7 +16,7 @@ from clnf_torch.cli.commands.evaluate import evaluate
 from clnf_torch.cli.commands.export import export
 from clnf_torch.cli.commands.info import info
 from clnf_torch.cli.commands.measure import measure
-from clnf_torch.cli.commands.openface import openface
+from clnf_torch.cli.commands.openface import OpenFaceCommand, openface
 from clnf_torch.cli.commands.repair import repair
 from clnf_torch.cli.commands.report import report
 from clnf_torch.cli.commands.track import track
@@ -48,7 +48,9 @@ app = typer.Typer(
 for command in (convert, export, info, detect):
     app.command()(command)
 app.command("fit", help="Alias of detect that needs --box or --boxes.")(fit)
-for command in (track, openface, measure, repair, evaluate, report):
+app.command()(track)
+app.command(cls=OpenFaceCommand)(openface)
+for command in (measure, repair, evaluate, report):
     app.command()(command)
 app.add_typer(train, name="train")
 

@@ -263,3 +263,41 @@ def test_openfaces_own_model_files_are_named_with_what_to_do(clnf_torch_cli):
     done = clnf_torch_cli("openface", "-f", "a.avi", "-mloc", "model/main_ceclm_general.txt")
     assert done.exit_code == 2
     assert "clnf-torch convert model/main_ceclm_general.txt -o openface.pt" in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "flag", "remedy"),
+    [
+        (["-mask"], "-mask", "leave it out"),
+        (["-format_aligned", "jpg"], "-format_aligned", "leave it out"),
+        (["-oc", "XVID"], "-oc", "leave it out"),
+        (["-2dfp"], "-2dfp", "did you mean -2Dfp?"),
+        (["-multi-view", "1"], "-multi-view", "did you mean -multi_view?"),
+    ],
+)
+def test_flags_that_are_not_known_are_named_whole(clnf_torch_cli, clip, tmp_path, words, flag, remedy):
+    done = clnf_torch_cli("openface", "FeatureExtraction", "-f", clip, *words)
+    assert done.exit_code == 2
+    text = " ".join(done.stderr.split())
+    assert f"expected a flag of those in clnf-torch openface --help, found {flag}; {remedy}" in text
+    assert not (tmp_path / "processed").exists()
+
+
+def test_values_may_look_like_flags(openface, clip, tmp_path):
+    shutil.copy(clip, tmp_path / "-oc.mp4")
+    done = openface("-f", "-oc.mp4", "-of", "-g", "-pose", "-cam", "300", "310", "-20", "-5", "-out_dir=o")
+    assert done.exit_code == 0, done.stderr
+    assert details(tmp_path / "o" / "-g_of_details.txt")["Camera parameters"] == "300,310,-20,-5"
+
+
+def test_refused_outputs_are_named_by_flags_of_openface(openface, image, clip, tmp_path):
+    shutil.copy(image, tmp_path / "face.png")
+    done = openface("-f", "face.png", "-out_dir", ".")
+    assert done.exit_code == 2 and "error: -out_dir face.png: would overwrite the input face.png" in done.stderr
+    shutil.copy(clip, tmp_path / "clip.avi")
+    done = openface("-f", "clip.avi", "-out_dir", ".", "-tracked")
+    assert done.exit_code == 2 and "error: -out_dir clip.avi: would overwrite the input clip.avi" in done.stderr
+    (tmp_path / "clip_of_details.txt").mkdir()
+    done = openface("-f", "clip.mp4", "-pose", "-out_dir", ".")
+    assert done.exit_code == 2 and "-out_dir clip_of_details.txt: " in done.stderr
+    assert not (tmp_path / "clip.csv").exists()

@@ -2,9 +2,10 @@
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from clnf_torch.cli.commands.command import run_by
 from clnf_torch.cli.options import BatchSize, Blanks, Device, Resume, Rounded, SkipExisting, Threads
@@ -17,6 +18,41 @@ class Program(str, Enum):
     video = "FaceLandmarkVid"
     videos_of_many = "FaceLandmarkVidMulti"
     image = "FaceLandmarkImg"
+
+
+class OpenFaceCommand(TyperCommand):
+    """Names a flag that it does not know whole: by letters ``-format_aligned`` would be a file of -f."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Reads the command line.
+
+        Raises:
+            typer.BadParameter: A flag is not known.
+        """
+        values = {
+            flag: 0 if getattr(option, "is_flag", False) else option.nargs
+            for option in self.get_params(ctx)
+            for flag in option.opts
+        }
+        words = iter(args)
+        for word in words:
+            flag, equals, _ = word.partition("=")
+            if word == "--":
+                break
+            if flag in values:
+                for _ in range(values[flag] - len(equals)):
+                    next(words, None)
+            elif word.startswith("-") and not word.startswith("--") and word != "-":
+                alike = next((f"; did you mean {known}?" for known in values if _plain(known) == _plain(flag)), "")
+                raise typer.BadParameter(
+                    f"expected a flag of those in clnf-torch openface --help, found {flag}{alike or '; leave it out'}"
+                )
+        return super().parse_args(ctx, args)
+
+
+def _plain(flag: str) -> str:
+    """A flag without what is easily mistaken."""
+    return flag.casefold().replace("-", "").replace("_", "")
 
 
 def _flag(*names: str, help: str) -> bool:

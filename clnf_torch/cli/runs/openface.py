@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import compress
 from pathlib import Path
 
@@ -90,7 +90,8 @@ def openface(
     if "aus" in requested.groups:
         notice("action units are not computed: their columns hold NaN")
     folder, names = output_place(out_dir, name, [given.path for given in inputs])
-    check_outputs([], [Output("-out_dir" if name is None or out_dir is not None else "-of", folder, folder=True)])
+    place = "-out_dir" if name is None or out_dir is not None else "-of"
+    check_outputs([], [Output(place, folder, folder=True)])
     # Names with a dot are those of files where there is no folder yet
     folder.mkdir(parents=True, exist_ok=True)
     form = CSVForm(openface_precision=openface_precision, header_blanks=header_blanks, openface_groups=requested.groups)
@@ -101,10 +102,12 @@ def openface(
     image_outputs = [outputs_of(targets, name) for name in image_names]
     video_outputs = VideoOutputs(targets, videos, video_names, drawn=".avi")
     written = [output for outputs in image_outputs for output in outputs.outputs()]
-    place = folder / MANIFEST
-    manifest = manifest_at(place, len(images) > 1 or skip_existing) if images else None
+    manifest = manifest_at(folder / MANIFEST, len(images) > 1 or skip_existing) if images else None
     # Videos have theirs at the same place
-    written += video_outputs.outputs() if videos else [Output("the manifest", place)] if manifest else []
+    written += video_outputs.outputs() if videos else [Output("the manifest", folder / MANIFEST)] if manifest else []
+    written += [Output(place, files.details()) for files in [*image_outputs, *video_outputs.files]]
+    # Two dashes have the options of other commands
+    written = [replace(output, option=place) if output.option.startswith("--") else output for output in written]
     check_outputs([*map(Input, [*images, *videos]), Input(bundle)], written)
     preset, views = "wild" if wild else "default", multi_view
     if not videos:
