@@ -15,6 +15,7 @@ from torch import Tensor
 
 from clnf_torch.files.names import one_line
 from clnf_torch.media.image_headers import read_header
+from clnf_torch.media.outer_chunks import missing_bytes
 from clnf_torch.media.video_frames import Frame, FrameFolder, VideoError
 from clnf_torch.media.video_geometry import PixelAspect, geometry_notes, shown_image, shown_size
 from clnf_torch.media.video_stream import Tally, decoded, opened, promised, shown_frames, stream_rate, video_streams
@@ -177,6 +178,8 @@ def _problem(path: Path, damaged: DamagedFrames, tally: Tally, expected: int) ->
         complaints.append(f"its index names the same bytes several times; it is read to frame {damaged.frames}")
     elif tally.packets < expected:
         complaints.append(f"it holds {tally.packets} of the {expected} frames that it promises; it may be cut off")
+    elif missing := missing_bytes(path):
+        complaints.append(f"it ends {missing} bytes too early, behind frame {damaged.frames}; it may be cut off")
     return one_line(f"{path}: {'; '.join(complaints)}") if complaints else None
 
 
