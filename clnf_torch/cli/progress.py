@@ -81,21 +81,24 @@ def share_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextlib.contextmanager
-def bytes_bar() -> Iterator[Callable[[int, int], None]]:
-    """A bar of bytes read and then written, which goes away when the block ends.
+def bytes_bar(what: str = "Writing") -> Iterator[Callable[[int, int], None]]:
+    """A bar of bytes, of a file read and then written or of what else is done, which goes away when the block ends.
+
+    Args:
+        what: What is done with the bytes that are counted.
 
     Yields:
-        To be called with how many bytes are written, and how many there are.
+        To be called with how many bytes are done, and how many there are.
     """
     screen = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
     with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
         task = bar.add_task("Reading", total=None)
 
-        def written(done: int, total: int) -> None:
-            bar.update(task, description="Writing", completed=done, total=total)
+        def count(done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
 
-        yield written
+        yield count
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """The frames that a report shows: which of a table, and as small drawn JPEG images."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +12,9 @@ from clnf_torch.drawing import DrawingStyle, DrawnFaces, draw_faces
 from clnf_torch.media.images import ImageError, jpeg, read_image
 from clnf_torch.media.video import open_video
 from clnf_torch.media.video_frames import VideoError
-from clnf_torch.report.records import FaceLog
+from clnf_torch.report.records import FaceLog, TableError
 from clnf_torch.report.sources import Entry
+from clnf_torch.report.tables import read_rows
 
 # Bounds of what a page holds: frames of one table and of all together, pixels of their longer side. A frame takes about
 # 25 kB, all of them so about 10 MB of the page
@@ -92,12 +93,15 @@ def _apart(order: Collection[int] | np.ndarray, count: int, frames: int) -> list
     return chosen
 
 
-def shown_frames(entry: Entry, most: int) -> tuple[list[ShownFrame], str | None]:
+def shown_frames(
+    entry: Entry, most: int, read: Callable[[int], None] = lambda count: None
+) -> tuple[list[ShownFrame], str | None]:
     """The frames of a table that are shown, as far as they can be read, and what was wrong in a line.
 
     Args:
         entry: The table.
         most: Number of frames, at most.
+        read: Told how many bytes more of the table are read, for what is drawn of its faces.
     """
     log = entry.log
     if log is None or not len(log):
@@ -105,13 +109,21 @@ def shown_frames(entry: Entry, most: int) -> tuple[list[ShownFrame], str | None]
     chosen, shown = choose_frames(log, most), list[ShownFrame]()
     scores = dict(zip(*(column.tolist() for column in frame_scores(log)), strict=True))
     try:
+        if needs_rows(entry):
+            log = read_rows(entry.path, log, np.flatnonzero(np.isin(log.frame, list(chosen))), read)
         for number, image in _images(entry, chosen):
             pixels = drawn_frame(image, log, number, drawn=entry.drawn)
             height, width = pixels.shape[:2]
             shown.append(ShownFrame(number, chosen[number], scores[number], jpeg(pixels, QUALITY), width, height))
-    except (VideoError, ImageError, OSError) as error:
+    except (VideoError, ImageError, TableError, OSError) as error:
         return shown, str(error)
     return shown, None
+
+
+def needs_rows(entry: Entry) -> bool:
+    """Whether a table is read once more for the rows of the frames that are shown."""
+    has_images = bool(entry.images) or (entry.pictures is not None and not entry.drawn)
+    return has_images and entry.log is not None and entry.log.kept is not None
 
 
 def _images(entry: Entry, chosen: Collection[int]) -> Iterator[tuple[int, Tensor]]:

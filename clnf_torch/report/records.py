@@ -39,6 +39,7 @@ class FaceLog:
         video: Name of the video, where the table says it.
         judged: Whether the table says which rows count; where it does not, all that hold a face do.
         cut: Rows with fewer cells than there are columns.
+        kept: Numbers of the landmarks that `landmarks` and `points` hold, of 68; None: all.
     """
 
     frame: np.ndarray
@@ -56,6 +57,7 @@ class FaceLog:
     video: str | None = None
     judged: bool = True
     cut: int = 0
+    kept: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         """Number of rows R."""

@@ -1,18 +1,22 @@
 """What a report shows over time: confidence, head pose, gaze, and the openings and movements of eyes and mouth."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 
-from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
+from clnf_torch.geometry.landmarks68 import EYES, INNER_LIPS, MOUTH_CORNERS, NUM_LANDMARKS
 from clnf_torch.measures.face import FaceMeasures, face_measures, points_in_head
 from clnf_torch.measures.head_pose import HeadPose
 from clnf_torch.report.records import FaceLog
 
 # Points of a line, at most: more than a chart has pixels. Of more, the lowest and the highest of each stretch are kept
 MOST_POINTS = 800
+# The landmarks of which a chart is made
+MEASURED = (*range(NUM_LANDMARKS)[EYES], *MOUTH_CORNERS, *INNER_LIPS)
+# Faces that are measured at once: all 68 points of those of a long recording would be gigabytes
+PIECE = 4096
 # Share of the frames of a recording that are taken for a face at rest
 REST = 0.2
 
@@ -69,29 +73,51 @@ def measured_face(log: FaceLog, rows: np.ndarray) -> tuple[FaceMeasures | None, 
     """
     if not len(rows):
         return None, ""
-    if log.points is not None and log.pose is not None and log.points.shape[1] == NUM_LANDMARKS:
+    if log.points is not None and log.pose is not None and _is_measured(log, log.points):
         pose = torch.from_numpy(log.pose[rows])
         points = points_in_head(torch.from_numpy(log.points[rows]), HeadPose(pose[:, :3], pose[:, 3:]))
-        return face_measures(points, at_rest(points)), "mm"
-    if log.landmarks is None or log.landmarks.shape[1] != NUM_LANDMARKS:
+        return _measured(points, at_rest(points)), "mm"
+    if log.landmarks is None or not _is_measured(log, log.landmarks):
         return None, ""
     flat = torch.from_numpy(log.landmarks[rows])
     points = torch.cat([flat, torch.zeros_like(flat[..., :1])], dim=-1)
-    size = face_measures(points).outer_canthal_distance
+    size = _measured(points).outer_canthal_distance
     points = 100 * points / size[:, None, None]
-    return face_measures(points, at_rest(points)), "% of the eye distance"
+    return _measured(points, at_rest(points)), "% of the eye distance"
+
+
+def _is_measured(log: FaceLog, points: np.ndarray) -> bool:
+    """Whether the points of a table are those of the scheme that is measured, or of it those that charts need."""
+    return points.shape[1] == NUM_LANDMARKS if log.kept is None else log.kept == MEASURED
+
+
+def _measured(points: torch.Tensor, rest: torch.Tensor | None = None) -> FaceMeasures:
+    """The measures of faces (T, 68 or `MEASURED`, 3), some thousand at a time."""
+    rest = None if rest is None else _all_points(rest)
+    pieces = [face_measures(_all_points(piece), rest) for piece in points.split(PIECE)]
+    names = [field.name for field in fields(FaceMeasures)]
+    return FaceMeasures(**{name: torch.cat([getattr(piece, name) for piece in pieces]) for name in names})
+
+
+def _all_points(points: torch.Tensor) -> torch.Tensor:
+    """All 68 points of faces, NaN where they were not read."""
+    if points.shape[1] == NUM_LANDMARKS:
+        return points
+    found = points.new_full((len(points), NUM_LANDMARKS, points.shape[2]), torch.nan)
+    found[:, list(MEASURED)] = points
+    return found
 
 
 def at_rest(points: torch.Tensor) -> torch.Tensor:
     """A face at rest: the median of those frames in which the mouth is least wide and least open together.
 
     Args:
-        points: In the head's axes, shape (T, 68, 3).
+        points: In the head's axes, shape (T, 68, 3), or of them `MEASURED`.
 
     Returns:
-        Shape (1, 68, 3).
+        Shape (1, 68, 3), or of them `MEASURED`.
     """
-    measured = face_measures(points)
+    measured = _measured(points)
     moved = torch.nan_to_num(measured.mouth_width + measured.mouth_opening, torch.inf)
     return points[moved.argsort()[: max(1, round(REST * len(points)))]].nanmedian(0, keepdim=True).values
 

@@ -2,13 +2,14 @@
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from clnf_torch.files.names import name_from_escaped
 from clnf_torch.media.image_folder import VIDEOS
+from clnf_torch.report.columns import Selection
 from clnf_torch.report.records import FaceLog, NoFacesError, TableError
 from clnf_torch.report.tables import READERS, read_log
 
@@ -41,20 +42,23 @@ class Entry:
     images: dict[int, Path] = field(default_factory=dict)
 
 
-def read_entries(paths: Sequence[Path], videos: Path | None = None) -> Iterator[Entry]:
+def read_entries(
+    paths: Sequence[Path], videos: Path | None = None, read: Callable[[int], None] = lambda count: None
+) -> Iterator[Entry]:
     """Reads the tables of a batch, one after the other.
 
     Args:
         paths: Tables, and folders in which all tables of faces are read; of several formats of one table one is.
         videos: A folder with the videos by the names of the tables; without it they are looked for where the table or
             its manifest says, and drawn ones beside the table.
+        read: Told how many bytes more of the tables are read.
     """
     tables = list(find_tables(paths))
     given = {path.resolve() for path in paths}
     names = short_names(tables)
     for path, name in zip(tables, names, strict=True):
         try:
-            log = read_log(path)
+            log = read_log(path, Selection(for_signals=True, read=read))
         except NoFacesError as error:
             # Folders hold other tables too
             if path.resolve() in given:

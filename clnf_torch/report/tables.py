@@ -3,10 +3,9 @@
 import codecs
 import csv
 import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import count as count_up
+from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,18 @@ import numpy as np
 
 from clnf_torch.files.names import one_line
 from clnf_torch.files.table_text import bare, cells_of, decimal, filled_lines, header, miscounted
+from clnf_torch.report.columns import (
+    IMAGE,
+    NO_FACES,
+    VIDEO,
+    CollectedRows,
+    Selection,
+    frames_of_rows,
+    rows_with_face,
+    whole_numbers,
+)
 from clnf_torch.report.records import FaceLog, NoFacesError, TableError
 
-# Columns that a report looks at; all others are not even converted
-WANTED = re.compile(
-    r"frame|face|face_id|timestamp|confidence|success|gaze_angle_[xy]|pose_[TR][xyz]|p_scale|p_r[xyz]|p_t[xy]|"
-    r"(eye_lmk_[xy]|[xyXYZ])_\d+"
-)
-# Of several videos, as tables that are joined have it, no page can be made: their frames have the same numbers
-IMAGE, VIDEO = "image", "video"
-PARAMS = ("p_scale", "p_rx", "p_ry", "p_rz", "p_tx", "p_ty")
-POSE = ("pose_Tx", "pose_Ty", "pose_Tz", "pose_Rx", "pose_Ry", "pose_Rz")
 # Keys of a face in JSON, by the fields of a log
 JSON_GROUPS = {
     "landmarks": "landmarks", "points": "landmarks_3d", "pose": "pose", "gaze": "gaze_angle",
@@ -33,38 +33,58 @@ JSON_GROUPS = {
 }  # fmt: skip
 # As R, pandas and spreadsheets write whether a row counts
 TRUTHS = {"true": 1.0, "false": 0.0}
-NO_FACES = "expected columns of faces (x_0, y_0 and so on, or confidence), found none"
-# Rows of a CSV file that are held as texts
-CHUNK = 512
-
-Columns = dict[str, np.ndarray]
+# Rows of a CSV file that are held as texts, and of a Parquet file at a time
+CHUNK, BATCH = 512, 4096
 
 
-def read_log(path: Path) -> FaceLog:
+def read_log(path: Path, selection: Selection | None = None) -> FaceLog:
     """The faces of a table.
 
     Args:
         path: ``.csv``, ``.parquet`` or ``.json``, as the commands write them or with fewer columns.
+        selection: What is read of it; None: all. JSON, which is in memory anyway, is always read whole.
 
     Raises:
         TableError: It cannot be read, or is no table of faces.
     """
     try:
-        return READERS[path.suffix.lower()](path)
+        return READERS[path.suffix.lower()](path, selection or Selection())
     except TableError:
         raise
     except (OSError, ValueError, KeyError, TypeError, csv.Error, RecursionError) as error:
         raise TableError(f"{path}: cannot be read as a table of faces: {one_line(str(error))}") from error
 
 
-def _read_csv(path: Path) -> FaceLog:
+def read_rows(path: Path, log: FaceLog, rows: np.ndarray, read: Callable[[int], None]) -> FaceLog:
+    """All that a table holds of some rows.
+
+    Args:
+        path: The table.
+        log: What was read of it.
+        rows: Numbers of the rows, ascending, shape (R,).
+        read: See `Selection`.
+
+    Raises:
+        TableError: It cannot be read any more.
+    """
+    whole = read_log(path, Selection(rows=frozenset(rows.tolist()), read=read))
+    if len(whole) != len(rows):
+        raise TableError(
+            f"{path}: expected {len(rows)} of its rows again, found {len(whole)}; it has changed meanwhile"
+        )
+    # Images are numbered as in the whole table
+    return replace(whole, frame=log.frame[rows], face=log.face[rows], success=log.success[rows], images=log.images)
+
+
+def _read_csv(path: Path, selection: Selection) -> FaceLog:
     """Delimiter and decimal mark are the file's. Rows that are too short, and texts that are no numbers, become NaN.
 
     Raises:
         TableError: A row has more cells than there are columns: its numbers would stand in wrong ones.
     """
-    with path.open(newline="", encoding=_encoding(path), errors="replace") as file:
-        lines = (line for _, line in filled_lines(file))
+    # How far the file is read is known below its text alone
+    with path.open("rb") as file, TextIOWrapper(file, _encoding(path), "replace", newline="") as text:
+        lines = (line for _, line in filled_lines(text))
         first = next(lines, "")
         if not first:
             raise NoFacesError(f"{path}: expected a table of faces, found an empty file")
@@ -73,21 +93,26 @@ def _read_csv(path: Path) -> FaceLog:
         # Foreign tables may have rows of any length
         if not {"x_0", "confidence"}.intersection(names):
             raise NoFacesError(f"{path}: {NO_FACES}")
-        wanted = [column for column, name in enumerate(names) if WANTED.fullmatch(name)]
-        place, of_video = (names.index(name) if name in names else None for name in (IMAGE, VIDEO))
-        images, videos, chunks, cut = list[str](), set[str](), list[np.ndarray](), 0
+        wanted, kept = selection.columns(names)
+        collected, cut, before = CollectedRows(path, [names[column] for column in wanted], kept), 0, 0
         cells = _filled(path, enumerate(cells_of(lines, delimiter), start=2), len(names))
+        if selection.rows is not None:
+            cells = (each for number, each in enumerate(cells) if number in selection.rows)
         while rows := list(islice(cells, CHUNK)):
-            chunks.append(np.array([_numbers(row, wanted) for row in rows]).reshape(len(rows), len(wanted)))
+            values = np.array([_numbers(row, wanted) for row in rows]).reshape(len(rows), len(wanted))
+            collected.add(values, _texts(rows, names, IMAGE), _texts(rows, names, VIDEO))
             cut += sum(len(row) < len(names) for row in rows)
-            if place is not None:
-                images += [row[place] if place < len(row) else "" for row in rows]
-            if of_video is not None:
-                videos.update(row[of_video] for row in rows if of_video < len(row))
-    _require_one_video(path, videos)
-    values = np.concatenate(chunks) if chunks else np.zeros((0, len(wanted)))
-    columns = {names[column]: values[:, number] for number, column in enumerate(wanted)}
-    return replace(_of_columns(path, columns, images if place is not None else None), cut=cut)
+            selection.read(file.tell() - before)
+            before = file.tell()
+    return replace(collected.log(of_images=IMAGE in names), cut=cut)
+
+
+def _texts(rows: Sequence[Sequence[str]], names: Sequence[str], name: str) -> list[str]:
+    """The texts of a column; none where there is no such column."""
+    if name not in names:
+        return []
+    place = names.index(name)
+    return [row[place] if place < len(row) else "" for row in rows]
 
 
 def _encoding(path: Path) -> str:
@@ -121,7 +146,7 @@ def _number(text: str) -> float:
         return TRUTHS.get(text.lower(), np.nan)
 
 
-def _read_parquet(path: Path) -> FaceLog:
+def _read_parquet(path: Path, selection: Selection) -> FaceLog:
     try:
         import pyarrow.parquet
     except ImportError as error:
@@ -129,103 +154,49 @@ def _read_parquet(path: Path) -> FaceLog:
     # pyarrow opens no file whose name is not UTF-8
     with path.open("rb") as opened:
         file = pyarrow.parquet.ParquetFile(opened)
-        names = [name for name in file.schema_arrow.names if WANTED.fullmatch(name) or name in (IMAGE, VIDEO)]
-        table = file.read(columns=names)
-    _require_one_video(path, set(table[VIDEO].to_pylist()) if VIDEO in names else set())
-    columns = {name: table[name].to_numpy().astype(float) for name in names if name not in (IMAGE, VIDEO)}
-    return _of_columns(path, columns, table[IMAGE].to_pylist() if IMAGE in names else None)
+        every, start = file.schema_arrow.names, 0
+        wanted, kept = selection.columns(every)
+        names = [every[place] for place in wanted]
+        texts = [name for name in (IMAGE, VIDEO) if name in every]
+        collected = CollectedRows(path, names, kept)
+        for batch in file.iter_batches(BATCH, columns=[*names, *texts]):
+            chosen = _among(selection.rows, start, len(batch))
+            start += len(batch)
+            selection.read(path.stat().st_size * len(batch) // max(file.metadata.num_rows, 1))
+            if len(chosen):
+                numbers = [batch[name].to_numpy(zero_copy_only=False).astype(float)[chosen] for name in names]
+                found = {name: np.array(batch[name].to_pylist(), dtype=object)[chosen].tolist() for name in texts}
+                values = np.stack(numbers, axis=1) if numbers else np.zeros((len(chosen), 0))
+                collected.add(values, found.get(IMAGE, ()), found.get(VIDEO, ()))
+    return collected.log(of_images=IMAGE in every)
 
 
-def _require_one_video(path: Path, videos: set[str]) -> None:
-    """Refuses a table of several videos, whose frames would be taken for those of one."""
-    if len(videos) > 1:
-        found = ", ".join(sorted(map(str, videos))[:3])
-        raise TableError(
-            f"{path}: expected one video, column video names {len(videos)}: {found}; write a table of each"
-        )
+def _among(rows: Collection[int] | None, start: int, count: int) -> np.ndarray:
+    """Which of the next rows of a table are read, by their number among them."""
+    return np.array([number for number in range(count) if rows is None or start + number in rows], dtype=np.int64)
 
 
-def _of_columns(path: Path, columns: Columns, images: Sequence[str] | None) -> FaceLog:
-    """A log of the columns that a table has."""
-    landmarks = _points(columns, "x_", "y_")
-    if landmarks is None and "confidence" not in columns:
-        raise NoFacesError(f"{path}: {NO_FACES}")
-    rows = len(next(iter(columns.values())))
-    frame, names = _places(columns.get("frame"), images, rows)
-    success = columns.get("success")
-    return FaceLog(
-        frame=frame,
-        face=_whole(columns.get("face_id", columns.get("face", np.zeros(rows)))),
-        time=None if names else columns.get("timestamp"),
-        confidence=columns.get("confidence", np.full(rows, np.nan)),
-        success=_seen(landmarks, rows) if success is None else success > 0,
-        landmarks=landmarks,
-        points=_points(columns, "X_", "Y_", "Z_"),
-        pose=_group(columns, POSE),
-        gaze=_group(columns, ("gaze_angle_x", "gaze_angle_y")),
-        params=_group(columns, PARAMS),
-        eyes=_points(columns, "eye_lmk_x_", "eye_lmk_y_"),
-        images=names,
-        judged=success is not None,
-    )
-
-
-def _points(columns: Columns, *axes: str) -> np.ndarray | None:
-    """Points (R, N, D) of columns such as x_0, x_1 and y_0, y_1; None where one of them is missing."""
-    count = next(number for number in count_up() if f"{axes[0]}{number}" not in columns)
-    names = [f"{axis}{number}" for number in range(count) for axis in axes]
-    if not count or any(name not in columns for name in names):
-        return None
-    return np.stack([columns[name] for name in names], axis=1).reshape(-1, count, len(axes))
-
-
-def _group(columns: Columns, names: Sequence[str]) -> np.ndarray | None:
-    """Columns side by side, (R, C); None where one of them is missing."""
-    return np.stack([columns[name] for name in names], axis=1) if all(name in columns for name in names) else None
-
-
-def _places(
-    frame: np.ndarray | None, images: Sequence[str] | None, rows: int
-) -> tuple[np.ndarray, tuple[str, ...] | None]:
-    """The frame of each row, (R,), and the names of images by frame."""
-    if frame is not None and not images:
-        return _whole(frame), None
-    if images is None:
-        return np.arange(1, rows + 1), None
-    names = tuple(dict.fromkeys(images))
-    number = {name: place for place, name in enumerate(names, 1)}
-    return np.array([number[name] for name in images], dtype=np.int64), names
-
-
-def _whole(values: np.ndarray) -> np.ndarray:
-    """Numbers as integers; those that are not finite as -1."""
-    return np.where(np.isfinite(values), values, -1).astype(np.int64)
-
-
-def _seen(landmarks: np.ndarray | None, rows: int) -> np.ndarray:
-    """Rows with a face, where no column says it: those whose landmarks are finite and not all 0."""
-    if landmarks is None:
-        return np.ones(rows, dtype=bool)
-    axes = tuple(range(1, landmarks.ndim))
-    return np.isfinite(landmarks).all(axes) & (landmarks != 0).any(axes)
-
-
-def _read_json(path: Path) -> FaceLog:
+def _read_json(path: Path, selection: Selection) -> FaceLog:
     content = json.loads(path.read_bytes())
+    selection.read(path.stat().st_size)
     faces = content.get("faces") if isinstance(content, dict) else None
     if not isinstance(faces, list) or not all(isinstance(face, dict) for face in faces):
         raise NoFacesError(f"{path}: expected an object with a list of faces; found another document")
     first: Mapping[str, Any] = faces[0] if faces else {}
     frame = _column(faces, "frame") if "frame" in first else None
-    frames, names = _places(frame, [str(face.get(IMAGE)) for face in faces] if IMAGE in first else None, len(faces))
+    frames, names = frames_of_rows(
+        frame, [str(face.get(IMAGE)) for face in faces] if IMAGE in first else None, len(faces)
+    )
     groups = {field: _rows(faces, key) for field, key in JSON_GROUPS.items()}
+    found = rows_with_face(groups["landmarks"], len(faces))
+    success = _column(faces, "success") > 0 if "success" in first else found
     video = content.get("video")
     return FaceLog(
         frame=frames,
-        face=_whole(_column(faces, "face_id")) if "face_id" in first else np.zeros(len(faces), dtype=np.int64),
+        face=whole_numbers(_column(faces, "face_id")) if "face_id" in first else np.zeros(len(faces), dtype=np.int64),
         time=_column(faces, "timestamp") if "timestamp" in first else None,
         confidence=_column(faces, "confidence"),
-        success=_column(faces, "success") > 0 if "success" in first else _seen(groups["landmarks"], len(faces)),
+        success=success,
         images=names,
         video=video if isinstance(video, str) else None,
         judged="success" in first or not faces,
@@ -247,4 +218,8 @@ def _rows(faces: Sequence[Mapping[str, Any]], key: str) -> np.ndarray | None:
     return np.array([np.full_like(like, np.nan) if face.get(key) is None else face[key] for face in faces], dtype=float)
 
 
-READERS: dict[str, Callable[[Path], FaceLog]] = {".csv": _read_csv, ".parquet": _read_parquet, ".json": _read_json}
+READERS: dict[str, Callable[[Path, Selection], FaceLog]] = {
+    ".csv": _read_csv,
+    ".parquet": _read_parquet,
+    ".json": _read_json,
+}

@@ -1,14 +1,17 @@
 """The page of a batch."""
 
+import base64
 import json
 
 import cv2
 import numpy as np
 import pytest
 
-from clnf_torch.report import write_report
+from clnf_torch.report import read_log, write_report
+from clnf_torch.report.frames import shown_frames
 from clnf_torch.report.page import MOST_FACES
 from clnf_torch.report.signals import MOST_POINTS
+from clnf_torch.report.sources import Entry
 from tests.export.tables import part_of
 from tests.media.videos import write_video
 from tests.report.html_pages import Page
@@ -200,3 +203,27 @@ def test_measures_of_the_image_say_so(tmp_path, report):
     page, _ = report()
     units = {chart["title"]: chart["unit"] for chart in page.numbers[0]["faces"][0]["charts"]}
     assert units["Mouth opening"] == "% of the eye distance"
+
+
+def test_what_is_drawn_of_long_tables_is_that_of_the_whole_table(tmp_path):
+    table = write_table(tmp_path / "t.csv", talking(3))
+    video = write_video(tmp_path / "v.mp4", pictures(3))
+    (tmp_path / "manifest.json").write_text(
+        json.dumps({"videos": [{"input": str(video), "outputs": {"csv": str(table.resolve())}}]})
+    )
+    write_report([table], tmp_path / "page.html")
+    images = Page(tmp_path / "page.html").all("img")
+    shown, _ = shown_frames(Entry("t", table, read_log(table), pictures=video), 3)
+    assert {image["src"].partition(",")[2] for image in images} == {
+        base64.b64encode(frame.content).decode() for frame in shown
+    }
+
+
+def test_progress_ends_with_all_bytes(tmp_path, report):
+    write_table(tmp_path / "one.csv", talking(600))
+    write_table(tmp_path / "two.json", talking(2))
+    told = list[tuple[int, int]]()
+    report(progress=lambda done, total: told.append((done, total)))
+    assert len(told) == 3 and told[-1][0] == told[-1][1] == sum(
+        path.stat().st_size for path in tmp_path.glob("*.[cj]s*")
+    )

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from clnf_torch.report import read_log
+from clnf_torch.report import read_log, signals
+from clnf_torch.report.columns import Selection
 from clnf_torch.report.signals import at_rest, charts, measured_face, thinned
 from tests.report.tables import columns_of, face_68, talking, write_columns
 
@@ -92,3 +93,16 @@ def test_long_lines_keep_peaks_and_breaks():
     inside = (places > 5100) & (places < 5900)
     assert inside.any() and np.isnan(kept[inside]).all()
     np.testing.assert_array_equal(kept, values[places])
+
+
+@pytest.mark.parametrize("without", ["gaze_0_x", "Z_36"])
+def test_what_is_read_for_timelines_gives_those_of_the_whole_table(tmp_path, monkeypatch, without):
+    path = write_columns(tmp_path / "t.csv", columns_of(talking(20), without))
+    whole = by_title(read_log(path))
+    monkeypatch.setattr(signals, "PIECE", 7)
+    found = by_title(read_log(path, Selection(for_signals=True)))
+    assert list(found) == list(whole)
+    for title, chart in found.items():
+        for name, values in chart.lines.items():
+            assert np.isfinite(values).all()
+            np.testing.assert_allclose(values, whole[title].lines[name], rtol=1e-12, err_msg=title)

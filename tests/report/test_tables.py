@@ -7,7 +7,10 @@ import pytest
 import torch
 
 from clnf_torch.report import TableError, read_log
+from clnf_torch.report.columns import Selection
 from clnf_torch.report.records import NoFacesError
+from clnf_torch.report.signals import MEASURED
+from clnf_torch.report.tables import read_rows
 from tests.export.tables import part_of
 from tests.report.tables import columns_of, talking, write_columns, write_table
 
@@ -155,3 +158,55 @@ def test_thousands_of_rows_are_read_in_pieces(tmp_path):
     log = read_log(write_columns(tmp_path / "t.csv", columns))
     assert log.frame.tolist() == columns["frame"]
     np.testing.assert_allclose(log.confidence, columns["confidence"])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_of_timelines_only_what_they_are_made_of_is_read(tmp_path, suffix):
+    path = write_table(tmp_path / f"t{suffix}", talking(6, faces=2, lost=slice(2, 3)))
+    whole, log = read_log(path), read_log(path, Selection(for_signals=True))
+    assert log.kept == MEASURED and (log.landmarks, log.eyes, log.params) == (None,) * 3
+    np.testing.assert_array_equal(log.points, whole.points[:, list(MEASURED)])
+    for name in ("frame", "face", "time", "confidence", "success", "pose", "gaze"):
+        np.testing.assert_array_equal(getattr(log, name), getattr(whole, name))
+
+
+@pytest.mark.parametrize("without", ["success", "pose_Rz", "Z_36"])
+def test_timelines_are_made_of_the_image_where_the_rest_is_missing(tmp_path, without):
+    path = write_columns(tmp_path / "t.csv", columns_of(talking(3), without))
+    whole, log = read_log(path), read_log(path, Selection(for_signals=True))
+    landmarks = whole.landmarks if log.kept is None else whole.landmarks[:, list(MEASURED)]
+    np.testing.assert_array_equal(log.landmarks, landmarks)
+    np.testing.assert_array_equal(log.success, whole.success)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_some_rows_are_read_whole(tmp_path, suffix):
+    table = talking(6, image=("b", "a", "c", "b", "d", "c"))
+    path = write_table(tmp_path / f"t{suffix}", table, image_mode=True)
+    whole, log = read_log(path), read_log(path, Selection(for_signals=True))
+    some = read_rows(path, log, np.array([2, 4, 5]), lambda count: None)
+    assert some.frame.tolist() == [3, 4, 3] and some.images == whole.images == ("b", "a", "c", "d")
+    np.testing.assert_array_equal(some.landmarks, whole.landmarks[[2, 4, 5]])
+    np.testing.assert_array_equal(some.eyes, whole.eyes[[2, 4, 5]])
+
+
+def test_rows_of_a_table_that_changed_meanwhile_are_refused(tmp_path):
+    log = read_log(path := write_table(tmp_path / "t.csv", talking(6)))
+    write_table(path, talking(3))
+    with pytest.raises(TableError, match="expected 2 of its rows again, found 1; it has changed"):
+        read_rows(path, log, np.array([2, 4]), lambda count: None)
+
+
+def test_landmarks_of_another_scheme_are_read_whole(tmp_path):
+    columns = {"frame": [1, 2], "confidence": [0.5, 0.6], "x_0": [1, 2], "y_0": [3, 4]}
+    log = read_log(write_columns(tmp_path / "t.csv", columns), Selection(for_signals=True))
+    assert log.kept is None and log.landmarks.tolist() == [[[1, 3]], [[2, 4]]]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json"])
+def test_all_bytes_of_a_table_are_told(tmp_path, suffix):
+    path, told = write_table(tmp_path / f"t{suffix}", talking(1300)), list[int]()
+    read_log(path, Selection(for_signals=True, read=told.append))
+    # Parquet tells whole bytes of each batch
+    assert sum(told) == pytest.approx(path.stat().st_size, abs=2)
+    assert len(told) == (3 if suffix == ".csv" else 1)

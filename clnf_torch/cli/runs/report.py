@@ -6,6 +6,7 @@ import typer
 
 from clnf_torch.cli.console import complain, failures_exit_with, notice, say
 from clnf_torch.cli.output_check import Input, Output, check_outputs
+from clnf_torch.cli.progress import bytes_bar
 from clnf_torch.report import write_report
 from clnf_torch.report.sources import find_tables
 
@@ -21,8 +22,8 @@ def report(*, tables: list[Path], out: Path | None, videos: Path | None, title: 
     if out is None:
         out = (tables[0] if tables[0].is_dir() else tables[0].parent) / NAME
     check_outputs([Input(path, lambda folder: find_tables([folder])) for path in tables], [Output("--output", out)])
-    with failures_exit_with(2):
-        entries = write_report(tables, out, videos=videos, title=title, note=notice)
+    with failures_exit_with(2), bytes_bar("Reading") as read:
+        entries = write_report(tables, out, videos=videos, title=title, note=notice, progress=read)
     if not entries:
         complain(f"{', '.join(map(str, tables))}: expected tables of faces, found none")
         raise typer.Exit(1)
