@@ -8,7 +8,7 @@ from pathlib import Path
 from clnf_torch.converters.openface.errors import ConversionError
 from clnf_torch.files.archive_reader import ENCRYPTED, DirectoryFile
 from clnf_torch.files.names import lookalike
-from clnf_torch.files.reading import require_regular_file
+from clnf_torch.files.reading import download_in_place, require_regular_file
 
 ZIP_ERRORS = (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error)
 
@@ -43,4 +43,6 @@ def read_package_file(source: Path, package: str, inside: str, most: int, remedy
         near = lookalike(source)
         found = f"none ({error})" if near is None else f"none; did you mean {near.relative_to(source.parent)}?"
         expected = f"the package {package} with its file {inside}"
+        if download := download_in_place(source):
+            found, _, remedy = download.partition("; ")
         raise ConversionError(source, expected=expected, found=found, remedy=remedy) from error

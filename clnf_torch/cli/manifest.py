@@ -15,6 +15,7 @@ import typer
 from clnf_torch.cli.console import complain
 from clnf_torch.files.locks import locked_folder
 from clnf_torch.files.names import escaped_name, name_from_escaped
+from clnf_torch.files.reading import download_in_place
 from clnf_torch.files.writing import shared_partial_of, write_atomically
 
 NAME = "manifest.json"
@@ -308,7 +309,9 @@ def _read(path: Path | None) -> dict[str, list[dict[str, Any]]]:
             return found
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
-    problem = "expected a manifest of clnf-torch, found another file; move it, or write elsewhere"
+    download = download_in_place(path)
+    found_instead = f"{download}, or" if download else "another file; move it, or"
+    problem = f"expected a manifest of clnf-torch, found {found_instead} write elsewhere"
     raise OSError(errno.EEXIST, problem, str(path))
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from clnf_torch.files.archive import CHUNK, LARGEST, LOCAL_HEADER, is_sane
 from clnf_torch.files.plain_pickle import PickleError, read_pickle
+from clnf_torch.files.reading import BEGINNING, wrong_download
 
 # Numbers of a tensor that the schema of what is read looks at, as it knows their names
 FEW = 1 << 16
@@ -118,7 +119,9 @@ def _find_records(file: io.BufferedReader) -> dict[str, _Record]:
         raise
     except Exception as error:
         # zipfile names a dozen exceptions, depending on what the file turns out to be
-        raise ArchiveError("found another or a damaged file") from error
+        file.seek(0)
+        download = wrong_download(file.read(BEGINNING))
+        raise ArchiveError(f"found {download or 'another or a damaged file'}") from error
     records = {}
     for entry in entries:
         if (

@@ -14,6 +14,8 @@ _OTHER_KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+# Bytes of a file that tell what a download left in its place
+BEGINNING = 256
 # Byte order marks, the longer ones first
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -68,11 +70,20 @@ def wrong_download(beginning: bytes) -> str | None:
     return None
 
 
+def download_in_place(path: str | os.PathLike[str]) -> str | None:
+    """What `wrong_download` says of a file that could not be used; None where it says nothing, or it cannot be read."""
+    with contextlib.suppress(OSError):
+        require_regular_file(path)
+        with open(path, "rb") as file:
+            return wrong_download(file.read(BEGINNING))
+    return None
+
+
 def read_text(path: str | os.PathLike[str]) -> str:
     """The text of a file in any of the encodings that programs write tables and settings in.
 
     A byte order mark decides; without one it is UTF-8, or UTF-16 where every other byte of the beginning is 0, or else
-    Windows' Latin alphabet. No file is refused: what is no text has strange characters.
+    Windows' Latin alphabet. What is no text has strange characters; refused are only `wrong_download`s.
 
     Args:
         path: The file.
@@ -81,11 +92,13 @@ def read_text(path: str | os.PathLike[str]) -> str:
         Its text, without the mark; line ends as they are.
 
     Raises:
-        OSError: It is no file, or cannot be read.
+        OSError: It is no file, cannot be read, or is what a download left in its place.
     """
     require_regular_file(path)
     with open(path, "rb") as file:
         content = file.read()
+    if download := wrong_download(content[:BEGINNING]):
+        raise OSError(errno.EINVAL, f"expected the file itself, found {download}", os.fspath(path))
     for mark, encoding in _MARKS:
         if content.startswith(mark):
             return content[len(mark) :].decode(encoding, "replace")

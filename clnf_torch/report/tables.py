@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from clnf_torch.files.names import one_line
+from clnf_torch.files.reading import download_in_place
 from clnf_torch.files.table_text import bare, cells_of, decimal, filled_lines, header, miscounted
 from clnf_torch.report.columns import (
     IMAGE,
@@ -52,6 +53,8 @@ def read_log(path: Path, selection: Selection | None = None) -> FaceLog:
     except TableError:
         raise
     except (OSError, ValueError, KeyError, TypeError, csv.Error, RecursionError) as error:
+        if download := download_in_place(path):
+            raise TableError(f"{path}: expected a table of faces, found {download}") from error
         raise TableError(f"{path}: cannot be read as a table of faces: {one_line(str(error))}") from error
 
 
@@ -92,7 +95,7 @@ def _read_csv(path: Path, selection: Selection) -> FaceLog:
         names = [bare(name) for name in named]
         # Foreign tables may have rows of any length
         if not {"x_0", "confidence"}.intersection(names):
-            raise NoFacesError(f"{path}: {NO_FACES}")
+            raise _other_table(path)
         wanted, kept = selection.columns(names)
         collected, cut, before = CollectedRows(path, [names[column] for column in wanted], kept), 0, 0
         cells = _filled(path, enumerate(cells_of(lines, delimiter), start=2), len(names))
@@ -105,6 +108,13 @@ def _read_csv(path: Path, selection: Selection) -> FaceLog:
             selection.read(file.tell() - before)
             before = file.tell()
     return replace(collected.log(of_images=IMAGE in names), cut=cut)
+
+
+def _other_table(path: Path) -> TableError:
+    """The error about a text without columns of faces."""
+    if download := download_in_place(path):
+        return TableError(f"{path}: expected a table of faces, found {download}")
+    return NoFacesError(f"{path}: {NO_FACES}")
 
 
 def _texts(rows: Sequence[Sequence[str]], names: Sequence[str], name: str) -> list[str]:

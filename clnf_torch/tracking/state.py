@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clnf_torch.files.reading import BEGINNING, wrong_download
 from clnf_torch.files.writing import write_atomically
 from clnf_torch.geometry.records import Rows, join_rows, loadable, map_tensors, take_rows
 from clnf_torch.models.pdm import PDM, ShapeParams
@@ -259,7 +260,8 @@ class TrackState:
             saved = torch.load(content, map_location=device, weights_only=True)
         except Exception as error:
             # torch.load names a dozen exceptions, depending on what the file turns out to be
-            raise StateError(f"{path}: expected a saved track state, found a damaged or another file") from error
+            found = wrong_download(content.getvalue()[:BEGINNING]) or "a damaged or another file"
+            raise StateError(f"{path}: expected a saved track state, found {found}") from error
         if not isinstance(saved, dict):
             raise StateError(f"{path}: expected a saved track state, found a {type(saved).__name__}")
         try:

@@ -13,7 +13,7 @@ from torch import Tensor
 from clnf_torch.files.archive import LARGEST
 from clnf_torch.files.archive_reader import ArchiveError, read_archive
 from clnf_torch.files.names import one_line
-from clnf_torch.files.reading import InputError, require_regular_file
+from clnf_torch.files.reading import InputError, download_in_place, require_regular_file
 from clnf_torch.files.writing import write_atomically
 from clnf_torch.models.array_schema import Array, like
 from clnf_torch.models.schema import Context, Fields, Number, Schema, SchemaError, field, found, refuse
@@ -84,6 +84,8 @@ class Checkpoint:
 
     def damaged(self, error: Exception) -> CheckpointError:
         """The error that says that the checkpoint cannot be used."""
+        if download := download_in_place(self.path):
+            return CheckpointError(f"{self.path}: expected a checkpoint, found {download}, or remove it")
         return CheckpointError(
             f"{self.path}: expected a checkpoint, found a damaged or another file; remove it ({error})"
         )

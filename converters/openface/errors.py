@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clnf_torch.files.names import lookalike, one_line
-from clnf_torch.files.reading import InputError
+from clnf_torch.files.reading import InputError, wrong_download
 
 DOWNLOAD_AGAIN = "the file is damaged or incomplete; download it again"
 
@@ -92,10 +92,27 @@ def refuse_other_formats(content: bytes, file: Path, size: int, what: str) -> No
     place = Place(file=file, byte=0)
     if size == 0:
         raise ConversionError(place, expected=what, found="an empty file")
+    refuse_downloads(content, place, what)
+    if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in content):
+        remedy = "put the file that OpenFace's download gives in its place"
+        raise ConversionError(place, expected=what, found=f"text, {quote(content)}", remedy=remedy)
+
+
+def refuse_downloads(content: bytes, place: Place, what: str) -> None:
+    """Refuses what a download left in a file's place.
+
+    Args:
+        content: The file's first bytes.
+        place: The file.
+        what: What it should be.
+
+    Raises:
+        ConversionError: It is a web page, or a pointer of Git LFS.
+    """
     start = content.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<script", b"<!--")):
         remedy = "the download saved a page in the model's place; download the file itself"
         raise ConversionError(place, expected=what, found=f"a web page, {quote(content)}", remedy=remedy)
-    if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in content):
-        remedy = "put the file that OpenFace's download gives in its place"
-        raise ConversionError(place, expected=what, found=f"text, {quote(content)}", remedy=remedy)
+    if download := wrong_download(content):
+        found, _, remedy = download.partition("; ")
+        raise ConversionError(place, expected=what, found=found, remedy=remedy)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clnf_torch.converters.openface.binary import FLOAT32, FLOAT32_MAX, FLOAT64, INT32, TYPE_NAMES, UINT8
-from clnf_torch.converters.openface.errors import ConversionError, Place, quote, require_file
+from clnf_torch.converters.openface.errors import ConversionError, Place, quote, refuse_downloads, require_file
+from clnf_torch.files.reading import BEGINNING
 
 # A text file of a model is far smaller; anything larger is something else
 MAX_BYTES = 1 << 24
@@ -40,6 +41,7 @@ def read_text(path: Path, what: str) -> bytes:
     if size == 0 or size > MAX_BYTES:
         raise ConversionError(path, expected=what, found="an empty file" if size == 0 else f"a file of {size} bytes")
     content = path.read_bytes()
+    refuse_downloads(content[:BEGINNING], Place(file=path), what)
     if b"\0" in content:
         place = Place(file=path, byte=content.index(b"\0"))
         raise ConversionError(place, expected=f"{what}, a text file", found="binary data")

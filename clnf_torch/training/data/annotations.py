@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clnf_torch.files.reading import InputError, read_text, require_regular_file
+from clnf_torch.files.reading import InputError, download_in_place, read_text, require_regular_file
 from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS, OUTER_EYE_CORNERS
 
 # Beyond it, no image has a pixel
@@ -213,6 +213,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
                 _check_unpacked(arrays.zip.infolist(), size)
                 return dict(arrays)
         except _UNREADABLE as error:
+            if download := download_in_place(path):
+                raise AnnotationError(f"{path}: expected a table of landmarks, found {download}") from error
             reason = str(error).partition("\n")[0][:120]
             raise AnnotationError(f"{path}: expected arrays as numpy.savez writes them: {reason}") from error
 

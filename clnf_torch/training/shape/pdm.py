@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.files.names import one_line
-from clnf_torch.files.reading import InputError, require_regular_file
+from clnf_torch.files.reading import InputError, download_in_place, require_regular_file
 from clnf_torch.fitting.initialise import params_under_noise
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.models.bundle import build_model, load_bundle
@@ -50,7 +50,8 @@ def read_prior(path: Path) -> ShapeGaussian:
             mean, identity, expression = (torch.from_numpy(arrays[k]) for k in ("mean", "identity", "expression"))
     except Exception as error:
         # Numpy names several, depending on what the file turns out to be
-        raise PriorError(f"{path}: expected arrays mean, identity and expression in a .npz, found {error}") from error
+        found = download_in_place(path) or error
+        raise PriorError(f"{path}: expected arrays mean, identity and expression in a .npz, found {found}") from error
     points = tuple(mean.shape)
     if mean.shape[1:] != (3,) or identity.shape[1:] != points or expression.shape[1:] != points:
         raise PriorError(
