@@ -4,7 +4,6 @@ import errno
 import hashlib
 import json
 import os
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import typer
 
 from clnf_torch.cli.console import complain
+from clnf_torch.cli.images.entries import files_of, without
 from clnf_torch.files.locks import locked_folder
 from clnf_torch.files.names import escaped_name, name_from_escaped
 from clnf_torch.files.reading import download_in_place
@@ -64,7 +64,7 @@ class Task:
             bytes=sum(each.st_size for each in status),
             modified=max((each.st_mtime_ns for each in status), default=0),
             model=model,
-            settings=_as_written(settings),
+            settings=as_written(settings),
             outputs={option: escaped_name(str(path.resolve())) for option, path in outputs.items()},
         )
 
@@ -204,28 +204,9 @@ class Manifest:
             if all(os.path.exists(name_from_escaped(path)) for path in entry["outputs"].values())
         ]
 
-    def images_by_output(self) -> dict[str, list[dict[str, Any]]]:
-        """The images that each table and drawing was made of, as they were entered."""
-        found = defaultdict[str, list[dict[str, Any]]](list)
-        for entry in self._entries[IMAGES]:
-            for image in entry.get("inputs", ()):
-                for output in {*entry["outputs"].values(), *_image_files(image)}:
-                    found[output].append(image)
-        return found
-
-    def images_without_face(self, model: str, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Images, as they were entered, in which this model found no face with these settings; others may find one.
-
-        Args:
-            model: SHA-256 of the weights file.
-            settings: By option; an entry may have further ones.
-        """
-        wanted = _as_written(settings)
-        for entry in self._entries[IMAGES]:
-            known = entry.get("settings")
-            same = isinstance(known, dict) and all(known.get(name) == value for name, value in wanted.items())
-            if same and entry.get("model") == model:
-                yield from (image for image in entry.get("inputs", ()) if image.get("faces") == 0)
+    def of_images(self) -> list[dict[str, Any]]:
+        """The entries of runs over images, as they were entered; `clnf_torch.cli.images.entries` reads them."""
+        return self._entries[IMAGES]
 
     def add(self, task: Task, result: Mapping[str, Any]) -> dict[str, Any]:
         """Enters the finished outputs of a video, and gives the entry."""
@@ -244,7 +225,7 @@ class Manifest:
         with locked_folder(self.path.parent) as locked:
             # Others may have written since
             earlier = _read(self.path).items()
-            left = {name: [_without(one, entry) for one in some] for name, some in earlier}
+            left = {name: [without(one, entry) for one in some] for name, some in earlier}
             self._entries = {name: [one for one in some if one is not None] for name, some in left.items()}
             self._entries[kind].append(entry)
             found = {name: some for name, some in self._entries.items() if some}
@@ -253,32 +234,7 @@ class Manifest:
                 file.write(content.encode("ascii") + b"\n")
 
 
-def _files(entry: Mapping[str, Any]) -> set[str]:
-    """All files that an entry is about."""
-    return set(entry["outputs"].values()).union(*map(_image_files, entry.get("inputs", ())))
-
-
-def _image_files(image: Mapping[str, Any]) -> set[str]:
-    """The files of one image of an entry alone."""
-    return {image.get("drawing"), *image.get("outputs", {}).values()} - {None}
-
-
-def _without(entry: dict[str, Any], newer: Mapping[str, Any]) -> dict[str, Any] | None:
-    """An entry without what a newer one replaces; None where nothing is left of it."""
-    files = _files(newer)
-    if entry["outputs"] or "inputs" not in entry:
-        return None if files & _files(entry) else entry
-    # Images without a face have no files
-    again = {image.get("input") for image in newer.get("inputs", ())}
-    left = [
-        image
-        for image in entry["inputs"]
-        if not (files & own if (own := _image_files(image)) else image.get("input") in again)
-    ]
-    return {**entry, "inputs": left} if left else None
-
-
-def _as_written(settings: Mapping[str, Any]) -> dict[str, Any]:
+def as_written(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as they come back from a file: lists, no tuples."""
     found: dict[str, Any] = json.loads(json.dumps(dict(settings)))
     return found
@@ -317,4 +273,4 @@ def _read(path: Path | None) -> dict[str, list[dict[str, Any]]]:
 
 def _is_entry(entry: Mapping[str, Any]) -> bool:
     """Whether an entry has what is looked at; may raise for what is none at all."""
-    return isinstance(entry["outputs"], dict) and all(isinstance(name, str) for name in _files(entry))
+    return isinstance(entry["outputs"], dict) and all(isinstance(name, str) for name in files_of(entry))

@@ -1,6 +1,5 @@
 """The images of a run: what became of each, and the entry that they get in the manifest beside its outputs."""
 
-import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,8 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from clnf_torch.cli.console import Complaints
+from clnf_torch.cli.images.entries import images_by_output, inputs_without_face
 from clnf_torch.cli.images.summary import ImageSummary
-from clnf_torch.cli.manifest import IMAGES, NAME, Manifest, content_of, file_hash, is_same_content, opened_manifest
+from clnf_torch.cli.manifest import (
+    IMAGES,
+    NAME,
+    Manifest,
+    as_written,
+    content_of,
+    file_hash,
+    is_same_content,
+    opened_manifest,
+)
 from clnf_torch.cli.options import STDOUT
 from clnf_torch.cli.outputs import Targets
 from clnf_torch.export.face_table import FaceTable
@@ -67,7 +76,7 @@ def images_without_face(
     """
     if manifest is None:
         return set()
-    known = _by_name(manifest.images_without_face(file_hash(model), settings))
+    known = _by_name(inputs_without_face(manifest.of_images(), file_hash(model), as_written(settings)))
     return {number for number, image in enumerate(images) if _is_among(image, known)}
 
 
@@ -99,7 +108,7 @@ def made_of_others(
         drawings: The names of their drawings.
         manifest: What earlier runs entered.
     """
-    made = manifest.images_by_output()
+    made = images_by_output(manifest.of_images())
     tables = [_written(path) for option, path in targets.given().items() if option != "--draw"]
     of_tables = _by_name([image for table in tables for image in made.get(table, ())])
     folder = None if tables else targets.draw
@@ -115,7 +124,7 @@ def is_made_of_another(targets: Targets, image: Path, made: Mapping[str, Iterabl
     Args:
         targets: The outputs.
         image: The image.
-        made: From `Manifest.images_by_output`.
+        made: From `images_by_output`.
     """
     known = _by_name([one for path in targets.given().values() for one in made.get(_written(path), ())])
     return bool(known) and not _is_among(image, known)
@@ -221,7 +230,7 @@ def run_entry(
     """
     return {
         "model": file_hash(model),
-        "settings": json.loads(json.dumps(dict(settings))),
+        "settings": as_written(settings),
         "outputs": dict(outputs),
         "frames": len(summary.faces),
         "frames_with_face": summary.with_face(),
