@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,6 +23,8 @@ NAME = "manifest.json"
 FORMAT, VERSION = "clnf_torch manifest", 1
 # Of entries: one for each video, or for all images of a run
 KINDS = VIDEOS, IMAGES = "videos", "images"
+# In the place of an output, where a task writes to stdout alone
+NO_FILE = ""
 # Bytes of a file that are compared where its time has changed, and how many times so many
 BLOCK, BLOCKS = 1 << 16, 16
 # What to do where --skip-existing meets outputs that were made of something else
@@ -159,19 +162,18 @@ class Manifest:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        self._entries = _read(path)
+        self._take(_read(path))
 
     def finished(self, task: Task) -> dict[str, Any] | None:
         """The entry of a task whose outputs are complete and still there."""
-        for entry in self._entries[VIDEOS]:
+        for entry in self._about(task):
             if task.difference(entry) is None and task.is_done():
                 return entry
         return None
 
     def changed(self, task: Task) -> str | None:
         """Why outputs that an earlier run finished are made again, or None where there are none."""
-        mine = set(task.outputs.values())
-        reasons = [task.difference(entry) for entry in self._entries[VIDEOS] if mine & set(entry["outputs"].values())]
+        reasons = [task.difference(entry) for entry in self._about(task) if task.outputs]
         return next((reason for reason in reasons if reason), None)
 
     def other_input(self, task: Task) -> str | None:
@@ -191,7 +193,7 @@ class Manifest:
 
     def earlier(self, task: Task) -> Iterator[dict[str, Any]]:
         """The entries of which outputs of a task are there, whatever made them."""
-        for entry in self._entries[VIDEOS]:
+        for entry in self._about(task):
             shared = set(task.outputs.values()) & set(entry["outputs"].values())
             if any(os.path.exists(name_from_escaped(path)) for path in shared):
                 yield entry
@@ -226,12 +228,26 @@ class Manifest:
             # Others may have written since
             earlier = _read(self.path).items()
             left = {name: [without(one, entry) for one in some] for name, some in earlier}
-            self._entries = {name: [one for one in some if one is not None] for name, some in left.items()}
-            self._entries[kind].append(entry)
+            entries = {name: [one for one in some if one is not None] for name, some in left.items()}
+            entries[kind].append(entry)
+            self._take(entries)
             found = {name: some for name, some in self._entries.items() if some}
             content = json.dumps({"format": FORMAT, "version": VERSION, **found}, indent=1)
             with write_atomically(self.path, shared_partial_of(self.path, locked)) as file:
                 file.write(content.encode("ascii") + b"\n")
+
+    def _take(self, entries: dict[str, list[dict[str, Any]]]) -> None:
+        """Knows these entries, by their kinds, and no others."""
+        self._entries, self._videos_by_file = entries, defaultdict[str, list[int]](list)
+        for number, entry in enumerate(entries[VIDEOS]):
+            for file in entry["outputs"].values() or [NO_FILE]:
+                self._videos_by_file[file].append(number)
+
+    def _about(self, task: Task) -> list[dict[str, Any]]:
+        """The entries of videos with a file of a task, in their order; of a task without files those without, too."""
+        files = task.outputs.values() or [NO_FILE]
+        numbers = {number for file in files for number in self._videos_by_file.get(file, ())}
+        return [self._entries[VIDEOS][number] for number in sorted(numbers)]
 
 
 def as_written(settings: Mapping[str, Any]) -> dict[str, Any]:

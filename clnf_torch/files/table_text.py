@@ -1,9 +1,8 @@
 """Text of tables, as other programs and spreadsheets write them: names of columns, rows of cells, numbers."""
 
 import csv
-import io
 import re
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -13,6 +12,8 @@ from clnf_torch.files.reading import read_text
 DELIMITERS = (",", ";", "\t", "|", " ")
 # What programs write where they know no number
 MISSING = {"", "na", "n/a", "nan", "-nan", "nan(ind)", "-nan(ind)", "null", "none", "#n/a"}
+# Rows after which it is told how many are read
+TOLD = 1000
 # Beyond it, float64 does not hold every whole number
 LARGEST_FRAME = 2**53
 
@@ -45,7 +46,7 @@ def header(text: str, wanted: str) -> tuple[str, list[str]]:
     Raises:
         TableError: There is no line of names.
     """
-    line = next((line for _, line in filled_lines(io.StringIO(text, newline=None))), "")
+    line = next((line for _, line in filled_lines(lines_of(text))), "")
     if not line:
         raise TableError(f"expected a table, found {'no line but comments' if text.strip() else 'an empty file'}")
     found = [(delimiter, next(cells_of([line], delimiter), [])) for delimiter in DELIMITERS]
@@ -79,6 +80,17 @@ def _stem(name: str) -> str:
     return name.rstrip("0123456789")
 
 
+def lines_of(text: str) -> Iterator[str]:
+    """The lines of a text, however they end, with line feeds; `io.StringIO` would copy it to four bytes a letter."""
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start) + 1 or len(text)
+        yield text[start:end]
+        start = end
+
+
 def filled_lines(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
     """Lines that hold something, with their numbers: no comments, and not what Excel notes in the first one.
 
@@ -101,8 +113,16 @@ def cells_of(lines: list[str] | Iterator[str], delimiter: str) -> Iterator[list[
     return csv.reader(lines, delimiter=delimiter, skipinitialspace=delimiter == " ")
 
 
-def data_rows(text: str, delimiter: str, count: int) -> Iterator[tuple[int, list[str]]]:
+def data_rows(
+    text: str, delimiter: str, count: int, read: Callable[[int], None] = lambda rows: None
+) -> Iterator[tuple[int, list[str]]]:
     """The line and the cells of each row that has a cell which is not empty.
+
+    Args:
+        text: The table.
+        delimiter: Between its cells.
+        count: Of its columns.
+        read: Told now and then how many rows more are read.
 
     Raises:
         TableError: A row has another number of cells than there are columns.
@@ -111,14 +131,16 @@ def data_rows(text: str, delimiter: str, count: int) -> Iterator[tuple[int, list
 
     def lines() -> Iterator[str]:
         nonlocal last
-        for number, line in filled_lines(io.StringIO(text, newline=None)):
+        for number, line in filled_lines(lines_of(text)):
             last = number
             yield line
 
     rows = cells_of(lines(), delimiter)
     try:
         next(rows, None)
-        for cells in rows:
+        for number, cells in enumerate(rows, start=1):
+            if number % TOLD == 0:
+                read(TOLD)
             # Some programs end every row with a delimiter
             if len(cells) == count + 1 and not cells[-1].strip():
                 cells.pop()

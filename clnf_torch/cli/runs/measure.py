@@ -12,6 +12,7 @@ from clnf_torch.cli.commands.measure import Smoother
 from clnf_torch.cli.console import Complaints, failures_exit_with, notice
 from clnf_torch.cli.options import STDOUT
 from clnf_torch.cli.output_check import Input, Output, check_outputs
+from clnf_torch.cli.progress import counting_bar
 from clnf_torch.cli.streams import require_stdout
 from clnf_torch.cli.tables.measures import MeasureTable, PointTable, measure_table
 from clnf_torch.cli.tables.smoothing import one_euro, savitzky_golay
@@ -59,7 +60,8 @@ def measure(
             out.mkdir(parents=True, exist_ok=True)
         for table, place in zip(tables, places, strict=True):
             try:
-                measured = measure_table(table, frames, smoother)
+                with counting_bar(None, "rows", lambda: None) as read:
+                    measured = measure_table(table, frames, smoother, read)
             except TableError as error:
                 complaints(str(error))
                 continue

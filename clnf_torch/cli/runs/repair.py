@@ -56,7 +56,8 @@ def repair(
     with failures_exit_with(1), finishing_first() as stop_if_asked:
         where = device_named(device)
         try:
-            table = read_table(landmarks)
+            with counting_bar(None, "rows", stop_if_asked) as read:
+                table = read_table(landmarks, read)
             source = open_video(video, notice)
         except (TableError, VideoError) as error:
             complain(error)

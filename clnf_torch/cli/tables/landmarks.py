@@ -4,7 +4,7 @@ import csv
 import io
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import compress
@@ -96,7 +96,7 @@ class LandmarkTable:
         return written.getvalue()
 
 
-def read_table(path: Path) -> LandmarkTable:
+def read_table(path: Path, read: Callable[[int], None] = lambda rows: None) -> LandmarkTable:
     """Reads columns ``frame``, maybe ``face_id``, and ``x_0`` to ``x_67``, ``y_0`` to ``y_67``, or 1 to 68.
 
     Encoding, delimiter, decimal mark and line ends are those that the file has. Empty lines, and those that begin with
@@ -104,6 +104,7 @@ def read_table(path: Path) -> LandmarkTable:
 
     Args:
         path: The table; its first line names the columns, in any order and among others.
+        read: Told now and then how many rows more are read.
 
     Raises:
         TableError: A column is missing, or a cell holds no number; says which and where.
@@ -111,12 +112,12 @@ def read_table(path: Path) -> LandmarkTable:
     """
     text = read_table_text(path)
     try:
-        return _parse(text)
+        return _parse(text, read)
     except (TableError, csv.Error) as error:
         raise TableError(f"{path}: {error}") from error
 
 
-def _parse(text: str) -> LandmarkTable:
+def _parse(text: str, read: Callable[[int], None]) -> LandmarkTable:
     """The table of a text."""
     delimiter, names = header(text, FRAME)
     columns = _landmark_columns(names)
@@ -124,7 +125,7 @@ def _parse(text: str) -> LandmarkTable:
     targets = [places[name] for name in columns]
     values, frames, keys = array("d"), array("q"), dict[str, int]()
     identity = array("q")
-    for line, cells in data_rows(text, delimiter, len(names)):
+    for line, cells in data_rows(text, delimiter, len(names), read):
         values.extend(numbers(line, cells, targets, names))
         frames.append(frame_number(line, cells[places[FRAME]]))
         key = cells[places[IDENTITY]].strip() if IDENTITY in places else ""

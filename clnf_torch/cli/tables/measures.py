@@ -86,7 +86,10 @@ class MeasureTable:
 
 
 def measure_table(
-    path: Path, rest: tuple[int, int] | None = None, smooth: Callable[[PointTable], Tensor] | None = None
+    path: Path,
+    rest: tuple[int, int] | None = None,
+    smooth: Callable[[PointTable], Tensor] | None = None,
+    read: Callable[[int], None] = lambda rows: None,
 ) -> MeasureTable:
     """Measures the faces of a table.
 
@@ -95,6 +98,7 @@ def measure_table(
             it.
         rest: First and last frame in which the faces are at rest: their mean is what movement is measured against.
         smooth: Makes smoother points (R, 68, 3) of a table.
+        read: Told now and then how many rows more are read.
 
     Returns:
         One row per row; NaN where ``success`` is not 1.
@@ -104,7 +108,7 @@ def measure_table(
             smoothed or compared with a rest.
         OSError: It cannot be read.
     """
-    table = read_points(path)
+    table = read_points(path, read)
     if FRAME not in table.names and (rest is not None or smooth is not None):
         raise TableError(f"{path}: has no column frame; leave out --rest and --smooth, which are of videos")
     notes = [] if (again := _repetition(table)) is None else [again]
@@ -157,23 +161,24 @@ def faces_at_rest(table: PointTable, first: int, last: int) -> Tensor:
     return (total / count[:, None, None])[table.identity]
 
 
-def read_points(path: Path) -> PointTable:
+def read_points(path: Path, read: Callable[[int], None] = lambda rows: None) -> PointTable:
     """Reads a table of 3D landmarks.
 
     Args:
         path: CSV; its first line names the columns, in any order, among others, and with blanks around them or not.
+        read: Told now and then how many rows more are read.
 
     Raises:
         TableError: A column is missing, or a cell holds no number; says which and where.
         OSError: It cannot be read.
     """
     try:
-        return _parse(read_table_text(path))
+        return _parse(read_table_text(path), read)
     except (TableError, csv.Error) as error:
         raise TableError(f"{path}: {error}") from error
 
 
-def _parse(text: str) -> PointTable:
+def _parse(text: str, read: Callable[[int], None]) -> PointTable:
     """The table of a text."""
     delimiter, names = header(text, "pose_tx")
     # x_0 is a pixel and X_0 a millimetre
@@ -181,10 +186,10 @@ def _parse(text: str) -> PointTable:
     if missing := [name for name in (*POSE, *POINTS) if name not in places]:
         raise TableError(f"expected columns X_0 to Z_67 and pose_Tx to pose_Rz, found no {missing[0]}")
     kept = [name for name in KEPT if name in places]
-    read = [*POSE, *POINTS, *(name for name in (SUCCESS,) if name in places)]
-    targets, values = [places[name] for name in read], array("d")
+    wanted = [*POSE, *POINTS, *(name for name in (SUCCESS,) if name in places)]
+    targets, values = [places[name] for name in wanted], array("d")
     cells, frames, identity = list[list[str]](), array("q"), _Numbering()
-    for line, row in data_rows(text, delimiter, len(names)):
+    for line, row in data_rows(text, delimiter, len(names), read):
         values.extend(numbers(line, row, targets, names))
         cells.append([_kept(name, row[places[name]].strip()) for name in kept])
         frames.append(frame_number(line, row[places[FRAME]]) if FRAME in places else len(cells))
