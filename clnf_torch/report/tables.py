@@ -211,6 +211,7 @@ def _read_json(path: Path, selection: Selection) -> FaceLog:
         video=video if isinstance(video, str) else None,
         judged="success" in first or not faces,
         cut=0,
+        kept=None,
         **groups,
     )
 
