@@ -16,6 +16,7 @@ from benchmarks import (
     face_detection,
     machine,
     memory,
+    one_sided,
     repair,
     rows,
     shared,
@@ -30,13 +31,13 @@ def main(
         list[str] | None,
         typer.Argument(
             help="speed, detection, memory, conversion (the default), shared, faces, calibration, blazeface, repair, "
-            "rows, eyes, cache"
+            "rows, eyes, sides, cache"
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="Where to measure the speed")] = "cpu",
     threads: Annotated[int, typer.Option(help="Threads; 0 for torch's default")] = 0,
     repeats: Annotated[int, typer.Option(help="Runs, of which the median counts")] = 7,
-    model: Annotated[Path | None, typer.Option(help="Bundle for repair and eyes; without it our own")] = None,
+    model: Annotated[Path | None, typer.Option(help="Bundle for repair, eyes and sides; without it our own")] = None,
     rendered: Annotated[Path | None, typer.Option(help="Folder of rendered faces for eyes and gaze")] = None,
     every: Annotated[int, typer.Option(help="Repair every so manieth face alone")] = 1,
 ) -> None:
@@ -56,6 +57,7 @@ def main(
         "cache": cache.report,
         "faces": lambda: face_detection.report(device),
         "repair": lambda: repair.report(device, model, every),
+        "sides": lambda: one_sided.report(device, model),
         "eyes": lambda: eyes.report(device, model, rendered),
         "calibration": lambda: face_detection.calibration(device),
         "blazeface": lambda: blazeface.calibration(device),

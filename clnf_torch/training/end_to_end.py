@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from clnf_torch.fitting.config import FitConfig, preset_named
 from clnf_torch.geometry.boxes import box_around
+from clnf_torch.geometry.records import join_rows
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.models.numerics import EXACT
 from clnf_torch.pipeline import LandmarkDetector
+from clnf_torch.training.augmentation.one_sided import with_one_sided
 from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.checkpoint import Checkpoint
@@ -31,6 +33,7 @@ class EndToEndConfig:
     size: float = 0.05  # of the boxes that fits start from: see `perturb_boxes`
     center: float = 0.03
     far_off: float = 0.0  # probability of boxes far off their faces to train from: see `boxes_to_start_from`
+    one_sided: bool = False  # also on copies of the faces whose sides moved each for itself: see `OneSided`
     held_out: int = 10  # every so-many-th face is held out to judge by; 0: none is
     judge_every: int = 50  # steps
     fit: FitConfig | None = None  # None: the default preset of the model's family
@@ -146,6 +149,9 @@ def train_end_to_end(
         every, none = config.held_out, torch.zeros(len(faces), dtype=torch.bool)
         learn, judged = split_held_out(numbers % every == every // 2 if every else none)
         faces, judges = faces[learn], faces[judged]
+    if config.one_sided:
+        sampler = Sampler(torch.Generator().manual_seed(config.seed), faces.gray.device)
+        faces = join_rows(faces, with_one_sided(faces, sampler))
     task = EndToEndTask(detector, faces, judges, config)
     Trainer(task).run("end to end", checkpoint, report)
     return task.early_stopping.before.item(), task.early_stopping.error.item()

@@ -160,3 +160,20 @@ def test_what_cannot_learn_is_refused():
     learnable_experts(detector.model)
     with pytest.raises(ValueError, match="'exact'"):
         train_end_to_end(LandmarkDetector(detector.model, "openface"), patterned_faces(2))
+
+
+def test_copies_whose_sides_moved_are_trained_on_and_not_judged_by(monkeypatch):
+    seen: list[tuple[int, int]] = []
+
+    class Watched(end_to_end.EndToEndTask):
+        def __init__(self, detector, learn, judges, config) -> None:
+            seen.append((len(learn), len(judges)))
+            super().__init__(detector, learn, judges, config)
+
+    monkeypatch.setattr(end_to_end, "EndToEndTask", Watched)
+    detector = LandmarkDetector(make_model(torch.float32), "exact")
+    learnable_experts(detector.model)
+    for one_sided in (False, True):
+        train_end_to_end(detector, patterned_faces(8), replace(FAST, steps=1, one_sided=one_sided))
+        learnable_experts(detector.model)
+    assert seen == [(6, 2), (12, 2)]

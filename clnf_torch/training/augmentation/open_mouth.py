@@ -9,11 +9,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from clnf_torch.geometry.landmarks68 import INNER_LIPS, MOUTH_CORNERS, OUTER_EYE_CORNERS
-from clnf_torch.geometry.sampling import cells_at, pad_with_black, read_bilinear
-from clnf_torch.geometry.thin_plate import ThinPlate
+from clnf_torch.training.augmentation.moved_landmarks import move_landmarks, pixel_positions
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.crops import FaceCrops
 
@@ -88,7 +86,7 @@ def open_mouths(faces: FaceCrops, sampler: Sampler, config: OpenMouth | None = N
     gray, landmarks = [faces.gray[:0]], [faces.landmarks[:0]]
     for rows in torch.arange(len(faces), device=faces.gray.device).split(BATCH):
         moved, smile = _moved(faces.landmarks[rows], sampler, config)
-        gray.append(_drawn(_warped(faces.gray[rows], faces.landmarks[rows], moved), moved, smile, sampler))
+        gray.append(_drawn(move_landmarks(faces.gray[rows], faces.landmarks[rows], moved), moved, smile, sampler))
         landmarks.append(moved)
     return FaceCrops(gray=torch.cat(gray), landmarks=torch.cat(landmarks))
 
@@ -123,24 +121,10 @@ def _moved(landmarks: Tensor, sampler: Sampler, config: OpenMouth) -> tuple[Tens
     return frame.pixels(moved), smile
 
 
-def _warped(gray: Tensor, landmarks: Tensor, moved: Tensor) -> Tensor:
-    """Crops (B, S, S), floating point, of which landmarks (B, 68, 2) moved; the image's border stays where it is."""
-    count, side = len(gray), gray.shape[-1]
-    edge = torch.linspace(0, side - 1, 5, device=gray.device)
-    border = torch.cartesian_prod(edge, edge)
-    border = border[((border == 0) | (border == side - 1)).any(-1)].expand(count, -1, -1)
-    shifts = pad(landmarks - moved, (0, 0, 0, border.shape[1]))
-    plate = ThinPlate.through(torch.cat((moved, border), 1), shifts)
-    grid = _pixels(moved, side)
-    positions = (grid + plate.at(grid)).clamp(0, side - 1).view(count, side, side, 2)
-    index = torch.arange(count, device=gray.device)
-    return read_bilinear(pad_with_black(gray), index, cells_at(positions), torch.float32)
-
-
 def _drawn(gray: Tensor, landmarks: Tensor, smile: Tensor, sampler: Sampler) -> Tensor:
     """Crops (B, S, S), uint8, with what is seen between the lips of landmarks (B, 68, 2)."""
     count, side, frame = len(gray), gray.shape[-1], _Frame.of(landmarks)
-    along, across = frame.place(_pixels(landmarks, side)).unbind(-1)  # (B, S S)
+    along, across = frame.place(pixel_positions(landmarks, side, side)).unbind(-1)  # (B, S S)
     points = frame.place(landmarks)
     top, bottom = (_line(points[:, edge], along) for edge in (UPPER_EDGE, LOWER_EDGE))
     soft = 0.5 / frame.unit[:, 0]  # half a pixel
@@ -166,12 +150,6 @@ def _drawn(gray: Tensor, landmarks: Tensor, smile: Tensor, sampler: Sampler) -> 
     seen = torch.lerp(seen, enamel, torch.maximum(upper, lower))
     drawn = torch.lerp(gray.flatten(1), seen, inside)
     return drawn.view_as(gray).round().clamp(0, 255).to(torch.uint8)
-
-
-def _pixels(landmarks: Tensor, side: int) -> Tensor:
-    """The pixels (B, S S, 2) of B crops of S pixels, row by row, in the number type of their landmarks."""
-    axis = torch.arange(side, dtype=landmarks.dtype, device=landmarks.device)
-    return torch.cartesian_prod(axis, axis).flip(-1).expand(len(landmarks), -1, -1)
 
 
 def _line(points: Tensor, along: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Augmentation by pose: annotated faces warped to other head rotations and other face shapes.
 
 The shape model says where the landmarks of such a face would be, a thin-plate spline takes the image along. A few
-hundred annotated faces so become as many as a training needs, turned heads among them, which are rare in photographs.
+hundred annotated faces so become as many as a training needs, turned heads among them, which are rare in photographs,
+and faces whose sides move each for itself, which are rarer.
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from clnf_torch.geometry.thin_plate import ThinPlate
 from clnf_torch.models.pdm import PDM, ShapeParams
+from clnf_torch.training.augmentation.one_sided import one_sided_shifts
 from clnf_torch.training.augmentation.random import Sampler
 
 # Pitch, yaw and roll that no warp exceeds, radians: beyond, images would fold
@@ -23,12 +25,13 @@ SETTLING = 6
 
 @dataclass(frozen=True, kw_only=True)
 class PoseWarp:
-    """Standard deviations of the changes of pose and shape."""
+    """Standard deviations of the changes of pose and shape, and how many faces are changed."""
 
     pitch: float = 0.0  # radians
     yaw: float = 0.0  # radians
     shape: float = 0.0  # of each shape coefficient, in standard deviations of the model
     probability: float = 0.7  # that a face is warped at all
+    one_sided: float = 0.0  # probability that both sides of a face move each for itself; see `OneSided`
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,9 @@ def warp_faces(pdm: PDM, params: ShapeParams, landmarks: Tensor, warp: PoseWarp,
     varied = sampler.normal(warp.shape, count, pdm.num_modes) * pdm.variances.sqrt() * warped[:, None]
     other = ShapeParams(params.scale, rotation, params.translation, params.local + varied)
     shifts = pdm.landmarks(other) - pdm.landmarks(params)
+    if warp.one_sided:
+        moved = sampler.bernoulli(warp.one_sided, count).to(shifts)
+        shifts = shifts + moved[:, None, None] * one_sided_shifts(landmarks + shifts, sampler)
     return WarpedFaces(other, landmarks + shifts, ThinPlate.through(landmarks + shifts, -shifts), landmarks)
 
 

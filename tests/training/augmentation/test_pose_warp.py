@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from clnf_torch.training.augmentation.pose_warp import FARTHEST, PoseWarp, warp_faces
@@ -62,3 +64,19 @@ def test_heads_turn_no_farther_than_images_follow():
     _, params, faces = bent_heads(PoseWarp(yaw=3.0, probability=1))
     limit = params.rotation[:, 1].abs().clamp_min(FARTHEST[1])
     assert (faces.params.rotation[:, 1].abs() <= limit + 1e-6).all()
+
+
+def test_sides_of_some_faces_move_each_for_itself():
+    pdm, params, faces = bent_heads(PoseWarp(one_sided=0.5), 60)
+    moved = (faces.landmarks - pdm.landmarks(params)).abs() > 1e-3
+    assert 15 < moved.flatten(1).any(1).sum() < 45
+    assert torch.equal(faces.params.local, params.local)  # nobody tells a fit
+
+
+def test_without_them_warps_are_what_they_were():
+    _, _, faces = bent_heads(FAR)
+    _, _, sided = bent_heads(replace(FAR, one_sided=1.0))
+    assert torch.equal(faces.params.local, sided.params.local) and torch.equal(
+        faces.params.rotation, sided.params.rotation
+    )
+    assert not torch.equal(faces.landmarks, sided.landmarks)
