@@ -42,7 +42,7 @@ FINE = HeatmapConfig(
     scale=0.3,
     width=128,
     jitter=PoseJitter(rotation=0.1, scale=0.06, translation=3.0),
-    warp=PoseWarp(pitch=0.1, yaw=0.2, shape=0.3, one_sided=0.5),
+    warp=PoseWarp(pitch=0.1, yaw=0.2, shape=0.3),
     levels=2,
     steps=9000,
     batch=32,
@@ -54,7 +54,7 @@ MESH = HeatmapConfig(
     width=192,
     widths=(),
     jitter=PoseJitter(rotation=0.2, scale=0.1, translation=5.0, from_box=0.5, far_off=0.35),
-    warp=PoseWarp(pitch=0.15, yaw=0.25, shape=0.3, one_sided=0.5),
+    warp=PoseWarp(pitch=0.15, yaw=0.25, shape=0.3),
     levels=2,
     steps=6000,
     batch=32,
@@ -78,7 +78,6 @@ TOGETHER = EndToEndConfig(
     batch=8,
     learning_rate=3e-5,
     judge_every=100,
-    one_sided=True,
     augmentation=ImageAugmentation(pen_marks=0.4),
 )
 # From boxes that are far off too, where the first network has been trained on them
