@@ -16,7 +16,7 @@ from clnf_torch.geometry.landmarks68 import MIRROR, OUTER_EYE_CORNERS
 from clnf_torch.media.images import read_image
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.training.augmentation.moved_landmarks import move_landmarks
-from clnf_torch.training.augmentation.one_sided import BROW, LOWER_LID, UPPER_LID, SideMovement, side_shifts
+from clnf_torch.training.augmentation.one_sided import BROW, KNOT, LOWER_LID, UPPER_LID, SideMovement, side_shifts
 from clnf_torch.training.data.annotations import read_annotations
 from clnf_torch.training.data.crops import FaceCrops, cut_crops
 from clnf_torch.training.data.trial_fits import fit_unseen
@@ -104,7 +104,7 @@ def moved_faces(faces: FaceCrops, case: Case) -> FaceCrops:
     still = Case(name="", told_by=0).movement(len(faces))
     moved = faces.landmarks + side_shifts(faces.landmarks.float(), case.movement(len(faces)), still)
     rows = torch.arange(len(faces)).split(BATCH)
-    gray = torch.cat([move_landmarks(faces.gray[some], faces.landmarks[some], moved[some]) for some in rows])
+    gray = torch.cat([move_landmarks(faces.gray[some], faces.landmarks[some], moved[some], KNOT) for some in rows])
     return FaceCrops(gray=gray.round().clamp(0, 255).to(torch.uint8), landmarks=moved)
 
 

@@ -74,11 +74,7 @@ SMALL_FINE = replace(FINE, widths=(16, 24, 40, 64, 96), steps=6000, weight_decay
 CONFIGS = COARSE, FINE, MESH, LARGE_MESH
 # All of them, end to end
 TOGETHER = EndToEndConfig(
-    steps=600,
-    batch=8,
-    learning_rate=3e-5,
-    judge_every=100,
-    augmentation=ImageAugmentation(pen_marks=0.4),
+    steps=600, batch=8, learning_rate=3e-5, judge_every=100, augmentation=ImageAugmentation(pen_marks=0.4)
 )
 # From boxes that are far off too, where the first network has been trained on them
 TOGETHER_FROM_AFAR = replace(TOGETHER, far_off=0.3, augmentation=replace(TOGETHER.augmentation, cut_off=0.1))
