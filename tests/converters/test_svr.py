@@ -139,7 +139,7 @@ def test_truncated_at_every_line(tmp_path):
     [
         (b"", "an empty file"),
         (b"\0\0\0\0\0\0\xd0?", "binary data"),
-        (b"<!DOCTYPE html>\n<html></html>\n", "the patch scaling, a finite number"),
+        (b"<!DOCTYPE html>\n<html></html>\n", "found a web page"),
         (text(svr_lines()) + b"7\n", "the end of the file after the last expert"),
     ],
 )
