@@ -103,7 +103,9 @@ def _read_csv(path: Path, selection: Selection) -> FaceLog:
             cells = (each for number, each in enumerate(cells) if number in selection.rows)
         while rows := list(islice(cells, CHUNK)):
             values = np.array([_numbers(row, wanted) for row in rows]).reshape(len(rows), len(wanted))
-            collected.add(values, _texts(rows, names, IMAGE), _texts(rows, names, VIDEO))
+            images, videos = (_texts(rows, names, name) for name in (IMAGE, VIDEO))
+            # A row that ends before tells no other video
+            collected.add(values, [image or "" for image in images], [video for video in videos if video is not None])
             cut += sum(len(row) < len(names) for row in rows)
             selection.read(file.tell() - before)
             before = file.tell()
@@ -117,12 +119,12 @@ def _other_table(path: Path) -> TableError:
     return NoFacesError(f"{path}: {NO_FACES}")
 
 
-def _texts(rows: Sequence[Sequence[str]], names: Sequence[str], name: str) -> list[str]:
-    """The texts of a column; none where there is no such column."""
+def _texts(rows: Sequence[Sequence[str]], names: Sequence[str], name: str) -> list[str | None]:
+    """The texts of a column, None for rows that end before it; nothing where there is no such column."""
     if name not in names:
         return []
     place = names.index(name)
-    return [row[place] if place < len(row) else "" for row in rows]
+    return [row[place] if place < len(row) else None for row in rows]
 
 
 def _encoding(path: Path) -> str:

@@ -97,6 +97,14 @@ def test_rows_that_are_cut_off_are_nan(tmp_path):
     assert log.cut == 1 and "1 row has fewer cells than there are columns: the file may be cut off" in log.left_out()
 
 
+def test_a_row_that_is_cut_off_before_its_video_tells_no_other_one(tmp_path):
+    path = write_columns(tmp_path / "t.csv", columns_of(talking(3)))
+    names, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([f"{names},video", *(f"{row},clip.mp4" for row in rows[:-1]), rows[-1][:40]]))
+    log = read_log(path)
+    assert len(log) == 3 and log.cut == 1
+
+
 def test_an_empty_table_is_called_so(tmp_path):
     (tmp_path / "t.csv").touch()
     with pytest.raises(NoFacesError, match="found an empty file"):
