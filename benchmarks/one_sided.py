@@ -15,7 +15,7 @@ from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.geometry.landmarks68 import MIRROR, OUTER_EYE_CORNERS
 from clnf_torch.media.images import read_image
 from clnf_torch.models.landmark_model import LandmarkModel
-from clnf_torch.training.augmentation.moved_landmarks import move_landmarks
+from clnf_torch.training.augmentation.moved_landmarks import moved_faces
 from clnf_torch.training.augmentation.one_sided import BROW, KNOT, LOWER_LID, UPPER_LID, SideMovement, side_shifts
 from clnf_torch.training.data.annotations import read_annotations
 from clnf_torch.training.data.crops import FaceCrops, cut_crops
@@ -26,7 +26,6 @@ EYES_APART = 90.0
 SPLIT, EVERY, SIDE, FARTHEST_YAW = "afw", 2, 336, 0.26  # faces turned by less than 15 degrees
 CORNER = 48
 ALONG, ACROSS, BROW_HEIGHT, OPENING = range(4)
-BATCH = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,17 +98,15 @@ def places_of_right(landmarks: Tensor) -> Tensor:
     return places_of_left(landmarks[:, list(MIRROR)] * landmarks.new_tensor((-1, 1)))
 
 
-def moved_faces(faces: FaceCrops, case: Case) -> FaceCrops:
+def faces_after(faces: FaceCrops, case: Case) -> FaceCrops:
     """The faces, the side on the left moved."""
     still = Case(name="", told_by=0).movement(len(faces))
-    moved = faces.landmarks + side_shifts(faces.landmarks.float(), case.movement(len(faces)), still)
-    rows = torch.arange(len(faces)).split(BATCH)
-    gray = torch.cat([move_landmarks(faces.gray[some], faces.landmarks[some], moved[some], KNOT) for some in rows])
-    return FaceCrops(gray=gray.round().clamp(0, 255).to(torch.uint8), landmarks=moved)
+    shifts = side_shifts(faces.landmarks.float(), case.movement(len(faces)), still)
+    return moved_faces(faces, faces.landmarks + shifts, KNOT)
 
 
 def _share_found(model: LandmarkModel, faces: FaceCrops, case: Case) -> str:
-    (before, same), (after, moved) = (fit_unseen(model, each, 0) for each in (faces, moved_faces(faces, case)))
+    (before, same), (after, moved) = (fit_unseen(model, each, 0) for each in (faces, faces_after(faces, case)))
     if not len(faces) == len(same) == len(moved):
         return "a fit is lost"
     own, true, other = (

@@ -6,9 +6,27 @@ from torch.nn.functional import interpolate, pad
 
 from clnf_torch.geometry.sampling import cells_at, pad_with_black, read_bilinear
 from clnf_torch.geometry.thin_plate import ThinPlate
+from clnf_torch.training.data.crops import FaceCrops
 
 # Places along each edge of an image that stay
 BORDER = 5
+# Faces that are worked on together
+BATCH = 32
+
+
+def moved_faces(faces: FaceCrops, landmarks: Tensor, knot: int = 1) -> FaceCrops:
+    """Faces whose landmarks lie elsewhere.
+
+    Args:
+        faces: F faces.
+        landmarks: Where their landmarks will be, pixels, shape (F, N, 2).
+        knot: As of `move_landmarks`.
+    """
+    gray = [faces.gray[:0]]
+    for rows in torch.arange(len(faces), device=faces.gray.device).split(BATCH):
+        moved = move_landmarks(faces.gray[rows], faces.landmarks[rows], landmarks[rows], knot)
+        gray.append(moved.round().clamp(0, 255).to(torch.uint8))
+    return FaceCrops(gray=torch.cat(gray), landmarks=landmarks)
 
 
 def move_landmarks(gray: Tensor, landmarks: Tensor, moved: Tensor, knot: int = 1) -> Tensor:

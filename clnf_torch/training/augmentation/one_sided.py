@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from clnf_torch.geometry.landmarks68 import MIRROR, MOUTH, MOUTH_CORNERS, NUM_LANDMARKS, OUTER_EYE_CORNERS
-from clnf_torch.training.augmentation.moved_landmarks import move_landmarks
+from clnf_torch.training.augmentation.moved_landmarks import moved_faces
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.crops import FaceCrops
 
@@ -25,8 +25,6 @@ UPPER_SHARE = 0.8
 BROW_ABOVE_LID = 0.06
 # Pixels between which a spline is interpolated
 KNOT = 4
-# Faces that are worked on together
-BATCH = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,13 +75,8 @@ def with_one_sided(faces: FaceCrops, sampler: Sampler, config: OneSided | None =
         sampler: Gives the random numbers.
         config: Settings.
     """
-    gray, landmarks = [faces.gray[:0]], [faces.landmarks[:0]]
-    for rows in torch.arange(len(faces), device=faces.gray.device).split(BATCH):
-        before = faces.landmarks[rows]
-        after = before + one_sided_shifts(before, sampler, config)
-        gray.append(move_landmarks(faces.gray[rows], before, after, KNOT).round().clamp(0, 255).to(torch.uint8))
-        landmarks.append(after)
-    return FaceCrops(gray=torch.cat(gray), landmarks=torch.cat(landmarks))
+    shifts = one_sided_shifts(faces.landmarks, sampler, config)
+    return moved_faces(faces, faces.landmarks + shifts, KNOT)
 
 
 def one_sided_shifts(landmarks: Tensor, sampler: Sampler, config: OneSided | None = None) -> Tensor:
