@@ -1,1 +1,1 @@
-"""The command line: the only package that reads images and videos, draws and prints."""
+"""The command line, the only package that prints: `commands` hold the options, `runs` what the commands do."""

@@ -1,1 +1,1 @@
-"""Annotated faces, augmentation, training and evaluation of models; used by the command line alone."""
+"""Annotated faces, augmentation, training and evaluation of models; no fit needs it."""
