@@ -122,7 +122,7 @@ eyes: $(READY)
 FREE_TERMS := MIT License. Made of MakeHuman's heads (CC0), the London Set of DeBruine and Jones, doi \
 	10.6084/m9.figshare.5047666 (CC BY 4.0), portraits of the US Congress (public domain), ICT-FaceKit (MIT), BlazeFace (Apache 2.0)
 
-# Two networks, which begin as MediaPipe's face mesh: MESH=wheel
+# Three networks, two of which begin as MediaPipe's face mesh: MESH=wheel
 free: $(READY)
 	$(BIN)/clnf-torch train render $(WORK)/free_faces --faces 5120 --seed 21 --assets $(ASSETS) --threads 1
 	$(BIN)/clnf-torch train free $(WORK)/free_faces --templates $(FREE)/london --portraits $(FREE)/london \
