@@ -127,6 +127,7 @@ COMMANDS = {
     "train": ("train model", "train retrain", "train free"),
     "train_cen": ("train cen",),
     "finetune": ("train finetune",),
+    "render": ("train render", "train eyes"),
 }
 
 
