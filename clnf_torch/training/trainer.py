@@ -292,7 +292,7 @@ def keep_freed_memory() -> bool:
     """Tells the C library to keep freed memory for this process; whether it listens.
 
     A step of training allocates the same large tensors as the one before. Where glibc maps and unmaps them every time,
-    a third of the step is spent on zeroing fresh pages; see benchmarks/README.md.
+    a third of the step is spent on zeroing fresh pages.
     """
     if sys.platform != "linux":
         return False
