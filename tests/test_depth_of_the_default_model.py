@@ -15,7 +15,7 @@ from clnf_torch.geometry.camera import Intrinsics, project
 from clnf_torch.geometry.host import unread
 from clnf_torch.geometry.landmarks68 import MIRROR
 from clnf_torch.geometry.rotation import euler_to_matrix
-from clnf_torch.measures.face import face_measures, points_in_head
+from clnf_torch.measures.face_measures import face_measures, points_in_head
 from clnf_torch.measures.head_in_space import measure_head
 from clnf_torch.measures.head_pose import HeadPose
 from clnf_torch.measures.landmarks_3d import FittedShape

@@ -22,7 +22,7 @@ import clnf_torch
 from clnf_torch.cli.main import app
 from clnf_torch.converters import convert
 from clnf_torch.files.archive import save_archive
-from clnf_torch.measures.face import FaceMeasures
+from clnf_torch.measures.face_measures import FaceMeasures
 from clnf_torch.models.bundle import load_bundle
 from tests.export.tables import make_table, names_of
 from tests.media.videos import moving, write_video

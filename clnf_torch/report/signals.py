@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from clnf_torch.geometry.landmarks68 import EYES, INNER_LIPS, MOUTH_CORNERS, NUM_LANDMARKS
-from clnf_torch.measures.face import FaceMeasures, face_measures, points_in_head
+from clnf_torch.measures.face_measures import FaceMeasures, face_measures, points_in_head
 from clnf_torch.measures.head_pose import HeadPose
 from clnf_torch.report.records import FaceLog
 

@@ -15,7 +15,7 @@ from clnf_torch.cli.tables.measures import POINTS, POSE, measure_table, read_poi
 from clnf_torch.cli.tables.smoothing import one_euro, savitzky_golay
 from clnf_torch.files.table_text import TableError
 from clnf_torch.geometry.rotation import euler_to_matrix
-from clnf_torch.measures.face import face_measures
+from clnf_torch.measures.face_measures import face_measures
 from tests.factories import seeded
 from tests.measures.test_face import make_face, make_faces, make_poses
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from clnf_torch.measures.face import face_measures, level_face, points_in_head
+from clnf_torch.measures.face_measures import face_measures, level_face, points_in_head
 from clnf_torch.measures.gaze import EYE_PARTS, gaze_angles, gaze_directions
 from clnf_torch.measures.head_pose import HeadPose, head_pose, pose_to_line_of_sight
 from clnf_torch.measures.landmarks_3d import landmarks_3d

@@ -10,7 +10,7 @@ import torch
 from clnf_torch.fitting.initialise import params_from_landmarks
 from clnf_torch.geometry.camera import project
 from clnf_torch.geometry.rotation import euler_to_matrix
-from clnf_torch.measures.face import points_in_head
+from clnf_torch.measures.face_measures import points_in_head
 from clnf_torch.measures.head_in_space import measure_head
 from clnf_torch.measures.head_pose import head_pose
 from clnf_torch.measures.landmarks_3d import FittedShape, landmarks_3d

@@ -10,7 +10,7 @@ import torch
 
 from clnf_torch.fitting import initialise
 from clnf_torch.geometry.host import unread
-from clnf_torch.measures.face import face_measures
+from clnf_torch.measures.face_measures import face_measures
 from clnf_torch.measures.measure import Measures, measure
 from tests.measures.heads import CAMERA
 from tests.measures.test_head_in_space import YAW, fitted, turned_heads

@@ -20,7 +20,7 @@ from clnf_torch.files.table_text import (
     repetition,
 )
 from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
-from clnf_torch.measures.face import FaceMeasures, face_measures, points_in_head
+from clnf_torch.measures.face_measures import FaceMeasures, face_measures, points_in_head
 from clnf_torch.measures.head_pose import HeadPose
 
 POSE = [f"pose_{name}" for name in ("Tx", "Ty", "Tz", "Rx", "Ry", "Rz")]

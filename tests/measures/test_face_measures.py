@@ -1,4 +1,4 @@
-"""`clnf_torch.measures.face`: a face whose points are moved by known millimetres."""
+"""`clnf_torch.measures.face_measures`: a face whose points are moved by known millimetres."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from clnf_torch.geometry.landmarks68 import MIRROR
 from clnf_torch.geometry.rotation import euler_to_matrix
-from clnf_torch.measures.face import ANGLES, FaceMeasures, face_measures, level_face, points_in_head
+from clnf_torch.measures.face_measures import ANGLES, FaceMeasures, face_measures, level_face, points_in_head
 from clnf_torch.measures.head_pose import HeadPose
 from tests.factories import seeded
 
