@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clnf_torch.detection.box_tables import Capacity, FixedTables, Tables
 from clnf_torch.detection.face_detector import FaceBoxes
 from clnf_torch.detection.proposals import Proposals, face_probability, propose
 from clnf_torch.detection.pyramid import SUPPORT, PaddedFrames, overlap_of_levels, pyramid_scales
-from clnf_torch.detection.tables import Capacity, FixedTables, Tables
 from clnf_torch.geometry.boxes import LARGEST
 from clnf_torch.geometry.frames import Frames, as_frames, warn_of_unit_range
 from clnf_torch.geometry.precision import in_own_precision, refuse_short_numbers

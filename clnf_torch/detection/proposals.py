@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from clnf_torch.detection.box_tables import NO_GROUP, Tables
 from clnf_torch.detection.pyramid import STRIDE, SUPPORT, PaddedFrames, cells_of, pyramid_of, pyramid_scales
-from clnf_torch.detection.tables import NO_GROUP, Tables
 from clnf_torch.geometry.boxes import box_iou, ranked, whole_boxes
 from clnf_torch.geometry.records import Rows
 from clnf_torch.models.layers import respond_to_all

@@ -9,8 +9,8 @@ import torch
 
 from clnf_torch.detection import mtcnn as mtcnn_module
 from clnf_torch.detection import proposals as proposals_module
+from clnf_torch.detection.box_tables import Capacity, FixedTables, Tables
 from clnf_torch.detection.pyramid import PaddedFrames, pyramid_scales
-from clnf_torch.detection.tables import Capacity, FixedTables, Tables
 from tests.detection.test_mtcnn import make_frames
 from tests.mtcnns import make_mtcnn
 from tests.transfers import count_transfers
