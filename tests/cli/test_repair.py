@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import clnf_torch
-from clnf_torch.cli import repair_job
+from clnf_torch.cli import repair_resume
 from clnf_torch.cli.runs import repair as repair_command
 from clnf_torch.cli.tables.landmarks import COLUMNS, read_table
 from clnf_torch.media.images import read_image
@@ -110,7 +110,7 @@ def test_an_interrupted_repair_goes_on_to_the_same_table(clnf_torch_cli, bundle,
     whole = clnf_torch_cli(*words, tmp_path / "whole.csv")
     assert whole.exit_code == 0, whole.stderr
     (out := tmp_path / "out.csv").write_text("older")
-    monkeypatch.setattr(repair_job, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(repair_resume, "SAVE_EVERY", 0.0)
     repaired, calls = repair_command.repair_landmarks, []
 
     def interrupted(*arguments, **settings):
@@ -149,7 +149,7 @@ def test_resume_does_not_replace_what_was_made_of_another_input(
 
     with monkeypatch.context() as patch:
         if not finished:
-            patch.setattr(repair_job, "SAVE_EVERY", 0.0)
+            patch.setattr(repair_resume, "SAVE_EVERY", 0.0)
             patch.setattr(repair_command.RepairJob, "save", interrupted_after(repair_command.RepairJob.save))
         assert clnf_torch_cli(*words("one", "one")).exit_code == (0 if finished else 130)
     before = {path: path.read_bytes() for path in tmp_path.glob("out.csv*")}

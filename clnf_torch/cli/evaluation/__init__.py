@@ -1,1 +1,1 @@
-"""An evaluation in the command line: its boxes, its tables, and what an interrupted one leaves."""
+"""An evaluation in the command line: its boxes, its tables, and what an interrupted one goes on from."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from clnf_torch.cli.annotated_faces import annotation_files
 from clnf_torch.cli.console import complain, failures_exit_with, finishing_first, say
 from clnf_torch.cli.evaluation.boxes import DETECTED, detected_boxes, known_boxes
-from clnf_torch.cli.evaluation.run import EvaluationRun, evaluation_task, state_of
+from clnf_torch.cli.evaluation.resume import EvaluationRun, evaluation_task, state_of
 from clnf_torch.cli.evaluation.tables import (
     Run,
     check_plots,

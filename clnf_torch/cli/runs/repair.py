@@ -20,7 +20,7 @@ from clnf_torch.cli.options import (
     device_named,
 )
 from clnf_torch.cli.progress import counting_bar
-from clnf_torch.cli.repair_job import RepairJob, check_repair
+from clnf_torch.cli.repair_resume import RepairJob, check_repair
 from clnf_torch.cli.tables.landmarks import COLUMNS_FROM_1, LandmarkTable, read_table
 from clnf_torch.files.growing import GrowingFile
 from clnf_torch.files.table_text import TableError, repetition
