@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from clnf_torch.cli.console import complain
-from clnf_torch.cli.images.entries import files_of, without
+from clnf_torch.cli.images.entries import drawings_of, files_of, without
 from clnf_torch.files.locks import locked_folder
 from clnf_torch.files.names import escaped_name, name_from_escaped
 from clnf_torch.files.reading import download_in_place
@@ -205,6 +205,11 @@ class Manifest:
             for entry in self._entries[VIDEOS]
             if all(os.path.exists(name_from_escaped(path)) for path in entry["outputs"].values())
         ]
+
+    def drawings(self) -> set[str]:
+        """The images and videos that were drawn, as they stand in the file."""
+        found = (drawings_of(entry) for entries in self._entries.values() for entry in entries)
+        return set[str]().union(*found)
 
     def of_images(self) -> list[dict[str, Any]]:
         """The entries of runs over images, as they were entered; `clnf_torch.cli.images.entries` reads them."""

@@ -25,6 +25,7 @@ from clnf_torch.files.names import escaped_names
 from clnf_torch.files.writing import partial_of
 from clnf_torch.geometry.records import map_tensors
 from clnf_torch.media.batches import Batch
+from clnf_torch.media.image_folder import DETAILS
 from clnf_torch.pipeline import FitResult
 
 # What "-" sends to stdout
@@ -78,7 +79,7 @@ class Targets:
         """Where OpenFace's description of the outputs of one input lies: ``NAME_of_details.txt`` beside them."""
         option, first = next(iter(self.given().items()))
         name = first.name.removesuffix(SUFFIX) if option == ALIGNED else first.stem
-        return first.with_name(f"{name}_of_details.txt")
+        return first.with_name(f"{name}{DETAILS}")
 
     def outputs(self) -> list[Output]:
         """The files, without stdout."""

@@ -12,7 +12,7 @@ from fsspec import AbstractFileSystem
 
 from clnf_torch.distributed.storage import StorageError, absolute, as_url, is_local, opened
 from clnf_torch.files.reading import read_text
-from clnf_torch.media.image_folder import IMAGES, VIDEOS, natural_order
+from clnf_torch.media.image_folder import IMAGES, VIDEOS, image_files, natural_order, video_files
 
 # A file that names inputs, one a line
 LIST = ".txt"
@@ -98,7 +98,11 @@ def _in_folder(
 ) -> Iterator[str]:
     """The files of these kinds in a folder, or a folder of frames itself."""
     there = [Path(each).name for each in files.ls(path, detail=False)]
-    found = [name for name in there if Path(name).suffix.lower() in kinds and not name.startswith(".")]
+    if is_local(files):
+        # As on one machine, without what it has drawn there
+        found = [file.name for file in (video_files if kinds is VIDEOS else image_files)(Path(path))]
+    else:
+        found = [name for name in there if Path(name).suffix.lower() in kinds and not name.startswith(".")]
     if found:
         yield from (
             f"{source.rstrip('/')}/{name}" for name in sorted(found, key=lambda name: natural_order(Path(name)))

@@ -3,7 +3,10 @@
 import re
 import unicodedata
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path
+
+from clnf_torch.files.names import escaped_name
 
 IMAGES = {
     ".avif", ".bmp", ".exr", ".gif", ".hdr", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pam",
@@ -12,7 +15,9 @@ IMAGES = {
 VIDEOS = {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".webm", ".wmv"}
 # What `detect --draw` adds to a name
 DRAWN = "_landmarks"
-# And before that where several images share it
+# What a description of an input's outputs is called, as OpenFace writes it beside them, and how it names drawings
+DETAILS, DESCRIBED_DRAWING = "_of_details.txt", {"image": "Output image:", "video": "Output video:"}
+# What `detect --draw` adds before that where several images share it
 NUMBER = re.compile(r"-[0-9]+$")
 DECIMAL = re.compile(r"[0-9]+\.[0-9]+")
 
@@ -20,25 +25,42 @@ DECIMAL = re.compile(r"[0-9]+\.[0-9]+")
 def image_files(folder: Path) -> list[Path]:
     """The images of a folder in natural order; those in folders below it, and hidden ones, are left out.
 
-    Left out, too, is what ``detect --draw`` has drawn: NAME_landmarks.png, or NAME-2_landmarks.png and so on, where
-    NAME.jpg, or another kind of image, is beside it.
+    Left out, too, are `drawings`.
 
     Raises:
         OSError: The folder cannot be read.
     """
-    found = [file for file in folder.iterdir() if _is_shown(file) and file.suffix.lower() in IMAGES and file.is_file()]
-    stems = {file.stem for file in found}
-    return sorted((file for file in found if not _is_drawn(file, stems)), key=natural_order)
+    return _listed(folder, IMAGES, drawn=False)
 
 
 def video_files(folder: Path) -> list[Path]:
-    """The videos of a folder in natural order; those in folders below it, and hidden ones, are left out.
+    """The videos of a folder in natural order; those in folders below it, hidden ones, and `drawings` are left out.
 
     Raises:
         OSError: The folder cannot be read.
     """
-    found = (file for file in folder.iterdir() if _is_shown(file) and file.suffix.lower() in VIDEOS and file.is_file())
-    return sorted(found, key=natural_order)
+    return _listed(folder, VIDEOS, drawn=False)
+
+
+def drawings(folder: Path) -> list[Path]:
+    """The images and videos of a folder that were drawn by an earlier run, as far as the folder itself tells.
+
+    ``detect --draw`` draws NAME_landmarks.png, or NAME-2_landmarks.png and so on, beside NAME.jpg or another kind of
+    image; what OpenFace's programs or ``clnf-torch openface`` draw is named in NAME_of_details.txt beside it.
+
+    Raises:
+        OSError: The folder cannot be read.
+    """
+    return _listed(folder, IMAGES | VIDEOS, drawn=True)
+
+
+def _listed(folder: Path, kinds: Collection[str], *, drawn: bool) -> list[Path]:
+    """The drawings of these kinds in a folder, or the other files."""
+    shown = [file for file in folder.iterdir() if _is_shown(file)]
+    found = [file for file in shown if file.suffix.lower() in kinds and file.is_file()]
+    names, stems = {file.name for file in shown}, {file.stem for file in found if file.suffix.lower() in IMAGES}
+    drawings = (_is_drawn(file, stems) or (f"{file.stem}{DETAILS}" in names and _is_described(file)) for file in found)
+    return sorted((file for file, is_one in zip(found, drawings, strict=True) if is_one == drawn), key=natural_order)
 
 
 def notes_on(folder: Path, files: list[Path]) -> list[str]:
@@ -93,8 +115,17 @@ def _is_shown(file: Path) -> bool:
 
 
 def _is_drawn(file: Path, stems: set[str]) -> bool:
-    """Whether a drawing's source is beside it."""
+    """Whether a file is called as what ``detect --draw`` draws of an image beside it."""
     if file.suffix != ".png" or not file.stem.endswith(DRAWN):
         return False
     source = file.stem.removesuffix(DRAWN)
     return source in stems or NUMBER.sub("", source) in stems
+
+
+def _is_described(file: Path) -> bool:
+    """Whether the description beside a file names it as a drawing."""
+    try:
+        lines = file.with_name(f"{file.stem}{DETAILS}").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return False
+    return any(f"{said}{escaped_name(file.name)}" in lines for said in DESCRIBED_DRAWING.values())

@@ -8,6 +8,7 @@ import os
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -166,6 +167,49 @@ def test_photographs_are_known_to_the_manifest(openface, image, tmp_path):
     place.write_text("{}")
     refused = openface(*words)
     assert refused.exit_code == 2 and place.read_text() == "{}"
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_drawings_beside_photographs_are_not_read_the_next_time(openface, image, tmp_path, number):
+    (photos := tmp_path / "photos").mkdir()
+    for name in range(number):
+        assert cv2.imwrite(str(photos / f"{name}.jpg"), cv2.imread(str(image)))
+    words = "FaceLandmarkImg", "-fdir", photos, "-out_dir", photos, "-pose", "-tracked"
+    assert openface(*words).exit_code == 0
+    there = set(photos.iterdir())
+    for more in ([], ["--skip-existing"]):
+        again = openface(*words, *more)
+        assert again.exit_code == 0, again.stderr
+        assert f"{photos}: drawings of earlier runs ({number}) are left out" in again.stderr
+        assert ("skipped" in again.stderr) == bool(more)
+        assert {path.name for path in set(photos.iterdir()) - there} <= {"manifest.json"}
+    # Frames of a video are the photographs too
+    assert openface("-fdir", photos, "-pose").exit_code == 0
+    assert len(table(tmp_path / "processed" / "photos.csv")[1]) == number
+
+
+def test_drawings_beside_videos_are_not_read_the_next_time(openface, clip, tmp_path):
+    (clips := tmp_path / "clips").mkdir()
+    for name in "ab":
+        shutil.copy(clip, clips / f"{name}.mp4")
+    words = "-fdir", clips, "-out_dir", clips, "-pose", "-tracked"
+    assert openface(*words).exit_code == 0
+    there = set(clips.iterdir())
+    for more, skipped in (([], 0), (["--skip-existing"], 2), (["--resume"], 2)):
+        again = openface(*words, *more)
+        assert again.exit_code == 0, again.stderr
+        assert f"{clips}: drawings of earlier runs (2) are left out" in again.stderr
+        assert again.stderr.count("; skipped") == skipped
+        assert set(clips.iterdir()) == there
+
+
+def test_a_photograph_that_is_described_without_drawing_is_read(openface, image, tmp_path):
+    (photos := tmp_path / "photos").mkdir()
+    shutil.copy(image, photos / "a.png")
+    words = "FaceLandmarkImg", "-fdir", photos, "-out_dir", photos, "-pose"
+    for _ in range(2):
+        done = openface(*words)
+        assert done.exit_code == 0 and "left out" not in done.stderr
 
 
 def test_a_photograph_and_a_video_of_one_name_have_outputs_of_their_own(openface, clip, image, tmp_path):

@@ -89,6 +89,40 @@ def test_what_is_there_is_skipped(clnf_torch_cli, bundle, image, found, clip, tm
     assert clnf_torch_cli("track", clip, other, *words).exit_code == 0
 
 
+@pytest.mark.parametrize("tables", [False, True])
+def test_drawn_videos_are_not_tracked_the_next_time(clnf_torch_cli, bundle, image, found, clip, tmp_path, tables):  # noqa: F811
+    (folder := tmp_path / "clips").mkdir()
+    for name in ("a.mov", "b.mov"):
+        shutil.copy(clip, folder / name)
+    words = ["track", folder, "--model", bundle, "--no-multi-view", "--draw", folder]
+    # The manifest lies in the first folder of outputs
+    words += ["--csv", tmp_path / "tables"] if tables else []
+    assert clnf_torch_cli(*words).exit_code == 0
+    there = set(folder.iterdir())
+    for more, skipped in (([], 0), (["--skip-existing"], 2), (["--resume"], 2)):
+        again = clnf_torch_cli(*words, *more)
+        assert again.exit_code == 0, again.stderr
+        assert f"{folder}: drawings of earlier runs (2) are left out" in again.stderr
+        assert again.stderr.count("; skipped") == skipped
+        assert set(folder.iterdir()) == there
+    # One that was put into the place of a drawing is lost to no run that names it
+    named = clnf_torch_cli("track", folder / "a.mp4", "--model", bundle, "--no-multi-view", "--csv", tmp_path / "t.csv")
+    assert named.exit_code == 0 and len(rows_of(tmp_path / "t.csv")) == 3
+
+
+def test_drawings_of_images_from_elsewhere_are_not_read_the_next_time(clnf_torch_cli, bundle, image, box, tmp_path):
+    (folder := tmp_path / "photos").mkdir()
+    for place in (tmp_path / "x.png", folder / "y.png"):
+        shutil.copy(image, place)
+    words = "detect", tmp_path / "x.png", folder, "--model", bundle, "--box", *box, "--draw", folder
+    for _ in range(2):
+        done = clnf_torch_cli(*words)
+        assert done.exit_code == 0, done.stderr
+        expected = {"y.png", "x_landmarks.png", "y_landmarks.png", "manifest.json"}
+        assert {path.name for path in folder.iterdir()} == expected
+    assert f"{folder}: drawings of earlier runs (2) are left out" in done.stderr
+
+
 def test_the_summary_of_many_videos(clnf_torch_cli, bundle, image, found, tmp_path):  # noqa: F811
     (face,) = moving(image, 1)
     dark = shades(1, *face.shape[1::-1])

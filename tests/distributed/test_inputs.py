@@ -30,6 +30,14 @@ def test_a_folder_is_its_images_in_natural_order(folder):
     assert names(image_inputs(str(folder))) == [f"{folder}/{name}" for name in ("9.png", "10.png", "b.JPG")]
 
 
+def test_drawings_beside_their_images_are_no_inputs(folder):
+    for name in ("9_landmarks.png", "b.png", "b.avi", "c.mp4"):
+        (folder / name).write_bytes(b"")
+    (folder / "b_of_details.txt").write_text("Input:b.JPG\nOutput image:b.png\nOutput video:b.avi\n")
+    assert names(image_inputs(str(folder))) == [f"{folder}/{name}" for name in ("9.png", "10.png", "b.JPG")]
+    assert names(video_inputs(str(folder))) == [f"{folder}/c.mp4"]
+
+
 def test_a_pattern_is_relative_as_it_was_given_and_a_name_counts_once(folder):
     assert names(image_inputs(["*.png", "9.png"])) == ["9.png", "10.png"]
 

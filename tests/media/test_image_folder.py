@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from clnf_torch.media.image_folder import description, image_files, natural_order, notes_on
+from clnf_torch.media.image_folder import description, drawings, image_files, natural_order, notes_on, video_files
 from clnf_torch.media.video import open_video
 from clnf_torch.media.video_frames import VideoError
 
@@ -39,6 +39,18 @@ def test_drawings_of_several_images_of_one_name_are_left_out(tmp_path):
     drawn = ["face_landmarks.png", "face-2_landmarks.png", "face-10_landmarks.png"]
     folder = folder_of(tmp_path, "face.jpg", "face.png", "face-b_landmarks.png", "1-2_landmarks.png", *drawn)
     assert names(image_files(folder)) == ["1-2_landmarks.png", "face-b_landmarks.png", "face.jpg", "face.png"]
+
+
+def test_what_descriptions_of_outputs_call_drawn_is_left_out(tmp_path):
+    folder = folder_of(tmp_path, "a.jpg", "a.png", "b.mp4", "b.avi", "c.png", "d.png")
+    (folder / "a_of_details.txt").write_text("Input:a.jpg\nOutput csv:a.csv\nOutput image:a.png\n")
+    (folder / "b_of_details.txt").write_text("Input:b.mp4\nOutput video:b.avi\n")
+    # A table alone was made of it
+    (folder / "c_of_details.txt").write_text("Input:c.png\nOutput csv:c.csv\n")
+    (folder / "d_of_details.txt").mkdir()
+    assert names(image_files(folder)) == ["a.jpg", "c.png", "d.png"]
+    assert names(video_files(folder)) == ["b.mp4"]
+    assert names(drawings(folder)) == ["a.png", "b.avi"]
 
 
 def test_what_is_no_image_and_what_is_hidden_is_left_out(tmp_path):

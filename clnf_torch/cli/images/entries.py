@@ -43,6 +43,13 @@ def files_of_image(image: Mapping[str, Any]) -> set[str]:
     return {image.get("drawing"), *image.get("outputs", {}).values()} - {None}
 
 
+def drawings_of(entry: Entry) -> set[str]:
+    """The drawings among the files of an entry."""
+    images = entry.get("inputs", ())
+    drawn = (of.get("outputs", {}).get("--draw") for of in (entry, *images))
+    return {*drawn, *(image.get("drawing") for image in images)} - {None}
+
+
 def without(entry: dict[str, Any], newer: Entry) -> dict[str, Any] | None:
     """An entry without what a newer one replaces; None where nothing is left of it."""
     files = files_of(newer)

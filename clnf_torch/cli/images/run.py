@@ -43,11 +43,15 @@ def manifest_of(targets: Targets, images: Sequence[Path], skip_existing: bool) -
     Raises:
         typer.Exit: With code 2, after a line on stderr: another file has its place.
     """
-    given = [(option, path) for option, path in targets.given().items() if path != STDOUT]
-    if not given:
-        return None
-    option, first = given[0]
-    return manifest_at((first if option == "--draw" else first.parent) / NAME, len(images) > 1 or skip_existing)
+    place = manifest_place(targets)
+    return None if place is None else manifest_at(place, len(images) > 1 or skip_existing)
+
+
+def manifest_place(targets: Targets) -> Path | None:
+    """Where the manifest of images lies, or would; None where there are no outputs but stdout."""
+    given = ((option, path) for option, path in targets.given().items() if path != STDOUT)
+    option, first = next(given, (None, None))
+    return first and (first if option == "--draw" else first.parent) / NAME
 
 
 def manifest_at(path: Path, needed: bool) -> Manifest | None:

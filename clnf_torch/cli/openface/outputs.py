@@ -14,7 +14,7 @@ from clnf_torch.files.names import escaped_name
 from clnf_torch.files.writing import write_atomically
 from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.measures.gaze import EYE_PARTS
-from clnf_torch.media.image_folder import IMAGES, VIDEOS
+from clnf_torch.media.image_folder import DESCRIBED_DRAWING, IMAGES, VIDEOS
 from clnf_torch.models.landmark_model import LandmarkModel
 
 OUT_DIR = Path("processed")
@@ -102,7 +102,7 @@ def write_details(source: Path, camera: Intrinsics, targets: Targets, measured: 
         lines += [f"{name}: {int(group in groups)}" for group, name in DESCRIBED.items()]
     if targets.draw is not None:
         kind = "image" if targets.draw.suffix == ".png" else "video"
-        lines.append(f"Output {kind}:{escaped_name(targets.draw.name)}")
+        lines.append(f"{DESCRIBED_DRAWING[kind]}{escaped_name(targets.draw.name)}")
     if targets.aligned is not None:
         how = targets.alignment
         lines.append(f"Output aligned faces:{escaped_name(targets.aligned.name)}")

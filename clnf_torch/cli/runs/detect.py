@@ -10,7 +10,7 @@ import typer
 from clnf_torch.cli.cluster_jobs import Cluster, run_on_cluster
 from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, mention_terms, notice
 from clnf_torch.cli.drawing import drawn_files
-from clnf_torch.cli.images.run import ImageRun, images_left, made_of_others, manifest_of
+from clnf_torch.cli.images.run import ImageRun, images_left, made_of_others, manifest_of, manifest_place
 from clnf_torch.cli.input_files import image_inputs, require_some
 from clnf_torch.cli.manifest import KEEP_OR_REPLACE, file_hash
 from clnf_torch.cli.options import (
@@ -84,7 +84,7 @@ def detect(
             box=box,
             boxes=None if boxes is None else boxes_in(boxes),
         )
-    images = image_inputs(images)
+    images = image_inputs(images, manifest_place(targets))
     inputs, manifest = [*images, model, *([boxes] if boxes else [])], manifest_of(targets, images, skip_existing)
     beside = [Output("the manifest", manifest.path)] if manifest and manifest.path else []
     check_outputs(list(map(Input, inputs)), [*targets.image_outputs(images), *beside])

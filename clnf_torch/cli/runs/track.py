@@ -8,7 +8,7 @@ from clnf_torch.cli.cluster_jobs import Cluster, run_on_cluster
 from clnf_torch.cli.input_files import video_inputs
 from clnf_torch.cli.options import CameraOptions, NumericsName, PrecisionName, Preset
 from clnf_torch.cli.outputs import Targets
-from clnf_torch.cli.videos.outputs import VideoOutputs
+from clnf_torch.cli.videos.outputs import VideoOutputs, manifest_place
 from clnf_torch.cli.videos.run import VideoOptions, track_videos
 from clnf_torch.export.csv import CSVForm
 from clnf_torch.media.boxes import Box
@@ -84,5 +84,5 @@ def track(
         skip_existing=skip_existing,
         face_detector=face_detector,
     )
-    found = video_inputs(given)
+    found = video_inputs(given, manifest_place(targets))
     track_videos(found, VideoOutputs(targets, found), options)

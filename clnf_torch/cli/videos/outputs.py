@@ -80,13 +80,12 @@ class VideoOutputs:
         )
 
     def manifest(self) -> Path | None:
-        """Where the manifest lies: beside the first of the outputs; None where there are none but stdout."""
-        first = self._first()
-        return None if first is None else (first if is_folder(first) else first.parent) / MANIFEST
+        """Where the manifest lies, see `manifest_place`."""
+        return manifest_place(self.targets)
 
     def summary(self) -> Path | None:
         """Where the summary of several videos lies: in the first of the folders; of one, where others have one."""
-        first = self._first()
+        first = _first(self.targets)
         if first is None or not is_folder(first):
             return None
         path = first / SUMMARY
@@ -94,14 +93,16 @@ class VideoOutputs:
 
     def state(self) -> Path | None:
         """Where the state of an unfinished run lies; None where nothing can go on from it."""
-        first = self._first()
+        first = _first(self.targets)
         if first is None or STDOUT in self.targets.given().values():
             return None
         return first / STATE if is_folder(first) else first.with_name(f"{first.name}.state")
 
-    def _first(self) -> Path | None:
-        """The first output that is no stream."""
-        return next((path for path in self.targets.given().values() if path != STDOUT), None)
+
+def manifest_place(targets: Targets) -> Path | None:
+    """Where the manifest of videos lies, or is going to: beside the first of the outputs; None where all are stdout."""
+    first = _first(targets)
+    return None if first is None else (first if is_folder(first) else first.parent) / MANIFEST
 
 
 def video_name(path: Path) -> str:
@@ -119,6 +120,11 @@ def video_name(path: Path) -> str:
 def is_folder(path: Path) -> bool:
     """Whether a path given for an output is that of a folder: it is one, or its name has no suffix."""
     return path != STDOUT and (path.is_dir() or not path.suffix)
+
+
+def _first(targets: Targets) -> Path | None:
+    """The first output that is no stream."""
+    return next((path for path in targets.given().values() if path != STDOUT), None)
 
 
 def _file(path: Path, name: str) -> Path:
