@@ -2,11 +2,9 @@
 
 import contextlib
 import functools
-import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import torch
@@ -17,6 +15,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from clnf_torch.files.reading import require_regular_file, wrong_download
+from clnf_torch.media.avi_index import RIFF, LostPackets, index_of, is_avi, is_cut_off
 from clnf_torch.media.images import MAX_PIXELS_NAME, ImageError, max_pixels
 from clnf_torch.media.mp4_boxes import lacks_index, require_possible_counts
 from clnf_torch.media.video_frames import VideoError
@@ -39,8 +38,6 @@ from clnf_torch.media.video_times import (
 UNREADABLE = 100
 # Bytes of packets per byte of a file until its index is taken to be damaged: no two packets share their bytes
 MAX_REREAD = 2
-# The beginning of every chunk of an AVI file: its name and length; all that an empty packet takes
-RIFF = struct.Struct("<4sI")
 # What FFmpeg opens as a video though it is none, and how the first of them begins
 NO_VIDEOS = dict.fromkeys(("hls", "dash", "concat"), "a list of other files; give those") | {"tty": "text"}
 PLAYLIST = b"#EXTM3U"
@@ -65,7 +62,8 @@ class Tally:
     def __init__(self, path: Path) -> None:
         self.packets = self.read = 0
         self.stopped = False  # whether an index named the same bytes again and again
-        self.most = MAX_REREAD * path.stat().st_size
+        self.size = path.stat().st_size
+        self.most = MAX_REREAD * self.size
         self.times: list[Fraction | None] = []  # of the first packets, seconds
 
     def add(self, packet: Packet, stream: VideoStream) -> None:
@@ -191,15 +189,20 @@ def shown_frames(container: InputContainer, stream: VideoStream, tally: Tally, s
         Seconds, which increase, and the frame, or what is there in its place.
     """
     timed = by_time(decoded(container, stream, tally))
-    if _is_avi(container) and stream.time_base:
+    if is_avi(container) and stream.time_base:
         timed = filled(timed, float(stream.time_base), min(stream.frames, tally.most // RIFF.size))
     return increasing(timed, step)
 
 
 def decoded(container: InputContainer, stream: VideoStream, tally: Tally) -> Iterator[Timed]:
     """Frames as the decoder gives them; where it gives none for a packet, the time of that packet."""
-    last, numbers = 0.0, FrameNumbers(stream) if _is_avi(container) else None
+    last, numbers, lost = 0.0, None, None
+    if is_avi(container):
+        numbers, lost = FrameNumbers(stream), LostPackets(stream, tally.size)
     for packet in packets(container, stream, tally):
+        # Where reading stopped, the rest is not lost
+        if lost is not None and not tally.stopped:
+            yield from ((float(number * (stream.time_base or 1)), Gap.DAMAGED) for number in lost.before(packet))
         if packet is not None and not packet.size:
             yield seconds(packet, stream, last), Gap.REPEATED
             continue
@@ -235,7 +238,7 @@ def packets(container: InputContainer, stream: VideoStream, tally: Tally) -> Ite
                     unreadable = 0
                     tally.add(packet, stream)
                     yield packet
-                if tally.read > tally.most and (_is_avi(container) or _is_mp4(container)):
+                if tally.read > tally.most and (is_avi(container) or _is_mp4(container)):
                     tally.stopped = True
                     break
             break
@@ -250,23 +253,10 @@ def promised(path: Path, container: InputContainer, stream: VideoStream) -> int:
     The index of an MP4 file is what its edit list leaves of all packets. The header of an AVI file counts empty packets
     too, which are not read; but where the file is whole, nothing else is missing.
     """
-    index = len(_index(stream))
-    if _is_avi(container):
-        return stream.frames if _is_cut_off(path) else 0
+    index = len(index_of(stream))
+    if is_avi(container):
+        return stream.frames if is_cut_off(path) else 0
     return min(index, stream.frames) if _is_mp4(container) else stream.frames
-
-
-def _is_cut_off(path: Path) -> bool:
-    """Whether an AVI file ends before its outermost chunks do."""
-    size, end = path.stat().st_size, 0
-    with path.open("rb") as file:
-        while end + RIFF.size <= size:
-            file.seek(end)
-            name, length = RIFF.unpack(file.read(RIFF.size))
-            if name != b"RIFF":
-                break
-            end += RIFF.size + length + length % 2
-    return end > size
 
 
 def stream_rate(container: InputContainer, stream: VideoStream, tally: Tally) -> Fraction:
@@ -274,8 +264,8 @@ def stream_rate(container: InputContainer, stream: VideoStream, tally: Tally) ->
 
     Reads on to packets that were not read yet.
     """
-    index, base, claimed = _index(stream), stream.time_base, stream.average_rate or stream.guessed_rate
-    if _is_avi(container) or not base:
+    index, base, claimed = index_of(stream), stream.time_base, stream.average_rate or stream.guessed_rate
+    if is_avi(container) or not base:
         return frame_rate(claimed, None)
     if _is_mp4(container) and len(index) >= max(2, stream.frames):
         span = (index[len(index) - 1].timestamp - index[0].timestamp) * base
@@ -287,17 +277,6 @@ def stream_rate(container: InputContainer, stream: VideoStream, tally: Tally) ->
     # Close to the last one some are missing, which come in another order
     times = times[:-REORDERED] if len(tally.times) >= MEASURED else times
     return frame_rate(claimed, None if None in tally.times else measured_rate(times, claimed))
-
-
-def _index(stream: VideoStream) -> Sequence[Any]:
-    """What is known of a stream's packets before they are read; nothing by older versions of PyAV."""
-    index: Sequence[Any] = getattr(stream, "index_entries", ())
-    return index
-
-
-def _is_avi(container: InputContainer) -> bool:
-    """Whether packets have numbers in place of times, and a missing one repeats the frame before it."""
-    return container.format.name == "avi"
 
 
 def _is_mp4(container: InputContainer) -> bool:

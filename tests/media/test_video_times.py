@@ -93,6 +93,36 @@ def test_a_damaged_packet_beside_empty_ones_is_one_damaged_frame(tmp_path):
     assert source.problem.endswith("1 of 6 frames is damaged: frame 2")
 
 
+@pytest.mark.parametrize(("codec", "number"), [("mjpeg", 4), ("mjpeg", 9), ("mpeg4", 4)])
+def test_a_packet_without_its_beginning_is_one_damaged_frame(tmp_path, codec, number):
+    content = bytearray(encode(tmp_path / "whole.avi", shades(10), codec).read_bytes())
+    entry = content.index(b"idx1") + 8 + 16 * number
+    _, _, place, _ = struct.unpack_from("<4s3I", content, entry)
+    place += content.index(b"movi")
+    content[place : place + 8] = bytes(8)
+    (path := tmp_path / "damaged.avi").write_bytes(content)
+    frames = list(source := VideoFile(path))
+    assert [at for at, frame in enumerate(frames) if frame.image is None] == [number]
+    np.testing.assert_allclose([frame.time for frame in frames], np.arange(10) / 25, atol=1e-9)
+    assert source.problem.endswith(f"1 of 10 frames is damaged: frame {number + 1}")
+    if codec == "mjpeg":
+        assert [level and round(level, -1) for level in levels(source)][5:9] == [50, 60, 70, 80]
+    shown = [at for at, _ in source.images({number, number + 1, number + 2})]
+    assert shown == [at for at in (number, number + 2) if at <= 10]
+
+
+def test_an_index_that_names_other_places_loses_no_frame(tmp_path):
+    content = bytearray(encode(tmp_path / "whole.avi", shades(10), "mjpeg").read_bytes())
+    start = content.index(b"idx1") + 8
+    for number in range(10):
+        (place,) = struct.unpack_from("<I", content, start + 16 * number + 8)
+        struct.pack_into("<I", content, start + 16 * number + 8, place + 2 * number)
+    (path := tmp_path / "moved.avi").write_bytes(content)
+    source = VideoFile(path)
+    assert_shades(levels(source))
+    assert source.problem is None
+
+
 def test_frames_of_an_avi_file_are_numbered_as_they_are_shown(tmp_path):
     source = VideoFile(encode(tmp_path / "reordered.avi", shades(20), bf="2"))
     frames = list(source)
