@@ -3,8 +3,11 @@
 import codecs
 import contextlib
 import errno
+import io
 import os
 import stat
+from collections.abc import Iterator
+from typing import BinaryIO, TextIO
 
 # What a path may name instead of a file, and whose opening waits, never ends, or does something
 _OTHER_KINDS = (
@@ -16,6 +19,8 @@ _OTHER_KINDS = (
 )
 # Bytes of a file that tell what a download left in its place
 BEGINNING = 256
+# And of which so many are decoded at a time, to see whether they can be
+BLOCK = 1 << 20
 # Byte order marks, the longer ones first
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -80,6 +85,13 @@ def download_in_place(path: str | os.PathLike[str]) -> str | None:
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
+    """The text of a file, with line ends as they are; see `open_text`."""
+    with open_text(path, newline="") as file:
+        return file.read()
+
+
+@contextlib.contextmanager
+def open_text(path: str | os.PathLike[str], newline: str | None = None) -> Iterator[TextIO]:
     """The text of a file in any of the encodings that programs write tables and settings in.
 
     A byte order mark decides; without one it is UTF-8, or UTF-16 where every other byte of the beginning is 0, or else
@@ -87,28 +99,45 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
     Args:
         path: The file.
+        newline: As of `open`: None makes all line ends line feeds, "" leaves them.
 
-    Returns:
-        Its text, without the mark; line ends as they are.
+    Yields:
+        Its text, without the mark.
 
     Raises:
         OSError: It is no file, cannot be read, or is what a download left in its place.
     """
     require_regular_file(path)
     with open(path, "rb") as file:
-        content = file.read()
-    if download := wrong_download(content[:BEGINNING]):
-        raise OSError(errno.EINVAL, f"expected the file itself, found {download}", os.fspath(path))
+        beginning = file.read(BEGINNING)
+        if download := wrong_download(beginning):
+            raise OSError(errno.EINVAL, f"expected the file itself, found {download}", os.fspath(path))
+        encoding, mark = _encoding(file, beginning)
+        file.seek(mark)
+        with io.TextIOWrapper(file, encoding, "replace", newline) as text:
+            yield text
+
+
+def _encoding(file: BinaryIO, beginning: bytes) -> tuple[str, int]:
+    """That of a file, and how many bytes its mark takes."""
     for mark, encoding in _MARKS:
-        if content.startswith(mark):
-            return content[len(mark) :].decode(encoding, "replace")
-    beginning = content[:256]
+        if beginning.startswith(mark):
+            return encoding, len(mark)
     for start, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
         if len(beginning) > 3 and not any(beginning[start::2]) and all(beginning[1 - start :: 2]):
-            return content.decode(encoding, "replace")
-    with contextlib.suppress(UnicodeDecodeError):
-        return content.decode("utf-8")
-    # Five bytes that cp1252 has no letters for are control characters in Latin-1
-    with contextlib.suppress(UnicodeDecodeError):
-        return content.decode("cp1252")
-    return content.decode("latin-1")
+            return encoding, 0
+    # Five bytes that cp1252 has no letters for are control characters in Latin-1, which has all
+    return next(encoding for encoding in ("utf-8", "cp1252", "latin-1") if _is_in(file, encoding)), 0
+
+
+def _is_in(file: BinaryIO, encoding: str) -> bool:
+    """Whether all bytes of a file are text in an encoding."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    file.seek(0)
+    try:
+        while block := file.read(BLOCK):
+            decoder.decode(block)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from clnf_torch.files.reading import read_text
+from clnf_torch.files.reading import open_text, read_text
 
 DELIMITERS = (",", ";", "\t", "|", " ")
 # What programs write where they know no number
@@ -32,23 +32,50 @@ def read_table_text(path: Path) -> str:
     text = read_text(path)
     if "\0" in text:
         row = text.count("\n", 0, text.index("\0")) + 1
-        raise TableError(f"{path}: row {row}: expected text, found a zero byte; save the table as CSV")
+        raise TableError(f"{path}: {_zero_byte(row)}")
     return text
 
 
-def header(text: str, wanted: str) -> tuple[str, list[str]]:
+def table_lines(path: Path) -> Iterator[str]:
+    """The lines of a table in whatever encoding it has, one after the other, with line feeds.
+
+    Raises:
+        TableError: A byte of it is zero, which no text has.
+        OSError: It cannot be read.
+    """
+    with open_text(path) as text:
+        for row, line in enumerate(text, start=1):
+            if "\0" in line:
+                raise TableError(_zero_byte(row))
+            yield line
+
+
+def _zero_byte(row: int) -> str:
+    """What is wrong with a row that has a byte which no text has."""
+    return f"row {row}: expected text, found a zero byte; save the table as CSV"
+
+
+def header(lines: Iterable[str], wanted: str) -> tuple[str, list[str]]:
     """The delimiter, and the names of the columns: of those that delimiters give, the most.
 
     Args:
-        text: The table.
+        lines: Of the table.
         wanted: The name of a column, in small letters; a delimiter that gives it is the right one.
 
     Raises:
         TableError: There is no line of names.
     """
-    line = next((line for _, line in filled_lines(lines_of(text))), "")
+    empty = True
+
+    def seen() -> Iterator[str]:
+        nonlocal empty
+        for line in lines:
+            empty = empty and not line.strip()
+            yield line
+
+    line = next((line for _, line in filled_lines(seen())), "")
     if not line:
-        raise TableError(f"expected a table, found {'no line but comments' if text.strip() else 'an empty file'}")
+        raise TableError(f"expected a table, found {'an empty file' if empty else 'no line but comments'}")
     found = [(delimiter, next(cells_of([line], delimiter), [])) for delimiter in DELIMITERS]
     delimiter, names = max(found, key=lambda one: (wanted in map(plain, one[1]), len(one[1])))
     return delimiter, [name.strip() for name in names]
@@ -114,12 +141,12 @@ def cells_of(lines: list[str] | Iterator[str], delimiter: str) -> Iterator[list[
 
 
 def data_rows(
-    text: str, delimiter: str, count: int, read: Callable[[int], None] = lambda rows: None
+    lines: Iterable[str], delimiter: str, count: int, read: Callable[[int], None] = lambda rows: None
 ) -> Iterator[tuple[int, list[str]]]:
     """The line and the cells of each row that has a cell which is not empty.
 
     Args:
-        text: The table.
+        lines: Of the table.
         delimiter: Between its cells.
         count: Of its columns.
         read: Told now and then how many rows more are read.
@@ -129,13 +156,13 @@ def data_rows(
     """
     last = 0
 
-    def lines() -> Iterator[str]:
+    def counted() -> Iterator[str]:
         nonlocal last
-        for number, line in filled_lines(lines_of(text)):
+        for number, line in filled_lines(lines):
             last = number
             yield line
 
-    rows = cells_of(lines(), delimiter)
+    rows = cells_of(counted(), delimiter)
     try:
         next(rows, None)
         for number, cells in enumerate(rows, start=1):

@@ -91,7 +91,7 @@ def _read_csv(path: Path, selection: Selection) -> FaceLog:
         first = next(lines, "")
         if not first:
             raise NoFacesError(f"{path}: expected a table of faces, found an empty file")
-        delimiter, named = header(first, "confidence")
+        delimiter, named = header([first], "confidence")
         names = [bare(name) for name in named]
         # Foreign tables may have rows of any length
         if not {"x_0", "confidence"}.intersection(names):

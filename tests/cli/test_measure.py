@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import sys
+import tracemalloc
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
+from clnf_torch.cli.tables import measures
 from clnf_torch.cli.tables.measures import POINTS, POSE, measure_table, read_points
 from clnf_torch.cli.tables.smoothing import one_euro, savitzky_golay
 from clnf_torch.files.table_text import TableError
@@ -206,7 +208,27 @@ def test_images_may_be_called_as_comments_begin(clnf_torch_cli, table):
 
 def test_a_table_without_rows(tmp_path):
     write(tmp_path / "clip.csv", make_faces(0), [])
-    assert len(measure_table(tmp_path / "clip.csv").text().splitlines()) == 1
+    assert len("".join(measure_table(tmp_path / "clip.csv").texts()).splitlines()) == 1
+
+
+def test_rows_are_measured_in_blocks(tmp_path, monkeypatch):
+    path = noisy(tmp_path, [*range(1, 41)] * 2, [0] * 40 + [1] * 40)
+    found = [["".join(measure_table(path, rest).texts())] for rest in (None, (3, 30))]
+    monkeypatch.setattr(measures, "BLOCK", 7)
+    assert [["".join(measure_table(path, rest).texts())] for rest in (None, (3, 30))] == found
+
+
+def test_a_long_table_is_not_held_as_text(tmp_path, monkeypatch):
+    monkeypatch.setattr(measures, "BLOCK", 8, raising=False)
+    path = noisy(tmp_path, [*range(1, 101)], [0] * 100)
+    head, *lines = path.read_text().splitlines()
+    path.write_text("\n".join([f"{head},note", *(f"{line},{'a' * 50_000}" for line in lines)]))
+    tracemalloc.start()
+    try:
+        assert len(measure_table(path).cells) == 100
+        assert tracemalloc.get_traced_memory()[1] < path.stat().st_size / 2
+    finally:
+        tracemalloc.stop()
 
 
 def noisy(tmp_path, frames: list[int], faces: list[int]):

@@ -18,8 +18,8 @@ def test_long_texts_are_not_copied():
     text = "frame,a\n" + "1,2\n" * 250_000
     tracemalloc.start()
     try:
-        delimiter, names = header(text, "frame")
-        assert sum(1 for _ in data_rows(text, delimiter, len(names))) == 250_000
+        delimiter, names = header(lines_of(text), "frame")
+        assert sum(1 for _ in data_rows(lines_of(text), delimiter, len(names))) == 250_000
         assert tracemalloc.get_traced_memory()[1] < len(text) / 4
     finally:
         tracemalloc.stop()
@@ -27,5 +27,5 @@ def test_long_texts_are_not_copied():
 
 def test_long_tables_tell_how_many_rows_are_read():
     told = list[int]()
-    rows = list(data_rows("a\n" + "1\n" * 2500, ",", 1, told.append))
+    rows = list(data_rows(["a\n", *["1\n"] * 2500], ",", 1, told.append))
     assert len(rows) == 2500 and told == [1000, 1000]

@@ -110,10 +110,12 @@ def _write(measured: MeasureTable, place: Path) -> None:
     """Writes a table."""
     if place == STDOUT:
         # In UTF-8 as in a file, whatever the terminal has
-        typer.echo(measured.text().encode("utf-8"), nl=False)
+        for text in measured.texts():
+            typer.echo(text.encode("utf-8"), nl=False)
         return
     with write_atomically(place) as file:
-        file.write(measured.text().encode("utf-8"))
+        for text in measured.texts():
+            file.write(text.encode("utf-8"))
 
 
 def _described(measured: MeasureTable) -> Iterator[str]:

@@ -20,6 +20,7 @@ from clnf_torch.files.table_text import (
     distinct,
     frame_number,
     header,
+    lines_of,
     numbers,
     read_table_text,
 )
@@ -49,7 +50,7 @@ class LandmarkTable:
     @property
     def rows(self) -> Iterator[list[str]]:
         """The cells of each row."""
-        return (cells for _, cells in data_rows(self.lines, self.delimiter, len(self.names)))
+        return (cells for _, cells in data_rows(lines_of(self.lines), self.delimiter, len(self.names)))
 
     @cached_property
     def decimal_comma(self) -> bool:
@@ -119,13 +120,13 @@ def read_table(path: Path, read: Callable[[int], None] = lambda rows: None) -> L
 
 def _parse(text: str, read: Callable[[int], None]) -> LandmarkTable:
     """The table of a text."""
-    delimiter, names = header(text, FRAME)
+    delimiter, names = header(lines_of(text), FRAME)
     columns = _landmark_columns(names)
     places = _places(names)
     targets = [places[name] for name in columns]
     values, frames, keys = array("d"), array("q"), dict[str, int]()
     identity = array("q")
-    for line, cells in data_rows(text, delimiter, len(names), read):
+    for line, cells in data_rows(lines_of(text), delimiter, len(names), read):
         values.extend(numbers(line, cells, targets, names))
         frames.append(frame_number(line, cells[places[FRAME]]))
         key = cells[places[IDENTITY]].strip() if IDENTITY in places else ""

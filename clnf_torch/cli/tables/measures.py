@@ -3,8 +3,9 @@
 import csv
 import io
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -16,10 +17,11 @@ from clnf_torch.files.table_text import (
     frame_number,
     header,
     numbers,
-    read_table_text,
     repetition,
+    table_lines,
 )
 from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
+from clnf_torch.geometry.records import join_rows, take_rows
 from clnf_torch.measures.face_measures import FaceMeasures, face_measures, points_in_head
 from clnf_torch.measures.head_pose import HeadPose
 
@@ -35,6 +37,8 @@ KEPT = (VIDEO, IMAGE, FRAME, "face", FACE, "timestamp", "confidence", SUCCESS)
 FRACTIONS = {"timestamp", "confidence"}
 # Digits after the point: a tenth of a micrometre
 DECIMALS = 4
+# Rows that are parsed, measured and written together: all texts, numbers and points of a long table are gigabytes
+BLOCK = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +75,14 @@ class MeasureTable:
     rejected: int | None  # rows without success; None: the table does not say which
     notes: tuple[str, ...] = ()  # what a user should know of the table, a line each
 
-    def text(self) -> str:
-        """The table as CSV; measures that are not known are ``nan``."""
-        lines = csv.writer(written := io.StringIO(), lineterminator="\n")
+    def texts(self) -> Iterator[str]:
+        """The table as CSV, some rows at a time; measures that are not known are ``nan``."""
         known = [place for place, name in enumerate(FaceMeasures.columns()) if self._is_known(name)]
-        lines.writerow([*self.names, *(FaceMeasures.columns()[place] for place in known)])
-        for cells, values in zip(self.cells, self.measures.values[:, known].tolist(), strict=True):
-            lines.writerow([*cells, *(f"{value:.{DECIMALS}f}" for value in values)])
-        return written.getvalue()
+        yield _csv([[*self.names, *(FaceMeasures.columns()[place] for place in known)]])
+        for rows in _blocks(len(self.cells)):
+            numbers = take_rows(self.measures, rows).values[:, known].tolist()
+            written = ([f"{value:.{DECIMALS}f}" for value in values] for values in numbers)
+            yield _csv([*cells, *values] for cells, values in zip(self.cells[rows], written, strict=True))
 
     def _is_known(self, column: str) -> bool:
         """Whether a column is written: excursions only where some face has a rest to be compared with."""
@@ -108,10 +112,15 @@ def measure_table(
             smoothed or compared with a rest.
         OSError: It cannot be read.
     """
+    if rest is None and smooth is None:
+        # Points are forgotten as soon as they are measured
+        measured = [(_without_points(block), face_measures(block.points)) for block in _point_blocks(path, read)]
+        tables, measures = zip(*measured, strict=True)
+        return _measured(_joined(tables), join_rows(*measures))
     table = read_points(path, read)
-    if FRAME not in table.names and (rest is not None or smooth is not None):
+    if FRAME not in table.names:
         raise TableError(f"{path}: has no column frame; leave out --rest and --smooth, which are of videos")
-    notes = [] if (again := _repetition(table)) is None else [again]
+    notes = []
     if smooth is not None:
         points = smooth(table)
         if table.points.isfinite().any() and points.allclose(table.points, rtol=0, atol=0, equal_nan=True):
@@ -121,8 +130,29 @@ def measure_table(
         at_rest = None if rest is None else faces_at_rest(table, *rest)
     except TableError as error:
         raise TableError(f"{path}: {error}") from error
+    measures = [
+        face_measures(table.points[rows], None if at_rest is None else at_rest[table.identity[rows]])
+        for rows in _blocks(len(table))
+    ]
+    return _measured(table, join_rows(*measures), *notes)
+
+
+def _measured(table: PointTable, measures: FaceMeasures, *notes: str) -> MeasureTable:
+    """The measures of a table, with what a user should know of it."""
+    again = _repetition(table)
     rejected = None if table.rejected is None else int(table.rejected.sum())
-    return MeasureTable(table.names, table.cells, face_measures(table.points, at_rest), rejected, tuple(notes))
+    return MeasureTable(table.names, table.cells, measures, rejected, (*([again] if again else []), *notes))
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    """So many rows in blocks; of none one without rows."""
+    return (slice(start, start + BLOCK) for start in range(0, max(count, 1), BLOCK))
+
+
+def _csv(rows: Iterable[list[str]]) -> str:
+    """Rows of cells as text."""
+    csv.writer(written := io.StringIO(), lineterminator="\n").writerows(rows)
+    return written.getvalue()
 
 
 def _repetition(table: PointTable) -> str | None:
@@ -137,7 +167,7 @@ def _repetition(table: PointTable) -> str | None:
 
 
 def faces_at_rest(table: PointTable, first: int, last: int) -> Tensor:
-    """The mean of each row's face over some frames.
+    """The mean of each face over some frames.
 
     Args:
         table: R rows.
@@ -145,7 +175,8 @@ def faces_at_rest(table: PointTable, first: int, last: int) -> Tensor:
         last: The last one.
 
     Returns:
-        Points in the heads' axes, millimetres, shape (R, 68, 3); NaN for faces that these frames do not show.
+        Points in the heads' axes by `identity`, millimetres, shape (I, 68, 3); NaN for faces that these frames do not
+        show.
 
     Raises:
         TableError: They show none.
@@ -158,7 +189,7 @@ def faces_at_rest(table: PointTable, first: int, last: int) -> Tensor:
     faces = int(table.identity.max()) + 1
     total = points.new_zeros(faces, NUM_LANDMARKS, 3).index_add_(0, table.identity[inside], points[inside])
     count = torch.bincount(table.identity[inside], minlength=faces)
-    return (total / count[:, None, None])[table.identity]
+    return total / count[:, None, None]
 
 
 def read_points(path: Path, read: Callable[[int], None] = lambda rows: None) -> PointTable:
@@ -172,42 +203,72 @@ def read_points(path: Path, read: Callable[[int], None] = lambda rows: None) -> 
         TableError: A column is missing, or a cell holds no number; says which and where.
         OSError: It cannot be read.
     """
+    return _joined(list(_point_blocks(path, read)))
+
+
+def _joined(tables: Sequence[PointTable]) -> PointTable:
+    """Tables of one file, one after the other."""
+    first, rejected = tables[0], [table.rejected for table in tables if table.rejected is not None]
+    return PointTable(
+        names=first.names,
+        cells=[cells for table in tables for cells in table.cells],
+        frame=torch.cat([table.frame for table in tables]),
+        identity=torch.cat([table.identity for table in tables]),
+        points=torch.cat([table.points for table in tables]),
+        rejected=torch.cat(rejected) if rejected else None,
+    )
+
+
+def _without_points(table: PointTable) -> PointTable:
+    """The table without what takes the most memory."""
+    return replace(table, points=table.points[:0].clone())
+
+
+def _point_blocks(path: Path, read: Callable[[int], None]) -> Iterator[PointTable]:
+    """The rows of a table, in blocks; see `read_points`. Of a table without rows one that has none."""
     try:
-        return _parse(read_table_text(path), read)
+        yield from _parse(path, read)
     except (TableError, csv.Error) as error:
         raise TableError(f"{path}: {error}") from error
 
 
-def _parse(text: str, read: Callable[[int], None]) -> PointTable:
-    """The table of a text."""
-    delimiter, names = header(text, "pose_tx")
+def _parse(path: Path, read: Callable[[int], None]) -> Iterator[PointTable]:
+    """The blocks of a table."""
+    delimiter, names = header(table_lines(path), "pose_tx")
     # x_0 is a pixel and X_0 a millimetre
     places = {name: place for place, name in reversed(list(enumerate(names)))}
     if missing := [name for name in (*POSE, *POINTS) if name not in places]:
         raise TableError(f"expected columns X_0 to Z_67 and pose_Tx to pose_Rz, found no {missing[0]}")
     kept = [name for name in KEPT if name in places]
     wanted = [*POSE, *POINTS, *(name for name in (SUCCESS,) if name in places)]
-    targets, values = [places[name] for name in wanted], array("d")
-    cells, frames, identity = list[list[str]](), array("q"), _Numbering()
-    for line, row in data_rows(text, delimiter, len(names), read):
-        values.extend(numbers(line, row, targets, names))
-        cells.append([_kept(name, row[places[name]].strip()) for name in kept])
-        frames.append(frame_number(line, row[places[FRAME]]) if FRAME in places else len(cells))
-        identity(tuple(row[places[name]].strip() for name in (VIDEO, FACE) if name in places))
-    found = torch.tensor(values, dtype=torch.float64, device="cpu").view(-1, len(targets))
-    pose, rest = found.split((len(POSE), len(targets) - len(POSE)), dim=1)
+    targets, identify, start = [places[name] for name in wanted], _Numbering(), 1
+    rows = data_rows(table_lines(path), delimiter, len(names), read)
+    while (some := list(islice(rows, BLOCK))) or start == 1:
+        values, frames = array("d"), array("q")
+        for number, (line, row) in enumerate(some, start):
+            values.extend(numbers(line, row, targets, names))
+            frames.append(frame_number(line, row[places[FRAME]]) if FRAME in places else number)
+        points, failed = _points(torch.tensor(values, dtype=torch.float64, device="cpu").view(-1, len(targets)))
+        keys = (tuple(row[places[name]].strip() for name in (VIDEO, FACE) if name in places) for _, row in some)
+        yield PointTable(
+            names=kept,
+            cells=[[_kept(name, row[places[name]].strip()) for name in kept] for _, row in some],
+            frame=torch.tensor(frames, dtype=torch.int64, device="cpu"),
+            identity=torch.tensor(list(map(identify, keys)), dtype=torch.int64, device="cpu"),
+            points=points,
+            rejected=failed if SUCCESS in places else None,
+        )
+        start += max(len(some), 1)
+
+
+def _points(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Of columns `POSE`, `POINTS`, maybe `SUCCESS` the points in the heads' axes (R, 68, 3), and failed rows (R,)."""
+    pose, rest = values.split((len(POSE), values.shape[1] - len(POSE)), dim=1)
     points = rest[:, : len(POINTS)].view(-1, 3, NUM_LANDMARKS).mT
     points = points_in_head(points, HeadPose(pose[:, :3], pose[:, 3:]))
     # An empty cell is no success either
     failed = ~(rest[:, len(POINTS) :] > 0).all(1)
-    return PointTable(
-        names=kept,
-        cells=cells,
-        frame=torch.tensor(frames, dtype=torch.int64, device="cpu"),
-        identity=torch.tensor(identity.numbers, dtype=torch.int64, device="cpu"),
-        points=torch.where(failed[:, None, None], torch.nan, points),
-        rejected=failed if SUCCESS in places else None,
-    )
+    return torch.where(failed[:, None, None], torch.nan, points), failed
 
 
 def _kept(name: str, cell: str) -> str:
@@ -219,7 +280,7 @@ class _Numbering:
     """Numbers of groups of texts, equal ones having the same, from 0."""
 
     def __init__(self) -> None:
-        self.numbers, self._known = array("q"), dict[tuple[str, ...], int]()
+        self._known = dict[tuple[str, ...], int]()
 
-    def __call__(self, texts: tuple[str, ...]) -> None:
-        self.numbers.append(self._known.setdefault(texts, len(self._known)))
+    def __call__(self, texts: tuple[str, ...]) -> int:
+        return self._known.setdefault(texts, len(self._known))
