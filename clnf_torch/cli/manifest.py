@@ -7,6 +7,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,17 @@ def is_same_content(saved: Mapping[str, Any], found: Mapping[str, Any], path: Pa
     return saved.get("modified") == found.get("modified") or (content is not None and content == content_of(path))
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """An entry, and as it stands in the file: of thousands, each is written again with every other."""
+
+    content: dict[str, Any]
+
+    @cached_property
+    def text(self) -> str:
+        return json.dumps(self.content, indent=1).replace("\n", "\n  ")
+
+
 class Manifest:
     """The entries of a manifest, one for each set of outputs. Entries of other runs stay.
 
@@ -162,7 +174,7 @@ class Manifest:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        self._take(_read(path))
+        self._read()
 
     def finished(self, task: Task) -> dict[str, Any] | None:
         """The entry of a task whose outputs are complete and still there."""
@@ -202,18 +214,18 @@ class Manifest:
         """The entries of videos all of whose outputs are there, as they were entered."""
         return [
             entry
-            for entry in self._entries[VIDEOS]
+            for entry in self._of(VIDEOS)
             if all(os.path.exists(name_from_escaped(path)) for path in entry["outputs"].values())
         ]
 
     def drawings(self) -> set[str]:
         """The images and videos that were drawn, as they stand in the file."""
-        found = (drawings_of(entry) for entries in self._entries.values() for entry in entries)
+        found = (drawings_of(entry) for kind in KINDS for entry in self._of(kind))
         return set[str]().union(*found)
 
     def of_images(self) -> list[dict[str, Any]]:
         """The entries of runs over images, as they were entered; `clnf_torch.cli.images.entries` reads them."""
-        return self._entries[IMAGES]
+        return self._of(IMAGES)
 
     def add(self, task: Task, result: Mapping[str, Any]) -> dict[str, Any]:
         """Enters the finished outputs of a video, and gives the entry."""
@@ -231,28 +243,61 @@ class Manifest:
             return
         with locked_folder(self.path.parent) as locked:
             # Others may have written since
-            earlier = _read(self.path).items()
-            left = {name: [without(one, entry) for one in some] for name, some in earlier}
-            entries = {name: [one for one in some if one is not None] for name, some in left.items()}
-            entries[kind].append(entry)
-            self._take(entries)
-            found = {name: some for name, some in self._entries.items() if some}
-            content = json.dumps({"format": FORMAT, "version": VERSION, **found}, indent=1)
+            if _state(self.path) != self._seen:
+                self._read()
+            self._leave_out(entry)
+            self._add(kind, entry)
             with write_atomically(self.path, shared_partial_of(self.path, locked)) as file:
-                file.write(content.encode("ascii") + b"\n")
+                file.write(self._text().encode("ascii"))
+            self._seen = _state(self.path)
 
-    def _take(self, entries: dict[str, list[dict[str, Any]]]) -> None:
-        """Knows these entries, by their kinds, and no others."""
-        self._entries, self._videos_by_file = entries, defaultdict[str, list[int]](list)
-        for number, entry in enumerate(entries[VIDEOS]):
-            for file in entry["outputs"].values() or [NO_FILE]:
-                self._videos_by_file[file].append(number)
+    def _read(self) -> None:
+        """Knows what the file holds, and nothing else."""
+        self._seen, entries = _state(self.path), _entries_in(self.path)
+        # By numbers that rise, so that some can be left out
+        self._entries: dict[str, dict[int, _Entry]] = {kind: {} for kind in KINDS}
+        self._videos_by_file, self._count = defaultdict[str, set[int]](set), 0
+        for kind in KINDS:
+            for entry in entries[kind]:
+                self._add(kind, entry)
+
+    def _add(self, kind: str, entry: dict[str, Any]) -> None:
+        """Knows an entry too."""
+        self._entries[kind][self._count] = _Entry(entry)
+        if kind == VIDEOS:
+            for file in files_of(entry) or [NO_FILE]:
+                self._videos_by_file[file].add(self._count)
+        self._count += 1
+
+    def _leave_out(self, newer: dict[str, Any]) -> None:
+        """Forgets what a newer entry replaces."""
+        for file in files_of(newer):
+            for number in self._videos_by_file.pop(file, ()):
+                self._entries[VIDEOS].pop(number, None)
+        for number, entry in list(self._entries[IMAGES].items()):
+            left = without(entry.content, newer)
+            if left is None:
+                del self._entries[IMAGES][number]
+            elif left is not entry.content:
+                self._entries[IMAGES][number] = _Entry(left)
+
+    def _of(self, kind: str) -> list[dict[str, Any]]:
+        """The entries of a kind, in their order."""
+        return [entry.content for entry in self._entries[kind].values()]
+
+    def _text(self) -> str:
+        """What the file holds."""
+        lines = [json.dumps({"format": FORMAT, "version": VERSION}, indent=1).removesuffix("\n}")]
+        for kind, entries in self._entries.items():
+            if entries:
+                lines.append(f' "{kind}": [\n  ' + ",\n  ".join(entry.text for entry in entries.values()) + "\n ]")
+        return ",\n".join(lines) + "\n}\n"
 
     def _about(self, task: Task) -> list[dict[str, Any]]:
         """The entries of videos with a file of a task, in their order; of a task without files those without, too."""
         files = task.outputs.values() or [NO_FILE]
         numbers = {number for file in files for number in self._videos_by_file.get(file, ())}
-        return [self._entries[VIDEOS][number] for number in sorted(numbers)]
+        return [self._entries[VIDEOS][number].content for number in sorted(numbers) if number in self._entries[VIDEOS]]
 
 
 def as_written(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -274,7 +319,16 @@ def opened_manifest(path: Path | None) -> Manifest:
         raise typer.Exit(2) from None
 
 
-def _read(path: Path | None) -> dict[str, list[dict[str, Any]]]:
+def _state(path: Path | None) -> tuple[int, ...] | None:
+    """What changes with a file, None where it is missing."""
+    try:
+        status = None if path is None else path.stat()
+    except OSError:
+        return None
+    return status and (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _entries_in(path: Path | None) -> dict[str, list[dict[str, Any]]]:
     """The entries of a manifest by their kinds."""
     if path is None or not path.exists():
         return {kind: [] for kind in KINDS}

@@ -96,3 +96,29 @@ def test_contents_are_read_only_where_size_and_time_leave_a_doubt(tmp_path, monk
     known = Task.of(video, "model", {}, {"--csv": video.with_suffix(".csv")})
     assert known.difference(saved) is None and not read
     assert known.difference({**saved, "modified": 7}) is None and read == [video]
+
+
+def test_entering_a_video_reads_and_encodes_none_of_the_others(tmp_path, monkeypatch):
+    place = tmp_path / "manifest.json"
+    known = Manifest(place)
+    for name in "abc":
+        known.enter(manifest.VIDEOS, {"outputs": {"--csv": f"{name}.csv"}, "text": "\u00e4\n{"})
+    known.enter(manifest.IMAGES, {"outputs": {}, "inputs": [{"drawing": "d.png"}, {"drawing": "e.png"}]})
+    encoded, encode = [], json.dumps
+    monkeypatch.setattr(json, "dumps", lambda value, **how: encoded.append(value) or encode(value, **how))
+    monkeypatch.setattr(json, "loads", lambda _: pytest.fail("the file was read again"))
+    known.enter(manifest.VIDEOS, {"outputs": {"--csv": "b.csv"}})
+    monkeypatch.undo()
+    assert [value["outputs"] for value in encoded if "outputs" in value and "inputs" not in value] == [
+        {"--csv": "b.csv"}
+    ]
+    content = json.loads(place.read_text())
+    assert place.read_text() == json.dumps(content, indent=1) + "\n"
+    assert [entry["outputs"]["--csv"] for entry in content["videos"]] == ["a.csv", "c.csv", "b.csv"]
+    # What another process has written meanwhile stays
+    other = Manifest(place)
+    other.enter(manifest.VIDEOS, {"outputs": {"--csv": "e.png"}})
+    known.enter(manifest.VIDEOS, {"outputs": {"--csv": "c.csv"}, "new": True})
+    content = json.loads(place.read_text())
+    assert [entry["outputs"]["--csv"] for entry in content["videos"]] == ["a.csv", "b.csv", "e.png", "c.csv"]
+    assert content["images"][0]["inputs"] == [{"drawing": "d.png"}]

@@ -51,7 +51,7 @@ def drawings_of(entry: Entry) -> set[str]:
 
 
 def without(entry: dict[str, Any], newer: Entry) -> dict[str, Any] | None:
-    """An entry without what a newer one replaces; None where nothing is left of it."""
+    """An entry without what a newer one replaces; the same where that is nothing, None where nothing is left of it."""
     files = files_of(newer)
     if entry["outputs"] or "inputs" not in entry:
         return None if files & files_of(entry) else entry
@@ -62,4 +62,6 @@ def without(entry: dict[str, Any], newer: Entry) -> dict[str, Any] | None:
         for image in entry["inputs"]
         if not (files & own if (own := files_of_image(image)) else image.get("input") in again)
     ]
+    if len(left) == len(entry["inputs"]):
+        return entry
     return {**entry, "inputs": left} if left else None
