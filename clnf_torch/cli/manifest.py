@@ -14,7 +14,7 @@ from typing import Any
 import typer
 
 from clnf_torch.cli.console import complain
-from clnf_torch.cli.images.entries import drawings_of, files_of, without
+from clnf_torch.cli.images.entries import drawings_of, files_of, images_by_output, inputs_without_face, without
 from clnf_torch.files.locks import locked_folder
 from clnf_torch.files.names import escaped_name, name_from_escaped
 from clnf_torch.files.reading import download_in_place
@@ -223,9 +223,18 @@ class Manifest:
         found = (drawings_of(entry) for kind in KINDS for entry in self._of(kind))
         return set[str]().union(*found)
 
-    def of_images(self) -> list[dict[str, Any]]:
-        """The entries of runs over images, as they were entered; `clnf_torch.cli.images.entries` reads them."""
-        return self._of(IMAGES)
+    def images_by_output(self) -> dict[str, list[dict[str, Any]]]:
+        """The images that each table and drawing of runs over images was made of, as they were entered."""
+        return images_by_output(self._of(IMAGES))
+
+    def images_without_face(self, model: str, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Images, as they were entered, in which this model found no face with these settings; others may find one.
+
+        Args:
+            model: SHA-256 of the weights file.
+            settings: By option; an entry may have further ones.
+        """
+        return inputs_without_face(self._of(IMAGES), model, as_written(settings))
 
     def add(self, task: Task, result: Mapping[str, Any]) -> dict[str, Any]:
         """Enters the finished outputs of a video, and gives the entry."""
@@ -253,7 +262,8 @@ class Manifest:
 
     def _read(self) -> None:
         """Knows what the file holds, and nothing else."""
-        self._seen, entries = _state(self.path), _entries_in(self.path)
+        self._seen: tuple[int, ...] | None = _state(self.path)
+        entries = _entries_in(self.path)
         # By numbers that rise, so that some can be left out
         self._entries: dict[str, dict[int, _Entry]] = {kind: {} for kind in KINDS}
         self._videos_by_file, self._count = defaultdict[str, set[int]](set), 0

@@ -39,7 +39,7 @@ def write_report(
     tables = list(find_tables(paths))
     parts, entries, each = list[Part](), list[Entry](), frames_each(len(tables))
     read = _ReadBytes(sum(table.stat().st_size for table in tables), progress)
-    for number, entry in enumerate(read_entries(paths, videos, read)):
+    for number, entry in enumerate(read_entries(tables, paths, videos, read)):
         if needs_rows(entry):
             read.total += entry.path.stat().st_size
         frames, problem = shown_frames(entry, each, read)

@@ -43,25 +43,26 @@ class Entry:
 
 
 def read_entries(
-    paths: Sequence[Path], videos: Path | None = None, read: Callable[[int], None] = lambda count: None
+    tables: Sequence[Path],
+    given: Sequence[Path],
+    videos: Path | None = None,
+    read: Callable[[int], None] = lambda count: None,
 ) -> Iterator[Entry]:
     """Reads the tables of a batch, one after the other.
 
     Args:
-        paths: Tables, and folders in which all tables of faces are read; of several formats of one table one is.
+        tables: From `find_tables`.
+        given: Tables and folders in which they were found; what was found in a folder may be a table of something else.
         videos: A folder with the videos by the names of the tables; without it they are looked for where the table or
             its manifest says, and drawn ones beside the table.
         read: Told how many bytes more of the tables are read.
     """
-    tables = list(find_tables(paths))
-    given = {path.resolve() for path in paths}
-    names = short_names(tables)
-    for path, name in zip(tables, names, strict=True):
+    named = {path.resolve() for path in given}
+    for path, name in zip(tables, short_names(tables), strict=True):
         try:
             log = read_log(path, Selection(for_signals=True, read=read))
         except NoFacesError as error:
-            # Folders hold other tables too
-            if path.resolve() in given:
+            if path.resolve() in named:
                 yield Entry(name, path, problem=str(error))
             continue
         except TableError as error:
@@ -75,7 +76,7 @@ def read_entries(
 
 
 def find_tables(paths: Sequence[Path]) -> Iterator[Path]:
-    """The tables among files and in folders, by name; each once."""
+    """The tables among files and in folders, by name; each once, of several formats of one table one of them."""
     seen = set[tuple[Path, str]]()
     for path in paths:
         inside = sorted(path.rglob("*"), key=_preference) if path.is_dir() else [path]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from clnf_torch.cli.console import Complaints
-from clnf_torch.cli.images.entries import images_by_output, inputs_without_face
 from clnf_torch.cli.images.summary import ImageSummary
 from clnf_torch.cli.manifest import (
     IMAGES,
@@ -80,7 +79,7 @@ def images_without_face(
     """
     if manifest is None:
         return set()
-    known = _by_name(inputs_without_face(manifest.of_images(), file_hash(model), as_written(settings)))
+    known = _by_name(manifest.images_without_face(file_hash(model), settings))
     return {number for number, image in enumerate(images) if _is_among(image, known)}
 
 
@@ -112,7 +111,7 @@ def made_of_others(
         drawings: The names of their drawings.
         manifest: What earlier runs entered.
     """
-    made = images_by_output(manifest.of_images())
+    made = manifest.images_by_output()
     tables = [_written(path) for option, path in targets.given().items() if option != "--draw"]
     of_tables = _by_name([image for table in tables for image in made.get(table, ())])
     folder = None if tables else targets.draw
@@ -128,7 +127,7 @@ def is_made_of_another(targets: Targets, image: Path, made: Mapping[str, Iterabl
     Args:
         targets: The outputs.
         image: The image.
-        made: From `images_by_output`.
+        made: From `Manifest.images_by_output`.
     """
     known = _by_name([one for path in targets.given().values() for one in made.get(_written(path), ())])
     return bool(known) and not _is_among(image, known)

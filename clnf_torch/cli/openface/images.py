@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from clnf_torch.cli.console import Complaints, failures_exit_with, finishing_first, mention_terms, notice
-from clnf_torch.cli.images.entries import images_by_output
 from clnf_torch.cli.images.run import (
     entered_image,
     images_without_face,
@@ -102,7 +101,7 @@ def _left(images: Sequence[Path], outputs: Sequence[Targets], options: ImageOpti
         notice(f"{skipped} images have their outputs; skipped")
         if none := len(without_face.difference(there)):
             notice(f"in {none} of them an earlier run found no face; leave out --skip-existing to look again")
-    made = images_by_output(manifest.of_images()) if manifest else {}
+    made = manifest.images_by_output() if manifest else {}
     if others := [images[number] for number in there if is_made_of_another(outputs[number], images[number], made)]:
         complain(
             f"{others[0]}: skipped, though its outputs were made of another image, or of it before it changed "
