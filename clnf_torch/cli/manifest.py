@@ -174,6 +174,7 @@ class Manifest:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
+        self._seen: tuple[int, ...] | None = None
         self._read()
 
     def finished(self, task: Task) -> dict[str, Any] | None:
@@ -262,7 +263,7 @@ class Manifest:
 
     def _read(self) -> None:
         """Knows what the file holds, and nothing else."""
-        self._seen: tuple[int, ...] | None = _state(self.path)
+        self._seen = _state(self.path)
         entries = _entries_in(self.path)
         # By numbers that rise, so that some can be left out
         self._entries: dict[str, dict[int, _Entry]] = {kind: {} for kind in KINDS}
