@@ -60,7 +60,7 @@ def image_inputs(paths: Iterable[Path], manifest: Path | None = None) -> list[Pa
 def _not_drawn(files: list[Path], folder: Path, manifest: Path | None) -> list[Path]:
     """Files of a folder but those that manifests call drawings; says how many drawings of all kinds are left out."""
     drawn = set[str]()
-    for place in (manifest, folder / MANIFEST):
+    for place in {manifest, folder / MANIFEST} if files else ():
         # Whoever writes beside another file of that name says so
         with contextlib.suppress(OSError):
             drawn |= Manifest(place).drawings()

@@ -115,8 +115,8 @@ def measure_table(
     if rest is None and smooth is None:
         # Points are forgotten as soon as they are measured
         measured = [(_without_points(block), face_measures(block.points)) for block in _point_blocks(path, read)]
-        tables, measures = zip(*measured, strict=True)
-        return _measured(_joined(tables), join_rows(*measures))
+        table = _joined([block for block, _ in measured])
+        return _measured(table, join_rows(*(measures for _, measures in measured)))
     table = read_points(path, read)
     if FRAME not in table.names:
         raise TableError(f"{path}: has no column frame; leave out --rest and --smooth, which are of videos")
@@ -130,11 +130,11 @@ def measure_table(
         at_rest = None if rest is None else faces_at_rest(table, *rest)
     except TableError as error:
         raise TableError(f"{path}: {error}") from error
-    measures = [
+    measured_blocks = (
         face_measures(table.points[rows], None if at_rest is None else at_rest[table.identity[rows]])
         for rows in _blocks(len(table))
-    ]
-    return _measured(table, join_rows(*measures), *notes)
+    )
+    return _measured(table, join_rows(*measured_blocks), *notes)
 
 
 def _measured(table: PointTable, measures: FaceMeasures, *notes: str) -> MeasureTable:
