@@ -382,9 +382,7 @@ def test_outputs_of_another_image_are_told_from_those_of_one_alone(
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_manifest_that_no_other_writes_is_read_once(
-    clnf_torch_cli, bundle, image, box, tmp_path, monkeypatch, count
-):
+def test_a_manifest_that_no_other_writes_is_read_once(clnf_torch_cli, bundle, image, box, tmp_path, monkeypatch, count):
     words = "detect", *[image] * count, "--model", bundle, "--csv", tmp_path / "t.csv", "--box", *box
     assert clnf_torch_cli(*words, "--skip-existing").exit_code == 0
     (tmp_path / "t.csv").unlink()
