@@ -19,7 +19,7 @@ from clnf_torch.files.table_text import TableError
 from clnf_torch.geometry.rotation import euler_to_matrix
 from clnf_torch.measures.face_measures import face_measures
 from tests.factories import seeded
-from tests.measures.test_face import make_face, make_faces, make_poses
+from tests.measures.test_face_measures import make_face, make_faces, make_poses
 
 
 def write(path, faces: Tensor, rows: list[tuple[int, int, int]], blank: str = "", head: str = "frame") -> None:
