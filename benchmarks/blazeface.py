@@ -6,7 +6,7 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from benchmarks.face_detection import ALL_SIZES, TRAINING
+from benchmarks.faces import ALL_SIZES, TRAINING
 from benchmarks.scenes import FrameBatch, scenes
 from benchmarks.tables import table
 from clnf_torch.detection import load_face_detector

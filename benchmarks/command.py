@@ -13,13 +13,13 @@ from benchmarks import (
     conversion,
     detection,
     eyes,
-    face_detection,
+    faces,
     machine,
     memory,
-    one_sided,
     repair,
     rows,
     shared,
+    sides,
     speed,
 )
 
@@ -55,11 +55,11 @@ def main(
         "shared": lambda: shared.report(repeats),
         "rows": lambda: rows.report(repeats),
         "cache": cache.report,
-        "faces": lambda: face_detection.report(device),
+        "faces": lambda: faces.report(device),
         "repair": lambda: repair.report(device, model, every),
-        "sides": lambda: one_sided.report(device, model),
+        "sides": lambda: sides.report(device, model),
         "eyes": lambda: eyes.report(device, model, rendered),
-        "calibration": lambda: face_detection.calibration(device),
+        "calibration": lambda: faces.calibration(device),
         "blazeface": lambda: blazeface.calibration(device),
     }
     unknown = set(what or ()) - set(benchmarks)
