@@ -32,7 +32,7 @@ COARSE = HeatmapConfig(
     scale=0.15,
     width=64,
     jitter=PoseJitter(rotation=0.4, scale=0.15, translation=8.0, from_box=0.4),
-    warp=PoseWarp(pitch=0.15, yaw=0.25, shape=0.3),
+    warp=PoseWarp(pitch=0.15, yaw=0.25, shape=0.3, one_sided=0.5),
     levels=3,
     steps=7000,
     batch=64,
@@ -42,7 +42,7 @@ FINE = HeatmapConfig(
     scale=0.3,
     width=128,
     jitter=PoseJitter(rotation=0.1, scale=0.06, translation=3.0),
-    warp=PoseWarp(pitch=0.1, yaw=0.2, shape=0.3),
+    warp=PoseWarp(pitch=0.1, yaw=0.2, shape=0.3, one_sided=0.5),
     levels=2,
     steps=9000,
     batch=32,
@@ -54,7 +54,7 @@ MESH = HeatmapConfig(
     width=192,
     widths=(),
     jitter=PoseJitter(rotation=0.2, scale=0.1, translation=5.0, from_box=0.5, far_off=0.35),
-    warp=PoseWarp(pitch=0.15, yaw=0.25, shape=0.3),
+    warp=PoseWarp(pitch=0.15, yaw=0.25, shape=0.3, one_sided=0.5),
     levels=2,
     steps=6000,
     batch=32,
@@ -74,7 +74,12 @@ SMALL_FINE = replace(FINE, widths=(16, 24, 40, 64, 96), steps=6000, weight_decay
 CONFIGS = COARSE, FINE, MESH, LARGE_MESH
 # All of them, end to end
 TOGETHER = EndToEndConfig(
-    steps=600, batch=8, learning_rate=3e-5, judge_every=100, augmentation=ImageAugmentation(pen_marks=0.4)
+    steps=600,
+    batch=8,
+    learning_rate=3e-5,
+    one_sided=True,
+    judge_every=100,
+    augmentation=ImageAugmentation(pen_marks=0.4),
 )
 # From boxes that are far off too, where the first network has been trained on them
 TOGETHER_FROM_AFAR = replace(TOGETHER, far_off=0.3, augmentation=replace(TOGETHER.augmentation, cut_off=0.1))

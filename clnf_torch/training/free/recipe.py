@@ -42,13 +42,13 @@ SCALES = (
         COARSE,
         widths=SMALL_WIDTHS,
         steps=3000,
-        warp=PoseWarp(pitch=0.25, yaw=0.4, shape=0.6, probability=0.8),
+        warp=PoseWarp(pitch=0.25, yaw=0.4, shape=0.6, probability=0.8, one_sided=0.5),
     ),
     replace(
         FINE,
         widths=SMALL_WIDTHS,
         steps=4000,
-        warp=PoseWarp(pitch=0.2, yaw=0.35, shape=0.6, probability=0.8),
+        warp=PoseWarp(pitch=0.2, yaw=0.35, shape=0.6, probability=0.8, one_sided=0.5),
     ),
 )
 # A network that begins as MediaPipe's face mesh; another one whose trunk stays it, which has been shown more people
