@@ -78,25 +78,25 @@ def afw(shared):
 
 
 def test_it_fits_faces_that_it_has_learned(afw):
-    """Measured: 0.0320 and 0.0290; 0.0381 and 0.0330 before they were trained on."""
+    """Measured: 0.0326 and 0.0299; 0.0381 and 0.0330 before they were trained on."""
     from clnf_torch.media.images import read_image
 
     faces, boxes = afw
     found = find_landmarks(clnf_torch.load(), lambda row: read_image(faces.images[row]), boxes)
     errors = face_errors(found.landmarks, faces.landmarks)
-    assert errors.mean() < 0.0330 and errors.median() < 0.0300
+    assert errors.mean() < 0.0336 and errors.median() < 0.0308
     assert found.success[errors < 0.06].float().mean() > 0.9
 
 
 def test_pen_markings_hardly_move_it(afw):
-    """Our own; the card has those of another program too. Measured: 0.0357."""
+    """Our own; the card has those of another program too. Measured: 0.0366."""
     from clnf_torch.media.images import read_image
 
     faces, boxes = afw
     read = with_pen_marks(lambda row: read_image(faces.images[row]), faces.landmarks, seed=0)
     found = find_landmarks(clnf_torch.load(), read, boxes)
     errors = face_errors(found.landmarks, faces.landmarks)
-    assert errors.mean() < 0.0368 and errors.amax() < 0.12
+    assert errors.mean() < 0.0377 and errors.amax() < 0.12
 
 
 def plain_and_marked(model: str, faces: Annotations, boxes: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -117,7 +117,7 @@ def plain_and_marked(model: str, faces: Annotations, boxes: torch.Tensor) -> tup
     ("model", "worse", "failed"), [("default", 1.05, 0.1), ("small", 1.15, 0.1), ("free", 1.05, 0.13)]
 )
 def test_boxes_of_other_face_detectors(afw, model, worse, failed):
-    """Wider and higher than the landmarks, too high up. Measured: 1.01, 1.10, 1.01 times the median of usual ones."""
+    """Wider and higher than the landmarks, too high up. Measured: 1.03, 1.09, 0.99 times the median of usual ones."""
     from clnf_torch.media.images import read_image
 
     def errors_from(some: torch.Tensor) -> torch.Tensor:
@@ -145,9 +145,9 @@ class TestSmallModel:
         assert "research" in licence and "MediaPipe" in licence
 
     def test_faces_of_every_day_and_pen_markings(self, afw):
-        """Measured: 0.0401, and 0.0443 behind markings; the model has never seen these faces."""
+        """Measured: 0.0403, and 0.0446 behind markings; the model has never seen these faces."""
         errors, with_marks, success = plain_and_marked("small", *afw)
-        assert errors.mean() < 0.0412 and with_marks.mean() < 0.0454
+        assert errors.mean() < 0.0413 and with_marks.mean() < 0.0456
         assert success[errors < 0.08].float().mean() > 0.9
 
 
@@ -180,7 +180,7 @@ class TestFreeModel:
         assert face_errors(found.landmarks, expected.landmarks, slice(27, 68))[0] < 0.029
 
     def test_faces_of_every_day_and_pen_markings(self, afw):
-        """Measured: 0.0562, and 0.0598 behind markings; 95 % are accepted."""
+        """Measured: 0.0564, and 0.0606 behind markings; 94 % are accepted."""
         errors, with_marks, success = plain_and_marked("free", *afw)
-        assert errors.mean() < 0.0572 and with_marks.mean() < 0.0608
-        assert success[errors < 0.1].float().mean() > 0.93
+        assert errors.mean() < 0.0574 and with_marks.mean() < 0.0617
+        assert success[errors < 0.1].float().mean() > 0.92
