@@ -15,9 +15,9 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from clnf_torch.files.reading import require_regular_file, wrong_download
-from clnf_torch.media.avi_index import RIFF, LostPackets, index_of, is_avi, is_cut_off
 from clnf_torch.media.images import MAX_PIXELS_NAME, ImageError, max_pixels
 from clnf_torch.media.mp4_boxes import lacks_index, require_possible_counts
+from clnf_torch.media.video_avi import RIFF, LostPackets, index_of, is_avi, is_cut_off
 from clnf_torch.media.video_frames import VideoError
 from clnf_torch.media.video_geometry import keep_exif
 from clnf_torch.media.video_times import (
