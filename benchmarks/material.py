@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from clnf_torch.converters import convert
 
@@ -15,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 BUILD = ROOT / "build" / "bench"
 IMAGE, BOX = "obama2.png", (197.0, 319.0, 283.0, 330.0)
+FRAME_ROWS = slice(100, 820)  # of the photograph, around its face
 
 
 def real_size_source() -> Path:
@@ -56,6 +58,13 @@ def photograph() -> Tensor:
     """One colour image with one large face, RGB, uint8, shape (1, 3, H, W)."""
     image = cv2.imread(str(SHARED / "images" / IMAGE))
     return torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1)[None]
+
+
+def picture() -> Tensor:
+    """The same face in an image as wide as a video's frame, RGB, uint8, shape (1, 3, 720, 1280)."""
+    around = (1280 - photograph().shape[-1]) // 2
+    part = photograph()[..., FRAME_ROWS, :].float()
+    return pad(part, (around, around, 0, 0), mode="replicate").to(torch.uint8)
 
 
 def boxes(count: int) -> Tensor:

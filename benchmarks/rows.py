@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 from rich.table import Table
-from torch.nn.functional import interpolate
 
 import clnf_torch
-from benchmarks.material import BOX, photograph
+from benchmarks.material import BOX, photograph, picture
 from benchmarks.tables import table
 from clnf_torch.export.csv import CSVForm, CSVRows
 from clnf_torch.export.face_table import FaceTable
@@ -22,8 +21,6 @@ from clnf_torch.pipeline.result import FitResult
 # Faces that are written together: a single one, and the frames of a second
 ROWS = (1, 30)
 LANDMARKS, MODES, EYES = 68, 34, 56
-# Height and width of a frame
-HD = (720, 1280)
 Writer = Callable[[FaceTable, FitResult], None]
 
 
@@ -40,7 +37,7 @@ def report(repeats: int) -> list[Table]:
     ]
     texts = table("Text of files, ms per row", ("file", *(f"{count} together" for count in ROWS)), rows)
     with torch.inference_mode():
-        frame = interpolate(photograph().float(), HD, mode="bilinear").to(torch.uint8)
+        frame = picture()
         face_detector = clnf_torch.load_face_detector(default_bundle())
         found = _least(lambda: face_detector.detect(frame), repeats)
         others = [("a step of the tracker, one face, without its fit", f"{_tracker_step(repeats):.2f}")]

@@ -13,7 +13,6 @@ from benchmarks.tables import table
 from clnf_torch.geometry.gray import to_gray
 
 MULTIPLY_ADDS = 0.93e9  # of the experts, per face and fit from one hypothesis with default windows
-OPENFACE_MS = {1: 82.0, 2: 47.0}  # OpenFace's C++ on this kind of machine (2 cores), by threads
 MAIN_FIT = {"parts": False, "validate": False}
 
 
@@ -28,17 +27,15 @@ def report(device: str, repeats: int) -> list[Table]:
 
 def _by_batch(detector: clnf_torch.LandmarkDetector, frames: torch.Tensor, device: str, repeats: int) -> Table:
     """Faces of one image in one call."""
-    threads = torch.get_num_threads()
     rows = []
     for count in (1, 8, 32, 64, 128):
         before = gemm_peak(device)
         each = seconds(lambda count=count: detector.fit(frames, boxes(count), **MAIN_FIT), repeats, device) / count
         peak = (before + gemm_peak(device)) / 2  # measured beside each row: a shared machine is not always equally fast
         share = 2 * MULTIPLY_ADDS / each / peak
-        cpp = f"{OPENFACE_MS[threads] / 1e3 / each:.1f}" if device == "cpu" and threads in OPENFACE_MS else "-"
         rate = f"{2e-9 * MULTIPLY_ADDS / each:.0f}"
-        rows.append((str(count), f"{1e3 * each:.1f}", rate, f"{peak / 1e9:.0f}", f"{share:.0%}", cpp))
-    columns = ("faces", "ms per face", "GFLOP/s", "GEMM beside it", "share", "times as fast as the C++")
+        rows.append((str(count), f"{1e3 * each:.1f}", rate, f"{peak / 1e9:.0f}", f"{share:.0%}"))
+    columns = ("faces", "ms per face", "GFLOP/s", "GEMM beside it", "share")
     return table("Faces in one image, one call", columns, rows)
 
 
