@@ -9,7 +9,7 @@ PYTEST_ARGS ?= -n 2
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test fuzz kills dryrun lint types bench weights small eyes free docs clean
+.PHONY: help demo test fuzz kills dryrun lint types bench weights small eyes eraser free docs clean
 
 help:
 	@echo "make demo    find the face in a photograph and its landmarks (IMAGE=file: in yours)"
@@ -23,6 +23,7 @@ help:
 	@echo "make weights train the default model again (hours; MESH=wheel of mediapipe 0.10.14, FACES=, ASSETS=folders, SHAPES=, MTCNN=wheel)"
 	@echo "make small   train the small model again (hours; MESH=wheel as above, FACES=, ASSETS=, SHAPES=)"
 	@echo "make free    train the free model again (hours; MESH=wheel as above, FREE=folder of free photographs, ASSETS=, SHAPES=)"
+	@echo "make eraser  train the eraser of pen marks again (FREE=folder of free photographs)"
 	@echo "make docs    build the documentation into build/site"
 
 $(READY): pyproject.toml
@@ -116,6 +117,13 @@ eyes: $(READY)
 	$(BIN)/clnf-torch train render $(WORK)/rendered --faces 9472 --seed 2 --assets $(ASSETS) --threads 1
 	$(BIN)/clnf-torch train eyes $(WORK)/rendered --model $(BLIND) --portraits $(FREE)/london --portraits $(FREE)/congress \
 		--templates $(FREE)/london $(TEACHER) --steps 8000 --work $(BLIND).eyes -o $(OUT)
+
+# In a quarter of an hour
+eraser: $(READY)
+	$(BIN)/clnf-torch train eraser $(FREE)/congress $(FREE)/london --licence "$(ERASER_TERMS)" --work $(WORK)/eraser -o build/pen_marks.pt
+
+ERASER_TERMS := MIT License. Made of the London Set of DeBruine and Jones, doi 10.6084/m9.figshare.5047666 (CC BY 4.0), and of \
+	portraits of the US Congress (public domain)
 
 # ---- the free model -------------------------------------------------------------------------------------------------
 

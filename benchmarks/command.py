@@ -15,6 +15,7 @@ from benchmarks import (
     eyes,
     faces,
     machine,
+    marks,
     memory,
     repair,
     rows,
@@ -31,15 +32,15 @@ def main(
         list[str] | None,
         typer.Argument(
             help="speed, detection, memory, conversion (the default), shared, faces, calibration, blazeface, repair, "
-            "rows, eyes, sides, cache"
+            "rows, eyes, sides, marks, cache"
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="Where to measure the speed")] = "cpu",
     threads: Annotated[int, typer.Option(help="Threads; 0 for torch's default")] = 0,
     repeats: Annotated[int, typer.Option(help="Runs, of which the median counts")] = 7,
-    model: Annotated[Path | None, typer.Option(help="Bundle for repair, eyes and sides; without it our own")] = None,
+    model: Annotated[Path | None, typer.Option(help="Bundle for repair, eyes, sides, marks; without it ours")] = None,
     rendered: Annotated[Path | None, typer.Option(help="Folder of rendered faces for eyes and gaze")] = None,
-    every: Annotated[int, typer.Option(help="Repair every so manieth face alone")] = 1,
+    every: Annotated[int, typer.Option(help="Repair, or draw on, every so manieth face alone")] = 1,
 ) -> None:
     """Measure on this machine; needs the stand-in models of the shared folder beside the project.
 
@@ -58,6 +59,7 @@ def main(
         "faces": lambda: faces.report(device),
         "repair": lambda: repair.report(device, model, every),
         "sides": lambda: sides.report(device, model),
+        "marks": lambda: marks.report(device, model, every),
         "eyes": lambda: eyes.report(device, model, rendered),
         "calibration": lambda: faces.calibration(device),
         "blazeface": lambda: blazeface.calibration(device),

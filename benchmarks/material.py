@@ -1,9 +1,12 @@
 """What is measured: a model of the published size, a photograph, and boxes around its face."""
 
+import importlib.util
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import torch
@@ -65,6 +68,23 @@ def picture() -> Tensor:
     around = (1280 - photograph().shape[-1]) // 2
     part = photograph()[..., FRAME_ROWS, :].float()
     return pad(part, (around, around, 0, 0), mode="replicate").to(torch.uint8)
+
+
+def drawn_by_tool(image: Tensor, landmarks: Tensor, seed: int) -> Tensor:
+    """A face (3, H, W) with the pen marks of the tool beside the project, which nothing here was made with."""
+    mark = _tool("mark_faces").mark
+    blue_first = image.permute(1, 2, 0).flip(-1).contiguous().numpy()
+    return torch.from_numpy(mark(blue_first, landmarks.numpy(), seed)[..., ::-1].copy()).permute(2, 0, 1)
+
+
+@cache
+def _tool(name: str) -> Any:
+    """A module beside the project."""
+    spec = importlib.util.spec_from_file_location(name, SHARED / "tools" / f"{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def boxes(count: int) -> Tensor:

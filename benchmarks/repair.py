@@ -1,7 +1,6 @@
 """Landmarks corrupted as networks err on marked faces: how many are found, repaired, and left alone."""
 
-import importlib.util
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from rich.table import Table
 from torch import Tensor
 
 import clnf_torch
-from benchmarks.material import SHARED
+from benchmarks.material import SHARED, drawn_by_tool
 from benchmarks.tables import table
 from clnf_torch.geometry.gray import to_gray
 from clnf_torch.media.images import read_image
@@ -115,20 +114,8 @@ def _reader(faces: Annotations) -> Reader:
 
 def _otherwise_marked(faces: Annotations) -> Reader:
     """The images with the markings of the tool beside the project, which nothing here was made with."""
-    mark = _tool()
 
     def read(row: int) -> Tensor:
-        image = read_image(faces.images[row]).permute(1, 2, 0).flip(-1).contiguous().numpy()  # BGR
-        drawn = mark(image, faces.landmarks[row].numpy(), SEED + row)
-        return torch.from_numpy(drawn[..., ::-1].copy()).permute(2, 0, 1)
+        return drawn_by_tool(read_image(faces.images[row]), faces.landmarks[row], SEED + row)
 
     return read
-
-
-def _tool() -> Callable[..., Iterable]:
-    """The function `mark` of the tool."""
-    spec = importlib.util.spec_from_file_location("mark_faces", SHARED / "tools" / "mark_faces.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.mark

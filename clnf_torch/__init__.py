@@ -34,6 +34,10 @@ Check and repair another method's landmarks:
     adjacent_frames: The landmarks of each face in the frames before and after, for both.
     QualityConfig: The thresholds of both.
 
+Take pen marks away:
+    load_pen_mark_eraser: The eraser that is installed with the package, or one in a bundle.
+    PenMarkEraser: Erases pen marks around faces in frames, for any landmarker.
+
 Choose settings:
     FitConfig: Settings of a multi-scale fit.
     PRESETS: OpenFace's settings by name: default, tracking, wild.
@@ -70,6 +74,7 @@ if TYPE_CHECKING:
     from clnf_torch.models.numerics import EXACT, OPENFACE, Numerics
     from clnf_torch.models.patch_experts.cen import CENExperts
     from clnf_torch.models.pdm import PDM, ShapeParams
+    from clnf_torch.pen_marks import PenMarkEraser, load_pen_mark_eraser
     from clnf_torch.pipeline import FitResult, LandmarkDetector, align_faces, load, measure_faces, save
     from clnf_torch.quality import (
         LandmarkQuality,
@@ -94,6 +99,7 @@ _HOMES = {
     "clnf_torch.models.numerics": ("EXACT", "Numerics", "OPENFACE"),
     "clnf_torch.models.patch_experts.cen": ("CENExperts",),
     "clnf_torch.models.pdm": ("PDM", "ShapeParams"),
+    "clnf_torch.pen_marks": ("PenMarkEraser", "load_pen_mark_eraser"),
     "clnf_torch.pipeline": ("FitResult", "LandmarkDetector", "align_faces", "load", "measure_faces", "save"),
     "clnf_torch.quality": (
         "LandmarkQuality",
@@ -125,6 +131,7 @@ __all__ = [
     "LandmarkModel",
     "LandmarkQuality",
     "Numerics",
+    "PenMarkEraser",
     "Problem",
     "QualityConfig",
     "RepairedLandmarks",
@@ -141,6 +148,7 @@ __all__ = [
     "load",
     "load_bundle",
     "load_face_detector",
+    "load_pen_mark_eraser",
     "measure_faces",
     "repair_landmarks",
     "save",

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # One entry per floor, lowest first; wings that share one do not see each other. "door" is clnf_torch/__init__.py.
 FLOORS = (
     {"compilation", "files"}, {"geometry"}, {"models"}, {"fitting"}, {"detection", "measures"}, {"pipeline"},
-    {"tracking", "quality"}, {"door"}, {"export"}, {"training", "media"}, {"drawing"},
+    {"pen_marks"}, {"tracking", "quality"}, {"door"}, {"export"}, {"training", "media"}, {"drawing"},
     {"report", "faces"}, {"distributed"}, {"cli"},
 )  # fmt: skip
 # The wings of the files that lie beside them; ``python -m clnf_torch`` is the command line

@@ -124,7 +124,7 @@ COMMANDS = {
     "repair": ("repair",),
     "report": ("report",),
     "evaluate": ("evaluate",),
-    "train": ("train model", "train retrain", "train free"),
+    "train": ("train model", "train retrain", "train free", "train eraser"),
     "train_cen": ("train cen",),
     "finetune": ("train finetune",),
     "render": ("train render", "train eyes"),

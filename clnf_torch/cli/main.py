@@ -21,6 +21,7 @@ from clnf_torch.cli.commands.repair import repair
 from clnf_torch.cli.commands.report import report
 from clnf_torch.cli.commands.track import track
 from clnf_torch.cli.commands.train_cen import cen
+from clnf_torch.cli.commands.train_eraser import eraser
 from clnf_torch.cli.commands.train_eyes import eyes
 from clnf_torch.cli.commands.train_finetune import finetune
 from clnf_torch.cli.commands.train_free import free
@@ -35,7 +36,7 @@ command: Callable[..., None]
 train = typer.Typer(
     help="Train models on annotated faces.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
 )
-for command in (model, retrain, free, cen, finetune, render, eyes):
+for command in (model, retrain, free, cen, finetune, render, eyes, eraser):
     train.command()(command)
 
 

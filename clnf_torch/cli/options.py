@@ -143,6 +143,9 @@ ActorCount = Annotated[
     int | None,
     typer.Option("--actors", min=1, help="With --ray: how many compute.", show_default="as many as there is room for"),
 ]
+EraseMarks = Annotated[
+    bool, typer.Option("--erase-marks", help="Take pen marks away from faces before their landmarks are looked for.")
+]
 Likelihoods = Annotated[
     bool,
     typer.Option(

@@ -12,7 +12,7 @@ from clnf_torch.export.face_rows import FaceRows, face_table
 from clnf_torch.export.face_table import FaceTable
 from clnf_torch.faces.boxes import boxes_by_image
 from clnf_torch.faces.faces import Faces, Problem
-from clnf_torch.faces.models import LoadedModels, loaded_models
+from clnf_torch.faces.models import LoadedModels, installed_eraser, loaded_models
 from clnf_torch.faces.sources import ImageSource, image_sources
 from clnf_torch.fitting.config import FitConfig
 from clnf_torch.geometry.camera import Intrinsics, check_camera
@@ -39,6 +39,7 @@ def detect(
     precision: str | None = None,
     camera: Intrinsics | None = None,
     likelihoods: bool = False,
+    erase_marks: bool = False,
     batch: int = MAX_FRAMES,
 ) -> Faces:
     """Faces in images: landmarks, head pose, and gaze where the model has eyes.
@@ -65,6 +66,7 @@ def detect(
         precision: As for `load`.
         camera: The camera behind all images; None: the one that OpenFace assumes for their size.
         likelihoods: Add each landmark's likelihood to the tables.
+        erase_marks: Take pen marks away before landmarks are looked for; see `PenMarkEraser`. Colours help.
         batch: Images that are computed together, at most; of large ones 67 million pixels.
 
     Returns:
@@ -80,7 +82,8 @@ def detect(
     sources = image_sources(source)
     given = None if boxes is None else boxes_by_image(boxes, box_format, sources)
     models = loaded_models(model, face_detector, device, numerics, precision, find=given is None)
-    options = FitOptions(preset, multi_view, camera_of(camera), likelihoods, parts=eyes)
+    eraser = installed_eraser(models.device) if erase_marks else None
+    options = FitOptions(preset, multi_view, camera_of(camera), likelihoods, parts=eyes, eraser=eraser)
     problems: list[Problem] = []
 
     def complain(number: int, line: str) -> None:

@@ -14,6 +14,7 @@ from clnf_torch.detection import FaceDetector, load_face_detector
 from clnf_torch.detection.loading import face_detector_from
 from clnf_torch.models.bundle import bundle_file, default_bundle
 from clnf_torch.models.numerics import Numerics
+from clnf_torch.pen_marks import PenMarkEraser, load_pen_mark_eraser
 from clnf_torch.pipeline import LandmarkDetector, load
 
 # Loaded models that are kept for the next call: a detector on each of two devices, or two models
@@ -110,3 +111,9 @@ def _stamp(path: Path) -> tuple[int, ...]:
     except OSError:
         return ()
     return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+@functools.lru_cache(KEPT)
+def installed_eraser(device: torch.device) -> PenMarkEraser:
+    """The eraser of pen marks that is installed with the package, on a device, kept for the next call."""
+    return load_pen_mark_eraser(device=device)

@@ -10,6 +10,7 @@ from clnf_torch.export.face_table import FaceTable
 from clnf_torch.fitting.config import FitConfig
 from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.media.batches import Batch
+from clnf_torch.pen_marks import PenMarkEraser
 from clnf_torch.pipeline import FitResult, LandmarkDetector
 
 
@@ -22,6 +23,7 @@ class FitOptions:
     camera: Callable[[int, int], Intrinsics]  # of images of a width and height, pixels
     likelihoods: bool = False
     parts: bool = True
+    eraser: PenMarkEraser | None = None  # takes pen marks away first
 
 
 def fit_batch(detector: LandmarkDetector, batch: Batch, options: FitOptions) -> tuple[FitResult, FaceTable]:
@@ -38,6 +40,8 @@ def fit_batch(detector: LandmarkDetector, batch: Batch, options: FitOptions) -> 
     frames, boxes, image_index = batch.tensors()
     with torch.inference_mode():
         settings = {"preset": options.preset, "multi_view": options.multi_view, "parts": options.parts}
+        if options.eraser is not None:
+            frames = options.eraser.erase(frames, boxes, image_index)
         result = detector.fit(frames, boxes, image_index, **settings)
         rows = _numbered(batch, result)
         table = face_table(rows, detector, options.camera(*batch.size), options.likelihoods)

@@ -1,10 +1,11 @@
-"""What a bundle must be: its own fields, the validator, and the face detector."""
+"""What a bundle must be: its own fields, the validator, the face detector, and the eraser of pen marks."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from clnf_torch.models.array_schema import WHOLE, Array
+from clnf_torch.models.eraser_network import EraserNetwork
 from clnf_torch.models.landmark_model import Families
 from clnf_torch.models.layer_schema import MOST_CHANNELS, check_network
 from clnf_torch.models.model_schema import check_model
@@ -59,6 +60,8 @@ def check_bundle(bundle: Mapping[str, Any], context: Context, families: Families
         check_validator(bundle["validator"], "validator", landmarks)
     if bundle.get("face_detector") is not None:
         check_face_detector(bundle["face_detector"], "face_detector", context)
+    if bundle.get("pen_mark_eraser") is not None:
+        EraserNetwork.check_record(bundle["pen_mark_eraser"], "pen_mark_eraser", context.inner())
 
 
 def check_validator(record: Any, where: str, context: Context) -> None:

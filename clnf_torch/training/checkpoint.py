@@ -23,7 +23,7 @@ LAYOUT = 2
 # Of an optimiser
 MOST_STEPS = 1e9
 # What the trainings of this package call them
-CHECKPOINT_NAME = re.compile(r"(shape|end_to_end|validator(_fits)?|eyes|gaze|(scale|tuned)_\d+|cen_\d+_\d+)\.pt")
+CHECKPOINT_NAME = re.compile(r"(shape|end_to_end|validator(_fits)?|eyes|eraser|gaze|(scale|tuned)_\d+|cen_\d+_\d+)\.pt")
 # Characters of two tasks that a message shows, from where they begin to differ
 SHOWN = 60
 

@@ -30,6 +30,7 @@ from clnf_torch.export.csv import CSVForm
 from clnf_torch.media.batches import Complain, Job, find_faces, in_batches, read_all, read_jobs
 from clnf_torch.media.boxes import Box
 from clnf_torch.media.image_faces import FitOptions, fit_batch
+from clnf_torch.pen_marks import load_pen_mark_eraser
 from clnf_torch.pipeline import load, load_face_detector_for
 
 
@@ -51,6 +52,7 @@ def detect(
     csv: Path | None,
     parquet: Path | None,
     likelihoods: bool,
+    erase_marks: bool,
     openface_precision: bool,
     header_blanks: bool,
     skip_existing: bool,
@@ -65,6 +67,8 @@ def detect(
     """Find faces in images, and their landmarks, head pose and gaze. Prints JSON if no output is given."""
     if box is not None and boxes is not None:
         raise typer.BadParameter("give --box X Y W H or --boxes FILE.json, not both")
+    if erase_marks and ray is not None:
+        raise typer.BadParameter("--erase-marks: expected without --ray, whose jobs do not erase; give one of them")
     camera = CameraOptions(fx, fy, cx, cy)
     form = CSVForm(openface_precision=openface_precision, header_blanks=header_blanks)
     targets = Targets(csv=csv, parquet=parquet, json=json, draw=draw, form=form)
@@ -118,7 +122,8 @@ def detect(
         mention_terms(model, detector.origin.get("licence", ""))
         bar = counting_bar(len(images), "images", stop_if_asked)
         with image_outputs(targets, model, images, drawings, likelihoods) as outputs, bar as done:
-            fit_options = FitOptions(preset.value, multi_view, camera.behind, likelihoods)
+            eraser = load_pen_mark_eraser(device=where) if erase_marks else None
+            fit_options = FitOptions(preset.value, multi_view, camera.behind, likelihoods, eraser=eraser)
             for some in in_batches(jobs, batch):
                 result, table = fit_batch(detector, some, fit_options)
                 outputs.append(some, result, table)
@@ -128,6 +133,7 @@ def detect(
         settings |= {"box": box, "boxes": boxes and file_hash(boxes), "likelihoods": likelihoods}
         settings |= {"numerics": numerics and numerics.value}
         settings |= {"detector": face_detector} if face_detector else {}
+        settings |= {"erase_marks": True} if erase_marks else {}
         settings |= {"openface_precision": openface_precision, "header_blanks": header_blanks}
         run.finish(model, {**settings, **asdict(camera)})
     if complaints.any:

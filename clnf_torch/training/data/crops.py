@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clnf_torch.files.reading import InputError
 from clnf_torch.geometry.gray import to_gray
 from clnf_torch.geometry.landmarks68 import NUM_LANDMARKS
 from clnf_torch.geometry.pyramid import halve
@@ -16,6 +17,10 @@ from clnf_torch.training.data.annotations import AnnotationError, Annotations
 
 # Faces may be cut off by their image, up to so many times its longer side
 LARGEST = 2.0
+
+
+class NoFacesError(InputError, ValueError):
+    """Images that show nothing to learn from; its text is one line."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from clnf_torch.geometry.records import Rows, join_rows
 from clnf_torch.measures.gaze import EYE_PARTS, along_sight
 from clnf_torch.models.landmark_model import LandmarkModel
 from clnf_torch.pipeline import LandmarkDetector
+from clnf_torch.training.data.crops import NoFacesError
 from clnf_torch.training.free.self_training import Portraits
 from clnf_torch.training.synthetic.face_shards import RenderedFaces
 
@@ -44,11 +45,11 @@ def gaze_faces(shards: Iterable[RenderedFaces]) -> GazeFaces:
         shards: From `read_shards`.
 
     Raises:
-        ValueError: No eye can be seen.
+        NoFacesError: No eye can be seen.
     """
     found = [_looking(faces) for faces in shards]
     if not any(len(faces) for faces in found):
-        raise ValueError("the rendered faces show no eye whose lids and iris are visible; render more faces")
+        raise NoFacesError("the rendered faces show no eye whose lids and iris are visible; render more faces")
     return join_rows(*found)
 
 
@@ -83,10 +84,10 @@ def gaze_portraits(model: LandmarkModel, portraits: Portraits) -> GazeFaces:
         portraits: From `cut_portraits`, on the model's device.
 
     Raises:
-        ValueError: There are none.
+        NoFacesError: There are none.
     """
     if not len(portraits):
-        raise ValueError("the portraits show no face; give photographs of people who look into the camera")
+        raise NoFacesError("the portraits show no face; give photographs of people who look into the camera")
     detector = LandmarkDetector(model, "exact").eval()
     fits = [
         detector.fit(some.gray, some.boxes, torch.arange(len(some.gray), device=some.gray.device))

@@ -14,7 +14,7 @@ from clnf_torch.geometry.records import join_rows
 from clnf_torch.models.landmark_model import LandmarkModel, Part
 from clnf_torch.training.augmentation.pose_warp import PoseWarp
 from clnf_torch.training.checkpoint import Checkpoint, fingerprint
-from clnf_torch.training.data.crops import FaceCrops, cut_square, square_around, to_crop
+from clnf_torch.training.data.crops import FaceCrops, NoFacesError, cut_square, square_around, to_crop
 from clnf_torch.training.data.heatmap_samples import FaceDataset, PoseJitter
 from clnf_torch.training.heatmap import HeatmapConfig, HeatmapTask
 from clnf_torch.training.recipe import heatmap_experts
@@ -83,7 +83,7 @@ def eye_regions(shards: Iterable[RenderedFaces]) -> EyeRegions:
                 crops.append(_cut(image, faces.eyes[row, side], mirrored))
                 points.append(mirrored_eye(placed, 0.0) if mirrored else placed)
     if not crops:
-        raise ValueError("the rendered faces show no eye whose lids are visible; render more faces")
+        raise NoFacesError("the rendered faces show no eye whose lids are visible; render more faces")
     return EyeRegions(crops=join_rows(*crops), points=torch.stack(points))
 
 

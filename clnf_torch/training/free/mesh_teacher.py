@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate
 
 from clnf_torch.geometry.landmarks68 import BROWS, EYES, JAW, LEFT_EYE, MIRROR, MOUTH, NOSE, NUM_LANDMARKS, RIGHT_EYE
 from clnf_torch.geometry.similarity import invert_similarity, similarity_between
-from clnf_torch.training.data.crops import FaceCrops, mirrored
+from clnf_torch.training.data.crops import FaceCrops, NoFacesError, mirrored
 
 SOURCE = "landmarks of portraits were drawn to those of MediaPipe's face mesh, of the PyPI package mediapipe 0.10.14"
 REMEDY = "MediaPipe's face mesh is not installed: pip install mediapipe==0.10.14"
@@ -124,7 +124,7 @@ def rows_found(points: Tensor) -> Tensor:
     """
     found = points.isfinite().flatten(1).all(1)
     if not found.any():
-        raise ValueError("MediaPipe finds no face in the templates; expected photographs of a face each")
+        raise NoFacesError("MediaPipe finds no face in the templates; expected photographs of a face each")
     return found
 
 
