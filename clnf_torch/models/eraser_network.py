@@ -20,8 +20,8 @@ BLOCK = 2
 COLOURS = 3
 # Sizes and channels of a network, beyond those of any model
 MOST_SIZES, MOST_CHANNELS = 6, 256
-# A probability below this share is no mark, so that what is not drawn on stays as it is; as far from 1 it is one
-UNSURE = 0.1
+# Probabilities up to which nothing is a mark, so that what is not drawn on stays as it is, and from which on all is
+NO_MARK, MARK = 0.4, 0.9
 
 
 class EraserNetwork(nn.Module):
@@ -52,13 +52,14 @@ class EraserNetwork(nn.Module):
         return int(BLOCK * 2 ** len(self.halve))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """What is to be added to images so that pen marks disappear, and logits of these marks.
+        """What is to be added to images where there are pen marks, and logits of these marks.
 
         Args:
             images: RGB in 0 to 255, floating point, shape (B, 3, S, S), S divisible by `multiple`.
 
         Returns:
-            Changes (B, 3, S, S), which are 0 where no mark is thought to be; logits (B, 1, S, S).
+            Differences of the skin from the image (B, 3, S, S), which mean something where a mark is; logits
+            (B, 1, S, S).
         """
         maps = self.first(pixel_unshuffle(images / 127.5 - 1, BLOCK)).relu()
         beside = []
@@ -70,8 +71,8 @@ class EraserNetwork(nn.Module):
         for widen, block in zip(self.widen, self.outward, strict=True):
             wider = interpolate(widen(maps), scale_factor=2, mode="bilinear")
             maps = block(wider + beside.pop())
-        changes, logits = pixel_shuffle(self.last(maps), BLOCK).split((COLOURS, 1), 1)
-        return changes * mark_strength(logits) * 255, logits
+        differences, logits = pixel_shuffle(self.last(maps), BLOCK).split((COLOURS, 1), 1)
+        return differences * 255, logits
 
     @torch.no_grad()
     def fused(self) -> "EraserNetwork":
@@ -116,8 +117,8 @@ class EraserNetwork(nn.Module):
 
 
 def mark_strength(logits: Tensor) -> Tensor:
-    """How much of a change is made where a mark has such logits, 0 to 1; both are reached."""
-    return (logits.sigmoid() * (1 + 2 * UNSURE) - UNSURE).clamp(0, 1)
+    """How much of a difference is added where a mark has such logits, 0 to 1; both are reached."""
+    return ((logits.sigmoid() - NO_MARK) / (MARK - NO_MARK)).clamp(0, 1)
 
 
 class ResidualBlock(nn.Module):

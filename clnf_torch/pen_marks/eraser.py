@@ -85,8 +85,9 @@ class PenMarkEraser(nn.Module):
         crops = crops.float().view(-1, COLOURS, SIDE, SIDE)
         found = []
         for some in crops.split(CPU_FACES if crops.device.type == "cpu" else CUDA_FACES):
-            changes, logits = self.network(some)
-            found.append(torch.cat((changes, mark_strength(logits)), 1))
+            differences, logits = self.network(some)
+            strength = mark_strength(logits)
+            found.append(torch.cat((differences * strength, strength), 1))
         return torch.cat(found)
 
 

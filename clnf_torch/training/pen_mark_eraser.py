@@ -26,6 +26,8 @@ SIDE, MARGIN = 288, 1.9
 EMA_DECAY, WARM_UP = 0.998, 100
 # Gray levels by which a pixel that is drawn on differs
 DRAWN = 5.0
+# Of a loss of 1
+GRAY_LEVELS = 25.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +35,14 @@ class EraserConfig:
     """How an eraser is trained."""
 
     widths: tuple[int, ...] = (24, 32, 48, 64)
-    steps: int = 3000
+    steps: int = 1800
     batch: int = 16
     side: int = 192  # of the images that it learns from, pixels
     learning_rate: float = 2e-3  # the highest, of AdamW
     weight_decay: float = 1e-4
     marked: float = 0.85  # share of the faces that are drawn on
-    bare_weight: float = 0.2  # of the loss where nothing is drawn, over that of marks
-    mark_weight: float = 0.1  # of the loss of the marks' probabilities
+    bare_weight: float = 0.1  # of the loss where nothing is drawn, over that of marks
+    mark_weight: float = 3.0  # of marks in the loss of their probabilities, over that of bare skin
     gray: float = 0.2  # share of the images without colours
     soft: float = 0.35  # share of the images from fewer pixels
     zoom: tuple[float, float] = (0.62, 1.15)  # of the crops, as shares of the photographs'
@@ -130,10 +132,13 @@ class EraserTask(Task):
         bare, marked = self.views(Sampler(self.generators[0], self.device))
         drawn = ((bare - marked).abs().amax(1, keepdim=True) > DRAWN).float()
         with mixed_precision(self.device):
-            changes, logits = self.module(marked.contiguous(memory_format=torch.channels_last))
+            differences, logits = self.module(marked.contiguous(memory_format=torch.channels_last))
         weight = config.bare_weight + drawn
-        away = ((marked + changes.float() - bare).abs() * weight).mean() / weight.mean()
-        yield away / 25.5 + config.mark_weight * binary_cross_entropy_with_logits(logits.float(), drawn)
+        logits = logits.float()
+        erased = marked + differences.float() * logits.sigmoid()
+        away = ((erased - bare).abs() * weight).mean() / weight.mean()
+        share = logits.new_tensor(config.mark_weight)
+        yield away / GRAY_LEVELS + binary_cross_entropy_with_logits(logits, drawn, pos_weight=share)
 
     @torch.no_grad()
     def views(self, sampler: Sampler) -> tuple[Tensor, Tensor]:
