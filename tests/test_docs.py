@@ -33,8 +33,8 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 CODE = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 PACKAGES = (
-    "geometry", "models", "fitting", "detection", "measures", "pipeline", "tracking", "quality", "export", "training",
-    "media", "drawing", "report", "faces", "distributed", "files",
+    "geometry", "models", "fitting", "detection", "measures", "pipeline", "pen_marks", "tracking", "quality", "export",
+    "training", "media", "drawing", "report", "faces", "distributed", "files",
 )  # fmt: skip
 
 
