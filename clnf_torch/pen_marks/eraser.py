@@ -78,7 +78,7 @@ class PenMarkEraser(nn.Module):
         colours = frames if frames.shape[1] == COLOURS else frames.expand(-1, COLOURS, -1, -1)
         images = colours.flatten(0, 1)
         of_each = (image_index[:, None] * COLOURS + torch.arange(COLOURS, device=frames.device)).flatten()
-        scale = (side / SIDE)[:, None, None] * torch.eye(2, device=frames.device)
+        scale = (side / SIDE)[:, None, None] * torch.eye(2, device=side.device, dtype=side.dtype)
         centers, to_image = (each.repeat_interleave(COLOURS, 0) for each in (middle[:, None], scale))
         request = CropRequest(centers=centers, to_image=to_image, width=SIDE, smooth=True)
         crops, _ = ImageBatch(images, of_each).crop(request, EXACT)
