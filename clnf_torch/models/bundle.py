@@ -79,7 +79,7 @@ def installed_file(name: str) -> Path:
 
 def save_bundle(
     path: str | Path,
-    model: LandmarkModel | Mapping[str, Any],
+    model: LandmarkModel | Mapping[str, Any] | None,
     *,
     writer: str,
     licence: str,
@@ -88,13 +88,14 @@ def save_bundle(
     skipped: Sequence[Mapping[str, Any]] = (),
     validator: Mapping[str, Any] | None = None,
     face_detector: Mapping[str, Any] | None = None,
+    pen_mark_eraser: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Writes a bundle; the file has its name only once it is complete. ``converters/README.md`` describes its fields.
 
     Args:
         path: Where to.
-        model: A model, or the record of one.
+        model: A model, or the record of one; None: the bundle holds none.
         writer: The program, and its version.
         licence: The terms of its use.
         numerics: ``"openface"`` or ``"exact"``.
@@ -102,6 +103,7 @@ def save_bundle(
         skipped: What of that is not in it: records with ``entry`` and ``reason``.
         validator: The record of a validator.
         face_detector: The record of a face detector.
+        pen_mark_eraser: The record of the network of an eraser of pen marks.
         progress: Called with the bytes written so far and the bytes in all.
 
     Raises:
@@ -115,10 +117,13 @@ def save_bundle(
         "numerics": numerics,
         "sources": [dict(source) for source in sources],
         "skipped": [dict(line) for line in skipped],
-        "model": model.to_record() if isinstance(model, LandmarkModel) else dict(model),
         "validator": validator,
         "face_detector": face_detector,
     }
+    if model is not None:
+        bundle["model"] = model.to_record() if isinstance(model, LandmarkModel) else dict(model)
+    if pen_mark_eraser is not None:
+        bundle["pen_mark_eraser"] = pen_mark_eraser
     save_archive(bundle, path, progress, finite=True)
 
 

@@ -1,5 +1,6 @@
 """Erases pen marks from frames, around the faces in them."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from clnf_torch.geometry.boxes import boxes_from
 from clnf_torch.geometry.frames import Frames, as_frames
 from clnf_torch.geometry.gray import to_gray
 from clnf_torch.geometry.precision import in_own_precision
+from clnf_torch.models.bundle import BundleError, installed_file, load_bundle
 from clnf_torch.models.eraser_network import COLOURS, EraserNetwork, mark_strength
 from clnf_torch.models.numerics import EXACT
 from clnf_torch.models.patch_experts.base import CropRequest
@@ -24,6 +26,7 @@ CPU_FACES, CUDA_FACES = 16, 256
 CPU_PIXELS, CUDA_PIXELS = 1 << 21, 1 << 26
 # Of strengths that are divided by
 LEAST_STRENGTH = 1e-6
+INSTALLED = "pen_marks.pt"  # with the package
 
 
 class PenMarkEraser(nn.Module):
@@ -123,3 +126,20 @@ def _pasted(frames: Tensor, changes: Tensor, middle: Tensor, side: Tensor, image
     whole = frames.clone()
     whole[..., top:bottom, left:right] = erased if frames.is_floating_point() else erased.round().to(frames.dtype)
     return whole
+
+
+def load_pen_mark_eraser(path: str | Path | None = None, device: torch.device | str = "cpu") -> PenMarkEraser:
+    """The eraser of pen marks in a bundle.
+
+    Args:
+        path: A bundle from ``clnf-torch train eraser``; None: the eraser that is installed with the package.
+        device: Where to put it.
+
+    Raises:
+        BundleError: The file is damaged, no bundle, or holds no eraser.
+    """
+    path = installed_file(INSTALLED) if path is None else path
+    record = load_bundle(path).get("pen_mark_eraser")
+    if record is None:
+        raise BundleError(f"{path}: holds no eraser of pen marks; make one with: clnf-torch train eraser PORTRAITS")
+    return PenMarkEraser(EraserNetwork.from_record(record)).to(device)

@@ -9,10 +9,9 @@ from clnf_torch.cli.options import device_named
 from clnf_torch.cli.output_check import Output, check_outputs
 from clnf_torch.cli.progress import counting_bar, training_bars
 from clnf_torch.detection import load_face_detector
-from clnf_torch.files.archive import save_archive
 from clnf_torch.media.image_folder import image_files
 from clnf_torch.media.images import read_image
-from clnf_torch.models.bundle import FORMAT, VERSION
+from clnf_torch.models.bundle import save_bundle
 from clnf_torch.pipeline import load
 from clnf_torch.training.pen_mark_eraser import EraserConfig, colour_faces, train_eraser
 from clnf_torch.training.trainer import keep_freed_memory
@@ -37,14 +36,13 @@ def eraser(
         with checkpoint_folder(out, work) as folder, training_bars(stop_if_asked) as report:
             network = train_eraser(faces, config, folder, report, where)
         names = " and ".join(folder.resolve().name for folder in portraits)
-        bundle = {
-            "format": FORMAT,
-            "version": VERSION,
-            "writer": f"clnf_torch {__version__}",
-            "licence": licence,
-            "numerics": "exact",
-            "sources": [{"name": f"{len(faces)} photographs of {names}, {steps} steps, seed {seed}"}],
-            "pen_mark_eraser": network.to_record(),
-        }
-        save_archive(bundle, out)
+        save_bundle(
+            out,
+            None,
+            writer=f"clnf_torch {__version__}",
+            licence=licence,
+            numerics="exact",
+            sources=[{"name": f"{len(faces)} photographs of {names}, {steps} steps, seed {seed}"}],
+            pen_mark_eraser=network.to_record(),
+        )
         say(f"{out}: an eraser of pen marks, trained on {len(faces)} faces")
