@@ -43,8 +43,9 @@ WAYS: dict[str, Callable[[Any], Any]] = {
     "torch.save, read as by default": saved_and_loaded,
 }
 # Modules are code, and hold it; the others remember images of any type, or are protocols. ``torch.load`` refuses them
-CODE = {"BundleError", "CENExperts", "FaceDetector", "LandmarkDetector", "LandmarkModel", "PDM", "VideoTracker"}
-CODE |= {"Face", "FaceTrack", "Faces", "Problem", "build_model", "detect", "load", "load_face_detector", "track"}
+CODE = {"BundleError", "CENExperts", "FaceDetector", "LandmarkDetector", "LandmarkModel", "PDM", "PenMarkEraser"}
+CODE |= {"Face", "FaceTrack", "Faces", "Problem", "VideoTracker", "build_model", "detect", "load", "track"}
+CODE |= {"load_face_detector", "load_pen_mark_eraser"}
 
 
 def check_equal(found: Any, expected: Any, where: str) -> None:
@@ -83,6 +84,7 @@ def examples(bundle, image, box, tmp_path_factory) -> dict[str, Any]:
     """By the public name."""
     folder = tmp_path_factory.mktemp("examples")
     detector, finder = clnf_torch.load(bundle), clnf_torch.load_face_detector(bundle_file("small"))
+    eraser = clnf_torch.load_pen_mark_eraser()
     faces = clnf_torch.detect([image, folder / "none.png"], detector, boxes=[[box], [box]], preset=FAST)
     frames, boxes, fit = torch.full((1, 3, 240, 240), 90.0), torch.tensor([box]), faces.fit
     tracker = clnf_torch.VideoTracker(detector, FixedBox(box), clnf_torch.VideoConfig(preset=FAST))
@@ -114,6 +116,7 @@ def examples(bundle, image, box, tmp_path_factory) -> dict[str, Any]:
         "LandmarkModel": detector.model,
         "LandmarkQuality": quality,
         "PDM": detector.model.pdm,
+        "PenMarkEraser": eraser,
         "Problem": faces.problems[0],
         "RepairedLandmarks": repaired,
         "ShapeParams": fit.params,
@@ -128,6 +131,7 @@ def examples(bundle, image, box, tmp_path_factory) -> dict[str, Any]:
         "load": detector,
         "load_bundle": record,
         "load_face_detector": finder,
+        "load_pen_mark_eraser": eraser,
         "measure_faces": clnf_torch.measure_faces(fit, detector, camera),
         "repair_landmarks": repaired,
         "save": clnf_torch.save(detector, folder / "saved.pt"),
