@@ -135,7 +135,13 @@ class DetectFaces:
     ) -> None:
         self.settings = settings = settings or DetectSettings()
         self.detector, self.finder = settings.models(model, device, threads)
-        self.options = FitOptions(settings.preset, settings.multi_view, settings.camera, settings.likelihoods)
+        self.options = FitOptions(
+            settings.preset,
+            settings.multi_view,
+            settings.camera,
+            settings.likelihoods,
+            eraser=settings.eraser(device),
+        )
 
     def __call__(self, images: pa.Table) -> tuple[pa.Table | None, list[str | None]]:
         """The faces of images, whose sizes may differ.

@@ -9,6 +9,7 @@ import torch
 from clnf_torch.detection import FaceDetector
 from clnf_torch.geometry.camera import Intrinsics
 from clnf_torch.media.boxes import Box
+from clnf_torch.pen_marks import PenMarkEraser, load_pen_mark_eraser
 from clnf_torch.pipeline import LandmarkDetector, load, load_face_detector_for
 
 
@@ -25,6 +26,7 @@ class JobSettings:
         fy: Vertical focal length.
         cx: Principal point.
         cy: Principal point.
+        erase_marks: Take pen marks away from faces first.
         box: Bounding box of the face in every image, or in a video's first frame, x, y, width, height in pixels; None:
             faces are detected.
     """
@@ -33,6 +35,7 @@ class JobSettings:
     numerics: str | None = None
     precision: str = "float32"
     likelihoods: bool = False
+    erase_marks: bool = False
     fx: float | None = None
     fy: float | None = None
     cx: float | None = None
@@ -43,8 +46,9 @@ class JobSettings:
     PRACTICAL: ClassVar[frozenset[str]] = frozenset({"batch", "save_every"})
 
     def decisive(self) -> dict[str, Any]:
-        """The settings that change rows."""
-        return {name: value for name, value in asdict(self).items() if name not in self.PRACTICAL}
+        """The settings that change rows; later ones where they do, so that earlier jobs go on."""
+        later = set() if self.erase_marks else {"erase_marks"}
+        return {name: value for name, value in asdict(self).items() if name not in self.PRACTICAL | later}
 
     def camera(self, width: int, height: int) -> Intrinsics:
         """The camera of images of a size, pixels."""
@@ -68,3 +72,7 @@ class JobSettings:
             torch.set_num_threads(threads)
         detector = load(model, device, numerics=self.numerics, precision=self.precision)
         return detector, load_face_detector_for(detector, model) if self.needs_boxes() else None
+
+    def eraser(self, device: str) -> PenMarkEraser | None:
+        """The eraser of pen marks of a process that works on this job, if it needs one."""
+        return load_pen_mark_eraser(device=device) if self.erase_marks else None

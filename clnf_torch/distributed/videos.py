@@ -101,7 +101,7 @@ class TrackFaces:
     ) -> None:
         self.settings, self.device = settings or TrackSettings(), torch.device(device)
         self.detector, finder = self.settings.models(model, device, threads)
-        self.tracker = VideoTracker(self.detector, finder, self.settings.config())
+        self.tracker = VideoTracker(self.detector, finder, self.settings.config(), self.settings.eraser(device))
 
     def __call__(self, tasks: Sequence[VideoTask]) -> None:
         """Tracks videos from the first frame to the last; those of one size share their steps."""

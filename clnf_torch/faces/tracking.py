@@ -14,7 +14,7 @@ from clnf_torch.faces.detection import camera_of
 from clnf_torch.faces.face_track import FaceTrack, faces_of_frame
 from clnf_torch.faces.faces import Faces
 from clnf_torch.faces.frames import frame_source
-from clnf_torch.faces.models import LoadedModels, loaded_models
+from clnf_torch.faces.models import LoadedModels, installed_eraser, loaded_models
 from clnf_torch.fitting.config import FitConfig
 from clnf_torch.geometry.boxes import boxes_from
 from clnf_torch.geometry.camera import Intrinsics
@@ -50,6 +50,7 @@ class TrackOptions(TypedDict, total=False):
     camera: Intrinsics | None
     likelihoods: bool
     rate: float | None
+    erase_marks: bool
 
 
 @overload
@@ -78,6 +79,7 @@ def track(
     camera: Intrinsics | None = None,
     likelihoods: bool = False,
     rate: float | None = None,
+    erase_marks: bool = False,
 ) -> FaceTrack | Iterator[Faces]:
     """Faces in a video; each keeps its number.
 
@@ -103,6 +105,7 @@ def track(
         camera: As for `detect`.
         likelihoods: As for `detect`.
         rate: Frames per second of frames in memory, above 0; None: 30.
+        erase_marks: As for `detect`; faces are erased where they were in the frame before, or where they are detected.
 
     Returns:
         All frames, or with `stream` one frame's `Faces` after the other.
@@ -118,7 +121,8 @@ def track(
     given = None if box is None else _given_box(box, box_format, video)
     models = loaded_models(model, face_detector, device, numerics, precision, find=box is None)
     config = VideoConfig(preset=preset, multi_view=multi_view, single_face=single_face, smooth=smooth)
-    tracker = VideoTracker(models.landmarks, models.faces, config)
+    eraser = installed_eraser(models.device) if erase_marks else None
+    tracker = VideoTracker(models.landmarks, models.faces, config, eraser)
     rows = _Rows(models, video)
     record = Recording(rows, models.landmarks, camera_of(camera)(video.width, video.height), likelihoods)
     if stream:

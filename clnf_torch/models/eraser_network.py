@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, pixel_shuffle, pixel_unshuffle
+from torch.nn.functional import avg_pool2d, interpolate, pixel_shuffle, pixel_unshuffle
 from torch.nn.utils import fuse_conv_bn_eval
 
 from clnf_torch.models.array_schema import Array
@@ -20,12 +20,18 @@ BLOCK = 2
 COLOURS = 3
 # Sizes and channels of a network, beyond those of any model
 MOST_SIZES, MOST_CHANNELS = 6, 256
+# Times that images are halved where marks are filled from around them
+HALVINGS = 5
+# Of weights that are divided by
+LEAST_WEIGHT = 1e-4
 # Probabilities up to which nothing is a mark, so that what is not drawn on stays as it is, and from which on all is
 NO_MARK, MARK = 0.4, 0.9
 
 
 class EraserNetwork(nn.Module):
-    """A U-Net of residual blocks: images of faces with pen marks in, their probability and the bare skin out.
+    """A U-Net of residual blocks: images of faces with pen marks in, the bare skin and the marks' probability out.
+
+    It says where marks are. What lies around them fills them, and the network corrects what that fills in.
 
     Args:
         widths: Channels of its maps, which are halved from each to the next.
@@ -52,14 +58,13 @@ class EraserNetwork(nn.Module):
         return int(BLOCK * 2 ** len(self.halve))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """What is to be added to images where there are pen marks, and logits of these marks.
+        """What images show without pen marks, and logits of these marks.
 
         Args:
             images: RGB in 0 to 255, floating point, shape (B, 3, S, S), S divisible by `multiple`.
 
         Returns:
-            Differences of the skin from the image (B, 3, S, S), which mean something where a mark is; logits
-            (B, 1, S, S).
+            Skin (B, 3, S, S) in 0 to 255, which means something where a mark is; logits (B, 1, S, S).
         """
         maps = self.first(pixel_unshuffle(images / 127.5 - 1, BLOCK)).relu()
         beside = []
@@ -71,8 +76,9 @@ class EraserNetwork(nn.Module):
         for widen, block in zip(self.widen, self.outward, strict=True):
             wider = interpolate(widen(maps), scale_factor=2, mode="bilinear")
             maps = block(wider + beside.pop())
-        differences, logits = pixel_shuffle(self.last(maps), BLOCK).split((COLOURS, 1), 1)
-        return differences * 255, logits
+        corrections, logits = pixel_shuffle(self.last(maps), BLOCK).float().split((COLOURS, 1), 1)
+        around = filled(images, (-logits).sigmoid(), HALVINGS)
+        return (around + 255 * corrections).clamp(0, 255), logits
 
     @torch.no_grad()
     def fused(self) -> "EraserNetwork":
@@ -116,8 +122,28 @@ class EraserNetwork(nn.Module):
         return cast("EraserNetwork", order_filters(network).eval())
 
 
+def filled(images: Tensor, weights: Tensor, halvings: int) -> Tensor:
+    """Images that are filled from around where they weigh little.
+
+    Args:
+        images: Shape (B, C, S, S), S divisible by two so many times.
+        weights: What each pixel weighs, 0 to 1, shape (B, 1, S, S).
+        halvings: How many; twice as many pixels are reached with each.
+
+    Source:
+        Gortler, Grzeszczuk, Szeliski, Cohen: The Lumigraph, SIGGRAPH 1996; its push and pull.
+    """
+    if not halvings:
+        return images
+    share = avg_pool2d(weights, 2)
+    half = avg_pool2d(images * weights, 2) / share.clamp_min(LEAST_WEIGHT)
+    coarse = filled(half, (4 * share).clamp_max(1), halvings - 1)
+    around = interpolate(coarse, scale_factor=2, mode="bilinear")
+    return torch.lerp(around, images, weights)
+
+
 def mark_strength(logits: Tensor) -> Tensor:
-    """How much of a difference is added where a mark has such logits, 0 to 1; both are reached."""
+    """How much of the skin is shown instead of a mark with such logits, 0 to 1; both are reached."""
     return ((logits.sigmoid() - NO_MARK) / (MARK - NO_MARK)).clamp(0, 1)
 
 

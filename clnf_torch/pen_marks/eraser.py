@@ -20,7 +20,7 @@ from clnf_torch.pipeline.inputs import check_points, image_index_of_each
 
 # The square that the network sees: in longer sides of the box, and how far its middle lies above the box's, in sides of
 # the square; pixels of its side
-EXTENT, ABOVE, SIDE = 1.55, 0.05, 192
+EXTENT, ABOVE, SIDE = 1.55, 0.05, 256
 # Faces that the network sees at once, and pixels of frames that are changed at once
 CPU_FACES, CUDA_FACES = 16, 256
 CPU_PIXELS, CUDA_PIXELS = 1 << 21, 1 << 26
@@ -74,10 +74,10 @@ class PenMarkEraser(nn.Module):
         side = EXTENT * boxes[:, 2:].amax(1)
         middle = boxes[:, :2] + boxes[:, 2:] / 2
         middle[:, 1] -= ABOVE * side
-        return _pasted(frames, self._changes(frames, middle, side, image_index), middle, side, image_index)
+        return _pasted(frames, self._skin(frames, middle, side, image_index), middle, side, image_index)
 
-    def _changes(self, frames: Tensor, middle: Tensor, side: Tensor, image_index: Tensor) -> Tensor:
-        """What is to be added to the squares around faces, and how surely there are marks, (B, 4, SIDE, SIDE)."""
+    def _skin(self, frames: Tensor, middle: Tensor, side: Tensor, image_index: Tensor) -> Tensor:
+        """What the squares around faces show below marks, times its share, and this share, (B, 4, SIDE, SIDE)."""
         colours = frames if frames.shape[1] == COLOURS else frames.expand(-1, COLOURS, -1, -1)
         images = colours.flatten(0, 1)
         of_each = (image_index[:, None] * COLOURS + torch.arange(COLOURS, device=frames.device)).flatten()
@@ -88,14 +88,14 @@ class PenMarkEraser(nn.Module):
         crops = crops.float().view(-1, COLOURS, SIDE, SIDE)
         found = []
         for some in crops.split(CPU_FACES if crops.device.type == "cpu" else CUDA_FACES):
-            differences, logits = self.network(some)
+            skin, logits = self.network(some)
             strength = mark_strength(logits)
-            found.append(torch.cat((differences * strength, strength), 1))
+            found.append(torch.cat((skin * strength, strength), 1))
         return torch.cat(found)
 
 
-def _pasted(frames: Tensor, changes: Tensor, middle: Tensor, side: Tensor, image_index: Tensor) -> Tensor:
-    """Frames, changed in squares of such middles (B, 2) and sides (B,), where the changes are weighted by strength."""
+def _pasted(frames: Tensor, skin: Tensor, middle: Tensor, side: Tensor, image_index: Tensor) -> Tensor:
+    """Frames with the skin of `PenMarkEraser._skin` in squares of such middles (B, 2) and sides (B,)."""
     height, width = frames.shape[-2:]
     first, last = (middle - side[:, None] / 2).floor().long(), (middle + side[:, None] / 2).ceil().long()
     low, high = first.amin(0).clamp_min(0), (last.amax(0) + 1).clamp_max(first.new_tensor((width, height)))
@@ -104,25 +104,27 @@ def _pasted(frames: Tensor, changes: Tensor, middle: Tensor, side: Tensor, image
     if right <= left or bottom <= top:
         return frames
     rows, columns = bottom - top, right - left
-    total = changes.new_zeros(len(frames) * rows * columns, COLOURS + 1)
+    # Skin times its share, shares, and their squares: of faces that overlap each counts as it is sure
+    total = skin.new_zeros(len(frames) * rows * columns, COLOURS + 2)
     pixels = CPU_PIXELS if frames.device.type == "cpu" else CUDA_PIXELS
     steps = torch.arange(window, device=frames.device)
-    for some in torch.arange(len(changes), device=frames.device).split(max(1, pixels // window**2)):
+    for some in torch.arange(len(skin), device=frames.device).split(max(1, pixels // window**2)):
         place = first[some, :, None] + steps  # (b, 2, window)
         there = 2 * (place - middle[some, :, None]) / side[some, None, None]
         grid = torch.stack((there[:, :1].expand(-1, window, -1), there[:, 1, :, None].expand(-1, -1, window)), -1)
-        seen = grid_sample(changes[some], grid, align_corners=False)
-        seen[:, :COLOURS] *= seen[:, COLOURS:]
+        seen = grid_sample(skin[some], grid, align_corners=False)
+        seen = torch.cat((seen, seen[:, COLOURS:].square()), 1)
         x, y = place[:, 0] - left, place[:, 1] - top
         inside = ((x >= 0) & (x < columns))[:, None] & ((y >= 0) & (y < rows))[:, :, None]
         cells = (image_index[some, None] * rows + y)[:, :, None] * columns + x[:, None]
         total.index_add_(0, cells[inside], seen.movedim(1, -1)[inside])
-    total = total.view(len(frames), rows, columns, COLOURS + 1).movedim(-1, 1)
-    change = total[:, :COLOURS] / total[:, COLOURS:].clamp_min(LEAST_STRENGTH)
+    total = total.view(len(frames), rows, columns, COLOURS + 2).movedim(-1, 1)
+    colour, _, share = (total / total[:, COLOURS, None].clamp_min(LEAST_STRENGTH)).split((COLOURS, 1, 1), 1)
     if frames.shape[1] == 1:
-        change = to_gray(change)[:, None]
+        colour = to_gray(colour)[:, None]
     part = frames[..., top:bottom, left:right]
-    erased = (part + change).clamp(0, 255)
+    exact = torch.promote_types(part.dtype, colour.dtype)
+    erased = torch.lerp(part.to(exact), colour.to(exact), share.to(exact)).clamp(0, 255)
     whole = frames.clone()
     whole[..., top:bottom, left:right] = erased if frames.is_floating_point() else erased.round().to(frames.dtype)
     return whole

@@ -14,6 +14,7 @@ from clnf_torch.geometry.constants import constant
 from clnf_torch.geometry.gray import to_gray
 from clnf_torch.geometry.records import put_rows, rows_where, take_rows, where_rows
 from clnf_torch.models.pdm import ShapeParams
+from clnf_torch.pen_marks import PenMarkEraser
 from clnf_torch.pipeline.detector import LandmarkDetector
 from clnf_torch.pipeline.result import FitResult
 from clnf_torch.tracking.appearance import appearance_descriptor, is_known, scene_descriptor
@@ -60,10 +61,18 @@ class FrameFitter:
         detector: Fits landmarks.
         face_detector: Detects faces; None: only boxes that the caller places are tracked.
         config: Settings.
+        eraser: Takes pen marks away from faces before they are fitted. Whoever a face is, and where it moved, is told
+            from the frames as they are.
     """
 
-    def __init__(self, detector: LandmarkDetector, face_detector: FaceDetector | None, config: VideoConfig) -> None:
-        self.detector, self.face_detector, self.config = detector, face_detector, config
+    def __init__(
+        self,
+        detector: LandmarkDetector,
+        face_detector: FaceDetector | None,
+        config: VideoConfig,
+        eraser: PenMarkEraser | None = None,
+    ) -> None:
+        self.detector, self.face_detector, self.config, self.eraser = detector, face_detector, config, eraser
         model = detector.model
         networks = len(set(model.experts))
         # Where one is asked twice, a tracked face need not be asked of it twice
@@ -83,14 +92,15 @@ class FrameFitter:
         tracks, result = state.tracks, None
         start = self._template_matched(state, batch) if self.config.template else tracks.params
         image_index = torch.where(batch.damaged[tracks.video], -1, tracks.video)
+        shown = batch.shown if self.eraser is None else self._erased_where_due(tracks, batch, start, image_index)
         for number, (preset, count) in enumerate(zip(self._presets, state.fits_due, strict=True)):
             if not count:
                 continue
             if count == len(tracks):
-                return self._fit_from(tracks, batch, start, image_index, preset)
+                return self._fit_from(tracks, shown, start, image_index, preset)
             rows = rows_where(tracks.fits_due()[number], count)
             begin, place, before = take_rows(start, rows), image_index[rows], take_rows(tracks, rows)
-            fit = self._fit_from(before, batch, begin, place, preset)
+            fit = self._fit_from(before, shown, begin, place, preset)
             result = put_rows(empty_result(self.detector.model, tracks) if result is None else result, rows, fit)
         return empty_result(self.detector.model, tracks) if result is None else result
 
@@ -116,13 +126,13 @@ class FrameFitter:
 
     def fit_boxes(self, batch: FrameBatch, boxes: Tensor, video: Tensor) -> FitResult:
         """Fit faces in detected boxes (K, 4). OpenFace: with multi-view, whatever the caller's preset says."""
-        multi_view = self.config.multi_view
-        return self.detector.fit(batch.shown, boxes, video, preset=self._detected_fit, multi_view=multi_view)
+        shown, multi_view = self._shown(batch, boxes, video), self.config.multi_view
+        return self.detector.fit(shown, boxes, video, preset=self._detected_fit, multi_view=multi_view)
 
     def fit_with_own_success(self, batch: FrameBatch, boxes: Tensor, video: Tensor) -> tuple[FitResult, Tensor]:
         """As `fit_boxes`, and whether the kept hypotheses themselves succeeded (K,)."""
-        preset, multi_view = self._detected_fit, self.config.multi_view
-        return self.detector.fit_with_own_success(batch.shown, boxes, video, preset=preset, multi_view=multi_view)
+        shown, preset, multi_view = self._shown(batch, boxes, video), self._detected_fit, self.config.multi_view
+        return self.detector.fit_with_own_success(shown, boxes, video, preset=preset, multi_view=multi_view)
 
     def update_templates(self, templates: Templates, batch: FrameBatch, tracks: Tracks, found: Tensor) -> Templates:
         """The faces' templates, cut anew where the faces were found (R,)."""
@@ -165,11 +175,23 @@ class FrameFitter:
         """Appearance descriptors of faces with these landmarks (K, N, 2), shape (K, 256)."""
         return appearance_descriptor(batch.gray, video, landmarks, self.detector.model.pdm.mean)
 
+    def _shown(self, batch: FrameBatch, boxes: Tensor, video: Tensor) -> Tensor:
+        """Gray frames as faces in boxes (K, 4) of videos (K,) are fitted to, (V, 1, H, W)."""
+        if self.eraser is None:
+            return batch.shown
+        return to_gray(self.eraser.erase(batch.frames, boxes, video))[:, None]
+
+    def _erased_where_due(self, tracks: Tracks, batch: FrameBatch, start: ShapeParams, image_index: Tensor) -> Tensor:
+        """Gray frames (V, 1, H, W) without pen marks on the faces of tracks that are to be fitted from there."""
+        due = torch.stack(list(tracks.fits_due())).any(0)
+        boxes = box_around(self.detector.model.pdm.landmarks(start))
+        return self._shown(batch, torch.where(due[:, None], boxes, torch.nan), image_index)
+
     def _fit_from(
-        self, tracks: Tracks, batch: FrameBatch, start: ShapeParams, image_index: Tensor, preset: FitConfig
+        self, tracks: Tracks, shown: Tensor, start: ShapeParams, image_index: Tensor, preset: FitConfig
     ) -> FitResult:
         """The fits of tracks from these parameters; one whose frame is not readable stays where it was."""
-        fit = self.detector.fit_from_params(batch.shown, start, image_index, preset=preset)
+        fit = self.detector.fit_from_params(shown, start, image_index, preset=preset)
         readable = fit.params.finite()
         before = {"params": tracks.params, "landmarks": tracks.landmarks}
         kept: dict[str, Any] = where_rows(readable, {"params": fit.params, "landmarks": fit.landmarks}, before)

@@ -12,6 +12,7 @@ from clnf_torch.geometry.frames import Frames, as_frames, as_tensor, warn_of_uni
 from clnf_torch.geometry.precision import in_own_precision
 from clnf_torch.geometry.records import join_rows, put_rows, take_rows
 from clnf_torch.models.pdm import ShapeParams
+from clnf_torch.pen_marks import PenMarkEraser
 from clnf_torch.pipeline.detector import LandmarkDetector
 from clnf_torch.pipeline.inputs import check_points
 from clnf_torch.tracking.appearance import PIXELS
@@ -34,6 +35,7 @@ class VideoTracker:
         detector: Fits landmarks, with its parts and its validator.
         face_detector: Detects faces; None: only boxes given to `place` are tracked.
         config: Settings; default: many faces per video.
+        eraser: Takes pen marks away from faces before they are fitted; see `PenMarkEraser`.
 
     Raises:
         ValueError: There is no preset of the configured name.
@@ -43,10 +45,14 @@ class VideoTracker:
     """
 
     def __init__(
-        self, detector: LandmarkDetector, face_detector: FaceDetector | None = None, config: VideoConfig | None = None
+        self,
+        detector: LandmarkDetector,
+        face_detector: FaceDetector | None = None,
+        config: VideoConfig | None = None,
+        eraser: PenMarkEraser | None = None,
     ) -> None:
         self.detector, self.config = detector, config or VideoConfig()
-        self._fitter = FrameFitter(detector, face_detector, self.config)
+        self._fitter = FrameFitter(detector, face_detector, self.config, eraser)
 
     def begin(self, videos: int = 1) -> TrackState:
         """The state before the first frame.

@@ -22,7 +22,7 @@ from clnf_torch.training.data.crops import NoFacesError, cut_square, square_arou
 from clnf_torch.training.trainer import MovingAverage, Report, Schedule, Task, Trainer, mixed_precision
 
 # Of the photographs' crops, pixels, and in extents of the landmarks
-SIDE, MARGIN = 288, 1.9
+SIDE, MARGIN = 384, 1.9
 EMA_DECAY, WARM_UP = 0.998, 100
 # Gray levels by which a pixel that is drawn on differs
 DRAWN = 5.0
@@ -35,7 +35,7 @@ class EraserConfig:
     """How an eraser is trained."""
 
     widths: tuple[int, ...] = (24, 32, 48, 64)
-    steps: int = 1800
+    steps: int = 2400
     batch: int = 16
     side: int = 192  # of the images that it learns from, pixels
     learning_rate: float = 2e-3  # the highest, of AdamW
@@ -45,9 +45,9 @@ class EraserConfig:
     mark_weight: float = 3.0  # of marks in the loss of their probabilities, over that of bare skin
     gray: float = 0.2  # share of the images without colours
     soft: float = 0.35  # share of the images from fewer pixels
-    zoom: tuple[float, float] = (0.62, 1.15)  # of the crops, as shares of the photographs'
+    zoom: tuple[float, float] = (0.42, 0.9)  # of the images, as shares of the photographs' crops
     rotation: float = 0.35  # standard deviation, radians
-    shift: float = 0.12  # standard deviation, halves of the photographs' sides
+    shift: float = 0.18  # standard deviation, halves of the photographs' sides
     noise: float = 6.0  # the largest standard deviation, gray levels
     seed: int = 0
 
@@ -58,6 +58,7 @@ class ColourFaces(Rows):
 
     images: Tensor  # (F, 3, S, S) RGB, uint8
     landmarks: Tensor  # (F, 68, 2) px
+    photographed: Tensor  # (F,) side of the crops in the photographs, px
 
 
 def colour_faces(
@@ -76,7 +77,7 @@ def colour_faces(
     Raises:
         NoFacesError: No image shows a face.
     """
-    crops, places = [], []
+    crops, places, lengths = [], [], []
     for image in images:
         found = face_detector.detect(image[None]).boxes
         if len(found):
@@ -87,10 +88,11 @@ def colour_faces(
                 left, top, length = square_around(landmarks, MARGIN)
                 crops.append(torch.stack([cut_square(channel, left, top, length, SIDE) for channel in image]))
                 places.append(to_crop(landmarks, left, top, length, SIDE))
+                lengths.append(float(length))
         done(len(crops))
     if not crops:
         raise NoFacesError("the photographs show no face; give photographs of faces without pen marks")
-    return ColourFaces(images=torch.stack(crops), landmarks=torch.stack(places))
+    return ColourFaces(images=torch.stack(crops), landmarks=torch.stack(places), photographed=torch.tensor(lengths))
 
 
 class EraserTask(Task):
@@ -132,10 +134,9 @@ class EraserTask(Task):
         bare, marked = self.views(Sampler(self.generators[0], self.device))
         drawn = ((bare - marked).abs().amax(1, keepdim=True) > DRAWN).float()
         with mixed_precision(self.device):
-            differences, logits = self.module(marked.contiguous(memory_format=torch.channels_last))
+            skin, logits = self.module(marked.contiguous(memory_format=torch.channels_last))
         weight = config.bare_weight + drawn
-        logits = logits.float()
-        erased = marked + differences.float() * logits.sigmoid()
+        erased = torch.lerp(marked, skin, logits.sigmoid())
         away = ((erased - bare).abs() * weight).mean() / weight.mean()
         share = logits.new_tensor(config.mark_weight)
         yield away / GRAY_LEVELS + binary_cross_entropy_with_logits(logits, drawn, pos_weight=share)
@@ -144,11 +145,14 @@ class EraserTask(Task):
     def views(self, sampler: Sampler) -> tuple[Tensor, Tensor]:
         """A batch of faces without and with marks, in 0 to 255, shape (B, 3, S, S) each, seen in the same way."""
         config = self.config
-        faces = self.faces[sampler.integers(len(self.faces), config.batch)]
-        images, landmarks = _mirrored(faces, sampler)
+        # Faces of many pixels more often than those of few, which are blurred when they are enlarged
+        share = self.faces.photographed / self.faces.photographed.sum()
+        place = torch.searchsorted(share.cumsum(0), sampler.uniform(0, 1, config.batch))
+        faces = self.faces[place.clamp_max(len(self.faces) - 1)]
+        images, landmarks = _seen(*_mirrored(faces, sampler), config, sampler)
         images = _relit(images, sampler)
         marked = draw_pen_marks(images, landmarks, sampler.generator, probability=config.marked)
-        both = _seen(torch.cat((images, marked), 1), config, sampler)
+        both = _softened(torch.cat((images, marked), 1), config, sampler)
         noise = sampler.uniform(0, config.noise, config.batch, 1, 1, 1) * sampler.bernoulli(0.5, config.batch, 1, 1, 1)
         noise = noise * sampler.normal(1, *both[:, :3].shape)
         without_colour = sampler.bernoulli(config.gray, config.batch, 1, 1, 1)
@@ -178,17 +182,25 @@ def _relit(images: Tensor, sampler: Sampler) -> Tensor:
     return (((lit - mean) * contrast + mean) * tint).clamp(0, 255)
 
 
-def _seen(images: Tensor, config: EraserConfig, sampler: Sampler) -> Tensor:
-    """Images (B, C, A, A) turned, moved and enlarged at random, some as if they had fewer pixels, (B, C, S, S)."""
-    count, side = len(images), config.side
+def _seen(images: Tensor, landmarks: Tensor, config: EraserConfig, sampler: Sampler) -> tuple[Tensor, Tensor]:
+    """Images (B, 3, A, A) and landmarks (B, 68, 2) turned, moved and enlarged at random, in images (B, 3, S, S)."""
+    count, side, width = len(images), config.side, images.shape[-1]
     zoom, angle = sampler.log_uniform(*config.zoom, count), sampler.normal(config.rotation, count)
     turn = torch.stack((angle.cos(), -angle.sin(), angle.sin(), angle.cos()), 1).view(count, 2, 2)
-    shift = sampler.normal(config.shift, count, 2, 1)
-    grid = affine_grid(torch.cat((turn * zoom[:, None, None], shift), 2), [count, 1, side, side], align_corners=False)
+    linear, shift = turn * zoom[:, None, None], sampler.normal(config.shift, count, 2, 1)
+    grid = affine_grid(torch.cat((linear, shift), 2), [count, 1, side, side], align_corners=False)
     seen = grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    # Halves of the images' sides, from their middles
+    places = ((2 * landmarks + 1) / width - 1 - shift.mT) @ torch.linalg.inv(linear).mT
+    return seen, ((places + 1) * side - 1) / 2
+
+
+def _softened(images: Tensor, config: EraserConfig, sampler: Sampler) -> Tensor:
+    """Images (B, C, S, S), some as if they had fewer pixels."""
+    side = config.side
     fewer = round(side * float(sampler.log_uniform(1 / 3, 2 / 3, 1)))
-    soft = interpolate(interpolate(seen, size=(fewer, fewer), mode="area"), size=(side, side), mode="bilinear")
-    return torch.where(sampler.bernoulli(config.soft, count, 1, 1, 1), soft, seen)
+    soft = interpolate(interpolate(images, size=(fewer, fewer), mode="area"), size=(side, side), mode="bilinear")
+    return torch.where(sampler.bernoulli(config.soft, len(images), 1, 1, 1), soft, images)
 
 
 def _gray(images: Tensor) -> Tensor:

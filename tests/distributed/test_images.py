@@ -39,6 +39,16 @@ def test_rows_are_those_of_the_command(pictures, bundle, box, expected, batch):
     ]
 
 
+def test_marks_are_erased_as_by_the_command_and_earlier_jobs_go_on(pictures, bundle, box, clnf_torch_cli, tmp_path):
+    files = [each.name for each in image_inputs(str(pictures))]
+    words = "--model", bundle, "--box", *box, "--parquet", tmp_path / "rows.parquet", "--erase-marks"
+    assert clnf_torch_cli("detect", *files, *words).exit_code == 1
+    settings = DetectSettings(box=tuple(box), erase_marks=True)
+    rows, _ = DetectFaces(bundle, settings)(decode_images(image_inputs(str(pictures))))
+    assert rows.equals(parquet.read_table(tmp_path / "rows.parquet"))
+    assert settings.decisive()["erase_marks"] and "erase_marks" not in DetectSettings().decisive()
+
+
 def test_images_beyond_the_limit_of_memory_wait_as_files(pictures, bundle, box, expected, monkeypatch):
     monkeypatch.setattr(module, "MOST_DECODED", 0)
     decoded = decode_images(image_inputs(str(pictures)))

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 import clnf_torch
+from clnf_torch.cli.manifest import NAME as MANIFEST
 from clnf_torch.media.images import read_image
 from clnf_torch.models.bundle import BundleError, bundle_file
 from clnf_torch.models.eraser_network import EraserNetwork
 from clnf_torch.models.schema import Context, SchemaError
 from clnf_torch.pen_marks.eraser import PenMarkEraser
 from clnf_torch.training.augmentation.pen_marks import draw_pen_marks
+from tests.media.videos import write_folder
 
 ASTRONAUT = Path(__file__).parents[2] / "docs" / "images" / "astronaut.jpg"
 FACE = (100.0, 60.0, 80.0, 90.0)
@@ -142,8 +145,21 @@ def test_faces_are_fitted_without_their_marks():
     assert not torch.equal(as_it_is.landmarks, erased.landmarks)
 
 
-def test_the_command_erases(clnf_torch_cli, tmp_path):
+def test_faces_of_videos_are_fitted_without_their_marks():
+    image = read_image(ASTRONAUT)[None]
+    bare = clnf_torch.detect(image)
+    drawn = draw_pen_marks(image, bare.landmarks[:1], torch.Generator().manual_seed(1)).repeat(2, 1, 1, 1)
+    given: Any = {"box": bare.boxes[0].tolist(), "multi_view": False, "single_face": True}
+    as_they_are, erased = (clnf_torch.track(drawn, erase_marks=marks, **given) for marks in (False, True))
+    left, before = ((found.landmarks - bare.landmarks[:1]).norm(dim=-1).mean() for found in (erased, as_they_are))
+    assert erased.success.all() and left < before
+
+
+def test_the_commands_erase(clnf_torch_cli, tmp_path):
     done = clnf_torch_cli("detect", ASTRONAUT, "--csv", tmp_path / "faces.csv", "--erase-marks")
     assert done.exit_code == 0, done.stderr
-    refused = clnf_torch_cli("detect", ASTRONAUT, "--csv", tmp_path / "other.csv", "--erase-marks", "--ray", "local")
-    assert refused.exit_code == 2 and "without --ray" in refused.stderr
+    write_folder(tmp_path / "frames", [read_image(ASTRONAUT).permute(1, 2, 0).flip(2).numpy()] * 2)
+    words = ("track", tmp_path / "frames", "--csv", tmp_path / "track.csv", "--no-multi-view")
+    done = clnf_torch_cli(*words, "--erase-marks")
+    assert done.exit_code == 0, done.stderr
+    assert '"erase_marks": true' in (tmp_path / MANIFEST).read_text()

@@ -29,8 +29,8 @@ def faces() -> ColourFaces:
 
 
 def test_photographs_without_faces_are_left_out(faces):
-    assert len(faces) == 2 and faces.images.shape == (2, 3, 288, 288)
-    assert ((faces.landmarks > 0) & (faces.landmarks < 288)).all()
+    assert len(faces) == 2 and faces.images.shape == (2, 3, 384, 384)
+    assert ((faces.landmarks > 0) & (faces.landmarks < 384)).all()
     with pytest.raises(ValueError, match="show no face"):
         colour_faces([], clnf_torch.load_face_detector("free"), clnf_torch.load("free"), lambda count: None)
 

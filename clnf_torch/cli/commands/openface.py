@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperCommand
 
 from clnf_torch.cli.commands.command import run_by
-from clnf_torch.cli.options import BatchSize, Blanks, Device, Resume, Rounded, SkipExisting, Threads
+from clnf_torch.cli.options import BatchSize, Blanks, Device, EraseMarks, Resume, Rounded, SkipExisting, Threads
 
 
 class Program(str, Enum):
@@ -118,6 +118,7 @@ def openface(
     static: bool = _flag("-au_static", help="Taken; action units are not computed."),
     header_blanks: Blanks = False,
     openface_precision: Rounded = False,
+    erase_marks: EraseMarks = False,
     skip_existing: SkipExisting = False,
     resume: Resume = False,
     device: Device = "cpu",

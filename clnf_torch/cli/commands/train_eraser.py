@@ -23,7 +23,7 @@ def eraser(
     out: Out,
     licence: Annotated[str, typer.Option(metavar="TEXT", help="The terms that the bundle states.")] = LICENCE,
     work: Work = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of 16 faces each.")] = 1800,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of 16 faces each.")] = 2400,
     seed: Seed = 0,
     device: Device = "cpu",
     threads: Threads = None,

@@ -27,6 +27,7 @@ from clnf_torch.export.face_table import FaceTable
 from clnf_torch.media.batches import Batch, find_faces, in_batches, read_all
 from clnf_torch.media.image_faces import FitOptions, fit_batch
 from clnf_torch.media.images import write_image
+from clnf_torch.pen_marks import load_pen_mark_eraser
 from clnf_torch.pipeline import LandmarkDetector, load, load_face_detector_for
 
 
@@ -39,6 +40,7 @@ class ImageOptions:
     batch: int
     fit: FitOptions
     skip_existing: bool
+    erase_marks: bool
     settings: Mapping[str, Any]
     """By option, for the manifest."""
     manifest: Manifest | None
@@ -69,6 +71,8 @@ def fit_photographs(images: Sequence[Path], outputs: Sequence[Targets], options:
         where = device_named(options.device)
         detector = load(options.model, where)
         finder = load_face_detector_for(detector, options.model)
+        eraser = load_pen_mark_eraser(device=where) if options.erase_marks else None
+        fit = replace(options.fit, eraser=eraser)
         mention_terms(options.model, detector.origin.get("licence", ""))
         summary = ImageSummary([images[number] for number in wanted])
         problems: dict[int, str] = {}
@@ -83,7 +87,7 @@ def fit_photographs(images: Sequence[Path], outputs: Sequence[Targets], options:
             for job in find_faces(finder, in_batches(read, options.batch)):
                 if job.boxes:
                     batch = Batch([job])
-                    summary.add(batch, _write(batch, outputs[wanted[job.number]], detector, options.fit))
+                    summary.add(batch, _write(batch, outputs[wanted[job.number]], detector, fit))
                 else:
                     summary.add_empty(job.number)
                     notice(f"no face found: {job.path}")

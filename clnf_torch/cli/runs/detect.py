@@ -67,8 +67,6 @@ def detect(
     """Find faces in images, and their landmarks, head pose and gaze. Prints JSON if no output is given."""
     if box is not None and boxes is not None:
         raise typer.BadParameter("give --box X Y W H or --boxes FILE.json, not both")
-    if erase_marks and ray is not None:
-        raise typer.BadParameter("--erase-marks: expected without --ray, whose jobs do not erase; give one of them")
     camera = CameraOptions(fx, fy, cx, cy)
     form = CSVForm(openface_precision=openface_precision, header_blanks=header_blanks)
     targets = Targets(csv=csv, parquet=parquet, json=json, draw=draw, form=form)
@@ -84,6 +82,7 @@ def detect(
             numerics=numerics,
             precision=precision,
             likelihoods=likelihoods,
+            erase_marks=erase_marks,
             batch=batch,
             box=box,
             boxes=None if boxes is None else boxes_in(boxes),

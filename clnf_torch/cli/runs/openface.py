@@ -74,6 +74,7 @@ def openface(
     static: bool,
     header_blanks: bool,
     openface_precision: bool,
+    erase_marks: bool,
     skip_existing: bool,
     resume: bool,
     device: str,
@@ -117,6 +118,7 @@ def openface(
         fit = FitOptions(preset, None if views is None else bool(views), lens.behind)
         groups_of_form = {**vars(form), "openface_groups": sorted(requested.groups)}
         settings = {"preset": preset, "multi_view": fit.multi_view, **groups_of_form, **asdict(lens)}
+        settings |= {"erase_marks": True} if erase_marks else {}
         settings |= {"alignment": asdict(targets.alignment)} if targets.aligned else {}
         how = ImageOptions(
             model=bundle,
@@ -124,6 +126,7 @@ def openface(
             batch=batch,
             fit=fit,
             skip_existing=skip_existing,
+            erase_marks=erase_marks,
             settings=settings,
             manifest=manifest,
         )
@@ -142,6 +145,7 @@ def openface(
             camera=lens,
             resume=resume,
             skip_existing=skip_existing,
+            erase_marks=erase_marks,
         )
 
         def describe(source: FrameSource, written: Targets, detector: LandmarkDetector) -> None:

@@ -35,6 +35,7 @@ def track(
     csv: Path | None,
     parquet: Path | None,
     likelihoods: bool,
+    erase_marks: bool,
     openface_precision: bool,
     header_blanks: bool,
     resume: bool,
@@ -67,6 +68,7 @@ def track(
             numerics=numerics,
             precision=precision,
             likelihoods=likelihoods,
+            erase_marks=erase_marks,
             batch=batch,
             box=box,
         )
@@ -83,6 +85,7 @@ def track(
         resume=resume,
         skip_existing=skip_existing,
         face_detector=face_detector,
+        erase_marks=erase_marks,
     )
     found = video_inputs(given, manifest_place(targets))
     track_videos(found, VideoOutputs(targets, found), options)

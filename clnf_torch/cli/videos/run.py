@@ -25,6 +25,7 @@ from clnf_torch.media.parallel_videos import VideoRun, run_parallel_videos
 from clnf_torch.media.recording import Recording
 from clnf_torch.media.video_capture import Camera, open_source
 from clnf_torch.media.video_frames import FrameSource, video_problem
+from clnf_torch.pen_marks import load_pen_mark_eraser
 from clnf_torch.pipeline import LandmarkDetector, load, load_face_detector_for
 from clnf_torch.tracking import TrackState, VideoConfig, VideoTracker
 from clnf_torch.tracking.smoothing import FILTER
@@ -49,6 +50,7 @@ class VideoOptions:
     resume: bool
     skip_existing: bool
     face_detector: str | None = None
+    erase_marks: bool = False
 
     def settings(self, device: torch.device, targets: Targets) -> dict[str, Any]:
         """What decides the contents of the outputs, for the manifest."""
@@ -64,6 +66,7 @@ class VideoOptions:
             **asdict(self.camera),
             **({"detector": self.face_detector} if self.face_detector else {}),
             **({"smoothing": FILTER} if self.config.smooth else {}),
+            **({"erase_marks": True} if self.erase_marks else {}),
             **({"alignment": asdict(targets.alignment)} if targets.aligned else {}),
         }
 
@@ -99,7 +102,8 @@ def track_videos(
         detector = load(options.model, where, numerics=options.numerics, precision=options.precision.value)
         mention_terms(options.model, detector.origin.get("licence", ""))
         finder = None if options.box else load_face_detector_for(detector, options.model, options.face_detector)
-        tracker = VideoTracker(detector, finder, options.config)
+        eraser = load_pen_mark_eraser(device=where) if options.erase_marks else None
+        tracker = VideoTracker(detector, finder, options.config, eraser)
         jobs = VideoJobs.of(sources, options.model, options.settings(where, outputs.targets), manifest, outputs.state())
         summary = VideoSummary(outputs.summary(), outputs.manifest(), videos)
         if options.resume:
