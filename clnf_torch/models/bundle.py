@@ -35,6 +35,8 @@ FAMILIES: dict[str, type[Experts]] = {
 }
 """The patch experts that bundles may hold, by name; other packages register theirs, see `models.plugins`."""
 
+# What bundles hold that have no landmark model, by its field
+OTHERS = {"pen_mark_eraser": "an eraser of pen marks", "face_detector": "a face detector alone"}
 # Bytes that all tensors may have together, some of which share their numbers: sizes of the file, and a little more
 SHARING, ROOM = 2, 1 << 20
 
@@ -47,7 +49,16 @@ class BundleError(InputError, ValueError):
 
 
 class _Read(dict[str, Any]):
-    """The contents of a file, whose numbers were looked at when it was read."""
+    """The contents of a file, whose numbers were looked at when it was read.
+
+    Args:
+        contents: By field.
+        path: The file.
+    """
+
+    def __init__(self, contents: Mapping[str, Any], path: Path) -> None:
+        super().__init__(contents)
+        self.path = path
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Its copies are dictionaries that any reader knows, ``torch.load`` and ours; nobody has looked at them."""
@@ -161,7 +172,7 @@ def load_bundle(path: str | Path, *, mmap: bool = True, verify: bool | None = No
     if verify is None and not known:
         remember(path, stamp)
     _rename_families(bundle.get("model"))
-    return _Read(bundle)
+    return _Read(bundle, path)
 
 
 def _require_file(path: Path) -> None:
@@ -232,13 +243,17 @@ def build_model(bundle: Mapping[str, Any], dtype: torch.dtype = torch.float32) -
     Raises:
         BundleError: A field is missing or does not fit the others.
     """
+    where = str(bundle.path) if isinstance(bundle, _Read) else "the bundle"
+    if "model" not in bundle:
+        other = next((what for name, what in OTHERS.items() if bundle.get(name) is not None), "a bundle without one")
+        raise BundleError(
+            f"{where}: expected a landmark model, found {other}; give a file from clnf-torch convert or train"
+        )
     try:
-        if "model" not in bundle:
-            raise SchemaError("expected a field 'model', found none")
         # Those of a large file are not read again: they stay in it until they are used
         check_model(bundle["model"], "model", Context({}, verified=isinstance(bundle, _Read)), FAMILIES)
         return LandmarkModel.from_record(bundle["model"], dtype, FAMILIES).requires_grad_(False)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise BundleError(
-            f"the bundle's fields do not make a model ({error}); convert or train the model again"
+            f"{where}: its fields do not make a model ({error}); convert or train the model again"
         ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clnf_torch.cli.runs.info import describe
 from clnf_torch.converters import convert
-from clnf_torch.models.bundle import default_bundle, load_bundle
+from clnf_torch.models.bundle import bundle_file, default_bundle, load_bundle
 from tests.files.archives import with_byte
 
 
@@ -16,7 +16,7 @@ def lines_of(source, out) -> dict[str, str]:
 
 def by_first_word(out) -> dict[str, str]:
     """What is said of a bundle, by its first word."""
-    return {line[2:19].strip(): line[21:] for line in describe(load_bundle(out), out)}
+    return {line[2:19].strip(): line[21:] for line in describe(load_bundle(out), out) if line[2:19].strip()}
 
 
 def test_a_model_without_parts_and_validator(golden_dir, tmp_path):
@@ -38,6 +38,14 @@ def test_the_default_model():
     assert said["refinement"] == "landmarks are means of the fitted shape and of the centroids of 3 scales' responses"
     assert said["validation"] == "CNN, 1 view at yaw 0"
     assert said["depth shape"] == "33 modes, placed by 43 landmarks: depths and head poses are its"
+
+
+def test_bundles_without_a_landmark_model_are_described_too():
+    said = by_first_word(bundle_file(None).with_name("blazeface.pt"))
+    assert said["face detector"] == "BLAZEFACE" and said["licence"].startswith("Weights of BlazeFace")
+    assert not {"numerics", "shape model", "validation", "pen marks"} & set(said)
+    said = by_first_word(bundle_file(None).with_name("pen_marks.pt"))
+    assert said["pen marks"].startswith("erased by") and "face detector" not in said
 
 
 def test_info_without_a_bundle_tells_of_the_default_model(clnf_torch_cli):

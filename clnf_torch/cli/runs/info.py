@@ -12,7 +12,7 @@ from clnf_torch.cli.console import failures_exit_with, say
 from clnf_torch.cli.streams import require_stdout
 from clnf_torch.fitting import compiled
 from clnf_torch.models.bundle import FAMILIES, build_model, load_bundle
-from clnf_torch.models.landmark_model import REPEAT, family_of
+from clnf_torch.models.landmark_model import REPEAT, LandmarkModel, family_of
 
 PUBLISHED = {True: "published by OpenFace", False: "not a published file", None: "no published hash known"}
 
@@ -30,30 +30,19 @@ def describe(bundle: Mapping[str, Any], path: Path) -> Iterator[str]:
     Raises:
         BundleError: Its fields do not make a model.
     """
-    # What follows describes a model that works
-    refinement, model = build_model(bundle).refinement, bundle["model"]
+    # Whatever is described works
+    landmark_model = build_model(bundle) if "model" in bundle else None
     yield f"{path}: {bundle['format']}, version {bundle['version']}, {path.stat().st_size / 1e6:,.1f} MB"
     yield f"  written by         {bundle.get('writer', 'an unknown program')}"
-    yield f"  numerics           {bundle.get('numerics', 'openface')}"
-    yield f"  shape model        {len(model['pdm']['mean'])} landmarks, {len(model['pdm']['modes'])} modes"
-    yield f"  triangulations     {_views(len(model['triangulations']))}"
-    early = model["early_termination"]
-    yield f"  early termination  {_views(len(early['cutoffs']) if early else 0)}"
-    for record in model["experts"]:
-        yield from _describe_experts(record, model["experts"])
-    for part in model.get("parts", ()):
-        yield from _describe_part(part)
-    if model.get("gaze_network"):
-        yield "  gaze               by a network that sees both eyes and the face around them"
-    if refinement is not None:
-        responses = "the responses" if refinement.scales == 1 else f"{refinement.scales} scales' responses"
-        yield f"  refinement         landmarks are means of the fitted shape and of the centroids of {responses}"
-    if model.get("depth_shape"):
-        modes, anchors = len(model["depth_shape"]["pdm"]["modes"]), len(model["depth_shape"]["anchors"])
-        yield f"  depth shape        {modes} modes, placed by {anchors} landmarks: depths and head poses are its"
-    yield f"  validation         {_describe_validator(bundle.get('validator'))}"
+    if landmark_model is not None:
+        yield f"  numerics           {bundle.get('numerics', 'openface')}"
+        yield from _describe_model(bundle["model"], landmark_model)
+        yield f"  validation         {_describe_validator(bundle.get('validator'))}"
     face_detector = bundle.get("face_detector")
-    yield f"  face detector      {face_detector['kind'].upper() if face_detector else 'none: give boxes'}"
+    if face_detector or landmark_model is not None:
+        yield f"  face detector      {face_detector['kind'].upper() if face_detector else 'none: give boxes'}"
+    if bundle.get("pen_mark_eraser"):
+        yield "  pen marks          erased by a network that sees faces in colour"
     words = textwrap.wrap(bundle.get("licence", ""), width=90) or ["not stated"]
     yield f"  licence            {words[0]}"
     yield from (f"                     {line}" for line in words[1:])
@@ -84,6 +73,27 @@ def describe_loops() -> str:
     obstacles = {kind: compiled.obstacle(kind) for kind in compiled.DEVICE_TYPES}
     words = (f"{kind}: no, {reason}" if reason else f"{kind}: yes" for kind, reason in obstacles.items())
     return f"  compiled loops     {'; '.join(words)}"
+
+
+def _describe_model(record: Mapping[str, Any], model: LandmarkModel) -> Iterator[str]:
+    """Lines on a landmark model, of which a bundle holds a record."""
+    yield f"  shape model        {len(record['pdm']['mean'])} landmarks, {len(record['pdm']['modes'])} modes"
+    yield f"  triangulations     {_views(len(record['triangulations']))}"
+    early = record["early_termination"]
+    yield f"  early termination  {_views(len(early['cutoffs']) if early else 0)}"
+    for experts in record["experts"]:
+        yield from _describe_experts(experts, record["experts"])
+    for part in record.get("parts", ()):
+        yield from _describe_part(part)
+    if record.get("gaze_network"):
+        yield "  gaze               by a network that sees both eyes and the face around them"
+    if model.refinement is not None:
+        scales = model.refinement.scales
+        responses = "the responses" if scales == 1 else f"{scales} scales' responses"
+        yield f"  refinement         landmarks are means of the fitted shape and of the centroids of {responses}"
+    if record.get("depth_shape"):
+        modes, anchors = len(record["depth_shape"]["pdm"]["modes"]), len(record["depth_shape"]["anchors"])
+        yield f"  depth shape        {modes} modes, placed by {anchors} landmarks: depths and head poses are its"
 
 
 def _describe_experts(record: Mapping[str, Any], scales: Sequence[Mapping[str, Any]]) -> Iterator[str]:
