@@ -30,6 +30,7 @@ from clnf_torch.geometry.thin_plate import ThinPlate
 from clnf_torch.media.images import jpeg, read_image
 from clnf_torch.media.video import open_video
 from clnf_torch.models.pdm import ShapeParams
+from clnf_torch.training.augmentation.pen_marks import draw_pen_marks
 from clnf_torch.training.augmentation.pose_warp import WarpedFaces
 
 matplotlib.use("agg")
@@ -40,6 +41,8 @@ FRAMES, LOST, RATE = 120, range(78, 92), 25
 WIDEST_TURN = 0.38
 # Pixels of the astronaut's picture around her face: x, y, side; and how many times as large the recording is
 AROUND, ENLARGED = (118, 2, 208), 2
+# Drawings of pen marks
+DRAWINGS = 4
 # Frames of a recording of a smile on one side, how far the corner of the mouth goes out and up, mm, and how far around
 # it the skin follows, mm
 SMILE_FRAMES, SMILE, SMILE_SPREAD = 75, (-7.0, -5.0), 14.0
@@ -56,6 +59,7 @@ def main() -> None:
     _write("astronaut_landmarks.jpg", draw_faces(image, DrawnFaces.of(found.fit, table=found.table)))
     _write("aligned.jpg", _aligned(image, fit, detector))
     _write("plot.jpg", _plot())
+    _write("pen_marks.jpg", _erased(image, fit, box))
     turned = [_turned(image, fit, detector, WIDEST_TURN * math.sin(2 * math.pi * n / FRAMES)) for n in range(FRAMES)]
     with tempfile.TemporaryDirectory() as folder:
         _record(Path(folder), turned)
@@ -86,6 +90,18 @@ def _aligned(image: Tensor, fit: clnf_torch.FitResult, detector: clnf_torch.Land
         for masked in (False, True)
     ]
     return torch.cat(both, dim=-1)[0].round().byte().permute(1, 2, 0).numpy()
+
+
+def _erased(image: Tensor, fit: clnf_torch.FitResult, box: Tensor) -> np.ndarray:
+    """The face with drawings of pen marks, as they come, and below each what the eraser leaves of it."""
+    eraser, (x, y, side) = clnf_torch.load_pen_mark_eraser(), AROUND
+    columns = []
+    for seed in range(1, DRAWINGS + 1):
+        drawn = draw_pen_marks(image[None], fit.landmarks, torch.Generator().manual_seed(seed))
+        columns.append(torch.cat((drawn, eraser.erase(drawn, box)), dim=2)[0])
+    cells = [column[:, half + y : half + y + side, x : x + side] for half in (0, image.shape[1]) for column in columns]
+    rows = [torch.cat(cells[:DRAWINGS], dim=2), torch.cat(cells[DRAWINGS:], dim=2)]
+    return torch.cat(rows, dim=1).permute(1, 2, 0).numpy()
 
 
 def _plot() -> np.ndarray:
