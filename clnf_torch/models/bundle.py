@@ -22,7 +22,7 @@ from clnf_torch.models.patch_experts.cen import CENExperts
 from clnf_torch.models.patch_experts.heatmap import HeatmapExperts
 from clnf_torch.models.patch_experts.mesh import MeshExperts
 from clnf_torch.models.patch_experts.svr import SVRExperts
-from clnf_torch.models.schema import Context, SchemaError, found
+from clnf_torch.models.schema import Context, found
 from clnf_torch.models.verified import is_known, remember, stamp_of
 
 FORMAT, VERSION = "clnf_torch bundle", 1
