@@ -22,7 +22,7 @@ from tests.validators import make_validator_record
 FAMILIES = ["cen", "ccnf", "svr", "heatmap", "unet", "mesh"]
 
 
-def make_detector(family: str, rules: torch.Tensor | None = None) -> LandmarkDetector:
+def make_detector(family: str, rules: torch.Tensor | None = None, with_parts: bool = True) -> LandmarkDetector:
     """A detector with everything that a fit can have: parts, a validator, early termination."""
     networks = {"heatmap": make_heatmap_model, "unet": make_unet_model, "mesh": make_mesh_model}
     if family in networks:
@@ -33,7 +33,8 @@ def make_detector(family: str, rules: torch.Tensor | None = None) -> LandmarkDet
         make = {"ccnf": make_ccnf, "svr": make_svr}[family]
         whole = LandmarkModel(make_pdm(), [make(), make()], rules)
     shared = torch.tensor([0, 2, 3])
-    parts = [Part(name, make_model(), shared, shared) for name in ("left_eye_28", "right_eye_28")]
+    names = ("left_eye_28", "right_eye_28") if with_parts else ()
+    parts = [Part(name, make_model(), shared, shared) for name in names]
     model = LandmarkModel(whole.pdm, list(whole.experts), rules, parts=parts)
     return LandmarkDetector(model, "openface", DetectionValidator.from_record(make_validator_record(), torch.float64))
 
