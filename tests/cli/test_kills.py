@@ -119,6 +119,7 @@ def test_train_finetune(nursery, bundle, four_copies, tmp_path):
         tmp_path / "out",
         readable_checkpoints,
         "tests.cli.test_kills:few_are_enough",
+        few=SIGNALS[-1:],
     )
 
 
