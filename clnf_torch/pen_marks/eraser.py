@@ -85,7 +85,8 @@ class PenMarkEraser(nn.Module):
         centers, to_image = (each.repeat_interleave(COLOURS, 0) for each in (middle[:, None], scale))
         request = CropRequest(centers=centers, to_image=to_image, width=SIDE, smooth=True)
         crops, _ = ImageBatch(images, of_each).crop(request, EXACT)
-        crops = crops.float().view(-1, COLOURS, SIDE, SIDE)
+        # A pixel that is no number would take its whole face along
+        crops = crops.float().nan_to_num(0.0, 0.0, 0.0).view(-1, COLOURS, SIDE, SIDE)
         found = []
         for some in crops.split(CPU_FACES if crops.device.type == "cpu" else CUDA_FACES):
             skin, logits = self.network(some)

@@ -133,6 +133,16 @@ def test_gray_frames_and_other_types(eraser):
     assert torch.equal(eraser.erase(colour, corners, box_format="xyxy"), eraser.erase(colour, torch.tensor([FACE])))
 
 
+@pytest.mark.parametrize("number", [torch.nan, torch.inf, -torch.inf])
+def test_a_pixel_that_is_no_number_spoils_no_other(eraser, number):
+    given = frames(1).float()
+    given[..., 100, 140] = number
+    found = eraser.erase(given, torch.tensor([FACE]))
+    elsewhere = torch.ones(240, 320, dtype=torch.bool)
+    elsewhere[100, 140] = False
+    assert found[..., elsewhere].isfinite().all() and not torch.equal(found[..., elsewhere], given[..., elsewhere])
+
+
 def test_other_bundles_are_named():
     with pytest.raises(BundleError, match=r"blazeface\.pt: holds no eraser of pen marks"):
         clnf_torch.load_pen_mark_eraser(bundle_file(None).with_name("blazeface.pt"))
