@@ -4,7 +4,7 @@
 PYTHON ?= python3
 # What pip installs as torch: make test TORCH="torch==2.4.1 --index-url ..."; a torch that is in .venv already is kept.
 TORCH ?= torch==2.13.0
-PYTEST_ARGS ?= -n 3
+PYTEST_ARGS ?= -n 2
 
 BIN := .venv/bin
 READY := .venv/.ready
