@@ -229,6 +229,6 @@ def train_eraser(
         CheckpointError: The folder holds the checkpoint of another training.
     """
     task = EraserTask(config, map_tensors(lambda values: values.to(device), faces))
-    settings = f"{config} {fingerprint(faces.images, faces.landmarks)}"
+    settings = f"{config} {fingerprint(faces.images, faces.landmarks, faces.photographed)}"
     Trainer(task).run("eraser", Checkpoint.within(folder, "eraser", settings), report)
     return task.network()

@@ -48,7 +48,7 @@ def test_views_differ_where_marks_are_drawn(faces):
 def test_a_training_goes_on_where_it_stopped(faces, tmp_path):
     whole = train_eraser(faces, CONFIG)
     task = EraserTask(CONFIG, faces)
-    settings = f"{CONFIG} {fingerprint(faces.images, faces.landmarks)}"
+    settings = f"{CONFIG} {fingerprint(faces.images, faces.landmarks, faces.photographed)}"
     trainer = Trainer(task)
     trainer.run(until=2)
     Checkpoint.within(tmp_path, "eraser", settings).save(trainer.state())
