@@ -118,7 +118,7 @@ eyes: $(READY)
 	$(BIN)/clnf-torch train eyes $(WORK)/rendered --model $(BLIND) --portraits $(FREE)/london --portraits $(FREE)/congress \
 		--templates $(FREE)/london $(TEACHER) --steps 8000 --work $(BLIND).eyes -o $(OUT)
 
-# In half an hour
+# In forty minutes
 eraser: $(READY)
 	$(BIN)/clnf-torch train eraser $(FREE)/congress $(FREE)/london --licence "$(ERASER_TERMS)" --work $(WORK)/eraser -o build/pen_marks.pt
 

@@ -183,9 +183,8 @@ class FrameFitter:
 
     def _erased_where_due(self, tracks: Tracks, batch: FrameBatch, start: ShapeParams, image_index: Tensor) -> Tensor:
         """Gray frames (V, 1, H, W) without pen marks on the faces of tracks that are to be fitted from there."""
-        due = torch.stack(list(tracks.fits_due())).any(0)
         boxes = box_around(self.detector.model.pdm.landmarks(start))
-        return self._shown(batch, torch.where(due[:, None], boxes, torch.nan), image_index)
+        return self._shown(batch, torch.where(tracks.initialised[:, None], boxes, torch.nan), image_index)
 
     def _fit_from(
         self, tracks: Tracks, shown: Tensor, start: ShapeParams, image_index: Tensor, preset: FitConfig

@@ -15,7 +15,7 @@ from clnf_torch.training.augmentation.photometric import ImageAugmentation
 from clnf_torch.training.augmentation.pose_warp import PoseWarp
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.data.heatmap_samples import FaceDataset, PoseJitter, Samples, draw_samples
-from clnf_torch.training.trainer import MovingAverage, Schedule, Task, mixed_precision
+from clnf_torch.training.trainer import AveragedTask, Schedule, mixed_precision
 
 
 def heatmap_loss(scores: Tensor, positions: Tensor, width: float, weight: Tensor | None = None) -> Tensor:
@@ -71,7 +71,7 @@ class HeatmapConfig:
     yaw_weight: float = 3.0  # sampling weight of a face: 1 + yaw_weight * |yaw|, radians
 
 
-class HeatmapTask(Task):
+class HeatmapTask(AveragedTask):
     """The training of one scale: AdamW, linear warm-up, cosine decay, averaged weights (EMA); a round is a step.
 
     Args:
@@ -84,7 +84,6 @@ class HeatmapTask(Task):
     """
 
     module: HeatmapNetwork
-    average: MovingAverage
 
     def __init__(
         self,
@@ -99,24 +98,24 @@ class HeatmapTask(Task):
         self.schedule = Schedule(
             rounds=config.steps, learning_rate=config.learning_rate, warm_up=WARM_UP, lowest=MIN_LEARNING_RATE
         )
-        self.device = dataset.landmarks.device
         self.generators = (torch.Generator().manual_seed(seed),)
         self._weights = (1 + config.yaw_weight * yaw.abs()).cpu()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = UNet(len(mirror), config.widths) if start is None else deepcopy(start).requires_grad_()
-        # Convolutions are fastest so
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
         if config.frozen_trunk:
             freeze_trunk(network)
-        self.module = network.to(self.device).train()
-        self.average = MovingAverage(self.module, EMA_DECAY)
-        self.optimiser = torch.optim.AdamW(_groups(self.module, config.weight_decay), lr=config.learning_rate)
+        super().__init__(
+            network,
+            dataset.landmarks.device,
+            decay=EMA_DECAY,
+            groups=_groups(network, config.weight_decay),
+            learning_rate=config.learning_rate,
+        )
 
     def experts(self) -> HeatmapNetwork:
         """The network so far, with averaged weights (EMA), its batch normalisation fused."""
-        network = deepcopy(self.module)
-        network.load_state_dict(self.average.values)
+        network: HeatmapNetwork = self.averaged()
         return network.fuse_batchnorm()
 
     def losses(self) -> Iterator[Tensor]:

@@ -1,7 +1,6 @@
 """Trains the eraser of pen marks: photographs of faces, with marks drawn on them that it takes away again."""
 
 from collections.abc import Callable, Iterable, Iterator
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from clnf_torch.training.augmentation.pen_marks import draw_pen_marks
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.checkpoint import Checkpoint, fingerprint
 from clnf_torch.training.data.crops import NoFacesError, cut_square, square_around, to_crop
-from clnf_torch.training.trainer import MovingAverage, Report, Schedule, Task, Trainer, mixed_precision
+from clnf_torch.training.trainer import AveragedTask, Report, Schedule, Trainer, mixed_precision
 
 # Of the photographs' crops, pixels, and in extents of the landmarks
 SIDE, MARGIN = 384, 1.9
@@ -95,7 +94,7 @@ def colour_faces(
     return ColourFaces(images=torch.stack(crops), landmarks=torch.stack(places), photographed=torch.tensor(lengths))
 
 
-class EraserTask(Task):
+class EraserTask(AveragedTask):
     """The training of an eraser: AdamW, linear warm-up, cosine decay, averaged weights (EMA); a round is a step.
 
     Args:
@@ -104,28 +103,22 @@ class EraserTask(Task):
     """
 
     module: EraserNetwork
-    average: MovingAverage
 
     def __init__(self, config: EraserConfig, faces: ColourFaces) -> None:
         self.config, self.faces = config, faces
         self.schedule = Schedule(rounds=config.steps, learning_rate=config.learning_rate, warm_up=WARM_UP)
-        self.device = faces.images.device
         self.generators = (torch.Generator().manual_seed(config.seed),)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             module = EraserNetwork(config.widths, normalised=True)
-        # Faster, as maps are then on the CPU
-        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
-        self.module = module.to(self.device).train()
-        self.average = MovingAverage(self.module, EMA_DECAY)
-        self.optimiser = torch.optim.AdamW(
-            self.module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        groups = [{"params": list(module.parameters()), "weight_decay": config.weight_decay}]
+        super().__init__(
+            module, faces.images.device, decay=EMA_DECAY, groups=groups, learning_rate=config.learning_rate
         )
 
     def network(self) -> EraserNetwork:
         """The network so far, with averaged weights (EMA), its batch normalisation fused, on the CPU."""
-        module = deepcopy(self.module)
-        module.load_state_dict(self.average.values)
+        module: EraserNetwork = self.averaged()
         return module.eval().cpu().fused()
 
     def losses(self) -> Iterator[Tensor]:

@@ -5,6 +5,7 @@ import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,6 +162,40 @@ class Task(ABC):
     def progress(self, loss: float) -> float:
         """What a report says: the last loss, or something better."""
         return loss
+
+
+class AveragedTask(Task):
+    """A task whose network is trained by AdamW, and that gives it with averaged weights (EMA).
+
+    Args:
+        module: The network, on the CPU; its convolutions are laid out as they are fastest.
+        device: To train on.
+        decay: Share of the average that stays in a step.
+        groups: Its parameters and their weight decay, as the optimiser takes them.
+        learning_rate: Of the optimiser, until the schedule gives another one.
+    """
+
+    average: MovingAverage
+
+    def __init__(
+        self,
+        module: nn.Module,
+        device: torch.device,
+        *,
+        decay: float,
+        groups: Sequence[dict[str, Any]],
+        learning_rate: float,
+    ) -> None:
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+        self.device, self.module = device, module.to(device).train()
+        self.average = MovingAverage(self.module, decay)
+        self.optimiser = torch.optim.AdamW(groups, lr=learning_rate)
+
+    def averaged(self) -> Any:
+        """A copy of the network so far, with averaged weights, which is trained no further."""
+        module = deepcopy(self.module)
+        module.load_state_dict(self.average.values)
+        return module
 
 
 class Trainer:

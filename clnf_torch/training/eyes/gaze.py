@@ -1,7 +1,6 @@
 """Trains the gaze network: on rendered faces, whose gaze is known exactly, and portraits, who look into the camera."""
 
 from collections.abc import Iterator
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -24,7 +23,7 @@ from clnf_torch.training.augmentation.photometric import augment
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.checkpoint import Checkpoint, fingerprint
 from clnf_torch.training.eyes.gaze_faces import GazeFaces
-from clnf_torch.training.trainer import MovingAverage, Report, Schedule, Task, Trainer, mixed_precision
+from clnf_torch.training.trainer import AveragedTask, Report, Schedule, Trainer, mixed_precision
 
 # Channels of the convolutions over an eye and over the face; those before a pooling, which halves their maps
 EYE_WIDTHS, EYE_POOLED = (16, 24, 40, 48, 64), (24, 48)
@@ -83,7 +82,7 @@ class GazeTraining(nn.Module):
         self.rotation = nn.Linear(FACE_NUMBERS, 9)
 
 
-class GazeTask(Task):
+class GazeTask(AveragedTask):
     """The training of a gaze network: AdamW, linear warm-up, cosine decay, averaged weights (EMA); a round is a step.
 
     Args:
@@ -92,30 +91,22 @@ class GazeTask(Task):
     """
 
     module: GazeTraining
-    average: MovingAverage
 
     def __init__(self, config: GazeConfig, faces: GazeFaces) -> None:
         self.config, self.faces = config, faces
         self.schedule = Schedule(
             rounds=config.steps, learning_rate=config.learning_rate, warm_up=WARM_UP, max_grad_norm=1
         )
-        self.device = faces.gray.device
         self.generators = (torch.Generator().manual_seed(config.seed),)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             module = GazeTraining(new_network(faces.upright[:, STEADY].nanmean(0).cpu()))
-        # Faster, as maps are then on the CPU
-        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
-        self.module = module.to(self.device).train()
-        self.average = MovingAverage(self.module, EMA_DECAY)
-        self.optimiser = torch.optim.AdamW(
-            self.module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
+        groups = [{"params": list(module.parameters()), "weight_decay": config.weight_decay}]
+        super().__init__(module, faces.gray.device, decay=EMA_DECAY, groups=groups, learning_rate=config.learning_rate)
 
     def network(self) -> GazeNetwork:
         """The network so far, with averaged weights (EMA), its batch normalisation fused, on the CPU."""
-        module = deepcopy(self.module)
-        module.load_state_dict(self.average.values)
+        module: GazeTraining = self.averaged()
         network = module.network.eval().cpu()
         fused = {name: fused_layers(layers) for name, layers in network.named_children()}
         return GazeNetwork(network.places, **fused)
