@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, binary_cross_entropy_with_logits, grid_sample, interpolate
 
 from clnf_torch.detection import FaceDetector
-from clnf_torch.geometry.gray import BLUE, GREEN, RED
+from clnf_torch.geometry.gray import to_gray
 from clnf_torch.geometry.landmarks68 import MIRROR
 from clnf_torch.geometry.records import Rows, map_tensors
 from clnf_torch.models.eraser_network import EraserNetwork
@@ -17,7 +17,7 @@ from clnf_torch.pipeline import LandmarkDetector
 from clnf_torch.training.augmentation.pen_marks import draw_pen_marks
 from clnf_torch.training.augmentation.random import Sampler
 from clnf_torch.training.checkpoint import Checkpoint, fingerprint
-from clnf_torch.training.data.crops import NoFacesError, cut_square, square_around, to_crop
+from clnf_torch.training.data.crops import NoFacesError, cut_square, mirrored, square_around, to_crop
 from clnf_torch.training.trainer import AveragedTask, Report, Schedule, Trainer, mixed_precision
 
 # Of the photographs' crops, pixels, and in extents of the landmarks
@@ -150,7 +150,7 @@ class EraserTask(AveragedTask):
         noise = noise * sampler.normal(1, *both[:, :3].shape)
         without_colour = sampler.bernoulli(config.gray, config.batch, 1, 1, 1)
         bare, marked = (
-            torch.where(without_colour, _gray(half), half).clamp(0, 255)
+            torch.where(without_colour, to_gray(half)[:, None], half).clamp(0, 255)
             for half in (both + noise.repeat(1, 2, 1, 1)).split(3, 1)
         )
         return bare, marked
@@ -160,8 +160,7 @@ def _mirrored(faces: ColourFaces, sampler: Sampler) -> tuple[Tensor, Tensor]:
     """Images (B, 3, S, S) in 0 to 255 and landmarks (B, 68, 2) of faces, half of them mirrored."""
     flipped = sampler.bernoulli(0.5, len(faces), 1, 1)
     images, width = faces.images.float(), faces.images.shape[-1]
-    other = faces.landmarks[:, list(MIRROR)] * faces.landmarks.new_tensor((-1, 1))
-    other = other + other.new_tensor((width - 1, 0))
+    other = mirrored(faces.landmarks, torch.tensor(MIRROR, device=images.device), width)
     return torch.where(flipped[..., None], images.flip(-1), images), torch.where(flipped, other, faces.landmarks)
 
 
@@ -194,12 +193,6 @@ def _softened(images: Tensor, config: EraserConfig, sampler: Sampler) -> Tensor:
     fewer = round(side * float(sampler.log_uniform(1 / 3, 2 / 3, 1)))
     soft = interpolate(interpolate(images, size=(fewer, fewer), mode="area"), size=(side, side), mode="bilinear")
     return torch.where(sampler.bernoulli(config.soft, len(images), 1, 1, 1), soft, images)
-
-
-def _gray(images: Tensor) -> Tensor:
-    """RGB images (B, 3, S, S) without their colours."""
-    weights = images.new_tensor((RED, GREEN, BLUE)) / (RED + GREEN + BLUE)
-    return (images * weights[:, None, None]).sum(1, keepdim=True).expand_as(images)
 
 
 def train_eraser(
